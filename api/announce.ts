@@ -1,0 +1,57 @@
+import type { Terminated } from '../db/termination.ts';
+import { buildsQueued, encodeEvent } from '../domain/events.ts';
+import {
+  CANCEL_CHANNEL,
+  type Changed,
+  encodeChanged,
+  encodeIds,
+  SCHEDULE_CHANNEL,
+  userChannel,
+} from '../domain/hints.ts';
+import type { Services } from './context.ts';
+
+type Told = Pick<Services, 'bus' | 'cache' | 'log'>;
+
+export interface Announcement {
+  userId: string;
+  /** A build to be done. */
+  buildId?: string | undefined;
+  /** Whether a schedule has changed, so that scheduling is to look now. */
+  schedule?: boolean;
+  /** Running jobs and builds that their workers are to stop. */
+  stoppingIds?: string[];
+  changed: Changed;
+}
+
+/**
+ * Says what a mutation has committed. All of it is hints: what is lost is found again in the rows, so that nothing here fails the
+ * mutation.
+ */
+export async function announce({ bus, cache, log }: Told, announcement: Announcement): Promise<void> {
+  const { userId, buildId, schedule, stoppingIds, changed } = announcement;
+  await cache.publish(userChannel(userId), encodeChanged(changed));
+  if (schedule) await cache.publish(SCHEDULE_CHANNEL, '');
+  if (stoppingIds?.length) await cache.publish(CANCEL_CHANNEL, encodeIds(stoppingIds));
+  if (buildId === undefined) return;
+  const messages = buildsQueued([buildId]).map((event) => ({ value: encodeEvent(event) }));
+  // Not awaited: while the broker is away the caller must not wait for it; the sweep finds the build.
+  bus
+    .publish('workflows', messages)
+    .catch((error: unknown) =>
+      log.warn({ err: error, buildId }, 'A queued build could not be told of; the sweep finds it.'),
+    );
+}
+
+/** What follows from a termination or deletion. */
+export function announceEnd(
+  services: Told,
+  userId: string,
+  { workflow, canceledJobIds, stoppingIds }: Terminated,
+): Promise<void> {
+  return announce(services, {
+    userId,
+    schedule: true,
+    stoppingIds,
+    changed: { workflows: [workflow.id], jobs: [...canceledJobIds, ...stoppingIds], builds: stoppingIds },
+  });
+}

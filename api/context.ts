@@ -1,0 +1,56 @@
+import type { Logger } from 'pino';
+import type { Identity } from '../db/accounts.ts';
+import type { Db } from '../db/client.ts';
+import type { Sealer } from '../domain/secret.ts';
+import type { Bus } from '../platform/bus/bus.ts';
+import type { Cache } from '../platform/cache/cache.ts';
+import type { Docker } from '../platform/docker/docker.ts';
+import { unauthenticated } from './errors.ts';
+import type { Identifier } from './identity.ts';
+import type { Changes } from './live/changes.ts';
+import type { LogFeed } from './live/log-feed.ts';
+import type { Streams } from './live/streams.ts';
+import type { Loaders } from './loaders.ts';
+import type { Passwords } from './passwords.ts';
+import type { ApiSettings } from './settings.ts';
+
+/** What the whole process shares. */
+export interface Services {
+  db: Db;
+  bus: Bus;
+  cache: Cache;
+  docker: Pick<Docker, 'isUp' | 'isThere'> | undefined;
+  log: Logger;
+  settings: ApiSettings;
+  /** Encrypts the secrets of payloads before they are stored. */
+  sealer: Sealer;
+  identifier: Identifier;
+  passwords: Passwords;
+  changes: Changes;
+  logFeed: LogFeed;
+  streams: Streams;
+}
+
+/** Where a request comes from, and how it is answered beside its body. */
+export interface Client {
+  address: string;
+  transport: 'HTTP' | 'WEBSOCKET';
+  /** Hands the browser a session, or takes it away; where there is no response to put it on, does nothing. */
+  setSession(token: string | undefined): void;
+  /** Calls when the client is not there any more, where there is one response to wait for. */
+  onGone?(gone: () => void): void;
+}
+
+/** What every resolver is given. */
+export interface Context {
+  services: Services;
+  client: Client;
+  viewer: Identity | undefined;
+  load: Loaders;
+}
+
+/** Who asks. Throws UNAUTHENTICATED when nobody is signed in. */
+export function viewerOf(context: Context): Identity {
+  if (!context.viewer) throw unauthenticated();
+  return context.viewer;
+}

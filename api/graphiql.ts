@@ -1,0 +1,104 @@
+import type { GraphiQLOptions } from 'graphql-yoga';
+
+/** GraphiQL opens with a tab for each step from nothing to a job's output. */
+export const graphiqlOptions: GraphiQLOptions = {
+  title: 'Chronoverse',
+  credentials: 'same-origin', // the cookie that signing up or in sets
+  shouldPersistHeaders: false,
+  defaultTabs: [
+    {
+      query: `# 1. Make an account. The answer signs this browser in with a cookie; with it, every other tab works.
+# (There is one already? Use signIn with the same input.)
+mutation SignUp {
+  signUp(input: { email: "ann@example.com", password: "correct horse battery" }) {
+    user { id email }
+    token
+    userErrors { code message path }
+  }
+}
+`,
+    },
+    {
+      query: `# 2. A HEARTBEAT without an endpoint checks the platform itself, here every minute.
+mutation CreateHeartbeat {
+  createWorkflow(
+    input: { name: "Self check", payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 }
+  ) {
+    workflow { id name kind nextRunAt }
+    userErrors { code message path }
+  }
+}
+`,
+    },
+    {
+      query: `# 3. A CONTAINER runs a Docker image; it needs an engine.
+mutation CreateContainer {
+  createWorkflow(
+    input: {
+      name: "Hello"
+      payload: {
+        container: {
+          image: "alpine:3"
+          command: ["sh", "-c"]
+          args: ["for n in 1 2 3 4 5; do echo $GREETING $n; sleep 1; done"]
+          env: [{ name: "GREETING", value: "hello" }]
+        }
+      }
+      interval: 60
+      maxConsecutiveJobFailuresAllowed: 3
+    }
+  ) {
+    workflow { id buildStatus build { id status error } }
+    userErrors { code message path }
+  }
+}
+`,
+    },
+    {
+      query: `# 4. Run a workflow now: put its id into the variables.
+mutation Run($id: ID!) {
+  runWorkflow(input: { id: $id }) {
+    job { id status }
+    userErrors { code message path }
+  }
+}
+`,
+      variables: '{\n  "id": ""\n}\n',
+    },
+    {
+      query: `# 5. Follow what a job prints, live: put its id into the variables.
+subscription Follow($jobId: ID!) {
+  jobLogs(jobId: $jobId) {
+    firstNumber
+    lastNumber
+    text
+    cursor
+  }
+}
+`,
+      variables: '{\n  "jobId": ""\n}\n',
+    },
+    {
+      query: `# 6. What there is, and how the last runs went.
+query Overview {
+  viewer { email }
+  workflows(first: 10) {
+    nodes {
+      id
+      name
+      kind
+      buildStatus
+      nextRunAt
+      consecutiveJobFailuresCount
+      jobs(first: 3) {
+        nodes { id status startedAt durationMs failureMessage logLineCount }
+      }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+  system { version database bus cache docker }
+}
+`,
+    },
+  ],
+};

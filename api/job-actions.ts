@@ -1,0 +1,131 @@
+import { cancelJob, runWorkflow } from '../db/jobs.ts';
+import type { JobRow } from '../db/schema.ts';
+import { isId } from '../domain/ids.ts';
+import { announce } from './announce.ts';
+import { builder } from './builder.ts';
+import { viewerOf } from './context.ts';
+import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, keepOnce } from './idempotency.ts';
+import { Job } from './job.ts';
+import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
+
+interface JobResult {
+  job?: JobRow;
+  userErrors: UserErrorShape[];
+}
+
+const RunWorkflowInput = builder.inputType('RunWorkflowInput', {
+  description: 'A workflow to be run now.',
+  fields: (t) => ({
+    id: t.id({ required: true, description: 'Its id.' }),
+    idempotencyKey: t.string({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
+  }),
+});
+
+const RunWorkflowPayload = builder.objectRef<JobResult>('RunWorkflowPayload').implement({
+  description: 'What `runWorkflow` answers.',
+  fields: (t) => ({
+    job: t.field({ type: Job, nullable: true, description: 'The new job.', resolve: ({ job }) => job }),
+    userErrors: t.field({
+      type: [UserError],
+      description: 'What is to be mended.',
+      resolve: ({ userErrors }) => userErrors,
+    }),
+  }),
+});
+
+builder.mutationField('runWorkflow', (t) =>
+  t.field({
+    type: RunWorkflowPayload,
+    description: 'Makes a MANUAL job. It runs at once, or when the active job of the workflow has ended.',
+    args: { input: t.arg({ type: RunWorkflowInput, required: true, description: 'Which workflow.' }) },
+    resolve: async (_, { input }, context): Promise<JobResult> => {
+      const { user } = viewerOf(context);
+      const problems = idempotencyProblems(input);
+      if (problems.length > 0) return invalid(problems);
+      if (!isId(input.id)) return notFound('workflow');
+      const kept = await keepOnce(
+        context.services,
+        { userId: user.id, mutation: 'runWorkflow', input },
+        (db) => runWorkflow(db, { userId: user.id, id: input.id.toLowerCase() }),
+        (made) => (made.outcome === 'REQUESTED' ? made.job.id : undefined),
+      );
+      if (kept.outcome === 'REFUSED') return { userErrors: kept.userErrors };
+      if (kept.outcome === 'REPEATED') {
+        const job = await context.load.job(kept.objectId);
+        return job ? { job, userErrors: [] } : goneSince();
+      }
+      const { result } = kept;
+      switch (result.outcome) {
+        case 'REQUESTED':
+          await announce(context.services, { userId: user.id, schedule: true, changed: { jobs: [result.job.id] } });
+          return { job: result.job, userErrors: [] };
+        case 'NOT_FOUND':
+          return notFound('workflow');
+        case 'TERMINATED':
+          return refused({
+            code: 'TERMINATED',
+            message: 'The workflow has ended for good: it runs no more.',
+            path: ['id'],
+          });
+        case 'NOT_READY':
+          return refused({
+            code: 'NOT_READY',
+            message: 'The newest build of the workflow is not COMPLETED.',
+            path: ['id'],
+          });
+        case 'LIMIT_EXCEEDED':
+          return refused({
+            code: 'LIMIT_EXCEEDED',
+            message: 'As many jobs as may wait for this workflow do.',
+            path: ['id'],
+          });
+      }
+    },
+  }),
+);
+
+const CancelJobInput = builder.inputType('CancelJobInput', {
+  description: 'A job to be stopped.',
+  fields: (t) => ({ id: t.id({ required: true, description: 'Its id.' }) }),
+});
+
+const CancelJobPayload = builder.objectRef<JobResult>('CancelJobPayload').implement({
+  description: 'What `cancelJob` answers.',
+  fields: (t) => ({
+    job: t.field({
+      type: Job,
+      nullable: true,
+      description: 'The job. One that was RUNNING is still until its worker has stopped it.',
+      resolve: ({ job }) => job,
+    }),
+    userErrors: t.field({
+      type: [UserError],
+      description: 'What is to be mended.',
+      resolve: ({ userErrors }) => userErrors,
+    }),
+  }),
+});
+
+builder.mutationField('cancelJob', (t) =>
+  t.field({
+    type: CancelJobPayload,
+    description: 'Stops a job. It counts as neither a success nor a failure.',
+    args: { input: t.arg({ type: CancelJobInput, required: true, description: 'Which job.' }) },
+    resolve: async (_, { input: { id } }, context): Promise<JobResult> => {
+      const { user } = viewerOf(context);
+      if (!isId(id)) return notFound('job');
+      const result = await cancelJob(context.services.db, { userId: user.id, id: id.toLowerCase() });
+      if (result.outcome !== 'CANCELED' && result.outcome !== 'STOPPING') {
+        if (result.outcome === 'NOT_FOUND') return notFound('job');
+        return refused({ code: 'CONFLICT', message: 'The job has ended already.', path: ['id'] });
+      }
+      await announce(context.services, {
+        userId: user.id,
+        schedule: true,
+        stoppingIds: result.outcome === 'STOPPING' ? [result.job.id] : [],
+        changed: { jobs: [result.job.id] },
+      });
+      return { job: result.job, userErrors: [] };
+    },
+  }),
+);

@@ -1,0 +1,180 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import { anyBuilds, anyJobs, anyWorkflows, newestJobs, workflowsChangedSince } from '../../db/lookup.ts';
+import type { BuildRow, JobRow, WorkflowRow } from '../../db/schema.ts';
+import { decodeChanged, userChannel } from '../../domain/hints.ts';
+import type { Cache } from '../../platform/cache/cache.ts';
+import { NotificationFeed } from './notification-feed.ts';
+import { type Listener, WatchedRows } from './watched-rows.ts';
+
+/** What changes, for all subscribers of the process: hints on one channel a user, and a slow re-check of the rows that heals lost ones. */
+export interface Changes {
+  readonly jobs: WatchedRows<JobRow>;
+  readonly builds: WatchedRows<BuildRow>;
+  readonly workflows: WatchedRows<WorkflowRow>;
+  readonly notifications: NotificationFeed;
+  /** Resolves when hints about the user's rows arrive (or cannot, for now). Counted: each needs its `leave`. */
+  join(userId: string): Promise<() => void>;
+  /** Follows the jobs of one workflow. */
+  watchJobsOf(workflow: WorkflowRow, listener: Listener<JobRow>): () => void;
+  /** Follows all workflows of one user, as they are changed after `since`. */
+  watchWorkflowsOf(userId: string, since: Date, listener: Listener<WorkflowRow>): () => void;
+  close(): void;
+}
+
+export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: Logger }): Changes {
+  const jobs = new WatchedRows((ids) => anyJobs(db, ids), log);
+  const builds = new WatchedRows((ids) => anyBuilds(db, ids), log);
+  const workflows = new WatchedRows((ids) => anyWorkflows(db, ids), log);
+  const notifications = new NotificationFeed(db);
+  const channels = new Map<string, Channel>();
+  const workflowsWithJobs = counter();
+  const usersWithWorkflows = counter();
+  const since = new Map<string, Date>();
+
+  function recheck(): void {
+    jobs.recheck();
+    builds.recheck();
+    workflows.recheck();
+    notifications.recheck();
+  }
+
+  async function recheckWide(): Promise<void> {
+    const workflowIds = workflowsWithJobs.keys();
+    if (workflowIds.length > 0) jobs.deliver(await newestJobs(db, workflowIds, JOBS_RECHECKED));
+    const userIds = usersWithWorkflows.keys();
+    if (userIds.length === 0) return;
+    const from = Math.min(...userIds.map((id) => since.get(id)?.getTime() ?? Number.POSITIVE_INFINITY));
+    const changed = await workflowsChangedSince(db, userIds, new Date(from));
+    workflows.deliver(changed);
+    const newest = changed.at(-1)?.updatedAt;
+    if (!newest) return;
+    // A transaction may commit after one that began later: the next look begins some time before what was seen.
+    for (const id of userIds)
+      since.set(id, new Date(Math.max(newest.getTime() - OVERLAP_MS, since.get(id)?.getTime() ?? 0)));
+  }
+
+  let checking = false;
+  const timer = setInterval(() => {
+    recheck();
+    if (checking) return;
+    checking = true;
+    recheckWide()
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'The re-check of watched lists failed; it is done again soon.'),
+      )
+      .finally(() => {
+        checking = false;
+      });
+  }, RECHECK_MS);
+  timer.unref();
+
+  return {
+    jobs,
+    builds,
+    workflows,
+    notifications,
+    async join(userId) {
+      const channel = channels.get(userId) ?? openChannel(userId);
+      channels.set(userId, channel);
+      channel.members += 1;
+      await Promise.race([channel.ready, pause(JOIN_WAIT_MS)]);
+      return once(() => {
+        channel.members -= 1;
+        if (channel.members > 0) return;
+        channels.delete(userId);
+        channel.close();
+      });
+    },
+    watchJobsOf(workflow, listener) {
+      const release = workflowsWithJobs.add(workflow.id);
+      const unwatch = jobs.watchUser(workflow.userId, (job) => {
+        if (job?.workflowId === workflow.id) listener(job);
+      });
+      return once(() => {
+        unwatch();
+        release();
+      });
+    },
+    watchWorkflowsOf(userId, from, listener) {
+      since.set(userId, new Date(Math.min(from.getTime(), since.get(userId)?.getTime() ?? Number.POSITIVE_INFINITY)));
+      const release = usersWithWorkflows.add(userId);
+      const unwatch = workflows.watchUser(userId, listener);
+      return once(() => {
+        unwatch();
+        release();
+        if (!usersWithWorkflows.keys().includes(userId)) since.delete(userId);
+      });
+    },
+    close() {
+      clearInterval(timer);
+      for (const channel of channels.values()) channel.close();
+    },
+  };
+
+  function openChannel(userId: string): Channel {
+    const subscription = cache.subscribe(
+      userChannel(userId),
+      (message) => {
+        const changed = decodeChanged(message);
+        jobs.hint(userId, changed.jobs ?? []);
+        builds.hint(userId, changed.builds ?? []);
+        workflows.hint(userId, changed.workflows ?? []);
+        notifications.hint(userId, changed.notifications ?? []);
+      },
+      recheck,
+    );
+    const ready = subscription.then(
+      () => undefined,
+      (error: unknown) => log.warn({ err: error }, 'Live hints cannot be heard; changes come by the slow re-check.'),
+    );
+    return {
+      members: 0,
+      ready,
+      close: () => {
+        subscription.then(
+          (unsubscribe) => unsubscribe(),
+          () => undefined, // told above
+        );
+      },
+    };
+  }
+}
+
+interface Channel {
+  members: number;
+  ready: Promise<void>;
+  close(): void;
+}
+
+const RECHECK_MS = 3_000;
+const JOIN_WAIT_MS = 2_000; // with the cache away a subscription starts all the same, and lives by the re-check
+const JOBS_RECHECKED = 5;
+const OVERLAP_MS = 60_000;
+
+function counter() {
+  const counts = new Map<string, number>();
+  return {
+    keys: () => [...counts.keys()],
+    add(key: string): () => void {
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+      return () => {
+        const left = (counts.get(key) ?? 0) - 1;
+        if (left > 0) counts.set(key, left);
+        else counts.delete(key);
+      };
+    },
+  };
+}
+
+function once(run: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) run();
+    done = true;
+  };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

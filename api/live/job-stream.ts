@@ -1,0 +1,60 @@
+import { anyJobs, newestJobs } from '../../db/lookup.ts';
+import type { JobRow, WorkflowRow } from '../../db/schema.ts';
+import { isEnded } from '../../domain/states.ts';
+import type { Services } from '../context.ts';
+import { statesSince } from './job-states.ts';
+import { Mailbox } from './mailbox.ts';
+import { stoppable } from './stoppable.ts';
+
+type Sources = Pick<Services, 'db' | 'changes'>;
+
+/** A job as it is now, then each of its states, to the terminal one. */
+export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {
+  return stoppable(async function* (signal) {
+    const mailbox = new Mailbox<JobRow>();
+    const leave = await changes.join(userId);
+    const unwatch = changes.jobs.watch(id, (row) => mailbox.put(id, row));
+    try {
+      let last: JobRow | undefined;
+      const [now] = await anyJobs(db, [id]); // after the watch has begun: what changes from here on is in the mailbox
+      for (let next = now; next && !signal.aborted; ) {
+        for (const state of statesSince(last, next)) yield state;
+        last = next;
+        if (isEnded(next.status)) return;
+        next = (await mailbox.take(signal))?.row;
+      }
+    } finally {
+      unwatch();
+      leave();
+    }
+  });
+}
+
+/** The newest job of a workflow, if any, then each state of each of its jobs. It ends when it is stopped. */
+export function followJobsOf({ db, changes }: Sources, workflow: WorkflowRow): AsyncGenerator<JobRow, void, undefined> {
+  return stoppable(async function* (signal) {
+    const mailbox = new Mailbox<JobRow>();
+    const leave = await changes.join(workflow.userId);
+    const unwatch = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
+    try {
+      const newest = (await newestJobs(db, [workflow.id], JOBS_REMEMBERED)).sort((a, b) => (a.id < b.id ? 1 : -1));
+      const seen = new Map(newest.reverse().map((job) => [job.id, job])); // the others are no news
+      const now = newest.at(-1);
+      if (now) yield now;
+      for (;;) {
+        const taken = await mailbox.take(signal);
+        if (!taken) return;
+        if (!taken.row) continue;
+        for (const state of statesSince(seen.get(taken.id), taken.row)) yield state;
+        seen.delete(taken.id);
+        seen.set(taken.id, taken.row);
+        for (const [id, job] of seen) if (seen.size > JOBS_REMEMBERED && isEnded(job.status)) seen.delete(id);
+      }
+    } finally {
+      unwatch();
+      leave();
+    }
+  });
+}
+
+const JOBS_REMEMBERED = 50; // a hint about a job that ended before them would tell of it again

@@ -1,0 +1,43 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import { chunksAfter } from '../../db/log-pages.ts';
+import { isOutage } from '../errors.ts';
+import { SharedChunk } from './shared-chunk.ts';
+
+/**
+ * Reads stored chunks; undefined while the database is away. Subscribers that stand at the same place at the same time, as after a gap all
+ * do, share one query.
+ */
+export function createLogStore(
+  db: Db,
+  log: Logger,
+): {
+  read(sourceId: string, after: number, count: number): Promise<SharedChunk[] | undefined>;
+} {
+  let failing = false;
+  const reads = new Map<string, Promise<SharedChunk[] | undefined>>();
+  return {
+    read(sourceId, after, count) {
+      const key = `${sourceId}:${after}:${count}`;
+      const running = reads.get(key);
+      if (running) return running;
+      const read = chunksAfter(db, sourceId, after, count)
+        .then(
+          (chunks) => {
+            failing = false;
+            return chunks.map((chunk) => new SharedChunk(chunk));
+          },
+          (error: unknown) => {
+            if (!isOutage(error)) throw error;
+            if (!failing)
+              log.warn({ err: error }, 'Stored log lines could not be read; subscribers read them when they can.');
+            failing = true;
+            return undefined;
+          },
+        )
+        .finally(() => reads.delete(key));
+      reads.set(key, read);
+      return read;
+    },
+  };
+}

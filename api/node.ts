@@ -1,0 +1,45 @@
+import { builder } from './builder.ts';
+import { viewerOf } from './context.ts';
+
+export const Node = builder.interfaceRef<{ id: string }>('Node');
+Node.implement({
+  description: 'Whatever has an id.',
+  fields: (t) => ({
+    id: t.exposeID('id', { description: 'A UUID, unique across all types.' }),
+  }),
+});
+
+builder.queryField('node', (t) =>
+  t.field({
+    type: Node,
+    nullable: true,
+    description: "Whatever of the viewer's has this id; null where nothing has.",
+    args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
+    resolve: async (_, { id }, context) => {
+      const { user } = viewerOf(context);
+      const { load } = context;
+      if (id.toLowerCase() === user.id) return named('User', user);
+      const [workflow, job, build, notification, tokens] = await Promise.all([
+        load.workflow(id),
+        load.job(id),
+        load.build(id),
+        load.notification(id),
+        load.apiTokens(user.id),
+      ]);
+      const token = tokens.find((row) => row.id === id.toLowerCase());
+      return (
+        named('Workflow', workflow) ??
+        named('Job', job) ??
+        named('Build', build) ??
+        named('Notification', notification) ??
+        named('ApiToken', token) ??
+        null
+      );
+    },
+  }),
+);
+
+/** Says of which type a row is, for where the schema allows several. */
+function named<Row extends object>(type: string, row: Row | undefined): (Row & { __typename: string }) | undefined {
+  return row && { ...row, __typename: type };
+}

@@ -1,0 +1,160 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Client, Services } from './context.ts';
+import { bearerToken, clientOf, sessionCookie, setCookie } from './credentials.ts';
+import { isCrossSite } from './cross-site.ts';
+import { createGraphql, type Graphql } from './graphql.ts';
+import { createIdentifier } from './identity.ts';
+import { createChanges } from './live/changes.ts';
+import { createLogFeed } from './live/log-feed.ts';
+import { createStreams } from './live/streams.ts';
+import { downloadLog, logIdOf } from './log-download.ts';
+import { createPasswords } from './passwords.ts';
+import { pathOf } from './path.ts';
+import { sendJson } from './send-json.ts';
+import type { ApiSettings } from './settings.ts';
+import { systemStatus } from './system.ts';
+import { serveWebSockets } from './websocket.ts';
+
+export interface ApiParts extends Pick<Services, 'db' | 'bus' | 'cache' | 'log' | 'sealer'> {
+  docker?: Services['docker'];
+  settings: ApiSettings;
+}
+
+export interface Api {
+  /** Of the GraphQL endpoint, as a client on this machine reaches it. */
+  url: string;
+  /** Takes no new work, ends streams and sockets, lets requests finish within a bound. */
+  close(): Promise<void>;
+}
+
+/** Starts the GraphQL server. Rejects with the system's error (EADDRINUSE, for example) when it cannot listen. */
+export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
+  const { db, log, settings } = parts;
+  const server = createServer();
+  await listen(server, settings);
+
+  const services: Services = {
+    ...parts,
+    docker,
+    identifier: createIdentifier(db, log),
+    passwords: createPasswords(),
+    changes: createChanges(parts),
+    logFeed: createLogFeed(parts),
+    streams: createStreams(db, log),
+  };
+  const graphql = createGraphql(services);
+  const webSockets = serveWebSockets(server, graphql, services);
+  server.on('request', (request, response) => {
+    answer(request, response, graphql, services).catch((error: unknown) => {
+      log.error({ err: error }, 'A request could not be answered.');
+      if (response.headersSent) response.destroy();
+      else
+        sendJson(response, 500, {
+          errors: [{ message: 'Something failed on our side.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
+        });
+    });
+  });
+
+  return {
+    url: urlOf(server, settings.host),
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      services.streams.close();
+      await webSockets.close();
+      server.closeIdleConnections();
+      const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+      await closed;
+      clearTimeout(late);
+      services.changes.close();
+      await services.logFeed.close();
+      await graphql.yoga.dispose();
+    },
+  };
+}
+
+const DRAIN_MS = 5_000;
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  graphql: Graphql,
+  services: Services,
+): Promise<void> {
+  const path = pathOf(request);
+  if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}${path}`)) {
+    return sendJson(response, 400, { message: 'The Host header or the path is malformed.' });
+  }
+  for (const [name, value] of SAFETY_HEADERS) response.setHeader(name, value);
+  if (path === '/health') return health(response, services);
+  if (path === '/') return redirect(response);
+  const logId = logIdOf(path);
+  if (path !== '/graphql' && logId === undefined) {
+    return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
+  }
+
+  // GraphiQL's page holds nothing of anybody's; whatever runs an operation is not done for pages of other sites.
+  const opensPage =
+    request.method === 'GET' && request.url === '/graphql' && request.headers.accept?.includes('text/html');
+  if (!opensPage && request.headers.authorization === undefined && isCrossSite(request)) {
+    const message = 'A page of another site may not do this with the session of this browser: send a token instead.';
+    const errors = [{ message, extensions: { code: 'FORBIDDEN' } }];
+    return sendJson(response, 403, logId === undefined ? { errors } : { message });
+  }
+  const transport = {
+    client: httpClient(request, response, services.settings),
+    token: bearerToken(request.headers.authorization) ?? sessionCookie(request),
+  };
+  if (logId !== undefined) return downloadLog(request, response, logId, transport, services, graphql);
+  await graphql.yoga.handle(request, response, transport);
+}
+
+function httpClient(request: IncomingMessage, response: ServerResponse, { trustProxy = false }: ApiSettings): Client {
+  const { address, secure } = clientOf(request, trustProxy);
+  return {
+    address,
+    transport: 'HTTP',
+    setSession(token) {
+      if (token === undefined && sessionCookie(request) === undefined) return;
+      if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
+    },
+    onGone: (gone) => {
+      // Where it went while who asks was looked up, no event tells of that any more.
+      if (response.destroyed) gone();
+      else response.once('close', gone);
+    },
+  };
+}
+
+async function health(response: ServerResponse, services: Services): Promise<void> {
+  const status = await systemStatus(services);
+  const works = [status.database, status.bus, status.cache].every((part) => part !== 'DOWN');
+  sendJson(response, works ? 200 : 503, { status: works ? 'UP' : 'DOWN', ...status });
+}
+
+const SAFETY_HEADERS: [string, string][] = [
+  ['cache-control', 'private, no-store'],
+  ['x-content-type-options', 'nosniff'],
+  ['x-frame-options', 'DENY'],
+  ['referrer-policy', 'same-origin'],
+];
+
+function redirect(response: ServerResponse): void {
+  response.writeHead(302, { location: '/graphql' }).end();
+}
+
+function listen(server: Server, { port, host }: ApiSettings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, host }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  const reachable = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}/graphql`;
+}

@@ -1,0 +1,32 @@
+import type { ResourceMaximums } from '../domain/container-schema.ts';
+
+/** What the process tells the api. */
+export interface ApiSettings {
+  port: number;
+  host: string;
+  databaseEmbedded: boolean;
+  /** The longest time-out that a CONTAINER may ask for. */
+  maxJobSeconds: number;
+  /** What a CONTAINER may ask for, where it is not the default. */
+  maxResources?: ResourceMaximums;
+  /** How long log lines are kept: a workflow may ask for less. */
+  logRetentionDays?: number;
+  /** Whether a proxy of ours is in front, so that its X-Forwarded-For and X-Forwarded-Proto are to be believed. */
+  trustProxy?: boolean;
+  limits?: Partial<AccountLimits>;
+}
+
+/** How often credentials may be tried: hashing a password is dear on purpose. */
+export interface AccountLimits {
+  signInsPerAccountPerMinute: number;
+  signInsPerAddressPerMinute: number;
+  signUpsPerAddressPerHour: number;
+}
+
+export const ACCOUNT_LIMITS: AccountLimits = {
+  signInsPerAccountPerMinute: 10,
+  signInsPerAddressPerMinute: 30,
+  signUpsPerAddressPerHour: 20,
+};
+
+export const SESSION_DAYS = 30;

@@ -1,0 +1,70 @@
+import { isDatabaseUp } from '../db/client.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { builder } from './builder.ts';
+import type { Services } from './context.ts';
+import { describedEnum } from './enums.ts';
+
+const PART_STATUSES = ['UP', 'DOWN', 'EMBEDDED', 'ABSENT'] as const;
+export type PartStatus = (typeof PART_STATUSES)[number];
+
+export interface SystemStatusShape {
+  version: string;
+  database: PartStatus;
+  bus: PartStatus;
+  cache: PartStatus;
+  docker: PartStatus;
+}
+
+/** Asks each part whether it answers. One that does not within the bound is DOWN. */
+export async function systemStatus({ db, bus, cache, docker, settings }: Services): Promise<SystemStatusShape> {
+  const [database, busStatus, cacheStatus, dockerStatus] = await Promise.all([
+    partStatus(isDatabaseUp(db), settings.databaseEmbedded),
+    partStatus(bus.isUp(), bus.embedded),
+    partStatus(cache.isUp(), cache.embedded),
+    docker && (await docker.isThere()) ? partStatus(docker.isUp(), false) : absent,
+  ]);
+  return { version: packageJson.version, database, bus: busStatus, cache: cacheStatus, docker: dockerStatus };
+}
+
+const PartStatusEnum = describedEnum('PartStatus', 'How a part of the system is.', PART_STATUSES, {
+  UP: 'It answers.',
+  DOWN: 'It does not answer.',
+  EMBEDDED: 'It is inside of this process, or belongs to it, and works.',
+  ABSENT: 'There is none.',
+});
+
+const SystemStatus = builder.objectRef<SystemStatusShape>('SystemStatus').implement({
+  description: 'How the system is.',
+  fields: (t) => ({
+    version: t.exposeString('version', { description: 'The version of the program that answers.' }),
+    database: t.field({ type: PartStatusEnum, description: 'PostgreSQL.', resolve: (status) => status.database }),
+    bus: t.field({ type: PartStatusEnum, description: 'Kafka.', resolve: (status) => status.bus }),
+    cache: t.field({ type: PartStatusEnum, description: 'Redis.', resolve: (status) => status.cache }),
+    docker: t.field({
+      type: PartStatusEnum,
+      description: 'The Docker engine that this process knows of.',
+      resolve: (status) => status.docker,
+    }),
+  }),
+});
+
+builder.queryField('system', (t) =>
+  t.field({
+    type: SystemStatus,
+    description: 'How each part of the system is. It can be asked without being signed in.',
+    resolve: (_, __, { services }) => systemStatus(services),
+  }),
+);
+
+const absent: PartStatus = 'ABSENT';
+const PART_ANSWER_MS_MAX = 2_000;
+
+async function partStatus(asked: Promise<boolean>, embedded: boolean): Promise<PartStatus> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), PART_ANSWER_MS_MAX);
+  });
+  const up = await Promise.race([asked.catch(() => false), late]).finally(() => clearTimeout(timer));
+  if (!up) return 'DOWN';
+  return embedded ? 'EMBEDDED' : 'UP';
+}

@@ -1,0 +1,104 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { CloseCode, handleProtocols } from 'graphql-ws';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
+import type { Services } from './context.ts';
+import { clientOf, sessionCookie } from './credentials.ts';
+import { isCrossSite } from './cross-site.ts';
+import type { Graphql } from './graphql.ts';
+import { pathOf } from './path.ts';
+import { createSocketOperations, GOING_AWAY } from './socket-operations.ts';
+import { Turns } from './socket-turns.ts';
+
+/** graphql-transport-ws on the upgrades of `server`. `close` ends every socket with 1001. */
+export function serveWebSockets(server: Server, graphql: Graphql, services: Services): { close(): Promise<void> } {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: REQUEST_BYTES_MAX, handleProtocols });
+  const operations = createSocketOperations(graphql, services);
+
+  function serve(socket: WebSocket, request: IncomingMessage): void {
+    const { address } = clientOf(request, services.settings.trustProxy ?? false);
+    const close = (code: number, reason: string) => socket.close(code, reason);
+    const closed = operations.opened(
+      {
+        protocol: socket.protocol,
+        close,
+        send: (data) => send(socket, data),
+        onMessage: (handle) =>
+          socket.on('message', (data) => {
+            handle(String(data)).catch((error: unknown) => {
+              services.log.error({ err: error }, 'A message on a WebSocket could not be handled.');
+              socket.close(CloseCode.InternalServerError, 'Internal server error');
+            });
+          }),
+      },
+      { address, cookie: sessionCookie(request), close, turns: new Turns(MESSAGES_AT_ONCE) },
+    );
+    const stopPings = keepAlive(socket);
+    socket.on('error', (error) => services.log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
+    socket.once('close', (code, reason) => {
+      stopPings();
+      closed(code, String(reason)).catch((error: unknown) =>
+        services.log.error({ err: error }, 'A WebSocket did not end cleanly.'),
+      );
+    });
+  }
+
+  server.on('upgrade', (request, socket, head) => {
+    if (pathOf(request) !== '/graphql') return refuseUpgrade(socket, '404 Not Found');
+    if (isCrossSite(request) && sessionCookie(request) !== undefined) return refuseUpgrade(socket, '403 Forbidden');
+    sockets.handleUpgrade(request, socket, head, serve);
+  });
+
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        const late = setTimeout(() => {
+          for (const socket of sockets.clients) socket.terminate();
+        }, CLOSE_WAIT_MS);
+        for (const socket of sockets.clients) socket.close(GOING_AWAY, 'Going away');
+        sockets.close(() => {
+          clearTimeout(late);
+          resolve();
+        });
+      }),
+  };
+}
+
+const KEEP_ALIVE_MS = 12_000;
+const CLOSE_WAIT_MS = 2_000;
+/**
+ * Messages of its subscriptions that are made and under way at the same time, of up to 2 MB each; the others wait with what is packed. All
+ * of 100 at once were more than may be buffered, however fast the client read.
+ */
+const MESSAGES_AT_ONCE = 4;
+/** Only a socket that sends many large queries, and does not read, comes here. */
+const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Resolves when the message is with the system, so that an operation makes its next one no sooner. */
+function send(socket: WebSocket, data: string): Promise<void> {
+  if (socket.readyState !== socket.OPEN) return Promise.resolve();
+  if (socket.bufferedAmount + data.length > BUFFERED_BYTES_MAX) {
+    socket.terminate();
+    return Promise.resolve();
+  }
+  return new Promise((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
+}
+
+/** A peer that does not answer a ping before the next one is gone. */
+function keepAlive(socket: WebSocket): () => void {
+  let answered = true;
+  socket.on('pong', () => {
+    answered = true;
+  });
+  const timer = setInterval(() => {
+    if (!answered) return socket.terminate();
+    answered = false;
+    socket.ping();
+  }, KEEP_ALIVE_MS);
+  return () => clearInterval(timer);
+}
+
+function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}

@@ -1,0 +1,74 @@
+import { nearest } from '../platform/misspelt.ts';
+import { Refusal } from './refusal.ts';
+
+export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as const;
+export type WorkerName = (typeof WORKERS)[number];
+
+export type Command =
+  | { name: 'up' | 'api' | 'migrate' | 'rotate-secrets' | 'help' | 'version' }
+  | { name: 'worker'; workers: WorkerName[] }
+  | { name: 'demo'; once: boolean };
+
+const NAMES = ['up', 'api', 'worker', 'migrate', 'rotate-secrets', 'demo', '--help', '--version'] as const;
+
+/** What the arguments ask for. Throws a Refusal that names the nearest right word. */
+export function parseCommand(args: readonly string[]): Command {
+  const [name, ...rest] = args;
+  if (name === undefined) throw new Refusal(`A command is missing: one of ${list(NAMES)}. For example: chronoverse up`);
+  if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
+  switch (name) {
+    case '--help':
+    case '-h':
+    case 'help':
+      return { name: 'help' };
+    case '--version':
+    case '-v':
+      return { name: 'version' };
+    case 'up':
+    case 'api':
+    case 'migrate':
+    case 'rotate-secrets':
+      refuseMore(name, rest);
+      return { name };
+    case 'worker':
+      return { name, workers: parseWorkers(rest) };
+    case 'demo':
+      refuseMore(name, rest, ['--once']);
+      return { name, once: rest.includes('--once') };
+    default:
+      throw new Refusal(`"${name}" is no command${meant(name, NAMES)} There are ${list(NAMES)}.`);
+  }
+}
+
+function parseWorkers(names: string[]): WorkerName[] {
+  if (names.length === 0) {
+    throw new Refusal(
+      `The name of a worker is missing: one or several of ${list(WORKERS)}. For example: worker execution`,
+    );
+  }
+  const workers = names.map((name) => {
+    const worker = WORKERS.find((candidate) => candidate === name);
+    if (worker === undefined)
+      throw new Refusal(`"${name}" is no worker${meant(name, WORKERS)} There are ${list(WORKERS)}.`);
+    return worker;
+  });
+  return WORKERS.filter((worker) => workers.includes(worker)); // each once
+}
+
+function refuseMore(command: string, rest: string[], allowed: string[] = []): void {
+  const odd = rest.find((argument) => !allowed.includes(argument));
+  if (odd === undefined) return;
+  const takes = allowed.length === 0 ? 'takes no argument' : `takes ${list(allowed)} alone`;
+  throw new Refusal(
+    `"${odd}" is not understood: ${command} ${takes}; settings are environment variables (--help lists them).`,
+  );
+}
+
+function meant(word: string, known: readonly string[]): string {
+  const near = nearest(word, known) ?? known.find((candidate) => candidate.startsWith(word));
+  return near === undefined ? '.' : `: did you mean ${near}?`;
+}
+
+function list(words: readonly string[]): string {
+  return words.length === 1 ? String(words[0]) : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}

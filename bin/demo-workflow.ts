@@ -1,0 +1,132 @@
+import { z } from 'zod';
+import type { DemoClient } from './demo-client.ts';
+
+/** One of the demo's workflows: made once, found again at later starts. */
+export interface DemoWorkflow {
+  name: string;
+  payload: object;
+}
+
+export type Say = (line: string) => void;
+
+const WORKFLOWS_MAX = 100;
+const errors = z.array(z.object({ message: z.string() }));
+const workflow = z.object({
+  id: z.string(),
+  name: z.string(),
+  buildStatus: z.string(),
+  terminatedAt: z.string().nullable(),
+  build: z.object({ id: z.string(), error: z.string().nullable() }).nullable(),
+});
+type Workflow = z.infer<typeof workflow>;
+const WORKFLOW = 'id name buildStatus terminatedAt build { id error }';
+const job = z.object({ id: z.string(), status: z.string(), failureMessage: z.string().nullable() });
+
+/** Makes or finds the workflow, runs it once, and says each line as the subscription brings it. Gives why it did not complete. */
+export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, say: Say): Promise<string | undefined> {
+  const found = await findWorkflow(client, wanted.name);
+  const ready = await awaitBuild(client, found ?? (await createWorkflow(client, wanted)), say);
+  if (ready.buildStatus !== 'COMPLETED')
+    return `its build is ${ready.buildStatus}: ${ready.build?.error ?? 'no reason'}`;
+  // A new workflow has its first slot at once; one that is found is run on request.
+  const jobId = found === undefined ? await awaitFirstJob(client, ready.id) : await requestRun(client, ready.id);
+  say(`job ${jobId}`);
+  await followLog(client, jobId, say);
+  const ended = await awaitEnd(client, jobId);
+  say(ended.status + (ended.failureMessage === null ? '' : `: ${ended.failureMessage}`));
+  return ended.status === 'COMPLETED'
+    ? undefined
+    : `its job is ${ended.status}: ${ended.failureMessage ?? 'no reason'}`;
+}
+
+/** One that still runs. One that was terminated, or whose build failed, is made anew; the failed one is deleted. */
+async function findWorkflow(client: DemoClient, name: string): Promise<Workflow | undefined> {
+  const { workflows } = await client.request(
+    `query ($first: Int) { workflows(first: $first) { nodes { ${WORKFLOW} } } }`,
+    { first: WORKFLOWS_MAX },
+    z.object({ workflows: z.object({ nodes: z.array(workflow) }) }),
+  );
+  const found = workflows.nodes.find((node) => node.name === name && node.terminatedAt === null);
+  if (found === undefined || !['FAILED', 'CANCELED'].includes(found.buildStatus)) return found;
+  await client.request(
+    'mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) { userErrors { message } } }',
+    { input: { id: found.id } },
+    z.object({ deleteWorkflow: z.object({ userErrors: errors }) }),
+  );
+  return undefined;
+}
+
+async function createWorkflow(client: DemoClient, { name, payload }: DemoWorkflow): Promise<Workflow> {
+  const { createWorkflow: made } = await client.request(
+    `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { ${WORKFLOW} } userErrors { message } } }`,
+    { input: { name, payload, interval: 1, maxConsecutiveJobFailuresAllowed: 3 } },
+    z.object({ createWorkflow: z.object({ workflow: workflow.nullable(), userErrors: errors }) }),
+  );
+  return orThrow(made.workflow, made.userErrors);
+}
+
+/** The workflow when its build has ended, one way or the other. */
+async function awaitBuild(client: DemoClient, found: Workflow, say: Say): Promise<Workflow> {
+  if (isBuilt(found)) return found;
+  say('its image is being prepared');
+  for await (const { workflowUpdated } of client.subscribe(
+    `subscription ($id: ID) { workflowUpdated(workflowId: $id) { ${WORKFLOW} } }`,
+    { id: found.id },
+    z.object({ workflowUpdated: workflow }),
+  )) {
+    if (isBuilt(workflowUpdated)) return workflowUpdated;
+  }
+  throw new Error('The subscription workflowUpdated completed before the build had ended.');
+}
+
+function isBuilt({ buildStatus }: Workflow): boolean {
+  return buildStatus !== 'QUEUED' && buildStatus !== 'STARTED';
+}
+
+async function awaitFirstJob(client: DemoClient, workflowId: string): Promise<string> {
+  for await (const { jobUpdated } of client.subscribe(
+    'subscription ($id: ID) { jobUpdated(workflowId: $id) { id status failureMessage } }',
+    { id: workflowId },
+    z.object({ jobUpdated: job }),
+  )) {
+    return jobUpdated.id;
+  }
+  throw new Error('The subscription jobUpdated completed before there was a job.');
+}
+
+async function requestRun(client: DemoClient, id: string): Promise<string> {
+  const { runWorkflow } = await client.request(
+    'mutation ($input: RunWorkflowInput!) { runWorkflow(input: $input) { job { id status failureMessage } userErrors { message } } }',
+    { input: { id } },
+    z.object({ runWorkflow: z.object({ job: job.nullable(), userErrors: errors }) }),
+  );
+  return orThrow(runWorkflow.job, runWorkflow.userErrors).id;
+}
+
+async function followLog(client: DemoClient, jobId: string, say: Say): Promise<void> {
+  for await (const { jobLogs } of client.subscribe(
+    'subscription ($jobId: ID!) { jobLogs(jobId: $jobId) { text } }',
+    { jobId },
+    z.object({ jobLogs: z.object({ text: z.string() }) }),
+  )) {
+    for (const line of jobLogs.text.replace(/\n$/, '').split('\n')) say(line);
+  }
+}
+
+async function awaitEnd(client: DemoClient, jobId: string): Promise<z.infer<typeof job>> {
+  let last: z.infer<typeof job> | undefined;
+  for await (const { jobUpdated } of client.subscribe(
+    'subscription ($jobId: ID) { jobUpdated(jobId: $jobId) { id status failureMessage } }',
+    { jobId },
+    z.object({ jobUpdated: job }),
+  )) {
+    last = jobUpdated; // it completes after the terminal state
+  }
+  if (last === undefined) throw new Error('The subscription jobUpdated completed without a job.');
+  return last;
+}
+
+function orThrow<T>(made: T | null, userErrors: { message: string }[]): T {
+  if (made === null) throw new Error(userErrors.map(({ message }) => message).join(' '));
+  return made;
+}

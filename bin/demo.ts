@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import type { CommandContext } from './context.ts';
+import { type DemoAccount, signInToDemo } from './demo-account.ts';
+import { createDemoClient, type DemoClient } from './demo-client.ts';
+import { type DemoWorkflow, runDemoWorkflow } from './demo-workflow.ts';
+import { PortTaken } from './refusal.ts';
+import { refuseTakenPort } from './start-api.ts';
+import { startAll } from './up.ts';
+
+/** Both jobs take seconds; pulling the image takes what the network gives. */
+const DEMO_MINUTES_MAX = 10;
+
+const HEARTBEAT: DemoWorkflow = {
+  name: 'Demo heartbeat',
+  payload: { heartbeat: {} }, // no endpoint: the platform checks itself
+};
+
+const SCRIPT = 'for n in 1 2 3 4 5; do echo "line $n of 5, at $(date +%T)"; sleep 0.5; done; echo "$GREETING"';
+
+function container(image: string): DemoWorkflow {
+  return {
+    name: `Demo container (${image})`,
+    payload: {
+      container: { image, command: ['sh', '-c'], args: [SCRIPT], env: [{ name: 'GREETING', value: 'done' }] },
+    },
+  };
+}
+
+/** `chronoverse demo`: everything in one process, two workflows run through the api, their output followed. */
+export async function runDemo(context: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
+  const { closing, settings } = context;
+  const port = await freePort(settings);
+  const { parts, url } = await startAll(context, { port, keepsFiles: true });
+  if (parts.dataDir === undefined) throw new Error('The demo needs the data folder for its user.');
+  const account = await signInToDemo(url, parts.dataDir);
+  const client = createDemoClient(url, account.token);
+  closing.add('demo client', client.close);
+
+  const failures = await withDeadline(runWorkflows(client, settings.demoImage));
+  for (const failure of failures) say(failure);
+  if (once) return failures.length === 0 ? 0 : 1;
+  invite(url, account);
+  return undefined;
+}
+
+/** Runs them side by side, and gives a sentence for each that did not complete. */
+async function runWorkflows(client: DemoClient, image: string): Promise<string[]> {
+  const workflows = [HEARTBEAT, ...((await hasEngine(client)) ? [container(image)] : [])];
+  const runs = workflows.map(async (workflow) => {
+    const label = workflow === HEARTBEAT ? 'heartbeat' : 'container';
+    const failure = await runDemoWorkflow(client, workflow, (line) => say(`${label} | ${line}`)).catch(String);
+    return failure === undefined ? [] : [`The ${label} did not complete: ${failure}`];
+  });
+  return (await Promise.all(runs)).flat();
+}
+
+async function hasEngine(client: DemoClient): Promise<boolean> {
+  const { system } = await client.request(
+    '{ system { docker } }',
+    {},
+    z.object({ system: z.object({ docker: z.enum(['UP', 'DOWN', 'EMBEDDED', 'ABSENT']) }) }),
+  );
+  if (system.docker === 'UP') return true;
+  const what = system.docker === 'ABSENT' ? 'No Docker engine was found' : 'The Docker engine does not answer';
+  say(`${what} (DOCKER_HOST, or /var/run/docker.sock), so the demo goes on without its CONTAINER workflow.`);
+  return false;
+}
+
+async function withDeadline(runs: Promise<string[]>): Promise<string[]> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string[]>((resolve) => {
+    const failure = `The demo's jobs have not ended after ${DEMO_MINUTES_MAX} minutes.`;
+    timer = setTimeout(() => resolve([failure]), DEMO_MINUTES_MAX * 60_000);
+  });
+  try {
+    return await Promise.race([runs, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function freePort({ host, port }: { host: string; port: number }): Promise<number> {
+  try {
+    await refuseTakenPort(host, port);
+    return port;
+  } catch (error) {
+    if (!(error instanceof PortTaken)) throw error;
+    say(`Port ${port} is taken, so the demo takes a free one.`);
+    return 0;
+  }
+}
+
+function invite(url: string, { email, password }: DemoAccount): void {
+  const signIn = `mutation { signIn(input: { email: "${email}", password: "${password}" }) { userErrors { message } } }`;
+  say('');
+  say(`Each runs every minute from now on. GraphiQL is on ${url}`);
+  say(`To sign in there as ${email}, run ${signIn}`);
+  say('Ctrl-C stops everything; the data stays.');
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { parseSettings, SettingsError } from '../platform/config.ts';
+import { DataDirUnusable } from '../platform/data-dir.ts';
+import { createLogger } from '../platform/log.ts';
+import { createClosing } from './closing.ts';
+import { type Command, parseCommand } from './command-line.ts';
+import type { CommandContext } from './context.ts';
+import { help } from './help.ts';
+import { Refusal } from './refusal.ts';
+import { requiredSettings } from './required-settings.ts';
+import { handleSignals } from './signals.ts';
+
+try {
+  await run(parseCommand(process.argv.slice(2)));
+} catch (error) {
+  refuse(error);
+}
+
+async function run(command: Command): Promise<void> {
+  if (command.name === 'help') return void process.stdout.write(help());
+  if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
+  const { settings, warnings } = parseSettings(process.env, requiredSettings(command, process.env));
+  const log = createLogger(settings);
+  for (const warning of warnings) log.warn(warning);
+  const closing = createClosing(log);
+  const signals = handleSignals(closing, log);
+  try {
+    const context = { settings, log, closing, version: await version() };
+    const exitCode = await start(command, context);
+    if (exitCode === undefined) return; // it goes on until a signal comes
+    await closing.close();
+    if (!signals.stopping()) process.exit(exitCode);
+  } catch (error) {
+    if (signals.stopping()) return; // what was being opened when we were told to stop
+    await closing.close();
+    refuse(error, log);
+  }
+}
+
+/** Loads only what the command needs. Resolves when it is ready, with an exit code where it ends by itself. */
+async function start(command: Exclude<Command, { name: 'help' | 'version' }>, context: CommandContext) {
+  switch (command.name) {
+    case 'up':
+      return (await import('./up.ts')).runUp(context);
+    case 'api':
+      return (await import('./apart.ts')).runApi(context);
+    case 'worker':
+      return (await import('./apart.ts')).runWorkers(context, command.workers);
+    case 'migrate':
+      return (await import('./migrate.ts')).runMigrate(context);
+    case 'rotate-secrets':
+      return (await import('./rotate-secrets.ts')).runRotateSecrets(context);
+    case 'demo':
+      return (await import('./demo.ts')).runDemo(context, command);
+  }
+}
+
+/** A person's mistake is a sentence, anything else is logged with its stack. */
+function refuse(error: unknown, log?: Logger): never {
+  if (error instanceof SettingsError || error instanceof Refusal || error instanceof DataDirUnusable) {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(2);
+  }
+  if (log === undefined) throw error;
+  log.fatal({ err: error }, `Not started: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+}
+
+/** Holds from bin/ and from the bundle in dist/ alike. */
+async function version(): Promise<string> {
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+  return String(JSON.parse(text).version);
+}

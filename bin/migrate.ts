@@ -1,0 +1,12 @@
+import type { CommandContext } from './context.ts';
+import { openDatabase, startDatabase } from './database.ts';
+import { migrateNow, openFolder } from './parts.ts';
+
+/** `chronoverse migrate`: brings the database, the embedded one too, to this program's version, and ends. */
+export async function runMigrate(context: CommandContext): Promise<number> {
+  const dataDir = context.settings.databaseUrl === undefined ? await openFolder(context) : undefined;
+  const url = await startDatabase(context, dataDir);
+  await openDatabase(context, url, 1);
+  await migrateNow(context, url);
+  return 0;
+}

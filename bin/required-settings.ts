@@ -1,0 +1,18 @@
+import type { Environment } from '../platform/config.ts';
+import type { SettingName } from '../platform/settings.ts';
+import type { Command } from './command-line.ts';
+
+/** The settings that `command` cannot do without: processes apart meet in real servers, and a real database is shared by many. */
+export function requiredSettings(command: Command, env: Environment): SettingName[] {
+  switch (command.name) {
+    case 'api':
+    case 'worker':
+      return ['DATABASE_URL', 'KAFKA_BROKERS', 'REDIS_URL', 'SECRET_KEY'];
+    case 'up':
+    case 'demo':
+    case 'rotate-secrets':
+      return env.DATABASE_URL ? ['SECRET_KEY'] : [];
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,42 @@
+import { checkVersion } from '../db/migrate.ts';
+import { changeSecrets } from '../db/secrets.ts';
+import { UnreadableSecret } from '../domain/secret.ts';
+import type { CommandContext } from './context.ts';
+import { openDatabase, startDatabase } from './database.ts';
+import { openFolder, openSealer } from './parts.ts';
+import { Refusal } from './refusal.ts';
+
+const PROBLEMS_SHOWN_MAX = 10;
+
+/**
+ * `chronoverse rotate-secrets`: encrypts every secret that is under another key under the present one, and ends; with 1 when some could
+ * not be read. Other processes may run meanwhile, with the present key and the old ones.
+ */
+export async function runRotateSecrets(context: CommandContext): Promise<number> {
+  const dataDir = context.settings.databaseUrl === undefined ? await openFolder(context) : undefined;
+  const sealer = await openSealer(context, dataDir);
+  const url = await startDatabase(context, dataDir);
+  const { db } = await openDatabase(context, url, 1);
+  const refusal = await checkVersion(db);
+  if (refusal !== undefined) throw new Refusal(refusal);
+
+  let rotated = 0;
+  let unreadable = 0;
+  await changeSecrets(db, (sealed, place) => {
+    if (sealer.isPresent(sealed)) return sealed;
+    try {
+      const renewed = sealer.seal(sealer.open(sealed, place), place);
+      rotated += 1;
+      return renewed;
+    } catch (error) {
+      if (!(error instanceof UnreadableSecret)) throw error;
+      unreadable += 1;
+      const [workflowId] = place.split('\n');
+      if (unreadable <= PROBLEMS_SHOWN_MAX) context.log.error({ workflowId }, error.message);
+      return sealed;
+    }
+  });
+  const left = unreadable === 0 ? '' : ` ${unreadable} could not be read, and stay as they are.`;
+  context.log.info({ rotated, unreadable }, `secrets: ${rotated} encrypted under the present key.${left}`);
+  return unreadable === 0 ? 0 : 1;
+}

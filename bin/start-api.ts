@@ -1,0 +1,52 @@
+import { createServer } from 'node:net';
+import { startApi } from '../api/server.ts';
+import type { CommandContext } from './context.ts';
+import type { OpenParts } from './parts.ts';
+import { progress } from './progress.ts';
+import { PortTaken, Refusal } from './refusal.ts';
+
+/** Listens, and gives the URL of the GraphQL endpoint. A Refusal when the port is taken. */
+export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {
+  const { settings, closing, log } = context;
+  const done = progress(log, 'api');
+  const { host, maxJobSeconds, maxResources, logRetentionDays, trustProxy } = settings;
+  try {
+    const databaseEmbedded = settings.databaseUrl === undefined;
+    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, trustProxy };
+    const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
+    closing.add('api', api.close);
+    done(`listens on ${host}`);
+    return api.url;
+  } catch (error) {
+    throw refusalFor(error, host, port) ?? error;
+  }
+}
+
+/** Throws a Refusal when nobody can listen there: asked before anything is started, so that the answer comes at once. */
+export async function refuseTakenPort(host: string, port: number): Promise<void> {
+  const probe = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(port, host, resolve));
+    await new Promise((resolve) => probe.close(resolve));
+  } catch (error) {
+    throw refusalFor(error, host, port) ?? error;
+  }
+}
+
+function refusalFor(error: unknown, host: string, port: number): Refusal | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') {
+    return new PortTaken(
+      `Port ${port} of ${host} is taken by another program: stop that one, or choose another port, for example PORT=${port + 1}, or PORT=0 for a free one.`,
+    );
+  }
+  if (code === 'EACCES') {
+    return new Refusal(`Port ${port} of ${host} is reserved for root: choose one from 1024 on, for example PORT=4000.`);
+  }
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new Refusal(
+      `HOST is "${host}", which is no address of this machine: choose one that is, for example HOST=127.0.0.1.`,
+    );
+  }
+  return undefined;
+}

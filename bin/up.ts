@@ -1,0 +1,31 @@
+import { logReady } from '../platform/log.ts';
+import type { CommandContext } from './context.ts';
+import { type OpenParts, openParts } from './parts.ts';
+import { listen, refuseTakenPort } from './start-api.ts';
+import { startWorkers } from './start-workers.ts';
+
+/** The api and all workers share one pool. */
+const CONNECTIONS_MAX = 20;
+
+/** `chronoverse up`: everything in one process, until a signal comes. */
+export async function runUp(context: CommandContext): Promise<undefined> {
+  const { host, port } = context.settings;
+  await refuseTakenPort(host, port);
+  await startAll(context, { port });
+}
+
+/** Starts every part, the workers and the api; ready when it resolves. */
+export async function startAll(
+  context: CommandContext,
+  { port, keepsFiles = false }: { port: number; keepsFiles?: boolean },
+): Promise<{ parts: OpenParts; url: string }> {
+  const parts = await openParts(context, {
+    migrates: true,
+    connectionsMax: CONNECTIONS_MAX,
+    keepsFiles,
+  });
+  await startWorkers(context, parts);
+  const url = await listen(context, parts, port);
+  logReady(context.log, { url }, `ready: ${url}`);
+  return { parts, url };
+}

@@ -1,0 +1,27 @@
+import { type SQL, sql } from 'drizzle-orm';
+
+type Value = string | number | boolean | Buffer | null | undefined;
+type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'double precision';
+
+/**
+ * One parameter that holds the whole array, as PostgreSQL's array literal: a list of parameters would make another statement for
+ * every length, and the driver's own arrays cost a microsecond an element and are taken for one value where the elements are
+ * bytes or booleans.
+ */
+export function array(values: readonly Value[], type: ElementType): SQL {
+  const toText = type === 'text' ? quote : type === 'bytea' ? toHex : String;
+  const elements = values.map((value) => (value === null || value === undefined ? 'NULL' : toText(value)));
+  return sql`${`{${elements.join(',')}}`}::${sql.raw(type)}[]`;
+}
+
+function quote(value: Value): string {
+  return `"${String(value).replace(/["\\]/g, '\\$&')}"`;
+}
+
+function toHex(value: Value): string {
+  return `"\\\\x${Buffer.isBuffer(value) ? value.toString('hex') : ''}"`;
+}
+
+export function seconds(count: number): SQL {
+  return sql`make_interval(secs => ${count})`;
+}

@@ -1,0 +1,194 @@
+import { sql } from 'drizzle-orm';
+import { newId } from '../domain/ids.ts';
+import { ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS } from '../domain/limits.ts';
+import type { ContainerPayload } from '../domain/payload.ts';
+import { array, seconds } from './arrays.ts';
+import type { Db } from './client.ts';
+import type { Held } from './leases.ts';
+import { type Notified, notify } from './notifications.ts';
+import { cancelRequests } from './requests.ts';
+
+export interface ClaimedBuild {
+  id: string;
+  workflowId: string;
+  userId: string;
+  generation: number;
+  attempt: number;
+  /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
+  linesBefore: number | undefined;
+  leaseToken: string;
+  payload: ContainerPayload;
+}
+
+/** QUEUED -> STARTED under a new lease. Left out: builds canceled meanwhile, or taken by another worker. */
+export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: string }): Promise<ClaimedBuild[]> {
+  if (ids.length === 0) return [];
+  const leaseToken = newId();
+  const rows = await db.transaction(async (tx) => {
+    await lockWorkflowsOf(tx, ids);
+    return tx.execute<{
+      id: string;
+      workflow_id: string;
+      user_id: string;
+      generation: number;
+      attempt: number;
+      lines: number | null;
+      payload: ContainerPayload;
+    }>(sql`
+    WITH free AS (
+      SELECT id FROM builds WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED' ORDER BY id FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+      UPDATE builds SET status = 'STARTED', attempt = attempt + 1, started_at = now(),
+        lease_token = ${leaseToken}, lease_owner = ${owner}, lease_expires_at = now() + ${seconds(LEASE_SECONDS)}
+      FROM free WHERE builds.id = free.id
+      RETURNING builds.id, workflow_id, user_id, generation, attempt,
+        CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines
+    ), shown AS (
+      UPDATE workflows SET build_status = 'STARTED', updated_at = now() FROM claimed
+      WHERE workflows.id = claimed.workflow_id AND workflows.generation = claimed.generation
+    )
+    SELECT claimed.*, payloads.payload FROM claimed JOIN payloads USING (workflow_id, generation)`);
+  });
+  return rows.map((row) => ({
+    id: row.id,
+    workflowId: row.workflow_id,
+    userId: row.user_id,
+    generation: row.generation,
+    attempt: row.attempt,
+    linesBefore: row.lines ?? undefined,
+    leaseToken,
+    payload: row.payload,
+  }));
+}
+
+/** Renews what is still held. What is not in `kept` is lost or CANCELED: it is to be stopped for real. */
+export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Set<string> }> {
+  if (held.length === 0) return { kept: new Set() };
+  const rows = await db.execute<{ id: string }>(sql`
+    UPDATE builds SET lease_expires_at = now() + ${seconds(LEASE_SECONDS)} FROM ${unnest(held)}
+    WHERE builds.id = u.id AND lease_token = u.token RETURNING builds.id`);
+  return { kept: new Set(rows.map((row) => row.id)) };
+}
+
+/** STARTED -> QUEUED: the worker stops before they have ended. The attempt does not count, but it may have printed lines. */
+export async function releaseBuilds(db: Db, held: Held[]): Promise<void> {
+  if (held.length === 0) return;
+  await db.transaction(async (tx) => {
+    await lockWorkflowsOf(
+      tx,
+      held.map(({ id }) => id),
+    );
+    await tx.execute(sql`
+      WITH released AS (
+        UPDATE builds SET status = 'QUEUED', attempt = attempt - 1, log_attempt = attempt - 1, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+        FROM ${unnest(held)} WHERE builds.id = u.id AND lease_token = u.token RETURNING workflow_id, generation
+      )
+      UPDATE workflows SET build_status = 'QUEUED', updated_at = now() FROM released
+      WHERE workflows.id = released.workflow_id AND workflows.generation = released.generation`);
+  });
+}
+
+export type BuildOutcome = { id: string; workflowId: string; leaseToken: string; logLineCount: number } & (
+  | { status: 'COMPLETED'; imageId: string; imageDigest?: string | undefined }
+  | { status: 'FAILED'; error: string }
+);
+
+/**
+ * STARTED -> COMPLETED or FAILED under the lease presented; undefined where it is lost. COMPLETED makes the workflow READY: its first
+ * slot is now, or a slot that came due while a later generation was built runs now. FAILED cancels jobs that were asked for and wait.
+ */
+export async function endBuild(db: Db, outcome: BuildOutcome): Promise<{ notified: Notified[] } | undefined> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql`SELECT FROM workflows WHERE id = ${outcome.workflowId} FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`);
+    const [build] = await tx.execute<{ generation: number }>(sql`
+      UPDATE builds SET status = ${outcome.status}, completed_at = now(), log_line_count = ${outcome.logLineCount},
+        lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+        image_id = ${outcome.status === 'COMPLETED' ? outcome.imageId : null},
+        image_digest = ${(outcome.status === 'COMPLETED' ? outcome.imageDigest : null) ?? null},
+        error = ${outcome.status === 'FAILED' ? outcome.error : null}
+      WHERE id = ${outcome.id} AND lease_token = ${outcome.leaseToken} RETURNING generation`);
+    if (build === undefined) return undefined;
+    await tx.execute(sql`
+      UPDATE workflows SET build_status = ${outcome.status}, updated_at = now()
+      WHERE id = ${outcome.workflowId} AND generation = ${build.generation}`);
+    if (outcome.status === 'FAILED') {
+      await cancelRequests(tx, [outcome.workflowId]);
+      return { notified: await notify(tx, [buildFailed(outcome.workflowId, outcome.error)]) };
+    }
+    await tx.execute(sql`
+      INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
+      SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
+      WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
+      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
+        WHERE schedules.state = 'HELD'`);
+    return { notified: [] };
+  });
+}
+
+function buildFailed(workflowId: string, detail: string) {
+  return { kind: 'WORKFLOW_BUILD_FAILED', workflowId, detail } as const;
+}
+
+/**
+ * The sweep over builds: a STARTED one whose worker is lost is QUEUED again, or FAILED after ATTEMPTS_MAX; the ids of those
+ * that have been QUEUED for a while, of which an event may be lost.
+ */
+export async function sweepBuilds(db: Db): Promise<string[]> {
+  await db.transaction(async (tx) => {
+    const lost = await tx.execute<{ workflow_id: string }>(sql`
+      SELECT workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()`);
+    if (lost.length === 0) return;
+    const ids = array(
+      lost.map((row) => row.workflow_id),
+      'uuid',
+    );
+    await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`);
+    const swept = await tx.execute<{ workflow_id: string; status: string; error: string }>(sql`
+      WITH swept AS (
+        UPDATE builds SET lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+          status = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN 'QUEUED' ELSE 'FAILED' END,
+          completed_at = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL ELSE now() END,
+          error = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL
+            ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
+          log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id)
+        WHERE workflow_id = ANY(${ids}) AND completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
+        RETURNING workflow_id, generation, status, error
+      ), shown AS (
+        UPDATE workflows SET build_status = swept.status, updated_at = now() FROM swept
+        WHERE workflows.id = swept.workflow_id AND workflows.generation = swept.generation
+      )
+      SELECT workflow_id, status, error FROM swept`);
+    const failed = swept.filter((row) => row.status === 'FAILED');
+    await cancelRequests(
+      tx,
+      failed.map((row) => row.workflow_id),
+    );
+    await notify(
+      tx,
+      failed.map((row) => buildFailed(row.workflow_id, row.error)),
+    ); // whoever watches finds it by the slow re-check
+  });
+  const rows = await db.execute<{ id: string }>(sql`
+    SELECT id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
+      AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT 1000`);
+  return rows.map((row) => row.id);
+}
+
+/** Before the builds' own locks, which an update or the end of their workflow takes after this one: the other order deadlocks with them. */
+async function lockWorkflowsOf(tx: Pick<Db, 'execute'>, buildIds: string[]): Promise<void> {
+  await tx.execute(sql`
+    SELECT FROM workflows WHERE id IN (SELECT workflow_id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')}))
+    ORDER BY id FOR NO KEY UPDATE`);
+}
+
+function unnest(held: Held[]) {
+  return sql`unnest(${array(
+    held.map(({ id }) => id),
+    'uuid',
+  )}, ${array(
+    held.map(({ leaseToken }) => leaseToken),
+    'uuid',
+  )}) AS u (id, token)`;
+}

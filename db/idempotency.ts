@@ -1,0 +1,75 @@
+import { sql } from 'drizzle-orm';
+import { IDEMPOTENCY_SECONDS } from '../domain/limits.ts';
+import { array, seconds } from './arrays.ts';
+import type { Db } from './client.ts';
+
+/** A call that its caller may send again. */
+export interface Repeatable {
+  userId: string;
+  mutation: 'createWorkflow' | 'updateWorkflow' | 'runWorkflow';
+  key: string;
+  /** Of the input under the present key, and under former ones: a first call may have come before the key was changed. */
+  inputDigests: [present: Buffer, ...former: Buffer[]];
+}
+
+export type Once<Result> =
+  | { outcome: 'DONE'; result: Result }
+  /** It was done before; the object that it gave then. */
+  | { outcome: 'REPEATED'; objectId: string }
+  /** The key was given with another input. */
+  | { outcome: 'CONFLICT' };
+
+/**
+ * Runs `change` unless a call with the same key has done it already, in one transaction with the key's row: whoever comes second waits
+ * at the key until the first has committed, or does the work itself where the first has failed. A change without an object (it was
+ * refused) stores nothing.
+ *
+ * The key's lock comes before all others, and no call has two keys, so that it adds no cycle to the order of locks.
+ */
+export async function once<Result>(
+  db: Db,
+  call: Repeatable,
+  change: (tx: Db) => Promise<Result>,
+  objectOf: (result: Result) => string | undefined,
+): Promise<Once<Result>> {
+  const { userId, mutation, key, inputDigests } = call;
+  const [digest] = inputDigests;
+  const isThisKey = sql`user_id = ${userId} AND mutation = ${mutation} AND key = ${key}`;
+  return db.transaction(async (tx): Promise<Once<Result>> => {
+    const taken = await tx.execute(sql`
+      INSERT INTO idempotency_keys AS old (user_id, mutation, key, input_hash) VALUES (${userId}, ${mutation}, ${key}, ${digest})
+      ON CONFLICT (user_id, mutation, key) DO UPDATE
+        SET input_hash = excluded.input_hash, object_id = NULL, created_at = excluded.created_at
+        WHERE old.created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
+      RETURNING 1`);
+    if (taken.length === 0) {
+      // A statement of its own: its snapshot sees what the call that came first has committed.
+      const [first] = await tx.execute<{ same: boolean; object_id: string | null }>(sql`
+        SELECT input_hash = ANY(${array(inputDigests, 'bytea')}) AS same, object_id FROM idempotency_keys WHERE ${isThisKey}`);
+      if (!first?.same || first.object_id === null) return { outcome: 'CONFLICT' };
+      return { outcome: 'REPEATED', objectId: first.object_id };
+    }
+    const result = await change(tx);
+    const objectId = objectOf(result);
+    await tx.execute(
+      objectId === undefined
+        ? sql`DELETE FROM idempotency_keys WHERE ${isThisKey}`
+        : sql`UPDATE idempotency_keys SET object_id = ${objectId} WHERE ${isThisKey}`,
+    );
+    return { outcome: 'DONE', result };
+  });
+}
+
+/** Removes keys that have expired, as many as one statement should; how many. */
+export async function sweepIdempotencyKeys(db: Db): Promise<number> {
+  const rows = await db.execute(sql`
+    WITH expired AS MATERIALIZED (
+      SELECT user_id, mutation, key FROM idempotency_keys WHERE created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
+      ORDER BY created_at LIMIT ${KEYS_PER_SWEEP_MAX} FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM idempotency_keys old USING expired
+    WHERE (old.user_id, old.mutation, old.key) = (expired.user_id, expired.mutation, expired.key) RETURNING 1`);
+  return rows.length;
+}
+
+const KEYS_PER_SWEEP_MAX = 10_000;

@@ -1,0 +1,182 @@
+import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
+import type { Payload } from '../domain/payload.ts';
+import { array } from './arrays.ts';
+import type { Db } from './client.ts';
+import {
+  type BuildRow,
+  builds,
+  type JobRow,
+  jobs,
+  logChunks,
+  payloads,
+  schedules,
+  type WorkflowRow,
+  workflows,
+} from './schema.ts';
+
+/**
+ * Rows by id, in sets: one statement however many are asked for. `...Of` gives a user's own alone; malformed ids must not come here.
+ * What is being purged is gone already.
+ */
+
+export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
+  return db
+    .select()
+    .from(workflows)
+    .where(
+      and(
+        eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`),
+        eq(workflows.userId, userId),
+        isNull(workflows.purgeRequestedAt),
+      ),
+    );
+}
+
+export async function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
+  return db
+    .select()
+    .from(jobs)
+    .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId)));
+}
+
+export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<BuildRow[]> {
+  return db
+    .select()
+    .from(builds)
+    .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), eq(builds.userId, userId), isKept(builds.workflowId)));
+}
+
+/** Whoever they belong to: for whoever watches them, having been checked when it began. */
+export async function anyWorkflows(db: Db, ids: string[]): Promise<WorkflowRow[]> {
+  return db
+    .select()
+    .from(workflows)
+    .where(and(eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`), isNull(workflows.purgeRequestedAt)));
+}
+
+export async function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
+  return db
+    .select()
+    .from(jobs)
+    .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), isKept(jobs.workflowId)));
+}
+
+export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
+  return db
+    .select()
+    .from(builds)
+    .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), isKept(builds.workflowId)));
+}
+
+/** That the workflow of this row is not being purged: a look into an index that is nearly always empty. */
+export function isKept(workflowId: Column): SQL {
+  return sql`NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = ${workflowId} AND purged.purge_requested_at IS NOT NULL)`;
+}
+
+/** The newest build of each of the workflows. */
+export async function newestBuilds(db: Db, workflowIds: string[]): Promise<BuildRow[]> {
+  return db
+    .selectDistinctOn([builds.workflowId])
+    .from(builds)
+    .where(eq(builds.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`))
+    .orderBy(builds.workflowId, desc(builds.generation));
+}
+
+/** The newest `count` jobs of each of the workflows, newest first: a short range of an index for each. */
+export async function newestJobs(db: Db, workflowIds: string[], count: number): Promise<JobRow[]> {
+  const newest = db
+    .select()
+    .from(jobs)
+    .where(sql`${jobs.workflowId} = asked.id`)
+    .orderBy(desc(jobs.id))
+    .limit(count)
+    .as('newest');
+  const rows = await db
+    .select()
+    .from(sql`unnest(${array(workflowIds, 'uuid')}) AS asked (id)`)
+    .crossJoinLateral(newest);
+  return rows.map((row) => row.newest);
+}
+
+/** Workflows of these users that have changed since `since`: what heals a lost hint for who watches all of theirs. */
+export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
+  return db
+    .select()
+    .from(workflows)
+    .where(
+      and(
+        eq(workflows.userId, sql`ANY(${array(userIds, 'uuid')})`),
+        isNull(workflows.purgeRequestedAt),
+        or(gt(workflows.updatedAt, since), gt(workflows.deletedAt, since)),
+      ),
+    )
+    .orderBy(workflows.updatedAt);
+}
+
+/** The database's clock: times in rows compare with no other. */
+export async function databaseNow(db: Db): Promise<Date> {
+  const [row] = await db.execute<{ now: string }>(sql`SELECT now() AS now`);
+  return new Date(row?.now ?? Number.NaN);
+}
+
+/** The payload of one generation of each of the workflows, in no order. */
+export async function payloadsOf(
+  db: Db,
+  keys: { workflowId: string; generation: number }[],
+): Promise<{ workflowId: string; generation: number; payload: Payload }[]> {
+  const ids = array(
+    keys.map((key) => key.workflowId),
+    'uuid',
+  );
+  const generations = array(
+    keys.map((key) => key.generation),
+    'integer',
+  );
+  return db
+    .select()
+    .from(payloads)
+    .where(sql`(${payloads.workflowId}, ${payloads.generation}) IN (SELECT * FROM unnest(${ids}, ${generations}))`);
+}
+
+/** The next slot of those of the workflows that run by themselves now. */
+export async function nextRuns(
+  db: Db,
+  workflowIds: string[],
+): Promise<{ workflowId: string; nextRunAt: Date | null }[]> {
+  return db
+    .select({ workflowId: schedules.workflowId, nextRunAt: schedules.nextRunAt })
+    .from(schedules)
+    .where(and(eq(schedules.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`), eq(schedules.state, 'READY')));
+}
+
+/** The number of the first line that is stored of each job or build; those without one are left out. */
+export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
+  const first = db
+    .select({ sourceId: logChunks.sourceId, firstNumber: logChunks.firstNumber })
+    .from(logChunks)
+    .where(sql`${logChunks.sourceId} = asked.id`)
+    .orderBy(logChunks.firstNumber)
+    .limit(1)
+    .as('first');
+  const rows = await db
+    .select({ sourceId: first.sourceId, firstNumber: first.firstNumber })
+    .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
+    .crossJoinLateral(first);
+  return new Map(rows.map((row) => [row.sourceId, row.firstNumber]));
+}
+
+/** The number of the last line that is stored of each job or build; those without one are left out. */
+export async function lastLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
+  const last = db
+    .select({ sourceId: logChunks.sourceId, lastNumber: logChunks.lastNumber })
+    .from(logChunks)
+    .where(sql`${logChunks.sourceId} = asked.id`)
+    .orderBy(desc(logChunks.firstNumber))
+    .limit(1)
+    .as('last');
+  const rows = await db
+    .select({ sourceId: last.sourceId, lastNumber: last.lastNumber })
+    .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
+    .crossJoinLateral(last);
+  return new Map(rows.map((row) => [row.sourceId, row.lastNumber]));
+}

@@ -1,0 +1,173 @@
+import { and, desc, eq, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm';
+import type { NotificationKind } from '../domain/notifications.ts';
+import { array } from './arrays.ts';
+import type { Db } from './client.ts';
+import { type NotificationRow, notifications, users } from './schema.ts';
+
+/** A notification that was written: whoever watches is told of it after the commit. */
+export interface Notified {
+  id: string;
+  userId: string;
+}
+
+export interface Event {
+  kind: NotificationKind;
+  workflowId: string;
+  jobId?: string | undefined;
+  detail?: string | undefined;
+}
+
+/** Tells the workflows' owners, each as it prefers, in the transaction that makes the change: exactly once. */
+export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<Notified[]> {
+  if (events.length === 0) return [];
+  const rows = await tx.execute<{ id: string; user_id: string }>(sql`
+    INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id, detail)
+    SELECT ${newIdAfter(sql`CASE WHEN job_id IS NULL THEN 1 ELSE 0 END`)}, workflows.user_id, u.kind, workflows.id, workflows.name, u.job_id, u.detail
+    FROM unnest(
+      ${array(
+        events.map(({ kind }) => kind),
+        'text',
+      )},
+      ${array(
+        events.map(({ workflowId }) => workflowId),
+        'uuid',
+      )},
+      ${array(
+        events.map(({ jobId }) => jobId),
+        'uuid',
+      )},
+      ${array(
+        events.map(({ detail }) => detail),
+        'text',
+      )}
+    ) AS u (kind, workflow_id, job_id, detail)
+      JOIN workflows ON workflows.id = u.workflow_id JOIN users ON users.id = workflows.user_id
+    WHERE notification_preference = 'ALL' OR notification_preference = 'ALERTS' AND u.kind <> 'JOB_COMPLETED'
+    RETURNING id, user_id`);
+  return rows.map((row) => ({ id: row.id, userId: row.user_id }));
+}
+
+/**
+ * For the statement that ends successful jobs in its CTE `ended`: CTEs that tell those who prefer ALL. Users are looked up once a set, and where none of
+ * them does, which is nearly always, nothing is done for a job.
+ */
+export const TELL_COMPLETED = sql`
+  eager AS MATERIALIZED (
+    SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended) AND notification_preference = 'ALL'
+  ), told AS (
+    INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
+    SELECT ${newIdAfter(sql`0`)}, ended.user_id, 'JOB_COMPLETED', workflows.id, workflows.name, ended.id
+    FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ended.workflow_id
+    WHERE ended.status = 'COMPLETED'
+    RETURNING id, user_id
+  )`;
+
+/**
+ * A UUIDv7 made by the database, some milliseconds after now: nearly no end makes a notification, so that none is made for each of them
+ * beforehand, and ids by one clock are what their readers go by.
+ */
+function newIdAfter(ms: SQL): SQL {
+  return sql`encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+    substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + ${ms}) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid`;
+}
+
+/** A user's notifications, newest first, at most `count`. */
+export async function listNotifications(
+  db: Db,
+  userId: string,
+  { count, after, unreadOnly }: { count: number; after?: string | undefined; unreadOnly: boolean },
+): Promise<NotificationRow[]> {
+  return db
+    .select()
+    .from(notifications)
+    .where(
+      and(
+        eq(notifications.userId, userId),
+        after === undefined ? undefined : lt(notifications.id, after),
+        unreadOnly ? isNull(notifications.readAt) : undefined,
+      ),
+    )
+    .orderBy(desc(notifications.id))
+    .limit(count);
+}
+
+/** Whoever they belong to: for whoever follows them, who takes their own alone. */
+export async function anyNotifications(db: Db, ids: string[]): Promise<NotificationRow[]> {
+  return db
+    .select()
+    .from(notifications)
+    .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`));
+}
+
+export async function notificationsOf(db: Db, userId: string, ids: string[]): Promise<NotificationRow[]> {
+  return db
+    .select()
+    .from(notifications)
+    .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId)));
+}
+
+/** For each of the questions, the user's first `count` notifications after an id, oldest first: one query for all. */
+export async function notificationsAfter(
+  db: Db,
+  from: { userId: string; after: string }[],
+  count: number,
+): Promise<{ userId: string; asked: string; notification: NotificationRow }[]> {
+  const next = db
+    .select({ ...getTableColumns(notifications), asked: sql<string>`asked.after`.as('asked') })
+    .from(notifications)
+    .where(sql`${notifications.userId} = asked.user_id AND ${notifications.id} > asked.after`)
+    .orderBy(notifications.id)
+    .limit(count)
+    .as('next');
+  const userIds = array(
+    from.map(({ userId }) => userId),
+    'uuid',
+  );
+  const afters = array(
+    from.map(({ after }) => after),
+    'uuid',
+  );
+  const rows = await db
+    .select()
+    .from(sql`unnest(${userIds}, ${afters}) AS asked (user_id, after)`)
+    .crossJoinLateral(next);
+  return rows
+    .map(({ next: { asked, ...notification } }) => ({ userId: notification.userId, asked, notification }))
+    .sort((a, b) => (a.notification.id < b.notification.id ? -1 : 1)); // a join promises no order
+}
+
+export type Marked = { outcome: 'MARKED'; notifications: NotificationRow[] } | { outcome: 'NOT_FOUND'; ids: string[] };
+
+/** Marks all of them as read, or none where one of them is not this user's. One that was read before keeps its time. */
+export async function markNotificationsRead(db: Db, userId: string, ids: string[]): Promise<Marked> {
+  return db.transaction(async (tx): Promise<Marked> => {
+    const found = await tx
+      .select({ id: notifications.id })
+      .from(notifications)
+      .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId)))
+      .orderBy(notifications.id)
+      .for('update'); // in the order of the ids, so that two calls do not deadlock
+    const known = new Set(found.map(({ id }) => id));
+    const unknown = ids.filter((id) => !known.has(id));
+    if (unknown.length > 0) return { outcome: 'NOT_FOUND', ids: unknown };
+    const rows = await tx
+      .update(notifications)
+      .set({ readAt: sql`coalesce(${notifications.readAt}, now())` })
+      .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`))
+      .returning();
+    return { outcome: 'MARKED', notifications: rows };
+  });
+}
+
+export async function setNotificationPreference(
+  db: Db,
+  userId: string,
+  preference: (typeof users.$inferSelect)['notificationPreference'],
+) {
+  const [user] = await db
+    .update(users)
+    .set({ notificationPreference: preference })
+    .where(eq(users.id, userId))
+    .returning();
+  return user;
+}

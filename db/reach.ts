@@ -1,0 +1,24 @@
+import type { Db } from './client.ts';
+
+/** Why the database cannot be used. */
+export interface Unreachable {
+  message: string;
+  /** Whether waiting may help: it is not there yet, or still starts. A wrong password or name stays wrong. */
+  passes: boolean;
+}
+
+/** SQLSTATE classes of what waiting does not mend: wrong user or password (28), no such database (3D), no right to it (42). */
+const LASTING = ['28', '3D', '42'];
+
+/** Undefined when the database answers now. */
+export async function whyUnreachable(db: Db): Promise<Unreachable | undefined> {
+  try {
+    await db.execute('SELECT 1');
+    return undefined;
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause ?? error) : error; // drizzle wraps what the driver says
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+    const said = cause instanceof Error ? cause.message || code : String(cause); // several addresses: no message, a code
+    return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };
+  }
+}

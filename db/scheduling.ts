@@ -1,0 +1,96 @@
+import { sql } from 'drizzle-orm';
+import { newId } from '../domain/ids.ts';
+import { RECHECK_SECONDS } from '../domain/limits.ts';
+import type { WorkflowKind } from '../domain/states.ts';
+import { array, seconds } from './arrays.ts';
+import type { Db } from './client.ts';
+
+export interface HandedOut {
+  id: string;
+  userId: string;
+  kind: WorkflowKind;
+}
+
+export interface Pass {
+  /** New QUEUED jobs, one a due slot: to be told of on the bus. */
+  made: HandedOut[];
+  /** Schedules that have come up for another reason: attendSchedules looks after them. */
+  others: string[];
+}
+
+/**
+ * Turns due slots of idle workflows into QUEUED jobs: one statement over at most `limit` schedules whose wake_at has come.
+ *
+ * - They are QUEUED *before* their event is sent: marking them after it would race the claim, and marking them by a statement of its own
+ *   costs a second write of each row. A crash in between leaves QUEUED rows that nobody heard of; their schedules' wake_at finds them.
+ * - The slot is the last one that has passed: those missed before it, while the system was down or a job ran over, are skipped.
+ * - Any number of schedulers may run this: each takes rows that no other holds. A row that another has advanced meanwhile is
+ *   read again under the lock and no longer matches, because advancing moves wake_at into the future.
+ * - A last job that this statement's snapshot does not see (another scheduler has just made it) counts as active; so does one
+ *   that is gone. attendSchedules, which looks with a snapshot taken under the lock, tells the two apart.
+ */
+export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
+  const ids = Array.from({ length: limit }, newId);
+  const rows = await db.execute<{
+    workflow_id: string;
+    job_id: string | null;
+    user_id: string;
+    kind: WorkflowKind;
+  }>(sql`
+    WITH due AS MATERIALIZED (
+      SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id
+      FROM schedules WHERE wake_at <= now()
+      ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), looked AS MATERIALIZED (
+      SELECT due.*, state = 'READY' AND next_run_at <= now() AND requested IS NULL
+          AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+      FROM due
+        LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
+        LEFT JOIN LATERAL (
+          SELECT job_id AS requested FROM run_requests WHERE workflow_id = due.workflow_id LIMIT 1) request ON true
+    ), slots AS MATERIALIZED (
+      SELECT looked.*, row_number() OVER () AS n, next_run_at + make_interval(mins => interval_minutes *
+        floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot
+      FROM looked WHERE idle
+    ), ids AS MATERIALIZED (
+      SELECT ${array(ids, 'uuid')} AS of -- once: evaluated for each row, or joined by position, it is quadratic
+    ), made AS MATERIALIZED (
+      SELECT slots.*, ids.of[n] AS job_id, slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
+    ), advanced AS (
+      UPDATE schedules SET last_slot_at = made.slot, next_run_at = made.following, last_job_id = made.job_id,
+        waiting = false, wake_at = least(made.following, now() + ${seconds(RECHECK_SECONDS)})
+      FROM made WHERE schedules.workflow_id = made.workflow_id
+    ), inserted AS (
+      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at)
+      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now() FROM made
+      ON CONFLICT (workflow_id, scheduled_at) WHERE trigger = 'AUTOMATIC' DO NOTHING
+    )
+    SELECT workflow_id, job_id, user_id, kind FROM made
+    UNION ALL SELECT workflow_id, NULL, user_id, kind FROM looked WHERE idle IS NOT TRUE`);
+  const pass: Pass = { made: [], others: [] };
+  for (const row of rows) {
+    if (row.job_id === null) pass.others.push(row.workflow_id);
+    else pass.made.push({ id: row.job_id, userId: row.user_id, kind: row.kind });
+  }
+  return pass;
+}
+
+/** Milliseconds until the first schedule is to be looked at, 0 when one is now; undefined when none is. By the database's clock. */
+export async function nextWakeMs(db: Db): Promise<number | undefined> {
+  const [row] = await db.execute<{ ms: number | null }>(sql`
+    SELECT (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
+    FROM schedules WHERE wake_at IS NOT NULL`);
+  return row?.ms === null || row?.ms === undefined ? undefined : Math.max(row.ms, 0);
+}
+
+/**
+ * The jobs of these workflows have ended: what waits for them may go now. Run after the end is committed; markWaiting in
+ * attendSchedules looks again after *its* commit, so that one of the two always sees the other. Returns how many wait.
+ */
+export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
+  if (workflowIds.length === 0) return 0;
+  const rows = await db.execute(sql`
+    UPDATE schedules SET wake_at = now()
+    WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND wake_at > now() RETURNING 1`);
+  return rows.length;
+}

@@ -1,0 +1,218 @@
+import {
+  bigint,
+  boolean,
+  customType,
+  integer,
+  jsonb,
+  pgTable,
+  smallint,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
+import type { Payload } from '../domain/payload.ts';
+import type {
+  BuildStatus,
+  FailureReason,
+  JobStatus,
+  JobTrigger,
+  ScheduleState,
+  TerminationReason,
+  WorkflowKind,
+} from '../domain/states.ts';
+
+/**
+ * The tables as queries see them. Keys, checks and indexes, and the reasons for them, stand in the migrations alone; a
+ * test compares the columns here with a migrated database.
+ */
+
+const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
+export const users = pgTable('users', {
+  id: uuid('id').primaryKey(),
+  email: text('email').notNull(),
+  passwordHash: text('password_hash').notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  notificationPreference: text('notification_preference').$type<NotificationPreference>().notNull().default('ALERTS'),
+});
+export type UserRow = typeof users.$inferSelect;
+
+export const tokens = pgTable('tokens', {
+  id: uuid('id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  kind: text('kind').$type<'SESSION' | 'API'>().notNull(),
+  name: text('name'),
+  hash: bytea('hash').notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  lastUsedAt: time('last_used_at'),
+  expiresAt: time('expires_at'),
+});
+export type TokenRow = typeof tokens.$inferSelect;
+
+export const workflows = pgTable('workflows', {
+  id: uuid('id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  name: text('name').notNull(),
+  kind: text('kind').$type<WorkflowKind>().notNull(),
+  intervalMinutes: integer('interval_minutes').notNull(),
+  maxConsecutiveJobFailuresAllowed: integer('max_consecutive_job_failures_allowed').notNull(),
+  consecutiveJobFailuresCount: integer('consecutive_job_failures_count').notNull().default(0),
+  generation: integer('generation').notNull().default(1),
+  buildStatus: text('build_status').$type<BuildStatus>().notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+  terminatedAt: time('terminated_at'),
+  terminationReason: text('termination_reason').$type<TerminationReason>(),
+  deletedAt: time('deleted_at'),
+  purgeRequestedAt: time('purge_requested_at'),
+  logRetentionDays: integer('log_retention_days'),
+  logsRemovedTo: uuid('logs_removed_to'),
+});
+export type WorkflowRow = typeof workflows.$inferSelect;
+
+export const payloads = pgTable('payloads', {
+  workflowId: uuid('workflow_id').notNull(),
+  generation: integer('generation').notNull(),
+  payload: jsonb('payload').$type<Payload>().notNull(),
+});
+
+export const builds = pgTable('builds', {
+  id: uuid('id').primaryKey(),
+  workflowId: uuid('workflow_id').notNull(),
+  userId: uuid('user_id').notNull(),
+  generation: integer('generation').notNull(),
+  status: text('status').$type<BuildStatus>().notNull(),
+  attempt: integer('attempt').notNull().default(0),
+  leaseToken: uuid('lease_token'),
+  leaseOwner: text('lease_owner'),
+  leaseExpiresAt: time('lease_expires_at'),
+  error: text('error'),
+  imageId: text('image_id'),
+  imageDigest: text('image_digest'),
+  logLineCount: integer('log_line_count').notNull().default(0),
+  logAttempt: integer('log_attempt').notNull().default(1),
+  createdAt: time('created_at').notNull().defaultNow(),
+  startedAt: time('started_at'),
+  completedAt: time('completed_at'),
+});
+export type BuildRow = typeof builds.$inferSelect;
+
+export const schedules = pgTable('schedules', {
+  workflowId: uuid('workflow_id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  kind: text('kind').$type<WorkflowKind>().notNull(),
+  state: text('state').$type<ScheduleState>().notNull(),
+  generation: integer('generation').notNull(),
+  intervalMinutes: integer('interval_minutes').notNull(),
+  lastSlotAt: time('last_slot_at'),
+  nextRunAt: time('next_run_at'),
+  wakeAt: time('wake_at'),
+  waiting: boolean('waiting').notNull().default(false),
+  lastJobId: uuid('last_job_id'),
+});
+
+export const jobs = pgTable('jobs', {
+  id: uuid('id').primaryKey(),
+  workflowId: uuid('workflow_id').notNull(),
+  userId: uuid('user_id').notNull(),
+  kind: text('kind').$type<WorkflowKind>().notNull(),
+  trigger: text('trigger').$type<JobTrigger>().notNull(),
+  status: text('status').$type<JobStatus>().notNull(),
+  generation: integer('generation').notNull(),
+  attempt: integer('attempt').notNull().default(0),
+  scheduledAt: time('scheduled_at').notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+  queuedAt: time('queued_at'),
+  startedAt: time('started_at'),
+  completedAt: time('completed_at'),
+  leaseToken: uuid('lease_token'),
+  leaseOwner: text('lease_owner'),
+  leaseExpiresAt: time('lease_expires_at'),
+  engineId: text('engine_id'),
+  cancelRequestedAt: time('cancel_requested_at'),
+  exitCode: integer('exit_code'),
+  failureReason: text('failure_reason').$type<FailureReason>(),
+  failureMessage: text('failure_message'),
+  logLineCount: integer('log_line_count').notNull().default(0),
+  logAttempt: integer('log_attempt').notNull().default(1),
+});
+export type JobRow = typeof jobs.$inferSelect;
+
+export const runRequests = pgTable('run_requests', {
+  jobId: uuid('job_id').primaryKey(),
+  workflowId: uuid('workflow_id').notNull(),
+});
+
+export const idempotencyKeys = pgTable('idempotency_keys', {
+  userId: uuid('user_id').notNull(),
+  mutation: text('mutation').notNull(),
+  key: text('key').notNull(),
+  inputHash: bytea('input_hash').notNull(),
+  objectId: uuid('object_id'),
+  createdAt: time('created_at').notNull().defaultNow(),
+});
+
+export const logChunks = pgTable('log_chunks', {
+  sourceId: uuid('source_id').notNull(),
+  firstNumber: integer('first_number').notNull(),
+  lastNumber: integer('last_number').notNull(),
+  attempt: integer('attempt').notNull(),
+  lines: bytea('lines').notNull(),
+});
+
+export const notifications = pgTable('notifications', {
+  id: uuid('id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  kind: text('kind').$type<NotificationKind>().notNull(),
+  workflowId: uuid('workflow_id').notNull(),
+  workflowName: text('workflow_name').notNull(),
+  jobId: uuid('job_id'),
+  detail: text('detail'),
+  readAt: time('read_at'),
+  createdAt: time('created_at').notNull().defaultNow(),
+});
+export type NotificationRow = typeof notifications.$inferSelect;
+
+export const totals = pgTable('totals', {
+  scopeId: uuid('scope_id').notNull(),
+  what: text('what').notNull(),
+  hour: time('hour').notNull(),
+  bucket: smallint('bucket').notNull(),
+  count: bigint('count', { mode: 'number' }).notNull(),
+  logLines: bigint('log_lines', { mode: 'number' }).notNull(),
+  durationMs: bigint('duration_ms', { mode: 'number' }).notNull(),
+});
+
+export const dailyTotals = pgTable('daily_totals', {
+  userId: uuid('user_id').notNull(),
+  what: text('what').notNull(),
+  day: time('day').notNull(),
+  bucket: smallint('bucket').notNull(),
+  count: bigint('count', { mode: 'number' }).notNull(),
+  logLines: bigint('log_lines', { mode: 'number' }).notNull(),
+  durationMs: bigint('duration_ms', { mode: 'number' }).notNull(),
+});
+
+export const totalsPending = pgTable('totals_pending', {
+  id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+  at: time('at').notNull().defaultNow(),
+  weight: integer('weight').notNull().default(1),
+  userIds: uuid('user_ids').array().notNull(),
+  workflowIds: uuid('workflow_ids').array().notNull(),
+  whats: text('whats').array().notNull(),
+  startedAts: time('started_ats').array().notNull(),
+  logLines: integer('log_lines').array().notNull(),
+});
+
+export const privateImages = pgTable('private_images', {
+  imageId: text('image_id').notNull(),
+  image: text('image').notNull(),
+});
+
+export const installations = pgTable('installations', {
+  onlyRow: boolean('only_row').primaryKey().default(true),
+  id: uuid('id').notNull(),
+});

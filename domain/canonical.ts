@@ -1,0 +1,16 @@
+/**
+ * `value` as a text that is the same for all that mean the same: keys in one order, without those that are absent or null. Of JSON's
+ * kinds alone.
+ */
+export function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) => (isPlainObject(part) ? sorted(part) : part));
+}
+
+function isPlainObject(part: unknown): part is Record<string, unknown> {
+  return typeof part === 'object' && part !== null && !Array.isArray(part);
+}
+
+function sorted(part: Record<string, unknown>): Record<string, unknown> {
+  const given = Object.entries(part).filter(([, value]) => value !== undefined && value !== null);
+  return Object.fromEntries(given.sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { IDS_PER_EVENT_MAX } from './limits.ts';
+import { WORKFLOW_KINDS, type WorkflowKind } from './states.ts';
+
+/**
+ * What travels on the topic `workflows`. An event is a hint that says "look at these rows" (docs/internals: rule 1): its
+ * receiver claims the rows, and a duplicate, late or stale event finds nothing to claim.
+ */
+const workflowEvent = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('JOBS_QUEUED'), kind: z.enum(WORKFLOW_KINDS), ids: z.array(z.uuid()) }),
+  z.object({ type: z.literal('BUILDS_QUEUED'), ids: z.array(z.uuid()) }),
+]);
+export type WorkflowEvent = z.infer<typeof workflowEvent>;
+
+export function encodeEvent(event: WorkflowEvent): Buffer {
+  return Buffer.from(JSON.stringify(event));
+}
+
+/** The event in `value`, or undefined where it is none: a message that is not ours is dropped, never retried. */
+export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
+  try {
+    return workflowEvent.safeParse(JSON.parse(value.toString())).data;
+  } catch {
+    return undefined; // not JSON
+  }
+}
+
+/** The events that tell of `jobs`, as few as the bound on ids an event allows. */
+export function jobsQueued(jobs: { id: string; kind: WorkflowKind }[]): WorkflowEvent[] {
+  return WORKFLOW_KINDS.flatMap((kind) => {
+    const ids = jobs.filter((job) => job.kind === kind).map((job) => job.id);
+    return slices(ids).map((slice): WorkflowEvent => ({ type: 'JOBS_QUEUED', kind, ids: slice }));
+  });
+}
+
+export function buildsQueued(ids: string[]): WorkflowEvent[] {
+  return slices(ids).map((slice) => ({ type: 'BUILDS_QUEUED', ids: slice }));
+}
+
+function slices(ids: string[]): string[][] {
+  const count = Math.ceil(ids.length / IDS_PER_EVENT_MAX);
+  return Array.from({ length: count }, (_, n) => ids.slice(n * IDS_PER_EVENT_MAX, (n + 1) * IDS_PER_EVENT_MAX));
+}

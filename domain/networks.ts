@@ -1,0 +1,175 @@
+/** Which networks a HEARTBEAT may reach: what the setting HEARTBEAT_ALLOW says, ready to be asked. */
+export interface NetworkPolicy {
+  words: ReadonlySet<NetworkWord>;
+  networks: readonly Network[];
+}
+
+export const NETWORK_WORDS = ['public', 'private', 'loopback'] as const;
+export type NetworkWord = (typeof NETWORK_WORDS)[number];
+
+interface Network {
+  family: 4 | 6;
+  first: bigint;
+  /** How many of the address's low bits the network leaves open. */
+  openBits: bigint;
+}
+interface Address {
+  family: 4 | 6;
+  bits: bigint;
+}
+
+/** The policy that `text` describes ("public,private,10.20.0.0/16"), or a sentence that says what is wrong with it. */
+export function parseAllow(text: string): NetworkPolicy | string {
+  const words = new Set<NetworkWord>();
+  const networks: Network[] = [];
+  const entries = text.split(',').map((entry) => entry.trim().toLowerCase());
+  for (const entry of entries.filter((entry) => entry !== '')) {
+    const word = NETWORK_WORDS.find((word) => word === entry);
+    const network = word ?? parseNetwork(entry);
+    if (word !== undefined) words.add(word);
+    else if (typeof network === 'string') return network;
+    else networks.push(network);
+  }
+  if (words.size + networks.length === 0) return 'No network is named: say for example "public,private".';
+  return { words, networks };
+}
+
+/**
+ * Whether `policy` admits `address`, an IP address as text. One that carries an IPv4 address is judged by that one. An address
+ * of special use (link-local, metadata, multicast, reserved) is admitted only by a network that lies within such a range: a
+ * broad one such as 0.0.0.0/0 does not open the cloud's metadata by accident. What is no address is never admitted.
+ */
+export function isAllowed(policy: NetworkPolicy, address: string): boolean {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) return false;
+  const judged = embeddedIPv4(parsed) ?? parsed;
+  const kind = kindOf(judged);
+  if (kind !== 'special' && policy.words.has(kind)) return true;
+  return policy.networks.some(
+    (network) => holds(network, judged) && (kind !== 'special' || isWithin(SPECIAL, network)),
+  );
+}
+
+const PRIVATE = known('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7');
+const LOOPBACK = known('127.0.0.0/8', '::1/128');
+
+/** IANA's registries of special-purpose addresses, and what clouds answer for themselves outside of link-local. */
+const SPECIAL = known(
+  '0.0.0.0/8', // this network
+  '169.254.0.0/16', // link-local, and the metadata of most clouds
+  '192.0.0.0/24', // protocol assignments, Oracle's metadata
+  '192.0.2.0/24', // documentation, as the two below
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '192.88.99.0/24', // 6to4 relays
+  '198.18.0.0/15', // benchmarks
+  '224.0.0.0/4', // multicast
+  '240.0.0.0/4', // reserved, broadcast
+  '168.63.129.16/32', // Azure's wire server
+  '100.100.100.200/32', // Alibaba's metadata
+  '::/128', // unspecified
+  '64:ff9b:1::/48', // local NAT64: where the IPv4 address stands is each network's own
+  '100::/64', // discard
+  '2001::/23', // protocol assignments, Teredo
+  '2001:db8::/32', // documentation
+  '3fff::/20',
+  '5f00::/16', // segment routing
+  'fd00:ec2::/32', // AWS's metadata and its neighbours
+  'fd20:ce::254/128', // Google's metadata
+  'fe80::/10', // link-local
+  'fec0::/10', // site-local, deprecated
+  'ff00::/8', // multicast
+  ...['::/3', '4000::/2', '8000::/2', 'c000::/3', 'e000::/4', 'f000::/5', 'f800::/6', 'fe00::/9'], // unassigned
+);
+/** IPv6 that is a way of writing an IPv4 address, with the bits that stand right of it. */
+const EMBEDDING: [Network, bigint][] = [
+  ...known('::/96', '::ffff:0:0/96', '::ffff:0:0:0/96', '64:ff9b::/96').map((at): [Network, bigint] => [at, 0n]),
+  ...known('2002::/16').map((at): [Network, bigint] => [at, 80n]), // 6to4
+];
+const IPV4_MASK = 0xffff_ffffn;
+
+function kindOf(address: Address): NetworkWord | 'special' {
+  const within = (network: Network) => holds(network, address);
+  if (LOOPBACK.some(within)) return 'loopback';
+  if (SPECIAL.some(within)) return 'special';
+  if (PRIVATE.some(within)) return 'private';
+  return 'public';
+}
+
+function isWithin(ranges: Network[], { family, first, openBits }: Network): boolean {
+  return ranges.some((range) => range.openBits >= openBits && holds(range, { family, bits: first }));
+}
+
+function embeddedIPv4({ family, bits }: Address): Address | undefined {
+  if (family === 4 || bits <= 1n) return undefined; // :: and ::1 are addresses of their own
+  const found = EMBEDDING.find(([network]) => holds(network, { family, bits }));
+  return found && { family: 4, bits: (bits >> found[1]) & IPV4_MASK };
+}
+
+function holds(network: Network, { family, bits }: Address): boolean {
+  return network.family === family && (network.first ^ bits) >> network.openBits === 0n;
+}
+
+function known(...texts: string[]): Network[] {
+  return texts.map((text) => {
+    const network = readNetwork(text);
+    if (network === undefined) throw new Error(`${text} is no network.`);
+    return network;
+  });
+}
+
+/** A network that an operator names, or what is wrong with it. */
+function parseNetwork(text: string): Network | string {
+  const network = readNetwork(text);
+  if (network === undefined) {
+    return `"${text}" is none of ${NETWORK_WORDS.join(', ')}, and no network such as 10.0.0.0/8 or fd00::/8.`;
+  }
+  const { first, openBits, family } = network;
+  if ((first >> openBits) << openBits !== first) {
+    return `"${text}" has bits set to the right of its prefix: a network such as 10.1.0.0/16 ends in zeros.`;
+  }
+  if (embeddedIPv4({ family, bits: first }) !== undefined) {
+    return `"${text}" stands for IPv4 addresses: name the IPv4 network itself, such as 10.0.0.0/8.`;
+  }
+  return network;
+}
+
+function readNetwork(text: string): Network | undefined {
+  const [head = '', length, ...rest] = text.split('/');
+  const address = head.includes('%') ? undefined : parseAddress(head);
+  if (address === undefined || rest.length > 0) return undefined;
+  const width = address.family === 4 ? 32 : 128;
+  if (length !== undefined && (!/^\d{1,3}$/.test(length) || Number(length) > width)) return undefined;
+  const openBits = BigInt(width - Number(length ?? width));
+  return { family: address.family, first: address.bits, openBits };
+}
+
+function parseAddress(text: string): Address | undefined {
+  const bits = text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
+  return bits === undefined ? undefined : { family: text.includes(':') ? 6 : 4, bits };
+}
+
+/** Four decimal numbers and nothing else: 0x7f.1 or 017700000001 are names to a resolver, and judged by what they resolve to. */
+function parseIPv4(text: string): bigint | undefined {
+  const parts = text.split('.');
+  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
+    return undefined;
+  return parts.reduce((bits, part) => (bits << 8n) | BigInt(part), 0n);
+}
+
+function parseIPv6(text: string): bigint | undefined {
+  const tail = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(text);
+  if (tail?.[1] !== undefined && tail[2] !== undefined) {
+    const ipv4 = parseIPv4(tail[2]);
+    return ipv4 === undefined
+      ? undefined
+      : parseIPv6(`${tail[1]}${(ipv4 >> 16n).toString(16)}:${(ipv4 & 0xffffn).toString(16)}`);
+  }
+  const [left = '', right, ...more] = text.split('::');
+  const groups = (half: string | undefined) => (half === undefined || half === '' ? [] : half.split(':'));
+  const missing = 8 - groups(left).length - groups(right).length;
+  if (more.length > 0 || (right === undefined ? missing !== 0 : missing < 1)) return undefined;
+  const all = [...groups(left), ...Array<string>(missing).fill('0'), ...groups(right)];
+  if (!all.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
+  return all.reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n);
+}

@@ -1,0 +1,50 @@
+/** What a user is told of: ALERTS is every kind but JOB_COMPLETED. */
+export const NOTIFICATION_PREFERENCES = ['ALL', 'ALERTS', 'NONE'] as const;
+export type NotificationPreference = (typeof NOTIFICATION_PREFERENCES)[number];
+
+export const NOTIFICATION_KINDS = [
+  'WORKFLOW_BUILD_FAILED',
+  'WORKFLOW_TERMINATED',
+  'WORKFLOW_RECOVERED',
+  'JOB_FAILED',
+  'JOB_COMPLETED',
+] as const;
+export type NotificationKind = (typeof NOTIFICATION_KINDS)[number];
+
+/** What a notification is made of; its words are made when it is read. */
+export interface Told {
+  kind: NotificationKind;
+  workflowName: string;
+  detail: string | null;
+}
+
+const TITLES: Record<NotificationKind, (name: string) => string> = {
+  WORKFLOW_BUILD_FAILED: (name) => `The build of ${name} has failed`,
+  WORKFLOW_TERMINATED: (name) => `${name} was terminated`,
+  WORKFLOW_RECOVERED: (name) => `${name} works again`,
+  JOB_FAILED: (name) => `A job of ${name} has failed`,
+  JOB_COMPLETED: (name) => `A job of ${name} has completed`,
+};
+
+const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
+  WORKFLOW_BUILD_FAILED: (detail) => detail ?? 'Its image could not be prepared.',
+  WORKFLOW_TERMINATED: (count) =>
+    `It has had ${failures(count)} in a row, as many as it allows: it will not run again.`,
+  WORKFLOW_RECOVERED: (count) => `A job has completed after ${failures(count)} in a row.`,
+  JOB_FAILED: (detail) => detail ?? 'It has not done what it should.',
+  JOB_COMPLETED: () => 'It has done what it should.',
+};
+
+/** A line for a list. */
+export function titleOf({ kind, workflowName }: Told): string {
+  return TITLES[kind](workflowName);
+}
+
+/** What happened, as a sentence. */
+export function messageOf({ kind, detail }: Told): string {
+  return MESSAGES[kind](detail);
+}
+
+function failures(count: string | null): string {
+  return count === '1' ? '1 failure' : `${count} failures`;
+}

@@ -1,0 +1,38 @@
+/** A secret as its author gives it. Without a value the stored one is kept. It never reaches db/: payloads that are stored hold SealedSecrets. */
+export interface GivenSecret {
+  secret: true;
+  value?: string;
+}
+
+/** A secret as it is stored and cached: encrypted, and bound to its place. */
+export interface SealedSecret {
+  secret: true;
+  sealed: string;
+}
+
+/**
+ * Encrypts and decrypts. A sealed text opens in its own place alone: what was moved to another workflow, or to another name, does not.
+ * `open` throws an UnreadableSecret.
+ */
+export interface Sealer {
+  seal(text: string, place: string): string;
+  open(sealed: string, place: string): string;
+  /**
+   * Digests of a text that may hold secrets, so that it is known again: of who has no key, nobody can try guesses on them. The first is to
+   * be stored; a stored one that was made under a former key is among the others.
+   */
+  digests(text: string): [present: Buffer, ...former: Buffer[]];
+}
+
+/** A stored secret that does not open. The message is for the workflow's owner, and holds nothing of the secret. */
+export class UnreadableSecret extends Error {
+  override readonly name = 'UnreadableSecret';
+}
+
+/** The parts of a payload that may hold secrets. */
+export type SecretSection = 'env' | 'headers' | 'registry_auth';
+
+/** Where a secret stands. The names of headers are the same in upper and lower case. */
+export function secretPlace(workflowId: string, section: SecretSection, name: string): string {
+  return `${workflowId}\n${section}\n${section === 'headers' ? name.toLowerCase() : name}`;
+}

@@ -1,0 +1,19 @@
+const LONE_SURROGATE = /\p{Surrogate}/u; // with the flag, a pair is one character and does not match
+
+/** Why `text` cannot be stored, or undefined: PostgreSQL takes no NUL, and half a surrogate pair has no UTF-8. */
+export function textProblem(text: string): string | undefined {
+  if (text.includes('\0')) return 'must not contain the character NUL (U+0000)';
+  if (LONE_SURROGATE.test(text)) return 'must be valid Unicode: it contains half of a surrogate pair';
+  return undefined;
+}
+
+/** The characters (code points) in `text`: what PostgreSQL's char_length counts. */
+export function characterCount(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+export function byteCount(text: string): number {
+  return Buffer.byteLength(text);
+}

@@ -1,0 +1,53 @@
+import { connect as connectTcp, type Socket } from 'node:net';
+import { Kafka, logLevel } from 'kafkajs';
+import type { Logger } from 'pino';
+import './kafka-timers.ts';
+
+const CONNECT_TIMEOUT_MS = 3_000;
+/** Of requests without a wait of their own (a join, a long poll); a broker that answers slower is as good as away. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+
+export interface KafkaAddress {
+  brokers: string[];
+  clientId: string;
+}
+
+export interface KafkaClient {
+  kafka: Kafka;
+  /** Ends connections that the client forgot: it does after some outages, and they would keep the process alive. */
+  destroy(): void;
+}
+
+/** The client of a cluster. `retries`: how often a request is sent again before it fails, about 2 s for 5. */
+export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Logger, retries: number): KafkaClient {
+  const sockets = new Set<Socket>();
+  const kafka = new Kafka({
+    brokers,
+    clientId,
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry: { retries, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
+    // Small requests follow each other here, and waiting for an acknowledgement in between costs up to 40 ms.
+    socketFactory: ({ host, port, onConnect }) => {
+      const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+      const socket = connectTcp(options, onConnect);
+      sockets.add(socket);
+      socket.on('error', () => {}); // the client listens too, but not to a connection that it forgot
+      return socket.once('close', () => sockets.delete(socket));
+    },
+    logLevel: log.isLevelEnabled('debug') ? logLevel.INFO : logLevel.NOTHING,
+    // The bus itself tells of an outage, once; what the client says at each try is for whoever looks into one.
+    logCreator:
+      () =>
+      ({ namespace, level, log: { message, timestamp: _, logger: __, ...details } }) =>
+        log[level <= logLevel.WARN ? 'debug' : 'trace']({ ...details }, `kafkajs ${namespace}: ${message}`),
+  });
+  return {
+    kafka,
+    destroy() {
+      // With an error, or the client would keep the timer of the connection.
+      for (const socket of sockets) socket.destroy(new Error('The bus is closed.'));
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import type { Kafka, Message } from 'kafkajs';
+import { withDeadline } from '../deadline.ts';
+import { connectLazily } from './kafka-connect.ts';
+
+/** Sends messages whose partition is chosen already. */
+export interface KafkaProducer {
+  /** Resolves when the brokers have written them; rejects when that took too long. They may then still be written. */
+  send(topic: string, messages: Placed[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Placed {
+  partition: number;
+  value: Buffer;
+}
+
+/** A broker refuses a batch of a partition over 1 MiB (message.max.bytes), and all of a request may be for one. */
+const REQUEST_BYTES_MAX = 768 * 1024;
+const REQUEST_MESSAGES_MAX = 5_000;
+/** What waits for the brokers' answer; beyond, publish rejects. */
+const WAITING_BYTES_MAX = 128 * 1024 * 1024;
+const SEND_MS_MAX = 20_000;
+
+interface Waiting {
+  messages: Placed[];
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/**
+ * A lone message is sent at once. While its request is under way, what comes for the topic is gathered and sent as one: requests
+ * get larger under load, nothing ever lingers, and no message overtakes another of its partition, also when one is sent again.
+ */
+export function createKafkaProducer(kafka: Kafka): KafkaProducer {
+  const queues = new Map<string, { waiting: Waiting[]; sending: boolean }>();
+  let waitingBytes = 0;
+  const producer = connectLazily(() =>
+    kafka.producer({
+      allowAutoTopicCreation: false,
+      createPartitioner:
+        () =>
+        ({ message }) =>
+          message.partition ?? 0,
+    }),
+  );
+
+  function enqueue(topic: string, messages: Placed[]): Promise<void> {
+    if (waitingBytes > WAITING_BYTES_MAX) {
+      return Promise.reject(new Error(`More than ${WAITING_BYTES_MAX} bytes wait to be sent to Kafka.`));
+    }
+    waitingBytes += bytesOf(messages);
+    const queue = queues.get(topic) ?? { waiting: [], sending: false };
+    queues.set(topic, queue);
+    return new Promise((resolve, reject) => {
+      queue.waiting.push({ messages, resolve, reject });
+      if (!queue.sending) void sendAll(topic, queue);
+    });
+  }
+
+  async function sendAll(topic: string, queue: { waiting: Waiting[]; sending: boolean }): Promise<void> {
+    queue.sending = true;
+    while (queue.waiting.length > 0) {
+      const parts = queue.waiting.splice(0, requestLength(queue.waiting));
+      const messages = parts.flatMap((part) => part.messages);
+      try {
+        await withDeadline(request(topic, messages), SEND_MS_MAX, `Kafka has not answered within ${SEND_MS_MAX} ms.`);
+        for (const part of parts) part.resolve();
+      } catch (error) {
+        for (const part of parts) part.reject(error);
+      }
+      waitingBytes -= bytesOf(messages);
+    }
+    queue.sending = false;
+  }
+
+  async function request(topic: string, messages: Message[]): Promise<void> {
+    await producer.use((client) => client.send({ topic, acks: -1, messages }));
+  }
+
+  return {
+    async send(topic, messages) {
+      await Promise.all(slices(messages).map((slice) => enqueue(topic, slice)));
+    },
+
+    close: producer.close,
+  };
+}
+
+function bytesOf(messages: Placed[]): number {
+  return messages.reduce((sum, { value }) => sum + value.length, 0);
+}
+
+/** How many of what waits fit into one request; one at least. */
+function requestLength(waiting: Waiting[]): number {
+  let bytes = 0;
+  let count = 0;
+  for (const [n, { messages }] of waiting.entries()) {
+    bytes += bytesOf(messages);
+    count += messages.length;
+    if (bytes > REQUEST_BYTES_MAX || count > REQUEST_MESSAGES_MAX) return Math.max(1, n);
+  }
+  return waiting.length;
+}
+
+/** `messages` in pieces that a request can hold; a message larger than that is a piece of its own. */
+function slices(messages: Placed[]): Placed[][] {
+  const made: Placed[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const message of messages) {
+    bytes += message.value.length;
+    const last = made.at(-1);
+    if (last === undefined || bytes > REQUEST_BYTES_MAX || last.length >= REQUEST_MESSAGES_MAX) {
+      made.push([message]);
+      bytes = message.value.length;
+    } else {
+      last.push(message);
+    }
+  }
+  return made;
+}

@@ -1,0 +1,124 @@
+import type { Logger } from 'pino';
+import { createBackoff } from '../backoff.ts';
+import { settledWithin } from '../deadline.ts';
+import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
+import { createKafkaClient, type KafkaAddress } from './kafka-client.ts';
+import { joinKafkaGroup } from './kafka-group.ts';
+import { createKafkaProducer, type Placed } from './kafka-producer.ts';
+import { followKafkaTopic } from './kafka-tail.ts';
+import { createKafkaTopics } from './kafka-topics.ts';
+import { partitionFor } from './partitions.ts';
+
+const RETRIES = 5; // about 2 s, so that a broker that moves a leader is not noticed
+/**
+ * About a minute: a consumer that outlives a restart of the broker is the same member after it, while a new one waits for the
+ * session of the old to end (measured: first message 2.5 s instead of 13 s after the broker answers).
+ */
+const CONSUMER_RETRIES = 60;
+const HEALTH_RETRIES = 1; // the first finds out that a connection is gone, the second makes it
+const UP_MS_MAX = 2_000;
+const TOPICS_MS_MAX = 5_000;
+const CLOSE_MS_MAX = 3_000;
+
+/**
+ * The bus on Kafka. It starts without the broker as well: what needs it waits (`consume`) or rejects (`publish`, `watch`) and
+ * works as soon as the broker is there.
+ */
+export async function createKafkaBus({
+  topicPrefix: prefix,
+  log,
+  ...address
+}: KafkaAddress & { topicPrefix: string; log: Logger }): Promise<Bus> {
+  const client = createKafkaClient(address, log, RETRIES);
+  const consumerClient = createKafkaClient(address, log, CONSUMER_RETRIES);
+  const healthClient = createKafkaClient(address, log, HEALTH_RETRIES);
+  const topics = createKafkaTopics(client.kafka, prefix);
+  const health = createKafkaTopics(healthClient.kafka, prefix);
+  const producer = createKafkaProducer(client.kafka);
+  const parts = { kafka: consumerClient.kafka, topics, prefix, log };
+  const opened = new Set<Closable>();
+  const closing = new AbortController();
+  let turn = Math.floor(Math.random() * 1_000); // so that processes that publish little do not all use partition 0
+
+  function place({ key, value }: BusMessage, partitions: number): Placed {
+    if (key !== undefined) return { partition: partitionFor(key, partitions), value };
+    turn += 1;
+    return { partition: turn % partitions, value };
+  }
+
+  function refuseWhenClosed(): void {
+    if (closing.signal.aborted) throw new Error('The bus is closed.');
+  }
+
+  /** Remembered until it is closed, by its owner or with the bus. */
+  function remember<C extends Closable>(made: C): C {
+    opened.add(made);
+    return {
+      ...made,
+      close: async () => {
+        opened.delete(made);
+        await made.close();
+      },
+    };
+  }
+
+  /** Makes the topics before anybody needs them, as soon as there is a broker. */
+  async function prepare(): Promise<void> {
+    const backoff = createBackoff({ log, what: 'Reaching Kafka' });
+    while (!closing.signal.aborted) {
+      try {
+        await topics.partitions('workflows');
+        return backoff.reset();
+      } catch (error) {
+        await backoff.wait(error, closing.signal);
+      }
+    }
+  }
+
+  const preparing = prepare();
+  await settledWithin(preparing, TOPICS_MS_MAX);
+
+  return {
+    embedded: false,
+
+    async publish(topic, messages) {
+      refuseWhenClosed();
+      if (messages.length === 0) return;
+      const partitions = await topics.partitions(topic);
+      await producer.send(
+        topics.name(topic),
+        messages.map((message) => place(message, partitions)),
+      );
+    },
+
+    async partitionOf(topic: Topic, key: string) {
+      return partitionFor(key, await topics.partitions(topic));
+    },
+
+    async consume(options) {
+      refuseWhenClosed();
+      const member = remember(joinKafkaGroup(parts, options));
+      await member.joined;
+      return member;
+    },
+
+    async tail(options) {
+      refuseWhenClosed();
+      return remember(followKafkaTopic(parts, options));
+    },
+
+    async isUp() {
+      if (closing.signal.aborted) return false;
+      return settledWithin(health.ping(), UP_MS_MAX).catch(() => false);
+    },
+
+    async close() {
+      closing.abort();
+      await Promise.all([...opened].map((made) => made.close()));
+      opened.clear();
+      const ends = Promise.allSettled([producer.close(), topics.close(), health.close(), preparing]);
+      if (!(await settledWithin(ends, CLOSE_MS_MAX))) log.debug('Connections to Kafka did not end in good order.');
+      for (const { destroy } of [client, consumerClient, healthClient]) destroy();
+    },
+  };
+}

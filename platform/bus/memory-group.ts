@@ -1,0 +1,96 @@
+import type { Closable } from './bus.ts';
+import { batchLength, type Lanes, type Source } from './lanes.ts';
+import { PARTITIONS } from './partitions.ts';
+
+export interface Entry {
+  partition: number;
+  value: Buffer;
+  /** Called once the group has handled it. */
+  handled: () => void;
+}
+
+/** One group of consumers on one topic in process: what waits for it, and which member has which partition. */
+export interface MemoryGroup {
+  /** Beyond `max` waiting entries in a partition, its oldest are dropped. */
+  push(entries: Entry[], max?: number): void;
+  /** How many were dropped since the queues were last empty. */
+  readonly dropped: number;
+  join(start: (source: Source<Entry>) => Lanes): Closable;
+  close(): Promise<void>;
+}
+
+export function createMemoryGroup(): MemoryGroup {
+  const queues = Array.from({ length: PARTITIONS }, (): Entry[] => []);
+  const busy = new Set<number>(); // also by a member that has lost the partition but has not returned yet
+  const members: Lanes[] = [];
+  let dropped = 0;
+
+  function ownerOf(partition: number): Lanes | undefined {
+    return members[partition % members.length];
+  }
+
+  /** Lets `change` add or remove a member, then takes partitions from those that lost them and tells the new owners. */
+  function reassign(change: () => void): void {
+    const before = queues.map((_, partition) => ownerOf(partition));
+    change();
+    for (const [partition, owner] of before.entries()) {
+      if (owner === ownerOf(partition)) continue;
+      owner?.drop(partition);
+      ownerOf(partition)?.wake(partition);
+    }
+  }
+
+  function release(partition: number): void {
+    busy.delete(partition);
+    ownerOf(partition)?.wake(partition);
+  }
+
+  return {
+    push(entries, max = Number.POSITIVE_INFINITY) {
+      if (queues.every((queue) => queue.length === 0)) dropped = 0;
+      for (const entry of entries) queues[entry.partition]?.push(entry);
+      for (const partition of new Set(entries.map((entry) => entry.partition))) {
+        const queue = queues[partition] ?? [];
+        if (queue.length > max) dropped += queue.splice(0, queue.length - max).length;
+        ownerOf(partition)?.wake(partition);
+      }
+    },
+
+    get dropped() {
+      return dropped;
+    },
+
+    join(start) {
+      let self: Lanes | undefined;
+      const lanes = start({
+        take(partition) {
+          const queue = queues[partition];
+          if (queue === undefined || busy.has(partition) || ownerOf(partition) !== self) return [];
+          const batch = queue.splice(0, batchLength(queue));
+          if (batch.length > 0) busy.add(partition);
+          return batch;
+        },
+        handled(partition, batch) {
+          for (const entry of batch) entry.handled();
+          release(partition);
+        },
+        putBack(partition, batch) {
+          queues[partition]?.unshift(...batch);
+          release(partition);
+        },
+      });
+      self = lanes;
+      reassign(() => members.push(lanes));
+      return {
+        async close() {
+          await lanes.close(); // first, so that what finishes now is not handled by another once more
+          if (members.includes(lanes)) reassign(() => members.splice(members.indexOf(lanes), 1));
+        },
+      };
+    },
+
+    async close() {
+      await Promise.all(members.map((member) => member.close()));
+    },
+  };
+}

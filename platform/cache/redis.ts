@@ -1,0 +1,135 @@
+import { Redis, ReplyError } from 'ioredis';
+import type { Logger } from 'pino';
+import { RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
+import { settledWithin } from '../deadline.ts';
+import type { Cache } from './cache.ts';
+import { createLimits } from './limits.ts';
+import { createRedisChannels } from './redis-channels.ts';
+
+/** A cache that takes longer than this is slower than doing without it. */
+const COMMAND_MS_MAX = 700;
+const CONNECT_MS_MAX = 2_000;
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 2_000;
+const KEEP_ALIVE_MS = 10_000;
+
+/**
+ * The cache on Redis. It starts without Redis as well: then, and in any outage, commands reject at once (`publish` and `subscribe`
+ * do not), and it connects again by itself for ever. An outage is one line in the log, its end another.
+ */
+export async function createRedisCache({
+  url,
+  prefix,
+  log,
+}: {
+  url: string;
+  prefix: string;
+  log: Logger;
+}): Promise<Cache> {
+  const connect = (connectionName: string) =>
+    new Redis(url, {
+      connectionName,
+      enableOfflineQueue: false, // a command that waits for Redis to come back holds up its caller
+      maxRetriesPerRequest: 0,
+      autoResubscribe: false,
+      commandTimeout: COMMAND_MS_MAX,
+      connectTimeout: CONNECT_MS_MAX,
+      keepAlive: KEEP_ALIVE_MS,
+      retryStrategy: (times) => Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** Math.min(times, 10)),
+    });
+  const client = connect('chronoverse');
+  const channels = createRedisChannels(connect('chronoverse-hints'), prefix, log);
+  const limit = createLimits(
+    (options) =>
+      new RateLimiterRedis({
+        ...options,
+        keyPrefix: `${prefix}${options.keyPrefix}`,
+        storeClient: client,
+        rejectIfRedisNotReady: true,
+        insuranceLimiter: new RateLimiterMemory(options),
+      }),
+  );
+  let away = false;
+  let lostHints = 0;
+  let closed = false;
+
+  function noteAway(error: unknown): void {
+    if (away || closed) return;
+    away = true;
+    log.warn({ err: error }, 'Redis is away; templates are built anew, limits count per process, hints are lost.');
+  }
+
+  function noteBack(): void {
+    if (!away) return;
+    away = false;
+    log.info({ lostHints }, 'Redis is back.');
+    lostHints = 0;
+  }
+
+  client.on('error', noteAway);
+  client.on('close', () => noteAway(new Error('The connection to Redis was closed.')));
+  client.on('ready', noteBack);
+
+  /** The answer of a command. One that Redis itself refuses tells that it is there. */
+  async function answer<T>(command: Promise<T>): Promise<T> {
+    try {
+      const value = await command;
+      noteBack();
+      return value;
+    } catch (error) {
+      if (!(error instanceof ReplyError)) noteAway(error);
+      throw error;
+    }
+  }
+
+  await Promise.all([settledWithin(firstAttempt(client), CONNECT_MS_MAX), channels.started(CONNECT_MS_MAX)]);
+
+  return {
+    embedded: false,
+
+    async get(key) {
+      return (await answer(client.get(prefix + key))) ?? undefined;
+    },
+
+    async set(key, value, ttlSeconds) {
+      await answer(client.set(prefix + key, value, 'PX', Math.max(1, Math.round(ttlSeconds * 1_000))));
+    },
+
+    async delete(key) {
+      await answer(client.del(prefix + key));
+    },
+
+    async publish(channel, message) {
+      try {
+        await answer(client.publish(prefix + channel, message));
+      } catch (error) {
+        lostHints += 1;
+        log.debug({ err: error, channel }, 'A hint was not sent.');
+      }
+    },
+
+    subscribe: channels.subscribe,
+    limit,
+
+    async isUp() {
+      return client.ping().then(
+        () => true,
+        () => false,
+      );
+    },
+
+    async close() {
+      closed = true;
+      channels.close();
+      client.disconnect();
+    },
+  };
+}
+
+/** Resolves when the first try to connect has succeeded or failed. */
+function firstAttempt(client: Redis): Promise<void> {
+  return new Promise((resolve) => {
+    client.once('ready', resolve);
+    client.once('close', resolve);
+  });
+}

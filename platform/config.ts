@@ -1,0 +1,126 @@
+import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
+import { nearest } from './misspelt.ts';
+import { SETTINGS, type Setting, type SettingName } from './settings.ts';
+
+/** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */
+export interface Settings {
+  port: number;
+  host: string;
+  trustProxy: boolean;
+  dataDir: string;
+  databaseUrl?: string;
+  kafkaBrokers?: string[];
+  redisUrl?: string;
+  dockerHost?: string;
+  kafkaTopicPrefix: string;
+  redisPrefix: string;
+  secretKey?: Buffer;
+  oldSecretKeys: Buffer[];
+  logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  logFormat?: 'pretty' | 'json';
+  demoImage: string;
+  heartbeatAllow: NetworkPolicy;
+  deletedRetentionDays: number;
+  logRetentionDays: number;
+  jobRetentionDays: number;
+  maxJobSeconds: number;
+  maxBuildSeconds: number;
+  maxJobLogBytes: number;
+  /** Of one container. */
+  maxResources: { cpus: number; memoryMb: number; pids: number };
+  containersMax: number;
+}
+
+/** All that is wrong with the settings, a sentence each. */
+export class SettingsError extends Error {
+  readonly problems: string[];
+
+  constructor(problems: string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+export type Environment = Record<string, string | undefined>;
+
+/**
+ * The settings in `env`, and a warning for each variable that looks like a misspelt one. An empty variable counts as absent.
+ * `required` names those that the command cannot do without. Throws a SettingsError with everything that is wrong.
+ */
+export function parseSettings(env: Environment, required: readonly SettingName[] = []) {
+  const problems = required.filter((name) => !env[name]).map(sentenceForMissing);
+
+  function read<T>(name: SettingName, setting: Setting<T>): T | undefined {
+    const text = env[name] || setting.default;
+    if (text === undefined) return undefined;
+    const result = setting.schema.safeParse(text);
+    if (!result.success) problems.push(sentenceFor(name, setting, text, result.error.issues[0]?.message ?? 'right'));
+    return result.data;
+  }
+  /** Of a setting with a default. What stands in for a wrong one is never used: a SettingsError is thrown first. */
+  function need<T>(name: SettingName, setting: Setting<T> & { default: string }): T {
+    return read(name, setting) ?? setting.schema.parse(setting.default);
+  }
+
+  const settings: Settings = {
+    port: need('PORT', SETTINGS.PORT),
+    host: need('HOST', SETTINGS.HOST),
+    trustProxy: need('TRUST_PROXY', SETTINGS.TRUST_PROXY),
+    dataDir: need('DATA_DIR', SETTINGS.DATA_DIR),
+    databaseUrl: read('DATABASE_URL', SETTINGS.DATABASE_URL),
+    kafkaBrokers: read('KAFKA_BROKERS', SETTINGS.KAFKA_BROKERS),
+    redisUrl: read('REDIS_URL', SETTINGS.REDIS_URL),
+    dockerHost: read('DOCKER_HOST', SETTINGS.DOCKER_HOST),
+    kafkaTopicPrefix: need('KAFKA_TOPIC_PREFIX', SETTINGS.KAFKA_TOPIC_PREFIX),
+    redisPrefix: need('REDIS_PREFIX', SETTINGS.REDIS_PREFIX),
+    secretKey: read('SECRET_KEY', SETTINGS.SECRET_KEY),
+    oldSecretKeys: read('SECRET_KEYS_OLD', SETTINGS.SECRET_KEYS_OLD) ?? [],
+    logLevel: need('LOG_LEVEL', SETTINGS.LOG_LEVEL),
+    logFormat: read('LOG_FORMAT', SETTINGS.LOG_FORMAT),
+    demoImage: need('DEMO_IMAGE', SETTINGS.DEMO_IMAGE),
+    heartbeatAllow: read('HEARTBEAT_ALLOW', SETTINGS.HEARTBEAT_ALLOW) ?? defaultAllow(env),
+    deletedRetentionDays: need('DELETED_RETENTION_DAYS', SETTINGS.DELETED_RETENTION_DAYS),
+    logRetentionDays: need('LOG_RETENTION_DAYS', SETTINGS.LOG_RETENTION_DAYS),
+    jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
+    maxJobSeconds: need('MAX_JOB_SECONDS', SETTINGS.MAX_JOB_SECONDS),
+    maxBuildSeconds: need('MAX_BUILD_SECONDS', SETTINGS.MAX_BUILD_SECONDS),
+    maxJobLogBytes: need('MAX_JOB_LOG_BYTES', SETTINGS.MAX_JOB_LOG_BYTES),
+    maxResources: {
+      cpus: need('MAX_CONTAINER_CPUS', SETTINGS.MAX_CONTAINER_CPUS),
+      memoryMb: need('MAX_CONTAINER_MEMORY_MB', SETTINGS.MAX_CONTAINER_MEMORY_MB),
+      pids: need('MAX_CONTAINER_PIDS', SETTINGS.MAX_CONTAINER_PIDS),
+    },
+    containersMax: need('CONTAINERS_MAX', SETTINGS.CONTAINERS_MAX),
+  };
+  if (problems.length > 0) throw new SettingsError(problems);
+  return { settings, warnings: misspeltIn(env) };
+}
+
+/** Whoever embeds the database is at home on this machine, and checks its own services too. */
+function defaultAllow(env: Environment): NetworkPolicy {
+  const policy = parseAllow(env.DATABASE_URL ? 'public,private' : 'public,private,loopback');
+  if (typeof policy === 'string') throw new Error(policy);
+  return policy;
+}
+
+function sentenceFor(name: SettingName, { secret, example }: Setting<unknown>, text: string, wanted: string): string {
+  const given = secret ? `${name} is set, but` : `${name} is ${JSON.stringify(text)}:`;
+  return `${given} it must be ${wanted.replace(/\.$/, '')}, for example ${name}=${example}`;
+}
+
+function sentenceForMissing(name: SettingName): string {
+  const { means, example } = SETTINGS[name];
+  return `${name} is missing (${means.replace(/\.$/, '')}): set it, for example ${name}=${example}`;
+}
+
+/** Other programs' variables that are near one of ours. */
+const OTHERS = ['POST', 'COST'];
+
+function misspeltIn(env: Environment): string[] {
+  const known = Object.keys(SETTINGS);
+  return Object.keys(env).flatMap((name) => {
+    if (known.includes(name) || OTHERS.includes(name)) return [];
+    const meant = nearest(name.toUpperCase(), known);
+    return meant === undefined ? [] : [`${name} is no setting and is not used: did you mean ${meant}?`];
+  });
+}

@@ -1,0 +1,273 @@
+import type { IncomingMessage } from 'node:http';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { confine, DEFAULT_RESOURCES, type Mount, type Resources } from './confinement.ts';
+import { broken, createEngine } from './engine.ts';
+import { EngineError, isEngineError } from './errors.ts';
+import { type BuildImage, createImageBuilder } from './image-build.ts';
+import { createImages, type Images } from './images.ts';
+import { createPuller, type PullOptions } from './pull.ts';
+
+export interface ContainerSpec {
+  /** Unique on the engine: creating it twice is a CONFLICT. */
+  name: string;
+  image: string;
+  /** Replaces the image's entrypoint, and with it the image's own command. */
+  entrypoint?: string[];
+  args?: string[];
+  env?: Record<string, string>;
+  workingDir?: string;
+  labels: Record<string, string>;
+  resources?: Resources;
+  /** `bridge` unless given. */
+  network?: 'bridge' | 'none';
+  mounts?: Mount[];
+}
+
+export interface ContainerState {
+  id: string;
+  status: 'created' | 'running' | 'ended';
+  exitCode: number;
+  oomKilled: boolean;
+  /** The engine's word on why it could not be run, empty where there is none. */
+  error: string;
+  startedAt: Date | undefined;
+  finishedAt: Date | undefined;
+  labels: Record<string, string>;
+}
+
+export interface ListedContainer {
+  id: string;
+  labels: Record<string, string>;
+}
+
+/** One Docker engine. Everything rejects with an EngineError that says what can be done about it, or when its signal aborts. */
+export interface Docker extends Images {
+  readonly address: string;
+  /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
+  engineId(): Promise<string>;
+  isUp(): Promise<boolean>;
+  /** False where no engine is named and no usual socket is there. */
+  isThere(): Promise<boolean>;
+
+  /** The id of the image that `reference` names on the engine, undefined when it is not there. */
+  findImage(reference: string): Promise<string | undefined>;
+  /**
+   * Resolves when the image is there. Two pulls of one image with the same login (or none) at a time are one; it is stopped when all who
+   * wait for it have aborted.
+   */
+  pullImage(reference: string, options: PullOptions): Promise<void>;
+
+  /** The id of the image that it has made and tagged. When `signal` aborts the engine stops the build. What it made on the way is removed. */
+  buildImage: BuildImage;
+
+  /** The id of a new container, confined, not started. */
+  createContainer(spec: ContainerSpec): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  /** SIGTERM, and SIGKILL after the grace; resolves when it has ended. False: it had ended before. */
+  stopContainer(id: string, graceSeconds: number): Promise<boolean>;
+  /** Resolves when it does not run, or after `timeoutMs`. */
+  waitContainer(id: string, options: { timeoutMs: number; signal: AbortSignal }): Promise<void>;
+  /** By id or name; undefined when there is none. */
+  inspectContainer(idOrName: string): Promise<ContainerState | undefined>;
+  /** With its anonymous volumes. One that is not there is fine. Without `force`, one that runs is a CONFLICT. */
+  removeContainer(id: string, options: { force: boolean }): Promise<void>;
+  /** In any state, with all these labels. */
+  listContainers(labels: Record<string, string>): Promise<ListedContainer[]>;
+  /**
+   * The multiplexed log with timestamps, read as slowly as its reader likes. A log that is followed ends when the container does, and
+   * then may lack its last lines: read it again to the end. `since` is in seconds, with decimals, inclusive.
+   */
+  openLog(
+    id: string,
+    options: { follow: boolean; since?: string; tail?: number; signal: AbortSignal },
+  ): Promise<IncomingMessage>;
+}
+
+const PING_TIMEOUT_MS = 3_000;
+const LOG_HEAD_TIMEOUT_MS = 15_000;
+
+export function createDocker({ host, log }: { host?: string | undefined; log: Logger }): Docker {
+  const engine = createEngine({ host });
+  const pullImage = createPuller(engine);
+  const images = createImages(engine);
+  let known: z.infer<typeof info> | undefined;
+
+  async function ask(): Promise<z.infer<typeof info>> {
+    known ??= info.parse(await engine.call({ method: 'GET', path: '/info' }));
+    return known;
+  }
+
+  /** The engine refuses a container that may use more CPUs than it has. */
+  async function within(resources: Resources): Promise<Resources> {
+    return resources.cpus <= 1 ? resources : { ...resources, cpus: Math.min(resources.cpus, (await ask()).NCPU) };
+  }
+
+  const container = (id: string) => `/containers/${encodeURIComponent(id)}`;
+
+  return {
+    address: engine.address,
+    isThere: engine.isThere,
+
+    engineId: async () => (await ask()).ID,
+
+    async isUp() {
+      try {
+        await engine.call({ method: 'GET', path: '/_ping', timeoutMs: PING_TIMEOUT_MS });
+        return true;
+      } catch (error) {
+        log.debug({ err: error }, 'The Docker engine does not answer.');
+        known = undefined; // another engine may come up at this address
+        return false;
+      }
+    },
+
+    async findImage(reference) {
+      try {
+        const path = `/images/${tagged(reference).split('/').map(encodeURIComponent).join('/')}/json`;
+        return image.parse(await engine.call({ method: 'GET', path })).Id;
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return undefined;
+        throw error;
+      }
+    },
+
+    pullImage,
+    ...images,
+    buildImage: createImageBuilder(engine, images),
+
+    async createContainer(spec) {
+      const body = {
+        Image: spec.image,
+        Entrypoint: spec.entrypoint,
+        Cmd: spec.args,
+        Env: Object.entries(spec.env ?? {}).map(([name, value]) => `${name}=${value}`),
+        WorkingDir: spec.workingDir,
+        Labels: spec.labels,
+        Tty: false,
+        OpenStdin: false,
+        StopSignal: 'SIGTERM',
+        HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
+      };
+      const query = { name: spec.name };
+      return created.parse(await engine.call({ method: 'POST', path: '/containers/create', query, body })).Id;
+    },
+
+    async startContainer(id) {
+      await engine.call({ method: 'POST', path: `${container(id)}/start` });
+    },
+
+    async stopContainer(id, graceSeconds) {
+      const before = await this.inspectContainer(id);
+      if (before?.status !== 'running') return false;
+      const timeoutMs = (graceSeconds + PATIENCE_SECONDS) * 1000;
+      await engine.call({ method: 'POST', path: `${container(id)}/stop`, query: { t: graceSeconds }, timeoutMs });
+      return true;
+    },
+
+    async waitContainer(id, { timeoutMs, signal }) {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      try {
+        await engine.call({ method: 'POST', path: `${container(id)}/wait`, signal: limit });
+      } catch (error) {
+        if (signal.aborted || !limit.aborted) throw error;
+      }
+    },
+
+    async inspectContainer(idOrName) {
+      try {
+        return toState(inspected.parse(await engine.call({ method: 'GET', path: `${container(idOrName)}/json` })));
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return undefined;
+        throw error;
+      }
+    },
+
+    async removeContainer(id, { force }) {
+      try {
+        await engine.call({ method: 'DELETE', path: container(id), query: { force, v: true } });
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return;
+        if (isEngineError(error, 'CONFLICT') && error.message.includes('already in progress')) return;
+        throw error;
+      }
+    },
+
+    async listContainers(labels) {
+      const filters = JSON.stringify({ label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) });
+      const listed = await engine.call({ method: 'GET', path: '/containers/json', query: { all: true, filters } });
+      return list.parse(listed).map(({ Id, Labels }) => ({ id: Id, labels: Labels ?? {} }));
+    },
+
+    async openLog(id, { follow, since, tail, signal }) {
+      const query = {
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        follow,
+        ...(since === undefined ? {} : { since }),
+        ...(tail === undefined ? {} : { tail }),
+      };
+      return engine.open({
+        method: 'GET',
+        path: `${container(id)}/logs`,
+        query,
+        signal,
+        headTimeoutMs: LOG_HEAD_TIMEOUT_MS,
+      });
+    },
+  };
+}
+
+/** Without a tag the engine would take `abc` for the beginning of an image's id as well. */
+function tagged(reference: string): string {
+  const name = reference.slice(reference.lastIndexOf('/') + 1);
+  return name.includes(':') || name.includes('@') ? reference : `${reference}:latest`;
+}
+
+/** For readers of `openLog`: what a stream throws that breaks, as an EngineError. */
+export function logBroken(docker: Docker, error: unknown): EngineError {
+  return error instanceof EngineError ? error : broken(docker.address, error);
+}
+
+/** Beyond the grace, for the engine to kill a container that does not end by itself. */
+const PATIENCE_SECONDS = 30;
+
+const info = z.object({ ID: z.string().min(1), NCPU: z.number() });
+const image = z.object({ Id: z.string() });
+const created = z.object({ Id: z.string() });
+const labels = z.record(z.string(), z.string()).nullish();
+const list = z.array(z.object({ Id: z.string(), Labels: labels }));
+const inspected = z.object({
+  Id: z.string(),
+  State: z.object({
+    Status: z.string(),
+    Running: z.boolean(),
+    ExitCode: z.number(),
+    OOMKilled: z.boolean(),
+    Error: z.string(),
+    StartedAt: z.string(),
+    FinishedAt: z.string(),
+  }),
+  Config: z.object({ Labels: labels }),
+});
+
+function toState({ Id, State, Config }: z.infer<typeof inspected>): ContainerState {
+  const startedAt = time(State.StartedAt);
+  return {
+    id: Id,
+    status: State.Running ? 'running' : startedAt !== undefined || State.Status !== 'created' ? 'ended' : 'created',
+    exitCode: State.ExitCode,
+    oomKilled: State.OOMKilled,
+    error: State.Error,
+    startedAt,
+    finishedAt: time(State.FinishedAt),
+    labels: Config.Labels ?? {},
+  };
+}
+
+/** The engine says the year 1 for never. */
+function time(text: string): Date | undefined {
+  const date = new Date(text);
+  return date.getTime() > 0 ? date : undefined;
+}

@@ -1,0 +1,180 @@
+import { access } from 'node:fs/promises';
+import { Agent, type IncomingMessage } from 'node:http';
+import { Agent as TlsAgent } from 'node:https';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type Modem from 'docker-modem';
+import Dockerode from 'dockerode';
+import { z } from 'zod';
+import { EngineError, fromStatus } from './errors.ts';
+
+export interface EngineRequest {
+  method: 'GET' | 'POST' | 'DELETE';
+  path: string;
+  query?: Record<string, string | number | boolean>;
+  body?: object;
+  /** A tar archive, in the place of `body`. */
+  archive?: Buffer;
+  signal?: AbortSignal;
+  /** For the registry that the engine asks on our behalf: X-Registry-Auth. */
+  registryAuth?: { username: string; password: string; serveraddress: string };
+}
+
+/**
+ * Talks HTTP to one engine, through dockerode's transport (socket, TCP, TLS). Every answer is taken as a stream: dockerode's own
+ * calls never settle when the connection breaks between the head and the body, which is where `wait` spends its time.
+ */
+export interface Engine {
+  readonly address: string;
+  /** The JSON answer, undefined where there is none. Rejects with an EngineError; after `timeoutMs` as UNREACHABLE. */
+  call(request: EngineRequest & { timeoutMs?: number }): Promise<unknown>;
+  /** The answer's body as it comes, with no time limit but one on its head. Aborting `signal` destroys it. */
+  open(request: EngineRequest & { headTimeoutMs?: number }): Promise<IncomingMessage>;
+  /** Whether there is an engine to talk to, or would be if it were up: one is named, or a usual socket is there. */
+  isThere(): Promise<boolean>;
+}
+
+const CALL_TIMEOUT_MS = 60_000;
+const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
+const USUAL_SOCKET = '/var/run/docker.sock';
+const TLS_PORT = '2376';
+const STATUS_OK = { 200: true, 201: true, 204: true, 304: true }; // 304: started, or stopped, already
+
+/** `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an engine answers. */
+export function createEngine({ host }: { host?: string | undefined }): Engine {
+  const address = host ?? `unix://${USUAL_SOCKET}`;
+  let modem: Modem | undefined;
+
+  async function transport(): Promise<Modem> {
+    modem ??= connect(host ?? `unix://${(await usualSocket()) ?? USUAL_SOCKET}`);
+    return modem;
+  }
+
+  async function open({ headTimeoutMs, ...request }: EngineRequest & { headTimeoutMs?: number }) {
+    if (headTimeoutMs === undefined) return dial(request);
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), headTimeoutMs);
+    try {
+      const signal = request.signal === undefined ? late.signal : AbortSignal.any([late.signal, request.signal]);
+      return await dial({ ...request, signal });
+    } catch (error) {
+      throw late.signal.aborted ? noAnswer(request, headTimeoutMs) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function noAnswer({ method, path }: EngineRequest, timeoutMs: number): EngineError {
+    const words = `The Docker engine at ${address} gave no answer in ${timeoutMs / 1_000} s to ${method} ${path}.`;
+    return new EngineError('UNREACHABLE', words);
+  }
+
+  async function dial(request: EngineRequest): Promise<IncomingMessage> {
+    const connected = await transport();
+    return new Promise((resolve, reject) => {
+      connected.dial(
+        {
+          path: `${request.path}?`,
+          method: request.method,
+          options: { _query: request.query ?? {}, _body: request.body ?? {} },
+          ...(request.archive === undefined ? {} : { file: request.archive }),
+          isStream: true,
+          authconfig: request.registryAuth,
+          statusCodes: STATUS_OK,
+          abortSignal: request.signal,
+        },
+        (error, answer) => {
+          if (error !== null) {
+            modem = undefined; // an engine may come up at another usual socket
+            reject(toEngineError(error, address));
+          } else if (isStream(answer)) resolve(answer);
+          else reject(new EngineError('UNREACHABLE', `The Docker engine at ${address} gave an answer without a body.`));
+        },
+      );
+    });
+  }
+
+  async function call({ timeoutMs = CALL_TIMEOUT_MS, ...request }: EngineRequest & { timeoutMs?: number }) {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
+    try {
+      return await readJson(await open({ ...request, signal }));
+    } catch (error) {
+      if (request.signal?.aborted) throw request.signal.reason;
+      if (timeout.aborted) throw noAnswer(request, timeoutMs);
+      throw error instanceof EngineError ? error : broken(address, error);
+    }
+  }
+
+  const isThere = async () => host !== undefined || (await usualSocket()) !== undefined;
+
+  return { address, call, open, isThere };
+}
+
+/** For streams that are read by others: what a connection that breaks in the middle throws. */
+export function broken(address: string, cause: unknown): EngineError {
+  const words = cause instanceof Error ? cause.message : String(cause);
+  return new EngineError('UNREACHABLE', `The connection to the Docker engine at ${address} broke: ${words}.`, {
+    cause,
+  });
+}
+
+function connect(address: string): Modem {
+  // No kept-alive connections: one that a restarted engine has closed would fail a POST that must not be sent twice.
+  if (address.startsWith('unix://')) {
+    const socketPath = address.slice('unix://'.length);
+    return modemOf({ host: undefined, socketPath, agent: new Agent({ keepAlive: false }) });
+  }
+  const url = new URL(address);
+  const secure = url.protocol === 'https:' || url.port === TLS_PORT;
+  return modemOf({
+    host: url.hostname,
+    port: url.port,
+    protocol: secure ? 'https' : 'http',
+    agent: secure ? new TlsAgent({ keepAlive: false }) : new Agent({ keepAlive: false }),
+  });
+}
+
+function modemOf(options: Dockerode.DockerOptions & { agent: Agent }): Modem {
+  return new Dockerode(options).modem;
+}
+
+/** Docker Desktop has its socket in the home folder. Undefined: there is none. */
+async function usualSocket(): Promise<string | undefined> {
+  for (const socket of [join(homedir(), '.docker', 'run', 'docker.sock'), USUAL_SOCKET]) {
+    const isThere = await access(socket).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return socket;
+  }
+  return undefined;
+}
+
+async function readJson(answer: IncomingMessage): Promise<unknown> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of answer) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes > ANSWER_BYTES_MAX) throw new Error(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`);
+  }
+  const text = Buffer.concat(parts).toString();
+  if (text === '') return undefined;
+  return answer.headers['content-type']?.startsWith('application/json') ? JSON.parse(text) : text;
+}
+
+function isStream(answer: object | null): answer is IncomingMessage {
+  return answer !== null && 'statusCode' in answer && Symbol.asyncIterator in answer;
+}
+
+const httpError = z.object({ statusCode: z.number(), message: z.string() });
+
+function toEngineError(error: Error, address: string): EngineError {
+  const answered = httpError.safeParse(error).data;
+  if (answered !== undefined) {
+    const words = /^\(HTTP code \d+\) [^-]*- ([\s\S]*)$/.exec(answered.message)?.[1] ?? answered.message;
+    return fromStatus(answered.statusCode, words.trim());
+  }
+  return new EngineError('UNREACHABLE', `No Docker engine answers at ${address}: ${error.message}.`, { cause: error });
+}

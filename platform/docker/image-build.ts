@@ -1,0 +1,142 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { broken, type Engine } from './engine.ts';
+import { EngineError, fromBuild, isEngineError } from './errors.ts';
+import type { Images } from './images.ts';
+import { jsonLines } from './json-lines.ts';
+import { type TarFile, tarOf } from './tar.ts';
+
+export interface ImageBuildSpec {
+  /** A tag that it has had before goes over to the new image. */
+  tag: string;
+  dockerfile: string;
+  files: TarFile[];
+  labels: Record<string, string>;
+  cpus: number;
+  memoryBytes: number;
+}
+
+export type BuildImage = (
+  spec: ImageBuildSpec,
+  options: {
+    /** A line that the build prints. What it resolves with is waited for: the engine is read no faster. */
+    onLine: (line: string) => Promise<void> | undefined;
+    signal: AbortSignal;
+  },
+) => Promise<string>;
+
+/** One document holds at most 32 KiB of output, each byte of which may be written as six. */
+const PROGRESS_LINE_BYTES_MAX = 256 * 1024;
+const CPU_PERIOD_MICROSECONDS = 100_000;
+/** A line that is longer becomes several. */
+const LINE_LENGTH_MAX = 16 * 1024;
+/** The engine ends a step's container within it when the connection is closed. */
+const CLEAR_MS_MAX = 10_000;
+/** Far more than a Dockerfile of a payload has. */
+const STEPS_MAX = 2_000;
+const CLEAR_AGAIN_MS = 200;
+
+/** Drives the engine's own builder, which is there on every engine and stops when its connection is closed. */
+export function createImageBuilder(engine: Engine, images: Images): BuildImage {
+  return async (spec, { onLine, signal }) => {
+    const before = await images.imageIds();
+    const shown = new Set<string>();
+    try {
+      return await build(engine, spec, shown, onLine, signal);
+    } finally {
+      // What was there before is not ours to remove, whatever a step of the build prints.
+      const made = [...shown].filter((id) => !before.some((known) => known.startsWith(`sha256:${id}`)));
+      await clear(images, made.reverse());
+    }
+  };
+}
+
+async function build(
+  engine: Engine,
+  spec: ImageBuildSpec,
+  shown: Set<string>,
+  onLine: (line: string) => Promise<void> | undefined,
+  signal: AbortSignal,
+): Promise<string> {
+  let built: string | undefined;
+  let rest = '';
+  const stopped = new AbortController(); // also when a reader fails: an unread answer would leave the build running
+  try {
+    const answer = await engine.open({
+      method: 'POST',
+      path: '/build',
+      query: queryOf(spec),
+      archive: tarOf([{ path: 'Dockerfile', content: spec.dockerfile }, ...spec.files]),
+      signal: AbortSignal.any([signal, stopped.signal]),
+    });
+    for await (const line of jsonLines(answer, PROGRESS_LINE_BYTES_MAX)) {
+      const step = progress.parse(JSON.parse(line));
+      if (step.error !== undefined) throw fromBuild(step.error);
+      built = step.aux?.ID ?? built;
+      const lines = (rest + (step.stream ?? '')).split('\n');
+      rest = lines.pop() ?? '';
+      if (rest.length > LINE_LENGTH_MAX) {
+        lines.push(rest);
+        rest = '';
+      }
+      for (const text of lines) {
+        note(text, shown);
+        await onLine(text);
+      }
+    }
+    if (rest !== '') await onLine(rest);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    if (!(error instanceof EngineError)) throw broken(engine.address, error);
+    throw error.kind === 'BUSY' ? fromBuild(error.message) : error;
+  } finally {
+    stopped.abort();
+  }
+  if (built === undefined) throw broken(engine.address, new Error('the build ended without an image'));
+  return built;
+}
+
+function queryOf({ tag, labels, cpus, memoryBytes }: ImageBuildSpec) {
+  return {
+    t: tag,
+    labels: JSON.stringify(labels),
+    rm: true,
+    forcerm: true, // the container of a failed step too
+    memory: memoryBytes,
+    memswap: memoryBytes,
+    cpuperiod: CPU_PERIOD_MICROSECONDS,
+    cpuquota: Math.round(cpus * CPU_PERIOD_MICROSECONDS),
+  };
+}
+
+/** The builder prints the id of the image that each step has made or found. */
+function note(line: string, shown: Set<string>): void {
+  const id = /^ ---> ([0-9a-f]{12})$/.exec(line)?.[1];
+  if (id !== undefined && shown.size < STEPS_MAX) shown.add(id);
+}
+
+/**
+ * Removes what the steps of a build have made and no image needs: of a failed one all, of one with several stages those that the last one
+ * is not made from. Images that have a name stay, and so do those that others are made from: the engine refuses to remove these.
+ */
+async function clear(images: Images, ids: string[]): Promise<void> {
+  const until = performance.now() + CLEAR_MS_MAX;
+  for (const id of ids) {
+    for (;;) {
+      try {
+        if ((await images.isNamed(id)) === false) await images.removeImage(id);
+        break;
+      } catch (error) {
+        const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.message);
+        if (!inUse || performance.now() > until) break; // needed, or the engine is away: the layers are a cache then
+        await delay(CLEAR_AGAIN_MS);
+      }
+    }
+  }
+}
+
+const progress = z.object({
+  stream: z.string().optional(),
+  error: z.string().optional(),
+  aux: z.object({ ID: z.string().optional() }).optional(),
+});

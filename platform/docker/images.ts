@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { type ImageReference, parseImageReference } from '../../domain/image-reference.ts';
+import type { Engine } from './engine.ts';
+import { isEngineError } from './errors.ts';
+
+export interface NamedImage {
+  id: string;
+  /** Its name with the digest by which its registry knows it. Undefined of an image that no registry has given or taken. */
+  digest: string | undefined;
+  /** Instructions that it carries out in a build that begins from it. */
+  onBuild: string[];
+}
+
+export interface ListedImage {
+  id: string;
+  labels: Record<string, string>;
+  tags: string[];
+  /** Whether a registry has given or taken it. */
+  hasDigest: boolean;
+}
+
+export interface Images {
+  /**
+   * The image that bears this name on the engine. Unlike `findImage` it takes no id, nor the beginning of one, which the engine would
+   * take for a name: what a person writes must not reach images whose names that person does not know.
+   */
+  findNamedImage(reference: string): Promise<NamedImage | undefined>;
+  listImages(labels: Record<string, string>): Promise<ListedImage[]>;
+  /** Of all images, those without a name too. */
+  imageIds(): Promise<string[]>;
+  /** A tag, or an id; with the layers that nothing else needs. One that is not there is fine; one in use is a CONFLICT. */
+  removeImage(tagOrId: string): Promise<void>;
+  /** Whether it has a name; undefined when it is not there. */
+  isNamed(id: string): Promise<boolean | undefined>;
+}
+
+export function createImages(engine: Engine): Images {
+  async function inspect(reference: string): Promise<z.infer<typeof inspected> | undefined> {
+    try {
+      return inspected.parse(await engine.call({ method: 'GET', path: `${pathOf(reference)}/json` }));
+    } catch (error) {
+      if (isEngineError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  return {
+    async findNamedImage(reference) {
+      const found = await inspect(reference);
+      const asked = parseImageReference(reference).reference;
+      if (found === undefined || asked === undefined) return undefined;
+      const tags = (found.RepoTags ?? []).map(parsed);
+      const digests = found.RepoDigests ?? [];
+      const bears = asked.digest
+        ? digests.some((name) => isOfRepository(name, asked) && parsed(name)?.digest === asked.digest)
+        : tags.some((tag) => tag?.tag === asked.tag && isSameRepository(tag, asked));
+      if (!bears) return undefined;
+      return {
+        id: found.Id,
+        digest: digests.find((name) => isOfRepository(name, asked)),
+        onBuild: found.Config?.OnBuild ?? [],
+      };
+    },
+
+    async listImages(labels) {
+      const filters = JSON.stringify({ label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) });
+      const listed = await engine.call({ method: 'GET', path: '/images/json', query: { filters } });
+      return list.parse(listed).map(({ Id, Labels, RepoTags, RepoDigests }) => ({
+        id: Id,
+        labels: Labels ?? {},
+        tags: (RepoTags ?? []).filter(isName),
+        hasDigest: (RepoDigests ?? []).some(isName),
+      }));
+    },
+
+    async imageIds() {
+      const listed = await engine.call({ method: 'GET', path: '/images/json', query: { all: true } });
+      return list.parse(listed).map(({ Id }) => Id);
+    },
+
+    async removeImage(tagOrId) {
+      try {
+        await engine.call({ method: 'DELETE', path: pathOf(tagOrId) });
+      } catch (error) {
+        if (!isEngineError(error, 'NOT_FOUND')) throw error;
+      }
+    },
+
+    async isNamed(id) {
+      const found = await inspect(id);
+      return found && [...(found.RepoTags ?? []), ...(found.RepoDigests ?? [])].some(isName);
+    },
+  };
+}
+
+function pathOf(reference: string): string {
+  return `/images/${reference.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** The engine lists an image without a name as one. */
+function isName(name: string): boolean {
+  return !name.startsWith('<none>');
+}
+
+function parsed(name: string): ImageReference | undefined {
+  return parseImageReference(name).reference;
+}
+
+function isOfRepository(name: string, other: ImageReference): boolean {
+  return isSameRepository(parsed(name), other);
+}
+
+function isSameRepository(one: ImageReference | undefined, other: ImageReference): boolean {
+  return one?.registry === other.registry && one.repository === other.repository;
+}
+
+const names = z.array(z.string()).nullish();
+const inspected = z.object({
+  Id: z.string(),
+  RepoTags: names,
+  RepoDigests: names,
+  Config: z.object({ OnBuild: z.array(z.string()).nullish() }).nullish(),
+});
+const list = z.array(
+  z.object({
+    Id: z.string(),
+    Labels: z.record(z.string(), z.string()).nullish(),
+    RepoTags: names,
+    RepoDigests: names,
+  }),
+);

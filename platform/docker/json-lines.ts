@@ -1,0 +1,13 @@
+/** The engine answers long requests with a JSON document a line. A line that is longer than `bytesMax` is none of its. */
+export async function* jsonLines(stream: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<string> {
+  let rest = '';
+  const decoder = new TextDecoder();
+  for await (const part of stream) {
+    rest += decoder.decode(part, { stream: true });
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > bytesMax) throw new Error('a line of its progress is too long to be one');
+    for (const line of lines) if (line.trim() !== '') yield line;
+  }
+  if (rest.trim() !== '') yield rest;
+}

@@ -1,0 +1,51 @@
+import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import type { Settings } from './config.ts';
+
+const STDOUT = 1;
+/** Names under which a secret might be handed to the log, at the top and one level down. */
+const SECRETS = [
+  'password',
+  'token',
+  'secret',
+  'secretKey',
+  'oldSecretKeys',
+  'authorization',
+  'cookie',
+  'databaseUrl',
+  'redisUrl',
+];
+
+/** The log of a process, on standard output: written at once, so that the last line before an exit is there. */
+export function createLogger({ logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>): Logger {
+  const format = logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json');
+  return createLoggerTo(format === 'pretty' ? prettyStdout() : destination({ dest: STDOUT, sync: true }), logLevel);
+}
+
+export function createLoggerTo(stream: DestinationStream, level: string): Logger {
+  return pino(
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+    },
+    stream,
+  );
+}
+
+/** Logged exactly once, when the process does what it is for; at every LOG_LEVEL, because whoever started it waits for it. */
+export function logReady(log: Logger, fields: { url?: string; workers?: string[] }, message: string): void {
+  log.child({}, { level: 'info' }).info({ event: 'ready', ...fields }, message);
+}
+
+function prettyStdout(): DestinationStream {
+  return pretty({
+    destination: STDOUT,
+    sync: true,
+    colorize: process.stdout.isTTY && !process.env.NO_COLOR,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ignore: 'pid,event,part,ms,url', // the message says it
+  });
+}

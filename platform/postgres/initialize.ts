@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process';
+import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Launcher } from './launcher.ts';
+
+/** Makes an empty cluster in `folder` unless one is there. A process killed in the midst leaves nothing that is taken for one. */
+export async function initialize(options: {
+  folder: string;
+  initdb: string;
+  user: string;
+  password: string;
+  launcher: Launcher;
+}): Promise<void> {
+  const { folder, initdb, user, password, launcher } = options;
+  if (await exists(join(folder, 'PG_VERSION'))) return;
+  const draft = `${folder}.new`;
+  const passwordFile = `${folder}.initdb`;
+  await rm(draft, { recursive: true, force: true });
+  await mkdir(draft, { mode: 0o700 });
+  await launcher.own(draft);
+  try {
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    await launcher.own(passwordFile);
+    const { file, args, options } = launcher.command(initdb, [
+      `--pgdata=${draft}`,
+      `--username=${user}`,
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C', // messages that are read below, and by whoever searches for them
+      '--locale-provider=builtin', // sorts and folds alike on every machine, and through upgrades of it
+      '--builtin-locale=C.UTF-8',
+    ]);
+    await promisify(execFile)(file, args, { uid: options.uid, gid: options.gid });
+  } catch (error) {
+    throw new Error(`The embedded PostgreSQL could not be initialized: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await rm(passwordFile, { force: true });
+  }
+  await rename(draft, folder);
+}
+
+function messageOf(error: unknown): string {
+  const output = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+  return output || String(error);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false; // that is the answer
+  }
+}

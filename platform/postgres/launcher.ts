@@ -1,0 +1,90 @@
+import { execFile, type SpawnOptions } from 'node:child_process';
+import { chown, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** How to start a program of PostgreSQL from this process. */
+export interface Launcher {
+  command(program: string, args: string[]): { file: string; args: string[]; options: SpawnOptions };
+  /** Hands a file or folder to the user that the programs run as. */
+  own(path: string): Promise<void>;
+}
+
+interface Account {
+  uid: number;
+  gid: number;
+}
+
+/**
+ * PostgreSQL refuses to run as root: there it runs as the owner of the data, as `postgres` where that user exists, else as
+ * `chronoverse`, which is made. On Linux the server is told when this process is killed (setpriv's pdeathsig), and stops.
+ */
+export async function createLauncher({ folder, program }: { folder: string; program: string }): Promise<Launcher> {
+  const account = process.getuid?.() === 0 ? await findAccount(folder) : undefined;
+  const setpriv = await hasSetpriv();
+  const closed = account === undefined ? undefined : await findClosedFolder([folder, program], account);
+  if (closed !== undefined && !setpriv) {
+    throw new Error(
+      `PostgreSQL does not run as root, and ${closed} is closed to every other user: start as another user, or run chmod o+x ${closed}`,
+    );
+  }
+  return {
+    command(file, args) {
+      if (!setpriv) return { file, args, options: { ...account } };
+      const passes = closed === undefined ? [] : ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+      const becomes =
+        account === undefined ? [] : [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', ...passes];
+      return { file: 'setpriv', args: [...becomes, '--pdeathsig=INT', '--', file, ...args], options: {} };
+    },
+    own: async (path) => (account === undefined ? undefined : chown(path, account.uid, account.gid)),
+  };
+}
+
+async function findAccount(folder: string): Promise<Account> {
+  const owner = await stat(folder).catch(() => undefined); // not made yet
+  if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid };
+  const known = (await lookUp('postgres')) ?? (await lookUp('chronoverse'));
+  if (known !== undefined) return known;
+  try {
+    await run('useradd', ['--system', '--no-create-home', '--user-group', 'chronoverse']);
+  } catch (error) {
+    throw new Error('PostgreSQL does not run as root, and no user could be made for it: start as another user.', {
+      cause: error,
+    });
+  }
+  const made = await lookUp('chronoverse');
+  if (made === undefined) throw new Error('The user chronoverse was made and is not there: start as another user.');
+  return made;
+}
+
+async function lookUp(name: string): Promise<Account | undefined> {
+  try {
+    const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
+    return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+  } catch {
+    return undefined; // there is no such user
+  }
+}
+
+/** The first folder on the way to one of `paths` that `account` may not pass, such as /root. */
+async function findClosedFolder(paths: string[], account: Account): Promise<string | undefined> {
+  for (const path of paths) {
+    for (let at = dirname(resolve(path)); at !== dirname(at); at = dirname(at)) {
+      const { mode, uid } = await stat(at);
+      if ((mode & 0o001) === 0 && !(uid === account.uid && (mode & 0o100) !== 0)) return at;
+    }
+  }
+  return undefined;
+}
+
+/** util-linux has it on every Debian; BusyBox has one without pdeathsig, macOS none. */
+async function hasSetpriv(): Promise<boolean> {
+  try {
+    await run('setpriv', ['--pdeathsig=INT', '--', 'true']);
+    return true;
+  } catch {
+    return false; // then a server that outlives a killed process is found at the next start
+  }
+}

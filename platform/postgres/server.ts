@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Logger } from 'pino';
+import type { Launcher } from './launcher.ts';
+
+/** Recovery of a large database after a crash takes its time; what takes longer than this hangs. */
+const READY_MS_MAX = 300_000;
+const STOP_MS_MAX = 15_000;
+const TAIL_LINES_MAX = 20;
+
+/** One run of the server program. */
+export interface Server {
+  /** Resolves with what it said last, however it ends. */
+  ended: Promise<string>;
+  /** Ends sessions and writes a checkpoint; when that takes too long, it stops at once and recovers at the next start. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the server on `port` of loopback and resolves when it accepts connections. It runs in a session of its own: a Ctrl-C in
+ * the terminal is for us, and it must not stop before we have. Full durability is on, as PostgreSQL has it by default.
+ */
+export async function startServer(options: {
+  folder: string;
+  program: string;
+  port: number;
+  launcher: Launcher;
+  log: Logger;
+}): Promise<Server> {
+  const { folder, program, port, launcher, log } = options;
+  const { file, args, options: as } = launcher.command(program, ['-D', folder, ...settings(port)]);
+  const child = spawn(file, args, { ...as, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+  const tail: string[] = [];
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(String(error)));
+    child.once('close', () => resolve(tail.join('\n')));
+  });
+  const ready = new Promise<'ready'>((resolve) => {
+    if (child.stderr === null) return;
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      tail.push(line);
+      if (tail.length > TAIL_LINES_MAX) tail.shift();
+      logLine(log, line);
+      if (line.includes('ready to accept connections')) resolve('ready');
+    });
+  });
+  const stop = () => stopServer(child, ended);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`It is not ready after ${READY_MS_MAX / 1000} seconds.`), READY_MS_MAX);
+  });
+  const outcome = await Promise.race([ready, ended, late]);
+  clearTimeout(timer);
+  if (outcome === 'ready') return { ended, stop };
+  await stop();
+  throw new Error(`The embedded PostgreSQL did not start. It said:\n${outcome}`);
+}
+
+function settings(port: number): string[] {
+  const values = {
+    listen_addresses: '127.0.0.1',
+    port,
+    unix_socket_directories: '', // a path in a deep DATA_DIR is longer than a socket's may be
+    max_connections: 60,
+    shared_buffers: '128MB',
+    dynamic_shared_memory_type: 'posix',
+    max_parallel_workers_per_gather: 0, // short statements alone; a parallel one wants more /dev/shm than a container has
+    jit: 'off',
+    lc_messages: 'C',
+    log_timezone: 'UTC',
+    timezone: 'UTC',
+    log_line_prefix: '',
+    log_min_error_statement: 'panic', // statements carry what belongs to users
+    cluster_name: 'chronoverse',
+  };
+  return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+}
+
+/** ERROR is the answer to a statement, which whoever sent it handles; FATAL ends one session. */
+function logLine(log: Logger, line: string): void {
+  if (line.startsWith('PANIC:')) log.error(line);
+  else if (line.startsWith('WARNING:')) log.warn(line);
+  else log.debug(line);
+}
+
+async function stopServer(child: ChildProcess, ended: Promise<string>): Promise<void> {
+  child.kill('SIGINT');
+  const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_MS_MAX);
+  await ended;
+  clearTimeout(timer);
+}

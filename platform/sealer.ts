@@ -1,0 +1,75 @@
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { type Sealer, UnreadableSecret } from '../domain/secret.ts';
+
+/** A Sealer that also knows which of its keys a sealed text is under. */
+export interface KeyedSealer extends Sealer {
+  /** Whether it is under the present key. */
+  isPresent(sealed: string): boolean;
+}
+
+const CIPHER = 'aes-256-gcm';
+const NONCE_BYTES = 12; // what GCM takes as it is; random ones stay apart for 2^32 secrets under a key
+const TAG_BYTES = 16;
+const KEY_ID_LENGTH = 12;
+const VERSION = 's1';
+
+/**
+ * Seals under `key`, and opens what is under it or one of the `old` ones. A sealed text is VERSION.KEY_ID.BASE64URL(nonce, ciphertext,
+ * tag); the place is authenticated with it (AAD), and so are version and key id.
+ */
+export function createSealer(key: Buffer, old: readonly Buffer[] = []): KeyedSealer {
+  const presentId = keyId(key);
+  const digestKeys: [Buffer, ...Buffer[]] = [digestKey(key), ...old.map(digestKey)];
+  const keys = new Map([...old, key].map((each) => [keyId(each), each]));
+
+  return {
+    seal(text, place) {
+      const head = `${VERSION}.${presentId}`;
+      const nonce = randomBytes(NONCE_BYTES);
+      const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+      cipher.setAAD(Buffer.from(`${head}\n${place}`));
+      const parts = [nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()];
+      return `${head}.${Buffer.concat(parts).toString('base64url')}`;
+    },
+
+    open(sealed, place) {
+      const [version = '', id = '', body = ''] = sealed.split('.');
+      const found = version === VERSION ? keys.get(id) : undefined;
+      if (found === undefined)
+        throw new UnreadableSecret(
+          `A secret of this workflow cannot be read: it is encrypted under the key ${id || '(none)'}, which is neither SECRET_KEY nor one of SECRET_KEYS_OLD.`,
+        );
+      const bytes = Buffer.from(body, 'base64url');
+      try {
+        const nonce = bytes.subarray(0, NONCE_BYTES);
+        const decipher = createDecipheriv(CIPHER, found, nonce, { authTagLength: TAG_BYTES });
+        decipher.setAAD(Buffer.from(`${version}.${id}\n${place}`));
+        decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
+        const text = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES));
+        return Buffer.concat([text, decipher.final()]).toString('utf8');
+      } catch {
+        throw new UnreadableSecret(
+          'A secret of this workflow cannot be read: it was changed, or moved from another place.',
+        );
+      }
+    },
+
+    digests(text) {
+      const digest = (each: Buffer) => createHmac('sha256', each).update(text).digest();
+      const [present, ...former] = digestKeys;
+      return [digest(present), ...former.map(digest)];
+    },
+
+    isPresent: (sealed) => sealed.startsWith(`${VERSION}.${presentId}.`),
+  };
+}
+
+/** A key of its own, so that no key is used for two things. */
+function digestKey(key: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, '', 'chronoverse digests', key.length));
+}
+
+/** Tells keys apart, and nothing of them. */
+function keyId(key: Buffer): string {
+  return createHash('sha256').update('chronoverse secret key\n').update(key).digest('hex').slice(0, KEY_ID_LENGTH);
+}

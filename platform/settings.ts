@@ -1,0 +1,249 @@
+import { z } from 'zod';
+import {
+  CONTAINER_MEMORY_MB_MIN,
+  CONTAINER_RESOURCES_MAX,
+  ENGINE_LOG_BYTES_MAX,
+  JOB_LOG_BYTES_MAX,
+  LOG_RETENTION_DAYS,
+  RETENTION_DAYS_MIN,
+} from '../domain/limits.ts';
+import { parseAllow } from '../domain/networks.ts';
+import { isSecretKey, parseSecretKey } from './secret-key.ts';
+
+/** One setting: how its text is read, and what a person should know of it. */
+export interface Setting<T> {
+  /** From the text of the environment to the value. Its messages complete the sentence "NAME must be ...". */
+  schema: z.ZodType<T, string>;
+  /** The text that stands in when none is given. Without one the setting is absent. */
+  default?: string;
+  /** What stands in for `default` in the table of docs/operate/settings.md where no fixed text can. */
+  defaultMeans?: string;
+  means: string;
+  example: string;
+  /** Never shown, not even when it is wrong: it is a secret, or may carry one. */
+  secret?: boolean;
+}
+
+const setting = <T>(definition: Setting<T>): Setting<T> => definition;
+const withDefault = <T>(definition: Setting<T> & { default: string }): Setting<T> & { default: string } => definition;
+
+const DAYS_MAX = 36_500;
+const PREFIX_LENGTH_MAX = 100;
+/** A topic's name may have 249 characters in Kafka; ours need few of them. */
+const prefix = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')
+  .max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`);
+
+/** Every setting, in the order of the table in docs/operate/settings.md; a test compares the two both ways. */
+export const SETTINGS = {
+  PORT: withDefault({
+    schema: wholeNumber(0, 65_535),
+    default: '4000',
+    means: 'Port of the api. 0 takes a free one, which the ready line tells.',
+    example: '4000',
+  }),
+  HOST: withDefault({
+    schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/, 'an address or a host name'),
+    default: '127.0.0.1',
+    means: 'Address that the api listens on. 0.0.0.0 is every IPv4 address of the machine.',
+    example: '0.0.0.0',
+  }),
+  TRUST_PROXY: withDefault({
+    schema: z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true'),
+    default: 'false',
+    means:
+      'Whether a proxy of yours is in front of the api, so that its X-Forwarded-For and X-Forwarded-Proto are believed.',
+    example: 'true',
+  }),
+  DATA_DIR: withDefault({
+    schema: z.string(),
+    default: '.chronoverse',
+    means:
+      'Folder of the embedded PostgreSQL, the generated keys and the demo user. Unused when none of them is needed.',
+    example: '/var/lib/chronoverse',
+  }),
+  DATABASE_URL: setting({
+    schema: url(['postgres', 'postgresql']),
+    defaultMeans: 'embedded PostgreSQL',
+    means: 'PostgreSQL 15 or later.',
+    example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
+    secret: true,
+  }),
+  KAFKA_BROKERS: setting({
+    schema: z.string().transform((text, context) => {
+      const brokers = text.split(',').map((broker) => broker.trim());
+      if (brokers.every((broker) => /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(broker))) return brokers;
+      context.addIssue('host:port, or several of them with commas between');
+      return z.NEVER;
+    }),
+    defaultMeans: 'in-process bus',
+    means: 'Brokers to begin with, commas between them.',
+    example: 'kafka-1:9092,kafka-2:9092',
+  }),
+  REDIS_URL: setting({
+    schema: url(['redis', 'rediss']),
+    defaultMeans: 'in-process cache',
+    means: 'Redis 6 or later; rediss:// is TLS.',
+    example: 'redis://127.0.0.1:6379/0',
+    secret: true,
+  }),
+  DOCKER_HOST: setting({
+    schema: url(['unix', 'tcp', 'http', 'https']),
+    defaultMeans: 'unix:///var/run/docker.sock where it exists',
+    means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
+    example: 'unix:///var/run/docker.sock',
+  }),
+  KAFKA_TOPIC_PREFIX: withDefault({
+    schema: prefix,
+    default: '',
+    means: 'In front of every topic and consumer group, so that installations can share a broker.',
+    example: 'staging.',
+  }),
+  REDIS_PREFIX: withDefault({
+    schema: z.string().max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`),
+    default: '',
+    means: 'In front of every key and channel, so that installations can share a Redis.',
+    example: 'staging:',
+  }),
+  SECRET_KEY: setting({
+    schema: z
+      .string()
+      .refine(isSecretKey, '32 bytes in hex (64 digits) or base64 (44 characters)')
+      .transform(parseSecretKey),
+    defaultMeans: 'generated into DATA_DIR with an embedded database, required otherwise',
+    means: 'Encrypts secrets at rest; the same for every process of an installation.',
+    example: '$(openssl rand -hex 32)',
+    secret: true,
+  }),
+  SECRET_KEYS_OLD: setting({
+    schema: z.string().transform((text, context) => {
+      const keys = text.split(',').map((key) => key.trim());
+      if (keys.every(isSecretKey)) return keys.map(parseSecretKey);
+      context.addIssue('keys like SECRET_KEY, with commas between');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means: 'Former keys, that still open secrets until chronoverse rotate-secrets has encrypted them under SECRET_KEY.',
+    example: '$(cat old.key)',
+    secret: true,
+  }),
+  LOG_LEVEL: withDefault({
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], 'trace, debug, info, warn, error or fatal'),
+    default: 'info',
+    means: 'What is logged. The ready line is logged at every level.',
+    example: 'debug',
+  }),
+  LOG_FORMAT: setting({
+    schema: z.enum(['pretty', 'json'], 'pretty or json'),
+    defaultMeans: 'pretty on a terminal, else json',
+    means: 'How the log looks.',
+    example: 'json',
+  }),
+  DEMO_IMAGE: withDefault({
+    schema: z.string().regex(/^\S+$/, 'the name of an image'),
+    default: 'alpine:3',
+    means: "Image of the demo's container. One that is on the engine already is not pulled.",
+    example: 'busybox:stable',
+  }),
+  HEARTBEAT_ALLOW: setting({
+    schema: z.string().transform((text, context) => {
+      const policy = parseAllow(text);
+      if (typeof policy !== 'string') return policy;
+      context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
+      return z.NEVER;
+    }),
+    defaultMeans: 'public,private,loopback with an embedded database, else public,private',
+    means:
+      'Networks that a HEARTBEAT may reach: these words and CIDRs. Link-local and metadata addresses only where a CIDR names them.',
+    example: 'public,10.20.0.0/16',
+  }),
+  DELETED_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(0, DAYS_MAX),
+    default: '30',
+    means: 'How long the history of a deleted workflow stays readable by id. Not yet in effect: nothing is removed.',
+    example: '30',
+  }),
+  LOG_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(RETENTION_DAYS_MIN, DAYS_MAX),
+    default: String(LOG_RETENTION_DAYS),
+    means:
+      'How many days log lines are kept, counted from the end of their job or build; a workflow may ask for fewer.',
+    example: '30',
+  }),
+  JOB_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: '365',
+    means: 'How long ended jobs are kept. Not yet in effect: nothing is removed.',
+    example: '365',
+  }),
+  MAX_JOB_SECONDS: withDefault({
+    schema: wholeNumber(1, 31_536_000),
+    default: '86400',
+    means: 'The longest time-out that a CONTAINER workflow may ask for.',
+    example: '86400',
+  }),
+  MAX_BUILD_SECONDS: withDefault({
+    schema: wholeNumber(1, 86_400),
+    default: '3600',
+    means: 'How long a build may take, with the pulls of its images.',
+    example: '1800',
+  }),
+  MAX_JOB_LOG_BYTES: withDefault({
+    schema: wholeNumber(1_000, ENGINE_LOG_BYTES_MAX / 2),
+    default: String(JOB_LOG_BYTES_MAX),
+    means:
+      'The most that is kept of what one attempt of a job, or of a build, prints: bytes before compression, with about 33 for each line. The log says where it was cut; the job goes on.',
+    example: '104857600',
+  }),
+  MAX_CONTAINER_CPUS: withDefault({
+    schema: decimal(0.1, 1_024),
+    default: String(CONTAINER_RESOURCES_MAX.cpus),
+    means: 'How many CPUs a container may ask for, and get. 1 is what one gets that asks for nothing.',
+    example: '0.5',
+  }),
+  MAX_CONTAINER_MEMORY_MB: withDefault({
+    schema: wholeNumber(CONTAINER_MEMORY_MB_MIN, 16_777_216),
+    default: String(CONTAINER_RESOURCES_MAX.memoryMb),
+    means: 'How much memory a container may ask for, and get. 512 is what one gets that asks for nothing.',
+    example: '1024',
+  }),
+  MAX_CONTAINER_PIDS: withDefault({
+    schema: wholeNumber(1, 1_000_000),
+    default: String(CONTAINER_RESOURCES_MAX.pids),
+    means: 'How many processes and threads a container may ask for, and have. 256 is for one that asks for nothing.',
+    example: '512',
+  }),
+  CONTAINERS_MAX: withDefault({
+    schema: wholeNumber(1, 1_000),
+    default: '16',
+    means: 'How many containers one workflow worker runs at once; more wait on the bus.',
+    example: '4',
+  }),
+};
+export type SettingName = keyof typeof SETTINGS;
+
+function wholeNumber(min: number, max: number) {
+  const wanted = `a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,10}$/, wanted)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, wanted);
+}
+
+function decimal(min: number, max: number) {
+  const wanted = `a number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,10}(\.\d{1,3})?$/, wanted)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, wanted);
+}
+
+function url(schemes: string[]) {
+  const wanted = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  return z
+    .string()
+    .refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), wanted);
+}

@@ -1,0 +1,104 @@
+/** Processes that outlive the command that started them, and that are never mistaken for another one. */
+import { execFile, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { Launch } from './parts.ts';
+
+export const run = promisify(execFile);
+
+/** A pid alone may belong to another process by now: the time it started and its command line tell. */
+export interface ProcessIdentity {
+  pid: number;
+  startedAt: string;
+  command: string;
+}
+
+const STOP_MS = 20_000;
+const TAIL_LINES = 15;
+
+export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  return process.platform === 'linux' ? identifyFromProc(pid) : identifyFromPs(pid);
+}
+
+async function identifyFromProc(pid: number): Promise<ProcessIdentity | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // the name before it may hold spaces
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ').trim();
+    return { pid, startedAt: `${boot}/${fields[19]}`, command };
+  } catch {
+    return undefined;
+  }
+}
+
+async function identifyFromPs(pid: number): Promise<ProcessIdentity | undefined> {
+  try {
+    const { stdout } = await run('ps', ['-o', 'lstart=,command=', '-p', String(pid)]);
+    return { pid, startedAt: stdout.slice(0, 24), command: stdout.slice(24).trim() };
+  } catch {
+    return undefined;
+  }
+}
+
+export async function isSame(known: ProcessIdentity | undefined): Promise<boolean> {
+  if (!known) return false;
+  const now = await identify(known.pid);
+  return now !== undefined && now.startedAt === known.startedAt && now.command === known.command;
+}
+
+/** A server of ours that the state does not know, because the command that started it was killed before it wrote that. */
+export async function findRunning(launch: Launch): Promise<ProcessIdentity | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const wanted = [launch.command, ...launch.args].join(' '); // it names folders of this checkout, so it is no one else's
+  for (const entry of await readdir('/proc')) {
+    const found = /^\d+$/.test(entry) ? await identify(Number(entry)) : undefined;
+    if (found?.command === wanted) return found;
+  }
+  return undefined;
+}
+
+/** Starts a server in a session of its own, its output appended to `logFile`. */
+export async function startDetached(launch: Launch, logFile: string): Promise<ProcessIdentity> {
+  const log = openSync(logFile, 'a', 0o600);
+  try {
+    const child = spawn(launch.command, launch.args, {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: '/',
+      env: { ...process.env, ...launch.env },
+      ...(launch.uid === undefined ? {} : { uid: launch.uid, gid: launch.gid }),
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', (error) => reject(new Error(`${launch.command} cannot be started: ${error.message}`)));
+    });
+    child.unref();
+    const identity = child.pid === undefined ? undefined : await identify(child.pid);
+    if (!identity) throw new Error(`${launch.command} ended as soon as it was started.`);
+    return identity;
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** SIGTERM, then SIGKILL. Returns false when the process is gone, or the pid is someone else's by now. */
+export async function stopProcess(known: ProcessIdentity, signal: NodeJS.Signals = 'SIGTERM'): Promise<boolean> {
+  if (!(await isSame(known))) return false;
+  process.kill(known.pid, signal);
+  const deadline = Date.now() + STOP_MS;
+  while (await isSame(known)) {
+    if (Date.now() > deadline) process.kill(known.pid, 'SIGKILL');
+    await sleep(50);
+  }
+  return true;
+}
+
+/** The end of a log, for the person who reads why a part did not come up. */
+export async function tail(logFile: string): Promise<string> {
+  const text = await readFile(logFile, 'utf8').catch(() => '');
+  return text.trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+}

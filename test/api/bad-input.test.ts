@@ -1,0 +1,159 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
+
+const CREATE =
+  'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } userErrors { code message path } } }';
+const GOOD = { name: 'a', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
+const container = (fields: object) => ({ payload: { container: { image: 'alpine', ...fields } } });
+
+describe('bad input', () => {
+  let api: TestApi;
+  let ann: Person;
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api);
+  });
+  afterAll(() => api.close());
+
+  const create = (input: object) =>
+    query(api, CREATE, { token: ann.token, variables: { input: { ...GOOD, ...input } } });
+
+  test.each<[string, object, string[]]>([
+    ['an interval of 0', { interval: 0 }, ['interval']],
+    ['an interval of -1', { interval: -1 }, ['interval']],
+    ['an interval over a year', { interval: 525_601 }, ['interval']],
+    ['a threshold of 0', { maxConsecutiveJobFailuresAllowed: 0 }, ['maxConsecutiveJobFailuresAllowed']],
+    ['a name of no characters', { name: '' }, ['name']],
+    ['a name of 300 characters', { name: 'x'.repeat(300) }, ['name']],
+    ['NUL in a name', { name: 'a\0b' }, ['name']],
+    ['a lone surrogate in a name', { name: 'a\ud800b' }, ['name']],
+    ['an invalid image reference', container({ image: 'Not An Image' }), ['payload', 'container', 'image']],
+    ['no image', { payload: { container: {} } }, ['payload', 'container', 'image']],
+    [
+      'an env name with "="',
+      container({ env: [{ name: 'A=B', value: '' }] }),
+      ['payload', 'container', 'env', '0', 'name'],
+    ],
+    ['an empty env name', container({ env: [{ name: '', value: '' }] }), ['payload', 'container', 'env', '0', 'name']],
+    [
+      'an env variable without a value',
+      container({ env: [{ name: 'A' }] }),
+      ['payload', 'container', 'env', '0', 'value'],
+    ],
+    ['a relative working directory', container({ workingDir: 'app' }), ['payload', 'container', 'workingDir']],
+    ['a time-out over the maximum', container({ timeoutSeconds: 86_401 }), ['payload', 'container', 'timeoutSeconds']],
+    [
+      'a volume path of "/"',
+      container({ volumes: [{ name: 'v', path: '/' }] }),
+      ['payload', 'container', 'volumes', '0', 'path'],
+    ],
+    ['a memory of 0', container({ resources: { memoryMb: 0 } }), ['payload', 'container', 'resources', 'memoryMb']],
+    [
+      'a file path that leaves the context',
+      { payload: { container: { build: { dockerfile: 'FROM a', files: [{ path: '../x', content: '' }] } } } },
+      ['payload', 'container', 'build', 'files', '0', 'path'],
+    ],
+    ['malformed JSON', { payload: { json: '{' } }, ['payload', 'json']],
+    ['an unknown kind', { payload: { json: '{"kind":"CRON"}' } }, ['payload', 'json', 'kind']],
+    [
+      'an unknown key',
+      { payload: { json: '{"kind":"HEARTBEAT","endpiont":"http://a"}' } },
+      ['payload', 'json', 'endpiont'],
+    ],
+    [
+      'a path of this machine',
+      { payload: { heartbeat: { endpoint: 'file:///etc/passwd' } } },
+      ['payload', 'heartbeat', 'endpoint'],
+    ],
+    [
+      'a header with a newline',
+      { payload: { heartbeat: { endpoint: 'http://a', headers: [{ name: 'A', value: 'b\r\nC: d', secret: true }] } } },
+      ['payload', 'heartbeat', 'headers', '0', 'value'],
+    ],
+    [
+      'days of a certificate without TLS',
+      { payload: { heartbeat: { endpoint: 'http://a', minTlsDaysLeft: 7 } } },
+      ['payload', 'heartbeat', 'minTlsDaysLeft'],
+    ],
+    [
+      'a login without a user',
+      container({ image: 'a', registryAuth: { username: '', password: 'b' } }),
+      ['payload', 'container', 'registryAuth', 'username'],
+    ],
+    ['a wrong scheme', { payload: { heartbeat: { endpoint: 'gopher://a' } } }, ['payload', 'heartbeat', 'endpoint']],
+  ])('%s is told with its path, and nothing is stored', async (_, input, path) => {
+    const { data, errors } = await create(input);
+    expect(errors).toBeUndefined();
+    expect(data.createWorkflow.workflow).toBeNull();
+    expect(data.createWorkflow.userErrors).toMatchObject([{ code: 'INVALID', path }]);
+    expect(data.createWorkflow.userErrors[0].message).toMatch(/^[A-Z"].*[.?]$/);
+    const [row] = await api.db.execute(
+      'SELECT (SELECT count(*) FROM workflows) + (SELECT count(*) FROM schedules) AS count',
+    );
+    expect(Number(row?.count)).toBe(0);
+  });
+
+  test('of several kinds is told all at once', async () => {
+    const { data } = await create({ name: '', interval: 0, ...container({ image: ':', workingDir: 'x' }) });
+    expect(data.createWorkflow.userErrors.map(({ path }: { path: string[] }) => path.join('.'))).toEqual([
+      'name',
+      'interval',
+      'payload.container.image',
+      'payload.container.workingDir',
+    ]);
+  });
+
+  test.each<[string, object]>([
+    ['an interval of 2^31', { interval: 2 ** 31 }],
+    ['an interval of 1.5', { interval: 1.5 }],
+    ['a name that is a number', { name: 3 }],
+    ['both payloads', { payload: { heartbeat: {}, container: { image: 'a' } } }],
+    ['neither payload', { payload: {} }],
+    ['a payload that is null', { payload: { heartbeat: null } }],
+    ['an unknown field', { nmae: 'a' }],
+    ['an unknown method', { payload: { heartbeat: { endpoint: 'http://a', method: 'BREW' } } }],
+    ['a name that is missing', { name: undefined }],
+  ])('in a variable that does not fit its type is BAD_REQUEST: %s', async (_, input) => {
+    expect(codes(await create(input))).toEqual(['BAD_REQUEST']);
+  });
+
+  test.each([
+    ['workflows(first: 100000)', 'must be 1 to 100, not 100000'],
+    ['workflows(first: 0)', 'must be 1 to 100, not 0'],
+    ['workflows(last: -1)', 'must be 1 to 100, not -1'],
+    ['workflows(first: 1, last: 1)', 'not both'],
+    ['workflows(after: "bad")', 'cursor'],
+    ['jobs(before: "")', 'cursor'],
+    ['jobs(first: 101)', 'must be 1 to 100'],
+    ['workflows(filter: { nameContains: "a\\u0000" })', 'NUL'],
+  ])('in the paging of %s is BAD_REQUEST', async (field, sentence) => {
+    const answer = await query(api, `{ ${field} { nodes { id } } }`, { token: ann.token });
+    expect(codes(answer)).toEqual(['BAD_REQUEST']);
+    expect(answer.errors?.[0]?.message).toContain(sentence);
+  });
+
+  test.each([
+    ['{ nothing }', 'GRAPHQL_VALIDATION_FAILED'],
+    ['{', 'GRAPHQL_PARSE_FAILED'],
+    ['mutation { createWorkflow(input: { payload: {} }) { workflow { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
+    ['{ jobs(filter: { scheduledAfter: "yesterday" }) { nodes { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
+  ])('in a document is told as that: %s', async (document, code) => {
+    for (const seen of codes(await query(api, document, { token: ann.token }))) expect(seen).toBe(code);
+  });
+
+  test('in an id is an unknown id', async () => {
+    const ids = ['', 'x', '1', "'; DROP TABLE jobs; --", 'a\0', '00000000-0000-7000-8000-000000000000'];
+    for (const id of ids) {
+      const answer = await query(
+        api,
+        `query ($id: ID!) { workflow(id: $id) { id } job(id: $id) { id } node(id: $id) { id } jobs(filter: { workflowId: $id }) { nodes { id } } }`,
+        { token: ann.token, variables: { id } },
+      );
+      expect(answer).toEqual({ data: { workflow: null, job: null, node: null, jobs: { nodes: [] } } });
+    }
+  });
+
+  test('never is INTERNAL_SERVER_ERROR, and leaves nothing in the log', () => {
+    expect(api.logged).toEqual([]);
+  });
+});

@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Person, person, query, type TestApi, testApi } from './support.ts';
+
+const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
+  workflow { id payload generation } userErrors { code path message } } }`;
+const UPDATE = `mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) {
+  workflow { id generation buildStatus } userErrors { code path message } } }`;
+const CONTAINER = {
+  build: { dockerfile: 'FROM alpine:3\nCOPY run /run', files: [{ path: 'run', content: '#!/bin/sh\n' }] },
+  volumes: [{ name: 'data', path: '/data', readOnly: true }],
+  resources: { cpus: 0.5, memoryMb: 64, pids: 10 },
+  network: 'NONE',
+};
+
+describe('a container with a build, volumes, resources and a network', () => {
+  let api: TestApi;
+  let ann: Person;
+  let bob: Person;
+  beforeAll(async () => {
+    api = await testApi({ maxResources: { cpus: 1, memoryMb: 128, pids: 50 } });
+    ann = await person(api, 'ann');
+    bob = await person(api, 'bob');
+  });
+  afterAll(() => api.close());
+
+  const create = async (container: object) => {
+    const input = { name: 'x', payload: { container }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
+    return (await query(api, CREATE, { token: ann.token, variables: { input } })).data.createWorkflow;
+  };
+
+  test('is read back as a document, and its owner alone reads it', async () => {
+    const { workflow, userErrors } = await create(CONTAINER);
+    expect(userErrors).toEqual([]);
+    expect(JSON.parse(workflow.payload)).toEqual({
+      kind: 'CONTAINER',
+      build: CONTAINER.build,
+      volumes: [{ name: 'data', path: '/data', read_only: true }],
+      resources: { cpus: 0.5, memory_mb: 64, pids: 10 },
+      network: 'NONE',
+    });
+    const asked = `{ workflow(id: "${workflow.id}") { payload build { id } } }`;
+    expect((await query(api, asked, { token: bob.token })).data).toEqual({ workflow: null });
+  });
+
+  test('builds nothing when an update leaves it as it was, and a generation when a file changes', async () => {
+    const { workflow } = await create(CONTAINER);
+    const update = async (container: object) => {
+      const variables = { input: { id: workflow.id, payload: { container } } };
+      return (await query(api, UPDATE, { token: ann.token, variables })).data.updateWorkflow.workflow;
+    };
+    expect(await update({ ...CONTAINER })).toMatchObject({ generation: 1 });
+    const build = { ...CONTAINER.build, files: [{ path: 'run', content: '#!/bin/sh\necho other\n' }] };
+    expect(await update({ ...CONTAINER, build })).toMatchObject({ generation: 2, buildStatus: 'QUEUED' });
+  });
+
+  test('may ask for what the operator allows, and no more', async () => {
+    const { userErrors } = await create({ ...CONTAINER, resources: { memoryMb: 129 } });
+    expect(userErrors).toMatchObject([
+      {
+        code: 'INVALID',
+        path: ['payload', 'container', 'resources', 'memoryMb'],
+        message: 'The memory must be 6 to 128 MB.',
+      },
+    ]);
+  });
+});

@@ -1,0 +1,211 @@
+import { parse, validate } from 'graphql';
+import { auditServer } from 'graphql-http';
+import { createClient } from 'graphql-sse';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { graphiqlOptions } from '../../api/graphiql.ts';
+import { schema } from '../../api/schema.ts';
+import { startApi } from '../../api/server.ts';
+import { testSealer } from '../support/workers.ts';
+import { codes, type Person, person, query, type TestApi, taker, testApi } from './support.ts';
+
+describe('HTTP', () => {
+  let api: TestApi;
+  let ann: Person;
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api);
+  });
+  afterAll(() => api.close());
+
+  const post = (body: string, headers: Record<string, string> = {}) =>
+    fetch(api.url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body });
+
+  test('passes all 61 audits of GraphQL over HTTP', async () => {
+    const results = await auditServer({ url: api.url });
+    expect(results.filter(({ status }) => status !== 'ok').map(({ name }) => name)).toEqual([]);
+    expect(results).toHaveLength(61);
+  });
+
+  test('refuses what a browser sends for a page of another site', async () => {
+    const body = JSON.stringify({ query: '{ viewer { id } }' });
+    const cookie = `chronoverse_session=${ann.token}`;
+    const host = new URL(api.url).host;
+    const refused: Record<string, string>[] = [
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+    ];
+    for (const headers of refused) {
+      const response = await post(body, { cookie, ...headers });
+      expect(response.status).toBe(403);
+      expect(codes(await response.json())).toEqual(['FORBIDDEN']);
+    }
+    const taken: Record<string, string>[] = [
+      { 'sec-fetch-site': 'same-origin', origin: `http://${host}` },
+      { origin: `http://${host}` },
+      {},
+    ];
+    for (const headers of taken) {
+      const response = await post(body, { cookie, ...headers });
+      expect(await response.json()).toEqual({ data: { viewer: { id: ann.id } } });
+    }
+    const form = await fetch(api.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: 'https://evil.example' },
+      body: new URLSearchParams({ query: 'mutation { signOut { userErrors { code } } }' }),
+    });
+    expect(form.status).toBe(403);
+    const get = await fetch(`${api.url}?query={viewer{id}}`, {
+      headers: { cookie, 'sec-fetch-site': 'cross-site', accept: 'text/html' },
+    });
+    expect(get.status).toBe(403);
+  });
+
+  test('lets nobody keep an answer, and no page frame it', async () => {
+    const response = await post('{"query":"{ viewer { id } }"}', { authorization: `Bearer ${ann.token}` });
+    expect(response.headers.get('cache-control')).toBe('private, no-store');
+    expect(response.headers.get('x-frame-options')).toBe('DENY');
+    expect(response.headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  test('takes bodies up to 1 MiB, whether their size is told or not', async () => {
+    const body = JSON.stringify({ query: '{ viewer { id } }', variables: { a: 'x'.repeat(1024 * 1024) } });
+    expect((await post(body)).status).toBe(413);
+    const chunked = await fetch(api.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: new Blob([body]).stream(),
+      duplex: 'half',
+    } as RequestInit);
+    expect(chunked.status).toBe(413);
+    expect(
+      (await post(JSON.stringify({ query: '{ viewer { id } }', variables: { a: 'x'.repeat(1_000_000) } }))).status,
+    ).toBe(200);
+  });
+
+  test.each([
+    ['depth', `{ workflows { nodes { ${'latestJob { workflow { '.repeat(6)} id ${'} }'.repeat(6)} } } }`, 'depth'],
+    ['aliases', `{ ${Array.from({ length: 31 }, (_, n) => `a${n}: system { version }`).join(' ')} }`, 'liases'],
+    ['tokens', `{ ${'__typename '.repeat(5_001)} }`, 'tokens'],
+    [
+      'values',
+      '{ workflows(first: 100) { nodes { jobs(first: 100) { nodes { id status attempt trigger generation } } } } }',
+      'values',
+    ],
+  ])('bounds the %s of a document', async (_, document, word) => {
+    const answer = await query(api, document, { token: ann.token });
+    expect(answer.data ?? null).toBeNull();
+    expect(answer.errors?.[0]?.message).toContain(word);
+    expect(['BAD_REQUEST', 'GRAPHQL_VALIDATION_FAILED', 'GRAPHQL_PARSE_FAILED']).toContain(
+      answer.errors?.[0]?.extensions.code,
+    );
+  });
+
+  test('counts the pages that hide in variables and fragments', async () => {
+    const document = `query ($n: Int) { workflows(first: $n) { ...W } } fragment W on WorkflowConnection { nodes { jobs(first: $n) { ...J } } }
+      fragment J on JobConnection { nodes { id status attempt trigger generation } }`;
+    expect(codes(await query(api, document, { token: ann.token, variables: { n: 100 } }))).toEqual(['BAD_REQUEST']);
+    expect(codes(await query(api, document, { token: ann.token, variables: { n: 50 } }))).toEqual([]);
+  });
+
+  test('serves GraphiQL with its examples from itself alone', async () => {
+    const response = await fetch(api.url, {
+      headers: { accept: 'text/html', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' },
+    });
+    const page = await response.text();
+    expect(response.headers.get('content-type')).toContain('text/html');
+    expect(page).toContain('mutation SignUp');
+    expect(page.replaceAll(/<script[\s\S]*?<\/script>/g, '')).not.toMatch(/(?:src|href)="https?:/);
+    expect(page).not.toContain('unpkg.com/graphiql');
+  });
+
+  test('sends GraphiQL compressed, and again only when it has changed', async () => {
+    const get = (headers: Record<string, string>) => fetch(api.url, { headers: { accept: 'text/html', ...headers } });
+    const [plain, pressed] = [
+      await get({ 'accept-encoding': 'identity' }),
+      await get({ 'accept-encoding': 'gzip, br' }),
+    ];
+    expect([plain, pressed].map(({ headers }) => headers.get('content-encoding'))).toEqual([null, 'gzip']);
+    expect(await pressed.text()).toBe(await plain.text());
+    const etag = pressed.headers.get('etag') ?? '';
+    const again = await get({ 'if-none-match': etag });
+    expect([again.status, await again.text()]).toEqual([304, '']);
+    expect((await get({ 'if-none-match': 'W/"another"' })).status).toBe(200);
+    expect(pressed.headers.get('cache-control')).toBe('private, no-cache');
+  });
+
+  test('opens GraphiQL with documents that are valid', () => {
+    const documents = (graphiqlOptions.defaultTabs ?? []).map(({ query: document }) => document ?? '');
+    expect(documents.length).toBeGreaterThanOrEqual(6);
+    for (const document of documents) expect(validate(schema, parse(document)), document).toEqual([]);
+  });
+
+  test('tells its health, and where it is', async () => {
+    const health = await fetch(api.url.replace('/graphql', '/health'));
+    expect([health.status, await health.json()]).toMatchObject([200, { status: 'UP', database: 'EMBEDDED' }]);
+    expect((await fetch(api.url.replace('/graphql', '/'), { redirect: 'manual' })).headers.get('location')).toBe(
+      '/graphql',
+    );
+    expect((await fetch(api.url.replace('/graphql', '/other'))).status).toBe(404);
+  });
+
+  test('rejects with the error of the system when the port is taken', async () => {
+    const port = Number(new URL(api.url).port);
+    const settings = { port, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 1 };
+    const { db, bus, cache } = api;
+    const log = (await import('pino')).default({ level: 'silent' });
+    await expect(startApi({ db, bus, cache, log, sealer: testSealer, settings })).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+    });
+  });
+
+  test('streams subscriptions as server-sent events, which end with an error when the token does', async () => {
+    const { token } = await person(api, 'streaming');
+    const client = createClient({ url: api.url, headers: { authorization: `Bearer ${token}` }, retryAttempts: 0 });
+    const stream = taker(client.iterate({ query: 'subscription { workflowUpdated { name } }' }));
+    const first = stream.take();
+    await expect
+      .poll(async () => {
+        const input = {
+          name: 'streamed',
+          payload: { heartbeat: {} },
+          interval: 1,
+          maxConsecutiveJobFailuresAllowed: 1,
+        };
+        await query(
+          api,
+          'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } } }',
+          { token, variables: { input } },
+        );
+        return Promise.race([first, new Promise((resolve) => setTimeout(resolve, 100))]);
+      })
+      .toEqual({ data: { workflowUpdated: { name: 'streamed' } } });
+    const started = Date.now();
+    await query(api, 'mutation { signOut { userErrors { code } } }', { token });
+    const rest = await stream.rest();
+    expect(rest.at(-1)?.errors?.[0]).toMatchObject({ extensions: { code: 'UNAUTHENTICATED' } });
+    expect(Date.now() - started).toBeLessThan(5_000);
+    const nobody = taker(
+      createClient({ url: api.url, retryAttempts: 0 }).iterate({ query: 'subscription { workflowUpdated { name } }' }),
+    );
+    expect((await nobody.take()).errors?.[0]).toMatchObject({ extensions: { code: 'UNAUTHENTICATED' } });
+    client.dispose();
+  });
+
+  test('ends its streams with an error when the server goes down, so that none looks complete', async () => {
+    const other = await testApi();
+    const { token } = await person(other);
+    const client = createClient({ url: other.url, headers: { authorization: `Bearer ${token}` }, retryAttempts: 0 });
+    const input = { name: 'a', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
+    const create = 'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } } }';
+    const { data } = await query(other, create, { token, variables: { input } });
+    const document = `subscription { workflowUpdated(workflowId: "${data.createWorkflow.workflow.id}") { name } }`;
+    const stream = taker(client.iterate({ query: document }));
+    await stream.take();
+    const rest = stream.rest();
+    await other.close();
+    expect((await rest).at(-1)?.errors?.[0]).toMatchObject({ extensions: { code: 'UNAVAILABLE' } });
+    client.dispose();
+  });
+});

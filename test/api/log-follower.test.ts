@@ -1,0 +1,172 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Batch, LogFollower } from '../../api/live/log-follower.ts';
+import { SharedChunk } from '../../api/live/shared-chunk.ts';
+import { formatLine, seamOf } from '../../domain/log-chunk.ts';
+import { plainText } from '../../domain/log-text.ts';
+
+const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
+  new SharedChunk({
+    sourceId: 'a',
+    attempt,
+    firstNumber,
+    lastNumber,
+    lines: Buffer.from(
+      Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) =>
+        formatLine('STDOUT', 'T', String(firstNumber + n)),
+      ).join(''),
+    ),
+  });
+
+/** A store that chunks get into at some time. */
+function storeOf(chunks: SharedChunk[] = []) {
+  const sorted = () => [...chunks].sort((a, b) => a.firstNumber - b.firstNumber);
+  return {
+    chunks,
+    reads: 0,
+    async read(after: number, count: number): Promise<SharedChunk[]> {
+      this.reads += 1;
+      const holding = sorted().findLast((stored) => stored.firstNumber <= after + 1 && stored.lastNumber > after);
+      return sorted()
+        .filter((stored) => stored.firstNumber >= (holding?.firstNumber ?? after + 1))
+        .slice(0, count);
+    },
+  };
+}
+
+async function textOf(batches: AsyncIterable<Batch>): Promise<string> {
+  let text = '';
+  for await (const { slices } of batches) {
+    for (const { chunk: held, from } of slices) text += plainText(await held.lines(), from - held.firstNumber);
+  }
+  return text;
+}
+
+const numbered = (count: number) => Array.from({ length: count }, (_, n) => `${n + 1}\n`).join('');
+
+describe('a subscriber to a log', () => {
+  test('whose source ended without its worker gets the lines that came to the store later than its end says', async () => {
+    const store = storeOf([chunk(1, 5), chunk(6, 9)]);
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    follower.ended({ lastNumber: 5, at: new Date() });
+    expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
+  });
+
+  test('is given nothing by a worker that was frozen while another attempt has begun, unless it was stored', async () => {
+    const store = storeOf([chunk(1, 5, 1)]);
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    follower.isAt(2);
+    follower.push(chunk(6, 12, 1)); // which whoever stores chunks has dropped
+    store.chunks.push(chunk(6, 9, 2));
+    follower.ended({ lastNumber: 9, at: new Date() });
+    expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
+  });
+
+  test('P4: that reads while the store is away waits for it, and ends at once when it is told to', async () => {
+    const store = storeOf([chunk(1, 5), chunk(6, 9)]);
+    let failures = 2;
+    const follower = new LogFollower(0, async (after, count) => {
+      failures -= 1;
+      if (failures >= 0) return undefined;
+      return store.read(after, count);
+    });
+    follower.ended({ lastNumber: 9, at: new Date() });
+    expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
+
+    const stop = new AbortController();
+    const forEver = new LogFollower(0, async () => {
+      stop.abort();
+      return undefined;
+    });
+    expect(await textOf(forEver.batches(stop.signal))).toBe('');
+  });
+
+  test('knows from a seam on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
+    const store = storeOf([chunk(1, 5, 1)]);
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    follower.isAt(1);
+    const text = textOf(follower.batches(new AbortController().signal));
+    await expect.poll(() => store.reads).toBe(2); // it has what is stored, and lives by what comes
+    follower.push(new SharedChunk(seamOf('a', 2)));
+    follower.push(chunk(6, 12, 1));
+    await expect.poll(() => store.reads).toBe(3);
+    store.chunks.push(chunk(6, 9, 2));
+    follower.push(chunk(6, 9, 2));
+    follower.ended({ lastNumber: 9, at: new Date() });
+    expect(await text).toBe(numbered(9));
+  });
+
+  test('that does not read keeps a bounded number of chunks, and reads the store later', async () => {
+    const store = storeOf();
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const weak: WeakRef<SharedChunk>[] = [];
+    for (let n = 0; n < 2_000; n += 1) {
+      const next = chunk(n * 5 + 1, n * 5 + 5);
+      follower.push(next);
+      weak.push(new WeakRef(next));
+      store.chunks.push(next);
+    }
+    follower.ended({ lastNumber: 10_000, at: new Date() });
+    expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(10_000));
+    expect(store.reads).toBeLessThan(60); // it reads more at once as long as chunks are small
+  });
+
+  test('that keeps up reads the store no more', async () => {
+    const store = storeOf();
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const stop = new AbortController();
+    const batches = follower.batches(stop.signal);
+    for (let n = 0; n < 100; n += 1) {
+      const next = batches.next();
+      follower.push(chunk(n + 1, n + 1));
+      expect((await next).value).toMatchObject({ firstNumber: n + 1, lastNumber: n + 1 });
+    }
+    expect(store.reads).toBeLessThanOrEqual(2);
+    const waiting = batches.next();
+    stop.abort();
+    expect((await waiting).done).toBe(true);
+  });
+
+  test('is given up on lines that a log which ended long ago has lost', async () => {
+    const follower = new LogFollower(0, async () => []);
+    follower.ended({ lastNumber: 10, at: new Date(Date.now() - 2 * 3_600_000) });
+    expect(await textOf(follower.batches(new AbortController().signal))).toBe('');
+  });
+
+  test('P4: is given every line once and in order, however chunks are cut, lost, repeated and late', async () => {
+    const cut = fc.array(
+      fc.tuple(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 0, max: 3 }),
+        fc.constantFrom('live', 'stored', 'both', 'twice'),
+      ),
+      {
+        minLength: 1,
+        maxLength: 30,
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(cut, fc.integer({ min: 0, max: 5 }), async (parts, after) => {
+        const store = storeOf();
+        const follower = new LogFollower(after, (number, count) => store.read(number, count));
+        const batches = textOf(follower.batches(new AbortController().signal));
+        let last = 0;
+        const late: SharedChunk[] = [];
+        for (const [size, overlap, way] of parts) {
+          const next = chunk(Math.max(1, last + 1 - overlap), last + size);
+          last = next.lastNumber;
+          if (way !== 'stored') follower.push(next);
+          if (way === 'twice') follower.push(next);
+          if (way === 'live') late.push(next);
+          else store.chunks.push(next);
+          if (size % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+        store.chunks.push(...late); // whatever was sent is stored in the end
+        follower.ended({ lastNumber: last, at: new Date() });
+        const expected = Array.from({ length: Math.max(0, last - after) }, (_, n) => `${after + n + 1}\n`).join('');
+        expect(await batches).toBe(expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

@@ -1,0 +1,225 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { notify } from '../../db/notifications.ts';
+import { notifications, workflows } from '../../db/schema.ts';
+import { encodeChanged, userChannel } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { heartbeat } from '../scheduling/support.ts';
+import { until } from '../support/time.ts';
+import { codes, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+
+const LIST =
+  'query ($first: Int, $after: String, $unreadOnly: Boolean) { notifications(first: $first, after: $after, unreadOnly: $unreadOnly) { nodes { id kind title message readAt createdAt workflow { id name } job { id } } pageInfo { hasNextPage hasPreviousPage endCursor } } }';
+const MARK =
+  'mutation ($ids: [ID!]!) { markNotificationsRead(input: { ids: $ids }) { notifications { id readAt } userErrors { code path } } }';
+const ADDED = 'subscription { notificationAdded { id kind title workflow { id } } }';
+
+interface Update {
+  notificationAdded: { id: string; kind: string; title: string; workflow: { id: string } | null };
+}
+
+let api: TestApi;
+let ann: Person;
+let bob: Person;
+let workflowId: string;
+beforeAll(async () => {
+  api = await testApi();
+  ann = await person(api, 'ann');
+  bob = await person(api, 'bob');
+  workflowId = (await heartbeat(api.db, ann.id)).id;
+});
+afterAll(() => api.close());
+
+/** Something happens to Ann's workflow; her id of it, newest last. */
+async function happen(count = 1, { hinted = true } = {}): Promise<string[]> {
+  const ids: string[] = [];
+  for (let n = 0; n < count; n++) {
+    const [written] = await notify(api.db, [{ kind: 'JOB_FAILED', workflowId, jobId: newId(), detail: `number ${n}` }]);
+    ids.push(written?.id ?? '');
+  }
+  if (hinted) await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: ids }));
+  return ids;
+}
+const list = async (variables: object = {}, { token } = ann) =>
+  (await query(api, LIST, { token, variables })).data.notifications;
+const ids = (page: { nodes: { id: string }[] }) => page.nodes.map(({ id }) => id);
+
+describe('the list of notifications', () => {
+  test('comes newest first, in pages, with what each is about', async () => {
+    await api.db.delete(notifications);
+    const made = (await happen(5)).reverse();
+    const first = await list({ first: 2 });
+    const second = await list({ first: 2, after: first.pageInfo.endCursor });
+    const third = await list({ first: 2, after: second.pageInfo.endCursor });
+    expect([...ids(first), ...ids(second), ...ids(third)]).toEqual(made);
+    expect([first, second, third].map(({ pageInfo }) => pageInfo.hasNextPage)).toEqual([true, true, false]);
+    expect(first.nodes[0]).toMatchObject({
+      kind: 'JOB_FAILED',
+      title: 'A job of test has failed',
+      message: 'number 4',
+      readAt: null,
+      workflow: { id: workflowId, name: 'test' },
+      job: null, // there is none with this id
+    });
+  });
+
+  test('of those that are unread loses what is marked, once and for all', async () => {
+    await api.db.delete(notifications);
+    const [a = '', b = '', c = ''] = await happen(3);
+    const marked = (await query(api, MARK, { token: ann.token, variables: { ids: [b, a, b] } })).data
+      .markNotificationsRead;
+    expect(marked.userErrors).toEqual([]);
+    expect(marked.notifications.map(({ id }: { id: string }) => id)).toEqual([b, a, b]);
+    expect(ids(await list({ unreadOnly: true }))).toEqual([c]);
+    expect(ids(await list())).toEqual([c, b, a]);
+    const again = (await query(api, MARK, { token: ann.token, variables: { ids: [a] } })).data.markNotificationsRead;
+    expect(again.notifications[0].readAt).toBe(marked.notifications[1].readAt);
+  });
+
+  test('P6: an id that is unknown, malformed or Ann’s is NOT_FOUND to Bob, and nothing is marked', async () => {
+    await api.db.delete(notifications);
+    const [mine = ''] = await happen();
+    const bobs = await heartbeat(api.db, bob.id);
+    const [his] = await notify(api.db, [{ kind: 'JOB_FAILED', workflowId: bobs.id, jobId: newId() }]);
+    for (const bad of [mine, newId(), 'malformed']) {
+      const answer = await query(api, MARK, { token: bob.token, variables: { ids: [bad, his?.id] } });
+      expect(answer.data.markNotificationsRead).toEqual({
+        notifications: null,
+        userErrors: [{ code: 'NOT_FOUND', path: ['ids', '0'] }],
+      });
+    }
+    expect(ids(await list({ unreadOnly: true }, bob))).toEqual([his?.id]);
+    expect(ids(await list({ unreadOnly: true }))).toEqual([mine]);
+    const node = 'query ($id: ID!) { node(id: $id) { __typename id } }';
+    expect((await query(api, node, { token: bob.token, variables: { id: mine } })).data.node).toBeNull();
+    expect((await query(api, node, { token: ann.token, variables: { id: mine } })).data.node).toEqual({
+      __typename: 'Notification',
+      id: mine,
+    });
+  });
+
+  test('refuses a page of 0, a cursor of nobody’s, too many ids and who is not signed in', async () => {
+    for (const variables of [{ first: 0 }, { first: 101 }, { after: 'x' }]) {
+      expect(codes(await query(api, LIST, { token: ann.token, variables }))).toEqual(['BAD_REQUEST']);
+    }
+    const many = Array.from({ length: 1_001 }, newId);
+    const { data } = await query(api, MARK, { token: ann.token, variables: { ids: many } });
+    expect(data.markNotificationsRead.userErrors).toEqual([{ code: 'INVALID', path: ['ids'] }]);
+    for (const document of [LIST, 'mutation { markNotificationsRead(input: { ids: [] }) { userErrors { code } } }'])
+      expect(codes(await query(api, document))).toEqual(['UNAUTHENTICATED']);
+  });
+
+  test('keeps what was told of a workflow that is there no more', async () => {
+    await api.db.delete(notifications);
+    const gone = await heartbeat(api.db, ann.id);
+    await notify(api.db, [{ kind: 'WORKFLOW_RECOVERED', workflowId: gone.id, detail: '2' }]);
+    await api.db.delete(workflows).where(sql`id = ${gone.id}`);
+    expect((await list()).nodes).toMatchObject([{ title: 'test works again', workflow: null, job: null }]);
+  });
+});
+
+test('the preference is ALERTS until it is changed, each user’s own', async () => {
+  const preference = async ({ token }: Person) =>
+    (await query(api, '{ viewer { notificationPreference } }', { token })).data.viewer.notificationPreference;
+  expect(await preference(ann)).toBe('ALERTS');
+  const change =
+    'mutation { updateNotificationPreference(input: { preference: NONE }) { user { id notificationPreference } userErrors { code } } }';
+  const { data } = await query(api, change, { token: ann.token });
+  expect(data.updateNotificationPreference).toEqual({
+    user: { id: ann.id, notificationPreference: 'NONE' },
+    userErrors: [],
+  });
+  expect([await preference(ann), await preference(bob)]).toEqual(['NONE', 'ALERTS']);
+  await query(api, change.replace('NONE', 'ALERTS'), { token: ann.token });
+});
+
+describe('notifications that are followed', () => {
+  /** A stream of Ann's that has begun: it has told of something. */
+  async function followed(client: ReturnType<typeof socketOf>) {
+    const stream = taker(client.iterate<Update>({ query: ADDED }));
+    const first = stream.take();
+    const before: string[] = [];
+    let got: string | undefined;
+    while (got === undefined) {
+      before.push(...(await happen()));
+      got = await Promise.race([
+        first.then(({ data }) => data?.notificationAdded.id),
+        new Promise<undefined>((resolve) => setTimeout(resolve, 100)),
+      ]);
+    }
+    const take = async () => (await stream.take()).data?.notificationAdded.id;
+    for (let seen = got; seen !== before.at(-1); ) seen = (await take()) ?? '';
+    return { take, stop: stream.stop };
+  }
+
+  test('are the new ones only, each once, with and without their hints', async () => {
+    await happen(3);
+    const client = socketOf(api, ann.token);
+    const stream = await followed(client);
+    const hinted = await happen(3);
+    const untold = await happen(3, { hinted: false });
+    const seen: unknown[] = [];
+    while (seen.length < 6) seen.push(await stream.take());
+    expect(seen.sort()).toEqual([...hinted, ...untold].sort());
+    await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: hinted })); // a hint that comes again
+    const [next] = await happen();
+    expect(await stream.take()).toBe(next);
+    await stream.stop();
+    await client.dispose();
+  });
+
+  test('come whole to one who does not read for a while', async () => {
+    const client = socketOf(api, ann.token);
+    const stream = await followed(client);
+    const made: string[] = [];
+    for (let n = 0; n < 8; n++) {
+      const events = Array.from({ length: 100 }, () => ({ kind: 'JOB_FAILED', workflowId, jobId: newId() }) as const);
+      const written = (await notify(api.db, events)).map(({ id }) => id);
+      await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: written }));
+      made.push(...written);
+    }
+    const seen: unknown[] = [];
+    while (seen.length < made.length) seen.push(await stream.take());
+    expect(new Set(seen)).toEqual(new Set(made));
+    await stream.stop();
+    await client.dispose();
+  });
+
+  test('P6: are none of Bob’s business, even where a hint on his channel names them', async () => {
+    const client = socketOf(api, bob.token);
+    const stream = taker(client.iterate<Update>({ query: ADDED }));
+    const first = stream.take();
+    const bobs = await heartbeat(api.db, bob.id);
+    const his: (string | undefined)[] = [];
+    let got: Awaited<typeof first> | undefined;
+    while (got === undefined) {
+      const foreign = await happen();
+      const [written] = await notify(api.db, [{ kind: 'JOB_FAILED', workflowId: bobs.id, jobId: newId() }]);
+      his.push(written?.id);
+      const named = [...foreign, written?.id ?? ''];
+      await api.cache.publish(userChannel(bob.id), encodeChanged({ notifications: named }));
+      got = await Promise.race([first, new Promise<undefined>((resolve) => setTimeout(resolve, 100))]);
+    }
+    expect(his).toContain(got.data?.notificationAdded.id);
+    expect(got.data?.notificationAdded.workflow?.id).toBe(bobs.id);
+    await stream.stop();
+    await client.dispose();
+  });
+
+  test('leave nothing in the log', () => {
+    expect(api.logged).toEqual([]);
+  });
+
+  test('outlive an outage of the database, and lose nothing to it', async () => {
+    const client = socketOf(api, ann.token);
+    const stream = await followed(client);
+    await api.db.execute(sql`ALTER TABLE notifications RENAME TO away`);
+    await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: [newId()] }));
+    await until('a read has failed', async () => api.logged.some((line) => line.includes('could not be read')));
+    await api.db.execute(sql`ALTER TABLE away RENAME TO notifications`);
+    const [made] = await happen(1, { hinted: false });
+    expect(await stream.take()).toBe(made);
+    await stream.stop();
+    await client.dispose();
+  });
+});

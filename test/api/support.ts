@@ -1,0 +1,147 @@
+import { createClient, type Client as SocketClient } from 'graphql-ws';
+import pino from 'pino';
+import WebSocket from 'ws';
+import { type Api, startApi } from '../../api/server.ts';
+import type { ApiSettings } from '../../api/settings.ts';
+import type { Db } from '../../db/client.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { createMemoryBus } from '../../platform/bus/memory.ts';
+import type { Cache } from '../../platform/cache/cache.ts';
+import { createMemoryCache } from '../../platform/cache/memory.ts';
+import { testDatabase } from '../support/database.ts';
+import { testSealer } from '../support/workers.ts';
+
+/** A real api on a free port, over a database of the test file's own, with the bus and the cache in process. */
+export interface TestApi {
+  url: string;
+  db: Db;
+  bus: Bus;
+  cache: Cache;
+  api: Api;
+  /** What was logged at `warn` and above. */
+  logged: string[];
+  close(): Promise<void>;
+}
+
+export async function testApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+  const database = await testDatabase();
+  const logged: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) });
+  const bus = createMemoryBus({ log });
+  const cache = createMemoryCache();
+  const limits = {
+    signInsPerAccountPerMinute: 1_000,
+    signInsPerAddressPerMinute: 1_000,
+    signUpsPerAddressPerHour: 1_000,
+  };
+  const api = await startApi({
+    db: database.db,
+    bus,
+    cache,
+    log,
+    sealer: testSealer,
+    settings: { port: 0, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 86_400, limits, ...settings },
+  });
+  return {
+    url: api.url,
+    db: database.db,
+    bus,
+    cache,
+    api,
+    logged,
+    close: async () => {
+      await api.close();
+      await bus.close();
+      await cache.close();
+      await database.close();
+    },
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are of as many shapes as there are queries; what is read is asserted on
+export type Answer = { data: any; errors?: { message: string; path?: unknown[]; extensions: Record<string, any> }[] };
+
+export async function query(
+  { url }: { url: string },
+  document: string,
+  { token, variables, headers }: { token?: string; variables?: object; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    body: JSON.stringify({ query: document, variables }),
+  });
+  return response.json() as Promise<Answer>;
+}
+
+/** The codes of the errors of an answer. */
+export function codes({ errors }: Answer): unknown[] {
+  return (errors ?? []).map(({ extensions }) => extensions.code);
+}
+
+let people = 0;
+
+export interface Person {
+  id: string;
+  email: string;
+  token: string;
+}
+
+/** Signs somebody new up. */
+export async function person(api: { url: string }, name = 'ann'): Promise<Person> {
+  people += 1;
+  const email = `${name}-${people}-${process.pid}@example.com`;
+  const { data } = await query(
+    api,
+    'mutation ($input: SignUpInput!) { signUp(input: $input) { user { id } token userErrors { message } } }',
+    { variables: { input: { email, password: `password of ${name}` } } },
+  );
+  return { id: data.signUp.user.id, email, token: data.signUp.token };
+}
+
+/** A WebSocket client that connects once and never again. */
+export function socketOf({ url }: { url: string }, token?: string): SocketClient {
+  return createClient({
+    url: url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
+    lazy: true,
+    ...(token === undefined ? {} : { connectionParams: { authorization: `Bearer ${token}` } }),
+  });
+}
+
+/** Takes values of a subscription one by one, each within a deadline. */
+export function taker<T>(values: AsyncIterable<T>) {
+  const iterator = values[Symbol.asyncIterator]();
+  const next = async (): Promise<IteratorResult<T>> => {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('Nothing came within 10 s.')), 10_000);
+    });
+    return Promise.race([iterator.next(), late]).finally(() => clearTimeout(timer));
+  };
+  return {
+    async take(): Promise<T> {
+      const result = await next();
+      if (result.done) throw new Error('It completed, and a value was expected.');
+      return result.value;
+    },
+    /** Everything up to the end. */
+    async rest(): Promise<T[]> {
+      const all: T[] = [];
+      for (;;) {
+        const result = await next();
+        if (result.done) return all;
+        all.push(result.value);
+      }
+    },
+    stop: async () => {
+      await iterator.return?.();
+    },
+  };
+}

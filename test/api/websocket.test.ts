@@ -1,0 +1,163 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import WebSocket from 'ws';
+import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+
+describe('a WebSocket', () => {
+  let api: TestApi;
+  let ann: Person;
+  const sockets: Raw[] = [];
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api);
+  });
+  afterEach(() => {
+    for (const { socket } of sockets.splice(0)) socket.terminate();
+  });
+  afterAll(() => api.close());
+
+  /** A bare client: what it is sent, and the code that it is closed with. */
+  interface Raw {
+    socket: WebSocket;
+    send(message: object): void;
+    received: { type: string; id?: string; payload?: unknown }[];
+    closed: Promise<number>;
+  }
+
+  async function raw(headers: Record<string, string> = {}): Promise<Raw> {
+    const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws', { headers });
+    const received: Raw['received'] = [];
+    socket.on('message', (data) => received.push(JSON.parse(String(data))));
+    const opened: Raw = {
+      socket,
+      send: (message) => socket.send(JSON.stringify(message)),
+      received,
+      closed: new Promise((resolve) => socket.once('close', resolve)),
+    };
+    sockets.push(opened);
+    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+    return opened;
+  }
+
+  async function connected(token: string): Promise<Raw> {
+    const socket = await raw();
+    socket.send({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } });
+    await expect.poll(() => socket.received[0]?.type).toBe('connection_ack');
+    return socket;
+  }
+
+  const subscribe = (id: string, document: string) => ({ type: 'subscribe', id, payload: { query: document } });
+
+  test('runs queries and subscriptions under the token of connection_init', async () => {
+    const client = socketOf(api, ann.token);
+    const viewer = taker(client.iterate({ query: '{ viewer { email } }' }));
+    expect(await viewer.rest()).toEqual([{ data: { viewer: { email: ann.email } } }]);
+    await client.dispose();
+  });
+
+  test('with a token that is not valid is closed with 4403', async () => {
+    for (const authorization of ['Bearer nonsense', 'nonsense', `Bearer cvs_${'a'.repeat(43)}`]) {
+      const socket = await raw();
+      socket.send({ type: 'connection_init', payload: { authorization } });
+      expect(await socket.closed).toBe(4403);
+    }
+  });
+
+  test('without a token is told UNAUTHENTICATED where one is needed, and stays open', async () => {
+    const client = socketOf(api);
+    const [refused] = await taker(client.iterate({ query: 'subscription { workflowUpdated { id } }' }))
+      .rest()
+      .catch((errors) => [{ errors }]);
+    expect(refused?.errors?.[0]).toMatchObject({ extensions: { code: 'UNAUTHENTICATED' } });
+    expect(await taker(client.iterate({ query: '{ system { version } }' })).rest()).toHaveLength(1);
+    await client.dispose();
+  });
+
+  test('is closed with 4403 within 5 seconds of the end of its token', async () => {
+    const { token } = await person(api, 'leaving');
+    const socket = await connected(token);
+    socket.send(subscribe('1', 'subscription { workflowUpdated { id } }'));
+    await query(api, 'mutation { signOut { userErrors { code } } }', { token });
+    const started = Date.now();
+    expect(await socket.closed).toBe(4403);
+    expect(Date.now() - started).toBeLessThan(5_000);
+  });
+
+  test('refuses operations at once when its token has ended', async () => {
+    const { token } = await person(api, 'left');
+    const socket = await connected(token);
+    await query(api, 'mutation { signOut { userErrors { code } } }', { token });
+    socket.send(subscribe('1', '{ workflows { nodes { id } } }'));
+    expect(await socket.closed).toBe(4403);
+    expect(JSON.stringify(socket.received)).not.toContain('"data"');
+  });
+
+  test('survives documents that do not parse, do not validate or ask for too much', async () => {
+    const socket = await connected(ann.token);
+    const documents = [
+      '{',
+      '{ nothing }',
+      `{ ${'__typename '.repeat(5_001)} }`,
+      '{ workflows(first: 100) { nodes { jobs(first: 100) { nodes { id status attempt trigger generation } } } } }',
+      'subscription { workflowUpdated { jobs(first: 100) { nodes { logs(first: 1000) { nodes { text } } } } } }',
+    ];
+    for (const [n, document] of documents.entries()) socket.send(subscribe(String(n), document));
+    socket.send(subscribe('good', '{ viewer { id } }'));
+    await expect.poll(() => socket.received.find(({ type, id }) => type === 'complete' && id === 'good')).toBeDefined();
+    for (const n of documents.keys()) {
+      const answer = socket.received.find(({ id }) => id === String(n));
+      expect(JSON.stringify(answer?.payload)).toMatch(/GRAPHQL_PARSE_FAILED|GRAPHQL_VALIDATION_FAILED|BAD_REQUEST/);
+      expect(JSON.stringify(answer?.payload)).not.toContain('"http"');
+    }
+    expect(socket.socket.readyState).toBe(WebSocket.OPEN);
+  });
+
+  test('has at most 100 operations open', async () => {
+    const socket = await connected(ann.token);
+    for (let n = 0; n < 101; n += 1) socket.send(subscribe(String(n), 'subscription { workflowUpdated { id } }'));
+    await expect.poll(() => socket.received.find(({ type }) => type === 'error')).toMatchObject({ id: '100' });
+    socket.send({ type: 'complete', id: '0' });
+    socket.send(subscribe('again', '{ viewer { id } }'));
+    await expect.poll(() => socket.received.find(({ id, type }) => id === 'again' && type === 'next')).toBeDefined();
+  });
+
+  test('keeps to the close codes of the protocol', async () => {
+    const early = await raw();
+    early.send(subscribe('1', '{ viewer { id } }'));
+    expect(await early.closed).toBe(4401);
+    const malformed = await raw();
+    malformed.socket.send('nonsense');
+    expect(await malformed.closed).toBe(4400);
+    const twice = await connected(ann.token);
+    twice.send({ type: 'connection_init' });
+    expect(await twice.closed).toBe(4429);
+    const duplicate = await connected(ann.token);
+    for (let n = 0; n < 2; n += 1) duplicate.send(subscribe('1', 'subscription { workflowUpdated { id } }'));
+    expect(await duplicate.closed).toBe(4409);
+    const large = await connected(ann.token);
+    large.send(subscribe('1', `{ viewer { id } } # ${'x'.repeat(1024 * 1024)}`));
+    expect(await large.closed).toBe(1009);
+  });
+
+  test('takes the cookie of its own site, and is refused to pages of others', async () => {
+    const { host } = new URL(api.url);
+    const cookie = `chronoverse_session=${ann.token}`;
+    const own = await raw({ cookie, origin: `http://${host}` });
+    own.send({ type: 'connection_init' });
+    await expect.poll(() => own.received[0]?.type).toBe('connection_ack');
+    own.send(subscribe('1', '{ viewer { email } }'));
+    await expect.poll(() => own.received[1]?.payload).toEqual({ data: { viewer: { email: ann.email } } });
+    await expect(raw({ cookie, origin: 'https://evil.example' })).rejects.toThrow('403');
+  });
+
+  test('is closed with 1001 when the server goes down', async () => {
+    const other = await testApi();
+    const { token } = await person(other);
+    const client = socketOf(other, token);
+    const stream = taker(client.iterate({ query: 'subscription { workflowUpdated { id } }' }));
+    const ended = stream.rest().catch((event: unknown) => event);
+    const connectedNow = new Promise((resolve) => client.on('connected', resolve));
+    await connectedNow;
+    await other.close();
+    expect(await ended).toMatchObject({ code: 1001 });
+  });
+});

@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Cache } from '../../platform/cache/cache.ts';
+import { createRedisCache } from '../../platform/cache/redis.ts';
+import { requirePart } from '../support/parts.ts';
+import { proxyTo, type TestProxy } from '../support/proxy.ts';
+import { signals } from './signals.ts';
+
+const url = requirePart('redis', 'the cache in an outage of Redis');
+
+describe.skipIf(url === undefined)('the cache while Redis is away', () => {
+  let proxy: TestProxy;
+  let cache: Cache;
+  let lines: string[];
+
+  beforeEach(async () => {
+    const real = new URL(url ?? '');
+    proxy = await proxyTo(real.hostname, Number(real.port || 6379));
+    lines = [];
+  });
+  afterEach(async () => {
+    await cache?.close();
+    await proxy.close();
+  });
+
+  async function open(): Promise<Cache> {
+    const through = new URL(url ?? '');
+    through.host = `127.0.0.1:${proxy.port}`;
+    const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line).msg) });
+    cache = await createRedisCache({ url: through.href, prefix: `test-${randomBytes(6).toString('hex')}:`, log });
+    return cache;
+  }
+
+  it('rejects in under a second, cut off or frozen', async () => {
+    await open();
+    await cache.set('k', 'v', 60);
+    for (const away of [proxy.cut, proxy.freeze]) {
+      away();
+      const began = performance.now();
+      await expect(cache.get('k')).rejects.toThrow();
+      await cache.publish('channel', 'a hint that is lost');
+      expect(await cache.isUp()).toBe(false);
+      expect(performance.now() - began).toBeLessThan(3_000); // three commands, one after the other
+    }
+  });
+
+  it('counts limits for itself', async () => {
+    await open();
+    proxy.cut();
+    await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(false);
+    expect(await cache.limit('ann', 1, 60)).toBe(0);
+    expect(await cache.limit('ann', 1, 60)).toBeGreaterThan(0);
+  });
+
+  it('listens again when it is back, after telling of the gap', async () => {
+    await open();
+    const got = signals();
+    await cache.subscribe('channel', got.add, () => got.add('gap'));
+    for (const away of [proxy.cut, proxy.freeze]) {
+      away();
+      await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(false);
+      got.all.length = 0;
+      proxy.mend();
+      await got.until((all) => all.includes('gap'));
+      await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(true);
+      await cache.publish('channel', 'hint');
+      await got.until((all) => all.includes('hint'));
+    }
+  });
+
+  it('starts, subscribes, and gets what comes once Redis is there', async () => {
+    proxy.cut();
+    await open();
+    const got = signals();
+    await cache.subscribe('channel', got.add, () => got.add('gap'));
+    await expect(cache.get('k')).rejects.toThrow();
+    proxy.mend();
+    await got.until((all) => all.includes('gap'));
+    await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(true);
+    await cache.publish('channel', 'hint');
+    await got.until((all) => all.includes('hint'));
+  });
+
+  it('logs one line for an outage and one for its end', async () => {
+    await open();
+    proxy.cut();
+    for (let n = 0; n < 20; n += 1) await cache.get('k').catch(() => undefined);
+    proxy.mend();
+    await expect.poll(() => lines.length, { timeout: 10_000 }).toBeGreaterThanOrEqual(2);
+    await cache.set('k', 'v', 60);
+    expect(lines).toEqual([expect.stringContaining('Redis is away'), 'Redis is back.']);
+  });
+});

@@ -1,0 +1,43 @@
+import { getTableColumns, getTableName, is, sql } from 'drizzle-orm';
+import { PgTable } from 'drizzle-orm/pg-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { checkVersion, migrate } from '../../db/migrate.ts';
+import * as schema from '../../db/schema.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await testDatabase();
+});
+afterAll(() => database.close());
+
+test('the tables that queries see are those that the migrations make', async () => {
+  const rows = await database.db.execute<{ table: string; column: string; type: string; required: boolean }>(sql`
+    SELECT table_name AS table, column_name AS column, is_nullable = 'NO' AS required,
+      (SELECT format_type(atttypid, NULL) FROM pg_attribute
+        WHERE attrelid = table_name::regclass AND attname = column_name) AS type -- data_type would call every array ARRAY
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name <> 'schema_migrations' AND table_name NOT LIKE 'log_chunks_%'`);
+  const migrated = rows.map((row) => `${row.table}.${row.column} ${row.type}${row.required ? ' required' : ''}`);
+  const declared = Object.values<unknown>(schema)
+    .filter((value) => is(value, PgTable))
+    .flatMap((table) =>
+      Object.values(getTableColumns(table)).map(
+        (column) => `${getTableName(table)}.${column.name} ${column.getSQLType()}${column.notNull ? ' required' : ''}`,
+      ),
+    );
+  expect(declared.sort()).toEqual(migrated.sort());
+});
+
+test('migrating twice, and two at once, changes nothing', async () => {
+  expect(await Promise.all([migrate(database.url), migrate(database.url)])).toEqual([[], []]);
+  expect(await checkVersion(database.db)).toBeUndefined();
+});
+
+test('a database that is not at the version of the program is told apart, with what to do', async () => {
+  await database.db.execute(sql`UPDATE schema_migrations SET version = 999 WHERE version = 1`);
+  expect(await checkVersion(database.db)).toMatch(/version 999 .* newer program/);
+  await expect(migrate(database.url)).rejects.toThrow(/version 999/);
+  await database.db.execute(sql`DELETE FROM schema_migrations`);
+  expect(await checkVersion(database.db)).toMatch(/version 0 .* run `chronoverse migrate`/);
+});

@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Docker } from '../../platform/docker/docker.ts';
+import { dockerHost, IMAGE, openDocker, openRegistry, removeAll, runLabel, startShell } from './support.ts';
+
+const never = new AbortController().signal;
+
+test('an engine that is not there is UNREACHABLE, in a sentence that says where it was looked for', async () => {
+  const docker = openDocker('unix:///nowhere/docker.sock');
+  expect(await docker.isUp()).toBe(false);
+  await expect(docker.engineId()).rejects.toMatchObject({
+    kind: 'UNREACHABLE',
+    message: expect.stringContaining('No Docker engine answers at unix:///nowhere/docker.sock: '),
+  });
+  await expect(openDocker('tcp://127.0.0.1:1').findImage('x')).rejects.toMatchObject({ kind: 'UNREACHABLE' });
+});
+
+const host = dockerHost('containers, images and pulls on a Docker engine');
+describe.skipIf(host === undefined)('on a real engine', () => {
+  const labels = runLabel();
+  let docker: Docker;
+  beforeAll(() => {
+    docker = openDocker(host);
+  });
+  afterAll(async () => {
+    await removeAll(docker, labels);
+    expect(await docker.listContainers(labels)).toEqual([]);
+  });
+
+  test('a container goes through its states, and its exit code is known', async () => {
+    const spec = { name: `states-${process.pid}`, image: IMAGE, entrypoint: ['sh', '-c'], args: ['exit 7'], labels };
+    const id = await docker.createContainer(spec);
+    expect(await docker.inspectContainer(id)).toMatchObject({ status: 'created', startedAt: undefined });
+    await expect(docker.createContainer(spec)).rejects.toMatchObject({ kind: 'CONFLICT' });
+    await docker.startContainer(id);
+    await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
+    expect(await docker.inspectContainer(id)).toMatchObject({ id, status: 'ended', exitCode: 7, oomKilled: false });
+    expect(await docker.stopContainer(id, 1)).toBe(false);
+    await docker.removeContainer(id, { force: false });
+    await docker.removeContainer(id, { force: false }); // gone is fine
+    expect(await docker.inspectContainer(id)).toBeUndefined();
+  });
+
+  test('a running container is not removed without force, and starting it again is fine', async () => {
+    const id = await startShell(docker, labels, 'sleep 60');
+    await docker.startContainer(id);
+    await expect(docker.removeContainer(id, { force: false })).rejects.toMatchObject({ kind: 'CONFLICT' });
+    await docker.removeContainer(id, { force: true });
+  });
+
+  test('a container is confined: no capabilities, no new privileges, an init process, bounded files, processes and memory', async () => {
+    const id = await startShell(
+      docker,
+      labels,
+      'grep -E "CapEff|CapBnd|NoNewPrivs" /proc/self/status; cat /proc/1/comm; ulimit -n; ulimit -c',
+    );
+    const text = await readLog(id);
+    expect(text).toMatch(/CapBnd:\s+0000000000000000/);
+    expect(text).toMatch(/CapEff:\s+0000000000000000/);
+    expect(text).toMatch(/NoNewPrivs:\s+1/);
+    expect(text).toContain('docker-init');
+    expect(text).toMatch(/ 8192\n/);
+  });
+
+  test('memory beyond the bound kills, and the engine says so', async () => {
+    const resources = { cpus: 1, memoryBytes: 16 * 1024 * 1024, pids: 16 };
+    const id = await startShell(docker, labels, 'tail /dev/zero', { resources });
+    await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
+    expect(await docker.inspectContainer(id)).toMatchObject({ oomKilled: true });
+  });
+
+  test('a stop sends SIGTERM, and SIGKILL to what ignores it', async () => {
+    const polite = await startShell(docker, labels, 'trap "exit 5" TERM; echo up; while :; do sleep 0.1; done');
+    const deaf = await startShell(docker, labels, 'trap "" TERM; echo up; while :; do sleep 0.1; done');
+    await Promise.all([untilPrinted(polite), untilPrinted(deaf)]);
+    expect(await Promise.all([docker.stopContainer(polite, 10), docker.stopContainer(deaf, 1)])).toEqual([true, true]);
+    expect(await docker.inspectContainer(polite)).toMatchObject({ exitCode: 5 });
+    expect(await docker.inspectContainer(deaf)).toMatchObject({ exitCode: 137 });
+  });
+
+  test('a list has all of a label, in any state, and nothing else', async () => {
+    const own = { ...labels, other: 'yes' };
+    const id = await startShell(docker, own, 'true');
+    expect((await docker.listContainers(own)).map((container) => container.id)).toEqual([id]);
+    expect(await docker.listContainers({ ...own, other: 'no' })).toEqual([]);
+  });
+
+  test('an image is found by its name and by its id, and one that is not there is undefined', async () => {
+    const id = await docker.findImage(IMAGE);
+    expect(id).toMatch(/^sha256:/);
+    expect(await docker.findImage(id ?? '')).toBe(id);
+    expect(await docker.findImage('example.invalid/no/such:1')).toBeUndefined();
+    await expect(docker.createContainer({ name: 'none', image: 'no-such-image:1', labels })).rejects.toMatchObject({
+      kind: 'NOT_FOUND',
+    });
+  });
+
+  test('a pull fails with what the registry says: not found and denied are final, 429 and no answer may pass', async () => {
+    const pull = (reference: string) => docker.pullImage(reference, { onProgress: () => undefined, signal: never });
+    let status = 404;
+    const { host: registry, server } = await openRegistry(() => status);
+    await expect(pull(`${registry}/x:1`)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
+    status = 429;
+    await expect(pull(`${registry}/x:1`)).rejects.toMatchObject({ kind: 'BUSY' });
+    status = 503;
+    await expect(pull(`${registry}/x:1`)).rejects.toMatchObject({ kind: 'BUSY' });
+    status = 401;
+    await expect(pull(`${registry}/x:1`)).rejects.toMatchObject({ kind: 'DENIED' });
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await expect(pull(`${registry}/x:1`)).rejects.toMatchObject({ kind: 'UNREACHABLE' });
+    await expect(pull('Not A Reference')).rejects.toMatchObject({ kind: 'INVALID' });
+  });
+
+  async function readLog(id: string): Promise<string> {
+    const parts: Buffer[] = [];
+    for await (const part of await docker.openLog(id, { follow: true, signal: never })) parts.push(part);
+    return Buffer.concat(parts).toString('latin1');
+  }
+
+  async function untilPrinted(id: string): Promise<void> {
+    const stop = new AbortController();
+    for await (const _ of await docker.openLog(id, { follow: true, signal: stop.signal })) break;
+    stop.abort();
+  }
+});

@@ -1,0 +1,140 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { parseLines } from '../../domain/log-chunk.ts';
+import { createLineCutter } from '../../workers/capture/lines.ts';
+import { createPosition } from '../../workers/capture/position.ts';
+
+const KIB_16 = 16 * 1024;
+const KIB_64 = 64 * 1024;
+
+interface Frame {
+  stream: 1 | 2;
+  /** Milliseconds after some instant. */
+  at: number;
+  text: Buffer;
+}
+
+function frame(stream: 1 | 2, text: string | Buffer, at = 0): Frame {
+  return { stream, at, text: Buffer.isBuffer(text) ? text : Buffer.from(text) };
+}
+
+function bytesOf({ at, text }: Frame): Buffer {
+  const stamp = new Date(Date.UTC(2026, 0, 1) + at).toISOString().replace('Z', '000000Z');
+  return Buffer.concat([Buffer.from(`${stamp} `), text]);
+}
+
+function cut(frames: Frame[]) {
+  const chunk: Buffer[] = [];
+  const cutter = createLineCutter((flag, bytes, start, end) =>
+    chunk.push(Buffer.from([flag]), Buffer.from(bytes.subarray(start, end))),
+  );
+  for (const one of frames) {
+    const bytes = bytesOf(one);
+    cutter.onFrame(one.stream, bytes, 0, bytes.length);
+  }
+  cutter.end();
+  return parseLines(Buffer.concat(chunk), 1, 1);
+}
+
+function texts(frames: Frame[]) {
+  return cut(frames).map(({ stream, text, continues }) => `${stream}${continues ? '+' : ''} ${text}`);
+}
+
+test('a frame is a line, empty ones and those with a carriage return or NUL too', () => {
+  expect(texts([frame(1, 'a\n'), frame(2, '\n'), frame(1, 'b\r\n'), frame(1, 'c\0d\n')])).toEqual([
+    'STDOUT a',
+    'STDERR ',
+    'STDOUT b\r',
+    'STDOUT c\0d',
+  ]);
+});
+
+test('a last line without a newline is a line', () => {
+  expect(texts([frame(1, 'a\n'), frame(1, 'b')])).toEqual(['STDOUT a', 'STDOUT b']);
+  expect(texts([frame(1, 'x'.repeat(KIB_16))])).toEqual([`STDOUT ${'x'.repeat(KIB_16)}`]);
+});
+
+test('pieces of 16 KiB are one line, with the other stream in between, and whether or not the last has its newline', () => {
+  const piece = 'x'.repeat(KIB_16);
+  const expected = ['STDERR e', `STDOUT ${piece}${piece}end`, 'STDOUT after'];
+  const begin = [frame(1, piece), frame(2, 'e\n', 1), frame(1, piece)];
+  expect(texts([...begin, frame(1, 'end\n'), frame(1, 'after\n', 2)])).toEqual(expected);
+  expect(texts([...begin, frame(1, 'end'), frame(1, 'after\n', 2)])).toEqual(expected);
+});
+
+test('a line of exactly 16 KiB, whose newline comes alone, is one line', () => {
+  const piece = 'x'.repeat(KIB_16);
+  expect(texts([frame(1, piece), frame(1, '\n'), frame(1, 'after\n')])).toEqual([`STDOUT ${piece}`, 'STDOUT after']);
+  expect(texts([frame(1, piece), frame(1, ''), frame(1, 'after\n')])).toEqual([`STDOUT ${piece}`, 'STDOUT after']);
+});
+
+test('a character that the engine cut between two pieces is whole again', () => {
+  const text = Buffer.from(`${'x'.repeat(KIB_16 - 2)}😀tail\n`);
+  expect(texts([frame(1, text.subarray(0, KIB_16)), frame(1, text.subarray(KIB_16))])).toEqual([
+    `STDOUT ${'x'.repeat(KIB_16 - 2)}😀tail`,
+  ]);
+});
+
+test('a line over 64 KiB comes in pieces that say that they continue, none cut within a character', () => {
+  const text = Buffer.from(`y${'é'.repeat(KIB_64)}\n`); // two bytes each, so that 64 KiB ends within one
+  const frames = Array.from({ length: Math.ceil(text.length / KIB_16) }, (_, n) =>
+    frame(1, text.subarray(n * KIB_16, (n + 1) * KIB_16)),
+  );
+  const lines = cut(frames);
+  expect(lines.map(({ continues }) => continues)).toEqual([true, true, false]);
+  expect(lines.map(({ text }) => text).join('')).toBe(text.toString().trimEnd());
+  expect(Math.max(...lines.map(({ text }) => Buffer.byteLength(text)))).toBeLessThanOrEqual(KIB_64);
+});
+
+test('a line of exactly 64 KiB does not continue', () => {
+  const piece = 'x'.repeat(KIB_16);
+  expect(cut([frame(1, piece), frame(1, piece), frame(1, piece), frame(1, piece), frame(1, '\n')])).toMatchObject([
+    { text: piece.repeat(4), continues: false },
+  ]);
+});
+
+const aLine = fc.record({
+  stream: fc.constantFrom<(1 | 2)[]>(1, 2),
+  after: fc.oneof(fc.nat(30), fc.nat(5_000)),
+  bytes: fc.oneof(fc.nat(20), fc.constantFrom(KIB_16, 2 * KIB_16, KIB_64, KIB_64 + 1, 100_000)),
+});
+
+/** As the engine writes it: stamps that may stand out of order by some milliseconds, pieces of both streams mixed. */
+function engineLog(lines: { stream: 1 | 2; after: number; bytes: number }[]): Frame[] {
+  let at = 0;
+  const queues: Record<1 | 2, Frame[]> = { 1: [], 2: [] };
+  for (const [n, { stream, after, bytes }] of lines.entries()) {
+    at += after;
+    const text = Buffer.concat([Buffer.alloc(bytes, 97 + (n % 26)), Buffer.from('\n')]);
+    for (let from = 0; from < text.length; from += KIB_16)
+      queues[stream].push(frame(stream, text.subarray(from, from + KIB_16), at));
+  }
+  const log: Frame[] = [];
+  while (queues[1].length + queues[2].length > 0) {
+    const [first, second] = [queues[1][0], queues[2][0]];
+    const next = second === undefined || (first !== undefined && first.at <= second.at + 20) ? queues[1] : queues[2];
+    log.push(...next.splice(0, 1));
+  }
+  return log;
+}
+
+test('a second reading from where the first one broke off gives the same lines as one reading', () => {
+  fc.assert(
+    fc.property(fc.array(aLine, { maxLength: 60 }), fc.nat(200), (lines, breakAt) => {
+      const log = engineLog(lines);
+      const read: Frame[] = [];
+      const position = createPosition();
+      const cutter = createLineCutter(() => undefined);
+      for (const one of log.slice(0, breakAt)) {
+        const bytes = bytesOf(one);
+        position.count(bytes, 0);
+        cutter.onFrame(one.stream, bytes, 0, bytes.length);
+        read.push(one);
+      }
+      const { since, skip } = position.resume(cutter.openSince());
+      const sinceMs = since === undefined ? 0 : Number(since) * 1000 - Date.UTC(2026, 0, 1);
+      read.push(...log.filter(({ at }) => at >= sinceMs - 0.001).slice(skip));
+      expect(read).toEqual(log);
+    }),
+  );
+});

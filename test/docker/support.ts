@@ -1,0 +1,60 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type ContainerSpec, createDocker, type Docker } from '../../platform/docker/docker.ts';
+import { requirePart } from '../support/parts.ts';
+import { quiet } from '../support/workers.ts';
+
+export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
+
+export function dockerHost(untested: string): string | undefined {
+  return requirePart('docker', untested);
+}
+
+export function openDocker(host: string | undefined): Docker {
+  return createDocker({ host, log: quiet });
+}
+
+/** A label of this run alone, so that what is left behind can be told from what others run. */
+export function runLabel(): Record<string, string> {
+  return { 'chronoverse.test': `${process.pid}-${Date.now()}` };
+}
+
+export async function startShell(
+  docker: Docker,
+  labels: Record<string, string>,
+  script: string,
+  changes: Partial<ContainerSpec> = {},
+): Promise<string> {
+  const id = await docker.createContainer({
+    name: `chronoverse-test-${process.pid}-${Math.random().toString(36).slice(2)}`,
+    image: IMAGE,
+    entrypoint: ['sh', '-c'],
+    args: [script],
+    labels,
+    ...changes,
+  });
+  await docker.startContainer(id);
+  return id;
+}
+
+export async function removeAll(docker: Docker, labels: Record<string, string>): Promise<void> {
+  for (const { id } of await docker.listContainers(labels)) await docker.removeContainer(id, { force: true });
+}
+
+const REGISTRY_ERRORS: Record<number, { code: string; message: string }> = {
+  401: { code: 'UNAUTHORIZED', message: 'authentication required' },
+  404: { code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' },
+  429: { code: 'TOOMANYREQUESTS', message: 'You have reached your pull rate limit.' },
+};
+
+/** A registry on loopback, which engines trust without TLS, that answers every request for a manifest with `status`. */
+export async function openRegistry(status: () => number): Promise<{ host: string; server: Server }> {
+  const server = createServer((request, response) => {
+    const code = request.url === '/v2/' ? 200 : status();
+    const error = REGISTRY_ERRORS[code];
+    response.writeHead(code, { 'content-type': 'application/json' });
+    response.end(error === undefined ? 'no words' : JSON.stringify({ errors: [error] }));
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}

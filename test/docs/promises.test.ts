@@ -1,0 +1,31 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** The numbers in the first column of docs/promises.md. */
+async function readPromises(): Promise<string[]> {
+  const text = await readFile('docs/promises.md', 'utf8');
+  return [...text.matchAll(/^\| (P\d+) \|/gm)].map(([, number]) => number ?? '');
+}
+
+/** The numbers with which names of tests begin ("P1: ...", "P1, P4: ..."). */
+async function numbersInTests(): Promise<Set<string>> {
+  const files = (await readdir('test', { recursive: true })).filter((file) => file.endsWith('.test.ts'));
+  const texts = await Promise.all(files.map((file) => readFile(join('test', file), 'utf8')));
+  const names = texts.flatMap((text) =>
+    [...text.matchAll(/['"`]((?:P\d+(?:, )?)+): /g)].map(([, numbers]) => numbers ?? ''),
+  );
+  return new Set(names.flatMap((numbers) => numbers.split(', ')));
+}
+
+describe('docs/promises.md', () => {
+  it('numbers the promises from 1 without a gap', async () => {
+    const promises = await readPromises();
+    expect(promises.length).toBeGreaterThan(0);
+    expect(promises).toEqual(promises.map((_, index) => `P${index + 1}`));
+  });
+
+  it('has for each promise a test that carries its number, and no test carries another', async () => {
+    expect([...(await numbersInTests())].sort()).toEqual((await readPromises()).sort());
+  });
+});

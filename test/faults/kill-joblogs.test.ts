@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cleanUp } from '../support/processes.ts';
+import { seen } from '../support/time.ts';
+import { expectWhole, printer } from './printer.ts';
+import { randomOf } from './random.ts';
+import { type Installation, isReady, killAtRandom, openInstallation, requireServers } from './support.ts';
+
+const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
+/**
+ * The broker waits for the session of a killed member to end before it lets the next one in, seconds each time: so the kills are spread
+ * over installations that do not know each other.
+ */
+const SIDE_BY_SIDE = 5;
+
+const servers = requireServers('logs while the joblogs worker is killed');
+describe.skipIf(servers === undefined)('a joblogs worker that is killed', () => {
+  const all: Installation[] = [];
+  beforeAll(async () => {
+    if (servers === undefined) return;
+    for (let n = 0; n < SIDE_BY_SIDE; n += 1) all.push(await openInstallation(servers));
+  });
+  afterAll(async () => {
+    await cleanUp();
+    for (const installation of all) await installation.close();
+  });
+
+  async function killAmidPrinting(here: Installation, random: () => number): Promise<void> {
+    await here.start('worker', 'scheduling', 'workflow').ready();
+    const id = await here.create(printer(0, { pairs: 25 }));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    const last = await killAtRandom({
+      times: KILLS / SIDE_BY_SIDE,
+      random,
+      start: () => here.start('worker', 'joblogs'),
+      works: async (worker) => {
+        await isReady(worker); // the one before is dead: what is stored from here on, this one stores
+        const { stored } = await here.progress(jobId);
+        await seen('it stores lines', async () => (await here.progress(jobId)).stored > stored);
+      },
+    });
+    await here.tell(jobId);
+    const job = await here.job(id, 'ENDED');
+    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    expect(job).toMatchObject({ status: 'COMPLETED', attempt: 1, exitCode: 0 });
+    const lines = await here.lines(jobId);
+    expect(lines).toHaveLength(job.logLineCount);
+    expectWhole(lines);
+    expect(await last.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+  }
+
+  test(`P4: at ${KILLS} random instants while containers print: nothing is missing, and nothing comes twice`, async () => {
+    await Promise.all(
+      all.map((here, index) => killAmidPrinting(here, randomOf(`kills of joblogs worker ${index + 1}`))),
+    );
+  }, 500_000);
+});

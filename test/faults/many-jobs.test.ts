@@ -1,0 +1,100 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { asc, isNotNull, like } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { jobs } from '../../db/schema.ts';
+import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
+import { cleanUp, type Running } from '../support/processes.ts';
+import { letPass, seen } from '../support/time.ts';
+import { randomOf } from './random.ts';
+import { type Installation, openInstallation, requireServers } from './support.ts';
+
+const HEARTBEATS = 40;
+const CONTAINERS = 12;
+const JOBS_OF_EACH = 4;
+const LINES = 200;
+const WORKERS = ['scheduling', 'execution', 'workflow', 'joblogs'];
+const LOAD_MS = 3_000; // each workflow's jobs follow each other
+/** Those who live look for what the dead have left every 5 s, and a group lets a dead member go after 6. */
+const NOTICED_MS = 12_000;
+
+const servers = requireServers('many jobs while workers are killed');
+describe.skipIf(servers === undefined)('workers in two copies, one of each killed under load', () => {
+  let here: Installation;
+  let endpoint: Server;
+  beforeAll(async () => {
+    if (servers === undefined) return;
+    endpoint = createServer((_, response) => setTimeout(() => response.end('here'), 700)).listen(0, '127.0.0.1');
+    here = await openInstallation(servers, { env: { HEARTBEAT_ALLOW: 'loopback' } });
+  });
+  afterAll(async () => {
+    await cleanUp();
+    endpoint?.close();
+    await here?.close();
+  });
+
+  test('P3, P4, P5: every job reaches one terminal state, its log is whole, and no container is left', async () => {
+    const random = randomOf('kills under load');
+    const { db } = here.database;
+    const [doomed, living] = [0, 1].map(() => WORKERS.map((name) => here.start('worker', name)));
+    if (doomed === undefined || living === undefined) throw new Error('There are two copies.');
+    await Promise.all([...doomed, ...living].map((worker) => worker.ready()));
+
+    const url = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/`;
+    const exits = (n: number) => (n % 3 === 0 ? 3 : 0);
+    const containers = await Promise.all(
+      Array.from({ length: CONTAINERS }, (_, n) =>
+        here.create({ command: ['sh', '-c', `seq 1 ${LINES}; sleep 0.5; exit ${exits(n)}`] }),
+      ),
+    );
+    await Promise.all(containers.map((id) => here.job(id, 'ENDED'))); // they are built
+    const heartbeats = await Promise.all(
+      Array.from({ length: HEARTBEATS }, () => here.create({ kind: 'HEARTBEAT', endpoint: url })),
+    );
+    const all = [...containers, ...heartbeats];
+    for (let n = 1; n < JOBS_OF_EACH; n += 1) for (const id of all) await here.run(id);
+
+    const killed = await Promise.all(
+      doomed.map(async (worker) => {
+        await delay(random() * LOAD_MS);
+        return worker.kill('SIGKILL');
+      }),
+    );
+    expect(killed).toEqual(doomed.map(() => ({ code: null, signal: 'SIGKILL' })));
+    const made = all.length * JOBS_OF_EACH; // the first one of each when its slot's turn comes, perhaps after those that were asked for
+    const ended = () => db.$count(jobs, isNotNull(jobs.completedAt));
+    expect(await ended()).toBeLessThan(made); // or the last kill came too late to do harm
+    await delay(NOTICED_MS);
+    for (const worker of doomed) await loseLeases(worker);
+    await seen('every job has ended', async () => (await ended()) === made);
+
+    const rows = await db.select().from(jobs).orderBy(asc(jobs.id));
+    expect(rows).toHaveLength(made);
+    for (const job of rows) {
+      const exitCode = job.kind === 'HEARTBEAT' ? null : exits(containers.indexOf(job.workflowId));
+      const status = exitCode === 3 ? 'FAILED' : 'COMPLETED';
+      expect(job).toMatchObject({ status, exitCode, leaseToken: null, leaseOwner: null });
+      await seen('its last line is stored', async () => (await here.progress(job.id)).stored === job.logLineCount);
+      const lines = await here.lines(job.id);
+      expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
+      const last = lines.filter(({ attempt }) => attempt === job.attempt).map(({ text }) => text);
+      if (job.kind === 'HEARTBEAT') expect(last.at(-1)).toContain('200 OK');
+      else expect(last).toEqual(Array.from({ length: LINES }, (_, n) => String(n + 1)));
+    }
+    await here.removed();
+    const stopped = await Promise.all(living.map((worker) => worker.kill('SIGTERM')));
+    expect(stopped).toEqual(living.map(() => ({ code: 0, signal: null })));
+  }, 240_000);
+
+  /** What the dead have claimed and not begun, or cannot be adopted, is given up in time; which passes here at once. */
+  async function loseLeases({ pid }: Running): Promise<void> {
+    const left = await here.database.db
+      .select()
+      .from(jobs)
+      .where(like(jobs.leaseOwner, `% ${pid} %`));
+    for (const { workflowId } of left)
+      await letPass(here.database.db, workflowId, LEASE_SECONDS + ADOPTION_SECONDS + 1);
+    console.info(`${left.length} jobs were left by the process ${pid}`);
+  }
+});

@@ -1,0 +1,234 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { asc, eq, sql } from 'drizzle-orm';
+import { Kafka, logLevel } from 'kafkajs';
+import { expect } from 'vitest';
+import { hashToken, newToken } from '../../api/identity.ts';
+import { createApiToken } from '../../db/accounts.ts';
+import { getInstallation } from '../../db/installation.ts';
+import { runWorkflow } from '../../db/jobs.ts';
+import { type JobRow, jobs, logChunks } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { buildsQueued, encodeEvent } from '../../domain/events.ts';
+import { type LogLine, parseLines, unpackLines } from '../../domain/log-chunk.ts';
+import type { Payload } from '../../domain/payload.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { createKafkaBus } from '../../platform/bus/kafka.ts';
+import { createDocker } from '../../platform/docker/docker.ts';
+import { containerName, installationLabels } from '../../workers/workflow/container.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { requirePart } from '../support/parts.ts';
+import { type Running, startProcess } from '../support/processes.ts';
+import { seen } from '../support/time.ts';
+import { quiet } from '../support/workers.ts';
+import { tell } from './printer.ts';
+
+export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
+
+const CONTAINER_END_MS_MAX = 10_000;
+
+/** Where the servers are that processes apart need. */
+export interface Servers {
+  kafka: string;
+  redis: string;
+  docker: string;
+}
+
+/** Undefined when one is missing, which leaves `untested`. */
+export function requireServers(untested: string): Servers | undefined {
+  const kafka = requirePart('kafka', untested);
+  const redis = requirePart('redis', untested);
+  const docker = requirePart('docker', untested);
+  return kafka === undefined || redis === undefined || docker === undefined ? undefined : { kafka, redis, docker };
+}
+
+/** Processes of the real executable over real servers, with a database, topics and containers of their own. */
+export interface Installation {
+  database: TestDatabase;
+  /** Starts `chronoverse ARGS`. */
+  start(...args: string[]): Running;
+  /** Of the owner of all that is created here. */
+  token: string;
+  /** A workflow of one user, told of: an image that prints, unless it says otherwise. It runs at once. */
+  create(payload: { command: string[] } | Extract<Payload, { kind: 'HEARTBEAT' }>): Promise<string>;
+  /** Asks for one more job of it. */
+  run(workflowId: string): Promise<void>;
+  /** The workflow's first job, when it has come so far. */
+  job(workflowId: string, stage: 'RUNNING' | 'ENDED'): Promise<JobRow>;
+  /** Its lease's owner, and the number of its last stored line. */
+  progress(jobId: string): Promise<{ owner: string; stored: number }>;
+  /** Tells the printer of the job's first attempt to end, or one that waits to begin. */
+  tell(jobId: string): Promise<void>;
+  /** Resolves when that has ended. */
+  containerEnd(jobId: string): Promise<void>;
+  /** Resolves when no container of the job is left; of any job, when none is named. */
+  removed(jobId?: string): Promise<void>;
+  lines(jobId: string): Promise<LogLine[]>;
+  close(): Promise<void>;
+}
+
+/** In place of the run's database and servers, a test may give its own. */
+export async function openInstallation(
+  servers: Servers,
+  { database, env = {} }: { database?: TestDatabase; env?: Record<string, string> } = {},
+): Promise<Installation> {
+  const own = database ?? (await testDatabase());
+  const { db } = own;
+  const ann = await testUser(db, 'ann');
+  const token = newToken('API');
+  const hash = hashToken(token);
+  await createApiToken(db, { userId: ann, name: 'faults', hash, expiresAt: null }, { countMax: 1 });
+  const prefix = `faults-${randomBytes(4).toString('hex')}.`;
+  const installation = await getInstallation(db);
+  const docker = createDocker({ host: servers.docker, log: quiet });
+  const labels = installationLabels(installation);
+  let bus: Promise<Bus> | undefined;
+  const settings = {
+    DATABASE_URL: own.url,
+    KAFKA_BROKERS: servers.kafka,
+    REDIS_URL: servers.redis,
+    DOCKER_HOST: servers.docker,
+    KAFKA_TOPIC_PREFIX: prefix,
+    REDIS_PREFIX: prefix,
+    SECRET_KEY: '00'.repeat(32),
+    PORT: '0',
+    ...env,
+  };
+
+  return {
+    database: own,
+    token,
+    start: (...args) => startProcess(args, settings),
+
+    async create(payload) {
+      const { workflow, buildId } = await createWorkflow(db, {
+        userId: ann,
+        name: 'faults',
+        payload: 'kind' in payload ? payload : { kind: 'CONTAINER', image: IMAGE, ...payload },
+        intervalMinutes: 60,
+        maxConsecutiveJobFailuresAllowed: 1_000,
+      });
+      const events = buildsQueued(buildId === undefined ? [] : [buildId]);
+      bus ??= createKafkaBus({ brokers: servers.kafka.split(','), topicPrefix: prefix, log: quiet, clientId: 'test' });
+      await (await bus).publish(
+        'workflows',
+        events.map((event) => ({ value: encodeEvent(event) })),
+      );
+      return workflow.id;
+    },
+
+    async run(workflowId) {
+      expect((await runWorkflow(db, { userId: ann, id: workflowId })).outcome).toBe('REQUESTED');
+    },
+
+    job: (workflowId, stage) =>
+      seen(`the job is ${stage}`, async () => {
+        const [row] = await db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
+        const reached = stage === 'ENDED' ? row?.completedAt !== null : row?.status === 'RUNNING';
+        return reached ? row : undefined;
+      }),
+
+    async progress(jobId) {
+      const [row] = await db.execute<{ owner: string | null; stored: number }>(sql`
+        SELECT lease_owner AS owner, (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = jobs.id) AS stored
+        FROM jobs WHERE id = ${jobId}`);
+      return { owner: row?.owner ?? '', stored: row?.stored ?? 0 };
+    },
+
+    tell: (jobId) => tell(servers.docker, jobId),
+
+    containerEnd: (jobId) =>
+      docker.waitContainer(containerName({ id: jobId, attempt: 1 }), {
+        timeoutMs: CONTAINER_END_MS_MAX,
+        signal: new AbortController().signal,
+      }),
+
+    async removed(jobId) {
+      await seen('its containers are removed', async () => {
+        const left = await docker.listContainers(labels);
+        return !left.some((container) => jobId === undefined || Object.values(container.labels).includes(jobId));
+      });
+    },
+
+    lines: (jobId) => storedLines(own, jobId),
+
+    async close() {
+      await (await bus)?.close();
+      await dropTopics(servers.kafka, prefix);
+      const left = await docker.listContainers(labels);
+      for (const { id } of left) await docker.removeContainer(id, { force: true });
+      if (database === undefined) await own.close();
+    },
+  };
+}
+
+/** A broker that others use too would become slow with what each run leaves; one that is away keeps them. */
+async function dropTopics(brokers: string, prefix: string): Promise<void> {
+  const client = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 1 } });
+  const admin = client.admin();
+  try {
+    await admin.connect();
+    await admin.deleteTopics({ topics: ['workflows', 'job_logs'].map((topic) => `${prefix}${topic}`) });
+  } catch (error) {
+    console.warn(`The topics of ${prefix} are left behind: ${String(error)}`);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** What is stored, as a reader sees it: chunks may overlap, and lines that it has are skipped. */
+async function storedLines({ db }: TestDatabase, sourceId: string): Promise<LogLine[]> {
+  const chunks = await db
+    .select()
+    .from(logChunks)
+    .where(eq(logChunks.sourceId, sourceId))
+    .orderBy(asc(logChunks.firstNumber));
+  const lines: LogLine[] = [];
+  for (const chunk of chunks) {
+    const all = parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
+    for (const line of all) if (line.number > (lines.at(-1)?.number ?? 0)) lines.push(line);
+  }
+  return lines;
+}
+
+/** The executable gives up on its ready line sooner than a busy machine shows it. */
+export async function isReady(process: Running): Promise<void> {
+  await seen('the process is ready', async () => process.log.some(({ event }) => event === 'ready'));
+}
+
+/** What a process holds of the memory, its files left out. */
+export async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+}
+
+/** At most so long after a sign of life is the process killed: about what passes between two chunks, a renewal's share, and a commit. */
+const KILL_AFTER_MS_MAX = 300;
+
+/**
+ * Kills a process with SIGKILL at `times` random instants, each after a sign that it works, and starts it again. Gives the last one, at
+ * work.
+ */
+export async function killAtRandom({
+  times,
+  random,
+  start,
+  works,
+}: {
+  times: number;
+  random: () => number;
+  start: () => Running;
+  /** Resolves when this process has done something new. */
+  works: (process: Running) => Promise<unknown>;
+}): Promise<Running> {
+  let victim = start();
+  for (let kill = 1; kill <= times; kill += 1) {
+    await works(victim);
+    await delay(random() * KILL_AFTER_MS_MAX);
+    expect(await victim.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
+    victim = start();
+  }
+  await works(victim);
+  return victim;
+}

@@ -1,0 +1,132 @@
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import { describe, expect, it } from 'vitest';
+import { check, listening, outcome, raw, texts } from './support.ts';
+
+const serve = (handler: (request: IncomingMessage, response: ServerResponse) => void) =>
+  listening(http.createServer(handler));
+
+describe('a heartbeat over HTTP', () => {
+  it('is well with any 2xx, and logs the address, the status and the time of each phase', async () => {
+    const { host } = await serve((_, response) => response.writeHead(204, 'Nothing here').end());
+    const result = await check({ endpoint: `http://user:secret@${host}/health?x=1` });
+    expect(outcome(result)).toBe('ok');
+    expect(texts(result)).toEqual([
+      `GET http://${host}/health?x=1`,
+      expect.stringMatching(`^Connected to ${host} in [\\d.]+ ms\\.$`),
+      expect.stringMatching(/^204 Nothing here: first byte after [\d.]+ ms, 0 bytes after [\d.]+ ms\.$/),
+    ]);
+    expect(result.lines[0]?.timestamp).toBeInstanceOf(Date);
+  });
+
+  it('says which status came and which was expected', async () => {
+    const { host } = await serve((_, response) => response.writeHead(503).end('down'));
+    const result = await check({ endpoint: `http://${host}/` });
+    expect(outcome(result)).toBe(
+      `CHECK_FAILED: GET http://${host}/ answered 503 Service Unavailable. Any 2xx was expected.`,
+    );
+    expect(result.lines.at(-1)).toMatchObject({ stream: 'STDERR', text: expect.stringContaining('Any 2xx') });
+    const other = await check({ endpoint: `http://${host}/`, expected_status: [200, 404] });
+    expect(outcome(other)).toContain('200 or 404 was expected.');
+    expect(outcome(await check({ endpoint: `http://${host}/`, expected_status: [503] }))).toBe('ok');
+  });
+
+  it('sends method, headers and body, and frames them itself', async () => {
+    const seen: unknown[] = [];
+    const { host } = await serve(async (request, response) => {
+      const body = (await request.toArray()).join('');
+      seen.push(request.method, request.headers, body);
+      response.end();
+    });
+    const headers = { 'X-Token': 'abc', Authorization: 'Bearer t', 'User-Agent': 'mine', 'Content-Length': '3' };
+    expect(outcome(await check({ endpoint: `http://${host}/`, method: 'POST', headers, body: 'größer' }))).toBe('ok');
+    expect(seen).toEqual([
+      'POST',
+      expect.objectContaining({
+        'x-token': 'abc',
+        authorization: 'Bearer t',
+        'user-agent': 'mine',
+        'content-length': '8',
+        host,
+      }),
+      'größer',
+    ]);
+    const bad = await check({ endpoint: `http://${host}/`, headers: { 'X-Bad': 'a\nb' } });
+    expect(outcome(bad)).toMatch(/^CHECK_FAILED: The request could not be made/);
+  });
+
+  it('finds a text that arrives in pieces, and shows the body that lacks it', async () => {
+    const { host } = await serve(async (_, response) => {
+      for (const piece of ['all sys', 'tems', ' gö\0'])
+        await new Promise<void>((resolve) => response.write(piece, () => setImmediate(resolve)));
+      response.end();
+    });
+    expect(outcome(await check({ endpoint: `http://${host}/`, body_contains: 'systems gö' }))).toBe('ok');
+    expect(outcome(await check({ endpoint: `http://${host}/`, body_contains: 'pong' }))).toBe(
+      `CHECK_FAILED: GET http://${host}/ answered 200 OK with a body (16 bytes) that begins "all systems gö\\u0000". ` +
+        'One that contains "pong" was expected.',
+    );
+  });
+
+  it('follows redirects unless told not to, or the redirect is what is expected', async () => {
+    const { host } = await serve(({ url }, response) => {
+      if (url === '/old') response.writeHead(302, { location: '/new' }).end();
+      else response.end('new');
+    });
+    const endpoint = `http://${host}/old`;
+    const followed = await check({ endpoint, body_contains: 'new' });
+    expect(outcome(followed)).toBe('ok');
+    expect(texts(followed)).toContain(`Redirected to http://${host}/new.`);
+    expect(outcome(await check({ endpoint, follow_redirects: false }))).toMatch(
+      /answered 302 Found \(to \/new\)\. Any 2xx/,
+    );
+    expect(outcome(await check({ endpoint, expected_status: [302] }))).toBe('ok');
+    expect(outcome(await check({ endpoint, expected_status: [302], body_contains: 'new' }))).toMatch(/0 bytes/);
+  });
+
+  it('stops at 5 redirects and at other schemes', async () => {
+    const { host } = await serve(({ url }, response) => {
+      response.writeHead(307, { location: url === '/loop' ? '/loop' : (url ?? '').slice(1) }).end();
+    });
+    expect(outcome(await check({ endpoint: `http://${host}/loop` }))).toMatch(
+      /^CHECK_FAILED: .* redirected more than 5 times/,
+    );
+    for (const target of ['tcp://127.0.0.1:22', 'dns://localhost'])
+      expect(outcome(await check({ endpoint: `http://${host}/${target}` }))).toMatch(
+        /A redirect to http or https was expected/,
+      );
+    for (const target of ['file:///etc/passwd', 'http://', 'gopher://x'])
+      expect(outcome(await check({ endpoint: `http://${host}/${target}` }))).toMatch(
+        /^CHECK_FAILED: .* is no endpoint/,
+      );
+  });
+
+  it('takes 101 for an answer where it is expected', async () => {
+    const { host } = await raw((socket) => {
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nx'),
+      );
+    });
+    const headers = { connection: 'upgrade', upgrade: 'websocket' };
+    expect(outcome(await check({ endpoint: `http://${host}/`, headers, expected_status: [101] }))).toBe('ok');
+    expect(outcome(await check({ endpoint: `http://${host}/`, headers }))).toMatch(
+      /answered 101 Switching Protocols\. Any 2xx/,
+    );
+  });
+
+  it('takes no secret along to another origin, and a POST becomes a GET where browsers make it one', async () => {
+    const seen: (string | undefined)[] = [];
+    const other = await serve((request, response) => {
+      seen.push(
+        request.method,
+        request.headers.authorization,
+        request.headers['x-token'] as string,
+        request.headers.host,
+      );
+      response.end();
+    });
+    const { host } = await serve((_, response) => response.writeHead(302, { location: `http://${other.host}/` }).end());
+    const headers = { authorization: 'Bearer t', 'x-token': 'abc' };
+    expect(outcome(await check({ endpoint: `http://${host}/`, method: 'POST', body: 'x', headers }))).toBe('ok');
+    expect(seen).toEqual(['GET', undefined, undefined, other.host]);
+  });
+});

@@ -1,0 +1,139 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import { afterAll, describe, expect, it } from 'vitest';
+import { check, listening, nameServer, outcome, texts } from './support.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'chronoverse-tls-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const hasOpenssl = isThere('openssl');
+if (!hasOpenssl) console.warn('openssl is missing, which leaves untested: heartbeats over HTTPS');
+
+describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
+  const authority = hasOpenssl ? makeAuthority() : '';
+  const trust = hasOpenssl ? tls.createSecureContext({ ca: authority }) : undefined;
+
+  async function visit(
+    certificate: { key: string; cert: string },
+    host: string,
+    isTrusted = true,
+    minTlsDaysLeft?: number,
+  ) {
+    const { port } = await listening(https.createServer(certificate, (_, response) => response.end('hello')));
+    const { names } = await nameServer(() => ['127.0.0.1']);
+    const context = { names, ...(isTrusted && trust !== undefined ? { trust } : {}) };
+    return check({ endpoint: `https://${host}:${port}/`, min_tls_days_left: minTlsDaysLeft }, context);
+  }
+
+  it('is well with a valid certificate, and logs the handshake and the days left', async () => {
+    const result = await visit(makeCertificate('good', 'DNS:good.test', 30), 'good.test');
+    expect(outcome(result)).toBe('ok');
+    expect(texts(result)[3]).toMatch(
+      /^TLSv1\.3 in [\d.]+ ms; the certificate of good is valid until \d{4}-\d\d-\d\dT[\d:.]+Z, (29|30) days left\.$/,
+    );
+  });
+
+  it('takes a certificate for an address', async () => {
+    const certificate = makeCertificate('address', 'IP:127.0.0.1', 30);
+    expect(outcome(await visit(certificate, '127.0.0.1'))).toBe('ok');
+    expect(outcome(await visit(certificate, 'good.test'))).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/);
+  });
+
+  it('fails on an authority that nobody knows', async () => {
+    expect(outcome(await visit(makeCertificate('stranger', 'DNS:good.test', 30), 'good.test', false))).toMatch(
+      /^CHECK_FAILED: No TLS with 127\.0\.0\.1:\d+: .*(UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER).* A certificate valid for good\.test was expected\.$/,
+    );
+  });
+
+  it('fails on a certificate that has expired', async () => {
+    expect(outcome(await visit(makeCertificate('expired', 'DNS:good.test', -1), 'good.test'))).toMatch(
+      /^CHECK_FAILED: No TLS .*certificate has expired \(CERT_HAS_EXPIRED\)/,
+    );
+  });
+
+  it('fails on a certificate that expires too soon, and says how many days are left and were expected', async () => {
+    const certificate = makeCertificate('soon', 'DNS:good.test', 5);
+    expect(outcome(await visit(certificate, 'good.test', true, 14))).toMatch(
+      /^CHECK_FAILED: Of 127\.0\.0\.1:\d+, the certificate of soon is valid until \S+Z, [45] days left\. At least 14 were expected\.$/,
+    );
+    expect(outcome(await visit(certificate, 'good.test', true, 4))).toBe('ok');
+    expect(outcome(await visit(certificate, 'good.test', true, 0))).toBe('ok');
+  });
+
+  it('says that a certificate has expired, whatever days were expected', async () => {
+    expect(outcome(await visit(makeCertificate('past', 'DNS:good.test', -1), 'good.test', true, 0))).toMatch(
+      /^CHECK_FAILED: No TLS .*certificate has expired/,
+    );
+  });
+
+  it('fails on what is no TLS', async () => {
+    const { host } = await listening((await import('node:http')).createServer((_, response) => response.end()));
+    expect(outcome(await check({ endpoint: `https://${host}/` }))).toMatch(
+      /^CHECK_FAILED: No TLS with .*wrong version number/,
+    );
+  });
+});
+
+function isThere(command: string): boolean {
+  try {
+    execFileSync(command, ['version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function openssl(...args: string[]): void {
+  execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+}
+
+function makeAuthority(): string {
+  const options = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'];
+  openssl('req', ...options, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=Test authority');
+  return readFileSync(join(folder, 'ca.pem'), 'utf8');
+}
+
+function makeCertificate(name: string, altName: string, days: number): { key: string; cert: string } {
+  const [key, request, cert, extensions] = ['key', 'csr', 'pem', 'ext'].map((kind) => `${name}.${kind}`) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  openssl(
+    'req',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-keyout',
+    key,
+    '-out',
+    request,
+    '-subj',
+    `/CN=${name}`,
+  );
+  writeFileSync(join(folder, extensions), `subjectAltName=${altName}\n`);
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    request,
+    '-CA',
+    'ca.pem',
+    '-CAkey',
+    'ca.key',
+    '-CAcreateserial',
+    '-days',
+    String(days),
+    '-extfile',
+    extensions,
+    '-out',
+    cert,
+  );
+  return { key: readFileSync(join(folder, key), 'utf8'), cert: readFileSync(join(folder, cert), 'utf8') };
+}

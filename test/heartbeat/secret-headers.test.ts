@@ -1,0 +1,104 @@
+import { createServer } from 'node:http';
+import { eq } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { jobs, logChunks } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { parseLines, unpackLines } from '../../domain/log-chunk.ts';
+import { sealPayload } from '../../domain/payload-secrets.ts';
+import { createSealer } from '../../platform/sealer.ts';
+import type { Worker } from '../../workers/parts.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { until } from '../support/time.ts';
+import { memoryParts, startHeartbeatWorkers, testSealer } from '../support/workers.ts';
+import { listening } from './support.ts';
+
+const SECRET = 'Bearer open-sesame-4711';
+
+let database: TestDatabase;
+let parts: ReturnType<typeof memoryParts>;
+let workers: Worker;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+  parts = memoryParts(database.db);
+  workers = await startHeartbeatWorkers(parts);
+});
+afterAll(async () => {
+  await workers.close();
+  await database.close();
+});
+
+/** The end of the first job of a heartbeat at `endpoint` with a secret header. */
+async function ended(endpoint: string, sealer = testSealer) {
+  const { db } = database;
+  const id = newId();
+  const { value: payload } = sealPayload(sealer, {
+    workflowId: id,
+    given: { kind: 'HEARTBEAT', endpoint, headers: { Authorization: { secret: true, value: SECRET } } },
+  });
+  if (payload === undefined) throw new Error('It was refused.');
+  await createWorkflow(db, {
+    id,
+    userId: ann,
+    name: 'test',
+    payload,
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 3,
+  });
+  await parts.cache.publish(SCHEDULE_CHANNEL, '');
+  const job = await until('the end of the job', async () => {
+    const [row] = await db.select().from(jobs).where(eq(jobs.workflowId, id));
+    return row?.completedAt ? row : undefined;
+  });
+  const texts = await until('its lines', async () => {
+    const chunks = await db.select().from(logChunks).where(eq(logChunks.sourceId, job.id));
+    const lines = await Promise.all(
+      chunks.map(async (chunk) => parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt)),
+    );
+    return lines.flat().length === job.logLineCount ? lines.flat().map(({ text }) => text) : undefined;
+  });
+  return { job, texts };
+}
+
+test('a secret header reaches the endpoint', async () => {
+  const seen: (string | undefined)[] = [];
+  const { host } = await listening(
+    createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end();
+    }),
+  );
+  const { job } = await ended(`http://${host}/`);
+  expect(job.status).toBe('COMPLETED');
+  expect(seen).toEqual([SECRET]);
+});
+
+test('an endpoint that says the header back does not get it into log or message', async () => {
+  const { host } = await listening(
+    createServer((request, response) => {
+      response.writeHead(500, `No ${request.headers.authorization}`);
+      response.end(request.headers.authorization);
+    }),
+  );
+  const { job, texts } = await ended(`http://${host}/`);
+  expect(job.failureMessage).toContain('No ***');
+  expect(`${JSON.stringify(job)}${texts.join()}`).not.toContain(SECRET);
+});
+
+test('a header under a key that this process does not have fails the job as the fault of the platform', async () => {
+  const { job } = await ended('http://127.0.0.1:1/', createSealer(Buffer.alloc(32, 1)));
+  expect(job).toMatchObject({ failureReason: 'SYSTEM', failureMessage: expect.stringContaining('SECRET_KEYS_OLD') });
+});
+
+test('a heartbeat of a metadata address fails, and says why', async () => {
+  for (const endpoint of ['http://169.254.169.254/', 'http://[fd00:ec2::254]/', 'http://2852039166/']) {
+    const { job } = await ended(endpoint);
+    expect(job).toMatchObject({
+      failureReason: 'CHECK_FAILED',
+      failureMessage: expect.stringContaining('HEARTBEAT_ALLOW'),
+    });
+  }
+});

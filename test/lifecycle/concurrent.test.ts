@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { drain } from './drain.ts';
+import { broken } from './invariants.ts';
+import { operation } from './operations.ts';
+import { AS_LONG_AS_ASKED, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
+
+const CLIENTS = 5;
+
+let real: Lifecycle;
+beforeAll(async () => {
+  real = await lifecycle({ connections: CLIENTS + 1 });
+});
+afterAll(() => real.close());
+
+/** Rounds of what each client does, one after the other; the clients of a round work at the same time. */
+const rounds = fc.array(
+  fc.array(fc.array(operation, { minLength: 1, maxLength: 8, size: 'max' }), {
+    minLength: CLIENTS,
+    maxLength: CLIENTS,
+  }),
+  { minLength: 1, maxLength: 4, size: 'max' },
+);
+
+test(
+  'P1, P2, P3, P7: several clients at once break no invariant and meet no deadlock, and everything comes to an end',
+  async () => {
+    const { db } = real;
+    await fc.assert(
+      fc.asyncProperty(rounds, async (all) => {
+        const world = await real.begin();
+        await world.do({ type: 'create', container: false, failuresAllowed: 2 });
+        await world.do({ type: 'create', container: true, failuresAllowed: 1 });
+        await world.do({ type: 'claimBuilds' });
+        await world.do({ type: 'endBuild', at: 0, status: 'COMPLETED' });
+        for (const clients of all) {
+          const looking = broken(db); // while the others write
+          await Promise.all(
+            clients.map(async (operations) => {
+              for (const op of operations) await world.do(op);
+            }),
+          );
+          expect([await looking, await broken(db)]).toEqual([[], []]);
+        }
+        await drain(world);
+        expect(await broken(db)).toEqual([]);
+      }),
+      AS_LONG_AS_ASKED,
+    );
+  },
+  TEST_MS_MAX,
+);

@@ -1,0 +1,46 @@
+import { sql } from 'drizzle-orm';
+import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds.ts';
+import { endJobs } from '../../db/endings.ts';
+import { claimJobs } from '../../db/leases.ts';
+import { purgeSome } from '../../db/purge.ts';
+import { schedule } from '../scheduling/support.ts';
+import type { World } from './world.ts';
+
+const ROUNDS_MAX = 80;
+/** Not a whole number of minutes: while the rows are moved, no slot may stand where another one stood. */
+const HOUR = sql`interval '3601 seconds'`;
+
+/**
+ * Everybody who held something is gone; from here on the workers work, every build and job succeeds, and hours pass. Fails unless
+ * every job ends, by what the scheduling worker hands out alone. What is left of the workflows then is given.
+ */
+export async function drain({ db }: World): Promise<void> {
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    await db.execute(sql`UPDATE schedules SET wake_at = wake_at - ${HOUR}, next_run_at = next_run_at - ${HOUR},
+      last_slot_at = last_slot_at - ${HOUR}`);
+    await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at - ${HOUR}, updated_at = updated_at - ${HOUR},
+      lease_expires_at = lease_expires_at - ${HOUR}`);
+    await db.execute(sql`UPDATE builds SET created_at = created_at - ${HOUR}, started_at = started_at - ${HOUR},
+      lease_expires_at = lease_expires_at - ${HOUR}`);
+    const builds = await claimBuilds(db, await sweepBuilds(db), { owner: 'drain' });
+    for (const build of builds)
+      await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:2' });
+
+    for (let ids = await schedule(db); ids.length > 0; ids = await schedule(db)) {
+      const { claimed } = await claimJobs(db, ids, { owner: 'drain' });
+      await endJobs(
+        db,
+        claimed.map((job) => ({ ...job, status: 'COMPLETED' as const, logLineCount: 0 })),
+      );
+    }
+    const [left] = await db.execute<{ count: number }>(sql`
+      SELECT ((SELECT count(*) FROM jobs WHERE completed_at IS NULL) + (SELECT count(*) FROM run_requests)
+        + (SELECT count(*) FROM builds WHERE completed_at IS NULL)
+        + (SELECT count(*) FROM schedules WHERE state = 'TERMINATED'))::integer AS count`);
+    if (left?.count === 0) break;
+    if (round + 1 === ROUNDS_MAX) throw new Error(`After ${ROUNDS_MAX} rounds ${left?.count} things still wait.`);
+  }
+  for (let more = true; more; ) more = await purgeSome(db);
+  const purging = await db.execute(sql`SELECT id FROM workflows WHERE purge_requested_at IS NOT NULL`);
+  if (purging.length > 0) throw new Error(`${purging.length} workflows are not purged.`);
+}

@@ -1,0 +1,62 @@
+import { sql } from 'drizzle-orm';
+import type { Db } from '../../db/client.ts';
+
+/**
+ * What must hold in every committed state, whatever happened before: each is a query for rows that break it.
+ */
+const BROKEN = {
+  'two active jobs of one workflow': sql`
+    SELECT workflow_id FROM jobs j WHERE completed_at IS NULL AND NOT EXISTS (SELECT FROM run_requests WHERE job_id = j.id)
+    GROUP BY workflow_id HAVING count(*) > 1`,
+  'an unended job that nobody would ever look at': sql`
+    SELECT id FROM jobs j WHERE completed_at IS NULL
+      AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = j.workflow_id AND last_job_id = j.id AND wake_at IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM run_requests r JOIN schedules s USING (workflow_id)
+        WHERE job_id = j.id AND (s.wake_at IS NOT NULL OR s.state = 'HELD'))`,
+  'a request of a job that is not PENDING': sql`
+    SELECT job_id FROM run_requests r WHERE NOT EXISTS (SELECT FROM jobs WHERE id = r.job_id AND status = 'PENDING')`,
+  'a RUNNING job without a lease': sql`
+    SELECT id FROM jobs WHERE status = 'RUNNING' AND (lease_token IS NULL OR lease_expires_at IS NULL OR lease_owner IS NULL)`,
+  'a slot that was run twice': sql`
+    SELECT workflow_id FROM jobs WHERE trigger = 'AUTOMATIC' GROUP BY workflow_id, scheduled_at HAVING count(*) > 1`,
+  'more attempts than there may be': sql`SELECT id FROM jobs WHERE attempt > 3 OR attempt < 0`,
+  'a schedule whose state is not its workflow’s': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id WHERE s.state <> CASE
+      WHEN w.terminated_at IS NOT NULL THEN 'TERMINATED' WHEN w.build_status = 'COMPLETED' THEN 'READY' ELSE 'HELD' END`,
+  'a living workflow that could run and has no schedule': sql`
+    SELECT id FROM workflows w WHERE terminated_at IS NULL AND build_status = 'COMPLETED'
+      AND NOT EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.wake_at IS NOT NULL)`,
+  'a schedule of another interval or generation than its workflow’s': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+    WHERE s.interval_minutes <> w.interval_minutes OR s.state = 'READY' AND s.generation <> w.generation`,
+  'an unended build that is not of the newest generation, or of a terminated workflow': sql`
+    SELECT b.id FROM builds b JOIN workflows w ON w.id = b.workflow_id
+    WHERE completed_at IS NULL AND (w.generation <> b.generation OR w.terminated_at IS NOT NULL)`,
+  'a build status that is not the newest build’s': sql`
+    SELECT w.id FROM workflows w JOIN builds b ON b.workflow_id = w.id AND b.generation = w.generation
+    WHERE w.build_status <> b.status`,
+  'a generation without its payload or its build': sql`
+    SELECT w.id FROM workflows w WHERE NOT EXISTS (SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.generation = w.generation)
+      OR kind = 'CONTAINER' AND purge_requested_at IS NULL
+        AND NOT EXISTS (SELECT FROM builds b WHERE b.workflow_id = w.id AND b.generation = w.generation)`,
+  'a termination for failures that were not as many, or none for as many': sql`
+    SELECT id FROM workflows WHERE termination_reason = 'FAILURES'
+      AND consecutive_job_failures_count < max_consecutive_job_failures_allowed`,
+  'a failure count that is not what the jobs say': sql`
+    SELECT w.id FROM workflows w WHERE (terminated_at IS NULL OR termination_reason = 'FAILURES') AND purge_requested_at IS NULL
+      AND consecutive_job_failures_count <> (
+        SELECT count(*) FROM jobs f WHERE f.workflow_id = w.id AND f.status = 'FAILED' AND f.failure_reason <> 'SYSTEM'
+          AND f.completed_at <= coalesce(w.terminated_at, f.completed_at)
+          AND f.completed_at > coalesce((SELECT max(c.completed_at) FROM jobs c WHERE c.workflow_id = w.id AND c.status = 'COMPLETED'
+            AND c.completed_at <= coalesce(w.terminated_at, c.completed_at)), '-infinity'))`,
+};
+
+const ALL = sql.join(
+  Object.entries(BROKEN).map(([name, query]) => sql`SELECT ${name} AS name, rows::text AS row FROM (${query}) rows`),
+  sql` UNION ALL `,
+);
+
+/** The invariants that are broken, each with a row that breaks it. One statement, so that it is of one snapshot. */
+export async function broken(db: Db): Promise<{ name: string; row: string }[]> {
+  return [...(await db.execute<{ name: string; row: string }>(ALL))];
+}

@@ -1,0 +1,252 @@
+import { ATTEMPTS_MAX } from '../../domain/limits.ts';
+import type { BuildStatus, JobStatus, TerminationReason } from '../../domain/states.ts';
+import type { JobOutcome, Operation } from './operations.ts';
+import type { Done } from './world.ts';
+
+export interface ModelWorkflow {
+  container: boolean;
+  variant: number;
+  generation: number;
+  buildStatus: BuildStatus;
+  failures: number;
+  failuresAllowed: number;
+  reason: TerminationReason | null;
+  deleted: boolean;
+  purged: boolean;
+}
+
+export interface ModelJob {
+  workflowId: string;
+  generation: number;
+  status: JobStatus;
+  attempt: number;
+  stopping: boolean;
+  /** It was asked for and has never been handed out. */
+  waits: boolean;
+  /** Whose writes count. */
+  token: string | null;
+}
+
+export interface ModelBuild {
+  workflowId: string;
+  generation: number;
+  status: BuildStatus;
+  attempt: number;
+  token: string | null;
+}
+
+/**
+ * The lifecycle in the words of the documents, with no idea of schedules, locks or statements: what each operation answers and what
+ * becomes of workflows, builds and jobs. What the scheduling worker does depends on time and is not foretold but judged: see judge.ts.
+ */
+export class Model {
+  readonly workflows = new Map<string, ModelWorkflow>();
+  readonly jobs = new Map<string, ModelJob>();
+  readonly builds = new Map<string, ModelBuild>();
+
+  /** Applies what was done; the outcome that it should have had. */
+  apply(op: Operation, done: Done): string | undefined {
+    const workflow = this.workflows.get(done.id ?? '');
+    switch (op.type) {
+      case 'create':
+        return this.#create(op, done);
+      case 'rename':
+      case 'interval':
+        return done.id && this.#updated(workflow);
+      case 'threshold':
+        if (this.#updated(workflow) === 'UPDATED' && workflow) workflow.failuresAllowed = op.failuresAllowed;
+        return done.id && this.#updated(workflow);
+      case 'payload':
+        if (this.#updated(workflow) === 'UPDATED' && workflow && workflow.variant !== op.variant) {
+          this.#newPayload(done.id ?? '', workflow, op.variant, done.ids?.[0]);
+        }
+        return done.id && this.#updated(workflow);
+      case 'run':
+        return this.#run(workflow, done);
+      case 'terminate':
+      case 'delete':
+      case 'purge': {
+        if (!done.id) return undefined;
+        if (!workflow || workflow.purged) return 'NOT_FOUND';
+        this.#terminate(done.id, workflow, op.type === 'terminate' ? 'REQUESTED' : 'DELETED');
+        if (op.type !== 'terminate') workflow.deleted = true;
+        if (op.type === 'purge') workflow.purged = true;
+        return 'ENDED';
+      }
+      case 'cancel':
+        return done.id === undefined ? undefined : this.#cancel(this.jobs.get(done.id));
+      case 'claim':
+        for (const { id, leaseToken } of done.jobs ?? []) {
+          const job = this.#job(id);
+          if (job.status !== 'QUEUED') throw new Error(`A job that is ${job.status} was claimed.`);
+          Object.assign(job, { status: 'RUNNING', attempt: job.attempt + 1, token: leaseToken });
+        }
+        return undefined;
+      case 'end':
+      case 'endAll':
+        this.#end(done, op.outcome);
+        return undefined;
+      case 'renew':
+        for (const { id, leaseToken } of done.jobs ?? []) {
+          if (this.#holds(id, leaseToken) !== (done.ids?.length === 1))
+            throw new Error('A lease is not whose it should be.');
+        }
+        return undefined;
+      case 'return':
+        for (const { id, leaseToken } of done.jobs ?? []) {
+          if (!this.#holds(id, leaseToken)) continue;
+          const job = this.#job(id);
+          Object.assign(job, { status: job.stopping ? 'CANCELED' : 'PENDING', attempt: job.attempt - 1, token: null });
+        }
+        return undefined;
+      case 'adopt':
+        for (const { id, attempt, leaseToken } of done.jobs ?? []) {
+          const job = this.#job(id);
+          if (job.status !== 'RUNNING' || job.attempt !== attempt)
+            throw new Error('An attempt was adopted that is not.');
+          job.token = leaseToken;
+        }
+        return undefined;
+      default:
+        return this.#build(op, done);
+    }
+  }
+
+  #create({ container, failuresAllowed }: { container: boolean; failuresAllowed: number }, done: Done): undefined {
+    this.workflows.set(done.id ?? '', {
+      container,
+      failuresAllowed,
+      variant: 0,
+      generation: 1,
+      buildStatus: container ? 'QUEUED' : 'COMPLETED',
+      failures: 0,
+      reason: null,
+      deleted: false,
+      purged: false,
+    });
+    this.#queueBuild(done.ids?.[0], done.id ?? '', 1);
+  }
+
+  #updated(workflow: ModelWorkflow | undefined): string {
+    if (!workflow || workflow.purged) return 'NOT_FOUND';
+    return workflow.reason === null ? 'UPDATED' : 'TERMINATED';
+  }
+
+  #newPayload(id: string, workflow: ModelWorkflow, variant: number, buildId: string | undefined): void {
+    Object.assign(workflow, { variant, generation: workflow.generation + 1 });
+    this.#cancelBuilds(id);
+    if (!workflow.container) return;
+    workflow.buildStatus = 'QUEUED';
+    this.#queueBuild(buildId, id, workflow.generation);
+  }
+
+  #run(workflow: ModelWorkflow | undefined, { id, ids }: Done): string | undefined {
+    if (id === undefined) return undefined;
+    if (!workflow || workflow.purged) return 'NOT_FOUND';
+    if (workflow.reason !== null) return 'TERMINATED';
+    if (workflow.buildStatus !== 'COMPLETED') return 'NOT_READY';
+    const { generation } = workflow;
+    this.jobs.set(ids?.[0] ?? '', {
+      workflowId: id,
+      generation,
+      status: 'PENDING',
+      attempt: 0,
+      stopping: false,
+      waits: true,
+      token: null,
+    });
+    return 'REQUESTED';
+  }
+
+  #terminate(id: string, workflow: ModelWorkflow, reason: TerminationReason): void {
+    if (workflow.reason !== null) return;
+    workflow.reason = reason;
+    if (this.#cancelBuilds(id)) workflow.buildStatus = 'CANCELED';
+    if (reason === 'FAILURES') return; // what still asks to be run is canceled by the scheduling worker
+    for (const job of this.jobs.values()) if (job.workflowId === id) this.#cancel(job);
+  }
+
+  #cancel(job: ModelJob | undefined): string {
+    if (!job || this.workflows.get(job.workflowId)?.purged) return 'NOT_FOUND';
+    if (job.status === 'RUNNING') {
+      job.stopping = true;
+      return 'STOPPING';
+    }
+    if (job.status !== 'PENDING' && job.status !== 'QUEUED') return 'ENDED';
+    Object.assign(job, { status: 'CANCELED', waits: false });
+    return 'CANCELED';
+  }
+
+  #end({ jobs = [], ids = [] }: Done, { status, failureReason }: JobOutcome): void {
+    const held = jobs.filter(({ id, leaseToken }) => this.#holds(id, leaseToken)).map(({ id }) => id);
+    if (held.sort().join() !== [...ids].sort().join()) throw new Error(`Held were ${held}, and ${ids} have ended.`);
+    for (const id of held) {
+      const job = this.#job(id);
+      Object.assign(job, { status, token: null });
+      const workflow = this.workflows.get(job.workflowId);
+      if (!workflow || workflow.reason !== null || status === 'CANCELED' || failureReason === 'SYSTEM') continue;
+      workflow.failures = status === 'FAILED' ? workflow.failures + 1 : 0;
+      if (status === 'FAILED' && workflow.failures >= workflow.failuresAllowed) {
+        this.#terminate(job.workflowId, workflow, 'FAILURES');
+      }
+    }
+  }
+
+  #build(op: Operation, { id, outcome, builds = [] }: Done): string | undefined {
+    const build = this.builds.get(id ?? '');
+    const held = build !== undefined && build.token !== null && build.token === builds[0]?.leaseToken;
+    switch (op.type) {
+      case 'claimBuilds': {
+        const claimed = new Map(builds.map((row) => [row.id, row.leaseToken]));
+        for (const [buildId, each] of this.builds) {
+          if ((each.status === 'QUEUED') !== claimed.has(buildId)) throw new Error('Not what was QUEUED was claimed.');
+          if (each.status === 'QUEUED') this.#setBuild(each, 'STARTED', claimed.get(buildId) ?? null, each.attempt + 1);
+        }
+        return undefined;
+      }
+      case 'endBuild':
+        if (held) this.#setBuild(build, op.status, null);
+        return outcome === undefined ? undefined : String(held);
+      case 'releaseBuild':
+        if (held) this.#setBuild(build, 'QUEUED', null, build.attempt - 1);
+        return undefined;
+      case 'loseBuilds':
+        for (const each of this.builds.values()) {
+          if (each.status === 'STARTED') this.#setBuild(each, each.attempt < ATTEMPTS_MAX ? 'QUEUED' : 'FAILED', null);
+        }
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  #setBuild(build: ModelBuild, status: BuildStatus, token: string | null, attempt = build.attempt): void {
+    Object.assign(build, { status, token, attempt });
+    const workflow = this.workflows.get(build.workflowId);
+    if (workflow?.generation === build.generation) workflow.buildStatus = status;
+    if (status !== 'FAILED') return;
+    for (const job of this.jobs.values()) if (job.workflowId === build.workflowId && job.waits) this.#cancel(job);
+  }
+
+  #queueBuild(id: string | undefined, workflowId: string, generation: number): void {
+    if (id !== undefined) this.builds.set(id, { workflowId, generation, status: 'QUEUED', attempt: 0, token: null });
+  }
+
+  #cancelBuilds(workflowId: string): boolean {
+    const active = [...this.builds.values()].filter(
+      (build) => build.workflowId === workflowId && (build.status === 'QUEUED' || build.status === 'STARTED'),
+    );
+    for (const build of active) Object.assign(build, { status: 'CANCELED', token: null });
+    return active.length > 0;
+  }
+
+  #holds(id: string, leaseToken: string): boolean {
+    return this.jobs.get(id)?.token === leaseToken;
+  }
+
+  #job(id: string): ModelJob {
+    const job = this.jobs.get(id);
+    if (job === undefined) throw new Error(`There is no job ${id}.`);
+    return job;
+  }
+}

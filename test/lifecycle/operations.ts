@@ -1,0 +1,58 @@
+import fc from 'fast-check';
+import type { FailureReason } from '../../domain/states.ts';
+
+/** What clients, workers and time can do. `at` names one of what there is, by its place modulo their number, so that any list shrinks. */
+export type Operation =
+  | { type: 'create'; container: boolean; failuresAllowed: number }
+  | { type: 'rename' | 'run' | 'terminate' | 'delete' | 'purge'; at: number }
+  | { type: 'interval'; at: number; minutes: number }
+  | { type: 'threshold'; at: number; failuresAllowed: number }
+  | { type: 'payload'; at: number; variant: number }
+  | { type: 'cancel'; at: number }
+  | { type: 'schedule' | 'claim' | 'sweepPurges' | 'claimBuilds' | 'loseBuilds' }
+  | { type: 'end'; at: number; outcome: JobOutcome }
+  | { type: 'endAll'; outcome: JobOutcome }
+  | { type: 'renew' | 'return' | 'adopt' | 'releaseBuild'; at: number }
+  | { type: 'endBuild'; at: number; status: 'COMPLETED' | 'FAILED' }
+  | { type: 'letPass'; at: number; seconds: number };
+
+export interface JobOutcome {
+  status: 'COMPLETED' | 'FAILED' | 'CANCELED';
+  failureReason?: FailureReason;
+}
+
+const at = fc.nat({ max: 11 });
+const outcome: fc.Arbitrary<JobOutcome> = fc.constantFrom<JobOutcome>(
+  { status: 'COMPLETED' },
+  { status: 'FAILED', failureReason: 'EXIT_CODE' },
+  { status: 'FAILED', failureReason: 'TIMEOUT' },
+  { status: 'FAILED', failureReason: 'SYSTEM' },
+  { status: 'CANCELED' },
+);
+const failuresAllowed = fc.integer({ min: 1, max: 3 });
+
+/** Weighted so that jobs come to run: a sequence of nothing but deletions proves little. */
+export const operation: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('create'), container: fc.boolean(), failuresAllowed }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('run'), at }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constantFrom('rename', 'terminate', 'delete', 'purge'), at }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('interval'), at, minutes: fc.integer({ min: 1, max: 90 }) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('threshold'), at, failuresAllowed }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('payload'), at, variant: fc.nat({ max: 2 }) }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('cancel'), at }) },
+  { weight: 8, arbitrary: fc.record({ type: fc.constant('schedule') }) },
+  { weight: 8, arbitrary: fc.record({ type: fc.constant('claim') }) },
+  { weight: 5, arbitrary: fc.record({ type: fc.constant('end'), at, outcome }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('endAll'), outcome }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constantFrom('renew', 'return', 'adopt', 'releaseBuild'), at }) },
+  { weight: 6, arbitrary: fc.record({ type: fc.constantFrom('claimBuilds', 'claimBuilds', 'loseBuilds') }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('sweepPurges') }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ type: fc.constant('endBuild'), at, status: fc.constantFrom('COMPLETED', 'FAILED') }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({ type: fc.constant('letPass'), at, seconds: fc.constantFrom(7, 40, 130, 3_700) }),
+  },
+);

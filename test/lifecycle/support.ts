@@ -1,0 +1,51 @@
+import { sql } from 'drizzle-orm';
+import { connect, type Db } from '../../db/client.ts';
+import { testDatabase, testUser } from '../support/database.ts';
+import { World } from './world.ts';
+
+export interface Lifecycle {
+  db: Db;
+  /** An empty world: what was there before is gone. */
+  begin(): Promise<World>;
+  close(): Promise<void>;
+}
+
+/**
+ * A database that does not wait for its disk: nothing here is about what a crash of the server leaves, and several times as many
+ * sequences are tried in the same time.
+ */
+export async function lifecycle({ connections }: { connections: number }): Promise<Lifecycle> {
+  const database = await testDatabase();
+  const url = `${database.url}?synchronous_commit=off`;
+  const { db, close } = connect(url, { max: connections, application: 'chronoverse-test' });
+  const ann = await testUser(db, 'ann');
+  return {
+    db,
+    async begin() {
+      // Few rows: deleting them is faster than TRUNCATE, which makes new files.
+      await db.execute(sql`DELETE FROM run_requests`);
+      await db.execute(sql`DELETE FROM jobs`);
+      await db.execute(sql`DELETE FROM workflows`);
+      return new World(db, ann);
+    },
+    async close() {
+      await close();
+      await database.close();
+    },
+  };
+}
+
+/** LIFECYCLE_SECONDS: for a longer hunt by hand. LIFECYCLE_SEED: the seed that a failed run has printed, to see it again. */
+const { LIFECYCLE_SECONDS = '10', LIFECYCLE_SEED } = process.env;
+const RUN_MS_MAX = Number(LIFECYCLE_SECONDS) * 1_000;
+
+/** As many sequences as fit into the time; a failure is made short, and printed with its seed. */
+export const AS_LONG_AS_ASKED = {
+  numRuns: 100_000,
+  interruptAfterTimeLimit: RUN_MS_MAX,
+  markInterruptAsFailure: false,
+  ...(LIFECYCLE_SEED === undefined ? {} : { seed: Number(LIFECYCLE_SEED) }),
+};
+
+/** A sequence that is running is not interrupted. */
+export const TEST_MS_MAX = RUN_MS_MAX + 30_000;

@@ -1,0 +1,216 @@
+import { sql } from 'drizzle-orm';
+import { type ClaimedBuild, claimBuilds, endBuild, releaseBuilds, sweepBuilds } from '../../db/builds.ts';
+import type { Db } from '../../db/client.ts';
+import { endJobs } from '../../db/endings.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { type ClaimedJob, claimJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/leases.ts';
+import { purgeSome } from '../../db/purge.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
+import { createWorkflow, updateWorkflow } from '../../db/workflows.ts';
+import type { Payload } from '../../domain/payload.ts';
+import { schedule } from '../scheduling/support.ts';
+import { letPass } from '../support/time.ts';
+import type { JobOutcome, Operation } from './operations.ts';
+
+/** What an operation did, for the model to compare: of whom it was, and what was answered. */
+export interface Done {
+  /** The workflow, job or build that it was about; undefined where there was none yet. */
+  id?: string | undefined;
+  outcome?: string | undefined;
+  /** Ids that were made or changed. */
+  ids?: string[];
+  builds?: ClaimedBuild[];
+  jobs?: ClaimedJob[];
+}
+
+export function payloadOf(container: boolean, variant: number): Payload {
+  return container
+    ? { kind: 'CONTAINER', image: `image:${variant}` }
+    : { kind: 'HEARTBEAT', endpoint: `http://example.com/${variant}` };
+}
+
+const INTERVAL_MINUTES = 60;
+
+/** The real thing: every operation through the functions that the api and the workers call, over a real PostgreSQL. */
+export class World {
+  readonly workflows: { id: string; container: boolean }[] = [];
+  /** Every job and build that anybody ever held: late writes of those who have lost them are part of the game. */
+  readonly held: ClaimedJob[] = [];
+  readonly heldBuilds: ClaimedBuild[] = [];
+  readonly jobIds: string[] = [];
+  readonly buildIds: string[] = [];
+  /** Handed out and not claimed yet, as events on the bus. */
+  #events: string[] = [];
+  readonly db: Db;
+  readonly userId: string;
+
+  constructor(db: Db, userId: string) {
+    this.db = db;
+    this.userId = userId;
+  }
+
+  async do(op: Operation): Promise<Done> {
+    switch (op.type) {
+      case 'create':
+        return this.#create(op.container, op.failuresAllowed);
+      case 'rename':
+        return this.#update(op.at, { name: 'renamed' });
+      case 'interval':
+        return this.#update(op.at, { intervalMinutes: op.minutes });
+      case 'threshold':
+        return this.#update(op.at, { maxConsecutiveJobFailuresAllowed: op.failuresAllowed });
+      case 'payload':
+        return this.#update(op.at, {
+          payload: payloadOf(pick(this.workflows, op.at)?.container === true, op.variant),
+        });
+      case 'run':
+        return this.#run(op.at);
+      case 'terminate':
+        return this.#endWorkflow(op.at, (owned) => terminateWorkflow(this.db, owned));
+      case 'delete':
+        return this.#endWorkflow(op.at, (owned) => deleteWorkflow(this.db, owned));
+      case 'purge':
+        return this.#endWorkflow(op.at, (owned) => deleteWorkflow(this.db, { ...owned, purge: true }));
+      case 'cancel': {
+        const id = pick(this.jobIds, op.at);
+        return id === undefined ? {} : { id, outcome: (await cancelJob(this.db, { userId: this.userId, id })).outcome };
+      }
+      case 'letPass': {
+        const id = pick(this.workflows, op.at)?.id;
+        if (id !== undefined) await letPass(this.db, id, op.seconds);
+        return { id };
+      }
+      case 'schedule': {
+        const ids = await schedule(this.db);
+        this.#events.push(...ids);
+        for (const id of ids) if (!this.jobIds.includes(id)) this.jobIds.push(id);
+        return { ids };
+      }
+      case 'sweepPurges':
+        for (let more = true; more; ) more = await purgeSome(this.db);
+        return {};
+      default:
+        return this.#work(op);
+    }
+  }
+
+  /** What workers do. */
+  async #work(op: Operation): Promise<Done> {
+    switch (op.type) {
+      case 'claim': {
+        const ids = this.#events;
+        this.#events = ids.slice(-2); // some come twice
+        const { claimed } = await claimJobs(this.db, ids, { owner: 'test' });
+        this.held.push(...claimed);
+        return { jobs: claimed };
+      }
+      case 'end': {
+        const job = pick(this.held, op.at);
+        return job === undefined ? {} : this.#end([job], op.outcome);
+      }
+      case 'endAll':
+        return this.#end(newestOfEach(this.held), op.outcome);
+      case 'renew': {
+        const job = pick(this.held, op.at);
+        return { id: job?.id, ids: job ? [...(await renewLeases(this.db, [job])).kept] : [], jobs: job ? [job] : [] };
+      }
+      case 'return': {
+        const job = pick(this.held, op.at);
+        if (job !== undefined) await returnJobs(this.db, [job]);
+        return { id: job?.id, jobs: job ? [job] : [] };
+      }
+      case 'adopt': {
+        const job = pick(this.held, op.at);
+        if (job === undefined) return {};
+        const taken = await takeOverJobs(this.db, [job], { owner: 'other', engineId: 'engine' });
+        this.held.push(...taken);
+        return { id: job.id, jobs: taken };
+      }
+      case 'claimBuilds': {
+        const builds = await claimBuilds(this.db, [...this.buildIds], { owner: 'test' });
+        this.heldBuilds.push(...builds);
+        return { builds };
+      }
+      case 'endBuild': {
+        const build = pick(this.heldBuilds, op.at);
+        if (build === undefined) return {};
+        const outcome =
+          op.status === 'COMPLETED'
+            ? { status: op.status, imageId: 'sha256:1' }
+            : { status: op.status, error: 'No such image.' };
+        const ended = (await endBuild(this.db, { ...build, logLineCount: 0, ...outcome })) !== undefined;
+        return { id: build.id, outcome: String(ended), builds: [build] };
+      }
+      case 'releaseBuild': {
+        const build = pick(this.heldBuilds, op.at);
+        if (build !== undefined) await releaseBuilds(this.db, [build]);
+        return { id: build?.id, builds: build ? [build] : [] };
+      }
+      case 'loseBuilds':
+        await this.db.execute(
+          sql`UPDATE builds SET lease_expires_at = now() - interval '1 hour' WHERE lease_token IS NOT NULL`,
+        );
+        await sweepBuilds(this.db);
+        return {};
+      default:
+        throw new Error(`No worker does this: ${op.type}`);
+    }
+  }
+
+  async #create(container: boolean, failuresAllowed: number): Promise<Done> {
+    const { workflow, buildId } = await createWorkflow(this.db, {
+      userId: this.userId,
+      name: 'test',
+      payload: payloadOf(container, 0),
+      intervalMinutes: INTERVAL_MINUTES,
+      maxConsecutiveJobFailuresAllowed: failuresAllowed,
+    });
+    this.workflows.push({ id: workflow.id, container });
+    if (buildId !== undefined) this.buildIds.push(buildId);
+    return { id: workflow.id, ids: buildId === undefined ? [] : [buildId] };
+  }
+
+  async #update(at: number, changes: Omit<Parameters<typeof updateWorkflow>[1], 'id' | 'userId'>): Promise<Done> {
+    const id = pick(this.workflows, at)?.id;
+    if (id === undefined) return {};
+    const updated = await updateWorkflow(this.db, { userId: this.userId, id, ...changes });
+    const buildId = updated.outcome === 'UPDATED' ? updated.buildId : undefined;
+    if (buildId !== undefined) this.buildIds.push(buildId);
+    return { id, outcome: updated.outcome, ids: buildId === undefined ? [] : [buildId] };
+  }
+
+  async #run(at: number): Promise<Done> {
+    const id = pick(this.workflows, at)?.id;
+    if (id === undefined) return {};
+    const requested = await runWorkflow(this.db, { userId: this.userId, id });
+    const ids = requested.outcome === 'REQUESTED' ? [requested.job.id] : [];
+    this.jobIds.push(...ids);
+    return { id, outcome: requested.outcome, ids };
+  }
+
+  async #endWorkflow(
+    at: number,
+    act: (owned: { userId: string; id: string }) => Promise<object | undefined>,
+  ): Promise<Done> {
+    const id = pick(this.workflows, at)?.id;
+    if (id === undefined) return {};
+    return { id, outcome: (await act({ userId: this.userId, id })) ? 'ENDED' : 'NOT_FOUND' };
+  }
+
+  async #end(jobs: ClaimedJob[], outcome: JobOutcome): Promise<Done> {
+    const { ended } = await endJobs(
+      this.db,
+      jobs.map((job) => ({ ...job, ...outcome, logLineCount: 0 })),
+    );
+    return { jobs, ids: [...ended] };
+  }
+}
+
+export function pick<T>(of: readonly T[], at: number): T | undefined {
+  return of.length === 0 ? undefined : of[at % of.length];
+}
+
+/** A worker has a job once: of one that was held twice, the newest. */
+function newestOfEach(held: ClaimedJob[]): ClaimedJob[] {
+  return [...new Map(held.map((job) => [job.id, job])).values()];
+}

@@ -1,0 +1,46 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { DataDirTaken, openDataDir } from '../../platform/data-dir.ts';
+import { processIdentity } from '../../platform/process-identity.ts';
+import { cleanUp, tempFolder } from '../support/processes.ts';
+
+afterEach(cleanUp);
+
+async function withLock(text: string): Promise<string> {
+  const folder = await tempFolder();
+  await writeFile(join(folder, 'lock'), text);
+  return folder;
+}
+
+describe('the data folder', () => {
+  it('is refused while a process that lives holds it, with what to do', async () => {
+    const holder = { pid: process.ppid, identity: await processIdentity(process.ppid) };
+    const opening = openDataDir(await withLock(JSON.stringify(holder)));
+    await expect(opening).rejects.toThrow(DataDirTaken);
+    await expect(opening).rejects.toThrow(`is in use by the process ${process.ppid}: stop that one, or give this one`);
+  });
+
+  it('is taken over from a process whose number another one has by now', async () => {
+    const folder = await withLock(JSON.stringify({ pid: process.ppid, identity: 'of an earlier boot' }));
+    await (await openDataDir(folder)).release();
+  });
+
+  it.each([
+    ['cut short', '{"pid": 1'],
+    ['empty', ''],
+    ['of a process that is gone', '{"pid":4194304,"identity":"x"}'],
+  ])('is taken over when its lock is %s', async (_, text) => {
+    const dataDir = await openDataDir(await withLock(text));
+    await dataDir.release();
+    await expect(stat(join(dataDir.path, 'lock'))).rejects.toThrow('ENOENT');
+  });
+
+  it('keeps what was made up first, for its owner alone', async () => {
+    const dataDir = await openDataDir(await tempFolder());
+    expect(await dataDir.keep('key', () => 'first')).toBe('first');
+    expect(await dataDir.keep('key', () => 'second')).toBe('first');
+    expect((await stat(join(dataDir.path, 'key'))).mode & 0o777).toBe(0o600);
+    await dataDir.release();
+  });
+});

@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { withDatabase } from '../support/global-setup.ts';
+import { cleanUp, startProcess } from '../support/processes.ts';
+
+const name = `cvtest_${randomBytes(8).toString('hex')}`;
+const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
+const env = {
+  DATABASE_URL: withDatabase(inject('adminUrl'), name),
+  KAFKA_BROKERS: '127.0.0.1:1', // never asked: the database comes first
+  REDIS_URL: 'redis://127.0.0.1:1',
+  SECRET_KEY: '00'.repeat(32),
+};
+
+beforeAll(() => admin.unsafe(`CREATE DATABASE ${name}`));
+afterEach(cleanUp);
+afterAll(async () => {
+  await admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`);
+  await admin.end({ timeout: 5 });
+});
+
+/** In this order: each finds the database as the one before has left it. */
+describe.sequential('a database that is not at its version', () => {
+  it.each([['api'], ['worker', 'scheduling', 'joblogs']])('is refused by %s, which names migrate', async (...args) => {
+    const refused = startProcess(args, { ...env, PORT: '0' });
+    expect(await refused.exit()).toEqual({ code: 2, signal: null });
+    expect(refused.output()).toMatch(
+      /The database is at version 0 and this program needs \d+: run `chronoverse migrate`/,
+    );
+  });
+
+  it('is brought there by migrate', async () => {
+    const migration = startProcess(['migrate'], env);
+    expect(await migration.exit()).toEqual({ code: 0, signal: null });
+    expect(migration.output()).toContain('migrations: applied 0001_');
+  });
+
+  it('is left alone by a second migrate', async () => {
+    const migration = startProcess(['migrate'], env);
+    expect(await migration.exit()).toEqual({ code: 0, signal: null });
+    expect(migration.output()).toContain('the database is at the right version');
+  });
+
+  it('that is newer is refused too, with the way out', async () => {
+    const client = postgres(env.DATABASE_URL, { max: 1 });
+    await client`INSERT INTO schema_migrations (version, name) VALUES (9999, 'of_the_future')`;
+    await client.end();
+    const refused = startProcess(['api'], { ...env, PORT: '0' });
+    expect(await refused.exit()).toEqual({ code: 2, signal: null });
+    expect(refused.output()).toContain('start a newer program');
+  });
+});

@@ -1,0 +1,58 @@
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { requirePart } from '../support/parts.ts';
+import { cleanUp, startProcess, tempFolder } from '../support/processes.ts';
+
+afterEach(cleanUp);
+
+const WITHOUT_ENGINE = { DOCKER_HOST: 'unix:///nowhere/docker.sock' };
+const dockerHost = requirePart('docker', "the demo's CONTAINER workflow");
+
+function demo(args: string[], env: Record<string, string>) {
+  return startProcess(['demo', ...args], { PORT: '0', ...env });
+}
+
+describe('the demo', () => {
+  it('runs its HEARTBEAT to the end without an engine, says what is missing, and ends with 0', async () => {
+    const once = demo(['--once'], { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() });
+    expect(await once.exit()).toEqual({ code: 0, signal: null });
+    expect(once.output()).toContain('so the demo goes on without its CONTAINER workflow.');
+    expect(once.output()).toMatch(/^heartbeat \| COMPLETED$/m);
+  });
+
+  it('finds its user and its workflow again at a second start', async () => {
+    const env = { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() };
+    for (let start = 0; start < 2; start++) expect((await demo(['--once'], env).exit()).code).toBe(0);
+    const third = demo([], env);
+    await third.line(({ event }) => event === 'ready', 'the ready line');
+    await expect.poll(third.output, { timeout: 20_000 }).toContain('To sign in there as demo@example.com');
+    expect(await third.kill('SIGINT')).toEqual({ code: 0, signal: null });
+  });
+
+  it('takes a free port when its own is taken, and says so', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => taken.once('listening', resolve));
+    const address = taken.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const once = demo(['--once'], { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder(), PORT: String(port) });
+    expect(await once.exit()).toEqual({ code: 0, signal: null });
+    expect(once.output()).toContain(`Port ${port} is taken, so the demo takes a free one.`);
+    await new Promise((resolve) => taken.close(resolve));
+  });
+
+  it.skipIf(dockerHost === undefined)('runs its CONTAINER too where an engine answers', async () => {
+    const image = process.env.DEMO_IMAGE ?? '';
+    const once = demo(['--once'], { DATA_DIR: await tempFolder(), DOCKER_HOST: dockerHost ?? '', DEMO_IMAGE: image });
+    expect((await once.exit()).code, once.output()).toBe(0);
+    expect(once.output()).toMatch(/^container \| line 1 of 5, at /m);
+    expect(once.output()).toMatch(/^container \| done$/m);
+    expect(once.output()).toMatch(/^container \| COMPLETED$/m);
+  });
+
+  it.skipIf(dockerHost === undefined)('ends with 1 and the reason when a job does not complete', async () => {
+    const env = { DATA_DIR: await tempFolder(), DOCKER_HOST: dockerHost ?? '', DEMO_IMAGE: 'localhost:1/nothing:here' };
+    const once = demo(['--once'], env);
+    expect((await once.exit()).code, once.output()).toBe(1);
+    expect(once.output()).toMatch(/^The container did not complete: its build is FAILED: /m);
+  });
+});

@@ -1,0 +1,24 @@
+import { existsSync } from 'node:fs';
+import { mkdir, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { requirePart } from '../support/parts.ts';
+import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
+
+afterEach(cleanUp);
+
+const engine = requirePart('docker', 'an engine that comes up after the start')?.replace(/^unix:\/\//, '');
+
+describe.skipIf(engine === undefined || existsSync('/var/run/docker.sock'))('without DOCKER_HOST', () => {
+  it('an engine whose usual socket is made after the start is found without a restart', async () => {
+    const home = await tempFolder();
+    const process = startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder(), HOME: home });
+    const url = await process.ready();
+    expect(await ask(url, '{ system { docker } }')).toEqual({ system: { docker: 'ABSENT' } });
+    const socket = join(home, '.docker', 'run', 'docker.sock');
+    await mkdir(join(socket, '..'), { recursive: true });
+    await symlink(engine ?? '', socket);
+    expect(await ask(url, '{ system { docker } }')).toEqual({ system: { docker: 'UP' } });
+    await process.line(({ msg }) => msg === 'The Docker engine answers.', 'the worker finds it');
+  });
+});

@@ -1,0 +1,42 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { hasEnded, processIdentity, processName } from '../../platform/process-identity.ts';
+
+describe('the name of a process', () => {
+  let child: ChildProcess | undefined;
+  afterEach(() => child?.kill('SIGKILL'));
+
+  async function nameOf(pid: number): Promise<string> {
+    const [host, space] = (await processName()).split(' ');
+    return `${host} ${space} ${pid} ${await processIdentity(pid)}`;
+  }
+
+  async function sleeper(): Promise<{ pid: number; name: string }> {
+    child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    await once(child, 'spawn');
+    const pid = child.pid ?? 0;
+    return { pid, name: await nameOf(pid) };
+  }
+
+  it('P4: says that it has ended when it was killed, and not while it is stopped', async () => {
+    const { name } = await sleeper();
+    child?.kill('SIGSTOP');
+    expect(await hasEnded(name)).toBe(false);
+    child?.kill('SIGKILL');
+    await once(child as ChildProcess, 'close');
+    expect(await hasEnded(name)).toBe(true);
+    expect(await hasEnded(await processName())).toBe(false);
+  });
+
+  it('says that it has ended when its number is another process’s', async () => {
+    const { name } = await sleeper();
+    expect(await hasEnded(`${name}0`)).toBe(true);
+  });
+
+  it('says nothing of another machine or container, nor when it is no such name', async () => {
+    const [host, space, , identity] = (await processName()).split(' ');
+    for (const foreign of [`other ${space} 1 ${identity}`, `${host} pid:[1] 1 ${identity}`, 'test', ''])
+      expect(await hasEnded(foreign)).toBe(false);
+  });
+});

@@ -1,0 +1,98 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { payloads } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { newId } from '../../domain/ids.ts';
+import type { GivenPayload, Payload } from '../../domain/payload.ts';
+import { openingOf, sealPayload } from '../../domain/payload-secrets.ts';
+import { createSealer } from '../../platform/sealer.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { cleanUp, startProcess } from '../support/processes.ts';
+
+const OLD = Buffer.alloc(32, 1);
+const PRESENT = Buffer.alloc(32, 2);
+const STRANGE = Buffer.alloc(32, 3);
+const SECRET = 'open-sesame-4711';
+const WORKFLOWS = 450; // more than two sets
+
+let database: TestDatabase;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+afterEach(cleanUp);
+afterAll(() => database.close());
+
+async function create(key: Buffer): Promise<string> {
+  const id = newId();
+  const given: GivenPayload = {
+    kind: 'CONTAINER',
+    image: 'a',
+    env: { KEY: { secret: true, value: SECRET }, OPEN: 'open' },
+    registry_auth: { username: 'ann', password: { secret: true, value: SECRET } },
+  };
+  const { value: payload } = sealPayload(createSealer(key), { workflowId: id, given });
+  if (payload === undefined) throw new Error('It was refused.');
+  await createWorkflow(database.db, {
+    id,
+    userId: ann,
+    name: 'a',
+    payload,
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 1,
+  });
+  return id;
+}
+
+async function payloadOf(workflowId: string): Promise<Payload> {
+  const [row] = await database.db.select().from(payloads).where(eq(payloads.workflowId, workflowId));
+  if (row === undefined) throw new Error('There is no payload.');
+  return row.payload;
+}
+
+function opened(workflowId: string, payload: Payload, key: Buffer): string[] {
+  if (payload.kind !== 'CONTAINER' || payload.registry_auth === undefined) throw new Error('Not what was stored.');
+  const opening = openingOf(createSealer(key), workflowId);
+  const env = opening.openPairs('env', payload.env ?? {});
+  return [env.KEY ?? '', env.OPEN ?? '', opening.open('registry_auth', 'password', payload.registry_auth.password)];
+}
+
+async function rotate(keys: Record<string, string>) {
+  const running = startProcess(['rotate-secrets'], { DATABASE_URL: database.url, ...keys });
+  const { code } = await running.exit();
+  return { code, output: running.output(), counts: running.log.at(-1) };
+}
+
+describe('chronoverse rotate-secrets', () => {
+  it('encrypts every secret under the present key, once; then the old key is needed no more', async () => {
+    const ids = await Promise.all(Array.from({ length: WORKFLOWS }, (_, n) => create(n % 3 === 0 ? PRESENT : OLD)));
+    const [fresh = '', old = ''] = ids;
+    const before = await payloadOf(fresh);
+    const keys = { SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: OLD.toString('base64') };
+    const first = await rotate(keys);
+    expect(first).toMatchObject({ code: 0, counts: { rotated: 2 * (WORKFLOWS - WORKFLOWS / 3), unreadable: 0 } });
+    for (const id of ids) expect(opened(id, await payloadOf(id), PRESENT)).toEqual([SECRET, 'open', SECRET]);
+    expect(await payloadOf(fresh)).toEqual(before);
+    expect(() => opened(old, before, OLD)).toThrow();
+    expect(await rotate({ SECRET_KEY: keys.SECRET_KEY })).toMatchObject({ code: 0, counts: { rotated: 0 } });
+    expect(first.output).not.toContain(SECRET);
+    for (const key of [OLD, PRESENT]) expect(first.output).not.toContain(key.toString('hex').slice(0, 20));
+  });
+
+  it('leaves alone what it has no key for, says of which workflow, and ends with 1', async () => {
+    const id = await create(STRANGE);
+    const before = await payloadOf(id);
+    const { code, output, counts } = await rotate({ SECRET_KEY: PRESENT.toString('hex') });
+    expect({ code, counts }).toMatchObject({ code: 1, counts: { unreadable: 2 } });
+    expect(output).toContain(id);
+    expect(await payloadOf(id)).toEqual(before);
+  });
+
+  it('refuses to begin without a key, and with a wrong old one, which it does not show', async () => {
+    expect(await rotate({})).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEY is missing') });
+    const wrong = await rotate({ SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: 'my-old-secret' });
+    expect(wrong).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEYS_OLD is set, but it must be') });
+    expect(wrong.output).not.toContain('my-old-secret');
+  });
+});

@@ -1,0 +1,135 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { cancelJob } from '../../db/jobs.ts';
+import { renewLeases, takeOverJobs } from '../../db/leases.ts';
+import { queueDueSlots } from '../../db/scheduling.ts';
+import { workflows } from '../../db/schema.ts';
+import { createWatch } from '../../workers/scheduling/watch.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { letPass } from '../support/time.ts';
+import { claim, end, heartbeat, jobsOf, schedule, scheduleOf } from './support.ts';
+
+let database: TestDatabase;
+let ann: string;
+let id: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+beforeEach(async () => {
+  await database.db.execute(sql`TRUNCATE workflows, jobs, run_requests CASCADE`);
+  id = (await heartbeat(database.db, ann, { intervalMinutes: 60 })).id;
+});
+afterAll(() => database.close());
+
+test('P3: a job whose event was lost is handed out again', async () => {
+  const { db } = database;
+  const [job] = await schedule(db);
+  await letPass(db, id, 31);
+  expect(await schedule(db)).toEqual([job]);
+  expect(await schedule(db)).toEqual([]); // not again at once
+});
+
+test('P3: a job whose row was made but never marked QUEUED is handed out', async () => {
+  const { db } = database;
+  const { made } = await queueDueSlots(db, { limit: 10 }); // and the scheduler dies
+  await letPass(db, id, 31);
+  expect(await schedule(db)).toEqual(made.map((job) => job.id));
+  expect((await jobsOf(db, id))[0]?.status).toBe('QUEUED');
+});
+
+test('P3: a job whose worker is lost is tried again after a back-off, three times in all, then FAILED as SYSTEM, which counts as no failure', async () => {
+  const { db } = database;
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const ids = attempt === 1 ? await schedule(db) : (await jobsOf(db, id)).map((job) => job.id);
+    const [job] = await claim(db, ids);
+    expect(job?.attempt).toBe(attempt);
+    await letPass(db, id, 31);
+    expect(await schedule(db)).toEqual([]); // returned, and it waits
+    const [row] = await jobsOf(db, id);
+    expect(row?.status).toBe(attempt < 3 ? 'PENDING' : 'FAILED');
+    if (attempt < 3) {
+      await letPass(db, id, 11);
+      expect(await schedule(db)).toHaveLength(1);
+    } else {
+      expect(row?.failureReason).toBe('SYSTEM');
+    }
+  }
+  const [workflow] = await db.select().from(workflows);
+  expect(workflow).toMatchObject({ consecutiveJobFailuresCount: 0, terminatedAt: null });
+});
+
+test('a worker that has lost its lease can change nothing', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  await letPass(db, id, 31);
+  await schedule(db);
+  const before = await jobsOf(db, id);
+  expect((await renewLeases(db, [job])).kept.size).toBe(0);
+  expect((await end(db, job, { status: 'COMPLETED' })).ended.size).toBe(0);
+  expect(await jobsOf(db, id)).toEqual(before);
+});
+
+test('an expired lease that its worker renews in time is kept: one late renewal kills nothing', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  await db.execute(sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second'`);
+  expect((await renewLeases(db, [job])).kept).toEqual(new Set([job.id]));
+});
+
+test('P4: no attempt is given up until its worker has had the time to come back, when all were away', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  await letPass(db, id, 3_600);
+  expect(await schedule(db, { watchedSeconds: 0 })).toEqual([]);
+  expect((await renewLeases(db, [job])).kept).toEqual(new Set([job.id]));
+  await letPass(db, id, 3_600);
+  await schedule(db, { watchedSeconds: 31 });
+  expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'PENDING', attempt: 1 });
+});
+
+test('how long scheduling has watched is counted anew after a break: an outage, a pause, a machine asleep, a clock set back', () => {
+  let now = 1_000_000;
+  const watch = createWatch(() => now);
+  const after = (seconds: number) => {
+    now += seconds * 1_000;
+    return watch.seconds();
+  };
+  expect([after(0), after(5), after(10), after(11), after(4), after(-1), after(5)]).toEqual([0, 5, 15, 0, 4, 0, 5]);
+});
+
+test('P4: adoption takes an expired lease over without costing an attempt, once', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  const adopt = () => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine' });
+  expect(await adopt()).toEqual([]); // still held
+  await letPass(db, id, 31);
+  const adopted = (await Promise.all([adopt(), adopt()])).flat();
+  expect(adopted).toMatchObject([{ id: job.id, attempt: 1 }]);
+  expect((await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' })).ended.size).toBe(0);
+});
+
+test('P4: adoption takes a lease over at once from a process that has ended, and from no other', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  const adopt = (endedOwners: string[]) => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine', endedOwners });
+  expect(await adopt(['somebody else'])).toEqual([]);
+  expect(await adopt(['test'])).toMatchObject([{ id: job.id, attempt: 1 }]);
+  expect(await adopt(['test'])).toEqual([]); // it is the other's now
+});
+
+test('a canceled job whose worker is lost is CANCELED, and does not come back', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('no job');
+  expect((await cancelJob(db, { userId: ann, id: job.id })).outcome).toBe('STOPPING');
+  await letPass(db, id, 31);
+  await schedule(db);
+  expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'CANCELED', leaseToken: null });
+  expect((await scheduleOf(db, id))?.wakeAt).not.toBeNull();
+});

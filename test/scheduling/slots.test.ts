@@ -1,0 +1,92 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { renewLeases } from '../../db/leases.ts';
+import { updateWorkflow } from '../../db/workflows.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { letPass } from '../support/time.ts';
+import { claim, end, heartbeat, jobsOf, run, schedule, scheduleOf } from './support.ts';
+
+let database: TestDatabase;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, run_requests CASCADE`));
+afterAll(() => database.close());
+
+test('P1: the first slot is the creation, and the next are whole intervals after it, whatever a run takes', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann);
+  const first = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  for (let n = 0; n < 5; n++) {
+    await run(db, { status: 'COMPLETED' });
+    expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first + 60_000);
+    await letPass(db, id, 60); // moves the slots that were, too
+  }
+  const slots = (await jobsOf(db, id)).map((job) => job.scheduledAt.getTime());
+  expect(new Set(slots.slice(1).map((slot, n) => slot - (slots[n] ?? 0)))).toEqual(new Set([60_000]));
+});
+
+test('P1: of the slots missed while everything was down the last one is run, late, with its own time', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann, { intervalMinutes: 2 });
+  await run(db, { status: 'COMPLETED' });
+  const next = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  await letPass(db, id, 3600);
+  const handedOut = await schedule(db);
+  expect(handedOut).toHaveLength(1);
+  const late = (await jobsOf(db, id)).at(-1);
+  const following = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  expect(following - (late?.scheduledAt.getTime() ?? 0)).toBe(120_000);
+  expect(following).toBe(next); // an hour is a whole number of intervals: the grid has not moved
+});
+
+test('P1: any number of schedulers make one job of each slot', async () => {
+  const { db } = database;
+  const ids = await Promise.all(Array.from({ length: 60 }, async () => (await heartbeat(db, ann)).id));
+  await Promise.all(Array.from({ length: 8 }, () => schedule(db)));
+  for (const id of ids) expect(await jobsOf(db, id)).toHaveLength(1);
+});
+
+test('P2: a due slot waits for the active job, and is then run once', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann);
+  const [first] = await claim(db, await schedule(db));
+  await letPass(db, id, 185); // three slots come due while it runs
+  if (first === undefined) throw new Error('no job');
+  await renewLeases(db, [first]);
+  expect(await schedule(db)).toEqual([]);
+  expect((await scheduleOf(db, id))?.waiting).toBe(true);
+  await end(db, first, { status: 'COMPLETED' });
+  expect(await schedule(db)).toHaveLength(1);
+  expect(await schedule(db)).toEqual([]);
+  expect(await jobsOf(db, id)).toHaveLength(2);
+});
+
+test('P2: requested jobs take turns, one active at a time, and a slot that waits comes after them', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann);
+  const [slot] = await claim(db, await schedule(db));
+  const requested = [await runWorkflow(db, { userId: ann, id }), await runWorkflow(db, { userId: ann, id })];
+  const ids = requested.map((request) => (request.outcome === 'REQUESTED' ? request.job.id : ''));
+  expect(await schedule(db)).toEqual([]);
+  for (const waiting of ids) {
+    const active = waiting === ids[0] ? slot : (await claim(db, [ids[0] ?? '']))[0];
+    if (active === undefined) throw new Error('no active job');
+    await end(db, active, { status: 'COMPLETED' });
+    expect(await schedule(db)).toEqual([waiting]);
+  }
+});
+
+test('a change of the interval counts from the last slot, and leaves a first slot that has not been run', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann, { intervalMinutes: 10 });
+  const first = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  await updateWorkflow(db, { userId: ann, id, intervalMinutes: 5 });
+  expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first);
+  await run(db, { status: 'COMPLETED' });
+  await updateWorkflow(db, { userId: ann, id, intervalMinutes: 3 });
+  expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first + 180_000);
+});

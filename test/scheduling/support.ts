@@ -1,0 +1,62 @@
+import { and, eq } from 'drizzle-orm';
+import { attendSchedules } from '../../db/attendance.ts';
+import type { Db } from '../../db/client.ts';
+import { endJobs, type Outcome } from '../../db/endings.ts';
+import { type ClaimedJob, claimJobs } from '../../db/leases.ts';
+import { queueDueSlots } from '../../db/scheduling.ts';
+import { type JobRow, jobs, schedules } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+
+export async function heartbeat(
+  db: Db,
+  userId: string,
+  changes: { failuresAllowed?: number; intervalMinutes?: number } = {},
+) {
+  const { workflow } = await createWorkflow(db, {
+    userId,
+    name: 'test',
+    payload: { kind: 'HEARTBEAT' },
+    intervalMinutes: changes.intervalMinutes ?? 1,
+    maxConsecutiveJobFailuresAllowed: changes.failuresAllowed ?? 3,
+  });
+  return workflow;
+}
+
+/** What the scheduling worker does, which has watched for long, until nothing is left to do; the jobs that it hands out. */
+export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
+  const handedOut: string[] = [];
+  for (let again = true; again; ) {
+    const { made, others } = await queueDueSlots(db, { limit: 100 });
+    const attended = await attendSchedules(db, others, { watchedSeconds });
+    handedOut.push(...[...made, ...attended.handOut].map((job) => job.id));
+    again = made.length > 0 || attended.again;
+  }
+  return handedOut;
+}
+
+export async function claim(db: Db, ids: string[]): Promise<ClaimedJob[]> {
+  return (await claimJobs(db, ids, { owner: 'test' })).claimed;
+}
+
+export function end(db: Db, job: ClaimedJob, outcome: Pick<Outcome, 'status' | 'failureReason'>) {
+  return endJobs(db, [{ ...job, logLineCount: 0, ...outcome }]);
+}
+
+/** Hands out the next job, runs it to its end. */
+export async function run(db: Db, outcome: Pick<Outcome, 'status' | 'failureReason'>): Promise<void> {
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('No job was handed out.');
+  await end(db, job, outcome);
+}
+
+export async function jobsOf(db: Db, workflowId: string): Promise<JobRow[]> {
+  return db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(jobs.id);
+}
+
+export async function scheduleOf(db: Db, workflowId: string) {
+  const [row] = await db
+    .select()
+    .from(schedules)
+    .where(and(eq(schedules.workflowId, workflowId)));
+  return row;
+}

@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createMask } from '../../domain/mask.ts';
+import { createLineCutter } from '../../workers/capture/lines.ts';
+import { maskLines } from '../../workers/capture/mask-lines.ts';
+
+const STAMP = '2026-11-24T12:24:27.254500310Z';
+const FRAME_BYTES = 16 * 1024;
+
+/** The texts of the lines that come of `printed`, as the engine frames it. */
+function linesOf(printed: string, secrets: string[]): string[] {
+  const lines: string[] = [];
+  const writer = maskLines(
+    {
+      onLine: (_, bytes, start, end) => void lines.push(bytes.toString('utf8', start + STAMP.length + 1, end - 1)),
+      room: () => undefined,
+    },
+    createMask(secrets),
+  );
+  const cutter = createLineCutter(writer.onLine);
+  for (const line of printed.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+    const bytes = Buffer.from(line);
+    for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
+      const frame = Buffer.concat([Buffer.from(`${STAMP} `), bytes.subarray(at, at + FRAME_BYTES)]);
+      cutter.onFrame(1, frame, 0, frame.length);
+    }
+  }
+  cutter.end();
+  return lines;
+}
+
+describe('a mask', () => {
+  test('stands in the place of every secret, wherever it is in a line', () => {
+    expect(linesOf('hunter2\nmy hunter2, hunter2\nhunter\n2hunter22\n', ['hunter2'])).toEqual([
+      '***',
+      'my ***, ***',
+      'hunter',
+      '2***2',
+    ]);
+  });
+
+  test('leaves nothing over of secrets that overlap or contain each other', () => {
+    expect(linesOf('abcdefgh abcd cdefgh\n', ['abcd', 'cdefgh', 'abcdef'])).toEqual(['*** *** ***']);
+  });
+
+  test('takes secrets as they are: no patterns, any script', () => {
+    expect(
+      linesOf('a.c* pässwörd aXcc $& \u{1f511}\u{1f512}\n', ['a.c*', 'pässwörd', '$&$&', '\u{1f511}\u{1f512}']),
+    ).toEqual(['*** *** aXcc $& ***']);
+  });
+
+  test('looks for each line of a secret of several', () => {
+    const pem = '-----BEGIN KEY-----\r\nMIIEvQIBADAN\nab\n-----END KEY-----\n';
+    expect(linesOf(pem.replaceAll('\r', ''), [pem])).toEqual(['***', '***', 'ab', '***']);
+  });
+
+  test('leaves what is shorter than 4 bytes alone, and is none where nothing is long enough', () => {
+    expect(createMask(['', 'abc', 'a\nb'])).toBeUndefined();
+    expect(linesOf('abc\n', ['abc'])).toEqual(['abc']);
+  });
+
+  test('finds a secret across the frames of a line, and across the pieces of a long one', () => {
+    const secret = 'open-sesame-4711';
+    const pieceBytes = 64 * 1024;
+    for (let before = pieceBytes - secret.length - 1; before <= pieceBytes + 1; before++) {
+      const printed = `${'x'.repeat(before)}${secret}${'y'.repeat(10)}\n`;
+      const joined = linesOf(printed, [secret]).join('');
+      expect(joined).toContain('***');
+      expect(joined).not.toMatch(/pen-|esame|4711/);
+      expect(joined.endsWith('y'.repeat(10))).toBe(true);
+    }
+    expect(linesOf(`${'x'.repeat(FRAME_BYTES - 5)}${secret}\n`, [secret])).toEqual([
+      `${'x'.repeat(FRAME_BYTES - 5)}***`,
+    ]);
+  });
+
+  test('finds what a plain search finds, in texts made to mislead it, in one piece or several', () => {
+    const ab = (max: number) => fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 4, maxLength: max });
+    fc.assert(
+      fc.property(ab(60), fc.array(ab(6), { minLength: 1, maxLength: 3 }), fc.nat(60), (text, secrets, cutAt) => {
+        const covered = [...text].map((_, at) =>
+          secrets.some((secret) => {
+            for (let from = Math.max(0, at - secret.length + 1); from <= at; from++)
+              if (text.startsWith(secret, from)) return true;
+            return false;
+          }),
+        );
+        const expected = text
+          .replace(/./g, (letter, at: number) => (covered[at] ? '*' : letter))
+          .replaceAll(/\*+/g, '***');
+        const mask = createMask(secrets);
+        expect(mask?.text(text)).toBe(expected);
+
+        const first = mask?.piece(text.slice(0, cutAt), undefined, true);
+        const rest = mask?.piece(text.slice(cutAt), first?.begun, false);
+        const seen = `${first?.masked ?? text.slice(0, cutAt)}|${rest?.masked ?? text.slice(cutAt)}`;
+        for (const secret of secrets) expect(seen.replace('|', '')).not.toContain(secret);
+      }),
+    );
+  });
+
+  test('is not slowed down by secrets that are made for it', () => {
+    const secrets = Array.from({ length: 100 }, (_, n) => `${'a'.repeat(200 + n)}b`);
+    const mask = createMask([...secrets, 'a'.repeat(30_000)]);
+    const started = performance.now();
+    mask?.piece('a'.repeat(64 * 1024), undefined, true);
+    expect(performance.now() - started).toBeLessThan(1_000); // 70 ms on two cores
+  });
+
+  test('leaves lines as they are that hold none', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\n', ' '))), (texts) => {
+        const lines = texts.filter((text) => text !== '' && !text.includes('hunter2'));
+        expect(linesOf(lines.map((line) => `${line}\n`).join(''), ['hunter2'])).toEqual(lines);
+      }),
+    );
+  });
+});

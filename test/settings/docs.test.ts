@@ -1,0 +1,42 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { SETTINGS, type Setting } from '../../platform/settings.ts';
+
+interface Row {
+  default: string;
+  means: string;
+  example: string;
+}
+
+function rowOf(setting: Setting<unknown>): Row {
+  return {
+    default: setting.defaultMeans ?? (setting.default ? `\`${setting.default}\`` : 'empty'),
+    means: setting.means,
+    example: `\`${setting.example}\``,
+  };
+}
+
+/** The rows of the table, by the name in their first cell. */
+async function readTable(): Promise<Record<string, Row>> {
+  const text = await readFile('docs/operate/settings.md', 'utf8');
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (.*) \| (.*) \| (.*) \|$/gm)];
+  return Object.fromEntries(
+    rows.map(([, name, ...cells]) => [
+      name,
+      { default: cells[0] ?? '', means: cells[1] ?? '', example: cells[2] ?? '' },
+    ]),
+  );
+}
+
+describe('docs/operate/settings.md', () => {
+  it('has a row for each setting of the code, word for word, and no other', async () => {
+    const code = Object.fromEntries(
+      Object.entries<Setting<unknown>>(SETTINGS).map(([name, own]) => [name, rowOf(own)]),
+    );
+    expect(await readTable()).toEqual(code);
+  });
+
+  it('keeps the order of the code, which is that of --help', async () => {
+    expect(Object.keys(await readTable())).toEqual(Object.keys(SETTINGS));
+  });
+});

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { parseSettings } from '../../platform/config.ts';
+
+describe('a misspelt setting', () => {
+  it.each([
+    ['DATABASE_ULR', 'DATABASE_URL'],
+    ['KAFKA_BROKER', 'KAFKA_BROKERS'],
+    ['HEARTBEATS_ALLOW', 'HEARTBEAT_ALLOW'],
+    ['PROT', 'PORT'],
+    ['log_level', 'LOG_LEVEL'],
+    ['DELETED_RETENTION_DAY', 'DELETED_RETENTION_DAYS'],
+  ])('%s is warned of, and %s is named', (wrong, right) => {
+    expect(parseSettings({ [wrong]: 'x' }).warnings).toEqual([
+      `${wrong} is no setting and is not used: did you mean ${right}?`,
+    ]);
+  });
+
+  it('is not seen in what other programs use', () => {
+    const others = [
+      'PATH',
+      'HOME',
+      'HOSTNAME',
+      'PWD',
+      'SHELL',
+      'LANG',
+      'PGPORT',
+      'LOGNAME',
+      'REDIS_PORT',
+      'DOCKER_CONFIG',
+    ];
+    const env = Object.fromEntries(others.map((name) => [name, 'x']));
+    expect(parseSettings(env).warnings).toEqual([]);
+  });
+
+  it('is not seen in the right ones', () => {
+    expect(parseSettings({ PORT: '1', HOST: 'localhost' }).warnings).toEqual([]);
+  });
+});

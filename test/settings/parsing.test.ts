@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { isAllowed } from '../../domain/networks.ts';
+import { parseSettings, SettingsError } from '../../platform/config.ts';
+import { SETTINGS, type Setting } from '../../platform/settings.ts';
+
+function problemsIn(env: Record<string, string>): string[] {
+  try {
+    parseSettings(env);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe('settings', () => {
+  it('have the defaults that the documents give', () => {
+    expect(parseSettings({}).settings).toMatchObject({
+      port: 4000,
+      host: '127.0.0.1',
+      dataDir: '.chronoverse',
+      databaseUrl: undefined,
+      logLevel: 'info',
+      demoImage: 'alpine:3',
+      deletedRetentionDays: 30,
+      jobRetentionDays: 365,
+      maxJobSeconds: 86_400,
+      maxBuildSeconds: 3_600,
+      maxJobLogBytes: 1_073_741_824,
+      logRetentionDays: 30,
+      maxResources: { cpus: 4, memoryMb: 4_096, pids: 4_096 },
+    });
+  });
+
+  it('name themselves, what is wrong and an example, all in one go', () => {
+    expect(problemsIn({ PORT: '99999', LOG_LEVEL: 'loud', KAFKA_BROKERS: 'kafka' })).toEqual([
+      'PORT is "99999": it must be a whole number from 0 to 65535, for example PORT=4000',
+      'KAFKA_BROKERS is "kafka": it must be host:port, or several of them with commas between, for example KAFKA_BROKERS=kafka-1:9092,kafka-2:9092',
+      'LOG_LEVEL is "loud": it must be trace, debug, info, warn, error or fatal, for example LOG_LEVEL=debug',
+    ]);
+  });
+
+  it.each([
+    ['PORT', '-1'],
+    ['PORT', '4000.5'],
+    ['PORT', '0x10'],
+    ['DATABASE_URL', 'mysql://127.0.0.1/x'],
+    ['DATABASE_URL', 'not a url'],
+    ['REDIS_URL', 'localhost:6379'],
+    ['DOCKER_HOST', '/var/run/docker.sock'],
+    ['SECRET_KEY', 'abcd'],
+    ['LOG_RETENTION_DAYS', '0'],
+    ['MAX_JOB_LOG_BYTES', '999'],
+    ['MAX_JOB_LOG_BYTES', '8589934593'],
+    ['HEARTBEAT_ALLOW', 'pubic'],
+    ['KAFKA_TOPIC_PREFIX', 'a b'],
+    ['MAX_JOB_SECONDS', '0'],
+    ['LOG_FORMAT', 'xml'],
+  ])('%s cannot be %s', (name, text) => {
+    const problems = problemsIn({ [name]: text });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(new RegExp(`^${name} .*must be .*, for example ${name}=`));
+  });
+
+  it('are never repeated where they carry a secret', () => {
+    const secret = 'hunter2hunter2';
+    const problems = problemsIn({
+      SECRET_KEY: secret,
+      DATABASE_URL: `mysql://u:${secret}@h/d`,
+      REDIS_URL: `http://:${secret}@h`,
+    });
+    expect(problems).toHaveLength(3);
+    expect(problems.join()).not.toContain(secret);
+  });
+
+  it('take their own examples', () => {
+    const all: [string, Setting<unknown>][] = Object.entries(SETTINGS);
+    const shell = all.filter(([name]) => !name.startsWith('SECRET_KEY')); // its example is a command
+    for (const [name, { example }] of shell) expect(problemsIn({ [name]: example }), name).toEqual([]);
+  });
+
+  it('take a key in hex and in base64', () => {
+    const key = Buffer.alloc(32, 7);
+    for (const encoding of ['hex', 'base64'] as const) {
+      expect(parseSettings({ SECRET_KEY: key.toString(encoding) }).settings.secretKey).toEqual(key);
+    }
+  });
+
+  it('count as absent when they are empty', () => {
+    expect(parseSettings({ PORT: '', DATABASE_URL: '' }).settings).toMatchObject({
+      port: 4000,
+      databaseUrl: undefined,
+    });
+  });
+
+  it('let a HEARTBEAT reach loopback only where the database is embedded', () => {
+    const embedded = parseSettings({}).settings.heartbeatAllow;
+    const shared = parseSettings({ DATABASE_URL: 'postgres://db/x' }).settings.heartbeatAllow;
+    expect([isAllowed(embedded, '127.0.0.1'), isAllowed(shared, '127.0.0.1')]).toEqual([true, false]);
+  });
+
+  it('that a command needs are named when they are missing', () => {
+    expect(() => parseSettings({}, ['KAFKA_BROKERS'])).toThrow(
+      /^KAFKA_BROKERS is missing .* for example KAFKA_BROKERS=/,
+    );
+  });
+});

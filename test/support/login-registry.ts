@@ -1,0 +1,96 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createEngine } from '../../platform/docker/engine.ts';
+import { until } from './time.ts';
+
+export interface Login {
+  username: string;
+  password: string;
+}
+
+export interface TestRegistry {
+  host: string;
+  /** Puts an image of the engine there under the name `repository:tag`, and gives that in full. The engine then forgets it. */
+  push(image: string, name: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** Whether Debian's docker-registry and htpasswd are there; says what is untested where they are not. */
+export function hasRegistry(untested: string): boolean {
+  try {
+    execFileSync('docker-registry', ['--version'], { stdio: 'ignore' });
+    execFileSync('htpasswd', ['-nbB', 'a', 'b'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    console.warn(`docker-registry or htpasswd is missing, which leaves untested: ${untested}`);
+    return false;
+  }
+}
+
+/** A real registry on loopback, which engines trust without TLS, that wants `login`. */
+export async function startRegistry(dockerHost: string, login: Login): Promise<TestRegistry> {
+  const folder = await mkdtemp(join(tmpdir(), 'chronoverse-registry-'));
+  const host = `127.0.0.1:${await freePort()}`;
+  await writeFile(join(folder, 'htpasswd'), execFileSync('htpasswd', ['-nbB', login.username, login.password]));
+  await writeFile(
+    join(folder, 'config.json'), // JSON is YAML
+    JSON.stringify({
+      version: 0.1,
+      log: { level: 'error' },
+      storage: { filesystem: { rootdirectory: join(folder, 'data') } },
+      http: { addr: host },
+      auth: { htpasswd: { realm: 'test', path: join(folder, 'htpasswd') } },
+    }),
+  );
+  const child = spawn('docker-registry', ['serve', join(folder, 'config.json')], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  await until('the registry to answer', () =>
+    fetch(`http://${host}/v2/`).then(
+      (answer) => answer.status === 401,
+      () => false,
+    ),
+  );
+
+  const engine = createEngine({ host: dockerHost });
+  return {
+    host,
+    async push(image, name) {
+      const [repository = '', tag = 'latest'] = name.split(':');
+      const repo = `${host}/${repository}`;
+      const path = `/images/${image}/tag`;
+      await engine.call({ method: 'POST', path, query: { repo, tag } });
+      const registryAuth = { ...login, serveraddress: host };
+      const answer = await engine.open({ method: 'POST', path: `/images/${repo}/push`, query: { tag }, registryAuth });
+      let said = '';
+      for await (const part of answer) said += part;
+      if (said.includes('"error"')) throw new Error(`The push failed: ${said}`);
+      await removeImage(dockerHost, `${repo}:${tag}`);
+      return `${repo}:${tag}`;
+    },
+    async close() {
+      child.kill();
+      await ended;
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+/** Takes the name from the engine; one that is not there is fine. */
+export async function removeImage(dockerHost: string, image: string): Promise<void> {
+  const engine = createEngine({ host: dockerHost });
+  await engine.call({ method: 'DELETE', path: `/images/${image}` }).catch((error: unknown) => {
+    if (!(error instanceof Error && /no such image/i.test(error.message))) throw error;
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (typeof address !== 'object' || address === null) throw new Error('There is no free port.');
+  return address.port;
+}

@@ -1,0 +1,146 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { migrate } from '../../db/migrate.ts';
+import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
+import { address, prepareBroker, probeBroker } from '../../services/kafka.ts';
+import { findCommand } from '../../services/packages.ts';
+import type { Launch } from '../../services/parts.ts';
+import { seen } from './time.ts';
+
+/** A server that a test has for itself, to kill and to start again with the same data at the same address. */
+export interface OwnServer {
+  /** As the setting has it. */
+  address: string;
+  /** Resolves when it answers. */
+  start(): Promise<void>;
+  kill(): Promise<void>;
+  /** Kills it and removes its data. */
+  close(): Promise<void>;
+}
+
+/** Whether the command of a server is on this machine; says what is untested where it is not. */
+export async function hasCommand(command: string, untested: string): Promise<boolean> {
+  const found = (await findCommand(command)) !== undefined;
+  if (!found) console.warn(`${command} is missing, which leaves untested: ${untested}`);
+  return found;
+}
+
+/** A Kafka broker. It is not running yet. */
+export async function ownBroker(): Promise<OwnServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'chronoverse-broker-'));
+  const [port, controllerPort] = [await steadyPort(), await steadyPort()];
+  const broker = { dir, port, controllerPort, clusterId: randomBytes(16).toString('base64url') };
+  const launch = await prepareBroker(broker);
+  return serverOf({ address: address(broker), dir, launch, probe: () => probeBroker(broker) });
+}
+
+/** A Redis that keeps what it has on the disk. It is not running yet. */
+export async function ownRedis(): Promise<OwnServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'chronoverse-redis-'));
+  const port = await steadyPort();
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'yes'];
+  return serverOf({
+    address: `redis://127.0.0.1:${port}`,
+    dir,
+    launch: { command: (await findCommand('redis-server')) ?? 'redis-server', args },
+    probe: () => ping(port),
+  });
+}
+
+/** A migrated PostgreSQL, running. Killed, it starts again by itself, with its data, at the same address. */
+export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void>; close(): Promise<void> }> {
+  const dir = await mkdtemp(join(tmpdir(), 'chronoverse-postgres-'));
+  const folder = join(dir, 'postgres');
+  const server = await startEmbeddedPostgres({
+    folder,
+    password: 'test',
+    log: pino({ level: 'silent' }),
+    onLost: (error) => {
+      throw error;
+    },
+  });
+  await migrate(server.url);
+  return {
+    url: server.url,
+    async kill() {
+      const [pid] = (await readFile(join(folder, 'postmaster.pid'), 'utf8')).split('\n');
+      process.kill(Number(pid), 'SIGKILL');
+    },
+    async close() {
+      await server.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function serverOf({
+  address,
+  dir,
+  launch,
+  probe,
+}: {
+  address: string;
+  dir: string;
+  launch: Launch;
+  probe: () => Promise<void>;
+}): OwnServer {
+  let child: ChildProcess | undefined;
+
+  async function kill(): Promise<void> {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  }
+
+  return {
+    address,
+    kill,
+    async start() {
+      child = spawn(launch.command, launch.args, { env: { ...process.env, ...launch.env }, stdio: 'ignore' });
+      await seen(`${launch.command} answers`, () =>
+        probe().then(
+          () => true,
+          () => false,
+        ),
+      );
+    },
+    async close() {
+      await kill();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function ping(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    socket.end('PING\r\n');
+    let answer = '';
+    for await (const part of socket) answer += part;
+    if (!answer.startsWith('+PONG')) throw new Error(`Redis answers ${answer}`);
+  } finally {
+    socket.destroy();
+  }
+}
+
+/**
+ * A port below those that the system gives to outgoing connections: it stays free while its server is dead. Who tries to connect to one
+ * of the others on loopback may even meet himself there.
+ */
+export async function steadyPort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    const probe = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      probe.once('error', () => resolve(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}

@@ -1,0 +1,149 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { claimJobs } from '../../db/leases.ts';
+import { newId } from '../../domain/ids.ts';
+import { installationLabels, toSpec } from '../../workers/workflow/container.ts';
+import { createTemplates } from '../../workers/workflow/template.ts';
+import { requirePart } from '../support/parts.ts';
+import { until } from '../support/time.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const host = requirePart('docker', 'the adoption of containers whose worker is lost');
+describe.skipIf(host === undefined)('a container whose worker is gone', () => {
+  let here: Installation;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+  });
+  afterAll(() => here.close());
+
+  const shell = (script: string) => ({ command: ['sh', '-c'], args: [script] });
+  const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
+  /** Prints 200 lines a second for two seconds. */
+  const PRINTER = 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; [ $((i % 20)) = 0 ] && sleep 0.1; done; exit 4';
+
+  const untilPrinted = (jobId: string) =>
+    until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
+
+  test('P4: a drained worker hands its container on: the next one adopts it, and the log goes on where it was', async () => {
+    const first = await here.start();
+    const { id } = await here.create(shell(PRINTER));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    await untilPrinted(jobId);
+    const [container] = await here.containers();
+    await first.close();
+    expect(await here.containers()).toEqual([container]);
+    const second = await here.start();
+    const job = await here.job(id, 'FAILED');
+    expect(job).toMatchObject({ id: jobId, attempt: 1, exitCode: 4, failureReason: 'EXIT_CODE', logLineCount: 400 });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
+    await second.close();
+  });
+
+  test('P4: one that ended while nobody looked is ended with its exit code and its whole log', async () => {
+    const first = await here.start();
+    const { id } = await here.create(shell('echo 1; sleep 1; seq 2 3000; exit 6'));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    const container = await until('its container runs', async () => {
+      const [found] = await here.containers();
+      return found !== undefined && (await here.docker.inspectContainer(found))?.status === 'running'
+        ? found
+        : undefined;
+    });
+    await first.close();
+    await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
+    const second = await here.start();
+    expect(await here.job(id, 'FAILED')).toMatchObject({ exitCode: 6, attempt: 1, logLineCount: 3_000 });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(3_000));
+    await second.close();
+  });
+
+  test('P4: a worker that was frozen past its lease and goes on does no harm: the log is whole, the end is written once', async () => {
+    const frozen = await here.start();
+    const { id } = await here.create(shell(PRINTER));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    await untilPrinted(jobId);
+    // The other one takes the job over while the first still prints: more than a frozen one could do.
+    await here.database.db.execute(
+      sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ${jobId}`,
+    );
+    const other = await here.start();
+    expect(await here.job(id, 'FAILED')).toMatchObject({
+      attempt: 1,
+      exitCode: 4,
+      logLineCount: 400,
+      leaseToken: null,
+    });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
+    await Promise.all([frozen.close(), other.close()]);
+  });
+
+  test('P4: one that was created and never started is made anew, in the same attempt', async () => {
+    const { db } = here.database;
+    const builder = await here.start();
+    const { id, buildId } = await here.create(shell('echo ran'));
+    await here.job(id, 'COMPLETED');
+    await builder.close();
+    const requested = await runWorkflow(db, { userId: (await buildIn(db, buildId, 'COMPLETED')).userId, id });
+    if (requested.outcome !== 'REQUESTED') throw new Error(requested.outcome);
+    await here.job(id, 'QUEUED', 1);
+    const { claimed } = await claimJobs(db, [requested.job.id], {
+      owner: 'dead',
+      engineId: await here.docker.engineId(),
+    });
+    const template = await createTemplates(here.parts).load({ workflowId: id, generation: 1 });
+    if (claimed[0] === undefined || template === undefined) throw new Error('nothing to create');
+    const abandoned = await here.docker.createContainer(toSpec(claimed[0], template, here.installation));
+    await db.execute(
+      sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ${requested.job.id}`,
+    );
+
+    const worker = await here.start();
+    expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1, logLineCount: 1 });
+    await expect(here.docker.startContainer(abandoned)).rejects.toMatchObject({ kind: 'NOT_FOUND' }); // by its dead creator
+    await worker.close();
+  });
+
+  test('P5: containers that no job wants are removed, those of another installation are not', async () => {
+    const container = (installation: string) =>
+      here.docker.createContainer({
+        ...toSpec(
+          { id: newId(), attempt: 1, workflowId: newId(), userId: newId() },
+          { image: IMAGE, imageId: IMAGE, timeoutSeconds: 1 },
+          installation,
+        ),
+      });
+    const other = `${here.installation}-other`;
+    const unwanted = await container(here.installation);
+    const foreign = await container(other);
+    const worker = await here.start();
+    await until('it is removed', async () => (await here.docker.inspectContainer(unwanted)) === undefined);
+    expect((await here.docker.listContainers(installationLabels(other))).map(({ id }) => id)).toEqual([foreign]);
+    await here.docker.removeContainer(foreign, { force: true });
+    await worker.close();
+  });
+
+  test('the template is made again from the database when the cache has lost it', async () => {
+    const worker = await here.start();
+    const { id } = await here.create(shell('echo ran'));
+    const { userId } = await here.job(id, 'COMPLETED');
+    await here.parts.cache.delete(`template:${id}:1`);
+    await runWorkflow(here.database.db, { userId, id });
+    expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ trigger: 'MANUAL', logLineCount: 1 });
+    expect(await here.parts.cache.get(`template:${id}:1`)).toContain('echo ran');
+    await worker.close();
+  });
+
+  test('a worker that is full takes no more than it has room for, and the rest waits', async () => {
+    const worker = await here.start({ capacity: 2 });
+    const made = await Promise.all([1, 2, 3, 4].map(() => here.create(shell('sleep 0.5'))));
+    const counts: number[] = [];
+    for (const { id } of made) {
+      await here.job(id, 'COMPLETED');
+      const rows = await here.database.db.execute(sql`SELECT id FROM jobs WHERE status = 'RUNNING'`);
+      counts.push(rows.length);
+    }
+    expect(Math.max(...counts)).toBeLessThanOrEqual(2);
+    await worker.close();
+  });
+});

@@ -1,0 +1,168 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { builds, workflows } from '../../db/schema.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
+import { updateWorkflow } from '../../db/workflows.ts';
+import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { builtTag } from '../../workers/workflow/built-image.ts';
+import { sweepImages } from '../../workers/workflow/image-sweep.ts';
+import { requirePart } from '../support/parts.ts';
+import { until } from '../support/time.ts';
+import { madeWith } from './engine-state.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const host = requirePart('docker', 'builds of Dockerfiles');
+describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
+  const marker = `marker-${newId()}`; // in each step, so that what a build leaves can be found
+  let here: Installation;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+    await here.start({ maxBuildSeconds: 20 });
+  });
+  afterEach(async () => {
+    const { db } = here.database;
+    for (const { id, userId } of await db.select().from(workflows)) await terminateWorkflow(db, { id, userId });
+    await until('no image of ours is needed', async () => {
+      await sweepImages(own());
+      const { images, containers } = await madeWith(host, marker);
+      return images.length + containers.length === 0;
+    });
+  });
+  afterAll(() => here.close());
+
+  const own = () => ({ ...here, db: here.database.db });
+  const sources = (...steps: string[]) => ({
+    dockerfile: [`FROM ${IMAGE}`, `RUN echo ${marker}`, ...steps].join('\n'),
+  });
+  const failed = async (...steps: string[]) => {
+    const { buildId } = await here.create({ build: sources(...steps) });
+    return buildIn(here.database.db, buildId, 'FAILED');
+  };
+  const owned = async (id: string) => {
+    const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
+    return { id, userId: row?.userId ?? '' };
+  };
+
+  test('its files are in the image, its output is in its log, and a job runs it', async () => {
+    const files = [
+      { path: 'bin/hello', content: '#!/bin/sh\necho "hello $1"\n' },
+      { path: 'note.txt', content: 'ü\n' },
+    ];
+    const build = { ...sources('COPY . /app', 'RUN cat /app/note.txt', 'ENTRYPOINT ["/app/bin/hello"]'), files };
+    const { id, buildId } = await here.create({ build, args: ['there'] });
+    const job = await here.job(id, 'COMPLETED');
+    expect(await storedTexts(here.database.db, job.id)).toEqual(['hello there']);
+    const row = await buildIn(here.database.db, buildId, 'COMPLETED');
+    expect(row).toMatchObject({ imageId: await here.docker.findImage(builtTag({ workflowId: id, generation: 1 })) });
+    expect(await storedTexts(here.database.db, buildId)).toEqual(expect.arrayContaining(['ü', marker]));
+    expect(await sweepImages(own())).toBe(0);
+  });
+
+  test('of several stages: what only the others need is not left behind', async () => {
+    const { id } = await here.create({
+      build: {
+        dockerfile: `FROM ${IMAGE} AS made\nRUN echo ${marker} > /made\nFROM ${IMAGE}\nCOPY --from=made /made /made\nCMD ["cat", "/made"]`,
+      },
+    });
+    const job = await here.job(id, 'COMPLETED');
+    expect(await storedTexts(here.database.db, job.id)).toEqual([marker]);
+    expect((await madeWith(host, marker)).images).toEqual([]); // the last stage has no RUN
+  });
+
+  test('with a syntax error FAILS, in the words of the engine', async () => {
+    expect((await failed('NONSENSE here')).error).toMatch(/line 3: unknown instruction: NONSENSE/i);
+  });
+
+  test('with a step that fails FAILS, with its output in the log', async () => {
+    const build = await failed('RUN echo last words; exit 3');
+    expect(build).toMatchObject({ attempt: 1, error: expect.stringContaining('returned a non-zero code: 3') });
+    expect(await storedTexts(here.database.db, build.id)).toContain('last words');
+  });
+
+  test('from the beginning of an id, which the engine would take for a name, FAILS', async () => {
+    const id = (await here.docker.findImage(IMAGE))?.slice('sha256:'.length, 'sha256:'.length + 12);
+    const made = await here.create({ build: { dockerfile: `FROM ${id}` } });
+    expect((await buildIn(here.database.db, made.buildId, 'FAILED')).error).not.toContain('sha256');
+    const named = await here.create({ image: id ?? '' });
+    await buildIn(here.database.db, named.buildId, 'FAILED');
+  });
+
+  test('over its time limit is stopped on the engine, and FAILS', async () => {
+    const other = await openInstallation(host);
+    await other.start({ maxBuildSeconds: 2 });
+    const { buildId } = await other.create({ build: sources(`RUN echo ${marker} up; sleep 600`) });
+    expect((await buildIn(other.database.db, buildId, 'FAILED')).error).toBe(
+      'It took longer than 2 s, and was stopped.',
+    );
+    await until('its step is gone', async () => (await madeWith(host, marker)).containers.length === 0);
+    await other.close();
+  });
+
+  test.each(['update', 'terminate', 'delete'])('P5: an %s stops it on the engine', async (how) => {
+    const { db } = here.database;
+    const { id, buildId } = await here.create({ build: sources(`RUN echo ${marker} up; sleep 600`) });
+    await until('its step runs', async () => (await madeWith(host, marker)).containers.length > 0);
+    const whose = await owned(id);
+    if (how === 'update') await updateWorkflow(db, { ...whose, payload: { kind: 'CONTAINER', image: IMAGE } });
+    else await (how === 'delete' ? deleteWorkflow : terminateWorkflow)(db, whose);
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
+    await buildIn(db, buildId, 'CANCELED');
+    await until('its step is gone', async () => (await madeWith(host, marker)).containers.length === 0);
+  });
+
+  test('P5: stopped while the engine writes a layer down, of which nobody is told, it leaves none', async () => {
+    const { db } = here.database;
+    const write = `RUN echo ${marker} && dd if=/dev/zero of=/large bs=1M count=300`; // so that writing it down takes a while
+    const { id, buildId } = await here.create({
+      build: { dockerfile: [`FROM ${IMAGE}`, write, 'CMD ["true"]'].join('\n') },
+    });
+    await until('its step has ended', async () => (await madeWith(host, marker)).ended.length > 0);
+    await terminateWorkflow(db, await owned(id));
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
+    await buildIn(db, buildId, 'CANCELED');
+  });
+
+  test('P5: an image stays while a generation needs it, and is removed by the sweep when none does', async () => {
+    const { db } = here.database;
+    const { id } = await here.create({ build: sources('CMD ["true"]') });
+    await here.job(id, 'COMPLETED');
+    expect(await sweepImages(own())).toBe(0);
+    await updateWorkflow(db, { ...(await owned(id)), payload: { kind: 'CONTAINER', image: IMAGE } });
+    await until('its container is gone', async () => (await here.containers()).length === 0);
+    expect(await sweepImages(own())).toBe(1);
+    expect(await here.docker.findImage(builtTag({ workflowId: id, generation: 1 }))).toBeUndefined();
+  });
+
+  test('builds that wait for a place hold up no job, and begin when there is one', async () => {
+    const { db } = here.database;
+    const { id } = await here.create({ command: ['true'] });
+    await here.job(id, 'COMPLETED');
+    const made: { buildId: string; id: string }[] = [];
+    for (let n = 0; n < 12; n += 1)
+      made.push(await here.create({ build: sources(`RUN echo ${n} ${marker}; sleep 600`) }));
+    const started = () => db.select().from(builds).where(eq(builds.status, 'STARTED'));
+    await until('all places are taken', async () => (await started()).length === 4);
+    await runWorkflow(db, await owned(id));
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    await here.job(id, 'COMPLETED', 1);
+
+    const first = (await started()).map((build) => build.id);
+    for (const build of made) await terminateWorkflow(db, await owned(build.id));
+    const last = await here.create({ command: ['true'] });
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds(first));
+    await buildIn(db, last.buildId, 'COMPLETED');
+  });
+
+  test('a job on an engine that has not its image builds it there', async () => {
+    const { id } = await here.create({ build: sources('CMD ["echo", "again"]') });
+    await here.job(id, 'COMPLETED');
+    await until('its container is gone', async () => (await here.containers()).length === 0);
+    await here.docker.removeImage(builtTag({ workflowId: id, generation: 1 }));
+    await runWorkflow(here.database.db, await owned(id));
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    const job = await here.job(id, 'COMPLETED', 1);
+    expect(await storedTexts(here.database.db, job.id)).toEqual(['again']);
+  });
+});

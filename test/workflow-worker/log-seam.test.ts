@@ -1,0 +1,71 @@
+import { eq, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attendSchedules } from '../../db/attendance.ts';
+import { jobs } from '../../db/schema.ts';
+import { decodeChunks } from '../../domain/log-chunk.ts';
+import { startJoblogs } from '../../workers/joblogs/worker.ts';
+import { brokers, dropTopics, kafkaBus, randomPrefix } from '../bus/support.ts';
+import { requirePart } from '../support/parts.ts';
+import { until } from '../support/time.ts';
+import { type Installation, openInstallation, storedLines } from './support.ts';
+
+const host = requirePart('docker', 'the numbers of the lines of a second attempt');
+describe.skipIf(host === undefined || brokers === undefined)('a second attempt while storing is away', () => {
+  const topicPrefix = randomPrefix();
+  let here: Installation;
+  beforeAll(async () => {
+    here = await openInstallation(host, await kafkaBus(topicPrefix));
+  });
+  afterAll(async () => {
+    await here?.close();
+    await dropTopics();
+  });
+
+  test('P4: its lines follow all that the first one has printed, though none of it was stored when it began', async () => {
+    const { db } = here.database;
+    const worker = await here.start();
+    const { id } = await here.create({
+      command: ['sh', '-c'],
+      args: ['sleep 1; seq 1 500; if [ -e /seen/it ]; then exit 0; fi; touch /seen/it; sleep 60'],
+      volumes: [{ name: 'seen', path: '/seen' }],
+    });
+    const running = await here.job(id, 'RUNNING');
+    let told = 0; // as a subscriber is told of lines before they are stored
+    const onMessage = (value: Buffer) => {
+      for (const chunk of decodeChunks(value)) told = Math.max(told, chunk.lastNumber);
+    };
+    const tail = await here.parts.bus.tail({ topic: 'job_logs', onMessage, onGap: () => undefined });
+    await tail.watch(running.id);
+    await until('its lines are on the bus', async () => (told >= 500 ? true : undefined));
+    for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true }); // as with its engine
+    await until('the first attempt is given up', async () => {
+      await db.execute(sql`
+        UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE id = ${running.id} AND status = 'RUNNING'`);
+      await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
+      const { changed } = await attendSchedules(db, [id], { watchedSeconds: Number.POSITIVE_INFINITY });
+      return changed.length > 0;
+    });
+    await until('another attempt', async () => {
+      await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
+      const [job] = await db.select().from(jobs).where(eq(jobs.id, running.id));
+      return job?.attempt === 2 && job.status === 'RUNNING' ? job : undefined;
+    });
+    expect(await storedLines(db, running.id)).toEqual([]);
+
+    const joblogs = await startJoblogs(here.parts);
+    const job = await here.job(id, 'COMPLETED');
+    const lines = await until('its last line is stored', async () => {
+      const stored = await storedLines(db, job.id);
+      return stored.length >= job.logLineCount ? stored : undefined;
+    });
+    const first = lines.filter(({ attempt }) => attempt === 1);
+    const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
+    expect(first.map(({ text }) => text)).toEqual(numbers(500));
+    expect(lines.slice(first.length).map(({ text, attempt }) => [text, attempt])).toEqual(
+      numbers(500).map((n) => [n, 2]),
+    );
+    await tail.close();
+    await worker.close();
+    await joblogs.close();
+  });
+});

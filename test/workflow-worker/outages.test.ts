@@ -1,0 +1,123 @@
+import type { AddressInfo } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { createDocker } from '../../platform/docker/docker.ts';
+import type { Worker } from '../../workers/parts.ts';
+import { containerName } from '../../workers/workflow/container.ts';
+import { requirePart } from '../support/parts.ts';
+import { proxyTo, type TestProxy } from '../support/proxy.ts';
+import { letPass, until } from '../support/time.ts';
+import { quiet } from '../support/workers.ts';
+import { type Installation, openInstallation, storedTexts } from './support.ts';
+
+const host = requirePart('docker', 'container jobs while the engine or the bus is away');
+describe.skipIf(host === undefined)('container jobs and outages', () => {
+  let here: Installation;
+  let bridge: Server;
+  let engine: TestProxy;
+  let worker: Worker;
+  let busIsAway = false;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+    bridge = await bridgeTo(host ?? '');
+    engine = await proxyTo('127.0.0.1', (bridge.address() as AddressInfo).port);
+    const docker = createDocker({ host: `tcp://127.0.0.1:${engine.port}`, log: quiet });
+    const bus: Bus = {
+      ...here.parts.bus,
+      publish: async (topic, messages) => {
+        if (busIsAway && topic === 'job_logs') throw new Error('The bus is away.');
+        return here.parts.bus.publish(topic, messages);
+      },
+    };
+    worker = await here.start({ docker, bus });
+  });
+  afterAll(async () => {
+    engine.mend();
+    // What could not be removed while the engine was away is removed by the worker's sweep, a few seconds later.
+    await until('no container is left', async () => (await here.containers()).length === 0);
+    await worker.close();
+    await engine.close();
+    bridge.close();
+    await here.close();
+  });
+
+  const PRINTER = 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; [ $((i % 20)) = 0 ] && sleep 0.1; done';
+  const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
+  const untilPrinted = (jobId: string) =>
+    until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
+
+  test('P4: an engine that goes away and comes back costs no line, and no attempt', async () => {
+    const { id } = await here.create({ command: ['sh', '-c', PRINTER] });
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    for (let round = 0; round < 3; round++) {
+      await untilPrinted(jobId);
+      engine.cut();
+      await new Promise((resolve) => setTimeout(resolve, 100)); // while it prints
+      engine.mend();
+    }
+    expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 1, logLineCount: 400 });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
+  });
+
+  test('a failure while the engine was away is not held against the workflow: the attempt is lost', async () => {
+    const { id } = await here.create({ command: ['sh', '-c', 'echo up; sleep 1; exit 1'] });
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    await until('it prints', async () => (await storedTexts(here.database.db, jobId)).length > 0);
+    engine.cut();
+    const container = containerName({ id: jobId, attempt: 1 });
+    await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
+    engine.mend();
+    await until('its container is removed', async () => (await here.containers()).length === 0);
+    await until('its lease is let go', async () => {
+      const rows = await here.database.db.execute(
+        sql`SELECT id FROM jobs WHERE id = ${jobId} AND status = 'RUNNING' AND lease_expires_at < now()`,
+      );
+      return rows.length > 0;
+    });
+  });
+
+  test('P4: while the bus is away the capture waits; nothing is lost, and the job ends when its lines are safe', async () => {
+    const { id } = await here.create({ command: ['sh', '-c', 'sleep 0.5; seq 1 3000'] });
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    busIsAway = true;
+    const container = containerName({ id: jobId, attempt: 1 }); // another one may run: that of the attempt that was lost above
+    await until('its container runs', async () => (await here.docker.inspectContainer(container)) !== undefined);
+    await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
+    expect(await here.job(id, 'RUNNING')).toMatchObject({ id: jobId });
+    busIsAway = false;
+    expect(await here.job(id, 'COMPLETED')).toMatchObject({ logLineCount: 3_000 });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(3_000));
+  });
+
+  test('a job that comes while no engine answers is not taken, and runs when one does', async () => {
+    const { id } = await here.create({ command: ['true'] });
+    const { userId } = await here.job(id, 'COMPLETED');
+    engine.cut();
+    await runWorkflow(here.database.db, { userId, id });
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    await here.job(id, 'QUEUED', 1);
+    engine.mend();
+    await letPass(here.database.db, id, 31);
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1 });
+  });
+});
+
+/** The engine's socket as a port of its own. */
+async function bridgeTo(dockerHost: string): Promise<Server> {
+  const target = dockerHost.startsWith('unix://')
+    ? { path: dockerHost.slice('unix://'.length) }
+    : { host: new URL(dockerHost).hostname, port: Number(new URL(dockerHost).port) };
+  const server = createServer((client) => {
+    const upstream = connect(target);
+    client.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
+    upstream.on('error', () => client.destroy()).on('close', () => client.destroy());
+    client.pipe(upstream).pipe(client);
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  return server;
+}

@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { workflows } from '../../db/schema.ts';
+import { terminateWorkflow } from '../../db/termination.ts';
+import { newId } from '../../domain/ids.ts';
+import { sealPayload } from '../../domain/payload-secrets.ts';
+import { builtLabels } from '../../workers/workflow/built-image.ts';
+import { sweepImages } from '../../workers/workflow/image-sweep.ts';
+import { hasRegistry, removeImage, startRegistry, type TestRegistry } from '../support/login-registry.ts';
+import { requirePart } from '../support/parts.ts';
+import { until } from '../support/time.ts';
+import { testSealer } from '../support/workers.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const WHAT = 'logins to registries';
+const host = requirePart('docker', WHAT);
+const isReady = host !== undefined && hasRegistry(WHAT);
+const LOGIN = { username: 'ann', password: 'open-sesame-4711' };
+
+describe.skipIf(!isReady)('a registry that wants a login', () => {
+  let here: Installation;
+  let registry: TestRegistry;
+  let image: string;
+  beforeAll(async () => {
+    registry = await startRegistry(host ?? '', LOGIN);
+    image = await registry.push(IMAGE, 'private/app:1');
+    here = await openInstallation(host);
+    await here.start();
+  });
+  afterAll(async () => {
+    const { db } = here.database;
+    for (const { id, userId } of await db.select().from(workflows)) await terminateWorkflow(db, { id, userId });
+    await until('no image that was built is left', async () => {
+      await sweepImages({ ...here, db });
+      return (await here.docker.listImages(builtLabels(here.installation))).length === 0;
+    });
+    await here?.close();
+    await removeImage(host ?? '', image);
+    await registry?.close();
+  });
+
+  async function build(login?: { username: string; password: string }, dockerfile?: string) {
+    const id = newId();
+    const { value } = sealPayload(testSealer, {
+      workflowId: id,
+      given: {
+        kind: 'CONTAINER',
+        ...(dockerfile === undefined ? { image } : { build: { dockerfile } }),
+        command: ['echo'],
+        args: ['pulled'],
+        ...(login && {
+          registry_auth: { username: login.username, password: { secret: true, value: login.password } },
+        }),
+      },
+    });
+    if (value?.kind !== 'CONTAINER') throw new Error('It was refused.');
+    return here.create({ ...value, id });
+  }
+
+  test('refuses who has none, and who has a wrong one, at once and for good', async () => {
+    for (const login of [undefined, { ...LOGIN, password: 'wrong-password-1' }]) {
+      const { buildId } = await build(login);
+      const { error } = await buildIn(here.database.db, buildId, 'FAILED');
+      expect(error).toMatch(/unauthorized|no basic auth|denied/i);
+      const printed = (await storedTexts(here.database.db, buildId)).join('\n');
+      expect(`${error}\n${printed}`).not.toContain('wrong-password-1');
+    }
+  });
+
+  test('P8: gives the image to who has the right one, and the job runs; the password is nowhere', async () => {
+    const { id, buildId } = await build(LOGIN);
+    const built = await buildIn(here.database.db, buildId, 'COMPLETED');
+    const job = await here.job(id, 'COMPLETED');
+    expect(await storedTexts(here.database.db, job.id)).toEqual(['pulled']);
+    const printed = (await storedTexts(here.database.db, buildId)).join('\n');
+    expect(`${JSON.stringify(built)}${printed}`).not.toContain(LOGIN.password);
+    expect(await here.parts.cache.get(`template:${id}:1`)).not.toContain(LOGIN.password);
+  });
+
+  const DENIED = /unauthorized|no basic auth|denied/i;
+
+  test('P8: gives a Dockerfile its first image, and what else comes from there; its login goes nowhere else', async () => {
+    await removeImage(host ?? '', image);
+    const { id, buildId } = await build(
+      LOGIN,
+      `FROM ${image} AS base\nFROM ${IMAGE}\nCOPY --from=${image} /bin/busybox /b`,
+    );
+    const built = await buildIn(here.database.db, buildId, 'COMPLETED');
+    const job = await here.job(id, 'COMPLETED');
+    expect(await storedTexts(here.database.db, job.id)).toEqual(['pulled']);
+    const printed = (await storedTexts(here.database.db, buildId)).join('\n');
+    expect(`${JSON.stringify(built)}${printed}`).not.toContain(LOGIN.password);
+
+    await removeImage(host ?? '', image);
+    const byOtherName = image.replace('127.0.0.1', 'localhost'); // to whoever gives a login, another registry
+    expect(byOtherName).not.toBe(image);
+    const second = await build(LOGIN, `FROM ${byOtherName}\nCOPY --from=${image} /bin/busybox /b`);
+    expect((await buildIn(here.database.db, second.buildId, 'FAILED')).error).toMatch(DENIED);
+    expect((await storedTexts(here.database.db, second.buildId)).join('\n')).toContain(`${image} is not there`);
+    await removeImage(host ?? '', byOtherName);
+  });
+
+  test('P6: the first image of a Dockerfile stays with who has the login, also when its build fails', async () => {
+    const { buildId } = await build(LOGIN, `FROM ${image}\nRUN exit 3`);
+    await buildIn(here.database.db, buildId, 'FAILED');
+    expect(await here.docker.findImage(image)).toBeDefined();
+    for (const dockerfile of [`FROM ${image}`, undefined]) {
+      const other = await build(undefined, dockerfile);
+      expect((await buildIn(here.database.db, other.buildId, 'FAILED')).error).toMatch(DENIED);
+    }
+  });
+
+  test("P6: an image that another's login has brought onto the engine is not everybody's", async () => {
+    expect(await here.docker.findImage(image)).toBeDefined();
+    const { buildId } = await build();
+    const { error } = await buildIn(here.database.db, buildId, 'FAILED');
+    expect(error).toMatch(/unauthorized|no basic auth|denied/i);
+    const other = await here.create({ command: ['true'] }); // the same image by its public name
+    await here.job(other.id, 'COMPLETED');
+  });
+});

@@ -1,0 +1,160 @@
+import Dockerode from 'dockerode';
+import { eq } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { workflows } from '../../db/schema.ts';
+import { terminateWorkflow } from '../../db/termination.ts';
+import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { requirePart } from '../support/parts.ts';
+import { hasRegistry, type Registry, type RegistryProxy, registryProxy, startRegistry } from '../support/registry.ts';
+import { until } from '../support/time.ts';
+import { madeWith } from './engine-state.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const untested = 'pulls from a registry: pinning by digest, 429, cancellation';
+const host = requirePart('docker', untested);
+const able = (await hasRegistry(untested)) && host !== undefined;
+describe.skipIf(!able)('images of a registry', () => {
+  const marker = `marker-${newId()}`;
+  const docker = new Dockerode(); // of DOCKER_HOST, as the test says what others push
+  let here: Installation;
+  let registry: Registry;
+  let proxy: RegistryProxy;
+  beforeAll(async () => {
+    registry = await startRegistry();
+    proxy = await registryProxy(registry.port);
+    here = await openInstallation(host);
+    await here.start();
+  });
+  afterAll(async () => {
+    await until('nothing of it is left', async () => {
+      for (const id of (await madeWith(host, marker)).images)
+        await docker
+          .getImage(id)
+          .remove({ force: true })
+          .catch(() => undefined); // with its child, or in use still
+      const { images, containers } = await madeWith(host, marker);
+      return images.length + containers.length === 0;
+    });
+    await here.close();
+    await proxy.close();
+    await registry.close();
+  });
+
+  /** Another image in the registry under this name. It is not on the engine afterwards. */
+  async function push(name: string, ...steps: string[]): Promise<string> {
+    const tag = `127.0.0.1:${registry.port}/${name}`;
+    const dockerfile = [`FROM ${IMAGE}`, `RUN echo ${marker} ${newId()}`, ...steps].join('\n');
+    const signal = new AbortController().signal;
+    const spec = { tag, dockerfile, files: [], labels: {}, cpus: 1, memoryBytes: 256 * 1024 * 1024 };
+    await here.docker.buildImage(spec, { onLine: () => undefined, signal });
+    const pushed = await docker.getImage(tag).push({ authconfig: { username: '', password: '' } });
+    let text = '';
+    for await (const part of pushed) text += part;
+    expect(text).toContain('digest: sha256:');
+    await docker.getImage(tag).remove({ force: true });
+    return tag;
+  }
+  const viaProxy = (tag: string) => tag.replace(`:${registry.port}/`, `:${proxy.port}/`);
+  const noiseLayer = 'RUN head -c 3000000 /dev/urandom > /noise';
+
+  async function owned(id: string) {
+    const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
+    return { id, userId: row?.userId ?? '' };
+  }
+  async function runAgain(id: string): Promise<void> {
+    await runWorkflow(here.database.db, await owned(id));
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+  }
+
+  test('every job of a generation runs the image of its build, when the tag has moved and when the engine has it no more', async () => {
+    const { db } = here.database;
+    const image = await push('moving:1', 'CMD ["echo", "one"]');
+    const { id, buildId } = await here.create({ image });
+    expect(await storedTexts(db, (await here.job(id, 'COMPLETED')).id)).toEqual(['one']);
+    const build = await buildIn(db, buildId, 'COMPLETED');
+    expect(build.imageDigest).toMatch(/^127\.0\.0\.1:\d+\/moving@sha256:[0-9a-f]{64}$/);
+
+    await push('moving:1', 'CMD ["echo", "two"]');
+    await docker.pull(image).then(async (stream) => {
+      for await (const _ of stream);
+    });
+    expect(await here.docker.findImage(image)).not.toBe(build.imageId);
+    await runAgain(id);
+    expect(await storedTexts(db, (await here.job(id, 'COMPLETED', 1)).id)).toEqual(['one']);
+
+    await until('its container is gone', async () => (await here.containers()).length === 0);
+    await docker.getImage(build.imageId ?? '').remove({ force: true });
+    await runAgain(id);
+    expect(await storedTexts(db, (await here.job(id, 'COMPLETED', 2)).id)).toEqual(['one']);
+    expect(await here.docker.findImage(image)).not.toBe(build.imageId); // the tag is left as it was
+  });
+
+  test('a registry that answers 429 twice is asked again, within one attempt', async () => {
+    const image = viaProxy(await push('busy:1', 'CMD ["true"]'));
+    proxy.busy(2);
+    const { buildId } = await here.create({ image });
+    expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1 });
+    const again = (await storedTexts(here.database.db, buildId)).filter((line) =>
+      /toomanyrequests.*Trying again/.test(line),
+    );
+    expect(again).toHaveLength(2);
+  });
+
+  test('a Dockerfile that begins from such an image waits for it too', async () => {
+    const image = viaProxy(await push('busy:2', 'CMD ["true"]'));
+    proxy.busy(1);
+    const { id, buildId } = await here.create({ build: { dockerfile: `FROM ${image}\nRUN echo ${marker}` } });
+    expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1 });
+    await here.job(id, 'COMPLETED');
+  });
+
+  test('an image that the registry has not is not asked for again', async () => {
+    const { buildId } = await here.create({ image: `127.0.0.1:${registry.port}/none:1` });
+    const build = await buildIn(here.database.db, buildId, 'FAILED');
+    expect(build).toMatchObject({ attempt: 1, error: expect.stringMatching(/not found|unknown/) });
+    expect((await storedTexts(here.database.db, buildId)).join()).not.toContain('Trying again');
+  });
+
+  test('an image that fetches URLs in builds that begin from it is refused as a base', async () => {
+    const image = await push('trigger:1', 'ONBUILD ADD http://127.0.0.1:1/ /x');
+    const { buildId } = await here.create({ build: { dockerfile: `FROM ${image}` } });
+    expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toContain('ONBUILD');
+  });
+
+  test('a termination stops a pull half way, on the engine too, and it holds up no other build', async () => {
+    const { db } = here.database;
+    const image = viaProxy(await push('large:1', noiseLayer));
+    const holding = proxy.hold();
+    const { id, buildId } = await here.create({ image });
+    const { dropped } = await holding;
+
+    const other = await here.create({ command: ['true'] });
+    await here.job(other.id, 'COMPLETED');
+    await terminateWorkflow(db, await owned(id));
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
+    await buildIn(db, buildId, 'CANCELED');
+
+    await dropped;
+    expect(await here.docker.findImage(image)).toBeUndefined();
+  });
+
+  test('a cancellation stops the pull of a job whose engine has not its image', async () => {
+    const { db } = here.database;
+    const image = viaProxy(await push('large:2', noiseLayer, 'CMD ["true"]'));
+    const { id, buildId } = await here.create({ image });
+    await here.job(id, 'COMPLETED');
+    await until('its container is gone', async () => (await here.containers()).length === 0);
+    await docker.getImage((await buildIn(db, buildId, 'COMPLETED')).imageId ?? '').remove({ force: true });
+    const holding = proxy.hold();
+    await runAgain(id);
+    const { dropped } = await holding;
+    const { userId } = await owned(id);
+    const job = await here.job(id, 'RUNNING', 1);
+    expect(await cancelJob(db, { userId, id: job.id })).toMatchObject({ outcome: 'STOPPING' });
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([job.id]));
+    await here.job(id, 'CANCELED', 1);
+    await dropped;
+  });
+});

@@ -1,0 +1,98 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { newId } from '../../domain/ids.ts';
+import type { GivenPayload } from '../../domain/payload.ts';
+import { sealPayload } from '../../domain/payload-secrets.ts';
+import { createSealer } from '../../platform/sealer.ts';
+import { createTemplates } from '../../workers/workflow/template.ts';
+import { requirePart } from '../support/parts.ts';
+import { testSealer } from '../support/workers.ts';
+import { IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const SECRET = 'open-sesame-4711';
+const host = requirePart('docker', 'secrets of containers');
+
+describe.skipIf(host === undefined)('a secret of a container', () => {
+  let here: Installation;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+    await here.start();
+  });
+  afterAll(() => here?.close());
+
+  const print = (script: string): GivenPayload => ({
+    kind: 'CONTAINER',
+    image: IMAGE,
+    command: ['sh', '-c'],
+    args: [script],
+    env: { KEY: { secret: true, value: SECRET }, OPEN: 'open' },
+  });
+
+  async function create(given: GivenPayload) {
+    const id = newId();
+    const { value } = sealPayload(testSealer, { workflowId: id, given });
+    if (value?.kind !== 'CONTAINER') throw new Error('It was refused.');
+    return here.create({ ...value, id });
+  }
+
+  test('P8: reaches the program, and is masked where the job prints it', async () => {
+    const script = 'echo "$KEY"; echo "a $KEY b $OPEN" >&2; printf %s "$KEY" | wc -c; exit 3';
+    const { id } = await create(print(script));
+    const job = await here.job(id, 'FAILED');
+    expect((await storedTexts(here.database.db, job.id)).sort()).toEqual([
+      '***',
+      String(SECRET.length),
+      'a *** b open',
+    ]);
+    expect(JSON.stringify(job)).not.toContain(SECRET);
+  });
+
+  test('is masked in a line that is longer than the frames and pieces of the log', async () => {
+    const { id } = await create(print('head -c 65530 /dev/zero | tr "\\0" x; echo "$KEY end"'));
+    const job = await here.job(id, 'COMPLETED');
+    const texts = await storedTexts(here.database.db, job.id);
+    expect(texts.map((text) => text.replace(/^x+/, 'x'))).toEqual(['x***', '*** end']);
+  });
+
+  test('P8: is sealed in the template that is cached', async () => {
+    const { id } = await create(print('echo "$KEY"'));
+    await here.job(id, 'COMPLETED');
+    const cached = await here.parts.cache.get(`template:${id}:1`);
+    expect(cached).toContain('"sealed":"s1.');
+    expect(cached).not.toContain(SECRET);
+  });
+
+  test('does not open for another workflow: the job fails, as the fault of the platform', async () => {
+    const donor = await create(print('true'));
+    const thief = await here.create({ command: ['env'] });
+    await here.job(thief.id, 'COMPLETED');
+    await here.database.db.execute(sql`
+      UPDATE payloads SET payload = (SELECT payload FROM payloads WHERE workflow_id = ${donor.id}) WHERE workflow_id = ${thief.id}`);
+    await here.parts.cache.delete(`template:${thief.id}:1`);
+    await expect(createTemplates(here.parts).load({ workflowId: thief.id, generation: 1 })).rejects.toThrow(
+      'it was changed, or moved from another place',
+    );
+  });
+
+  test('under a key that the worker does not have makes the job fail with SYSTEM, and says which', async () => {
+    const id = newId();
+    const other = createSealer(Buffer.alloc(32, 1));
+    const { value } = sealPayload(other, { workflowId: id, given: print('env') });
+    if (value?.kind !== 'CONTAINER') throw new Error('It was refused.');
+    await here.create({ ...value, id });
+    const job = await here.job(id, 'FAILED');
+    expect(job).toMatchObject({ failureReason: 'SYSTEM', failureMessage: expect.stringContaining('SECRET_KEYS_OLD') });
+  });
+
+  test('that was cached under a key since rotated away is read from the database again', async () => {
+    const { id } = await create(print('true'));
+    await here.job(id, 'COMPLETED');
+    const old = createSealer(Buffer.alloc(32, 2));
+    const key = `template:${id}:1`;
+    const cached = JSON.parse((await here.parts.cache.get(key)) ?? '{}');
+    cached.env.KEY.sealed = old.seal(SECRET, `${id}\nenv\nKEY`);
+    await here.parts.cache.set(key, JSON.stringify(cached), 60);
+    const template = await createTemplates(here.parts).load({ workflowId: id, generation: 1 });
+    expect(template?.env?.KEY).toBe(SECRET);
+  });
+});

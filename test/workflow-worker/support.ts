@@ -1,0 +1,149 @@
+import { asc, eq } from 'drizzle-orm';
+import { expect } from 'vitest';
+import type { Db } from '../../db/client.ts';
+import { builds, type JobRow, jobs, logChunks } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { buildsQueued, encodeEvent } from '../../domain/events.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { type LogLine, parseLines, unpackLines } from '../../domain/log-chunk.ts';
+import type { ContainerPayload } from '../../domain/payload.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
+import { startJoblogs } from '../../workers/joblogs/worker.ts';
+import type { Parts, Worker } from '../../workers/parts.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
+import { installationLabels } from '../../workers/workflow/container.ts';
+import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { until } from '../support/time.ts';
+import { memoryParts, quiet } from '../support/workers.ts';
+
+export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
+
+/** Scheduling, joblogs and as many workflow workers as a test starts, over one engine and a database of its own. */
+export interface Installation {
+  database: TestDatabase;
+  parts: Parts;
+  docker: Docker;
+  installation: string;
+  /** Another workflow worker: closed with the rest, unless the test closes it. */
+  start(changes?: Partial<WorkflowParts>): Promise<Worker>;
+  /** A workflow and its build, told of. */
+  create(
+    payload: Omit<ContainerPayload, 'kind' | 'image'> & { image?: string; id?: string },
+    failuresAllowed?: number,
+    /** Ann's unless given. */
+    userId?: string,
+  ): Promise<Made>;
+  job(workflowId: string, status: JobRow['status'], nth?: number): Promise<JobRow>;
+  containers(): Promise<string[]>;
+  /** Fails when a container is left behind. */
+  close(): Promise<void>;
+}
+
+export interface Made {
+  id: string;
+  buildId: string;
+}
+
+export async function openInstallation(
+  host: string | undefined,
+  /** Instead of the in-process bus; a test that gives one starts joblogs itself. */
+  bus?: Bus,
+): Promise<Installation> {
+  const database = await testDatabase();
+  const { db } = database;
+  const ann = await testUser(db, 'ann');
+  const parts = { ...memoryParts(db), ...(bus && { bus }) };
+  const docker = createDocker({ host, log: quiet });
+  const installation = `test-${process.pid}-${Date.now()}`;
+  const workers: Worker[] = [...(bus ? [] : [await startJoblogs(parts)]), await startScheduling(parts)];
+  const containers = async () => (await docker.listContainers(installationLabels(installation))).map(({ id }) => id);
+  let count = 0;
+
+  return {
+    database,
+    parts,
+    docker,
+    installation,
+    containers,
+
+    async start(changes) {
+      count += 1;
+      const worker = await startWorkflow({ ...parts, docker, installation, owner: `worker-${count}`, ...changes });
+      let closed: Promise<void> | undefined;
+      const once = {
+        close: () => {
+          closed ??= worker.close();
+          return closed;
+        },
+      };
+      workers.push(once);
+      return once;
+    },
+
+    async create({ id, ...payload }, failuresAllowed = 3, userId = ann) {
+      const { workflow, buildId } = await createWorkflow(db, {
+        ...(id === undefined ? {} : { id }),
+        userId,
+        name: 'test',
+        payload: { kind: 'CONTAINER', ...(payload.build ? {} : { image: IMAGE }), ...payload },
+        intervalMinutes: 60,
+        maxConsecutiveJobFailuresAllowed: failuresAllowed,
+      });
+      if (buildId === undefined) throw new Error('A CONTAINER workflow has no build.');
+      await parts.bus.publish(
+        'workflows',
+        buildsQueued([buildId]).map((event) => ({ value: encodeEvent(event) })),
+      );
+      await parts.cache.publish(SCHEDULE_CHANNEL, '');
+      return { id: workflow.id, buildId };
+    },
+
+    job: (workflowId, status, nth = 0) => jobIn(db, workflowId, status, nth),
+
+    async close() {
+      for (const worker of workers.reverse()) await worker.close();
+      const left = (await docker.isUp()) ? await containers() : [];
+      for (const id of left) await docker.removeContainer(id, { force: true });
+      await parts.bus.close();
+      await parts.cache.close();
+      await database.close();
+      expect(left).toEqual([]);
+    },
+  };
+}
+
+function jobIn(db: Db, workflowId: string, status: JobRow['status'], nth: number): Promise<JobRow> {
+  return until(`job ${nth} ${status}`, async () => {
+    const rows = await db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
+    return rows[nth]?.status === status ? rows[nth] : undefined;
+  });
+}
+
+export function buildIn(db: Db, id: string, status: string) {
+  return until(`build ${status}`, async () => {
+    const [row] = await db.select().from(builds).where(eq(builds.id, id));
+    return row?.status === status ? row : undefined;
+  });
+}
+
+/** What is stored, as a reader sees it: chunks may overlap, lines that it has are skipped. A gap fails. */
+export async function storedLines(db: Db, sourceId: string): Promise<LogLine[]> {
+  const chunks = await db
+    .select()
+    .from(logChunks)
+    .where(eq(logChunks.sourceId, sourceId))
+    .orderBy(logChunks.firstNumber);
+  const lines: LogLine[] = [];
+  for (const chunk of chunks) {
+    const all = parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
+    lines.push(...all.filter(({ number }) => number > lines.length));
+  }
+  expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
+  return lines;
+}
+
+export async function storedTexts(db: Db, sourceId: string): Promise<string[]> {
+  return (await storedLines(db, sourceId)).map(({ text }) => text);
+}

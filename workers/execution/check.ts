@@ -1,0 +1,83 @@
+import { setMaxListeners } from 'node:events';
+import { HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS_MAX } from '../../domain/limits.ts';
+import type { HeartbeatPayload } from '../../domain/payload.ts';
+import { checkDns } from './checks/dns.ts';
+import { parseEndpoint } from './checks/endpoint.ts';
+import { checkHttp } from './checks/http.ts';
+import { createNames } from './checks/names.ts';
+import { checkPlatform } from './checks/platform.ts';
+import { type CheckContext, CheckFailure, type CheckResult, oneLine, Run } from './checks/run.ts';
+import { checkTcp } from './checks/tcp.ts';
+
+export type { PlatformChecks } from './checks/platform.ts';
+export type { CheckContext, CheckLine, CheckReason, CheckResult } from './checks/run.ts';
+
+const systemNames = createNames();
+
+/**
+ * Runs the check that a HEARTBEAT describes, once, within its time-out. It resolves whatever the endpoint does, and leaves no
+ * socket behind; so it does at once when `context.signal` aborts (reason SYSTEM, for a caller that still asks).
+ */
+export function runCheck(payload: HeartbeatPayload<never>, context: CheckContext): Promise<CheckResult> {
+  const timeoutMs =
+    Math.min(payload.timeout_seconds ?? HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS_MAX) * 1_000;
+  if (payload.endpoint === undefined) return checkPlatform(context.platform, timeoutMs, context.signal);
+  return checkEndpoint(payload, payload.endpoint, context, timeoutMs);
+}
+
+async function checkEndpoint(
+  payload: HeartbeatPayload<never>,
+  endpoint: string,
+  context: CheckContext,
+  timeoutMs: number,
+): Promise<CheckResult> {
+  const run = new Run(context, context.names ?? systemNames);
+  try {
+    await Promise.race([checkByScheme(run, payload, endpoint), ending(run, timeoutMs)]);
+    return { ok: true, lines: run.lines };
+  } catch (error) {
+    const failure = error instanceof CheckFailure ? error : unforeseen(error);
+    const message = oneLine(failure.message);
+    run.log(message, 'STDERR');
+    return { ok: false, reason: failure.reason, message, lines: run.lines };
+  } finally {
+    run.end();
+  }
+}
+
+async function checkByScheme(run: Run, payload: HeartbeatPayload<never>, endpoint: string): Promise<void> {
+  const { scheme, url } = parseEndpoint(endpoint);
+  if (scheme === 'tcp:') return checkTcp(run, url);
+  if (scheme === 'dns:') return checkDns(run, url);
+  return checkHttp(run, payload, url);
+}
+
+/** Rejects when the time is up or the caller aborts. */
+function ending(run: Run, timeoutMs: number): Promise<never> {
+  const { signal } = run.context;
+  setMaxListeners(0, signal); // Node warns of an eleventh check under one signal
+  return new Promise((_, reject) => {
+    const stop = () => reject(new CheckFailure('The check was stopped before it ended.', 'SYSTEM'));
+    const timer = setTimeout(() => reject(tooLate(run, timeoutMs)), timeoutMs);
+    run.atEnd(() => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+    });
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop);
+  });
+}
+
+function tooLate(run: Run, timeoutMs: number): CheckFailure {
+  const message = `Timed out after ${timeoutMs / 1_000} s waiting for ${run.waitingFor}.`;
+  if (!run.resolving || !run.names.areSilent()) return new CheckFailure(message, 'TIMEOUT');
+  return new CheckFailure(`${message} No name server answers anything.`, 'SYSTEM');
+}
+
+/** A fault of ours: told as such, so that no workflow is terminated for it. */
+function unforeseen(error: unknown): CheckFailure {
+  return new CheckFailure(
+    `The check itself failed: ${error instanceof Error ? error.message : String(error)}.`,
+    'SYSTEM',
+  );
+}

@@ -1,0 +1,61 @@
+import type { IncomingMessage } from 'node:http';
+import { CheckFailure } from './run.ts';
+
+export const BODY_BYTES_MAX = 1024 * 1024;
+const SHOWN_BYTES_MAX = 200;
+
+/** Reads a body without keeping it: only its beginning, for messages, and as much as a text across two pieces needs. */
+export class BodyReader {
+  bytes = 0;
+  /** Whether the wanted text is in what was read. */
+  found: boolean;
+  private end: 'whole' | 'bound' | 'found' = 'whole';
+  private beginning = Buffer.alloc(0);
+  private tail = Buffer.alloc(0);
+  private readonly wanted: Buffer;
+  private readonly isWanting: boolean;
+
+  constructor(wanted: string | undefined) {
+    this.wanted = Buffer.from(wanted ?? '');
+    this.isWanting = this.wanted.length > 0;
+    this.found = !this.isWanting;
+  }
+
+  async read(message: IncomingMessage): Promise<void> {
+    try {
+      for await (const piece of message) {
+        this.take(piece);
+        if (this.isWanting && this.found) this.end = 'found';
+        else if (this.bytes >= BODY_BYTES_MAX) this.end = 'bound';
+        if (this.end !== 'whole') break; // destroys the message, and with it the socket
+      }
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error);
+      throw new CheckFailure(
+        `The body ended after ${this.bytes} bytes, before its end (${said}). A whole one was expected.`,
+      );
+    }
+  }
+
+  get described(): string {
+    const what = { whole: 'bytes', bound: 'bytes read (more is not read)', found: 'bytes read (to the text expected)' };
+    return `${this.bytes} ${what[this.end]}`;
+  }
+
+  /** The beginning of the body, quoted. */
+  get shown(): string {
+    return JSON.stringify(this.beginning.toString('utf8'));
+  }
+
+  private take(piece: Buffer): void {
+    const read = piece.subarray(0, BODY_BYTES_MAX - this.bytes);
+    this.bytes += read.length;
+    if (this.beginning.length < SHOWN_BYTES_MAX) {
+      this.beginning = Buffer.concat([this.beginning, read.subarray(0, SHOWN_BYTES_MAX - this.beginning.length)]);
+    }
+    if (this.found) return;
+    const searched = Buffer.concat([this.tail, read]);
+    this.found = searched.includes(this.wanted);
+    this.tail = searched.subarray(Math.max(0, searched.length - this.wanted.length + 1));
+  }
+}

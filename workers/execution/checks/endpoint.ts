@@ -1,0 +1,44 @@
+import { domainToASCII } from 'node:url';
+import { CheckFailure } from './run.ts';
+
+export const CHECK_SCHEMES = ['http:', 'https:', 'tcp:', 'dns:'] as const;
+export type CheckScheme = (typeof CHECK_SCHEMES)[number];
+
+export interface Endpoint {
+  scheme: CheckScheme;
+  url: URL;
+}
+
+/** Payloads are validated when they are stored; a redirect, or a row older than a rule, gets here as it is. */
+export function parseEndpoint(text: string, base?: URL): Endpoint {
+  const url = URL.canParse(text, base?.href) ? new URL(text, base?.href) : undefined;
+  const scheme = CHECK_SCHEMES.find((scheme) => scheme === url?.protocol);
+  if (url === undefined || scheme === undefined || url.hostname === '') {
+    throw new CheckFailure(`${text} is no endpoint. http(s)://, tcp://host:port or dns://name was expected.`);
+  }
+  return { scheme, url };
+}
+
+/** The host of `url` as it is connected to: IPv6 without brackets, a name in ASCII. */
+export function hostOf(url: URL): string {
+  const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : domainToASCII(decoded(url.hostname));
+  if (host === '') throw new CheckFailure(`${url.hostname} is no name of a host.`);
+  return host;
+}
+
+/** A part of a URL without its percent-encoding: schemes that the URL standard does not know keep it even in their host. */
+export function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // no encoding of anything
+  }
+}
+
+/** `url` for logs and messages: without the user name and password that may be in it. */
+export function shown(url: URL): string {
+  const bare = new URL(url.href);
+  bare.username = '';
+  bare.password = '';
+  return bare.href;
+}

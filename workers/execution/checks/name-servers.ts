@@ -1,0 +1,98 @@
+import { Resolver } from 'node:dns/promises';
+
+/**
+ * The name servers of resolv.conf, asked by c-ares, and whether they are there at all. Each resolution has a resolver, and so a
+ * socket, of its own: it can be cancelled alone, reads resolv.conf afresh, and does not suffer for others (where packets were
+ * lost, 119 of 1,000 names failed on a shared one, at most 9 this way). It costs 40 microseconds.
+ */
+export interface NameServers {
+  open(): Queries;
+  /** Asks what every name server knows (the root), once a second at most: see `areSilent`. */
+  probe(): void;
+  /** Whether they have answered nothing at all since a probe: then the fault is ours, and not that of a name. */
+  areSilent(): boolean;
+}
+
+export interface Queries {
+  /** The addresses of `name` in both families. Never rejects. */
+  addresses(name: string): Promise<Answer[]>;
+  /** Nothing is answered any more; what is asked for gets ECANCELLED. */
+  cancel(): void;
+}
+
+export interface Answer {
+  values: string[];
+  /** c-ares's code where there are no values: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED ... */
+  code: string;
+}
+
+const QUERY_TIMEOUT_MS = 2_000; // of the first try; c-ares waits longer at each further one
+const QUERY_TRIES = 3;
+/** How long the other family's answer is waited for once one has come (RFC 8305: 50 ms for a browser; a check has time). */
+const OTHER_FAMILY_MS = 250;
+const PROBE_EVERY_MS = 1_000;
+const PROBE_PATIENCE_MS = 1_000;
+const PROBE_FRESH_MS = 30_000;
+
+/** The servers of resolv.conf, or those named (address:port). */
+export function createNameServers(named?: string[]): NameServers {
+  let silentSince: number | undefined;
+  let probedAt = Number.NEGATIVE_INFINITY;
+
+  async function ask(query: Promise<string[]>): Promise<Answer> {
+    const answer = await query.then(
+      (values) => ({ values, code: 'ENODATA' }),
+      (error: NodeJS.ErrnoException) => ({ values: [], code: error.code ?? 'EUNKNOWN' }),
+    );
+    if (answer.values.length > 0 || isAnswered(answer.code)) silentSince = undefined;
+    return answer;
+  }
+
+  return {
+    open() {
+      const resolver = newResolver(named);
+      return {
+        addresses: (name) => both(ask(resolver.resolve6(name)), ask(resolver.resolve4(name))),
+        cancel: () => resolver.cancel(),
+      };
+    },
+    probe() {
+      const age = performance.now() - probedAt;
+      if (age < PROBE_EVERY_MS) return;
+      if (silentSince === undefined || age > PROBE_FRESH_MS) silentSince = performance.now();
+      probedAt = performance.now();
+      void ask(newResolver(named).resolveNs('.'));
+    },
+    areSilent() {
+      const now = performance.now();
+      return silentSince !== undefined && now - silentSince > PROBE_PATIENCE_MS && now - probedAt < PROBE_FRESH_MS;
+    },
+  };
+}
+
+/** Whether a name server said this, rather than c-ares after hearing from none. */
+export function isAnswered(code: string): boolean {
+  return !['ETIMEOUT', 'ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION'].includes(code);
+}
+
+function newResolver(named: string[] | undefined): Resolver {
+  const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+  if (named !== undefined) resolver.setServers(named);
+  return resolver;
+}
+
+/** Both answers, or the one with addresses when the other lets itself be waited for. */
+function both(six: Promise<Answer>, four: Promise<Answer>): Promise<Answer[]> {
+  return new Promise((resolve) => {
+    const answers: Answer[] = [];
+    let patience: NodeJS.Timeout | undefined;
+    const take = (answer: Answer) => {
+      answers.push(answer);
+      clearTimeout(patience);
+      if (answers.length === 2) resolve(answers);
+      else if (answer.values.length > 0) patience = setTimeout(resolve, OTHER_FAMILY_MS, answers);
+    };
+    void six.then(take);
+    void four.then(take);
+  });
+}

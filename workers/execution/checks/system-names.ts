@@ -1,0 +1,66 @@
+import { readFile, stat } from 'node:fs/promises';
+
+/** What this machine's own files say of names. */
+export interface SystemNames {
+  hosts: ReadonlyMap<string, string[]>;
+  /** Domains that are tried behind a name with fewer dots than `dots` before the name itself, else after it. */
+  search: string[];
+  dots: number;
+  /** Changes when the files do. */
+  version: string;
+}
+
+const FILE_BYTES_MAX = 16 * 1024 * 1024; // lists that block advertisers in the hosts file reach a few MiB
+const SEARCH_MAX = 6; // each costs a query; glibc's bound of old
+const NO_NAMES: SystemNames = { hosts: new Map(), search: [], dots: 1, version: 'none' };
+
+/** Reads them again where they have changed since `known`. A file that is missing or too large counts as empty. */
+export async function readSystemNames(
+  files: { hostsFile: string; resolvFile: string },
+  known: SystemNames = NO_NAMES,
+): Promise<SystemNames> {
+  const version = `${await versionOf(files.hostsFile)} ${await versionOf(files.resolvFile)}`;
+  if (version === known.version) return known;
+  const resolv = await textOf(files.resolvFile);
+  return { hosts: parseHosts(await textOf(files.hostsFile)), ...parseResolv(resolv), version };
+}
+
+function parseHosts(text: string): Map<string, string[]> {
+  const hosts = new Map<string, string[]>();
+  for (const [address = '', ...names] of words(text)) {
+    for (const name of names.map((name) => name.toLowerCase())) {
+      hosts.set(name, [...(hosts.get(name) ?? []), address]);
+    }
+  }
+  return hosts;
+}
+
+function parseResolv(text: string): { search: string[]; dots: number } {
+  const lines = words(text);
+  const [, ...search] = lines.findLast(([key]) => key === 'search' || key === 'domain') ?? [];
+  const options = lines.filter(([key]) => key === 'options').flat();
+  const dots = options.findLast((option) => option.startsWith('ndots:'))?.slice('ndots:'.length);
+  return { search: search.slice(0, SEARCH_MAX), dots: Number(dots ?? 1) };
+}
+
+function words(text: string): string[][] {
+  const lines = text.split('\n').map((line) => line.replace(/[#;].*$/, '').trim());
+  return lines.filter((line) => line !== '').map((line) => line.split(/\s+/));
+}
+
+async function versionOf(file: string): Promise<string> {
+  try {
+    const { mtimeMs, size, ino } = await stat(file);
+    return size > FILE_BYTES_MAX ? 'too large' : `${ino}:${mtimeMs}:${size}`;
+  } catch {
+    return 'missing';
+  }
+}
+
+async function textOf(file: string): Promise<string> {
+  try {
+    return (await stat(file)).size > FILE_BYTES_MAX ? '' : await readFile(file, 'utf8');
+  } catch {
+    return ''; // missing: so versionOf says too
+  }
+}

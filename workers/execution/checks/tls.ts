@@ -1,0 +1,58 @@
+import net from 'node:net';
+import tls, { type DetailedPeerCertificate, type PeerCertificate, type TLSSocket } from 'node:tls';
+import type { Connection } from './connect.ts';
+import { CheckFailure, elapsed, type Run } from './run.ts';
+
+const DAY_MS = 86_400_000;
+
+/**
+ * The TLS handshake over a connection: the certificate must be valid for `host`, now and, where `daysMin` is given, for so many days
+ * to come, and from an authority that is trusted.
+ */
+export async function secure(
+  run: Run,
+  { socket, peer }: Connection,
+  host: string,
+  daysMin?: number,
+): Promise<TLSSocket> {
+  const started = performance.now();
+  run.waitingFor = `the TLS handshake with ${peer}`;
+  const secured = run.hold(
+    tls.connect({
+      socket,
+      host,
+      ...(net.isIP(host) === 0 ? { servername: host } : {}),
+      ...(run.context.trust === undefined ? {} : { secureContext: run.context.trust }),
+      ALPNProtocols: ['http/1.1'],
+    }),
+  );
+  await new Promise<void>((resolve, reject) => {
+    // A turn later: Node 20 crashes, all of the process, when a socket is destroyed while its handshake is still on the stack.
+    secured.once('secureConnect', () => setImmediate(resolve));
+    secured.once('error', (error) => reject(handshakeFailure(peer, host, error)));
+    secured.once('close', () => reject(handshakeFailure(peer, host, new Error('the connection was closed'))));
+  });
+  const certificate = secured.getPeerCertificate();
+  run.log(`${secured.getProtocol()} in ${elapsed(started)}; ${describe(certificate)}.`);
+  // Written so that an end that cannot be read is not taken for a good one.
+  if (daysMin !== undefined && !(daysLeft(certificate) >= daysMin)) {
+    throw new CheckFailure(`Of ${peer}, ${describe(certificate)}. At least ${daysMin} were expected.`);
+  }
+  return secured;
+}
+
+function handshakeFailure(peer: string, host: string, error: NodeJS.ErrnoException): CheckFailure {
+  const said =
+    error.code === undefined || error.message.includes(error.code) ? error.message : `${error.message} (${error.code})`;
+  return new CheckFailure(`No TLS with ${peer}: ${said}. A certificate valid for ${host} was expected.`);
+}
+
+function describe(certificate: PeerCertificate | DetailedPeerCertificate): string {
+  const until = new Date(certificate.valid_to);
+  return `the certificate of ${certificate.subject?.CN ?? 'nobody'} is valid until ${until.toISOString()}, ${daysLeft(certificate)} days left`;
+}
+
+/** Whole days. */
+function daysLeft({ valid_to: validTo }: PeerCertificate | DetailedPeerCertificate): number {
+  return Math.floor((new Date(validTo).getTime() - Date.now()) / DAY_MS);
+}

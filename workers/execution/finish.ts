@@ -1,0 +1,107 @@
+import { type Ended, endJobs, type Outcome } from '../../db/endings.ts';
+import type { ClaimedJob } from '../../db/leases.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
+import { createBackoff } from '../../platform/backoff.ts';
+import type { Bus, BusMessage } from '../../platform/bus/bus.ts';
+import { announce, notifiedChanges } from '../announce.ts';
+import type { Parts } from '../parts.ts';
+import type { CheckLine } from './check.ts';
+
+export interface Finished {
+  job: ClaimedJob;
+  linesBefore: number;
+  outcome: Pick<Outcome, 'status' | 'failureReason' | 'failureMessage'>;
+  lines: CheckLine[];
+}
+
+const MESSAGE_BYTES_MAX = 256 * 1024;
+
+/**
+ * Ends a set of jobs: their lines first, safely on the bus, so that a job that has ended has its whole log; then all of them by one
+ * statement; then the hints. Tried again until it succeeds: meanwhile the jobs stay held, and new work waits for their capacity.
+ */
+export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
+  return async (set: Finished[]): Promise<void> => {
+    const backoff = createBackoff({ log, what: 'Ending heartbeats' });
+    let printed = false;
+    while (true) {
+      try {
+        if (!printed) await print(bus, set);
+        printed = true;
+        const ended = await endJobs(db, set.map(toOutcome));
+        backoff.reset();
+        await tell(cache, set, ended);
+        return;
+      } catch (error) {
+        await backoff.wait(error, signal);
+        if (signal.aborted) return; // their leases expire, and another worker runs them
+      }
+    }
+  };
+}
+
+function toOutcome({ job, linesBefore, outcome, lines }: Finished): Outcome {
+  return {
+    ...outcome,
+    id: job.id,
+    workflowId: job.workflowId,
+    leaseToken: job.leaseToken,
+    logLineCount: linesBefore + lines.length,
+  };
+}
+
+/** The lines of many jobs in few messages: those that share a partition share a message. */
+async function print(bus: Bus, set: Finished[]): Promise<void> {
+  const chunks = await Promise.all(set.filter(({ lines }) => lines.length > 0).map(toChunk));
+  const partitions = await Promise.all(chunks.map(({ sourceId }) => bus.partitionOf('job_logs', sourceId)));
+  const open = new Map<number, { chunks: LogChunk[]; bytes: number }>();
+  const messages: BusMessage[] = [];
+  const send = ({ chunks }: { chunks: LogChunk[] }) => {
+    const key = chunks[0]?.sourceId;
+    if (key !== undefined) messages.push({ key, value: encodeChunks(chunks) });
+  };
+  for (const [index, chunk] of chunks.entries()) {
+    const partition = partitions[index] ?? 0;
+    let message = open.get(partition) ?? { chunks: [], bytes: 0 };
+    if (message.bytes + chunk.lines.length > MESSAGE_BYTES_MAX) {
+      send(message);
+      message = { chunks: [], bytes: 0 };
+    }
+    message.chunks.push(chunk);
+    message.bytes += chunk.lines.length;
+    open.set(partition, message);
+  }
+  for (const message of open.values()) send(message);
+  if (messages.length > 0) await bus.publish('job_logs', messages);
+}
+
+async function toChunk({ job, linesBefore, lines }: Finished): Promise<LogChunk> {
+  const text = lines.map((line) => formatLine(line.stream, line.timestamp.toISOString(), line.text)).join('');
+  return {
+    sourceId: job.id,
+    attempt: job.attempt,
+    firstNumber: linesBefore + 1,
+    lastNumber: linesBefore + lines.length,
+    lines: await packLines(Buffer.from(text)),
+  };
+}
+
+async function tell(
+  cache: Parts['cache'],
+  set: Finished[],
+  { ended, terminatedWorkflowIds, notified, woken }: Ended,
+): Promise<void> {
+  const terminated = new Set(terminatedWorkflowIds);
+  await announce(cache, [
+    ...set
+      .filter(({ job }) => ended.has(job.id))
+      .map(({ job }) => ({
+        userId: job.userId,
+        jobs: [job.id],
+        workflows: terminated.has(job.workflowId) ? [job.workflowId] : [],
+      })),
+    ...notifiedChanges(notified),
+  ]);
+  if (woken) await cache.publish(SCHEDULE_CHANNEL, '');
+}

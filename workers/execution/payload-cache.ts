@@ -1,0 +1,59 @@
+import { LRUCache } from 'lru-cache';
+import type { Db } from '../../db/client.ts';
+import type { ClaimedJob } from '../../db/leases.ts';
+import { type GenerationKey, generationKey, loadPayloads } from '../../db/payloads.ts';
+import { createMask, type Mask } from '../../domain/mask.ts';
+import type { HeartbeatPayload } from '../../domain/payload.ts';
+import { openingOf } from '../../domain/payload-secrets.ts';
+import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
+
+const CACHE_BYTES_MAX = 64 * 1024 * 1024;
+const ENTRY_BYTES = 300; // what an entry costs beside its text
+
+/** What a job runs, its secrets opened; or why they cannot be. */
+export type Runnable =
+  | { payload: HeartbeatPayload<never>; mask: Mask | undefined; unreadable?: undefined }
+  | { payload?: undefined; unreadable: string };
+
+/** The payloads of jobs. A generation's payload never changes, so it is read once and kept while there is room. */
+export function createPayloadCache(
+  db: Db,
+  sealer: Sealer,
+): {
+  load(jobs: ClaimedJob[]): Promise<Map<GenerationKey, Runnable>>;
+} {
+  const cache = new LRUCache<GenerationKey, Runnable>({
+    maxSize: CACHE_BYTES_MAX,
+    sizeCalculation: ({ payload }) => JSON.stringify(payload ?? {}).length + ENTRY_BYTES,
+  });
+  return {
+    async load(jobs) {
+      const found = new Map<GenerationKey, Runnable>();
+      const missing: ClaimedJob[] = [];
+      for (const job of jobs) {
+        const payload = cache.get(generationKey(job));
+        if (payload === undefined) missing.push(job);
+        else found.set(generationKey(job), payload);
+      }
+      for (const [key, { workflowId, payload }] of await loadPayloads(db, missing)) {
+        if (payload.kind !== 'HEARTBEAT') continue;
+        const runnable = openHeartbeat(sealer, workflowId, payload);
+        if (runnable.payload !== undefined) cache.set(key, runnable);
+        found.set(key, runnable);
+      }
+      return found;
+    },
+  };
+}
+
+function openHeartbeat(sealer: Sealer, workflowId: string, { headers, ...rest }: HeartbeatPayload): Runnable {
+  if (headers === undefined) return { payload: rest, mask: undefined };
+  try {
+    const opening = openingOf(sealer, workflowId);
+    const payload = { ...rest, headers: opening.openPairs('headers', headers) };
+    return { payload, mask: createMask(opening.secrets) };
+  } catch (error) {
+    if (error instanceof UnreadableSecret) return { unreadable: error.message };
+    throw error;
+  }
+}

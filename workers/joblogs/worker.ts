@@ -1,0 +1,83 @@
+import { settleSeams } from '../../db/log-seams.ts';
+import { insertChunks } from '../../db/logs.ts';
+import { decodeChunks, isSeam, type LogChunk } from '../../domain/log-chunk.ts';
+import { createBackoff } from '../../platform/backoff.ts';
+import { createBatcher } from '../batcher.ts';
+import type { Parts, Worker } from '../parts.ts';
+
+/** One statement: large enough that the round trip is nothing, small enough that memory stays flat. */
+const STORE_BYTES_MAX = 4 * 1024 * 1024;
+const STORE_CHUNKS_MAX = 1_000;
+const SETS_IN_FLIGHT = 2;
+/** Partitions that wait for their lines to be stored: what they have read goes together into one statement. */
+const PARTITIONS_AT_ONCE = 12;
+
+interface Arrived {
+  chunks: LogChunk[];
+  signal: AbortSignal;
+  stored: () => void;
+}
+
+/** Stores what is printed. Several copies share the partitions; a batch is committed once it is stored. */
+export async function startJoblogs({ db, bus, log }: Parts): Promise<Worker> {
+  const batcher = createBatcher<Arrived>({ sizeMax: PARTITIONS_AT_ONCE, inFlightMax: SETS_IN_FLIGHT, write: store });
+
+  async function store(arrived: Arrived[]): Promise<void> {
+    const backoff = createBackoff({ log, what: 'Storing log lines' });
+    const chunks = arrived.flatMap(({ chunks }) => chunks);
+    const wellFormed = chunks.filter(isWellFormed);
+    const seams = wellFormed.filter(isSeam);
+    const steps = [...sets(wellFormed.filter((chunk) => !isSeam(chunk)))].map((set) => () => insertChunks(db, set));
+    if (seams.length > 0) steps.push(() => settleSeams(db, seams)); // when all that stands before them is stored
+    for (const step of steps) {
+      // Tried again here rather than by redelivery, so that what was stored of the batch is not stored again.
+      for (let stored = false; !stored; ) {
+        const wanted = arrived.find(({ signal }) => !signal.aborted);
+        if (wanted === undefined) return; // all of them go to another consumer, which stores them
+        try {
+          await step();
+          stored = true;
+        } catch (error) {
+          await backoff.wait(error, wanted.signal);
+        }
+      }
+      backoff.reset();
+    }
+    for (const { stored } of arrived) stored();
+  }
+
+  return bus.consume({
+    topic: 'job_logs',
+    group: 'joblogs',
+    concurrency: PARTITIONS_AT_ONCE,
+    onBatch: (messages, signal) =>
+      new Promise((stored, gaveUp) => {
+        signal.addEventListener('abort', () => gaveUp(signal.reason), { once: true });
+        batcher.add({ chunks: messages.flatMap(decodeChunks), signal, stored });
+      }),
+  });
+}
+
+/** What the table would refuse must not stop what comes behind it. */
+function isWellFormed(chunk: LogChunk): boolean {
+  const { firstNumber, lastNumber, attempt } = chunk;
+  if (attempt > INTEGER_MAX) return false;
+  return isSeam(chunk) || (firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX);
+}
+
+const INTEGER_MAX = 0x7fff_ffff; // of its columns
+
+function* sets(chunks: LogChunk[]): Generator<LogChunk[]> {
+  let set: LogChunk[] = [];
+  let bytes = 0;
+  for (const chunk of chunks) {
+    if (set.length >= STORE_CHUNKS_MAX || (set.length > 0 && bytes + chunk.lines.length > STORE_BYTES_MAX)) {
+      yield set;
+      set = [];
+      bytes = 0;
+    }
+    set.push(chunk);
+    bytes += chunk.lines.length;
+  }
+  if (set.length > 0) yield set;
+}

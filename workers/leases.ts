@@ -1,0 +1,124 @@
+import type { Logger } from 'pino';
+import type { Db } from '../db/client.ts';
+import { type Held, renewLeases } from '../db/leases.ts';
+import { decodeIds } from '../domain/hints.ts';
+import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../domain/limits.ts';
+import { createBackoff } from '../platform/backoff.ts';
+import { createWake } from './wake.ts';
+
+/** Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then nothing more is written of it). */
+export type StopReason = 'CANCELED' | 'LOST';
+
+export interface LeaseKeeper {
+  /** `onStop` is called at most once for each reason; not at all after `drop`. */
+  hold(held: Held, onStop: (reason: StopReason) => void): void;
+  drop(id: string): void;
+  held(): Held[];
+  /**
+   * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced in the database (starting
+   * or stopping a container, printing lines) is not done without it, so that a process that was frozen does no harm when it goes on.
+   */
+  isFresh(id: string): boolean;
+  /** Passes on a hint of the channel of cancellations. */
+  onCancelHint(message: string): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Renews every lease of this process by one statement each LEASE_RENEW_SECONDS. A renewal that fails is tried again and harms
+ * nobody: only the database's word that the lease is gone stops a run. The same statement finds cancellations whose hint was lost.
+ */
+export function keepLeases({
+  db,
+  log,
+  renewHeld = renewLeases,
+}: {
+  db: Db;
+  log: Logger;
+  /** Of builds it is `renewBuildLeases`, in which a canceled one is a lost one. */
+  renewHeld?: (db: Db, held: Held[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
+}): LeaseKeeper {
+  const runs = new Map<string, { held: Held; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
+  const stop = new AbortController();
+  const loop = renew();
+
+  async function renew(): Promise<void> {
+    const backoff = createBackoff({ log, what: 'Renewing leases' });
+    const wake = createWake();
+    while (!stop.signal.aborted) {
+      await wake.next({ timeoutMs: LEASE_RENEW_SECONDS * 1_000, signal: stop.signal });
+      const asked = [...runs.values()];
+      const askedAt = now();
+      try {
+        const { kept, cancelRequested } = await renewHeld(
+          db,
+          asked.map(({ held }) => held),
+        );
+        for (const { held } of asked) {
+          const run = runs.get(held.id);
+          if (run?.held !== held) continue; // ended meanwhile
+          if (kept.has(held.id)) run.renewedAt = askedAt;
+          else end(held.id, 'LOST');
+          if (cancelRequested?.has(held.id)) end(held.id, 'CANCELED');
+        }
+        backoff.reset();
+      } catch (error) {
+        await backoff.wait(error, stop.signal);
+        wake.notify();
+      }
+    }
+  }
+
+  /** A canceled run keeps its lease until its end is written; a lost one is gone. */
+  function end(id: string, reason: StopReason): void {
+    const run = runs.get(id);
+    if (run === undefined) return;
+    if (reason === 'LOST') runs.delete(id);
+    run.onStop(reason);
+  }
+
+  return {
+    hold: (held, onStop) => {
+      const told = new Set<StopReason>();
+      runs.set(held.id, {
+        held,
+        renewedAt: now(),
+        onStop: (reason) => {
+          if (told.has(reason)) return;
+          told.add(reason);
+          onStop(reason);
+        },
+      });
+    },
+    drop: (id) => runs.delete(id),
+    isFresh: (id) => {
+      const renewedAt = runs.get(id)?.renewedAt;
+      return renewedAt !== undefined && elapsedMs(renewedAt) < FRESH_MS;
+    },
+    held: () => [...runs.values()].map(({ held }) => held),
+    onCancelHint: (message) => {
+      for (const id of decodeIds(message)) end(id, 'CANCELED');
+    },
+    async close() {
+      stop.abort();
+      await loop;
+    },
+  };
+}
+
+/** Before the database lets others take it, with room for the time that claiming took. */
+const FRESH_MS = (LEASE_SECONDS - 5) * 1_000;
+
+interface Instant {
+  monotonic: number;
+  wall: number;
+}
+
+function now(): Instant {
+  return { monotonic: performance.now(), wall: Date.now() };
+}
+
+/** The longer of what both clocks say: the monotonic one stands still while the machine sleeps, the other one can be set back. */
+function elapsedMs(since: Instant): number {
+  return Math.max(performance.now() - since.monotonic, Date.now() - since.wall);
+}

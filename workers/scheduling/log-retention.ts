@@ -1,0 +1,82 @@
+import type { Db } from '../../db/client.ts';
+import {
+  dropLogPartition,
+  type LogPartition,
+  logPartitionsBefore,
+  OTHER_LOG_PARTITION,
+} from '../../db/log-partitions.ts';
+import { lookThrough, removeChunksOfWorkflows, removeOldChunks } from '../../db/log-retention.ts';
+import { NO_ID } from '../../domain/ids.ts';
+import { LOG_RETENTION_DAYS } from '../../domain/limits.ts';
+
+const JOBS_PER_LOOK = 10_000;
+const SOURCES_PER_STEP = 500;
+const WORKFLOWS_PER_STEP = 50;
+const JOBS_PER_WORKFLOW_AND_STEP = 20;
+const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
+/** A day with jobs that run on past its end is waited for so long, because dropping a partition is far cheaper than deleting from it. */
+const WAIT_DAYS = 1;
+
+/** What a pass has done. */
+export interface Removed {
+  partitions: number;
+  chunks: number;
+}
+
+/**
+ * Removes log lines whose time has come; a pass that stops in the middle is gone on with by the next one. Any number of workers may do it:
+ * what two of them remove at once is removed once.
+ *
+ * Lines of a day go with its partition, when all jobs and builds of that day have ended for long enough. How far a partition's jobs
+ * were looked through is kept here, in memory alone: each is looked at once, or again after a restart. Where one job keeps a day for
+ * longer, and in the default partition, lines are deleted job by job; so are those of workflows that keep theirs for a shorter time.
+ */
+export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
+  pass(signal: AbortSignal): Promise<Removed>;
+} {
+  const looked = new Map<string, string | undefined>(); // partitions, to the last job that was looked at
+
+  async function isClear(partition: LogPartition, signal: AbortSignal): Promise<boolean> {
+    while (!signal.aborted) {
+      const look = await lookThrough(db, partition, { days, after: looked.get(partition.name), limit: JOBS_PER_LOOK });
+      looked.set(partition.name, look.to);
+      if (look.found !== 'MORE') return look.found === 'CLEAR';
+    }
+    return false;
+  }
+
+  return {
+    async pass(signal) {
+      const removed: Removed = { partitions: 0, chunks: 0 };
+      const late = new Set((await logPartitionsBefore(db, { days: days + WAIT_DAYS })).map(({ name }) => name));
+      const partly = [{ name: OTHER_LOG_PARTITION }];
+      for (const partition of await logPartitionsBefore(db, { days })) {
+        if (await isClear(partition, signal)) {
+          if (!(await dropLogPartition(db, partition))) continue; // in use: the next pass tries again
+          looked.delete(partition.name);
+          removed.partitions += 1;
+        } else if (late.has(partition.name)) partly.push(partition);
+      }
+      const limits = { days, limit: SOURCES_PER_STEP, chunks: CHUNKS_PER_STEP };
+      for (const partition of partly)
+        removed.chunks += await inSteps(signal, (after) => removeOldChunks(db, partition, { ...limits, after }));
+      const ofWorkflows = { ...limits, workflows: WORKFLOWS_PER_STEP, limit: JOBS_PER_WORKFLOW_AND_STEP };
+      removed.chunks += await inSteps(signal, (after) => removeChunksOfWorkflows(db, { ...ofWorkflows, after }));
+      return removed;
+    },
+  };
+}
+
+/** Runs `step` from the first id on until it says that there is no more; how many chunks were removed. */
+async function inSteps(
+  signal: AbortSignal,
+  step: (after: string) => Promise<{ after: string | undefined; removed: number }>,
+): Promise<number> {
+  let count = 0;
+  for (let after: string | undefined = NO_ID; after !== undefined && !signal.aborted; ) {
+    const done = await step(after);
+    count += done.removed;
+    after = done.after;
+  }
+  return count;
+}

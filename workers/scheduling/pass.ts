@@ -1,0 +1,34 @@
+import { attendSchedules } from '../../db/attendance.ts';
+import type { Db } from '../../db/client.ts';
+import { type HandedOut, queueDueSlots } from '../../db/scheduling.ts';
+import { notifiedChanges, type UserChange } from '../announce.ts';
+
+export interface PassResult {
+  /** QUEUED jobs that are to be told of on the bus. */
+  handOut: HandedOut[];
+  /** What those who watch are to be told of. */
+  changes: UserChange[];
+  /** Whether there is more to do now. */
+  again: boolean;
+}
+
+/** One look at the schedules that have come up, `limit` at most: rows first, then (by the caller) the hints. */
+export async function schedulingPass({
+  db,
+  limit,
+  watchedSeconds,
+}: {
+  db: Db;
+  limit: number;
+  /** For how long passes have been made without a break. */
+  watchedSeconds: number;
+}): Promise<PassResult> {
+  const { made, others } = await queueDueSlots(db, { limit });
+  const attended = others.length === 0 ? undefined : await attendSchedules(db, others, { watchedSeconds });
+  const handOut = attended === undefined ? made : [...made, ...attended.handOut];
+  const changes = [
+    ...[...handOut, ...(attended?.changed ?? [])].map(({ userId, id }) => ({ userId, jobs: [id] })),
+    ...notifiedChanges(attended?.notified ?? []),
+  ];
+  return { handOut, changes, again: made.length + others.length >= limit || attended?.again === true };
+}

@@ -1,0 +1,139 @@
+import { sweepBuilds } from '../../db/builds.ts';
+import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
+import { makeLogPartitions } from '../../db/log-partitions.ts';
+import { purgeSome } from '../../db/purge.ts';
+import { nextWakeMs } from '../../db/scheduling.ts';
+import { foldTotals } from '../../db/totals.ts';
+import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { createBackoff } from '../../platform/backoff.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { announce } from '../announce.ts';
+import type { Parts, Worker } from '../parts.ts';
+import { createWake, type Wake } from '../wake.ts';
+import { createLogRetention } from './log-retention.ts';
+import { type PassResult, schedulingPass } from './pass.ts';
+import { createWatch } from './watch.ts';
+
+const SLOTS_PER_PASS_MAX = 1_000;
+/** Ids are made for every slot that a pass may find, so a pass that expects few asks for few. */
+const SLOTS_PER_PASS_IDLE = 64;
+/** Hints may be lost: this is the longest that a new workflow then waits. */
+const IDLE_MS = 5_000;
+const SWEEP_MS = 10_000;
+/** What is pending is read with the totals, so that waiting makes nothing wrong: it makes a fold of more jobs at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is alone of its workflow in a fold). */
+const FOLD_MS = 5_000;
+const SETS_PER_FOLD_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
+const LOG_PARTITION_DAYS_AHEAD = 3;
+/** Each pass may hold up everybody's log lines for a moment: see db/log-partitions.ts. */
+const RETENTION_MS = 60_000;
+/** Between two looks at the builds: a large history goes over several sweeps. */
+const PURGE_STEPS_MAX = 200;
+
+export interface SchedulingParts extends Parts {
+  logRetentionDays?: number;
+}
+
+/** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
+export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
+  const stop = new AbortController();
+  const wake = createWake();
+  const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, wake.notify, wake.notify);
+  const loops = [
+    runScheduling(parts, wake, stop.signal),
+    runSweep(parts, stop.signal),
+    runFold(parts, stop.signal),
+    runLogRetention(parts, stop.signal),
+  ];
+  return {
+    async close() {
+      stop.abort();
+      unsubscribe();
+      await Promise.all(loops);
+    },
+  };
+}
+
+/**
+ * Sleeps until the next schedule is to be looked at, or until a hint. A crash is harmless: jobs that were made but not told of
+ * come up again by their schedules. While the bus is away, what is made waits here to be told of, and nothing more is made.
+ */
+async function runScheduling({ db, bus, cache, log }: Parts, wake: Wake, signal: AbortSignal): Promise<void> {
+  const backoff = createBackoff({ log, what: 'Handing out due jobs' });
+  const watch = createWatch();
+  let limit = SLOTS_PER_PASS_IDLE;
+  let untold: PassResult | undefined;
+  while (!signal.aborted) {
+    try {
+      untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds() });
+      await tell(bus, jobsQueued(untold.handOut));
+      const { changes, again } = untold;
+      untold = undefined;
+      limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
+      await announce(cache, changes); // after the bus: workers wait for it
+      backoff.reset();
+      if (!again)
+        await wake.next({ timeoutMs: Math.ceil(Math.min((await nextWakeMs(db)) ?? IDLE_MS, IDLE_MS)), signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+/** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
+async function runSweep({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
+  const backoff = createBackoff({ log, what: 'The sweep' });
+  const wake = createWake();
+  while (!signal.aborted) {
+    try {
+      await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
+      await tell(bus, buildsQueued(await sweepBuilds(db)));
+      await sweepIdempotencyKeys(db);
+      for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);
+      backoff.reset();
+      await wake.next({ timeoutMs: SWEEP_MS, signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+/** Adds what has ended to the running totals, behind the hot path. */
+async function runFold({ db, log }: Parts, signal: AbortSignal): Promise<void> {
+  const backoff = createBackoff({ log, what: 'Folding totals' });
+  const wake = createWake();
+  while (!signal.aborted) {
+    try {
+      const taken = await foldTotals(db, { limit: SETS_PER_FOLD_MAX });
+      backoff.reset();
+      if (taken < SETS_PER_FOLD_MAX) await wake.next({ timeoutMs: FOLD_MS, signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+/** Removes log lines whose time has come. */
+async function runLogRetention({ db, log, logRetentionDays }: SchedulingParts, signal: AbortSignal): Promise<void> {
+  const backoff = createBackoff({ log, what: 'Removing old log lines' });
+  const wake = createWake();
+  const retention = createLogRetention({ db, days: logRetentionDays });
+  while (!signal.aborted) {
+    try {
+      const removed = await retention.pass(signal);
+      if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
+      backoff.reset();
+      await wake.next({ timeoutMs: RETENTION_MS, signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
+  if (events.length > 0)
+    await bus.publish(
+      'workflows',
+      events.map((event) => ({ value: encodeEvent(event) })),
+    );
+}

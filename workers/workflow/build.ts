@@ -1,0 +1,89 @@
+import type { ClaimedBuild } from '../../db/builds.ts';
+import { createMask } from '../../domain/mask.ts';
+import type { RegistryAuth } from '../../domain/payload.ts';
+import { openingOf } from '../../domain/payload-secrets.ts';
+import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
+import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { type BuildContext, buildDockerfile } from './built-image.ts';
+import { withPatience } from './patience.ts';
+import { findOrPull } from './pull.ts';
+import { openAuth, type PinnedImage } from './template.ts';
+
+export type BuildResult = PinnedImage | { error: string };
+
+/** Where the operator says nothing: MAX_BUILD_SECONDS. */
+const MAX_SECONDS = 3_600;
+
+/** For an engine, or to it a registry, that does not answer: its author waits, and may want to hear the reason. */
+const UNREACHABLE_PATIENCE_MS = 5_000;
+/** For a registry that asks to come back later. */
+const BUSY_PATIENCE_MS = 60_000;
+
+/**
+ * Finds the image that a payload names on the engine, or pulls it, or builds it. `say` prints a line into the build's log. Resolves with the
+ * reason where that fails; rejects only when `signal` aborts, and with what is no engine's word.
+ */
+export async function buildImage({
+  build,
+  sealer,
+  maxSeconds = MAX_SECONDS,
+  ...context
+}: BuildContext & { build: ClaimedBuild; sealer: Sealer; maxSeconds?: number | undefined }): Promise<BuildResult> {
+  const { say: print, signal } = context;
+  const opening = openingOf(sealer, build.workflowId);
+  const { registry_auth: sealedAuth } = build.payload;
+  let auth: RegistryAuth<never> | undefined;
+  try {
+    auth = sealedAuth && openAuth(opening, sealedAuth);
+  } catch (error) {
+    if (!(error instanceof UnreadableSecret)) throw error;
+    print(error.message);
+    return { error: error.message };
+  }
+  const mask = createMask(opening.secrets);
+  const masked = (line: string) => mask?.text(line) ?? line;
+  const say = (line: string) => print(masked(line));
+  const limit = AbortSignal.timeout(maxSeconds * 1_000);
+  const both = AbortSignal.any([signal, limit]);
+  try {
+    const image = await withPatience(() => pin({ ...context, say, signal: both }, build, auth), {
+      patienceMs,
+      onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
+      signal: both,
+    });
+    say(`The image of generation ${build.generation} is ${image.imageId}.`);
+    return image;
+  } catch (error) {
+    if (signal.aborted || !(limit.aborted || isEngineError(error))) throw error;
+    const reason = limit.aborted ? `It took longer than ${maxSeconds} s, and was stopped.` : words(error);
+    say(reason);
+    return { error: masked(reason) };
+  }
+}
+
+async function pin(
+  context: BuildContext,
+  build: ClaimedBuild,
+  auth: RegistryAuth<never> | undefined,
+): Promise<PinnedImage> {
+  const { docker, say } = context;
+  const { image, build: source } = build.payload;
+  if (source !== undefined) {
+    say(`Building the Dockerfile on the Docker engine at ${docker.address}.`);
+    return { imageId: await buildDockerfile(context, build, source, auth) };
+  }
+  if (image === undefined) throw new EngineError('INVALID', 'The payload names no image.');
+  say(`Looking for the image ${image} on the Docker engine at ${docker.address}.`);
+  const { id, digest } = await findOrPull(context, image, auth);
+  return { imageId: id, imageDigest: digest };
+}
+
+function patienceMs(error: unknown): number {
+  if (isEngineError(error, 'BUSY')) return BUSY_PATIENCE_MS;
+  return isEngineError(error, 'UNREACHABLE') ? UNREACHABLE_PATIENCE_MS : 0;
+}
+
+function words(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.endsWith('.') ? message : `${message}.`;
+}

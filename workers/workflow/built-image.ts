@@ -1,0 +1,128 @@
+import type { Generation } from '../../db/payloads.ts';
+import type { ResourceMaximums } from '../../domain/container-schema.ts';
+import { checkDockerfile, labelStages } from '../../domain/dockerfile.ts';
+import { isId } from '../../domain/ids.ts';
+import { BUILT_REGISTRY, registryOf } from '../../domain/image-reference.ts';
+import { CONTAINER_RESOURCES_MAX } from '../../domain/limits.ts';
+import type { ImageBuild, RegistryAuth } from '../../domain/payload.ts';
+import { MB } from '../../platform/docker/confinement.ts';
+import type { Docker } from '../../platform/docker/docker.ts';
+import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { findOrPull, type Logins } from './pull.ts';
+
+// Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
+const INSTALLATION = 'chronoverse.image.installation';
+const WORKFLOW = 'chronoverse.image.workflow';
+const GENERATION = 'chronoverse.image.generation';
+
+export const BUILT_PREFIX = `${BUILT_REGISTRY}/workflow/`;
+
+/** The tag of what is built for a generation. Nobody can name it in a payload. */
+export function builtTag({ workflowId, generation }: Generation): string {
+  return `${BUILT_PREFIX}${workflowId}:${generation}`;
+}
+
+export function builtLabels(installation: string, generation?: Generation): Record<string, string> {
+  return {
+    [INSTALLATION]: installation,
+    ...(generation && { [WORKFLOW]: generation.workflowId, [GENERATION]: String(generation.generation) }),
+  };
+}
+
+/**
+ * Of every layer that a step makes: a build that is stopped while the engine writes one down leaves it where nobody is told of it. They are a
+ * workflow's own, so that its generations find each other's layers and nobody finds another's.
+ */
+function layerLabels(installation: string, { workflowId }: Generation): Record<string, string> {
+  return { [INSTALLATION]: installation, [WORKFLOW]: workflowId };
+}
+
+/** The workflow of which an image without a name is such a layer. */
+export function layerOf({ labels, tags }: { labels: Record<string, string>; tags: string[] }): string | undefined {
+  const workflowId = labels[WORKFLOW];
+  const isLayer = tags.length === 0 && labels[GENERATION] === undefined;
+  return isLayer && workflowId !== undefined && isId(workflowId) ? workflowId : undefined;
+}
+
+export function generationOf({ labels }: { labels: Record<string, string> }): Generation | undefined {
+  const workflowId = labels[WORKFLOW];
+  const generation = Number(labels[GENERATION]); // NaN where there is none
+  return workflowId !== undefined && isId(workflowId) && Number.isSafeInteger(generation)
+    ? { workflowId, generation }
+    : undefined;
+}
+
+export interface BuildContext {
+  docker: Docker;
+  logins: Logins;
+  installation: string;
+  maxResources?: ResourceMaximums | undefined;
+  /** Prints a line; what it resolves with is waited for. */
+  say: (line: string) => Promise<void> | undefined;
+  signal: AbortSignal;
+}
+
+/** Lines of a build that are kept: a step that prints without end does so until the time limit. */
+const LINES_MAX = 100_000;
+
+/**
+ * Builds a generation's Dockerfile on the engine, and gives the image's id. `auth` is for the registry of the first image that it names: no
+ * other one is shown it.
+ */
+export async function buildDockerfile(
+  { docker, logins, installation, maxResources = CONTAINER_RESOURCES_MAX, say, signal }: BuildContext,
+  generation: Generation,
+  { dockerfile, files = [] }: ImageBuild,
+  auth?: RegistryAuth<never>,
+): Promise<string> {
+  const { images, problems } = checkDockerfile(dockerfile);
+  refuse(problems);
+  const registry = images[0] === undefined ? undefined : registryOf(images[0]);
+  for (const image of images) {
+    // Pulled here and not by the builder, so that what a registry says is told apart, and two pulls are one.
+    const { onBuild } = await findOrPull(
+      { docker, logins, say, signal },
+      image,
+      registryOf(image) === registry ? auth : undefined,
+    );
+    const inherited = checkDockerfile(['FROM scratch', ...onBuild].join('\n'));
+    if (inherited.images.length + inherited.problems.length > 0)
+      refuse([`The image ${image} has ONBUILD instructions that take images or URLs in.`]);
+  }
+  let lines = 0;
+  const labelled = labelStages(dockerfile, layerLabels(installation, generation));
+  const build = docker.buildImage(
+    {
+      tag: builtTag(generation),
+      dockerfile: labelled.text,
+      files,
+      labels: builtLabels(installation, generation),
+      cpus: Math.min(BUILD_CPUS, maxResources.cpus),
+      memoryBytes: Math.min(BUILD_MEMORY_MB, maxResources.memoryMb) * MB,
+    },
+    {
+      onLine: (line) => {
+        lines += 1;
+        if (lines > LINES_MAX) return undefined;
+        return say(lines < LINES_MAX ? line : `It has printed ${LINES_MAX} lines: what follows is left out.`);
+      },
+      signal,
+    },
+  );
+  return build.catch((error: unknown) => {
+    throw isEngineError(error, 'INVALID') ? withOriginalLine(error, labelled.originalLine) : error;
+  });
+}
+
+function withOriginalLine(error: EngineError, originalLine: (line: number) => number): EngineError {
+  const message = error.message.replace(/\bline (\d+)/i, (_, line) => `line ${originalLine(Number(line))}`);
+  return new EngineError(error.kind, message);
+}
+
+/** A step of a build compiles or unpacks: more than most jobs take. */
+const BUILD_CPUS = 1;
+const BUILD_MEMORY_MB = 2_048;
+
+function refuse(problems: string[]): void {
+  if (problems.length > 0) throw new EngineError('INVALID', problems.join(' '));
+}

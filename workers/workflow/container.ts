@@ -1,0 +1,69 @@
+import type { ResourceMaximums } from '../../domain/container-schema.ts';
+import { CONTAINER_RESOURCES, CONTAINER_RESOURCES_MAX } from '../../domain/limits.ts';
+import { MB, type Resources } from '../../platform/docker/confinement.ts';
+import type { ContainerSpec, ListedContainer } from '../../platform/docker/docker.ts';
+import type { Template } from './template.ts';
+import { mountsOf } from './volumes.ts';
+
+/** Which attempt of which job a container is of. */
+export interface Attempt {
+  id: string;
+  attempt: number;
+}
+
+const JOB = 'chronoverse.job';
+const ATTEMPT = 'chronoverse.attempt';
+const WORKFLOW = 'chronoverse.workflow';
+const INSTALLATION = 'chronoverse.installation';
+
+/** Several installations may share an engine: each looks after its own containers alone. */
+export function installationLabels(installation: string): Record<string, string> {
+  return { [INSTALLATION]: installation };
+}
+
+/** The name is the attempt's, so that the engine refuses a second container of it. */
+export function containerName({ id, attempt }: Attempt): string {
+  return `chronoverse-${id}-${attempt}`;
+}
+
+/** `command` stands in the place of the image's entrypoint, and `args` behind it; `args` alone go to the image's own entrypoint. */
+export function toSpec(
+  job: Attempt & { workflowId: string; userId: string },
+  template: Omit<Template, 'secrets'>,
+  installation: string,
+  most: ResourceMaximums = CONTAINER_RESOURCES_MAX,
+): ContainerSpec {
+  return {
+    name: containerName(job),
+    image: template.imageId,
+    entrypoint: template.command,
+    args: template.args,
+    env: template.env,
+    workingDir: template.workingDir,
+    resources: resourcesOf(template, most),
+    network: template.network === 'NONE' ? 'none' : 'bridge',
+    mounts: mountsOf(job, template, installation),
+    labels: {
+      ...installationLabels(installation),
+      [JOB]: job.id,
+      [ATTEMPT]: String(job.attempt),
+      [WORKFLOW]: job.workflowId,
+    },
+  };
+}
+
+/** What the payload asks for, within what the operator allows now: it may have been more when the payload was taken. */
+export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, most: ResourceMaximums): Resources {
+  return {
+    cpus: Math.min(resources.cpus ?? CONTAINER_RESOURCES.cpus, most.cpus),
+    memoryBytes: Math.min(resources.memory_mb ?? CONTAINER_RESOURCES.memoryMb, most.memoryMb) * MB,
+    pids: Math.min(resources.pids ?? CONTAINER_RESOURCES.pids, most.pids),
+  };
+}
+
+/** Undefined for a container that is of no job, though its label says that it is ours. */
+export function attemptOf({ labels }: Pick<ListedContainer, 'labels'>): Attempt | undefined {
+  const id = labels[JOB];
+  const attempt = Number(labels[ATTEMPT]);
+  return id !== undefined && Number.isInteger(attempt) ? { id, attempt } : undefined;
+}

@@ -1,0 +1,160 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ClaimedJob, claimJobs, releaseJobs, returnJobs } from '../../db/leases.ts';
+import { lastLogNumber } from '../../db/log-pages.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import type { ContainerState } from '../../platform/docker/docker.ts';
+import { isEngineError } from '../../platform/docker/errors.ts';
+import { announce } from '../announce.ts';
+import { createBatcher } from '../batcher.ts';
+import { createCapacity } from '../capacity.ts';
+import { keepLeases } from '../leases.ts';
+import { settledLinesBefore } from '../log-seam.ts';
+import type { Parts } from '../parts.ts';
+import { createPublisher } from '../publish.ts';
+import type { Attempt } from './container.ts';
+import { createFinisher, type Finished } from './finish.ts';
+import { createLogins } from './pull.ts';
+import { type RunEnd, type RunParts, runContainer } from './run.ts';
+
+export interface ContainerJobs {
+  /** Claims and starts these, as capacity allows; resolves when all are taken. Rejects when `signal` aborts, or the database is away. */
+  claim(ids: string[], signal: AbortSignal): Promise<void>;
+  /** Follows the container of a job that was taken over. It runs already: it takes no capacity. */
+  adopt(job: ClaimedJob, container: ContainerState): void;
+  holds(attempt: Attempt): boolean;
+  onCancelHint(message: string): void;
+  /** Hands every running container on, within a bound: the next worker on the engine adopts it. */
+  close(): Promise<void>;
+}
+
+const SET_SIZE_MAX = 1_000;
+/** Handing on takes a statement; what is being started or ended just now is waited for. */
+const CLOSE_MS = 15_000;
+
+/** The CONTAINER jobs that this process runs. */
+export function createContainerJobs(
+  parts: Parts &
+    Pick<RunParts, 'docker' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & { capacity: number },
+): ContainerJobs {
+  const { db, bus, cache, docker, log, owner } = parts;
+  const capacity = createCapacity(parts.capacity);
+  const leases = keepLeases({ db, log });
+  const halt = new AbortController();
+  const running = new Map<string, { job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
+  const finish = createFinisher(parts, halt.signal);
+  const runParts = { ...parts, logins: createLogins(db), lastLogNumber: (jobId: string) => lastLogNumber(db, jobId) };
+
+  const ending = createBatcher<Finished & { done: () => void }>({
+    sizeMax: SET_SIZE_MAX,
+    inFlightMax: 2,
+    async write(set) {
+      await finish(set);
+      for (const { done } of set) done();
+    },
+  });
+  const lettingGo = createBatcher<{ job: ClaimedJob; uncounted: boolean; done: () => void }>({
+    sizeMax: SET_SIZE_MAX,
+    inFlightMax: 2,
+    async write(set) {
+      await letGo(set).catch((error) =>
+        log.warn({ err: error }, 'Container jobs could not be handed on; their leases expire by themselves.'),
+      );
+      for (const { done } of set) done();
+    },
+  });
+
+  async function letGo(set: { job: ClaimedJob; uncounted: boolean }[]): Promise<void> {
+    const returned = set.filter(({ uncounted }) => uncounted).map(({ job }) => job);
+    await returnJobs(db, returned);
+    await releaseJobs(
+      db,
+      set.filter(({ uncounted }) => !uncounted).map(({ job }) => job),
+    );
+    if (returned.length === 0) return;
+    await announce(
+      cache,
+      returned.map(({ userId, id }) => ({ userId, jobs: [id] })),
+    );
+    await cache.publish(SCHEDULE_CHANNEL, '');
+  }
+
+  function launch(job: ClaimedJob, release: () => void, found?: ContainerState): void {
+    const leave = new AbortController();
+    const cancel = new AbortController();
+    leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
+    const isFresh = () => leases.isFresh(job.id);
+    const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
+    const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);
+    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, linesBefore };
+    const settled = runContainer(runParts, job, control, found)
+      .then((end) => settle(job, end))
+      .then(() => {
+        running.delete(job.id);
+        leases.drop(job.id);
+        release();
+      });
+    running.set(job.id, { job, leave, settled });
+  }
+
+  /** Resolves when the end of a run has been acted on. Never rejects. */
+  async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
+    if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
+    leases.drop(job.id); // before its lease is let go, or a renewal would take it back
+    if (end.type === 'LOST_ATTEMPT') {
+      log.warn(
+        { jobId: job.id, attempt: job.attempt },
+        'A container was lost with its engine, or removed by somebody.',
+      );
+      if (end.containerId !== undefined) await docker.removeContainer(end.containerId, { force: true }).catch(later);
+    }
+    return new Promise((done) => lettingGo.add({ job, uncounted: end.type === 'NOT_STARTED', done }));
+  }
+
+  function later(error: unknown): void {
+    log.debug({ err: error }, 'A container could not be removed; the sweep does it later.');
+  }
+
+  async function claimSome(ids: string[]): Promise<void> {
+    let claimed: ClaimedJob[] = [];
+    try {
+      if (await docker.isUp()) {
+        const engineId = await docker.engineId();
+        claimed = (await claimJobs(db, ids, { owner, engineId })).claimed;
+      }
+    } catch (error) {
+      if (!isEngineError(error)) throw error;
+    } finally {
+      capacity.release(ids.length - claimed.length); // jobs that nobody takes now are told of again by the sweep
+    }
+    for (const job of claimed) launch(job, () => capacity.release(1));
+    await announce(
+      cache,
+      claimed.map(({ userId, id }) => ({ userId, jobs: [id] })),
+    );
+  }
+
+  return {
+    async claim(ids, signal) {
+      for (let at = 0; at < ids.length; ) {
+        const taken = await capacity.take(Math.min(ids.length - at, SET_SIZE_MAX), signal);
+        await claimSome(ids.slice(at, at + taken));
+        at += taken;
+      }
+    },
+
+    adopt: (job, container) => launch(job, () => undefined, container),
+    holds: ({ id, attempt }) => running.get(id)?.job.attempt === attempt,
+    onCancelHint: leases.onCancelHint,
+
+    async close() {
+      const left = [...running.values()];
+      for (const { leave } of left) leave.abort();
+      const all = Promise.all(left.map(({ settled }) => settled));
+      const limit = new AbortController();
+      await Promise.race([all, delay(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+      limit.abort();
+      halt.abort();
+      await leases.close();
+    },
+  };
+}

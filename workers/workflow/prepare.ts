@@ -1,0 +1,139 @@
+import type { ClaimedJob } from '../../db/leases.ts';
+import { createMask } from '../../domain/mask.ts';
+import { UnreadableSecret } from '../../domain/secret.ts';
+import type { ContainerState, Docker } from '../../platform/docker/docker.ts';
+import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { containerName, toSpec } from './container.ts';
+import { fetchImage } from './fetch-image.ts';
+import { failed, type RunOutcome } from './outcome.ts';
+import { withPatience } from './patience.ts';
+import type { RunControl, RunParts, Started } from './run.ts';
+import type { Template } from './template.ts';
+
+export type Prepared =
+  | ({ type: 'STARTED' } & Started)
+  /** It ends without a program having been started. */
+  | { type: 'NEVER'; outcome: RunOutcome; containerId: string | undefined }
+  | { type: 'NOT_STARTED' }
+  | { type: 'LEFT' };
+
+/** For an engine or a database that is away when a job is to start; then the job goes back. */
+const START_PATIENCE_MS = 30_000;
+
+/** Gets a started container for the job: the one that was `found` running or ended, else a new one. */
+export async function prepareContainer(
+  parts: RunParts,
+  job: ClaimedJob,
+  control: RunControl,
+  found?: ContainerState,
+): Promise<Prepared> {
+  const { docker, templates, log } = parts;
+  let startTried = false;
+  const patience = {
+    patienceMs: (error: unknown) => {
+      if (control.cancel.aborted && !startTried) return 0;
+      return isFinal(error) ? 0 : START_PATIENCE_MS;
+    },
+    onRetry: (error: unknown) => log.debug({ err: error, jobId: job.id }, 'A job could not be started; trying again.'),
+    signal: control.leave,
+  };
+  let containerId: string | undefined;
+  let mask: ReturnType<typeof createMask>;
+  try {
+    const template = await withPatience(() => templates.load(job), patience);
+    if (template === undefined) return never(failed('SYSTEM', 'What this job should run is not stored any more.'));
+    mask = createMask(template.secrets);
+    if (found !== undefined && found.status !== 'created') return started(template, found, true);
+
+    const created = await withPatience(() => create(parts, job, template, control), patience);
+    if (typeof created !== 'string') return started(template, created, true);
+    containerId = created;
+    if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
+    startTried = true;
+    const state = await withPatience(() => start(docker, created, control), patience);
+    return started(template, state, false);
+  } catch (error) {
+    if (control.leave.aborted) return await leave(docker, startTried, containerId);
+    if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
+    if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message));
+    if (!isEngineError(error) || error.passes) {
+      log.warn({ err: error, jobId: job.id }, 'A job could not be started; it goes back.');
+      return startTried ? { type: 'LEFT' } : { type: 'NOT_STARTED' };
+    }
+    // Not found after it was created: somebody removed it, who has taken the job over or meddles with our containers.
+    if (startTried && error.kind === 'NOT_FOUND' && isOurContainer(error)) return { type: 'LEFT' };
+    const reason = error.kind === 'NOT_FOUND' || error.kind === 'DENIED' ? 'SYSTEM' : 'START_FAILED';
+    return never(failed(reason, mask?.text(error.message) ?? error.message), containerId);
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  return error instanceof UnreadableSecret || (error instanceof EngineError && !error.passes);
+}
+
+/** Told to leave: what was never started is cleared away, so that it can begin anew at once elsewhere. */
+async function leave(docker: Docker, startTried: boolean, containerId: string | undefined): Promise<Prepared> {
+  if (startTried) return { type: 'LEFT' };
+  if (containerId !== undefined) await docker.removeContainer(containerId, { force: false });
+  return { type: 'NOT_STARTED' };
+}
+
+function never(outcome: RunOutcome, containerId?: string): Prepared {
+  return { type: 'NEVER', outcome, containerId };
+}
+
+function started(template: Template, state: ContainerState, adopted: boolean): Prepared {
+  return {
+    type: 'STARTED',
+    containerId: state.id,
+    template,
+    startedAt: state.startedAt ?? new Date(),
+    adopted,
+    endedUnseen: adopted && state.status === 'ended',
+  };
+}
+
+function isOurContainer(error: EngineError): boolean {
+  return /no such container/i.test(error.message);
+}
+
+/** The id of a new container, or the state of one of this attempt that has been started already. */
+async function create(
+  parts: RunParts,
+  job: ClaimedJob,
+  template: Template,
+  control: RunControl,
+): Promise<string | ContainerState> {
+  const { docker, installation, maxResources } = parts;
+  const spec = toSpec(job, template, installation, maxResources);
+  refuseUnlessFresh(control);
+  try {
+    return await docker.createContainer(spec);
+  } catch (error) {
+    if (isEngineError(error, 'NOT_FOUND')) {
+      const image = await fetchImage(parts, job, template, AbortSignal.any([control.leave, control.cancel]));
+      refuseUnlessFresh(control);
+      return docker.createContainer({ ...spec, image });
+    }
+    if (!isEngineError(error, 'CONFLICT')) throw error;
+    // Of an earlier try whose answer was lost, or of a worker that has lost this job.
+    const existing = await docker.inspectContainer(containerName(job));
+    if (existing !== undefined && existing.status !== 'created') return existing;
+    if (existing !== undefined) await docker.removeContainer(existing.id, { force: false });
+    throw new EngineError('BUSY', 'The container of an earlier try was removed.', { cause: error });
+  }
+}
+
+/** Started twice means started once while it runs; one that has run and ended is not started again. */
+async function start(docker: Docker, containerId: string, control: RunControl): Promise<ContainerState> {
+  const before = await docker.inspectContainer(containerId);
+  if (before === undefined) throw new EngineError('NOT_FOUND', `No such container: ${containerId}`);
+  if (before.status !== 'created') return before;
+  refuseUnlessFresh(control);
+  await docker.startContainer(containerId);
+  return { ...before, status: 'running', startedAt: new Date() };
+}
+
+function refuseUnlessFresh({ isFresh }: RunControl): void {
+  if (!isFresh()) throw new Error('The lease could not be renewed in time');
+}

@@ -1,0 +1,206 @@
+import type { Logger } from 'pino';
+import type { ClaimedJob } from '../../db/leases.ts';
+import type { ResourceMaximums } from '../../domain/container-schema.ts';
+import { STOP_GRACE_SECONDS } from '../../domain/limits.ts';
+import type { LogChunk } from '../../domain/log-chunk.ts';
+import { createMask } from '../../domain/mask.ts';
+import { createBackoff } from '../../platform/backoff.ts';
+import type { ContainerState, Docker } from '../../platform/docker/docker.ts';
+import { isEngineError } from '../../platform/docker/errors.ts';
+import { type Away, captureLog } from '../capture/capture.ts';
+import { createChunkWriter } from '../capture/chunk-writer.ts';
+import { maskLines } from '../capture/mask-lines.ts';
+import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
+import { prepareContainer } from './prepare.ts';
+import type { Logins } from './pull.ts';
+import type { Template, Templates } from './template.ts';
+
+export interface RunParts {
+  docker: Docker;
+  templates: Templates;
+  logins: Logins;
+  installation: string;
+  maxResources?: ResourceMaximums | undefined;
+  maxLogBytes?: number | undefined;
+  log: Logger;
+  /** The number of the job's last stored line. */
+  lastLogNumber: (jobId: string) => Promise<number>;
+}
+
+/** What its worker may tell a run. */
+export interface RunControl {
+  /** Aborts when the job is not this worker's any more, or is handed on: the run then touches nothing more of it. */
+  leave: AbortSignal;
+  /** Aborts when the job's cancellation was asked for. */
+  cancel: AbortSignal;
+  /** Whether the lease is held for sure. */
+  isFresh: () => boolean;
+  publish: (chunk: LogChunk) => Promise<void>;
+  /** Lines of earlier attempts, once they are all stored; may take as long as storing is away. */
+  linesBefore: () => Promise<number>;
+}
+
+export type RunEnd =
+  /** To be written; the container, if there is one, is to be removed afterwards. */
+  | { type: 'ENDED'; outcome: RunOutcome; logLineCount: number; containerId: string | undefined }
+  /** No program was started: the attempt does not count. */
+  | { type: 'NOT_STARTED' }
+  /** The container is there no more, or its engine ended it: the attempt is lost. */
+  | { type: 'LOST_ATTEMPT'; containerId: string | undefined }
+  /** The run was told to leave, or cannot know what its container does: whoever takes the job over follows it. */
+  | { type: 'LEFT' };
+
+/**
+ * One attempt of a job, from its claim (or from a container of it that was found) to its end. Never rejects.
+ *
+ * Fencing. The database refuses what a worker writes whose lease is another's. The engine knows no leases, so: a container is started by
+ * the one who created it and by nobody else; who takes a job over removes a container that was never started, without force, and
+ * makes its own; nothing is started, stopped or printed unless the lease is fresh by this process's clocks; and a
+ * container is removed only by who has written its job's end, or by the sweep for a job that has ended or is at another attempt.
+ *
+ *   worker A (frozen)          worker B                    what happens
+ *   claim, create C1           -                           B takes over: removes C1, creates C1'. A's start of C1: not found
+ *   claim, create C1, start    -                           B follows C1. A, awake: not fresh; its renewal says LOST; it leaves
+ *   C1 has ended, before end   ends the job, removes C1    A's end is refused by the token, so that A removes nothing
+ *   start C1 while B removes   remove without force        the engine does one of them first: B gets a CONFLICT and follows, or A gets NOT_FOUND
+ *   claim, before create       -                           no container: the sweep over jobs takes the attempt. A, awake: not fresh, creates nothing
+ */
+export async function runContainer(
+  parts: RunParts,
+  job: ClaimedJob,
+  control: RunControl,
+  found?: ContainerState,
+): Promise<RunEnd> {
+  try {
+    const prepared = await prepareContainer(parts, job, control, found);
+    if (prepared.type === 'STARTED') return await follow(parts, job, control, prepared);
+    return prepared.type === 'NEVER'
+      ? { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() }
+      : { type: prepared.type };
+  } catch (error) {
+    if (control.leave.aborted) return { type: 'LEFT' };
+    parts.log.error({ err: error, jobId: job.id }, 'A run failed in a way that was not foreseen.');
+    return unforeseen(parts, job, control);
+  }
+}
+
+async function unforeseen({ log, lastLogNumber }: RunParts, job: ClaimedJob, { leave }: RunControl): Promise<RunEnd> {
+  try {
+    const logLineCount = await untilKnown(() => lastLogNumber(job.id), log, leave);
+    const outcome = failed('SYSTEM', 'The platform could not follow its container to the end.');
+    return { type: 'ENDED', outcome, logLineCount, containerId: undefined };
+  } catch (error) {
+    if (!leave.aborted) throw error;
+    return { type: 'LEFT' };
+  }
+}
+
+export interface Started {
+  containerId: string;
+  template: Template;
+  startedAt: Date;
+  adopted: boolean;
+  /** It had ended before it was adopted. */
+  endedUnseen: boolean;
+}
+
+async function follow(
+  { docker, log, lastLogNumber, maxLogBytes }: RunParts,
+  job: ClaimedJob,
+  control: RunControl,
+  { containerId, template, startedAt, adopted, endedUnseen }: Started,
+): Promise<RunEnd> {
+  const stopper = createStopper(docker, containerId, control, log);
+  const timeoutMs = template.timeoutSeconds * 1_000 - (adopted ? Date.now() - startedAt.getTime() : 0);
+  const timer = setTimeout(() => stopper.stop('TIMEOUT'), Math.max(0, timeoutMs));
+  const onCancel = () => stopper.stop('CANCEL');
+  control.cancel.addEventListener('abort', onCancel);
+  if (control.cancel.aborted) onCancel();
+  try {
+    const writer = createChunkWriter({
+      sourceId: job.id,
+      attempt: job.attempt,
+      linesBefore: await control.linesBefore(),
+      storedNumber: adopted ? await untilKnown(() => lastLogNumber(job.id), log, control.leave) : 0,
+      bytesMax: maxLogBytes,
+      publish: control.publish,
+    });
+    const mask = createMask(template.secrets);
+    const masked = maskLines(writer, mask);
+    const { state, away } = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    await writer.end();
+    const stoppedBy = await stopper.settled();
+    if (state === undefined) return { type: 'LOST_ATTEMPT', containerId: undefined };
+    if (stoppedBy === undefined && isEndedByEngine(state, { away, endedUnseen }))
+      return { type: 'LOST_ATTEMPT', containerId };
+    const outcome = outcomeOf({
+      state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
+      stoppedBy,
+      timeoutSeconds: template.timeoutSeconds,
+      lastText: writer.lastText(),
+    });
+    return { type: 'ENDED', outcome, logLineCount: writer.lastNumber, containerId };
+  } finally {
+    clearTimeout(timer);
+    control.cancel.removeEventListener('abort', onCancel);
+  }
+}
+
+/** What an engine that stops leaves its containers with: SIGKILL, SIGTERM, or no code that it knows of. */
+const ENGINE_CODES = [137, 143, 255];
+/** Between the moments at which an engine ends its containers, and those at which it is seen to go or to come back. */
+const AWAY_MARGIN_MS = 2_000;
+
+/**
+ * Whether an end is to be put down to the engine, and not to the workflow: an engine that stops sends its containers SIGTERM, which some
+ * answer with a code of their own; one that was killed does so when it comes back. Of a container that ended while no worker looked
+ * (a host that was started anew), only the code is known.
+ */
+function isEndedByEngine(
+  { exitCode, oomKilled, finishedAt }: ContainerState,
+  { away, endedUnseen }: { away: Away | undefined; endedUnseen: boolean },
+): boolean {
+  if (exitCode === 0 || oomKilled) return false;
+  if (endedUnseen) return ENGINE_CODES.includes(exitCode);
+  const at = finishedAt?.getTime();
+  return away !== undefined && at !== undefined && at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
+}
+
+/** Stops the container for the first reason that comes: SIGTERM, the grace, SIGKILL; again and again while the engine is away. */
+function createStopper(docker: Docker, containerId: string, { leave, isFresh }: RunControl, log: Logger) {
+  let stopping: Promise<StoppedBy | undefined> | undefined;
+
+  async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
+    const backoff = createBackoff({ log, what: 'Stopping a container', maxMs: 2_000 });
+    while (!leave.aborted) {
+      try {
+        if (!isFresh()) throw new Error('The lease could not be renewed in time');
+        return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) ? reason : undefined;
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return undefined;
+        await backoff.wait(error, leave);
+      }
+    }
+    return undefined;
+  }
+
+  return {
+    stop(reason: StoppedBy): void {
+      stopping ??= stop(reason);
+    },
+    /** Why it was stopped, once that is done; undefined when it ended by itself. */
+    settled: () => stopping ?? Promise.resolve(undefined),
+  };
+}
+
+async function untilKnown<T>(ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
+  const backoff = createBackoff({ log, what: 'Asking for the last stored line' });
+  for (;;) {
+    leave.throwIfAborted();
+    try {
+      return await ask();
+    } catch (error) {
+      await backoff.wait(error, leave);
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { Db } from '../../db/client.ts';
+import { type Generation, generationKey, loadPayloads } from '../../db/payloads.ts';
+import { CONTAINER_TIMEOUT_SECONDS } from '../../domain/limits.ts';
+import { CONTAINER_NETWORKS, type ContainerPayload, type ImageBuild, type RegistryAuth } from '../../domain/payload.ts';
+import { openingOf } from '../../domain/payload-secrets.ts';
+import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
+import type { Cache } from '../../platform/cache/cache.ts';
+import { builtTag } from './built-image.ts';
+
+const secret = z.object({ secret: z.literal(true), sealed: z.string() });
+const stored = z.object({
+  /** As its author wrote it, or the tag of what was built for it. */
+  image: z.string(),
+  /** Whether it was built, and not pulled. */
+  isBuilt: z.boolean().optional(),
+  /** What the build found under that name: every job of the generation runs this one, also when the tag moves. */
+  imageId: z.string(),
+  /** Its name with its digest, by which another engine pulls the same one. */
+  imageDigest: z.string().optional(),
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  env: z.record(z.string(), z.union([z.string(), secret])).optional(),
+  workingDir: z.string().optional(),
+  timeoutSeconds: z.number(),
+  volumes: z.array(z.object({ name: z.string(), path: z.string(), read_only: z.boolean().optional() })).optional(),
+  resources: z
+    .object({ cpus: z.number().optional(), memory_mb: z.number().optional(), pids: z.number().optional() })
+    .optional(),
+  network: z.enum(CONTAINER_NETWORKS).optional(),
+  registryAuth: z.object({ username: z.string(), password: z.union([z.string(), secret]) }).optional(),
+});
+/** As it is cached: secrets are sealed. */
+type StoredTemplate = z.infer<typeof stored>;
+
+/** All that running a job of one generation takes. */
+export interface Template extends Omit<StoredTemplate, 'env' | 'registryAuth'> {
+  env?: Record<string, string>;
+  registryAuth?: RegistryAuth<never>;
+  /** What is to be masked in all that comes of it. */
+  secrets: string[];
+}
+
+const TEMPLATE_TTL_SECONDS = 86_400;
+
+export interface Templates {
+  store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void>;
+  /**
+   * Undefined when the generation is gone, or its image was never built. Rejects when the database is away, and with an UnreadableSecret
+   * when a secret is under a key that this process does not have.
+   */
+  load(generation: Generation): Promise<Template | undefined>;
+  /** What the generation is built from: a Dockerfile is no part of its template. Undefined when it is gone. */
+  source(generation: Generation): Promise<ImageBuild | undefined>;
+}
+
+/** What a build has found or made. */
+export interface PinnedImage {
+  imageId: string;
+  imageDigest?: string | undefined;
+}
+
+/** Templates are in the cache, and made again from the database when it has lost them. */
+export function createTemplates({
+  db,
+  cache,
+  log,
+  sealer,
+}: {
+  db: Db;
+  cache: Cache;
+  log: Logger;
+  sealer: Sealer;
+}): Templates {
+  async function store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void> {
+    try {
+      await cache.set(keyOf(generation), JSON.stringify(toTemplate(generation, payload, image)), TEMPLATE_TTL_SECONDS);
+    } catch (error) {
+      log.debug({ err: error }, 'A template could not be cached; the next job makes it again.');
+    }
+  }
+
+  async function cached(generation: Generation): Promise<Template | undefined> {
+    try {
+      const text = await cache.get(keyOf(generation));
+      const found = text === undefined ? undefined : stored.safeParse(JSON.parse(text)).data;
+      return found && open(sealer, generation, found);
+    } catch (error) {
+      if (error instanceof UnreadableSecret) return undefined; // cached before the keys were rotated
+      log.debug({ err: error }, 'A template could not be read from the cache; it is made again from the database.');
+      return undefined;
+    }
+  }
+
+  return {
+    store,
+    async load(generation) {
+      const found = await cached(generation);
+      if (found !== undefined) return found;
+      const row = (await loadPayloads(db, [generation])).get(generationKey(generation));
+      if (row === undefined || row.payload.kind !== 'CONTAINER' || row.imageId === null) return undefined;
+      const image = { imageId: row.imageId, imageDigest: row.imageDigest ?? undefined };
+      await store(generation, row.payload, image);
+      return open(sealer, generation, toTemplate(generation, row.payload, image));
+    },
+
+    async source(generation) {
+      const payload = (await loadPayloads(db, [generation])).get(generationKey(generation))?.payload;
+      return payload?.kind === 'CONTAINER' ? payload.build : undefined;
+    },
+  };
+}
+
+function keyOf(generation: Generation): string {
+  return `template:${generationKey(generation)}`;
+}
+
+function open(sealer: Sealer, { workflowId }: Generation, { env, registryAuth, ...rest }: StoredTemplate): Template {
+  const opening = openingOf(sealer, workflowId);
+  return {
+    ...rest,
+    ...(env === undefined ? {} : { env: opening.openPairs('env', env) }),
+    ...(registryAuth === undefined ? {} : { registryAuth: openAuth(opening, registryAuth) }),
+    secrets: opening.secrets,
+  };
+}
+
+export function openAuth(opening: ReturnType<typeof openingOf>, auth: RegistryAuth): RegistryAuth<never> {
+  return { username: auth.username, password: opening.open('registry_auth', 'password', auth.password) };
+}
+
+function toTemplate(generation: Generation, payload: ContainerPayload, image: PinnedImage): StoredTemplate {
+  return {
+    image: payload.image ?? builtTag(generation),
+    ...(payload.image === undefined ? { isBuilt: true } : {}),
+    ...image,
+    command: payload.command,
+    args: payload.args,
+    env: payload.env,
+    workingDir: payload.working_dir,
+    timeoutSeconds: payload.timeout_seconds ?? CONTAINER_TIMEOUT_SECONDS,
+    volumes: payload.volumes,
+    resources: payload.resources,
+    network: payload.network,
+    registryAuth: payload.registry_auth,
+  };
+}

@@ -1,0 +1,105 @@
+import type { ResourceMaximums } from '../../domain/container-schema.ts';
+import { decodeEvent } from '../../domain/events.ts';
+import { CANCEL_CHANNEL } from '../../domain/hints.ts';
+import { createBackoff } from '../../platform/backoff.ts';
+import type { Docker } from '../../platform/docker/docker.ts';
+import type { Parts, Worker } from '../parts.ts';
+import { createWake } from '../wake.ts';
+import { createBuilds } from './builds.ts';
+import { sweepImages } from './image-sweep.ts';
+import { type ContainerJobs, createContainerJobs } from './jobs.ts';
+import { sweepContainers } from './sweep.ts';
+import { createTemplates } from './template.ts';
+
+export interface WorkflowParts extends Parts {
+  /** It may come up later; until then builds fail, and say so. */
+  docker: Docker;
+  /** Names this installation on an engine that several share: the same for all of its workers. */
+  installation: string;
+  /** Containers at once. */
+  capacity?: number;
+  /** The operator's maximums, which hold for payloads that were taken before too. */
+  maxResources?: ResourceMaximums;
+  maxBuildSeconds?: number;
+  /** The most that is kept of what one attempt of a job, or of a build, prints. */
+  maxLogBytes?: number;
+}
+
+const CAPACITY = 16;
+/** Partitions that are handled at once: one whose handler waits for capacity holds up no other. */
+const BATCHES_AT_ONCE = 4;
+const SWEEP_MS = 5_000;
+/** Images cost their space alone, and listing them costs the engine. */
+const IMAGE_SWEEP_MS = 60_000;
+
+/** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
+export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
+  const { bus, cache, capacity = CAPACITY } = parts;
+  const templates = createTemplates(parts);
+  const builds = createBuilds({ ...parts, templates });
+  const jobs = createContainerJobs({ ...parts, templates, capacity });
+  const stop = new AbortController();
+  const sweeping = sweep({ ...parts, jobs }, stop.signal);
+
+  const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, (message) => {
+    jobs.onCancelHint(message);
+    builds.onCancelHint(message);
+  });
+  const consumer = await bus.consume({
+    topic: 'workflows',
+    group: 'workflow',
+    concurrency: BATCHES_AT_ONCE,
+    async onBatch(messages, signal) {
+      const events = messages.flatMap((message) => decodeEvent(message) ?? []);
+      const queued = events.flatMap((event) => (event.type === 'BUILDS_QUEUED' ? event.ids : []));
+      const due = events.flatMap((event) =>
+        event.type === 'JOBS_QUEUED' && event.kind === 'CONTAINER' ? event.ids : [],
+      );
+      // Side by side: builds that wait for a place hold up no job of the same batch, nor jobs a build.
+      await Promise.all([builds.claim(queued, signal), jobs.claim(due, signal)]);
+    },
+  });
+
+  return {
+    async close() {
+      await consumer.close();
+      stop.abort();
+      await sweeping;
+      await Promise.all([builds.close(), jobs.close()]);
+      unsubscribe();
+    },
+  };
+}
+
+/** At once, then every few seconds: what the last worker on this engine left is adopted before anything new has started. */
+async function sweep(parts: WorkflowParts & { jobs: ContainerJobs }, signal: AbortSignal): Promise<void> {
+  const { docker, log } = parts;
+  const backoff = createBackoff({ log, what: 'Looking after the containers on the engine' });
+  const wake = createWake();
+  let wasUp = true;
+  let imagesSweptAt = Number.NEGATIVE_INFINITY;
+  while (!signal.aborted) {
+    try {
+      const isUp = await docker.isUp();
+      if (isUp !== wasUp)
+        log.info(
+          { engine: docker.address },
+          isUp ? 'The Docker engine answers.' : 'No Docker engine answers: CONTAINER workflows wait for it.',
+        );
+      wasUp = isUp;
+      if (isUp) {
+        const swept = await sweepContainers(parts);
+        if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
+        if (performance.now() - imagesSweptAt >= IMAGE_SWEEP_MS) {
+          const removed = await sweepImages(parts);
+          imagesSweptAt = performance.now();
+          if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
+        }
+      }
+      backoff.reset();
+      await wake.next({ timeoutMs: SWEEP_MS, signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
