@@ -22,7 +22,9 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
     case 'scheduling':
       return (await import('../workers/scheduling/worker.ts')).startScheduling({
         ...own,
+        deletedRetentionDays: settings.deletedRetentionDays,
         logRetentionDays: settings.logRetentionDays,
+        jobRetentionDays: settings.jobRetentionDays,
       });
     case 'workflow':
       return (await import('../workers/workflow/worker.ts')).startWorkflow({

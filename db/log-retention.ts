@@ -126,11 +126,12 @@ export async function removeChunksOfWorkflows(
 /** By then the lines of a day are gone by the installation's own retention. */
 const REMOVED_AFTER_DAYS = 3;
 
-function hasEndedFor(days: SQL): SQL {
+/** That a job or build has ended for so long. */
+export function hasEndedFor(days: SQL): SQL {
   return sql`(completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => ${days}))`;
 }
 
 /** The smallest id that could be made `days` days ago. */
-function firstIdBefore(days: SQL): SQL {
+export function firstIdBefore(days: SQL): SQL {
   return sql`(lpad(to_hex((extract(epoch FROM now() - make_interval(days => ${days})) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid`;
 }

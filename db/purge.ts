@@ -28,6 +28,15 @@ export async function purgeSome(db: Db): Promise<boolean> {
   });
 }
 
+/** Asks for the purge of what was deleted `days` days ago, by the database's clock, `limit` workflows at most; how many. */
+export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
+  const rows = await db.execute(sql`
+    UPDATE workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(
+      SELECT id FROM workflows WHERE purge_requested_at IS NULL AND deleted_at <= now() - make_interval(days => ${days})
+      ORDER BY deleted_at LIMIT ${limit})) RETURNING 1`);
+  return rows.length;
+}
+
 type Transaction = Pick<Db, 'execute'>;
 
 /** A purged workflow without jobs: its builds, then itself, with which its payloads go. */

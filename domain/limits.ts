@@ -45,6 +45,10 @@ export const LINE_BYTES_MAX = 64 * 1024;
 export const DAY_MS = 86_400_000;
 /** How long log lines are kept, unless the operator says otherwise. */
 export const LOG_RETENTION_DAYS = 30;
+/** How long the history of a deleted workflow stays, unless the operator says otherwise. */
+export const DELETED_RETENTION_DAYS = 30;
+/** How long ended jobs are kept, unless the operator says otherwise. */
+export const JOB_RETENTION_DAYS = 365;
 /** No log line is removed sooner after its job has ended. */
 export const RETENTION_DAYS_MIN = 1;
 export const REQUEST_BYTES_MAX = 1024 * 1024;

@@ -2,8 +2,10 @@ import { z } from 'zod';
 import {
   CONTAINER_MEMORY_MB_MIN,
   CONTAINER_RESOURCES_MAX,
+  DELETED_RETENTION_DAYS,
   ENGINE_LOG_BYTES_MAX,
   JOB_LOG_BYTES_MAX,
+  JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
   RETENTION_DAYS_MIN,
 } from '../domain/limits.ts';
@@ -160,8 +162,8 @@ export const SETTINGS = {
   }),
   DELETED_RETENTION_DAYS: withDefault({
     schema: wholeNumber(0, DAYS_MAX),
-    default: '30',
-    means: 'How long the history of a deleted workflow stays readable by id. Not yet in effect: nothing is removed.',
+    default: String(DELETED_RETENTION_DAYS),
+    means: 'How many days the history of a deleted workflow stays readable by id. 0: it goes at once.',
     example: '30',
   }),
   LOG_RETENTION_DAYS: withDefault({
@@ -173,8 +175,8 @@ export const SETTINGS = {
   }),
   JOB_RETENTION_DAYS: withDefault({
     schema: wholeNumber(1, DAYS_MAX),
-    default: '365',
-    means: 'How long ended jobs are kept. Not yet in effect: nothing is removed.',
+    default: String(JOB_RETENTION_DAYS),
+    means: 'How many days jobs are kept, counted from their end. What counts in analytics stays.',
     example: '365',
   }),
   MAX_JOB_SECONDS: withDefault({

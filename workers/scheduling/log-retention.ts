@@ -67,8 +67,8 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
   };
 }
 
-/** Runs `step` from the first id on until it says that there is no more; how many chunks were removed. */
-async function inSteps(
+/** Runs `step` from the first id on until it says that there is no more; how many rows were removed. */
+export async function inSteps(
   signal: AbortSignal,
   step: (after: string) => Promise<{ after: string | undefined; removed: number }>,
 ): Promise<number> {

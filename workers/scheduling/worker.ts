@@ -1,17 +1,19 @@
 import { sweepBuilds } from '../../db/builds.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
+import { removeOldJobs } from '../../db/job-retention.ts';
 import { makeLogPartitions } from '../../db/log-partitions.ts';
-import { purgeSome } from '../../db/purge.ts';
+import { purgeDeleted, purgeSome } from '../../db/purge.ts';
 import { nextWakeMs } from '../../db/scheduling.ts';
 import { foldTotals } from '../../db/totals.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { announce } from '../announce.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createWake, type Wake } from '../wake.ts';
-import { createLogRetention } from './log-retention.ts';
+import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
 import { createWatch } from './watch.ts';
 
@@ -29,9 +31,14 @@ const LOG_PARTITION_DAYS_AHEAD = 3;
 const RETENTION_MS = 60_000;
 /** Between two looks at the builds: a large history goes over several sweeps. */
 const PURGE_STEPS_MAX = 200;
+const PURGES_PER_SWEEP_MAX = 1_000;
+const OLD_JOBS_PER_STEP = 1_000;
+const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 
 export interface SchedulingParts extends Parts {
+  deletedRetentionDays?: number;
   logRetentionDays?: number;
+  jobRetentionDays?: number;
 }
 
 /** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
@@ -43,7 +50,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
     runScheduling(parts, wake, stop.signal),
     runSweep(parts, stop.signal),
     runFold(parts, stop.signal),
-    runLogRetention(parts, stop.signal),
+    runRetention(parts, stop.signal),
   ];
   return {
     async close() {
@@ -81,7 +88,10 @@ async function runScheduling({ db, bus, cache, log }: Parts, wake: Wake, signal:
 }
 
 /** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
-async function runSweep({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
+async function runSweep(
+  { db, bus, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
+  signal: AbortSignal,
+): Promise<void> {
   const backoff = createBackoff({ log, what: 'The sweep' });
   const wake = createWake();
   while (!signal.aborted) {
@@ -89,6 +99,8 @@ async function runSweep({ db, bus, log }: Parts, signal: AbortSignal): Promise<v
       await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
       await tell(bus, buildsQueued(await sweepBuilds(db)));
       await sweepIdempotencyKeys(db);
+      const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
+      if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');
       for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);
       backoff.reset();
       await wake.next({ timeoutMs: SWEEP_MS, signal });
@@ -113,15 +125,21 @@ async function runFold({ db, log }: Parts, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Removes log lines whose time has come. */
-async function runLogRetention({ db, log, logRetentionDays }: SchedulingParts, signal: AbortSignal): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Removing old log lines' });
+/** Removes log lines and jobs whose time has come. */
+async function runRetention(
+  { db, log, logRetentionDays, jobRetentionDays = JOB_RETENTION_DAYS }: SchedulingParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const backoff = createBackoff({ log, what: 'Removing old log lines and jobs' });
   const wake = createWake();
   const retention = createLogRetention({ db, days: logRetentionDays });
+  const ofJobs = { days: jobRetentionDays, limit: OLD_JOBS_PER_STEP, chunks: CHUNKS_PER_STEP };
   while (!signal.aborted) {
     try {
       const removed = await retention.pass(signal);
       if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
+      const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
+      if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
       backoff.reset();
       await wake.next({ timeoutMs: RETENTION_MS, signal });
     } catch (error) {

@@ -1,0 +1,111 @@
+import { eq, sql } from 'drizzle-orm';
+import { v7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { endJobs } from '../../db/endings.ts';
+import { insertChunks } from '../../db/logs.ts';
+import { jobs, logChunks, workflows } from '../../db/schema.ts';
+import { DAY_MS } from '../../domain/limits.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
+import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
+import { until } from '../support/time.ts';
+import { quiet, testSealer } from '../support/workers.ts';
+import { claim, jobsOf, schedule } from './support.ts';
+
+const CREATE = `mutation { createWorkflow(input: {
+  name: "Old", payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 }) { workflow { id } } }`;
+const SEEN = `query ($id: ID!) { node(id: $id) { id } }`;
+const daysAgo = (days: number) => new Date(Date.now() - days * DAY_MS);
+
+describe('the retention', () => {
+  let api: TestApi;
+  let ann: Person;
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api, 'ann');
+  });
+  afterAll(() => api.close());
+
+  const ask = async (document: string, variables: object = {}) =>
+    (await query(api, document, { token: ann.token, variables })).data;
+  const create = async (): Promise<string> => (await ask(CREATE)).createWorkflow.workflow.id;
+  const isSeen = async (id: string) => (await ask(SEEN, { id })).node !== null;
+  const totals = async () => (await ask('{ analytics { jobCount completedJobCount logLineCount } }')).analytics;
+  const scheduling = (days: { deletedRetentionDays?: number; jobRetentionDays?: number }) => {
+    const { db, bus, cache } = api;
+    return startScheduling({ db, bus, cache, log: quiet, owner: 'test', sealer: testSealer, ...days });
+  };
+
+  /** The job of the workflow's first slot, with a line, as if it had been made `made` days ago and had ended `ended` days ago. */
+  async function jobOf(workflowId: string, { made, ended }: { made: number; ended?: number }): Promise<string> {
+    await schedule(api.db);
+    const [job] = await jobsOf(api.db, workflowId);
+    if (job === undefined) throw new Error('No job was handed out.');
+    const claimed = await claim(api.db, [job.id]);
+    const id = v7({ msecs: daysAgo(made).getTime() });
+    if (ended !== undefined)
+      await endJobs(
+        api.db,
+        claimed.map((job) => ({ ...job, status: 'COMPLETED' as const, logLineCount: 1 })),
+      );
+    const times = ended === undefined ? {} : { completedAt: daysAgo(ended) };
+    await api.db
+      .update(jobs)
+      .set({ id, scheduledAt: daysAgo(made), ...times })
+      .where(eq(jobs.id, job.id));
+    await api.db.execute(sql`UPDATE schedules SET last_job_id = ${id} WHERE workflow_id = ${workflowId}`);
+    const lines = Buffer.from('o2026-01-01T00:00:00.000000000Z a\n');
+    await insertChunks(api.db, [{ sourceId: id, attempt: 1, firstNumber: 1, lastNumber: 1, lines }]);
+    return id;
+  }
+
+  test('P10: of jobs counts from their end, takes their lines and leaves the totals', async () => {
+    const [one, two, three] = [await create(), await create(), await create()];
+    const old = await jobOf(one, { made: 9, ended: 8 });
+    const late = await jobOf(two, { made: 9, ended: 2 });
+    const running = await jobOf(three, { made: 9 });
+    const before = await totals();
+    expect(before).toMatchObject({ completedJobCount: 2, logLineCount: 2 });
+
+    const worker = await scheduling({ jobRetentionDays: 7 });
+    await until('the old job is gone', async () => !(await isSeen(old)));
+    await worker.close();
+    expect([await isSeen(late), await isSeen(running)]).toEqual([true, true]);
+    const kept = await api.db.select({ id: logChunks.sourceId }).from(logChunks);
+    expect(kept.map(({ id }) => id).sort()).toEqual([late, running].sort());
+    expect(await totals()).toEqual(before);
+  });
+
+  test('leaves a workflow whose last job it took to its next slot', async () => {
+    const id = await create();
+    const old = await jobOf(id, { made: 9, ended: 8 });
+    const worker = await scheduling({ jobRetentionDays: 7 });
+    await until('the old job is gone', async () => !(await isSeen(old)));
+    await worker.close();
+    await api.db.execute(sql`UPDATE schedules SET next_run_at = now(), wake_at = now() WHERE workflow_id = ${id}`);
+    expect(await schedule(api.db)).toHaveLength(1);
+    expect(await jobsOf(api.db, id)).toMatchObject([{ status: 'QUEUED' }]);
+  });
+
+  test('of deleted workflows purges what was deleted so long ago', async () => {
+    const [old, young] = [await create(), await create()];
+    const job = await jobOf(old, { made: 3, ended: 3 });
+    for (const id of [old, young])
+      await ask(`mutation { deleteWorkflow(input: { id: "${id}" }) { userErrors { code } } }`);
+    await schedule(api.db); // their schedules go
+    await api.db
+      .update(workflows)
+      .set({ deletedAt: daysAgo(2.1) })
+      .where(eq(workflows.id, old));
+    await api.db
+      .update(workflows)
+      .set({ deletedAt: daysAgo(1.9) })
+      .where(eq(workflows.id, young));
+    expect([await isSeen(old), await isSeen(job)]).toEqual([true, true]);
+
+    const worker = await scheduling({ deletedRetentionDays: 2 });
+    await until('the row is gone', async () => (await api.db.$count(workflows, eq(workflows.id, old))) === 0);
+    await worker.close();
+    expect([await isSeen(old), await isSeen(job), await isSeen(young)]).toEqual([false, false, true]);
+    expect(await api.db.$count(logChunks, eq(logChunks.sourceId, job))).toBe(0);
+  });
+});
