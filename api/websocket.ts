@@ -65,7 +65,8 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
   };
 }
 
-const KEEP_ALIVE_MS = 12_000;
+const KEEP_ALIVE_MS = 12_000; // what is between us and the peer sees traffic
+const PINGS_UNANSWERED_MAX = 25; // 5 minutes
 const CLOSE_WAIT_MS = 2_000;
 /**
  * Messages of its subscriptions that are made and under way at the same time, of up to 2 MB each; the others wait with what is packed. All
@@ -85,15 +86,18 @@ function send(socket: WebSocket, data: string): Promise<void> {
   return new Promise((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
 }
 
-/** A peer that does not answer a ping before the next one is gone. */
+/**
+ * A ping waits behind the messages before it, so that a peer that does not read answers none: it loses nothing while it costs no more than
+ * what is buffered (MESSAGES_AT_ONCE). One that is gone looks the same, and is kept for as long.
+ */
 function keepAlive(socket: WebSocket): () => void {
-  let answered = true;
+  let unanswered = 0;
   socket.on('pong', () => {
-    answered = true;
+    unanswered = 0;
   });
   const timer = setInterval(() => {
-    if (!answered) return socket.terminate();
-    answered = false;
+    if (unanswered >= PINGS_UNANSWERED_MAX) return socket.terminate();
+    unanswered += 1;
     socket.ping();
   }, KEEP_ALIVE_MS);
   return () => clearInterval(timer);

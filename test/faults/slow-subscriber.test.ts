@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import WebSocket from 'ws';
+import { formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
+import { endJob, print, runningJob } from '../api/download-support.ts';
+import { type Person, person, type TestApi, testApi } from '../api/support.ts';
+
+const CHUNKS = 150;
+const LINES_PER_CHUNK = 200;
+const LINES = CHUNKS * LINES_PER_CHUNK;
+const TEXT = 'x'.repeat(1_000); // 30 MB in all: more than the system holds of a connection that nobody reads
+const MINUTE_MS = 60_000;
+
+/** Of a socket a timer asks now and then whether its peer is there: the only one that passes by the test's clock here. */
+describe('a WebSocket subscriber whose client does not read', () => {
+  let api: TestApi;
+  let ann: Person;
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+  afterAll(() => api.close());
+
+  async function chunk(sourceId: string, n: number): Promise<LogChunk> {
+    const firstNumber = n * LINES_PER_CHUNK + 1;
+    const lines = Array.from({ length: LINES_PER_CHUNK }, (_, line) =>
+      formatLine('STDOUT', '2026-01-01T00:00:00.000000001Z', `${firstNumber + line} ${TEXT}`),
+    );
+    const lastNumber = firstNumber + LINES_PER_CHUNK - 1;
+    return { sourceId, attempt: 1, firstNumber, lastNumber, lines: await packLines(Buffer.from(lines.join(''))) };
+  }
+
+  /** Follows the job, and reads no more once it has the first lines. */
+  async function paused(jobId: string) {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws');
+    const texts: string[] = [];
+    const ended = new Promise<string>((resolve) => {
+      socket.once('close', (code) => resolve(`closed with ${code}`));
+      socket.on('message', (data) => {
+        const { type, payload } = JSON.parse(String(data));
+        if (type === 'next') texts.push(...payload.data.jobLogs.text.split('\n').slice(0, -1));
+        if (type === 'complete') resolve('complete');
+      });
+    });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${ann.token}` } }));
+    await once(socket, 'message');
+    const query = `subscription { jobLogs(jobId: "${jobId}") { text } }`;
+    socket.send(JSON.stringify({ type: 'subscribe', id: '1', payload: { query } }));
+    await once(socket, 'message');
+    socket.pause();
+    return { socket, texts, ended };
+  }
+
+  test('P4: for some minutes, while much is printed, gets every line once when it reads on', async () => {
+    const id = await runningJob(api, ann);
+    await print(api, await chunk(id, 0));
+    const { socket, texts, ended } = await paused(id);
+    for (let n = 1; n < CHUNKS; n += 1) {
+      await print(api, await chunk(id, n));
+      if (n % 40 === 0) vi.advanceTimersByTime(MINUTE_MS);
+    }
+    await endJob(api, ann, id, LINES);
+    vi.advanceTimersByTime(MINUTE_MS);
+    expect(texts.length).toBeLessThan(LINES);
+    socket.resume();
+    expect(await ended).toBe('complete');
+    expect(texts).toHaveLength(LINES);
+    expect(texts.findIndex((text, index) => text !== `${index + 1} ${TEXT}`)).toBe(-1);
+    socket.ping();
+    await once(socket, 'pong'); // the server has heard its answers
+    vi.advanceTimersByTime(4 * MINUTE_MS); // what it had missed does not count any more
+    expect(socket.readyState).toBe(WebSocket.OPEN);
+    socket.terminate();
+  });
+
+  test('is taken for gone after more than five minutes', async () => {
+    const id = await runningJob(api, ann);
+    await print(api, await chunk(id, 0));
+    const { socket, ended } = await paused(id);
+    vi.advanceTimersByTime(6 * MINUTE_MS);
+    socket.resume();
+    expect(await ended).toBe('closed with 1006');
+  });
+});
