@@ -9,6 +9,7 @@ import { createChanges } from './live/changes.ts';
 import { createLogFeed } from './live/log-feed.ts';
 import { createStreams } from './live/streams.ts';
 import { downloadLog, logIdOf } from './log-download.ts';
+import { oneAtATime } from './one-at-a-time.ts';
 import { createPasswords } from './passwords.ts';
 import { pathOf } from './path.ts';
 import { sendJson } from './send-json.ts';
@@ -45,16 +46,19 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   };
   const graphql = createGraphql(services);
   const webSockets = serveWebSockets(server, graphql, services);
-  server.on('request', (request, response) => {
-    answer(request, response, graphql, services).catch((error: unknown) => {
-      log.error({ err: error }, 'A request could not be answered.');
-      if (response.headersSent) response.destroy();
-      else
-        sendJson(response, 500, {
-          errors: [{ message: 'Something failed on our side.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
-        });
-    });
-  });
+  server.on(
+    'request',
+    oneAtATime((request, response) => {
+      answer(request, response, graphql, services).catch((error: unknown) => {
+        log.error({ err: error }, 'A request could not be answered.');
+        if (response.headersSent) response.destroy();
+        else
+          sendJson(response, 500, {
+            errors: [{ message: 'Something failed on our side.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
+          });
+      });
+    }),
+  );
 
   return {
     url: urlOf(server, settings.host),
