@@ -3,6 +3,7 @@ import { type Attended, attend, type Decision } from '../domain/attendance.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from '../domain/states.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { type Notified, notify } from './notifications.ts';
 import { cancelRequests } from './requests.ts';
 import type { HandedOut } from './scheduling.ts';
@@ -30,6 +31,8 @@ export interface Attendance {
   /** Jobs whose status changed here. */
   changed: { id: string; userId: string }[];
   notified: Notified[];
+  /** Of jobs that were ended here: their end is to be printed behind what their workers have (db/log-seams.ts). */
+  endedLogs: string[];
   /** Whether some of them are to be looked at again at once. */
   again: boolean;
 }
@@ -58,7 +61,7 @@ export async function attendSchedules(
     const decided = rows.map((row) => ({ row, decision: attend({ ...toAttended(row), watchedSeconds }) }));
     const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
 
-    const { changed, notified } = await endOrReturn(tx, {
+    const { changed, notified, endedLogs } = await endOrReturn(tx, {
       returned: jobIds(of('RETURN')),
       failed: jobIds(of('FAIL')),
       canceled: jobIds(of('CANCEL')),
@@ -78,7 +81,7 @@ export async function attendSchedules(
 
     const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'HAND_OUT_REQUESTED');
     return {
-      result: { handOut, changed: [...changed, ...dropped], notified, again },
+      result: { handOut, changed: [...changed, ...dropped], notified, endedLogs, again },
       waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row.workflow_id),
     };
   });
@@ -133,8 +136,8 @@ function jobIds(rows: Row[]): string[] {
 async function endOrReturn(
   tx: Transaction,
   { returned, failed, canceled }: { returned: string[]; failed: string[]; canceled: string[] },
-): Promise<Pick<Attendance, 'changed' | 'notified'>> {
-  if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [] };
+): Promise<Pick<Attendance, 'changed' | 'notified' | 'endedLogs'>> {
+  if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [], endedLogs: [] };
   const rows = await tx.execute<{
     id: string;
     user_id: string;
@@ -157,7 +160,8 @@ async function endOrReturn(
       completed_at = CASE WHEN ends THEN now() END,
       failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
       failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost, and so was each one that tried again.' END,
-      log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = jobs.id)
+      log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = jobs.id),
+      log_attempt = ${leftOpen(sql`ends AND attempt > 0`)}
     FROM target WHERE jobs.id = target.id
     RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail`);
   const ids = (statuses: JobStatus[]) => rows.filter((row) => statuses.includes(row.status)).map((row) => row.id);
@@ -168,7 +172,8 @@ async function endOrReturn(
       .filter((row) => row.status === 'FAILED')
       .map((row) => ({ kind: 'JOB_FAILED', workflowId: row.workflow_id, jobId: row.id, detail: row.detail })),
   );
-  return { changed: rows.map((row) => ({ id: row.id, userId: row.user_id })), notified };
+  const changed = rows.map((row) => ({ id: row.id, userId: row.user_id }));
+  return { changed, notified, endedLogs: ids(['FAILED', 'CANCELED']) };
 }
 
 /** PENDING -> QUEUED; those that are QUEUED already stay as they are. */

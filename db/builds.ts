@@ -5,6 +5,7 @@ import type { ContainerPayload } from '../domain/payload.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 import type { Held } from './leases.ts';
+import { leftOpen } from './log-seams.ts';
 import { type Notified, notify } from './notifications.ts';
 import { cancelRequests } from './requests.ts';
 
@@ -152,7 +153,8 @@ export async function sweepBuilds(db: Db): Promise<string[]> {
           completed_at = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL ELSE now() END,
           error = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
-          log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id)
+          log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id),
+          log_attempt = ${leftOpen(sql`attempt >= ${ATTEMPTS_MAX}`)}
         WHERE workflow_id = ANY(${ids}) AND completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
         RETURNING workflow_id, generation, status, error
       ), shown AS (

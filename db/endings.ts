@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { FailureReason } from '../domain/states.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { type Event, type Notified, notify, TELL_COMPLETED } from './notifications.ts';
 import { wakeWaiting } from './scheduling.ts';
 import { COUNT_ENDED } from './totals.ts';
@@ -147,7 +148,8 @@ async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): P
   if (workflowIds.length === 0) return [];
   const rows = await tx.execute<{ id: string; workflow_id: string }>(sql`
     WITH canceled AS (
-      UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+      UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+        log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL RETURNING id, workflow_id
     ), shown AS (
       UPDATE workflows SET build_status = 'CANCELED' FROM canceled WHERE workflows.id = canceled.workflow_id

@@ -2,6 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import { REQUESTED_JOBS_MAX } from '../domain/limits.ts';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { isKept } from './lookup.ts';
 import { wakeWaiting } from './scheduling.ts';
 import { type JobRow, jobs, runRequests, schedules, workflows } from './schema.ts';
@@ -75,6 +76,7 @@ export async function cancelJob(db: Db, { userId, id }: Owned): Promise<JobCance
         completedAt: sql`CASE WHEN ${jobs.status} = 'RUNNING' THEN NULL ELSE now() END`,
         cancelRequestedAt: sql`CASE WHEN ${jobs.status} = 'RUNNING' THEN coalesce(${jobs.cancelRequestedAt}, now()) END`,
         updatedAt: sql`now()`,
+        logAttempt: leftOpen(sql`status <> 'RUNNING' AND attempt > 0`),
       })
       .where(and(owned, sql`${jobs.completedAt} IS NULL`))
       .returning();

@@ -3,6 +3,7 @@ import { newId } from '../domain/ids.ts';
 import { LEASE_SECONDS } from '../domain/limits.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { countEnded } from './totals.ts';
 
 /** A job as its worker holds it. Every later write of this attempt carries the token; whoever lost it can change nothing. */
@@ -118,7 +119,8 @@ export async function returnJobs(db: Db, held: Held[]): Promise<void> {
       UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELED' END,
         completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
         attempt = attempt - 1, updated_at = now(), started_at = NULL, queued_at = NULL,
-        lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+        lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+        log_attempt = ${leftOpen(sql`cancel_requested_at IS NOT NULL AND attempt > 1`)}
       ${whereHeld(held)} RETURNING jobs.id, workflow_id, status`);
     await countEnded(
       tx,

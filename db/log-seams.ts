@@ -1,6 +1,14 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
+import { ATTEMPT_OF_END } from '../domain/log-chunk.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+
+/** The log of a job or a build that is settled to its end. */
+export interface SettledEnd {
+  id: string;
+  userId: string;
+  of: 'jobs' | 'builds';
+}
 
 /**
  * Where one attempt's lines end and the next one's begin. A worker that dies leaves lines on the bus of which nobody knows how many they
@@ -8,9 +16,12 @@ import type { Db } from './client.ts';
  * others before it first prints a seam to the same partition; whoever stores chunks comes to it when all that was printed before it is
  * stored, and settles the number; the attempt's lines wait in the engine's log until then. Chunks of earlier attempts that come after
  * the seam, from a worker that was frozen, are dropped (db/logs.ts). A seam that is settled again changes nothing.
+ *
+ * The end of a log is settled in the same way where somebody else than its worker has written the end of its job or build (`leftOpen`). Those
+ * whose end is settled here are returned.
  */
-export async function settleSeams(db: Db, seams: { sourceId: string; attempt: number }[]): Promise<void> {
-  if (seams.length === 0) return;
+export async function settleSeams(db: Db, seams: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
+  if (seams.length === 0) return [];
   const ids = array(
     seams.map(({ sourceId }) => sourceId),
     'uuid',
@@ -19,14 +30,31 @@ export async function settleSeams(db: Db, seams: { sourceId: string; attempt: nu
     seams.map(({ attempt }) => attempt),
     'integer',
   );
-  for (const table of [sql`jobs`, sql`builds`]) {
-    await db.execute(sql`
-      UPDATE ${table} AS source SET log_attempt = u.attempt,
+  const ended: SettledEnd[] = [];
+  for (const of of ['jobs', 'builds'] as const) {
+    const rows = await db.execute<{ id: string; user_id: string; ended: boolean }>(sql`
+      UPDATE ${sql.identifier(of)} AS source
+      SET log_attempt = CASE WHEN log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
         log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = u.id)
       FROM (SELECT id, max(attempt) AS attempt FROM unnest(${ids}, ${attempts}) AS given (id, attempt) GROUP BY id) AS u
-      WHERE source.id = u.id AND source.log_attempt < u.attempt AND source.completed_at IS NULL`);
+      WHERE source.id = u.id AND ${SETTLED_ATTEMPT} < u.attempt
+        AND (log_attempt < 0 OR completed_at IS NULL AND u.attempt < ${ATTEMPT_OF_END})
+      RETURNING source.id, user_id, log_attempt = ${ATTEMPT_OF_END} AS ended`);
+    ended.push(...rows.filter((row) => row.ended).map((row) => ({ id: row.id, userId: row.user_id, of })));
   }
+  return ended;
 }
+
+/**
+ * To be set with the end of a job or a build that is not written by who printed its lines: some may be on the bus. The bits of `log_attempt` are turned
+ * over, which makes it negative, until the end of the log is settled. Where nothing can have been printed it stays as it is.
+ */
+export function leftOpen(mayHavePrinted: SQL): SQL {
+  return sql`CASE WHEN ${mayHavePrinted} THEN ~log_attempt ELSE log_attempt END`;
+}
+
+/** The attempt that `log_attempt` stands for, also where the log's end is open. */
+export const SETTLED_ATTEMPT = sql`greatest(log_attempt, ~log_attempt)`;
 
 /** How many lines earlier attempts have printed; undefined until that is settled for `attempt`. */
 export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {

@@ -2,11 +2,13 @@ import { sql } from 'drizzle-orm';
 import type { LogChunk } from '../domain/log-chunk.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { SETTLED_ATTEMPT } from './log-seams.ts';
 
 /**
  * Stores chunks. Storing one again changes nothing; a chunk that begins where another one does and goes further replaces it (an
  * adopted container's lines are cut at other places), so readers meet chunks that overlap, and skip what they have read. Chunks of an
- * attempt that come behind the seam of the next one (db/log-seams.ts) are dropped: their numbers are the new attempt's now. So are those of what was purged meanwhile.
+ * attempt that come behind the seam of the next one, or behind the end (db/log-seams.ts), are dropped: their numbers are the new attempt's now. So are
+ * those of what was purged meanwhile.
  */
 export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
   // Two chunks with the same key in one statement: ON CONFLICT refuses to change a row twice, so the longer one goes.
@@ -43,8 +45,8 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
       )}
     ) AS u (source_id, first_number, last_number, attempt, lines)
     WHERE coalesce( -- one look a chunk; the second is for builds alone (a join of both: 3 microseconds a chunk more)
-      (SELECT jobs.log_attempt <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
-      (SELECT builds.log_attempt <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
+      (SELECT ${SETTLED_ATTEMPT} <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
+      (SELECT ${SETTLED_ATTEMPT} <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
     ON CONFLICT (source_id, first_number) DO UPDATE
       SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
       WHERE excluded.last_number > log_chunks.last_number`);

@@ -92,7 +92,7 @@ export const builds = pgTable('builds', {
   imageId: text('image_id'),
   imageDigest: text('image_digest'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1),
+  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/log-seams.ts)
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
   completedAt: time('completed_at'),
@@ -137,7 +137,7 @@ export const jobs = pgTable('jobs', {
   failureReason: text('failure_reason').$type<FailureReason>(),
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1),
+  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/log-seams.ts)
 });
 export type JobRow = typeof jobs.$inferSelect;
 

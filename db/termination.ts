@@ -1,5 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { type WorkflowRow, workflows } from './schema.ts';
 import { countEnded } from './totals.ts';
 import { cancelBuilds, lockWorkflow, type Transaction } from './workflows.ts';
@@ -61,7 +62,8 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
     UPDATE jobs SET updated_at = now(),
       status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
       completed_at = CASE WHEN jobs.status = 'RUNNING' THEN NULL ELSE now() END,
-      cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at, now()) END
+      cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at, now()) END,
+      log_attempt = ${leftOpen(sql`jobs.status <> 'RUNNING' AND attempt > 0`)}
     FROM unended WHERE jobs.id = unended.id RETURNING jobs.id, jobs.status`);
   const of = (status: string) => jobs.filter((job) => job.status === status).map((job) => job.id);
   await countEnded(tx, of('CANCELED'));

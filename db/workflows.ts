@@ -4,6 +4,7 @@ import type { Payload } from '../domain/payload.ts';
 import type { Parsed, Problem } from '../domain/problem.ts';
 import type { WorkflowKind } from '../domain/states.ts';
 import type { Db } from './client.ts';
+import { leftOpen } from './log-seams.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from './schema.ts';
 
 /** Whoever locks more than one of these tables does it in the order workflows, schedules, jobs, builds. */
@@ -153,7 +154,8 @@ export async function lockWorkflow(
 /** Builds that have not ended are CANCELED; the worker of one that was STARTED finds its lease gone and stops it. Their ids. */
 export async function cancelBuilds(tx: Transaction, workflowId: string): Promise<string[]> {
   const rows = await tx.execute<{ id: string }>(sql`
-    UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+    UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+      log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
     WHERE workflow_id = ${workflowId} AND completed_at IS NULL RETURNING id`);
   return rows.map((row) => row.id);
 }

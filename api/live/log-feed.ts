@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { lastLineNumbers } from '../../db/lookup.ts';
-import { decodeChunks } from '../../domain/log-chunk.ts';
+import { decodeChunks, encodeChunks, endOf } from '../../domain/log-chunk.ts';
 import type { Bus, Tail } from '../../platform/bus/bus.ts';
 import type { LogFollower } from './log-follower.ts';
 import { SharedChunk } from './shared-chunk.ts';
@@ -14,11 +14,14 @@ import { SharedChunk } from './shared-chunk.ts';
 export interface LogFeed {
   /** From now on the follower is given live chunks. Undo with what is returned. */
   join(sourceId: string, follower: LogFollower): () => void;
+  /** The log of this ended job or build has an open end: the end is printed on the bus, again and again while somebody asks. */
+  askForEnd(sourceId: string): void;
   close(): Promise<void>;
 }
 
 export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger }): LogFeed {
   const followers = new Map<string, Set<LogFollower>>();
+  const asked = new Set<string>(); // not long ago
   let closed = false;
   let tail: Tail | undefined;
   let retry: NodeJS.Timeout | undefined;
@@ -82,6 +85,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
       });
   }, RECHECK_MS);
   timer.unref();
+  const again = setInterval(() => asked.clear(), ASK_AGAIN_MS).unref();
   start();
 
   return {
@@ -96,9 +100,19 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
         tail?.unwatch(sourceId);
       };
     },
+    askForEnd(sourceId) {
+      if (asked.has(sourceId)) return;
+      asked.add(sourceId);
+      bus
+        .publish('job_logs', [{ key: sourceId, value: encodeChunks([endOf(sourceId)]) }])
+        .catch((error: unknown) =>
+          log.warn({ err: error, sourceId }, 'The end of a log could not be asked for; it is again soon.'),
+        );
+    },
     async close() {
       closed = true;
       clearInterval(timer);
+      clearInterval(again);
       clearTimeout(retry);
       await tail?.close();
     },
@@ -106,4 +120,5 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
 }
 
 const RECHECK_MS = 2_000;
+const ASK_AGAIN_MS = 10_000; // whoever stores lines may be away for long
 const TAIL_RETRY_MS = 5_000;

@@ -50,10 +50,23 @@ interface Source {
   attempt: number;
   completedAt: Date | null;
   logLineCount: number;
+  logAttempt: number;
 }
 
 type Watch = (listener: (row: Source | undefined) => void) => () => void;
 
+/**
+ * Who joins while a job ends. The subscriber: its row is read (R); it watches the row (W); it is given live chunks (L); the row is read
+ * again (A); the store is read (S). The job: its last chunk is on the bus (B), and stored (P); its row says the end and the last number (E), which
+ * the worker writes after B, and which may be before P. Where somebody else ended it, E comes from whoever stores, after P.
+ *
+ *   E before R          S goes on until it has the last number: P comes, whatever happened to B
+ *   E between R and W   nobody tells of it: A does
+ *   E after W           it is told, and told again by the slow re-check where the hint was lost
+ *   B before L          S has it if P was before; else E says that there is more, and S is tried again until P
+ *   B after L           it comes live, or by the store where it does not follow on what there is
+ *   P during S          S has found nothing, and what was heard meanwhile (B, E, a stored number) makes it look again
+ */
 function follow(
   { db, changes, log, logFeed }: Sources,
   source: Source,
@@ -64,7 +77,9 @@ function follow(
   const follower = followerOf({ db, log }, id, after);
   const tell = (row: Source) => {
     follower.isAt(row.attempt);
-    if (row.completedAt) follower.ended({ lastNumber: row.logLineCount, at: row.completedAt });
+    if (!row.completedAt) return;
+    if (row.logAttempt >= 0) follower.ended({ lastNumber: row.logLineCount, at: row.completedAt });
+    else logFeed.askForEnd(id); // it comes behind the lines that are on their way: then the row is told again
   };
   tell(source);
   return stoppable(async function* (signal) {

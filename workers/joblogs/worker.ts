@@ -2,6 +2,7 @@ import { settleSeams } from '../../db/log-seams.ts';
 import { insertChunks } from '../../db/logs.ts';
 import { decodeChunks, isSeam, type LogChunk } from '../../domain/log-chunk.ts';
 import { createBackoff } from '../../platform/backoff.ts';
+import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
 import type { Parts, Worker } from '../parts.ts';
 
@@ -19,7 +20,7 @@ interface Arrived {
 }
 
 /** Stores what is printed. Several copies share the partitions; a batch is committed once it is stored. */
-export async function startJoblogs({ db, bus, log }: Parts): Promise<Worker> {
+export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Worker> {
   const batcher = createBatcher<Arrived>({ sizeMax: PARTITIONS_AT_ONCE, inFlightMax: SETS_IN_FLIGHT, write: store });
 
   async function store(arrived: Arrived[]): Promise<void> {
@@ -28,7 +29,7 @@ export async function startJoblogs({ db, bus, log }: Parts): Promise<Worker> {
     const wellFormed = chunks.filter(isWellFormed);
     const seams = wellFormed.filter(isSeam);
     const steps = [...sets(wellFormed.filter((chunk) => !isSeam(chunk)))].map((set) => () => insertChunks(db, set));
-    if (seams.length > 0) steps.push(() => settleSeams(db, seams)); // when all that stands before them is stored
+    if (seams.length > 0) steps.push(settle); // when all that stands before them is stored
     for (const step of steps) {
       // Tried again here rather than by redelivery, so that what was stored of the batch is not stored again.
       for (let stored = false; !stored; ) {
@@ -44,6 +45,14 @@ export async function startJoblogs({ db, bus, log }: Parts): Promise<Worker> {
       backoff.reset();
     }
     for (const { stored } of arrived) stored();
+
+    async function settle(): Promise<void> {
+      const ended = await settleSeams(db, seams);
+      await announce(
+        cache,
+        ended.map(({ id, userId, of }) => ({ userId, [of]: [id] })),
+      );
+    }
   }
 
   return bus.consume({

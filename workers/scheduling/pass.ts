@@ -8,6 +8,8 @@ export interface PassResult {
   handOut: HandedOut[];
   /** What those who watch are to be told of. */
   changes: UserChange[];
+  /** Of jobs whose logs end here, which is to be told on the bus too. */
+  endedLogs: string[];
   /** Whether there is more to do now. */
   again: boolean;
 }
@@ -30,5 +32,6 @@ export async function schedulingPass({
     ...[...handOut, ...(attended?.changed ?? [])].map(({ userId, id }) => ({ userId, jobs: [id] })),
     ...notifiedChanges(attended?.notified ?? []),
   ];
-  return { handOut, changes, again: made.length + others.length >= limit || attended?.again === true };
+  const endedLogs = attended?.endedLogs ?? [];
+  return { handOut, changes, endedLogs, again: made.length + others.length >= limit || attended?.again === true };
 }

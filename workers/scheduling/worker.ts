@@ -8,6 +8,7 @@ import { foldTotals } from '../../db/totals.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
+import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { announce } from '../announce.ts';
@@ -74,6 +75,7 @@ async function runScheduling({ db, bus, cache, log }: Parts, wake: Wake, signal:
     try {
       untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds() });
       await tell(bus, jobsQueued(untold.handOut));
+      await endLogs(bus, untold.endedLogs);
       const { changes, again } = untold;
       untold = undefined;
       limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
@@ -154,4 +156,13 @@ async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
       'workflows',
       events.map((event) => ({ value: encodeEvent(event) })),
     );
+}
+
+/** Where a crash comes between, who follows such a log asks for its end (api/live/log-feed.ts). */
+async function endLogs(bus: Bus, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await bus.publish(
+    'job_logs',
+    ids.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) })),
+  );
 }

@@ -1,0 +1,170 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { attendSchedules } from '../../db/attendance.ts';
+import { claimBuilds } from '../../db/builds.ts';
+import { claimJobs } from '../../db/leases.ts';
+import { jobs, logChunks } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { ATTEMPTS_MAX } from '../../domain/limits.ts';
+import { encodeChunks } from '../../domain/log-chunk.ts';
+import { startJoblogs } from '../../workers/joblogs/worker.ts';
+import type { Worker } from '../../workers/parts.ts';
+import { schedulingPass } from '../../workers/scheduling/pass.ts';
+import { letPass } from '../support/time.ts';
+import { quiet, testSealer } from '../support/workers.ts';
+import { ask, numberedChunk, numberedText } from './download-support.ts';
+import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+
+const FOR_EVER = { watchedSeconds: Number.POSITIVE_INFINITY };
+
+/** Its lines are on the bus, some of them not stored yet, when somebody else than its worker writes its end. */
+describe('a log whose job or build was ended without its worker', () => {
+  let api: TestApi;
+  let ann: Person;
+  let client: ReturnType<typeof socketOf>;
+  let storing: Worker | undefined;
+  beforeAll(async () => {
+    api = await testApi();
+    ann = await person(api);
+    client = socketOf(api, ann.token);
+  });
+  afterEach(async () => {
+    await storing?.close();
+    storing = undefined;
+  });
+  afterAll(async () => {
+    await client.dispose();
+    await api.close();
+  });
+
+  async function startStoring(): Promise<void> {
+    storing = await startJoblogs({ ...api, log: quiet, owner: 'joblogs', sealer: testSealer });
+  }
+
+  /** A job that runs, in its last attempt unless it is said. */
+  async function running(attempt = ATTEMPTS_MAX): Promise<{ workflowId: string; id: string }> {
+    const { workflow } = await createWorkflow(api.db, {
+      userId: ann.id,
+      name: 'ends',
+      payload: { kind: 'HEARTBEAT' },
+      intervalMinutes: 60,
+      maxConsecutiveJobFailuresAllowed: 3,
+    });
+    const { handOut } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: 0 });
+    const { claimed } = await claimJobs(
+      api.db,
+      handOut.map(({ id }) => id),
+      { owner: 'lost' },
+    );
+    const id = claimed.find(({ workflowId }) => workflowId === workflow.id)?.id ?? '';
+    await api.db.update(jobs).set({ attempt }).where(eq(jobs.id, id));
+    return { workflowId: workflow.id, id };
+  }
+
+  /** What its worker prints arrives on the bus, and is stored by whoever stores now. */
+  async function print(id: string, first: number, last: number): Promise<void> {
+    const chunk = { ...(await numberedChunk(id, first, last)), attempt: ATTEMPTS_MAX };
+    const stored = api.bus.publish('job_logs', [{ key: id, value: encodeChunks([chunk]) }]);
+    stored.catch(() => undefined); // while nobody stores, it waits, at the latest until the bus is closed
+    if (storing) await stored;
+  }
+
+  async function giveUp({ workflowId }: { workflowId: string }): Promise<void> {
+    await letPass(api.db, workflowId, 3_600);
+    await attendSchedules(api.db, [workflowId], FOR_EVER);
+  }
+
+  /** All that a subscriber over a WebSocket, and one over `?follow`, are given to the end. */
+  function follow(id: string, field: 'jobLogs(jobId' | 'buildLogs(buildId' = 'jobLogs(jobId'): Promise<string[]> {
+    const subscription = `subscription { ${field}: "${id}") { text } }`;
+    const overSocket = taker(client.iterate<Record<string, { text: string }>>({ query: subscription })).rest();
+    const download = ask(api, `/logs/${id}?follow`, { token: ann.token });
+    return Promise.all([
+      overSocket.then((answers) =>
+        answers.flatMap(({ data }) => Object.values(data ?? {}).map(({ text }) => text)).join(''),
+      ),
+      download.then((reply) => reply.whole()),
+    ]);
+  }
+
+  /** The row as whoever follows is told of it. */
+  async function row(id: string): Promise<{ status: string; logLineCount: number }> {
+    const { data } = await query(api, `{ job(id: "${id}") { status logLineCount } }`, { token: ann.token });
+    return data.job;
+  }
+
+  test('P4: is whole for who joins at any instant, completes when the last line is delivered, and counts each line', async () => {
+    const job = await running();
+    const { id } = job;
+    const joined: Promise<string[]>[] = [];
+    const join = () => void joined.push(follow(id));
+    join();
+    await print(id, 1, 50);
+    join();
+    await print(id, 51, 60);
+    join();
+    await Promise.all([giveUp(job), join()]);
+    join();
+    expect(await row(id)).toMatchObject({ status: 'FAILED' });
+    await query(api, '{ viewer { id } }', { token: ann.token }); // a round trip, in which one that ends too early does
+    join();
+    await Promise.all([startStoring(), join()]);
+    join();
+    for (const texts of await Promise.all(joined)) expect(texts).toEqual([numberedText(1, 60), numberedText(1, 60)]);
+    expect(await row(id)).toEqual({ status: 'FAILED', logLineCount: 60 });
+    expect(await follow(id)).toEqual([numberedText(1, 60), numberedText(1, 60)]);
+  });
+
+  test('P4: takes no more lines behind its end, of a worker that was frozen', async () => {
+    await startStoring();
+    const job = await running();
+    await print(job.id, 1, 10);
+    await giveUp(job);
+    await follow(job.id);
+    await print(job.id, 11, 20);
+    expect(await follow(job.id)).toEqual([numberedText(1, 10), numberedText(1, 10)]);
+    const stored = await api.db.select().from(logChunks).where(eq(logChunks.sourceId, job.id));
+    expect(stored.map(({ lastNumber }) => lastNumber)).toEqual([10]);
+  });
+
+  test('P4: is whole where the attempt had been given up before, and the job was canceled or its workflow terminated', async () => {
+    const mutations = {
+      cancelJob: ({ id }: { id: string }) => id,
+      terminateWorkflow: ({ workflowId }: { workflowId: string }) => workflowId,
+      deleteWorkflow: ({ workflowId }: { workflowId: string }) => workflowId,
+    };
+    for (const [mutation, idOf] of Object.entries(mutations)) {
+      const job = await running(1);
+      await giveUp(job);
+      expect(await row(job.id)).toMatchObject({ status: 'PENDING' });
+      await print(job.id, 1, 30); // it comes late
+      const document = `mutation { ${mutation}(input: { id: "${idOf(job)}" }) { userErrors { message } } }`;
+      await query(api, document, { token: ann.token });
+      expect(await row(job.id)).toMatchObject({ status: 'CANCELED' });
+      const following = follow(job.id);
+      await startStoring();
+      expect(await following).toEqual([numberedText(1, 30), numberedText(1, 30)]);
+      expect(await row(job.id)).toMatchObject({ logLineCount: 30 });
+      await storing?.close();
+      storing = undefined;
+    }
+  });
+
+  test('P4: of a build that was canceled while it printed is whole too', async () => {
+    const { workflow, buildId = '' } = await createWorkflow(api.db, {
+      userId: ann.id,
+      name: 'ends',
+      payload: { kind: 'CONTAINER', image: 'alpine' },
+      intervalMinutes: 60,
+      maxConsecutiveJobFailuresAllowed: 3,
+    });
+    await claimBuilds(api.db, [buildId], { owner: 'lost' });
+    const early = follow(buildId, 'buildLogs(buildId');
+    await print(buildId, 1, 20);
+    const terminate = `mutation { terminateWorkflow(input: { id: "${workflow.id}" }) { userErrors { message } } }`;
+    await query(api, terminate, { token: ann.token });
+    const late = follow(buildId, 'buildLogs(buildId');
+    await startStoring();
+    for (const texts of [await early, await late]) expect(texts).toEqual([numberedText(1, 20), numberedText(1, 20)]);
+  });
+});
