@@ -19,13 +19,12 @@ export interface Batch {
 
 /** Once the source has ended: the number of its last line as far as its row knows, and when that was. */
 export interface End {
-  /** A row that ended without its worker may know of fewer lines than were on their way: the store has the last word. */
+  /** The store has the last word where it has more. */
   lastNumber: number;
   at: Date;
 }
 
-/** Whoever gives it tells of its failures: they are tried again here, without a word. */
-/** Undefined while the store is away. */
+/** Undefined while the store is away. Whoever gives it tells of its failures: they are tried again here, without a word. */
 type Read = (after: number, count: number) => Promise<SharedChunk[] | undefined>;
 
 /**
@@ -80,6 +79,7 @@ export class LogFollower {
   ended(end: End): void {
     if (this.#end?.lastNumber === end.lastNumber) return;
     this.#end = end;
+    this.#emptyReads = 0; // a look from before says nothing of what was stored since
     this.#wake.wake();
   }
 

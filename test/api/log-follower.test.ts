@@ -133,6 +133,46 @@ describe('a subscriber to a log', () => {
     expect(await textOf(follower.batches(new AbortController().signal))).toBe('');
   });
 
+  test('P4: misses neither lines nor the end, at whichever instant of its reading these come, in any order', async () => {
+    // Of the last chunk: that it is sent live, that it is stored, and that the row has ended; before, in or after each of the first reads.
+    const orders = ['LSE', 'LES', 'SLE', 'SEL', 'ELS', 'ESL', 'SE', 'ES']; // without L: sent before it was listened to
+    const instants = Array.from({ length: 7 }, (_, instant) => instant);
+    for (const order of orders) {
+      for (const [first, then] of instants.flatMap((a) => instants.filter((b) => b >= a).map((b) => [a, b] as const))) {
+        const store = storeOf([chunk(1, 5)]);
+        let instant = 0;
+        const steps = { L: () => follower.push(last), S: () => store.chunks.push(last), E: () => follower.ended(end) };
+        const [last, end] = [chunk(6, 9), { lastNumber: 9, at: new Date() }];
+        const left = [...order].map((step) => steps[step as keyof typeof steps]);
+        const pass = () => {
+          if (instant === first) left.shift()?.();
+          if (instant === then) for (const step of left.splice(0)) step();
+          instant += 1;
+        };
+        const follower = new LogFollower(0, async (after, count) => {
+          pass();
+          const chunks = await store.read(after, count);
+          pass();
+          return chunks;
+        });
+        const text = textOf(follower.batches(new AbortController().signal));
+        for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+        while (left.length > 0) pass(); // it waits before it came to that instant
+        expect([order, first, then, await text]).toEqual([order, first, then, numbered(9)]);
+      }
+    }
+  });
+
+  test('that hears hours late of the end, as after the machine slept, reads what was stored meanwhile', async () => {
+    const store = storeOf([chunk(1, 5)]);
+    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const text = textOf(follower.batches(new AbortController().signal));
+    await expect.poll(() => store.reads).toBe(2); // the second one has found nothing, and it waits
+    store.chunks.push(chunk(6, 9));
+    follower.ended({ lastNumber: 9, at: new Date(Date.now() - 2 * 3_600_000) });
+    expect(await text).toBe(numbered(9));
+  });
+
   test('P4: is given every line once and in order, however chunks are cut, lost, repeated and late', async () => {
     const cut = fc.array(
       fc.tuple(
