@@ -5,17 +5,14 @@ import Docker from 'dockerode';
 import { ensureBaseImage } from './base-image.ts';
 import { bringBridgeUp, removeBridge } from './bridge.ts';
 import { requireCommand, searchPath } from './packages.ts';
-import type { Part } from './parts.ts';
+import type { Launch, Part } from './parts.ts';
 import { identify, type ProcessIdentity, stopProcess } from './process.ts';
 import { checkoutId, makeOutsideDir, outsideDir, type State, servicesDir } from './state.ts';
 
 const dir = join(servicesDir, 'docker');
-const NAME = `chronoverse-${checkoutId}`;
 const SOCKET_PATH_MAX = 60; // a socket's path ends at 107 characters, and the engine adds up to 40 of its own
 const runDir = dir.length <= SOCKET_PATH_MAX ? dir : join(outsideDir, 'docker');
-const socket = join(runDir, 'docker.sock');
-const pidFile = join(runDir, 'docker.pid');
-const execRoot = join(runDir, 'exec');
+const own = { dataDir: join(dir, 'data'), runDir, name: `chronoverse-${checkoutId}` };
 
 export const docker: Part = {
   name: 'docker',
@@ -29,18 +26,8 @@ export const docker: Part = {
   async prepare(state) {
     if (process.getuid?.() !== 0) throw new Error('A Docker engine has to be started as root, and none is running.');
     if (runDir !== dir) await makeOutsideDir();
-    await mkdir(runDir, { recursive: true, mode: 0o711 });
-    await removeLeftovers();
     state.bridge = await bringBridgeUp(state.bridge);
-    const places = ['--data-root', join(dir, 'data'), '--exec-root', execRoot, '--pidfile', pidFile];
-    const names = ['--containerd-namespace', NAME, '--containerd-plugins-namespace', `${NAME}-plugins`];
-    // Its own rules would replace those of an engine that is there: bridge.ts adds the two that matter instead.
-    const network = ['--bridge', state.bridge.name, '--iptables=false', '--ip-masq=false'];
-    return {
-      command: await requireCommand('dockerd'),
-      args: ['-H', `unix://${socket}`, ...places, ...names, ...network],
-      env: { PATH: searchPath }, // it looks for containerd, runc and docker-init there
-    };
+    return prepareEngine(own, ['--bridge', state.bridge.name]);
   },
 
   async probe(state) {
@@ -52,7 +39,7 @@ export const docker: Part = {
   },
 
   async cleanUp(state) {
-    await removeLeftovers();
+    await removeLeftovers(own);
     if (state.bridge) await removeBridge(state.bridge);
   },
 
@@ -62,15 +49,48 @@ export const docker: Part = {
 };
 
 function host(state: State): string {
-  return state.foreignDockerHost ?? `unix://${socket}`;
+  return state.foreignDockerHost ?? engineAddress(own);
+}
+
+/** An engine with its data in `dataDir`, its socket and pid files in `runDir`, and a `name` that is no other one's on this machine. */
+export interface Engine {
+  dataDir: string;
+  runDir: string;
+  name: string;
+}
+
+export function engineAddress({ runDir }: Engine): string {
+  return `unix://${join(runDir, 'docker.sock')}`;
+}
+
+/** Everything before the process; again before each start, because of what a killed one leaves. */
+export async function prepareEngine(engine: Engine, options: string[]): Promise<Launch> {
+  const { dataDir, runDir, name } = engine;
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
+  await removeLeftovers(engine);
+  const { pidFile, execRoot } = placesOf(engine);
+  const places = ['--data-root', dataDir, '--exec-root', execRoot, '--pidfile', pidFile];
+  const names = ['--containerd-namespace', name, '--containerd-plugins-namespace', `${name}-plugins`];
+  // Its own rules would replace those of an engine that is there: bridge.ts adds the two that matter instead.
+  const network = ['--iptables=false', '--ip-masq=false'];
+  return {
+    command: await requireCommand('dockerd'),
+    args: ['-H', engineAddress(engine), ...places, ...names, ...network, ...options],
+    env: { PATH: searchPath }, // it looks for containerd, runc and docker-init there
+  };
+}
+
+function placesOf({ runDir }: Engine) {
+  return { pidFile: join(runDir, 'docker.pid'), execRoot: join(runDir, 'exec') };
 }
 
 /**
  * A killed engine leaves pid files, and sometimes its containerd. It takes any process of that pid, even a zombie, for
  * the one it knew: then it refuses to start, or waits 15 s for a containerd that never answers.
  */
-async function removeLeftovers(): Promise<void> {
-  if (await isAlive(pidFile, socket)) return; // it is in use: not a leftover
+async function removeLeftovers(engine: Engine): Promise<void> {
+  const { pidFile, execRoot } = placesOf(engine);
+  if (await isAlive(pidFile, engineAddress(engine))) return; // it is in use: not a leftover
   await rm(pidFile, { force: true });
   const containerdPidFile = join(execRoot, 'containerd', 'containerd.pid');
   const containerd = await isAlive(containerdPidFile, execRoot);

@@ -47,6 +47,11 @@ export interface Docker extends Images {
   /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
   engineId(): Promise<string>;
   isUp(): Promise<boolean>;
+  /**
+   * Whether the engine has run without a break since `time`, in seconds by its own clock, at which it ran. It keeps its last 256 events for as long as it
+   * runs: where none is as old, it was started anew (or so many have come since).
+   */
+  hasRunSince(time: string): Promise<boolean>;
   /** False where no engine is named and no usual socket is there. */
   isThere(): Promise<boolean>;
 
@@ -86,6 +91,7 @@ export interface Docker extends Images {
 
 const PING_TIMEOUT_MS = 3_000;
 const LOG_HEAD_TIMEOUT_MS = 15_000;
+const EVENTS_TIMEOUT_MS = 15_000;
 
 export function createDocker({ host, log }: { host?: string | undefined; log: Logger }): Docker {
   const engine = createEngine({ host });
@@ -119,6 +125,19 @@ export function createDocker({ host, log }: { host?: string | undefined; log: Lo
         log.debug({ err: error }, 'The Docker engine does not answer.');
         known = undefined; // another engine may come up at this address
         return false;
+      }
+    },
+
+    async hasRunSince(time) {
+      const query = { since: '0', until: time };
+      const events = await engine.open({ method: 'GET', path: '/events', query, headTimeoutMs: EVENTS_TIMEOUT_MS });
+      try {
+        for await (const _ of events) return true;
+        return false;
+      } catch (error) {
+        throw broken(engine.address, error);
+      } finally {
+        events.destroy();
       }
     },
 

@@ -24,9 +24,9 @@ exit ${exitCode}`;
   return { command: ['sh', '-c', script] };
 }
 
-/** Sends SIGUSR1 to the container of the job's first attempt. */
-export async function tell(dockerHost: string | undefined, jobId: string): Promise<void> {
-  const path = `/containers/${containerName({ id: jobId, attempt: 1 })}/kill`;
+/** Sends SIGUSR1 to the container of the job's attempt. */
+export async function tell(dockerHost: string | undefined, jobId: string, attempt = 1): Promise<void> {
+  const path = `/containers/${containerName({ id: jobId, attempt })}/kill`;
   await createEngine({ host: dockerHost }).call({ method: 'POST', path, query: { signal: 'USR1' } });
 }
 

@@ -4,13 +4,17 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import Docker from 'dockerode';
 import { pino } from 'pino';
 import { migrate } from '../../db/migrate.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
+import { ensureBaseImage } from '../../services/base-image.ts';
+import { engineAddress, prepareEngine } from '../../services/docker.ts';
 import { address, prepareBroker, probeBroker } from '../../services/kafka.ts';
 import { findCommand } from '../../services/packages.ts';
 import type { Launch } from '../../services/parts.ts';
+import { run } from '../../services/process.ts';
 import { seen } from './time.ts';
 
 /** A server that a test has for itself, to kill and to start again with the same data at the same address. */
@@ -20,6 +24,8 @@ export interface OwnServer {
   /** Resolves when it answers. */
   start(): Promise<void>;
   kill(): Promise<void>;
+  /** As its operator does: SIGTERM. Resolves when it has ended. */
+  stop(): Promise<void>;
   /** Kills it and removes its data. */
   close(): Promise<void>;
 }
@@ -79,6 +85,37 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
   };
 }
 
+/** A Docker engine with the image `alpine:3`. It is not running yet. Its containers have no network. */
+export async function ownEngine({ liveRestore }: { liveRestore: boolean }): Promise<OwnServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'cv-engine-')); // a socket's path has to be short
+  const engine = { dataDir: join(dir, 'data'), runDir: dir, name: `chronoverse-${basename(dir)}` };
+  const options = ['--bridge', 'none', ...(liveRestore ? ['--live-restore'] : [])];
+  const client = new Docker({ socketPath: join(dir, 'docker.sock'), timeout: 3_000 });
+  const launch = await prepareEngine(engine, options);
+  const probe = async () => void (await client.ping());
+  const server = serverOf({ address: engineAddress(engine), dir, launch, probe });
+  return {
+    ...server,
+    async start() {
+      await prepareEngine(engine, options); // a killed one leaves what keeps the next one from starting
+      await server.start();
+      await ensureBaseImage(client);
+    },
+    async close() {
+      for (const { Id } of await client.listContainers({ all: true }).catch(() => []))
+        await client.getContainer(Id).remove({ force: true });
+      await server.stop();
+      for (const mount of await mountsIn(dir)) await run('umount', ['--lazy', mount]); // a killed one leaves them
+      await server.close();
+    },
+  };
+}
+
+async function mountsIn(dir: string): Promise<string[]> {
+  const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+  return mounts.filter((mount) => mount.startsWith(`${dir}/`)).reverse();
+}
+
 function serverOf({
   address,
   dir,
@@ -92,15 +129,18 @@ function serverOf({
 }): OwnServer {
   let child: ChildProcess | undefined;
 
-  async function kill(): Promise<void> {
+  async function end(signal: NodeJS.Signals): Promise<void> {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
+    child.kill(signal);
     await once(child, 'close');
   }
+
+  const kill = () => end('SIGKILL');
 
   return {
     address,
     kill,
+    stop: () => end('SIGTERM'),
     async start() {
       child = spawn(launch.command, launch.args, { env: { ...process.env, ...launch.env }, stdio: 'ignore' });
       await seen(`${launch.command} answers`, () =>

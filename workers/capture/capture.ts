@@ -5,13 +5,15 @@ import { type ContainerState, type Docker, logBroken } from '../../platform/dock
 import { isEngineError } from '../../platform/docker/errors.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
 import { createLineCutter } from './lines.ts';
-import { createPosition } from './position.ts';
+import { createPosition, secondsOf } from './position.ts';
 
 /** How a container stands when its log has been read to the end: undefined when it is gone, and the rest of its log with it. */
 export interface Captured {
   state: ContainerState | undefined;
-  /** When the engine was away last: what ended then may have been ended by it. */
+  /** When the engine was away last, unless the container has outlived that: what ended then may have been ended by it. */
   away: Away | undefined;
+  /** Whether the engine was started anew meanwhile: lines that it had taken and not written down are lost. */
+  startedAnew: boolean;
 }
 
 /** By this process's clock, in milliseconds: from the last sign of life to the first one. */
@@ -51,27 +53,34 @@ export async function captureLog({
   let endedBefore = false; // the container, before the reading began: then that reading is whole
   let away: Away | undefined;
   let isAway = false;
+  let startedAnew = false;
+  const captured = (state: ContainerState | undefined): Captured => {
+    reader.end();
+    return { state, away, startedAnew };
+  };
 
   for (;;) {
     signal.throwIfAborted();
     try {
+      let outlived = false; // what ends after it was seen to run again was not ended by that outage
+      if (isAway) {
+        startedAnew = (await reader.isOtherEngine()) || startedAnew;
+        outlived = (await docker.inspectContainer(containerId))?.status === 'running';
+      }
       await reader.read(() => {
-        if (isAway && away !== undefined) away.to = Date.now();
+        if (isAway) away = outlived || away === undefined ? undefined : { from: away.from, to: Date.now() };
         isAway = false;
       });
       const state = await settled(docker, containerId, signal);
       backoff.reset();
-      if (state === undefined) return { state, away };
+      if (state === undefined) return captured(undefined);
       if (state.status !== 'running') {
-        if (endedBefore || (await reader.isWhole())) {
-          reader.end();
-          return { state, away };
-        }
+        if (endedBefore || (await reader.isWhole())) return captured(state);
         endedBefore = true;
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (isEngineError(error, 'NOT_FOUND')) return { state: undefined, away };
+      if (isEngineError(error, 'NOT_FOUND')) return captured(undefined);
       // A conflict: the container is being removed, and will be gone when it is asked for again.
       if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
       if (error.kind === 'UNREACHABLE' && !isAway) {
@@ -102,6 +111,8 @@ interface Reader {
   end(): void;
   /** When the engine gave its last sign of life, in milliseconds. */
   lastContact(): number;
+  /** Whether the engine has been started anew since it gave the last frame; where there was none, since the container was started. */
+  isOtherEngine(): Promise<boolean>;
 }
 
 interface Frame {
@@ -114,6 +125,7 @@ interface Frame {
 /** A silent log is nothing unusual, but a network may swallow a connection without a word: so long until the container is asked for. */
 const QUIET_MS = 30_000;
 const PIECE_BYTES_MIN = 16 * 1024;
+const SPACE = 0x20;
 
 function createReader(docker: Docker, containerId: string, writer: LineWriter, signal: AbortSignal): Reader {
   const position = createPosition();
@@ -159,6 +171,10 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
     }
   }
 
+  async function startStamp(): Promise<string | undefined> {
+    return (await docker.inspectContainer(containerId))?.startedAt?.toISOString();
+  }
+
   return {
     async read(onOpen) {
       const { since, skip } = position.resume(cutter.openSince());
@@ -189,6 +205,12 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
 
     end: () => cutter.end(),
     lastContact: () => lastContact,
+
+    async isOtherEngine() {
+      const { bytes, start, end } = last;
+      const stamp = end > 0 ? bytes.toString('latin1', start, bytes.indexOf(SPACE, start)) : await startStamp();
+      return stamp !== undefined && !(await docker.hasRunSince(secondsOf(stamp)));
+    },
   };
 }
 

@@ -10,7 +10,7 @@ export interface ChunkWriter {
   /** Copies the line. Whoever writes many asks `room` in between. */
   onLine: OnLine;
   /** A line of the platform's own, as of now. */
-  say(text: string): void;
+  say(text: string, stream?: 'STDOUT' | 'STDERR'): void;
   /** Undefined while there is room; else resolves when there is. Rejects when a chunk could not be handed on for good. */
   room(): Promise<void> | undefined;
   /** Resolves when all lines are handed on. Nothing may be written afterwards. */
@@ -188,8 +188,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
   return {
     onLine: append,
-    say: (text) => {
-      const line = Buffer.from(formatLine('STDOUT', new Date().toISOString(), text.replaceAll(LF, ' ')));
+    say: (text, stream = 'STDOUT') => {
+      const line = Buffer.from(formatLine(stream, new Date().toISOString(), text.replaceAll(LF, ' ')));
       append(line[0] ?? 0, line, 1, line.length);
     },
     room: () => (failure === undefined && waiting.length <= WAITING_CHUNKS_MAX ? undefined : drain(WAITING_CHUNKS_MAX)),

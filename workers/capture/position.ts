@@ -70,13 +70,13 @@ export function createPosition(): Position {
       const fromKey = new Date(from).toISOString().slice(0, KEY_BYTES);
       if (forgotten && fromKey < (keys[0] ?? '')) return { since: undefined, skip: total };
       const skip = keys.filter((key) => key >= fromKey).reduce((sum, key) => sum + (counts.get(key) ?? 0), 0);
-      return { since: seconds(fromKey), skip };
+      return { since: secondsOf(fromKey), skip };
     },
   };
 }
 
-/** SECONDS.NANOSECONDS, as text: a number would lose digits. */
-function seconds(key: string): string {
-  const ms = Date.parse(`${key}Z`);
-  return `${Math.floor(ms / 1000)}.${String((ms % 1000) * 1e6).padStart(9, '0')}`;
+/** SECONDS.NANOSECONDS of the engine's timestamp, as text: a number would lose digits. */
+export function secondsOf(stamp: string): string {
+  const [, whole, fraction = ''] = /^([^.Z]*)(?:\.(\d*))?/.exec(stamp) ?? [];
+  return `${Date.parse(`${whole}Z`) / 1_000}.${fraction.padEnd(9, '0')}`;
 }

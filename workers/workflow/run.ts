@@ -127,7 +127,11 @@ async function follow(
     });
     const mask = createMask(template.secrets);
     const masked = maskLines(writer, mask);
-    const { state, away } = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    const captured = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    const { state, away } = captured;
+    const lastText = writer.lastText();
+    if (state === undefined) writer.say(CONTAINER_GONE, 'STDERR');
+    else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, 'STDERR');
     await writer.end();
     const stoppedBy = await stopper.settled();
     if (state === undefined) return { type: 'LOST_ATTEMPT', containerId: undefined };
@@ -137,7 +141,7 @@ async function follow(
       state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
       stoppedBy,
       timeoutSeconds: template.timeoutSeconds,
-      lastText: writer.lastText(),
+      lastText,
     });
     return { type: 'ENDED', outcome, logLineCount: writer.lastNumber, containerId };
   } finally {
@@ -145,6 +149,11 @@ async function follow(
     control.cancel.removeEventListener('abort', onCancel);
   }
 }
+
+const CONTAINER_GONE =
+  '[chronoverse] The container was removed while its log was read: what it printed last may be missing here.';
+const ENGINE_STARTED_ANEW =
+  '[chronoverse] The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
 /** What an engine that stops leaves its containers with: SIGKILL, SIGTERM, or no code that it knows of. */
 const ENGINE_CODES = [137, 143, 255];
