@@ -8,6 +8,7 @@ import {
   SCHEDULE_CHANNEL,
   userChannel,
 } from '../domain/hints.ts';
+import { encodeChunks, endOf } from '../domain/log-chunk.ts';
 import type { Services } from './context.ts';
 
 type Told = Pick<Services, 'bus' | 'cache' | 'log'>;
@@ -20,6 +21,8 @@ export interface Announcement {
   schedule?: boolean;
   /** Running jobs and builds that their workers are to stop. */
   stoppingIds?: string[];
+  /** Jobs that were ended here: their logs end behind what earlier attempts have printed. */
+  endedIds?: string[];
   changed: Changed;
 }
 
@@ -28,13 +31,21 @@ export interface Announcement {
  * mutation.
  */
 export async function announce({ bus, cache, log }: Told, announcement: Announcement): Promise<void> {
-  const { userId, buildId, schedule, stoppingIds, changed } = announcement;
+  const { userId, buildId, schedule, stoppingIds, endedIds = [], changed } = announcement;
   await cache.publish(userChannel(userId), encodeChanged(changed));
   if (schedule) await cache.publish(SCHEDULE_CHANNEL, '');
   if (stoppingIds?.length) await cache.publish(CANCEL_CHANNEL, encodeIds(stoppingIds));
+  // Neither is awaited: while the broker is away the caller must not wait for it.
+  if (endedIds.length > 0) {
+    const ends = endedIds.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) }));
+    bus
+      .publish('job_logs', ends)
+      .catch((error: unknown) =>
+        log.warn({ err: error, endedIds }, 'The end of a log could not be told of; whoever follows it asks for it.'),
+      );
+  }
   if (buildId === undefined) return;
   const messages = buildsQueued([buildId]).map((event) => ({ value: encodeEvent(event) }));
-  // Not awaited: while the broker is away the caller must not wait for it; the sweep finds the build.
   bus
     .publish('workflows', messages)
     .catch((error: unknown) =>
@@ -52,6 +63,7 @@ export function announceEnd(
     userId,
     schedule: true,
     stoppingIds,
+    endedIds: canceledJobIds,
     changed: { workflows: [workflow.id], jobs: [...canceledJobIds, ...stoppingIds], builds: stoppingIds },
   });
 }

@@ -123,6 +123,7 @@ builder.mutationField('cancelJob', (t) =>
         userId: user.id,
         schedule: true,
         stoppingIds: result.outcome === 'STOPPING' ? [result.job.id] : [],
+        endedIds: result.outcome === 'CANCELED' ? [result.job.id] : [],
         changed: { jobs: [result.job.id] },
       });
       return { job: result.job, userErrors: [] };

@@ -69,9 +69,9 @@ describe('a log whose job or build was ended without its worker', () => {
     if (storing) await stored;
   }
 
-  async function giveUp({ workflowId }: { workflowId: string }): Promise<void> {
+  async function giveUp({ workflowId }: { workflowId: string }): Promise<string[]> {
     await letPass(api.db, workflowId, 3_600);
-    await attendSchedules(api.db, [workflowId], FOR_EVER);
+    return (await attendSchedules(api.db, [workflowId], FOR_EVER)).endedLogs; // whose ends scheduling prints
   }
 
   /** All that a subscriber over a WebSocket, and one over `?follow`, are given to the end. */
@@ -103,7 +103,8 @@ describe('a log whose job or build was ended without its worker', () => {
     join();
     await print(id, 51, 60);
     join();
-    await Promise.all([giveUp(job), join()]);
+    const [endedLogs] = await Promise.all([giveUp(job), join()]);
+    expect(endedLogs).toEqual([id]);
     join();
     expect(await row(id)).toMatchObject({ status: 'FAILED' });
     await query(api, '{ viewer { id } }', { token: ann.token }); // a round trip, in which one that ends too early does
@@ -141,10 +142,9 @@ describe('a log whose job or build was ended without its worker', () => {
       const document = `mutation { ${mutation}(input: { id: "${idOf(job)}" }) { userErrors { message } } }`;
       await query(api, document, { token: ann.token });
       expect(await row(job.id)).toMatchObject({ status: 'CANCELED' });
-      const following = follow(job.id);
       await startStoring();
-      expect(await following).toEqual([numberedText(1, 30), numberedText(1, 30)]);
-      expect(await row(job.id)).toMatchObject({ logLineCount: 30 });
+      await expect.poll(() => row(job.id)).toMatchObject({ logLineCount: 30 }); // whether somebody follows it or not
+      expect(await follow(job.id)).toEqual([numberedText(1, 30), numberedText(1, 30)]);
       await storing?.close();
       storing = undefined;
     }
