@@ -51,7 +51,7 @@ export interface Docker extends Images {
    * Whether the engine has run without a break since `time`, in seconds by its own clock, at which it ran. It keeps its last 256 events for as long as it
    * runs: where none is as old, it was started anew (or so many have come since).
    */
-  hasRunSince(time: string): Promise<boolean>;
+  hasRunSince(time: string, options: { signal: AbortSignal }): Promise<boolean>;
   /** False where no engine is named and no usual socket is there. */
   isThere(): Promise<boolean>;
 
@@ -128,9 +128,10 @@ export function createDocker({ host, log }: { host?: string | undefined; log: Lo
       }
     },
 
-    async hasRunSince(time) {
+    async hasRunSince(time, { signal }) {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(EVENTS_TIMEOUT_MS)]);
       const query = { since: '0', until: time };
-      const events = await engine.open({ method: 'GET', path: '/events', query, headTimeoutMs: EVENTS_TIMEOUT_MS });
+      const events = await engine.open({ method: 'GET', path: '/events', query, signal: limit });
       try {
         for await (const _ of events) return true;
         return false;

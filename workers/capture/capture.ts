@@ -209,7 +209,7 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
     async isOtherEngine() {
       const { bytes, start, end } = last;
       const stamp = end > 0 ? bytes.toString('latin1', start, bytes.indexOf(SPACE, start)) : await startStamp();
-      return stamp !== undefined && !(await docker.hasRunSince(secondsOf(stamp)));
+      return stamp !== undefined && !(await docker.hasRunSince(secondsOf(stamp), { signal }));
     },
   };
 }
