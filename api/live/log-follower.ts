@@ -91,7 +91,9 @@ export class LogFollower {
   async *batches(signal: AbortSignal): AsyncGenerator<Batch, void, undefined> {
     while (!signal.aborted && !this.#isComplete()) {
       if (this.#isAtEnd()) this.#reading = true;
-      const chunks = this.#reading ? await this.#fromStore(signal) : this.#fromBuffer();
+      const live = this.#isAtEnd() ? [] : this.#fromBuffer();
+      if (live.length > 0) this.#reading = false; // nothing was missed before them, and the store may be away
+      const chunks = this.#reading ? await this.#fromStore(signal) : live;
       if (chunks.length > 0) {
         this.#emptyReads = 0;
         for (const batch of this.#batchesOf(chunks)) yield batch;

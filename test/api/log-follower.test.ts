@@ -81,6 +81,22 @@ describe('a subscriber to a log', () => {
     expect(await textOf(forEver.batches(stop.signal))).toBe('');
   });
 
+  test('P4: that began to look into a store that is away goes on with what comes live and follows on what it has', async () => {
+    const store = storeOf([chunk(1, 5)]);
+    let isAway = false;
+    const follower = new LogFollower(0, async (after, count) => (isAway ? undefined : store.read(after, count)));
+    const batches = follower.batches(new AbortController().signal);
+    expect((await batches.next()).value).toMatchObject({ lastNumber: 5 });
+    isAway = true;
+    for (let number = 6; number <= 8; number += 1) {
+      follower.readStore();
+      const next = batches.next();
+      follower.push(chunk(number, number));
+      expect((await next).value).toMatchObject({ firstNumber: number, lastNumber: number });
+    }
+    await batches.return();
+  });
+
   test('knows from a seam on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
     const follower = new LogFollower(0, (after, count) => store.read(after, count));
