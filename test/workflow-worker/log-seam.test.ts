@@ -7,6 +7,7 @@ import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { brokers, dropTopics, kafkaBus, randomPrefix } from '../bus/support.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
+import { removeVolumes } from './engine-state.ts';
 import { type Installation, openInstallation, storedLines } from './support.ts';
 
 const host = requirePart('docker', 'the numbers of the lines of a second attempt');
@@ -18,6 +19,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
   });
   afterAll(async () => {
     await here?.close();
+    if (here) await removeVolumes(host, here.installation);
     await dropTopics();
   });
 
