@@ -109,16 +109,17 @@ export async function releaseJobs(db: Db, held: Held[]): Promise<void> {
 }
 
 /**
- * RUNNING -> PENDING for jobs of which nothing was started: the attempt does not count. Their schedules come up at once. A job whose
- * cancellation was asked for meanwhile does not come back to life: it is CANCELED.
+ * RUNNING -> PENDING for jobs of which nothing was started. Their schedules come up at once; of an attempt that is `counted` the next one
+ * waits for its back-off, of the others nothing is left. A job whose cancellation was asked for meanwhile does not come back to life: it is
+ * CANCELED.
  */
-export async function returnJobs(db: Db, held: Held[]): Promise<void> {
+export async function returnJobs(db: Db, held: Held[], { counted = false } = {}): Promise<void> {
   if (held.length === 0) return;
   const rows = await db.transaction(async (tx) => {
     const returned = await tx.execute<{ id: string; workflow_id: string; status: string }>(sql`
       UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELED' END,
         completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
-        attempt = attempt - 1, updated_at = now(), started_at = NULL, queued_at = NULL,
+        attempt = attempt - ${counted ? 0 : 1}::integer, updated_at = now(), started_at = NULL, queued_at = NULL,
         lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
         log_attempt = ${leftOpen(sql`cancel_requested_at IS NOT NULL AND attempt > 1`)}
       ${whereHeld(held)} RETURNING jobs.id, workflow_id, status`);

@@ -2,7 +2,8 @@
  * What went wrong at the engine, by what can be done about it.
  * UNREACHABLE: no answer from the engine, or (to it) from a registry. BUSY: a 429 or 5xx. Both may pass.
  * NOT_FOUND, DENIED: of a container or an image. CONFLICT: a name is taken, or a container is not in the state that is asked for.
- * INVALID: the request is one that no engine carries out: a command that is not there, a wrong image reference.
+ * INVALID: the request is one that no engine carries out: a command that is not there, a wrong image reference. It is the payload's fault;
+ * that a container is refused for any other reason is the engine's.
  */
 export type EngineErrorKind = 'UNREACHABLE' | 'BUSY' | 'NOT_FOUND' | 'DENIED' | 'CONFLICT' | 'INVALID';
 
@@ -27,12 +28,28 @@ export function isEngineError(error: unknown, ...kinds: EngineErrorKind[]): erro
 
 /** Of an answer with an error status, in the engine's words. */
 export function fromStatus(status: number, words: string): EngineError {
-  if (status === 404) return new EngineError(deniesAccess(words) ? 'DENIED' : 'NOT_FOUND', words);
-  if (status === 401 || status === 403) return new EngineError('DENIED', words);
-  if (status === 409) return new EngineError('CONFLICT', words);
-  // The engine answers 500 for several things that no second try mends, and are the workflow's: they are told by its words.
-  if (status < 500 && status !== 429) return new EngineError('INVALID', words);
-  return new EngineError(NEVER_PASSES.test(words) && !HOSTS_FAULT.test(words) ? 'INVALID' : 'BUSY', words);
+  const told = toldOf(words);
+  if (status === 404) return new EngineError(deniesAccess(words) ? 'DENIED' : 'NOT_FOUND', told);
+  if (status === 401 || status === 403) return new EngineError('DENIED', told);
+  if (status === 409) return new EngineError('CONFLICT', told);
+  if (status < 500 && status !== 429) return new EngineError('INVALID', told);
+  return new EngineError(isPayloadsFault(words) ? 'INVALID' : 'BUSY', told);
+}
+
+/**
+ * Whether a container could not be started for what its payload or image says. The engine answers 500 for that too, and tells it by its words
+ * alone. Words that are not known are the engine's fault: a workflow is not to be terminated for what its author cannot mend.
+ */
+export function isPayloadsFault(words: string): boolean {
+  return PAYLOADS_FAULT.test(words) && !HOSTS_FAULT.test(words);
+}
+
+/** Without the folders in which the host keeps layers and volumes, which are nobody's business; a file in a volume's place in a sentence. */
+export function toldOf(words: string): string {
+  const told = words.replace(HOSTS_FOLDER, '');
+  const path = FILE_IN_PLACE.exec(told)?.slice(1).find(Boolean);
+  if (path === undefined) return told;
+  return `A volume cannot be mounted at ${path}: the image has a file there, and a folder was expected.`;
 }
 
 /** Of a failed pull, where the engine hands on a registry's or a resolver's words, with any status or in the stream. */
@@ -49,8 +66,12 @@ export function fromBuild(words: string): EngineError {
 }
 
 const LAYER_GONE = /no such image: sha256|layer does not exist|failed to get parent image|unknown parent image/i;
-const NEVER_PASSES = /OCI runtime|unable to find user|no matching entries|is not a directory|invalid/i;
-const HOSTS_FAULT = /rlimit|cgroup|no space left|cannot allocate memory/i;
+const PAYLOADS_FAULT =
+  /unable to find user|no matching entries|not (a )?directory|file name too long|levels of symbolic links|argument list too long|OOM-killed|container process\b.*(exec: "|exec format error|chdir to cwd)/i;
+const HOSTS_FAULT = /rlimit|cgroup|no space left|cannot allocate memory|too many open files|input\/output error/i;
+const HOSTS_FOLDER = /(?<![^\s":])\/[^\s":]*?\/(merged(?=\/)|volumes\/[^\s":/]+\/_data(?=["\s:/]))/g;
+const FILE_IN_PLACE =
+  /^source (.+) is not (?:a )?directory$|error mounting .* to rootfs at "([^"]+)".*: not a directory/;
 const NO_ANSWER =
   /no such host|connection refused|connection reset|broken pipe|network is unreachable|no route to host|server misbehaving|temporary failure|timeout|timed out|deadline exceeded|\bEOF\b/i;
 const BUSY = /toomanyrequests|too many requests|^unavailable|received unexpected HTTP status: 5|\b(429|50[0234])\b/i;

@@ -27,6 +27,12 @@ export interface ContainerJobs {
   close(): Promise<void>;
 }
 
+/** A job that is not ended here. */
+interface LetGo {
+  job: ClaimedJob;
+  type: Exclude<RunEnd['type'], 'ENDED'>;
+}
+
 const SET_SIZE_MAX = 1_000;
 /** Handing on takes a statement; what is being started or ended just now is waited for. */
 const CLOSE_MS = 15_000;
@@ -52,7 +58,7 @@ export function createContainerJobs(
       for (const { done } of set) done();
     },
   });
-  const lettingGo = createBatcher<{ job: ClaimedJob; uncounted: boolean; done: () => void }>({
+  const lettingGo = createBatcher<LetGo & { done: () => void }>({
     sizeMax: SET_SIZE_MAX,
     inFlightMax: 2,
     async write(set) {
@@ -63,13 +69,12 @@ export function createContainerJobs(
     },
   });
 
-  async function letGo(set: { job: ClaimedJob; uncounted: boolean }[]): Promise<void> {
-    const returned = set.filter(({ uncounted }) => uncounted).map(({ job }) => job);
-    await returnJobs(db, returned);
-    await releaseJobs(
-      db,
-      set.filter(({ uncounted }) => !uncounted).map(({ job }) => job),
-    );
+  async function letGo(set: LetGo[]): Promise<void> {
+    const of = (...types: LetGo['type'][]) => set.filter(({ type }) => types.includes(type)).map(({ job }) => job);
+    const returned = of('NOT_STARTED', 'REFUSED');
+    await returnJobs(db, of('NOT_STARTED'));
+    await returnJobs(db, of('REFUSED'), { counted: true });
+    await releaseJobs(db, of('LOST_ATTEMPT', 'LEFT'));
     if (returned.length === 0) return;
     await announce(
       cache,
@@ -107,7 +112,7 @@ export function createContainerJobs(
       );
       if (end.containerId !== undefined) await docker.removeContainer(end.containerId, { force: true }).catch(later);
     }
-    return new Promise((done) => lettingGo.add({ job, uncounted: end.type === 'NOT_STARTED', done }));
+    return new Promise((done) => lettingGo.add({ job, type: end.type, done }));
   }
 
   function later(error: unknown): void {

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { Outcome } from '../../db/endings.ts';
 import type { ContainerState } from '../../platform/docker/docker.ts';
+import { isPayloadsFault, toldOf } from '../../platform/docker/errors.ts';
 
 export type RunOutcome = Pick<Outcome, 'status' | 'exitCode' | 'failureReason' | 'failureMessage'>;
 export type StoppedBy = 'CANCEL' | 'TIMEOUT';
@@ -32,7 +33,8 @@ export function outcomeOf({
     return failed('OUT_OF_MEMORY', 'It used more memory than it may, and was killed by the kernel.', exitCode);
   const refusal = NOT_STARTED_CODES.includes(exitCode) ? INIT_REFUSAL.exec(lastText)?.[1] : undefined;
   if (refusal !== undefined) return failed('START_FAILED', `The command could not be started: ${refusal}.`, exitCode);
-  if (state.error !== '') return failed('START_FAILED', state.error, exitCode);
+  if (state.error !== '')
+    return failed(isPayloadsFault(state.error) ? 'START_FAILED' : 'SYSTEM', toldOf(state.error), exitCode);
   return failed('EXIT_CODE', `It exited with the code ${exitCode}${bySignal(exitCode)}.`, exitCode);
 }
 

@@ -15,10 +15,14 @@ export type Prepared =
   /** It ends without a program having been started. */
   | { type: 'NEVER'; outcome: RunOutcome; containerId: string | undefined }
   | { type: 'NOT_STARTED' }
+  /** The engine is there and does not start it, though its payload is not at fault. No container is left. */
+  | { type: 'REFUSED'; words: string }
   | { type: 'LEFT' };
 
 /** For an engine or a database that is away when a job is to start; then the job goes back. */
 const START_PATIENCE_MS = 30_000;
+/** For an engine that refuses: what takes it longer to get over is waited for between attempts, where it holds up nothing else. */
+const REFUSED_PATIENCE_MS = 5_000;
 
 /** Gets a started container for the job: the one that was `found` running or ended, else a new one. */
 export async function prepareContainer(
@@ -32,7 +36,8 @@ export async function prepareContainer(
   const patience = {
     patienceMs: (error: unknown) => {
       if (control.cancel.aborted && !startTried) return 0;
-      return isFinal(error) ? 0 : START_PATIENCE_MS;
+      if (isFinal(error)) return 0;
+      return isEngineError(error, 'BUSY') ? REFUSED_PATIENCE_MS : START_PATIENCE_MS;
     },
     onRetry: (error: unknown) => log.debug({ err: error, jobId: job.id }, 'A job could not be started; trying again.'),
     signal: control.leave,
@@ -56,19 +61,48 @@ export async function prepareContainer(
     if (control.leave.aborted) return await leave(docker, startTried, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
     if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message));
+    const words = isEngineError(error) ? (mask?.text(error.message) ?? error.message) : '';
+    if (await isRefusal(docker, error, startTried)) {
+      log.warn({ err: error, jobId: job.id, attempt: job.attempt }, 'The Docker engine does not start a job.');
+      return (await isCleared(docker, containerId)) ? { type: 'REFUSED', words } : { type: 'LEFT' };
+    }
     if (!isEngineError(error) || error.passes) {
       log.warn({ err: error, jobId: job.id }, 'A job could not be started; it goes back.');
       return startTried ? { type: 'LEFT' } : { type: 'NOT_STARTED' };
     }
     // Not found after it was created: somebody removed it, who has taken the job over or meddles with our containers.
-    if (startTried && error.kind === 'NOT_FOUND' && isOurContainer(error)) return { type: 'LEFT' };
+    if (startTried && error.kind === 'NOT_FOUND') return { type: 'LEFT' };
     const reason = error.kind === 'NOT_FOUND' || error.kind === 'DENIED' ? 'SYSTEM' : 'START_FAILED';
-    return never(failed(reason, mask?.text(error.message) ?? error.message), containerId);
+    return never(failed(reason, words), containerId);
   }
 }
 
 function isFinal(error: unknown): boolean {
   return error instanceof UnreadableSecret || (error instanceof EngineError && !error.passes);
+}
+
+/**
+ * Whether the engine answers and says no to what another engine, or this one later, would do: for a fault of its own, of a registry that does
+ * not answer it, or for something that it lacks and that is no image. Of one that gives no answer nothing is known.
+ */
+async function isRefusal(docker: Docker, error: unknown, startTried: boolean): Promise<boolean> {
+  if (isEngineError(error, 'BUSY')) return true;
+  if (isEngineError(error, 'NOT_FOUND')) return startTried && !isOurContainer(error);
+  return isEngineError(error, 'UNREACHABLE') && !startTried && (await docker.isUp());
+}
+
+/** Removes what was never started. False where it was started after all, or that cannot be known now. */
+async function isCleared(docker: Docker, containerId: string | undefined): Promise<boolean> {
+  if (containerId === undefined) return true; // one whose id was never told is removed by the sweep
+  try {
+    const state = await docker.inspectContainer(containerId);
+    if (state !== undefined && state.status !== 'created') return false;
+    await docker.removeContainer(containerId, { force: false });
+    return true;
+  } catch (error) {
+    if (!isEngineError(error)) throw error;
+    return false;
+  }
 }
 
 /** Told to leave: what was never started is cleared away, so that it can begin anew at once elsewhere. */

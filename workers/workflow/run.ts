@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ClaimedJob } from '../../db/leases.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
-import { STOP_GRACE_SECONDS } from '../../domain/limits.ts';
+import { ATTEMPTS_MAX, STOP_GRACE_SECONDS } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/log-chunk.ts';
 import { createMask } from '../../domain/mask.ts';
 import { createBackoff } from '../../platform/backoff.ts';
@@ -45,6 +45,8 @@ export type RunEnd =
   | { type: 'ENDED'; outcome: RunOutcome; logLineCount: number; containerId: string | undefined }
   /** No program was started: the attempt does not count. */
   | { type: 'NOT_STARTED' }
+  /** No program was started, because the engine refused to: the attempt counts. */
+  | { type: 'REFUSED' }
   /** The container is there no more, or its engine ended it: the attempt is lost. */
   | { type: 'LOST_ATTEMPT'; containerId: string | undefined }
   /** The run was told to leave, or cannot know what its container does: whoever takes the job over follows it. */
@@ -74,9 +76,11 @@ export async function runContainer(
   try {
     const prepared = await prepareContainer(parts, job, control, found);
     if (prepared.type === 'STARTED') return await follow(parts, job, control, prepared);
-    return prepared.type === 'NEVER'
-      ? { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() }
-      : { type: prepared.type };
+    if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
+    const isLast = job.attempt >= ATTEMPTS_MAX && !control.cancel.aborted; // a canceled one ends by going back
+    if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
+    const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
+    return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
   } catch (error) {
     if (control.leave.aborted) return { type: 'LEFT' };
     parts.log.error({ err: error, jobId: job.id }, 'A run failed in a way that was not foreseen.');
