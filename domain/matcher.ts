@@ -12,10 +12,11 @@ export interface Matcher {
 }
 
 export function createMatcher(wanted: string): Matcher {
-  const borders = bordersOf(wanted);
+  let borders: Uint32Array | undefined; // made when the text is first seen: of most that are looked for it never is
   return {
     wanted,
     scan(text, from, begun) {
+      borders ??= bordersOf(wanted);
       const found: Range[] = [];
       let matched = begun;
       for (let at = from; at < text.length; at++) {

@@ -32,12 +32,17 @@ afterAll(async () => {
 });
 
 /** The end of the first job of a heartbeat at `endpoint` with a secret header. */
-async function ended(endpoint: string, sealer = testSealer) {
+async function ended(endpoint: string, { sealer = testSealer, secret = SECRET, contains = '' } = {}) {
   const { db } = database;
   const id = newId();
   const { value: payload } = sealPayload(sealer, {
     workflowId: id,
-    given: { kind: 'HEARTBEAT', endpoint, headers: { Authorization: { secret: true, value: SECRET } } },
+    given: {
+      kind: 'HEARTBEAT',
+      endpoint,
+      headers: { Authorization: { secret: true, value: secret } },
+      ...(contains === '' ? {} : { body_contains: contains }),
+    },
   });
   if (payload === undefined) throw new Error('It was refused.');
   await createWorkflow(db, {
@@ -88,8 +93,33 @@ test('an endpoint that says the header back does not get it into log or message'
   expect(`${JSON.stringify(job)}${texts.join()}`).not.toContain(SECRET);
 });
 
+const ECHOES: [how: string, echo: (secret: string) => string][] = [
+  ['JSON', (secret) => JSON.stringify({ headers: { authorization: secret } })],
+  ['JSON within JSON', (secret) => JSON.stringify({ event: JSON.stringify({ authorization: secret }) })],
+  ['a URL', (secret) => `/sign-in?token=${encodeURIComponent(secret)}`],
+  ['a form', (secret) => String(new URLSearchParams({ token: secret }))],
+  ['HTML', (secret) => `<p>${secret.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')}</p>`],
+  ['base64', (secret) => Buffer.from(`user:${secret}`).toString('base64')],
+  ['the token alone', (secret) => `No such token: ${secret.slice('Bearer '.length)}`],
+  ['a body that is cut within it', (secret) => `${'x'.repeat(180)}${secret}`],
+];
+test.each(ECHOES)('an endpoint that says it back in %s does not get it into log or message', async (_, echo) => {
+  const secret = 'Bearer s"s/m<&4 711\\+x%=';
+  const secretToken = 'Bearer open-"s/m<&4711\\+x%=';
+  for (const value of [secret, secretToken, SECRET]) {
+    const { host } = await listening(
+      createServer((request, response) => {
+        response.end(`It was ${echo(request.headers.authorization ?? '')}.`);
+      }),
+    );
+    const { job, texts } = await ended(`http://${host}/`, { secret: value, contains: 'something else' });
+    expect(job.failureMessage).toContain('***');
+    expect(`${job.failureMessage}${texts.join()}`).not.toMatch(/4711|711.{1,4}x|esame|NDcx|0NzEx|Q3MT/);
+  }
+});
+
 test('a header under a key that this process does not have fails the job as the fault of the platform', async () => {
-  const { job } = await ended('http://127.0.0.1:1/', createSealer(Buffer.alloc(32, 1)));
+  const { job } = await ended('http://127.0.0.1:1/', { sealer: createSealer(Buffer.alloc(32, 1)) });
   expect(job).toMatchObject({ failureReason: 'SYSTEM', failureMessage: expect.stringContaining('SECRET_KEYS_OLD') });
 });
 

@@ -99,6 +99,46 @@ describe('a mask', () => {
     );
   });
 
+  const text = fc.string({ unit: 'grapheme', minLength: 8, maxLength: 40 }).filter((one) => !/[\r\n]/.test(one));
+  const inner = (json: string) => json.slice(1, -1);
+  const FORMS: [string, (secret: string) => string][] = [
+    ['JSON', (secret) => inner(JSON.stringify(secret))],
+    ['JSON within JSON', (secret) => inner(JSON.stringify(inner(JSON.stringify(secret))))],
+    ['a URL', encodeURIComponent],
+    ['a form', (secret) => new URLSearchParams({ '': secret }).toString().slice(1)],
+    ["Python's quotes", (secret) => secret.replaceAll('\\', '\\\\').replaceAll("'", "\\'")],
+    ["a shell's quotes", (secret) => secret.replaceAll("'", "'\\''")],
+    ['base64', (secret) => Buffer.from(secret).toString('base64')],
+    ['base64url', (secret) => Buffer.from(secret).toString('base64url')],
+  ];
+  test.each(FORMS)('finds a secret in %s, whatever it is made of', (_, write) => {
+    fc.assert(
+      fc.property(text, (secret) => {
+        const masked = createMask([secret])?.text(`<${write(secret)}>`) ?? '';
+        expect(masked).toContain('***');
+        expect(masked.length).toBeLessThanOrEqual('<***>'.length);
+      }),
+    );
+  });
+
+  test('finds a secret within what is in base64 as a whole, but for 2 characters at each end', () => {
+    fc.assert(
+      fc.property(text, fc.string({ maxLength: 5 }), (secret, before) => {
+        const written = Buffer.from(`${before}${secret} and more`).toString('base64');
+        const masked = createMask([secret])?.text(written) ?? '';
+        expect(masked).toContain('***');
+        const gone = written.length - (masked.length - '***'.length);
+        expect(gone).toBeGreaterThanOrEqual(Math.floor((Buffer.byteLength(secret) * 8) / 6) - 4);
+      }),
+    );
+  });
+
+  test('masks the beginning of a secret at the end of a text that was cut off', () => {
+    const mask = createMask(['open-sesame-4711']);
+    expect(mask?.cutText('the password is open-ses')).toBe('the password is ***');
+    expect(mask?.text('the password is open-ses')).toBe('the password is open-ses');
+  });
+
   test('is not slowed down by secrets that are made for it', () => {
     const secrets = Array.from({ length: 100 }, (_, n) => `${'a'.repeat(200 + n)}b`);
     const mask = createMask([...secrets, 'a'.repeat(30_000)]);

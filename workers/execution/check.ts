@@ -6,7 +6,7 @@ import { parseEndpoint } from './checks/endpoint.ts';
 import { checkHttp } from './checks/http.ts';
 import { createNames } from './checks/names.ts';
 import { checkPlatform } from './checks/platform.ts';
-import { type CheckContext, CheckFailure, type CheckResult, oneLine, Run } from './checks/run.ts';
+import { type CheckContext, CheckFailure, type CheckResult, Run } from './checks/run.ts';
 import { checkTcp } from './checks/tcp.ts';
 
 export type { PlatformChecks } from './checks/platform.ts';
@@ -37,7 +37,7 @@ async function checkEndpoint(
     return { ok: true, lines: run.lines };
   } catch (error) {
     const failure = error instanceof CheckFailure ? error : unforeseen(error);
-    const message = oneLine(failure.message);
+    const message = run.told(failure.message);
     run.log(message, 'STDERR');
     return { ok: false, reason: failure.reason, message, lines: run.lines };
   } finally {

@@ -3,6 +3,7 @@ import type { Db } from '../../db/client.ts';
 import type { ClaimedJob } from '../../db/leases.ts';
 import { type GenerationKey, generationKey, loadPayloads } from '../../db/payloads.ts';
 import { createMask, type Mask } from '../../domain/mask.ts';
+import { credentialsIn } from '../../domain/mask-forms.ts';
 import type { HeartbeatPayload } from '../../domain/payload.ts';
 import { openingOf } from '../../domain/payload-secrets.ts';
 import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
@@ -24,7 +25,10 @@ export function createPayloadCache(
 } {
   const cache = new LRUCache<GenerationKey, Runnable>({
     maxSize: CACHE_BYTES_MAX,
-    sizeCalculation: ({ payload }) => JSON.stringify(payload ?? {}).length + ENTRY_BYTES,
+    sizeCalculation: (runnable) =>
+      runnable.payload === undefined
+        ? ENTRY_BYTES
+        : JSON.stringify(runnable.payload).length + (runnable.mask?.size ?? 0) + ENTRY_BYTES,
   });
   return {
     async load(jobs) {
@@ -51,7 +55,7 @@ function openHeartbeat(sealer: Sealer, workflowId: string, { headers, ...rest }:
   try {
     const opening = openingOf(sealer, workflowId);
     const payload = { ...rest, headers: opening.openPairs('headers', headers) };
-    return { payload, mask: createMask(opening.secrets) };
+    return { payload, mask: createMask([...opening.secrets, ...opening.secrets.flatMap(credentialsIn)]) };
   } catch (error) {
     if (error instanceof UnreadableSecret) return { unreadable: error.message };
     throw error;

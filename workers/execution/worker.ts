@@ -2,7 +2,6 @@ import { type ClaimedJob, claimJobs, returnJobs } from '../../db/leases.ts';
 import { generationKey } from '../../db/payloads.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
-import type { Mask } from '../../domain/mask.ts';
 import type { NetworkPolicy } from '../../domain/networks.ts';
 import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
@@ -115,8 +114,7 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
     if (runnable.payload === undefined) return failedUnread(runnable.unreadable);
     if (signal === undefined) return platformCheck();
     const { payload, mask } = runnable;
-    const result = runCheck(payload, { allow, platform, signal });
-    return mask === undefined ? result : result.then((seen) => maskResult(seen, mask));
+    return runCheck(payload, { allow, platform, signal, mask });
   }
 
   const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, leases.onCancelHint);
@@ -163,12 +161,6 @@ const PAYLOAD_IS_GONE = failedUnread('What this job should run is not stored any
 
 function failedUnread(message: string): CheckResult {
   return { ok: false, reason: 'SYSTEM', message, lines: [] };
-}
-
-/** Whoever is checked may say back what was sent to it. */
-function maskResult(result: CheckResult, mask: Mask): CheckResult {
-  const lines = result.lines.map((line) => ({ ...line, text: mask.text(line.text) }));
-  return result.ok ? { ...result, lines } : { ...result, lines, message: mask.text(result.message) };
 }
 
 function once<T>(make: () => T): () => T {

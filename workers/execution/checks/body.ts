@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Mask } from '../../../domain/mask.ts';
 import { CheckFailure } from './run.ts';
 
 export const BODY_BYTES_MAX = 1024 * 1024;
@@ -14,8 +15,10 @@ export class BodyReader {
   private tail = Buffer.alloc(0);
   private readonly wanted: Buffer;
   private readonly isWanting: boolean;
+  private readonly mask: Mask | undefined;
 
-  constructor(wanted: string | undefined) {
+  constructor(wanted: string | undefined, mask?: Mask) {
+    this.mask = mask;
     this.wanted = Buffer.from(wanted ?? '');
     this.isWanting = this.wanted.length > 0;
     this.found = !this.isWanting;
@@ -44,7 +47,8 @@ export class BodyReader {
 
   /** The beginning of the body, quoted. */
   get shown(): string {
-    return JSON.stringify(this.beginning.toString('utf8'));
+    const text = this.beginning.toString('utf8');
+    return JSON.stringify(this.mask?.cutText(text) ?? text);
   }
 
   private take(piece: Buffer): void {

@@ -1,7 +1,7 @@
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { BodyReader } from './body.ts';
-import { CheckFailure, elapsed, oneLine, type Run } from './run.ts';
+import { CheckFailure, elapsed, type Run } from './run.ts';
 
 export interface Request {
   url: URL;
@@ -36,8 +36,8 @@ export async function exchange(
   run.waitingFor = `the first byte of the response to ${what}`;
   const message = await responseTo(send(socket, request), what);
   const firstByte = elapsed(started);
-  const body = new BodyReader(wanted);
-  const statusLine = oneLine(`${message.statusCode} ${message.statusMessage}`.trim());
+  const body = new BodyReader(wanted, run.context.mask);
+  const statusLine = run.told(`${message.statusCode} ${message.statusMessage}`.trim());
   if (message.statusCode !== 101) {
     run.waitingFor = `the rest of the body of the response (${statusLine}) to ${what}`;
     await body.read(message);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
+import type { Mask } from '../../../domain/mask.ts';
 import type { NetworkPolicy } from '../../../domain/networks.ts';
 import type { Names } from './names.ts';
 import type { PlatformChecks } from './platform.ts';
@@ -14,6 +15,8 @@ export interface CheckContext {
   names?: Names;
   /** Whom to trust for https; the well-known authorities and NODE_EXTRA_CA_CERTS unless given. */
   trust?: SecureContext;
+  /** For what the endpoint says: it may say back what was sent to it. */
+  mask?: Mask | undefined;
 }
 
 export interface CheckLine {
@@ -55,7 +58,12 @@ export class Run {
   }
 
   log(text: string, stream: CheckLine['stream'] = 'STDOUT'): void {
-    this.lines.push({ stream, timestamp: new Date(), text: oneLine(text) });
+    this.lines.push({ stream, timestamp: new Date(), text: this.told(text) });
+  }
+
+  /** For a line or a message. Masked before it is cut: of a secret that is cut nothing would be recognised. */
+  told(text: string): string {
+    return oneLine(this.context.mask?.text(text) ?? text);
   }
 
   /** Takes `socket` over: it is destroyed when the check ends, whatever became of it. */
