@@ -170,7 +170,7 @@ builder.mutationField('updateWorkflow', (t) =>
       };
       const kept = await keepOnce(
         services,
-        { userId: user.id, mutation: 'updateWorkflow', input },
+        { userId: user.id, mutation: 'updateWorkflow', input: meant(input) },
         (db) => updateWorkflow(db, changes),
         (made) => (made.outcome === 'UPDATED' ? made.workflow.id : undefined),
       );
@@ -209,6 +209,14 @@ builder.mutationField('updateWorkflow', (t) =>
     },
   }),
 );
+
+/**
+ * An update for comparing it with another: null is the same as left out everywhere (domain/canonical.ts) but where it changes something. No
+ * number of days is a text.
+ */
+function meant<Input extends { logRetentionDays?: number | null }>(input: Input) {
+  return input.logRetentionDays === null ? { ...input, logRetentionDays: "the installation's" } : input;
+}
 
 /** What a call gives that has changed nothing: its key was known. */
 async function repeated(kept: Exclude<Kept<unknown>, { outcome: 'DONE' }>, { load }: Context): Promise<WorkflowResult> {

@@ -85,6 +85,26 @@ describe('a call with an idempotency key', () => {
     });
   });
 
+  test('tells null from what is left out only where they mean different things', async () => {
+    const { workflow } = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
+    const other = newId();
+    expect(await call('createWorkflow', { ...HEARTBEAT, logRetentionDays: null, idempotencyKey: key })).toMatchObject({
+      workflow: { id: workflow.id },
+      userErrors: [],
+    });
+    const rename = { id: workflow.id, name: 'Renamed', idempotencyKey: key };
+    expect((await call('updateWorkflow', rename)).userErrors).toEqual([]);
+    expect((await call('updateWorkflow', { ...rename, interval: null, payload: null })).userErrors).toEqual([]);
+    expect(await call('updateWorkflow', { ...rename, logRetentionDays: null })).toEqual({
+      workflow: null,
+      userErrors: conflict,
+    });
+    const reset = { ...rename, logRetentionDays: null, idempotencyKey: other };
+    expect((await call('updateWorkflow', reset)).userErrors).toEqual([]);
+    expect((await call('updateWorkflow', reset)).userErrors).toEqual([]);
+    expect((await call('updateWorkflow', { ...rename, idempotencyKey: other })).userErrors).toEqual(conflict);
+  });
+
   test('that was refused stores nothing: the key is free for another try', async () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, payload: { container: { image: 'alpine:3' } } });
     const run = { id: workflow.id, idempotencyKey: key };
