@@ -32,7 +32,7 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
     const cause = rootCause(error);
     if (cause instanceof GraphQLError) {
       if (typeof cause.extensions.code === 'string') return located ?? cause;
-      if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', cause.message); // values for arguments
+      if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', placed(located, cause)); // values for arguments
     }
     if (isConnectionError(cause)) {
       log.warn({ err: cause }, 'The database cannot be reached.');
@@ -79,6 +79,19 @@ const CONNECTION_CODES = new Set([
   '57P03', // cannot_connect_now
   '53300', // too_many_connections
 ]);
+
+/**
+ * What is wrong with the value of a variable, and where: `$input.payload.heartbeat.headers[0].name: ...`. graphql has that in its own sentence,
+ * together with the value, which may hold a password.
+ */
+function placed(located: GraphQLError | undefined, { message }: GraphQLError): string {
+  if (located === undefined || !located.message.endsWith(`; ${message}`)) return message;
+  const head = located.message.slice(0, -message.length);
+  const [, name] = /^Variable "\$(\w+)" got invalid value /.exec(head) ?? [];
+  if (name === undefined) return message;
+  const [, place = name] = / at "([^"]*)"; $/.exec(head) ?? [];
+  return `$${place}: ${message}`;
+}
 
 function coded(
   located: GraphQLError | undefined,

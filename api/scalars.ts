@@ -3,15 +3,27 @@ import { builder } from './builder.ts';
 
 builder.scalarType('DateTime', {
   description:
-    'An instant: RFC 3339 in UTC, with at least milliseconds, like "2026-01-31T12:00:00.000Z". Input may have an offset.',
+    'An instant: RFC 3339 in UTC, with at least milliseconds, like "2026-01-31T12:00:00.000Z", in the years 1 to 9999. Input may have an offset.',
   serialize: (value) => (value instanceof Date ? value.toISOString() : value),
   parseValue: (value) => {
-    const instant = typeof value === 'string' && RFC_3339.test(value) ? new Date(value) : undefined;
-    if (!instant || Number.isNaN(instant.getTime())) {
+    const instant = typeof value === 'string' ? instantOf(value) : undefined;
+    if (!instant)
       throw new GraphQLError('A DateTime must be RFC 3339 with an offset, like "2026-01-31T12:00:00.000Z".');
-    }
+    const time = instant.getTime();
+    if (time < FIRST || time > LAST) throw new GraphQLError('A DateTime must be in the years 1 to 9999 of UTC.');
     return instant;
   },
 });
 
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
+const RFC_3339 = /^(\d{4}-\d{2}-(\d{2}))[Tt](?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
+/** Other years are written in other ways, and the database takes none of them. */
+const FIRST = Date.parse('0001-01-01T00:00:00.000Z');
+const LAST = Date.parse('9999-12-31T23:59:59.999Z');
+
+function instantOf(text: string): Date | undefined {
+  const [, date, day] = RFC_3339.exec(text) ?? [];
+  if (date === undefined) return undefined;
+  const instant = new Date(text);
+  if (Number.isNaN(instant.getTime())) return undefined;
+  return new Date(date).getUTCDate() === Number(day) ? instant : undefined; // a 30th of February would be taken for one of March
+}

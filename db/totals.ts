@@ -98,9 +98,14 @@ function daysOf(ids: SQL, range: TimeRange): SQL {
 
 function bounds({ from, to }: TimeRange): { begin: SQL; end: SQL } {
   return {
-    begin: sql`${from?.toISOString() ?? '-infinity'}::timestamptz`,
-    end: sql`${to?.toISOString() ?? 'infinity'}::timestamptz`,
+    begin: sql`${from === undefined ? '-infinity' : written(from)}::timestamptz`,
+    end: sql`${to === undefined ? 'infinity' : written(to)}::timestamptz`,
   };
+}
+
+/** The last hour of the year 9999 ends in another year, which the database reads no ISO 8601 of. */
+function written(instant: Date): string {
+  return instant.getUTCFullYear() > 9999 ? 'infinity' : instant.toISOString();
 }
 
 /** What is folded, and by the same statement what is not yet: so the totals are right at once. */
