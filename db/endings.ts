@@ -22,7 +22,8 @@ export interface Outcome {
 export interface Ended {
   /** Those that ended here. The others were no longer held: another worker or the sweep has them. */
   ended: Set<string>;
-  terminatedWorkflowIds: string[];
+  /** Workflows whose count of failures has changed, those that it has terminated among them. */
+  countedWorkflowIds: string[];
   /** Builds of those, of later generations: their worker is to stop them. */
   canceledBuilds: { id: string; workflowId: string }[];
   notified: Notified[];
@@ -49,10 +50,10 @@ export async function endJobs(db: Db, outcomes: Outcome[]): Promise<Ended> {
   for (const id of counted.ids) ended.add(id);
   const workflowIds = outcomes.filter(({ id }) => ended.has(id)).map((outcome) => outcome.workflowId);
   const waiting = await wakeWaiting(db, workflowIds);
-  const { terminated, canceledBuilds } = counted;
+  const { countedWorkflowIds, terminated, canceledBuilds } = counted;
   const notified = [...uncounted.notified, ...counted.notified];
   const woken = waiting > 0 || terminated.length > 0;
-  return { ended, terminatedWorkflowIds: terminated, canceledBuilds, notified, woken };
+  return { ended, countedWorkflowIds, canceledBuilds, notified, woken };
 }
 
 function isSystem(outcome: Outcome): boolean {
@@ -74,10 +75,14 @@ async function endUncounted(db: Db, outcomes: Outcome[]): Promise<{ ids: string[
   };
 }
 
-type Counted = { ids: string[]; terminated: string[] } & Pick<Ended, 'canceledBuilds' | 'notified'>;
+type Counted = { ids: string[]; countedWorkflowIds: string[]; terminated: string[] } & Pick<
+  Ended,
+  'canceledBuilds' | 'notified'
+>;
 
 async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
-  if (outcomes.length === 0) return { ids: [], terminated: [], canceledBuilds: [], notified: [] };
+  if (outcomes.length === 0)
+    return { ids: [], countedWorkflowIds: [], terminated: [], canceledBuilds: [], notified: [] };
   const workflowIds = array(
     outcomes.map((outcome) => outcome.workflowId),
     'uuid',
@@ -129,7 +134,9 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
       ...counted.filter((row) => row.terminated).map((row) => of('WORKFLOW_TERMINATED', row)),
       ...counted.filter((row) => row.recovered).map((row) => of('WORKFLOW_RECOVERED', row)),
     ]);
-    return { ids: [...ids], terminated, notified, canceledBuilds: await cancelBuildsOf(tx, terminated) };
+    const countedWorkflowIds = counted.map((row) => row.id);
+    const canceledBuilds = await cancelBuildsOf(tx, terminated);
+    return { ids: [...ids], countedWorkflowIds, terminated, notified, canceledBuilds };
   });
 }
 

@@ -30,12 +30,13 @@ export function followJob({ db, changes }: Sources, { id, userId }: JobRow): Asy
   });
 }
 
-/** The newest job of a workflow, if any, then each state of each of its jobs. It ends when it is stopped. */
+/** The newest job of a workflow, if any, then each state of each of its jobs, until the workflow is there no more. */
 export function followJobsOf({ db, changes }: Sources, workflow: WorkflowRow): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
     const mailbox = new Mailbox<JobRow>();
     const leave = await changes.join(workflow.userId);
     const unwatch = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
+    const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? mailbox.put(workflow.id, undefined));
     try {
       const newest = (await newestJobs(db, [workflow.id], JOBS_REMEMBERED)).sort((a, b) => (a.id < b.id ? 1 : -1));
       const seen = new Map(newest.reverse().map((job) => [job.id, job])); // the others are no news
@@ -43,14 +44,14 @@ export function followJobsOf({ db, changes }: Sources, workflow: WorkflowRow): A
       if (now) yield now;
       for (;;) {
         const taken = await mailbox.take(signal);
-        if (!taken) return;
-        if (!taken.row) continue;
+        if (!taken?.row) return; // stopped, or purged
         for (const state of statesSince(seen.get(taken.id), taken.row)) yield state;
         seen.delete(taken.id);
         seen.set(taken.id, taken.row);
         for (const [id, job] of seen) if (seen.size > JOBS_REMEMBERED && isEnded(job.status)) seen.delete(id);
       }
     } finally {
+      unwatchWorkflow();
       unwatch();
       leave();
     }

@@ -118,6 +118,22 @@ describe('a status that is followed', () => {
     await stream.stop();
   });
 
+  test("of a workflow's jobs ends when the workflow is purged, told or not", async () => {
+    const workflow = await createWorkflow('of jobs');
+    const told = follow(JOB, { workflowId: workflow.id });
+    const job = await mutate('runWorkflow', { id: workflow.id });
+    expect((await told.take()).data?.jobUpdated.id).toBe(job.id);
+    await mutate('deleteWorkflow', { id: workflow.id, purge: true });
+    await told.rest();
+
+    const other = await createWorkflow('of jobs');
+    const untold = follow(JOB, { workflowId: other.id });
+    const first = await mutate('runWorkflow', { id: other.id });
+    expect((await untold.take()).data?.jobUpdated.id).toBe(first.id);
+    await api.db.delete(workflows).where(eq(workflows.id, other.id));
+    expect(await untold.rest()).toEqual([]);
+  });
+
   test('of a workflow is it as it is now, then each change', async () => {
     const workflow = await createWorkflow('before');
     const stream = follow(WORKFLOW, { workflowId: workflow.id });

@@ -1,6 +1,9 @@
-import { sql } from 'drizzle-orm';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { notifications } from '../../db/schema.ts';
+import { runWorkflow } from '../../db/jobs.ts';
+import { notifications, workflows } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows.ts';
 import { decodeChanged, userChannel } from '../../domain/hints.ts';
 import type { Worker } from '../../workers/parts.ts';
@@ -21,6 +24,42 @@ afterAll(async () => {
   await database.close();
 });
 
+test('workers hint at a workflow whose count of failures has changed alone, up and down', async () => {
+  const { db } = database;
+  const ann = await testUser(db, 'ann');
+  const hinted: string[] = [];
+  const listen = (message: string) => void hinted.push(...(decodeChanged(message).workflows ?? []));
+  const unsubscribe = await parts.cache.subscribe(userChannel(ann), listen, () => undefined);
+  const server = createServer((socket) => socket.end());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), 'close');
+  const { workflow } = await createWorkflow(db, {
+    userId: ann,
+    name: 'now and then',
+    payload: { kind: 'HEARTBEAT', endpoint: `tcp://127.0.0.1:${port}` },
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 3,
+  });
+  await parts.cache.publish('schedule', '');
+  const failures = async () => {
+    const [row] = await db.select().from(workflows).where(eq(workflows.id, workflow.id));
+    return row?.consecutiveJobFailuresCount;
+  };
+  await until('the hint of a failure', async () => hinted.length > 0);
+  expect(hinted).toEqual([workflow.id]);
+  expect(await failures()).toBe(1);
+
+  await once(server.listen(port, '127.0.0.1'), 'listening');
+  await runWorkflow(db, { userId: ann, id: workflow.id });
+  await parts.cache.publish('schedule', '');
+  await until('the hint of a success', async () => hinted.length > 1);
+  expect(hinted).toEqual([workflow.id, workflow.id]);
+  expect(await failures()).toBe(0);
+  server.close();
+  unsubscribe();
+});
+
 test('workers hint at the notifications of a job that fails for the last time, and fold what has ended', async () => {
   const { db } = database;
   const ann = await testUser(db, 'ann');
@@ -38,7 +77,7 @@ test('workers hint at the notifications of a job that fails for the last time, a
   });
   await parts.cache.publish('schedule', '');
   await until('two notifications are hinted at', async () => hinted.size === 2);
-  const rows = await db.select().from(notifications).orderBy(notifications.id);
+  const rows = await db.select().from(notifications).where(eq(notifications.userId, ann)).orderBy(notifications.id);
   expect(rows.map(({ id }) => id).sort()).toEqual([...hinted].sort());
   expect(rows.map(({ kind }) => kind)).toEqual(['JOB_FAILED', 'WORKFLOW_TERMINATED']);
   expect(rows[0]?.detail).toMatch(/127\.0\.0\.1/);

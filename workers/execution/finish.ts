@@ -90,16 +90,16 @@ async function toChunk({ job, linesBefore, lines }: Finished): Promise<LogChunk>
 async function tell(
   cache: Parts['cache'],
   set: Finished[],
-  { ended, terminatedWorkflowIds, notified, woken }: Ended,
+  { ended, countedWorkflowIds, notified, woken }: Ended,
 ): Promise<void> {
-  const terminated = new Set(terminatedWorkflowIds);
+  const counted = new Set(countedWorkflowIds);
   await announce(cache, [
     ...set
       .filter(({ job }) => ended.has(job.id))
       .map(({ job }) => ({
         userId: job.userId,
         jobs: [job.id],
-        workflows: terminated.has(job.workflowId) ? [job.workflowId] : [],
+        workflows: counted.has(job.workflowId) ? [job.workflowId] : [],
       })),
     ...notifiedChanges(notified),
   ]);

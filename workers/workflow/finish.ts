@@ -58,14 +58,14 @@ function toOutcome({ job, outcome, logLineCount }: Finished): Outcome {
 async function tell(
   cache: Parts['cache'],
   ended: Finished[],
-  { terminatedWorkflowIds, canceledBuilds, notified, woken }: Ended,
+  { countedWorkflowIds, canceledBuilds, notified, woken }: Ended,
 ): Promise<void> {
-  const terminated = new Set(terminatedWorkflowIds);
+  const counted = new Set(countedWorkflowIds);
   await announce(cache, [
     ...ended.map(({ job }) => ({
       userId: job.userId,
       jobs: [job.id],
-      workflows: terminated.has(job.workflowId) ? [job.workflowId] : [],
+      workflows: counted.has(job.workflowId) ? [job.workflowId] : [],
       builds: canceledBuilds.filter(({ workflowId }) => workflowId === job.workflowId).map(({ id }) => id),
     })),
     ...notifiedChanges(notified),
