@@ -49,8 +49,12 @@ export function refused(...userErrors: UserErrorShape[]): { userErrors: UserErro
   return { userErrors };
 }
 
+/** More than anybody mends at once: a payload of 64 KiB may have thousands. */
+const PROBLEMS_MAX = 100;
+
 export function invalid(problems: Problem[]): { userErrors: UserErrorShape[] } {
-  return refused(...problems.map(({ path, message }): UserErrorShape => ({ code: 'INVALID', message, path })));
+  const told = problems.slice(0, PROBLEMS_MAX);
+  return refused(...told.map(({ path, message }): UserErrorShape => ({ code: 'INVALID', message, path })));
 }
 
 /** The same for an id that is unknown, malformed, or another user's. */

@@ -103,6 +103,45 @@ describe('bad input', () => {
     ]);
   });
 
+  test('is no name that JavaScript knows as something else', async () => {
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
+    const written = Object.fromEntries(names.map((name) => [name, 'x']));
+    const document =
+      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id payload } userErrors { message } } }';
+    const pairs = names.map((name) => ({ name, value: 'x' }));
+    for (const [what, payload] of [
+      ['headers', { heartbeat: { endpoint: 'http://a', headers: pairs } }],
+      ['headers', { json: JSON.stringify({ kind: 'HEARTBEAT', endpoint: 'http://a', headers: written }) }],
+      ['env', { container: { image: 'alpine', env: pairs } }],
+      ['env', { json: JSON.stringify({ kind: 'CONTAINER', image: 'alpine', env: written }) }],
+    ] as const) {
+      const { data } = await query(api, document, { token: ann.token, variables: { input: { ...GOOD, payload } } });
+      expect(data.createWorkflow.userErrors).toEqual([]);
+      expect(Object.entries(JSON.parse(data.createWorkflow.workflow.payload)[what]).sort()).toEqual(
+        Object.entries(written).sort(),
+      );
+      const again = { json: data.createWorkflow.workflow.payload };
+      const update =
+        'mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) { workflow { generation } } }';
+      const input = { id: data.createWorkflow.workflow.id, payload: again };
+      const updated = await query(api, update, { token: ann.token, variables: { input } });
+      expect(updated.data.updateWorkflow.workflow.generation).toBe(1);
+    }
+    const { data } = await create({ payload: { json: '{"kind":"HEARTBEAT","__proto__":{}}' } });
+    expect(data.createWorkflow.userErrors).toMatchObject([{ path: ['payload', 'json', '__proto__'] }]);
+  });
+
+  test('of very many kinds is told by the first hundred', async () => {
+    const args = Array.from({ length: 20_000 }, () => '\0');
+    const { data } = await create(container({ args }));
+    const { userErrors } = data.createWorkflow;
+    expect(userErrors).toHaveLength(100);
+    expect(userErrors[99].path).toEqual(['payload', 'container', 'args', '99']);
+    const keys = Object.fromEntries(Array.from({ length: 3_000 }, (_, n) => [`key${n}`, n]));
+    const json = JSON.stringify({ kind: 'CONTAINER', image: 'alpine', ...keys });
+    expect((await create({ payload: { json } })).data.createWorkflow.userErrors).toHaveLength(100);
+  });
+
   test.each<[string, object]>([
     ['an interval of 2^31', { interval: 2 ** 31 }],
     ['an interval of 1.5', { interval: 1.5 }],

@@ -54,6 +54,17 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(bad)).toMatch(/^CHECK_FAILED: The request could not be made/);
   });
 
+  it('sends headers whose names JavaScript knows as something else', async () => {
+    const seen: string[] = [];
+    const { host } = await serve((request, response) => {
+      seen.push(...request.rawHeaders);
+      response.end();
+    });
+    const headers = { constructor: 'a', ['__proto__']: 'b' };
+    expect(outcome(await check({ endpoint: `http://${host}/`, headers }))).toBe('ok');
+    expect(seen).toEqual(expect.arrayContaining(['constructor', 'a', '__proto__', 'b']));
+  });
+
   it('finds a text that arrives in pieces, and shows the body that lacks it', async () => {
     const { host } = await serve(async (_, response) => {
       for (const piece of ['all sys', 'tems', ' gö\0'])

@@ -55,6 +55,13 @@ describe.skipIf(host === undefined)('what a payload gives a container', () => {
     expect(greedy.join(' ')).toMatch(/^67108864 20 50000/);
   });
 
+  test('names that JavaScript knows as something else are names like others', async () => {
+    const env = { constructor: 'a', toString: 'b', ['__proto__']: 'c' };
+    expect((await run({ env }, 'env')).sort()).toEqual(
+      expect.arrayContaining(['__proto__=c', 'constructor=a', 'toString=b']),
+    );
+  });
+
   test('NONE is a network of its own, without a way out', async () => {
     expect(await run({ network: 'NONE' }, 'ls /sys/class/net')).toEqual(['lo']);
     expect(await run({ network: 'BRIDGE' }, 'ls /sys/class/net')).toContain('eth0');

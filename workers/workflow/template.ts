@@ -10,6 +10,12 @@ import type { Cache } from '../../platform/cache/cache.ts';
 import { builtTag } from './built-image.ts';
 
 const secret = z.object({ secret: z.literal(true), sealed: z.string() });
+const value = z.union([z.string(), secret]);
+/** Not a z.record, which drops what is called `__proto__`. */
+function isEnvironment(env: unknown): boolean {
+  return typeof env === 'object' && env !== null && Object.values(env).every((one) => value.safeParse(one).success);
+}
+
 const stored = z.object({
   /** As its author wrote it, or the tag of what was built for it. */
   image: z.string(),
@@ -21,7 +27,7 @@ const stored = z.object({
   imageDigest: z.string().optional(),
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
-  env: z.record(z.string(), z.union([z.string(), secret])).optional(),
+  env: z.custom<Record<string, z.infer<typeof value>>>(isEnvironment).optional(),
   workingDir: z.string().optional(),
   timeoutSeconds: z.number(),
   volumes: z.array(z.object({ name: z.string(), path: z.string(), read_only: z.boolean().optional() })).optional(),

@@ -60,14 +60,9 @@ function judge(
 }
 
 function firstRequest(payload: HeartbeatPayload<never>, url: URL): Request {
-  const headers = {
-    'user-agent': 'chronoverse-heartbeat',
-    accept: '*/*',
-    'accept-encoding': 'identity',
-    ...basic(url),
-  };
-  for (const [name, value] of Object.entries(payload.headers ?? {}))
-    Object.assign(headers, { [name.toLowerCase()]: value });
+  const usual = { 'user-agent': 'chronoverse-heartbeat', accept: '*/*', 'accept-encoding': 'identity', ...basic(url) };
+  const own = Object.entries(payload.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const);
+  const headers = Object.fromEntries([...Object.entries(usual), ...own]); // no assignment: one may be called __proto__
   return framed({ url, method: payload.method ?? 'GET', headers, body: payload.body });
 }
 
