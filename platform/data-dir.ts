@@ -28,6 +28,8 @@ export async function openDataDir(folder: string): Promise<DataDir> {
       `DATA_DIR is ${path}, which cannot be made (${error.message}): name a folder that this user may write to.`,
     );
   });
+  if (!(await stat(path)).isDirectory())
+    throw new DataDirUnusable(`DATA_DIR is ${path}, which is a file: name a folder, or a path where one can be made.`);
   const lock = join(path, LOCK);
   const own = JSON.stringify({ pid: process.pid, identity: await processIdentity(process.pid) });
   await takeLock(lock, own, path);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseImageReference } from '../domain/image-reference.ts';
 import {
   CONTAINER_MEMORY_MB_MIN,
   CONTAINER_RESOURCES_MAX,
@@ -75,7 +76,8 @@ export const SETTINGS = {
   KAFKA_BROKERS: setting({
     schema: z.string().transform((text, context) => {
       const brokers = text.split(',').map((broker) => broker.trim());
-      if (brokers.every((broker) => /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(broker))) return brokers;
+      if (brokers.every((broker) => /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(broker) && isPort(broker)))
+        return brokers;
       context.addIssue('host:port, or several of them with commas between');
       return z.NEVER;
     }),
@@ -91,7 +93,7 @@ export const SETTINGS = {
     secret: true,
   }),
   DOCKER_HOST: setting({
-    schema: url(['unix', 'tcp', 'http', 'https']),
+    schema: url(['unix', 'tcp', 'http', 'https']).refine(isEngine, 'unix:///path/of/its/socket or tcp://host:port'),
     defaultMeans: 'unix:///var/run/docker.sock where it exists',
     means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
     example: 'unix:///var/run/docker.sock',
@@ -143,7 +145,9 @@ export const SETTINGS = {
     example: 'json',
   }),
   DEMO_IMAGE: withDefault({
-    schema: z.string().regex(/^\S+$/, 'the name of an image'),
+    schema: z
+      .string()
+      .refine((text) => parseImageReference(text).problem === undefined, 'an image reference like "alpine:3"'),
     default: 'alpine:3',
     means: "Image of the demo's container. One that is on the engine already is not pulled.",
     example: 'busybox:stable',
@@ -248,4 +252,17 @@ function url(schemes: string[]) {
   return z
     .string()
     .refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), wanted);
+}
+
+/** Of a text that ends in a colon and digits. */
+function isPort(text: string): boolean {
+  const port = Number(text.slice(text.lastIndexOf(':') + 1));
+  return port >= 1 && port <= 65_535;
+}
+
+/** Whether a DOCKER_HOST names a socket's file or a host, and not only how to get there. */
+function isEngine(text: string): boolean {
+  if (!URL.canParse(text)) return true; // which is told already
+  const { protocol, hostname, port } = new URL(text);
+  return protocol === 'unix:' ? /^unix:\/\/\/.*[^/]$/.test(text) : hostname !== '' && port !== '0';
 }

@@ -37,6 +37,7 @@ export interface Engine {
 const CALL_TIMEOUT_MS = 60_000;
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 const USUAL_SOCKET = '/var/run/docker.sock';
+const TCP_PORT = '2375'; // what the Docker command takes where tcp:// names none
 const TLS_PORT = '2376';
 const STATUS_OK = { 200: true, 201: true, 204: true, 304: true }; // 304: started, or stopped, already
 
@@ -129,7 +130,7 @@ function connect(address: string): Modem {
   const secure = url.protocol === 'https:' || url.port === TLS_PORT;
   return modemOf({
     host: url.hostname,
-    port: url.port,
+    port: url.port || (url.protocol === 'tcp:' ? TCP_PORT : ''),
     protocol: secure ? 'https' : 'http',
     agent: secure ? new TlsAgent({ keepAlive: false }) : new Agent({ keepAlive: false }),
   });

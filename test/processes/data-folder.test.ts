@@ -1,7 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DataDirTaken, openDataDir } from '../../platform/data-dir.ts';
+import { DataDirTaken, DataDirUnusable, openDataDir } from '../../platform/data-dir.ts';
 import { processIdentity } from '../../platform/process-identity.ts';
 import { cleanUp, tempFolder } from '../support/processes.ts';
 
@@ -19,6 +19,16 @@ describe('the data folder', () => {
     const opening = openDataDir(await withLock(JSON.stringify(holder)));
     await expect(opening).rejects.toThrow(DataDirTaken);
     await expect(opening).rejects.toThrow(`is in use by the process ${process.ppid}: stop that one, or give this one`);
+  });
+
+  it('is refused where it is a file, or would be below one, with what to do', async () => {
+    const file = join(await tempFolder(), 'file');
+    await writeFile(file, '');
+    for (const path of [file, join(file, 'below')]) {
+      const opening = openDataDir(path);
+      await expect(opening).rejects.toThrow(DataDirUnusable);
+      await expect(opening).rejects.toThrow(/^DATA_DIR is .*: name a folder/);
+    }
   });
 
   it('is taken over from a process whose number another one has by now', async () => {

@@ -47,7 +47,25 @@ describe('settings', () => {
     ['DATABASE_URL', 'mysql://127.0.0.1/x'],
     ['DATABASE_URL', 'not a url'],
     ['REDIS_URL', 'localhost:6379'],
+    ['PORT', '65536'],
+    ['PORT', ' 80'],
+    ['PORT', '1e3'],
+    ['KAFKA_BROKERS', 'kafka:65536'],
+    ['KAFKA_BROKERS', 'kafka-1:9092,kafka-2:0'],
+    ['REDIS_URL', 'redis://127.0.0.1:65536'],
     ['DOCKER_HOST', '/var/run/docker.sock'],
+    ['DOCKER_HOST', 'unix://'],
+    ['DOCKER_HOST', 'unix:///'],
+    ['DOCKER_HOST', 'unix://docker.sock'],
+    ['DOCKER_HOST', 'unix:///var/run/docker.sock/'],
+    ['DOCKER_HOST', 'tcp://'],
+    ['DOCKER_HOST', 'tcp://:2375'],
+    ['DOCKER_HOST', 'tcp://127.0.0.1:65536'],
+    ['DOCKER_HOST', 'tcp://127.0.0.1:0'],
+    ['DEMO_IMAGE', 'Alpine:3'],
+    ['DEMO_IMAGE', 'alpine:'],
+    ['DEMO_IMAGE', 'https://hub.docker.com/_/alpine'],
+    ['DEMO_IMAGE', 'alpine@sha256:12'],
     ['SECRET_KEY', 'abcd'],
     ['LOG_RETENTION_DAYS', '0'],
     ['MAX_JOB_LOG_BYTES', '999'],
@@ -61,6 +79,11 @@ describe('settings', () => {
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(new RegExp(`^${name} .*must be .*, for example ${name}=`));
   });
+
+  it.each(['unix:///run/user/1000/docker.sock', 'tcp://127.0.0.1', 'tcp://[::1]:2375', 'https://docker.example'])(
+    'DOCKER_HOST can be %s',
+    (text) => expect(problemsIn({ DOCKER_HOST: text })).toEqual([]),
+  );
 
   it('are never repeated where they carry a secret', () => {
     const secret = 'hunter2hunter2';
