@@ -69,6 +69,35 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
     );
   });
 
+  it('says which certificate was seen where it is refused: whose, for what, from whom and until when', async () => {
+    const [issued, until] = ['issued by Test authority for DNS:good\\.test', 'is valid from \\S+Z until \\S+Z'];
+    const refused = (why: string, name: string, host: string) =>
+      new RegExp(
+        `^CHECK_FAILED: No TLS with \\S+: ${why}; that of ${name}, ${issued}, ${until}\\. A certificate valid for ${host} was expected\\.$`,
+      );
+    const old = await visit(makeCertificate('old', 'DNS:good.test', -1), 'good.test');
+    expect(outcome(old)).toMatch(refused('certificate has expired \\(CERT_HAS_EXPIRED\\)', 'old', 'good.test'));
+    const named = makeCertificate('named', 'DNS:good.test', 30);
+    expect(outcome(await visit(named, 'other.test'))).toMatch(
+      refused('certificate is for other names \\(ERR_TLS_CERT_ALTNAME_INVALID\\)', 'named', 'other.test'),
+    );
+    expect(outcome(await visit(named, 'good.test', false))).toMatch(
+      refused('authority of the certificate is not known here \\(UNABLE_TO_\\w+\\)', 'named', 'good.test'),
+    );
+  });
+
+  it('sends nothing to who shows a certificate that is refused', async () => {
+    let requests = 0;
+    const server = https.createServer(makeCertificate('quiet', 'DNS:good.test', 30), (_, response) => {
+      requests += 1;
+      response.end();
+    });
+    const { port } = await listening(server);
+    const { names } = await nameServer(() => ['127.0.0.1']);
+    expect(outcome(await check({ endpoint: `https://good.test:${port}/` }, { names }))).toMatch(/No TLS/);
+    expect(requests).toBe(0);
+  });
+
   it('fails on what is no TLS', async () => {
     const { host } = await listening((await import('node:http')).createServer((_, response) => response.end()));
     expect(outcome(await check({ endpoint: `https://${host}/` }))).toMatch(

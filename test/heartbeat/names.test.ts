@@ -38,6 +38,8 @@ describe('a heartbeat over TCP or DNS', () => {
     expect(texts(await check({ endpoint: 'dns://here.test' }, { names }))).toEqual([
       expect.stringMatching(/^here\.test is ::1, 127\.0\.0\.1/),
     ]);
+    const address = await check({ endpoint: 'dns://127.0.0.1' }, { names });
+    expect(texts(address)).toEqual(['127.0.0.1 is an address already: there is nothing to resolve.']);
     expect(outcome(await check({ endpoint: 'dns://gone.test' }, { names }))).toBe(
       'CHECK_FAILED: gone.test could not be resolved (ENOTFOUND). An address was expected.',
     );

@@ -1,3 +1,4 @@
+import net from 'node:net';
 import { addressesOf } from './connect.ts';
 import { hostOf } from './endpoint.ts';
 import type { Run } from './run.ts';
@@ -6,5 +7,7 @@ import type { Run } from './run.ts';
  * dns://name is well when the name has an address. Nothing is connected to, so that the networks that may be reached have no say.
  */
 export async function checkDns(run: Run, url: URL): Promise<void> {
-  await addressesOf(run, hostOf(url));
+  const host = hostOf(url);
+  await addressesOf(run, host);
+  if (net.isIP(host) !== 0) run.log(`${host} is an address already: there is nothing to resolve.`);
 }

@@ -24,6 +24,7 @@ export async function secure(
       ...(net.isIP(host) === 0 ? { servername: host } : {}),
       ...(run.context.trust === undefined ? {} : { secureContext: run.context.trust }),
       ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: false, // it is refused below, where what was seen can be told: an error takes the certificate with it
     }),
   );
   await new Promise<void>((resolve, reject) => {
@@ -33,6 +34,7 @@ export async function secure(
     secured.once('close', () => reject(handshakeFailure(peer, host, new Error('the connection was closed'))));
   });
   const certificate = secured.getPeerCertificate();
+  if (!secured.authorized) throw refusal(peer, host, String(secured.authorizationError), certificate);
   run.log(`${secured.getProtocol()} in ${elapsed(started)}; ${describe(certificate)}.`);
   // Written so that an end that cannot be read is not taken for a good one.
   if (daysMin !== undefined && !(daysLeft(certificate) >= daysMin)) {
@@ -47,9 +49,40 @@ function handshakeFailure(peer: string, host: string, error: NodeJS.ErrnoExcepti
   return new CheckFailure(`No TLS with ${peer}: ${said}. A certificate valid for ${host} was expected.`);
 }
 
+/** By the codes of Node; those that are not here stand for themselves. */
+const REFUSALS: Record<string, string> = {
+  CERT_HAS_EXPIRED: 'certificate has expired',
+  CERT_NOT_YET_VALID: 'certificate is not valid yet',
+  CERT_REVOKED: 'certificate is revoked',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate is signed by itself, and not trusted here',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for other names',
+  SELF_SIGNED_CERT_IN_CHAIN: 'authority of the certificate is not trusted here',
+  UNABLE_TO_GET_ISSUER_CERT: 'authority of the certificate is not known here',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'authority of the certificate is not known here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'authority of the certificate is not known here',
+};
+const NAMES_LENGTH_MAX = 200;
+
+function refusal(peer: string, host: string, code: string, certificate: PeerCertificate): CheckFailure {
+  const { subject, issuer, subjectaltname: names = 'no name' } = certificate;
+  const issued = `issued by ${nameIn(issuer)} for ${names.length > NAMES_LENGTH_MAX ? `${names.slice(0, NAMES_LENGTH_MAX)}…` : names}`;
+  const seen = `that of ${nameIn(subject)}, ${issued}, is valid from ${instant(certificate.valid_from)} until ${instant(certificate.valid_to)}`;
+  const why = REFUSALS[code] === undefined ? code : `${REFUSALS[code]} (${code})`;
+  return new CheckFailure(`No TLS with ${peer}: ${why}; ${seen}. A certificate valid for ${host} was expected.`);
+}
+
+function nameIn(subject: PeerCertificate['subject'] | undefined): string {
+  return [subject?.CN ?? subject?.O ?? []].flat().join(' and ') || 'nobody';
+}
+
+/** A date as certificates have it; one that cannot be read stays as it is. */
+function instant(text: string): string {
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? text : date.toISOString();
+}
+
 function describe(certificate: PeerCertificate | DetailedPeerCertificate): string {
-  const until = new Date(certificate.valid_to);
-  return `the certificate of ${certificate.subject?.CN ?? 'nobody'} is valid until ${until.toISOString()}, ${daysLeft(certificate)} days left`;
+  return `the certificate of ${nameIn(certificate.subject)} is valid until ${instant(certificate.valid_to)}, ${daysLeft(certificate)} days left`;
 }
 
 /** Whole days. */
