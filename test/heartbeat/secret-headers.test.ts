@@ -114,7 +114,8 @@ test.each(ECHOES)('an endpoint that says it back in %s does not get it into log 
     );
     const { job, texts } = await ended(`http://${host}/`, { secret: value, contains: 'something else' });
     expect(job.failureMessage).toContain('***');
-    expect(`${job.failureMessage}${texts.join()}`).not.toMatch(/4711|711.{1,4}x|esame|NDcx|0NzEx|Q3MT/);
+    const said = `${job.failureMessage}${texts.join()}`.replaceAll(host, ''); // a port may well be 34711
+    expect(said).not.toMatch(/4711|711.{1,4}x|esame|NDcx|0NzEx|Q3MT/);
   }
 });
 
