@@ -128,11 +128,13 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     const { db } = here.database;
     const { id } = await here.create({ build: sources('CMD ["true"]') });
     await here.job(id, 'COMPLETED');
-    expect(await sweepImages(own())).toBe(0);
+    const image = () => here.docker.findImage(builtTag({ workflowId: id, generation: 1 }));
+    await sweepImages(own());
+    expect(await image()).toBeDefined();
     await updateWorkflow(db, { ...(await owned(id)), payload: { kind: 'CONTAINER', image: IMAGE } });
     await until('its container is gone', async () => (await here.containers()).length === 0);
-    expect(await sweepImages(own())).toBe(1);
-    expect(await here.docker.findImage(builtTag({ workflowId: id, generation: 1 }))).toBeUndefined();
+    await sweepImages(own()); // unless the worker's own has come first, as it does once a minute
+    expect(await image()).toBeUndefined();
   });
 
   test('builds that wait for a place hold up no job, and begin when there is one', async () => {
