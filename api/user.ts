@@ -1,6 +1,7 @@
 import { createSession, createUser, findUserByEmail, revokeToken } from '../db/accounts.ts';
 import type { UserRow } from '../db/schema.ts';
 import { credentialProblems, normalizedEmail } from '../domain/account-input.ts';
+import { addressKey } from '../domain/address-key.ts';
 import { builder } from './builder.ts';
 import { type Context, viewerOf } from './context.ts';
 import { NotificationPreferenceEnum } from './enums.ts';
@@ -78,7 +79,7 @@ builder.mutationField('signUp', (t) =>
     resolve: async (_, { input }, context): Promise<SignedIn> => {
       const { services, client } = context;
       const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
-      await limit(context, `sign-up:address:${client.address}`, points, 3_600);
+      await limit(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
       const problems = credentialProblems(input);
       if (problems.length > 0) return invalid(problems);
       const passwordHash = await services.passwords.hash(input.password);
@@ -126,7 +127,7 @@ builder.mutationField('signIn', (t) =>
       const { services, client } = context;
       const limits = { ...ACCOUNT_LIMITS, ...services.settings.limits };
       const email = normalizedEmail(input.email);
-      await limit(context, `sign-in:address:${client.address}`, limits.signInsPerAddressPerMinute, 60);
+      await limit(context, `sign-in:address:${addressKey(client.address)}`, limits.signInsPerAddressPerMinute, 60);
       await limit(
         context,
         `sign-in:account:${hashToken(email).toString('hex')}`,

@@ -13,7 +13,7 @@ interface Network {
   /** How many of the address's low bits the network leaves open. */
   openBits: bigint;
 }
-interface Address {
+export interface Address {
   family: 4 | 6;
   bits: bigint;
 }
@@ -100,7 +100,8 @@ function isWithin(ranges: Network[], { family, first, openBits }: Network): bool
   return ranges.some((range) => range.openBits >= openBits && holds(range, { family, bits: first }));
 }
 
-function embeddedIPv4({ family, bits }: Address): Address | undefined {
+/** The IPv4 address that an IPv6 one carries, where it is only a way of writing that. */
+export function embeddedIPv4({ family, bits }: Address): Address | undefined {
   if (family === 4 || bits <= 1n) return undefined; // :: and ::1 are addresses of their own
   const found = EMBEDDING.find(([network]) => holds(network, { family, bits }));
   return found && { family: 4, bits: (bits >> found[1]) & IPV4_MASK };
@@ -144,7 +145,8 @@ function readNetwork(text: string): Network | undefined {
   return { family: address.family, first: address.bits, openBits };
 }
 
-function parseAddress(text: string): Address | undefined {
+/** An IPv4 or IPv6 address as text, its zone left out; undefined for anything else. */
+export function parseAddress(text: string): Address | undefined {
   const bits = text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
   return bits === undefined ? undefined : { family: text.includes(':') ? 6 : 4, bits };
 }
