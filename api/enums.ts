@@ -1,3 +1,4 @@
+import { LOG_SOURCES } from '../domain/line-flags.ts';
 import { NOTIFICATION_PREFERENCES } from '../domain/notifications.ts';
 import { CONTAINER_NETWORKS, HTTP_METHODS } from '../domain/payload.ts';
 import {
@@ -73,6 +74,12 @@ export const NotificationPreferenceEnum = describedEnum(
 export const LogStreamEnum = describedEnum('LogStream', 'Where a line was printed to.', ['STDOUT', 'STDERR'] as const, {
   STDOUT: 'Standard output.',
   STDERR: 'Standard error.',
+});
+
+export const LogSourceEnum = describedEnum('LogSource', 'Who wrote a line.', LOG_SOURCES, {
+  PROGRAM: 'The program in the container, or a step of the build. Such a line can look like any other.',
+  SYSTEM:
+    'Chronoverse itself: a message about the job or the build, or the result of a check. No program can print such a line.',
 });
 
 export const ContainerNetworkEnum = describedEnum('ContainerNetwork', 'What a container reaches.', CONTAINER_NETWORKS, {

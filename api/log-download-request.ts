@@ -10,6 +10,8 @@ export interface DownloadQuery {
   after?: string;
   follow: boolean;
   stream?: LogLine['stream'];
+  /** Whether control characters in the text are left as they were printed. */
+  raw: boolean;
 }
 
 export const TEXT = 'text/plain; charset=utf-8';
@@ -25,18 +27,24 @@ export function parseDownloadQuery({ url = '' }: IncomingMessage): DownloadQuery
     }
     if (query.getAll(name).length > 1) throw failure('BAD_REQUEST', `Give \`${name}\` once, not several times.`);
   }
-  const [after, follow, stream] = [query.get('after'), query.get('follow'), query.get('stream')];
-  if (follow !== null && follow !== '' && follow !== 'true' && follow !== 'false') {
-    throw failure('BAD_REQUEST', `\`follow\` must be "true", "false" or stand alone, not "${follow}".`);
-  }
+  const [after, stream] = [query.get('after'), query.get('stream')];
   if (stream !== null && stream !== 'STDOUT' && stream !== 'STDERR') {
     throw failure('BAD_REQUEST', `\`stream\` must be STDOUT or STDERR, not "${stream}".`);
   }
   return {
-    follow: follow !== null && follow !== 'false',
+    follow: parseSwitch(query, 'follow'),
+    raw: parseSwitch(query, 'raw'),
     ...(after === null ? {} : { after }),
     ...(stream === null ? {} : { stream }),
   };
+}
+
+function parseSwitch(query: URLSearchParams, name: string): boolean {
+  const value = query.get(name);
+  if (value !== null && value !== '' && value !== 'true' && value !== 'false') {
+    throw failure('BAD_REQUEST', `\`${name}\` must be "true", "false" or stand alone, not "${value}".`);
+  }
+  return value !== null && value !== 'false';
 }
 
 /** In which form the client wants a log, by its Accept and Accept-Encoding; no `type` where it takes none of ours. */
@@ -49,4 +57,4 @@ export function negotiate(request: IncomingMessage): { type: typeof TEXT | typeo
   };
 }
 
-const PARAMETERS = ['after', 'follow', 'stream'];
+const PARAMETERS = ['after', 'follow', 'stream', 'raw'];

@@ -6,6 +6,7 @@ import type { GraphQLError } from 'graphql';
 import { lastLogNumber } from '../db/log-pages.ts';
 import type { BuildRow, JobRow } from '../db/schema.ts';
 import { plainTextUtf8 } from '../domain/log-text.ts';
+import { terminalSafe } from '../domain/terminal-safe.ts';
 import { type Context, type Services, viewerOf } from './context.ts';
 import { failure } from './errors.ts';
 import type { Graphql, Transport } from './graphql.ts';
@@ -165,7 +166,7 @@ async function writeAll(
 
 /** A piece a batch, so that a client that does not read costs a few of them. */
 function bytesOf(
-  { id, batches, stream }: Download,
+  { id, batches, stream, raw }: Download,
   type: typeof TEXT | typeof NDJSON,
 ): AsyncGenerator<Buffer, void, undefined> {
   const ndjson = ndjsonWriter(id);
@@ -173,7 +174,9 @@ function bytesOf(
     const parts = slices.map(async ({ chunk, from }) => {
       const range = { skip: from - chunk.firstNumber, end: lastNumber + 1 - chunk.firstNumber, stream };
       const lines = await chunk.lines();
-      return type === TEXT ? plainTextUtf8(lines, range) : ndjson(lines, chunk, range);
+      if (type === NDJSON) return ndjson(lines, chunk, range);
+      const text = plainTextUtf8(lines, range);
+      return raw ? text : terminalSafe(text);
     });
     const [first, ...others] = await Promise.all(parts);
     const bytes = first && others.length > 0 ? Buffer.concat([first, ...others]) : first;

@@ -1,3 +1,4 @@
+import { continuesIn, sourceOf, streamOf } from '../domain/line-flags.ts';
 import type { LineRange } from '../domain/log-text.ts';
 import type { Slice } from './live/log-follower.ts';
 import { lineCursors } from './log-cursor.ts';
@@ -14,14 +15,14 @@ export function ndjsonWriter(sourceId: string): (lines: Buffer, chunk: Slice['ch
     for (let start = 0, nth = 0; start < text.length && nth < endNumber; nth += 1) {
       const newline = text.indexOf('\n', start);
       const end = newline === -1 ? text.length : newline;
-      const flag = text.charAt(start);
-      const stream = flag === 'o' || flag === 'O' ? 'STDOUT' : 'STDERR';
+      const flag = text.charCodeAt(start);
+      const stream = streamOf(flag);
       if (nth >= skip && (wanted === undefined || wanted === stream)) {
         const space = text.indexOf(' ', start);
         const [timestamp, printed] = [text.slice(start + 1, space), text.slice(space + 1, end)];
         const number = firstNumber + nth;
         objects.push(
-          `{"number":${number},"timestamp":"${timestamp}","stream":"${stream}","text":${JSON.stringify(printed)},"continues":${flag === 'O' || flag === 'E'},"attempt":${attempt},"cursor":"${cursorOf(number)}"}\n`,
+          `{"number":${number},"timestamp":"${timestamp}","stream":"${stream}","source":"${sourceOf(flag)}","text":${jsonText(printed)},"continues":${continuesIn(flag)},"attempt":${attempt},"cursor":"${cursorOf(number)}"}\n`,
         );
       }
       start = end + 1;
@@ -29,3 +30,10 @@ export function ndjsonWriter(sourceId: string): (lines: Buffer, chunk: Slice['ch
     return Buffer.from(objects.join(''));
   };
 }
+
+/** JSON leaves DEL and the C1 controls as they are, and a terminal obeys the latter: they are escaped too. */
+function jsonText(text: string): string {
+  return JSON.stringify(text).replace(C1_CONTROLS, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
+}
+
+const C1_CONTROLS = /[\x7f-\x9f]/g;

@@ -1,7 +1,7 @@
 import type { LogLine as LogLineShape } from '../domain/log-chunk.ts';
 import { builder } from './builder.ts';
 import { connectionOf } from './connection.ts';
-import { LogStreamEnum } from './enums.ts';
+import { LogSourceEnum, LogStreamEnum } from './enums.ts';
 import type { LogBatchShape } from './log-batch.ts';
 
 export const LogLine = builder.objectRef<LogLineShape>('LogLine');
@@ -15,6 +15,7 @@ LogLine.implement({
       resolve: ({ timestamp }) => timestamp,
     }),
     stream: t.field({ type: LogStreamEnum, description: 'Where it was printed to.', resolve: ({ stream }) => stream }),
+    source: t.field({ type: LogSourceEnum, description: 'Who wrote it.', resolve: ({ source }) => source }),
     text: t.exposeString('text', { description: 'The line without its newline; a carriage return is kept.' }),
     continues: t.exposeBoolean('continues', {
       description: 'Whether it is a piece of a longer line, which goes on in the next line of this stream.',

@@ -1,12 +1,13 @@
 import { promisify } from 'node:util';
 import { constants, gunzip, gunzipSync, gzip } from 'node:zlib';
+import { continuesIn, flagOf, type LogSource, type LogStream, sourceOf, streamOf } from './line-flags.ts';
 
 /**
  * A chunk is a batch of consecutive lines of one job (or build): the unit that is produced to `job_logs`, stored as one row, and
  * read back. No object is made per line on that way: `lines` is text, gzipped where that pays.
  *
- * A line in it: a flag (`o` stdout, `e` stderr; upper case: the line continues in the next line of its stream), the engine's
- * RFC 3339 timestamp, a space, the bytes of the text as they were printed, a newline.
+ * A line in it: a flag (domain/line-flags.ts: its stream, who wrote it, whether it continues), the engine's RFC 3339 timestamp, a space,
+ * the bytes of the text as they were printed, a newline.
  */
 export interface LogChunk {
   /** The job or the build whose lines these are. */
@@ -20,7 +21,8 @@ export interface LogChunk {
 export interface LogLine {
   number: number;
   timestamp: string;
-  stream: 'STDOUT' | 'STDERR';
+  stream: LogStream;
+  source: LogSource;
   text: string;
   continues: boolean;
   attempt: number;
@@ -36,9 +38,13 @@ const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
 
 /** One line as it stands in a chunk. `text` must hold no newline: `splitText` makes such pieces. */
-export function formatLine(stream: LogLine['stream'], timestamp: string, text: string, continues = false): string {
-  const flag = stream === 'STDOUT' ? 'o' : 'e';
-  return `${continues ? flag.toUpperCase() : flag}${timestamp} ${text}\n`;
+export function formatLine(
+  stream: LogStream,
+  timestamp: string,
+  text: string,
+  { continues = false, source = 'PROGRAM' }: { continues?: boolean; source?: LogSource } = {},
+): string {
+  return `${String.fromCharCode(flagOf(stream, source, continues))}${timestamp} ${text}\n`;
 }
 
 /** Compresses the text of a chunk (level 1: 4 times smaller at a tenth of the cost of the default level). */
@@ -106,26 +112,22 @@ export function isSeam({ lastNumber }: LogChunk): boolean {
 
 /** Whether the line that begins at `start` is of this stream; any is where none is named. */
 export function isOfStream(text: string, start: number, stream: LogLine['stream'] | null | undefined): boolean {
-  return !stream || streamAt(text, start) === stream;
+  return !stream || streamOf(text.charCodeAt(start)) === stream;
 }
 
 /** The line that stands from `start` to `end` in the text of a chunk. */
 export function lineAt(text: string, start: number, end: number, number: number, attempt: number): LogLine {
   const space = text.indexOf(' ', start);
-  const flag = text.charAt(start);
+  const flag = text.charCodeAt(start);
   return {
     number,
     timestamp: text.slice(start + 1, space),
-    stream: streamAt(text, start),
+    stream: streamOf(flag),
+    source: sourceOf(flag),
     text: text.slice(space + 1, end),
-    continues: flag === 'O' || flag === 'E',
+    continues: continuesIn(flag),
     attempt,
   };
-}
-
-function streamAt(text: string, start: number): LogLine['stream'] {
-  const flag = text.charAt(start);
-  return flag === 'o' || flag === 'O' ? 'STDOUT' : 'STDERR';
 }
 
 /** Several chunks as one message. All of them must belong to the partition of the message's key. */

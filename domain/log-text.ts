@@ -1,12 +1,9 @@
 import { isUtf8 } from 'node:buffer';
+import { continuesIn, streamOf } from './line-flags.ts';
 import type { LogLine } from './log-chunk.ts';
 
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
-/** The flags of lines, as domain/log-chunk.ts writes them: 'o', 'O' where the line continues, and so on. */
-const STDOUT = 0x6f;
-const STDOUT_CONTINUED = 0x4f;
-const STDERR_CONTINUED = 0x45;
 
 /** Which lines of an unpacked chunk: of one stream where that is given, without the first `skip`, to the `end`-th, unless that is behind the last. */
 export interface LineRange {
@@ -39,13 +36,9 @@ function textBytes(lines: Buffer, { skip, end: endNumber = Number.POSITIVE_INFIN
     const flag = lines[start];
     if (number >= skip && (stream === undefined || stream === streamOf(flag))) {
       length += lines.copy(text, length, lines.indexOf(SPACE, start) + 1, end);
-      if (flag !== STDOUT_CONTINUED && flag !== STDERR_CONTINUED) length = text.writeUInt8(NEWLINE, length);
+      if (!continuesIn(flag)) length = text.writeUInt8(NEWLINE, length);
     }
     start = end + 1;
   }
   return text.subarray(0, length);
-}
-
-function streamOf(flag: number | undefined): LogLine['stream'] {
-  return flag === STDOUT || flag === STDOUT_CONTINUED ? 'STDOUT' : 'STDERR';
 }

@@ -36,7 +36,7 @@ describe('the download of a log', () => {
     ask(api, path, { token: person.token, headers });
 
   /** Lines that nobody likes, in two attempts, as chunks that overlap. */
-  async function oddJob(): Promise<{ id: string; text: string }> {
+  async function oddJob(): Promise<{ id: string; text: string; shown: string }> {
     const id = await runningJob(api, ann);
     const time = '2026-01-01T00:00:00.123456789Z';
     const lines = [
@@ -44,7 +44,7 @@ describe('the download of a log', () => {
       Buffer.from(formatLine('STDOUT', time, '10 %\r20 %\r')),
       Buffer.from(formatLine('STDERR', time, 'a "quoted" \\ <b>line</b>\u2028\0\u001b[31m')),
       Buffer.concat([Buffer.from(`o${time} no UTF-8: `), Buffer.from([0xff, 0xe2, 0x82, 0x0a])]),
-      Buffer.from(formatLine('STDOUT', time, 'a long ', true)),
+      Buffer.from(formatLine('STDOUT', time, 'a long ', { continues: true })),
       Buffer.from(formatLine('STDERR', time, 'between')),
       Buffer.from(formatLine('STDOUT', time, 'line 😀')),
     ];
@@ -61,14 +61,16 @@ describe('the download of a log', () => {
     await endJob(api, ann, id, lines.length);
     const text =
       '\n10 %\r20 %\r\na "quoted" \\ <b>line</b>\u2028\0\u001b[31m\nno UTF-8: \ufffd\ufffd\na long between\nline 😀\n';
-    return { id, text };
+    const shown =
+      '\n10 %\\x0d20 %\r\na "quoted" \\ <b>line</b>\u2028\\x00\nno UTF-8: \ufffd\ufffd\na long between\nline 😀\n';
+    return { id, text, shown };
   }
 
-  const allLines = 'nodes { number timestamp stream text continues attempt } edges { cursor }';
+  const allLines = 'nodes { number timestamp stream source text continues attempt } edges { cursor }';
 
   test('is the text of its lines, each with its newline unless it continues', async () => {
     const { id, text } = await oddJob();
-    const reply = await get(`/logs/${id}`);
+    const reply = await get(`/logs/${id}?raw`);
     expect(reply.status).toBe(200);
     expect(await reply.whole()).toBe(text);
     expect(reply.bytes().equals(Buffer.from(text))).toBe(true); // UTF-8, whatever was printed
@@ -78,6 +80,48 @@ describe('the download of a log', () => {
     );
     expect((await batches.rest()).map(({ data }) => data?.jobLogs.text).join('')).toBe(text);
     await client.dispose();
+  });
+
+  test('makes a terminal do nothing but show it, unless raw is asked for', async () => {
+    const id = await runningJob(api, ann);
+    const printed = [
+      '\u001b[31mred\u001b[0m \u001b]0;title\u0007plain\ttab',
+      'overwritten\rall is well',
+      'a link \u001b]8;;https://evil.example\u001b\\here\u001b]8;;\u001b\\',
+      'C1 \u009b2J \u0090q\u009c and \u007f\b\b',
+      'no end: \u001b',
+      'dos line\r',
+      'not a control: é \u00a0 \u2028 😀',
+    ];
+    const lines = printed.map((line) => formatLine('STDOUT', '2026-01-01T00:00:00.123456789Z', line)).join('');
+    const chunk = { sourceId: id, attempt: 1, firstNumber: 1, lastNumber: printed.length, lines: Buffer.from(lines) };
+    await store(chunk);
+    await endJob(api, ann, id, printed.length);
+    const whole = async (query: string) => (await get(`/logs/${id}${query}`)).whole();
+    const controls = /[^\P{Cc}\n\t\r]|\r(?!\n)/u;
+    for (const query of ['', '?follow', '?raw=false', '?stream=STDOUT']) {
+      const text = await whole(query);
+      expect(text).not.toMatch(controls);
+      expect(text.split('\n')).toEqual([
+        'red plain\ttab',
+        'overwritten\\x0dall is well',
+        'a link here',
+        expect.stringMatching(/^C1 .*\\x7f\\x08\\x08$/),
+        'no end: \\x1b',
+        'dos line\r',
+        printed[6],
+        '',
+      ]);
+    }
+    for (const query of ['?raw', '?raw=true&follow']) expect(await whole(query)).toBe(`${printed.join('\n')}\n`);
+    const ndjson = await (await get(`/logs/${id}`, NDJSON)).whole();
+    expect(ndjson).not.toMatch(controls);
+    expect(linesOf(ndjson).map(({ text }) => text)).toEqual(printed);
+    const refused = await get(`/logs/${id}?raw=1`);
+    expect([refused.status, JSON.parse(await refused.whole()).message]).toEqual([
+      400,
+      '`raw` must be "true", "false" or stand alone, not "1".',
+    ]);
   });
 
   test('is NDJSON where that is accepted: the fields of LogLine and the cursor behind it', async () => {
@@ -136,10 +180,10 @@ describe('the download of a log', () => {
     ['gzip;q=0.1, identity', undefined],
     ['br', undefined],
   ])('takes Accept-Encoding %s for %s', async (accepted, encoding) => {
-    const { id, text } = await oddJob();
+    const { id, shown } = await oddJob();
     const reply = await get(`/logs/${id}`, { 'accept-encoding': accepted });
     expect(reply.headers['content-encoding']).toBe(encoding);
-    expect(await reply.whole()).toBe(text);
+    expect(await reply.whole()).toBe(shown);
   });
 
   test('is kept by nobody, and is never a page', async () => {
@@ -270,7 +314,7 @@ describe('the download of a log', () => {
   });
 
   test('is refused to whoever sends no valid token, and to pages of other sites', async () => {
-    const { id, text } = await oddJob();
+    const { id, shown } = await oddJob();
     const nobody = await ask(api, `/logs/${id}`);
     expect([nobody.status, JSON.parse(await nobody.whole())]).toEqual([
       401,
@@ -285,14 +329,14 @@ describe('the download of a log', () => {
     });
     expect([foreign.status, Object.keys(JSON.parse(await foreign.whole()))]).toEqual([403, ['message']]);
     const own = await ask(api, `/logs/${id}`, { headers: { cookie, 'sec-fetch-site': 'none' } });
-    expect([own.status, await own.whole()]).toEqual([200, text]);
+    expect([own.status, await own.whole()]).toEqual([200, shown]);
   });
 
   test.each([
     ['after=nonsense', 'A cursor must be one that this list has given.'],
     ['after=', 'A cursor must be one that this list has given.'],
     ['after=OTHER', 'A cursor must be one that this list has given.'],
-    ['folow', 'There is no parameter `folow`, only `after`, `follow`, `stream`. Did you mean "follow"?'],
+    ['folow', 'There is no parameter `folow`, only `after`, `follow`, `stream`, `raw`. Did you mean "follow"?'],
     ['after=CURSOR&after=CURSOR', 'Give `after` once, not several times.'],
     ['follow=yes', '`follow` must be "true", "false" or stand alone, not "yes".'],
     ['stream=stdout', '`stream` must be STDOUT or STDERR, not "stdout".'],

@@ -114,8 +114,9 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(whole.lines.at(-1)).toMatchObject({
       number: 10 + kept + 1,
       stream: 'STDERR',
+      source: 'SYSTEM',
       continues: false,
-      text: '[chronoverse] The log was cut here: 10,000 bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.',
+      text: 'The log was cut here: 10,000 bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.',
     });
     expect(whole.writer.lastNumber).toBe(10 + kept + 1);
     // Whoever reads it again cuts it at the same line, wherever the stored part ends.
@@ -142,7 +143,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       piece,
       { text: '' },
       { text: '' },
-      { stream: 'STDERR', text: expect.stringMatching(/^\[chronoverse\]/) },
+      { stream: 'STDERR', source: 'SYSTEM', text: expect.stringMatching(/^The log was cut/) },
     ]);
     for (const stream of ['STDOUT', 'STDERR'])
       expect(

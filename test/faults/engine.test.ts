@@ -96,7 +96,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     const texts = (await storedLines(here.database.db, jobId)).map(({ text }) => text);
     expect(texts).toHaveLength(job.logLineCount);
     console.info(`${texts.length} lines are stored, ${isWhole(texts) ? 'all there are' : 'and some are lost'}`);
-    expect(texts.at(-1)).toContain('[chronoverse] The Docker engine was started anew');
+    expect(texts.at(-1)).toContain('The Docker engine was started anew');
     expect(texts.at(-2)).toMatch(/^end /);
   }, 120_000);
 
@@ -107,7 +107,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     await engine.start();
     const last = async () => (await storedLines(here.database.db, jobId)).at(-1)?.text ?? '';
     await until('the worker has let it go', async () => (await here.containers()).length === 0);
-    expect(await last()).toContain('[chronoverse] The Docker engine was started anew');
+    expect(await last()).toContain('The Docker engine was started anew');
     isWhole((await storedLines(here.database.db, jobId)).map(({ text }) => text));
     const { leaseExpiresAt } = await here.job(id, 'RUNNING');
     expect(leaseExpiresAt?.getTime()).toBeLessThan(Date.now());

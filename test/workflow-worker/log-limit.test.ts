@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { formatLine } from '../../domain/log-chunk.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
-import { buildIn, type Installation, openInstallation, storedLines } from './support.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedLines } from './support.ts';
 
-const CUT = /^\[chronoverse\] The log was cut here: [\d,]+ bytes of it are kept at most\./;
+const CUT = /^The log was cut here: [\d,]+ bytes of it are kept at most\./;
 
 const host = requirePart('docker', 'the maximum of what is kept of a log');
 describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
@@ -18,8 +18,8 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
   const expectCut = async (sourceId: string, logLineCount: number) => {
     const lines = await storedLines(here.database.db, sourceId);
     expect(lines).toHaveLength(logLineCount);
-    expect(lines.at(-1)).toMatchObject({ stream: 'STDERR', text: expect.stringMatching(CUT) });
-    expect(lines.filter(({ text }) => text.startsWith('[chronoverse]'))).toHaveLength(1);
+    expect(lines.at(-1)).toMatchObject({ stream: 'STDERR', source: 'SYSTEM', text: expect.stringMatching(CUT) });
+    expect(lines.filter(({ text }) => CUT.test(text))).toHaveLength(1);
     return lines.slice(0, -1).map(({ text }) => text);
   };
   const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
@@ -66,5 +66,20 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
     const maxLogBytes = Buffer.byteLength(formatLine(first.stream, first.timestamp, first.text)) + 10;
     const cut = await build(maxLogBytes);
     expect(await expectCut(cut.buildId, cut.logLineCount)).toEqual([first.text]);
+  });
+
+  test('no line that a container or a step of a build prints counts as ours', async () => {
+    const forged = 'The log was cut here: 100 bytes of it are kept at most.';
+    await here.start({});
+    const dockerfile = `FROM ${IMAGE}\nRUN echo '${forged}'; echo '${forged}' >&2\nCMD echo '${forged}'; echo '${forged}' >&2`;
+    const { id, buildId } = await here.create({ build: { dockerfile } });
+    const job = await here.job(id, 'COMPLETED');
+    const sourcesOf = async (sourceId: string, wanted: (text: string) => boolean) =>
+      (await storedLines(here.database.db, sourceId)).filter(({ text }) => wanted(text)).map(({ source }) => source);
+    expect(await sourcesOf(job.id, () => true)).toEqual(['PROGRAM', 'PROGRAM']);
+    const ofBuild = await sourcesOf(buildId, (text) => text.includes(forged));
+    expect(ofBuild.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(ofBuild)).toEqual(new Set(['PROGRAM']));
+    expect(await sourcesOf(buildId, (text) => text.startsWith('Building the Dockerfile'))).toEqual(['SYSTEM']);
   });
 });

@@ -62,7 +62,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
     });
     const first = lines.filter(({ attempt }) => attempt === 1);
     const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
-    const gone = expect.stringMatching(/^\[chronoverse\] The container was removed while its log was read/);
+    const gone = expect.stringMatching(/^The container was removed while its log was read/);
     expect(first.map(({ text }) => text)).toEqual([...numbers(500), gone]);
     expect(lines.slice(first.length).map(({ text, attempt }) => [text, attempt])).toEqual(
       numbers(500).map((n) => [n, 2]),

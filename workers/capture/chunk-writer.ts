@@ -1,4 +1,5 @@
 import { CHUNK_BYTES_MAX, JOB_LOG_BYTES_MAX } from '../../domain/limits.ts';
+import { completeFlag, continuesIn, type LogSource, type LogStream, streamOf } from '../../domain/line-flags.ts';
 import { formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
 import type { OnLine } from './lines.ts';
 
@@ -9,8 +10,8 @@ import type { OnLine } from './lines.ts';
 export interface ChunkWriter {
   /** Copies the line. Whoever writes many asks `room` in between. */
   onLine: OnLine;
-  /** A line of the platform's own, as of now. */
-  say(text: string, stream?: 'STDOUT' | 'STDERR'): void;
+  /** Writes a line as of now: of Chronoverse itself, unless another source is given. */
+  say(text: string, options?: { stream?: LogStream; source?: LogSource }): void;
   /** Undefined while there is room; else resolves when there is. Rejects when a chunk could not be handed on for good. */
   room(): Promise<void> | undefined;
   /** Resolves when all lines are handed on. Nothing may be written afterwards. */
@@ -46,8 +47,6 @@ const WAITING_CHUNKS_MAX = 1;
 const LAST_TEXT_BYTES_MAX = 512;
 const LF = '\n';
 const SPACE = 0x20;
-const STDOUT = 0x6f; // the flag of a complete line, and the bit by which it says so: domain/log-chunk.ts
-const LOWER_CASE = 0x20;
 
 interface Waiting {
   firstNumber: number;
@@ -80,7 +79,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
       cutOff(bytes, start);
       return;
     }
-    if ((flag & LOWER_CASE) === 0) continued.add(flag | LOWER_CASE);
+    if (continuesIn(flag)) continued.add(completeFlag(flag));
     else if (continued.size > 0) continued.delete(flag);
     put(flag, bytes, start, end);
   }
@@ -88,9 +87,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   function cutOff(bytes: Buffer, start: number): void {
     isCutOff = true;
     const timestamp = bytes.toString('latin1', start, bytes.indexOf(SPACE, start)); // of the line that is left out
-    const streams = [...continued].map((flag) => (flag === STDOUT ? 'STDOUT' : 'STDERR'));
-    const ends = streams.map((stream) => formatLine(stream, timestamp, '')); // or our line would be taken for what they go on in
-    for (const text of [...ends, formatLine('STDERR', timestamp, cutOffText(bytesMax))]) {
+    const ends = [...continued].map((flag) => formatLine(streamOf(flag), timestamp, '')); // or our line would be taken for what they go on in
+    for (const text of [...ends, formatLine('STDERR', timestamp, cutOffText(bytesMax), { source: 'SYSTEM' })]) {
       const line = Buffer.from(text);
       put(line[0] ?? 0, line, 1, line.length);
     }
@@ -188,8 +186,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
   return {
     onLine: append,
-    say: (text, stream = 'STDOUT') => {
-      const line = Buffer.from(formatLine(stream, new Date().toISOString(), text.replaceAll(LF, ' ')));
+    say: (text, { stream = 'STDOUT', source = 'SYSTEM' } = {}) => {
+      const line = Buffer.from(formatLine(stream, new Date().toISOString(), text.replaceAll(LF, ' '), { source }));
       append(line[0] ?? 0, line, 1, line.length);
     },
     room: () => (failure === undefined && waiting.length <= WAITING_CHUNKS_MAX ? undefined : drain(WAITING_CHUNKS_MAX)),
@@ -213,5 +211,5 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
 function cutOffText(bytesMax: number): string {
   const bytes = bytesMax.toLocaleString('en');
-  return `[chronoverse] The log was cut here: ${bytes} bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.`;
+  return `The log was cut here: ${bytes} bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.`;
 }

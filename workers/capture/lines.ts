@@ -1,4 +1,5 @@
 import { LINE_BYTES_MAX } from '../../domain/limits.ts';
+import { flagOf } from '../../domain/line-flags.ts';
 import type { OnFrame, StreamType } from '../../platform/docker/demultiplexer.ts';
 
 /** Takes a line as it stands in a chunk, less its flag: the bytes from `start` to `end` are timestamp, space, text, newline. */
@@ -14,7 +15,10 @@ export interface LineCutter {
 
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
-const FLAGS = { 1: { whole: 0x6f, continues: 0x4f }, 2: { whole: 0x65, continues: 0x45 } }; // o O, e E: domain/log-chunk.ts
+const FLAGS = {
+  1: { whole: flagOf('STDOUT', 'PROGRAM'), continues: flagOf('STDOUT', 'PROGRAM', true) },
+  2: { whole: flagOf('STDERR', 'PROGRAM'), continues: flagOf('STDERR', 'PROGRAM', true) },
+};
 /** The engine cuts a longer line into frames of this many bytes of text, all with the first one's timestamp. */
 const ENGINE_PIECE_BYTES = 16 * 1024;
 const TIMESTAMP_BYTES = 30; // 2026-11-24T12:24:27.254500310Z

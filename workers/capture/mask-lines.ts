@@ -1,9 +1,9 @@
+import { completeFlag, continuesIn } from '../../domain/line-flags.ts';
 import type { Begun, Mask } from '../../domain/mask.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
 import type { OnLine } from './lines.ts';
 
 const SPACE = 0x20;
-const LOWER_CASE = 0x20; // the bit by which a flag says that its line is complete: domain/log-chunk.ts
 
 /**
  * Writes lines with `***` in the place of secrets. Lines are cut before they are masked, so that the same log gives the same lines the
@@ -18,8 +18,8 @@ export function maskLines(
 
   const onLine: OnLine = (flag, bytes, start, end) => {
     const textStart = bytes.indexOf(SPACE, start) + 1;
-    const stream = flag | LOWER_CASE;
-    const goesOn = (flag & LOWER_CASE) === 0;
+    const stream = completeFlag(flag);
+    const goesOn = continuesIn(flag);
     const text = bytes.toString('latin1', textStart, end - 1);
     const found = mask.piece(text, begun.get(stream), goesOn);
     begun.set(stream, found.begun);

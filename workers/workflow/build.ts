@@ -21,7 +21,7 @@ const BUSY_PATIENCE_MS = 60_000;
 
 /**
  * Finds the image that a payload names on the engine, or pulls it, or builds it. `say` prints a line into the build's log. Resolves with the
- * reason where that fails; rejects only when `signal` aborts, and with what is no engine's word.
+ * reason where that fails; rejects only when `signal` aborts, and with what is no engine's word. `output` writes what the build's steps print.
  */
 export async function buildImage({
   build,
@@ -43,10 +43,11 @@ export async function buildImage({
   const mask = createMask(opening.secrets);
   const masked = (line: string) => mask?.text(line) ?? line;
   const say = (line: string) => print(masked(line));
+  const output = (line: string) => context.output(masked(line));
   const limit = AbortSignal.timeout(maxSeconds * 1_000);
   const both = AbortSignal.any([signal, limit]);
   try {
-    const image = await withPatience(() => pin({ ...context, say, signal: both }, build, auth), {
+    const image = await withPatience(() => pin({ ...context, say, output, signal: both }, build, auth), {
       patienceMs,
       onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
       signal: both,

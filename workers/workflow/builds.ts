@@ -10,6 +10,7 @@ import {
 import type { Notified } from '../../db/notifications.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import type { LogSource } from '../../domain/line-flags.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { announce, notifiedChanges } from '../announce.ts';
@@ -101,8 +102,8 @@ export function createBuilds(parts: Parts & Limits & { docker: Docker; templates
       bytesMax: parts.maxLogBytes,
       publish,
     });
-    const say = (line: string) => {
-      writer.say(line);
+    const write = (source: LogSource) => (line: string) => {
+      writer.say(line, { source });
       return writer.room();
     };
     const result = await buildImage({
@@ -113,7 +114,8 @@ export function createBuilds(parts: Parts & Limits & { docker: Docker; templates
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,
       build,
-      say,
+      say: write('SYSTEM'),
+      output: write('PROGRAM'),
       signal,
     });
     if ('imageId' in result) await templates.store(build, build.payload, result);

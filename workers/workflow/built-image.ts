@@ -57,8 +57,10 @@ export interface BuildContext {
   logins: Logins;
   installation: string;
   maxResources?: ResourceMaximums | undefined;
-  /** Prints a line; what it resolves with is waited for. */
+  /** Writes a line of our own; the caller waits for what it resolves with. */
   say: (line: string) => Promise<void> | undefined;
+  /** The same for a line that the engine gives of the build: its steps print there, so that it does not count as ours. */
+  output: (line: string) => Promise<void> | undefined;
   signal: AbortSignal;
 }
 
@@ -70,7 +72,7 @@ const LINES_MAX = 100_000;
  * other one is shown it.
  */
 export async function buildDockerfile(
-  { docker, logins, installation, maxResources = CONTAINER_RESOURCES_MAX, say, signal }: BuildContext,
+  { docker, logins, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal }: BuildContext,
   generation: Generation,
   { dockerfile, files = [] }: ImageBuild,
   auth?: RegistryAuth<never>,
@@ -104,7 +106,7 @@ export async function buildDockerfile(
       onLine: (line) => {
         lines += 1;
         if (lines > LINES_MAX) return undefined;
-        return say(lines < LINES_MAX ? line : `It has printed ${LINES_MAX} lines: what follows is left out.`);
+        return lines < LINES_MAX ? output(line) : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
       },
       signal,
     },

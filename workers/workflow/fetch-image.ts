@@ -22,7 +22,8 @@ export async function fetchImage(
   if (isBuilt) {
     const source = await templates.source(job);
     if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
-    const context = { docker, logins, installation, maxResources, say: () => undefined, signal };
+    const silent = { say: () => undefined, output: () => undefined };
+    const context = { docker, logins, installation, maxResources, ...silent, signal };
     return buildDockerfile(context, job, source, registryAuth);
   }
   await docker.pullImage(name, { onProgress: () => undefined, signal, auth: registryAuth });

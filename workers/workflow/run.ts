@@ -134,8 +134,8 @@ async function follow(
     const captured = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
     const { state, away } = captured;
     const lastText = writer.lastText();
-    if (state === undefined) writer.say(CONTAINER_GONE, 'STDERR');
-    else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, 'STDERR');
+    if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
+    else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
     const stoppedBy = await stopper.settled();
     if (state === undefined) return { type: 'LOST_ATTEMPT', containerId: undefined };
@@ -154,10 +154,9 @@ async function follow(
   }
 }
 
-const CONTAINER_GONE =
-  '[chronoverse] The container was removed while its log was read: what it printed last may be missing here.';
+const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
 const ENGINE_STARTED_ANEW =
-  '[chronoverse] The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
+  'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
 /** What an engine that stops leaves its containers with: SIGKILL, SIGTERM, or no code that it knows of. */
 const ENGINE_CODES = [137, 143, 255];

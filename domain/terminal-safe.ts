@@ -1,0 +1,37 @@
+import { stripVTControlCharacters } from 'node:util';
+
+/**
+ * UTF-8 text without what makes a terminal do something else than show it: sequences of controls (colors, titles, movements of the cursor)
+ * are left out, and each control that stays is written as `\x1b`. Tabs, newlines and a carriage return before a newline stay as they are.
+ * Text without any control is given back as it is.
+ */
+export function terminalSafe(bytes: Buffer): Buffer {
+  if (!hasControls(bytes)) return bytes;
+  const text = bytes.toString('utf8');
+  return Buffer.from(stripVTControlCharacters(text).replace(CONTROLS, escaped));
+}
+
+/** Controls but tab and newline; those of C1 too, which a terminal obeys in UTF-8; a carriage return where text comes after it. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what it looks for
+const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)/g;
+
+function escaped(control: string): string {
+  return `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`;
+}
+
+const TAB = 0x09;
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const DEL = 0x7f;
+const C1_LEAD = 0xc2; // C1 controls are 0xc2 0x80 to 0xc2 0x9f in UTF-8
+const C1_TRAIL_MAX = 0x9f;
+
+/** Looks at the bytes: most logs have no control, and are not decoded for it. */
+function hasControls(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte < SPACE ? byte !== NEWLINE && byte !== TAB : byte === DEL) return true;
+    if (byte === C1_LEAD && (bytes[at + 1] ?? DEL) <= C1_TRAIL_MAX) return true;
+  }
+  return false;
+}
