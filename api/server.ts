@@ -33,6 +33,8 @@ export interface Api {
 export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   const { db, log, settings } = parts;
   const server = createServer();
+  // First of all, and for as long as the connection lasts: a reset that nobody listens for ends the process. Its 'close' follows.
+  server.on('connection', (socket) => socket.on('error', (error) => log.debug({ err: error }, 'A connection broke.')));
   await listen(server, settings);
 
   const services: Services = {

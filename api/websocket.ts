@@ -1,5 +1,4 @@
 import type { IncomingMessage, Server } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { CloseCode, handleProtocols } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
@@ -10,6 +9,7 @@ import type { Graphql } from './graphql.ts';
 import { pathOf } from './path.ts';
 import { createSocketOperations, GOING_AWAY } from './socket-operations.ts';
 import { Turns } from './socket-turns.ts';
+import { endSoon, refuseUpgrade } from './upgrade-refusal.ts';
 
 /** graphql-transport-ws on the upgrades of `server`. `close` ends every socket with 1001. */
 export function serveWebSockets(server: Server, graphql: Graphql, services: Services): { close(): Promise<void> } {
@@ -45,10 +45,17 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
   }
 
   server.on('upgrade', (request, socket, head) => {
-    if (pathOf(request) !== '/graphql') return refuseUpgrade(socket, '404 Not Found');
-    if (isCrossSite(request) && sessionCookie(request) !== undefined) return refuseUpgrade(socket, '403 Forbidden');
-    sockets.handleUpgrade(request, socket, head, serve);
+    if (pathOf(request) !== '/graphql')
+      return refuseUpgrade(socket, 404, 'There is nothing here: /graphql is the endpoint of WebSockets.');
+    if (isCrossSite(request) && sessionCookie(request) !== undefined)
+      return refuseUpgrade(socket, 403, 'A page of another site may not do this with the session of this browser.');
+    const upgraded = endSoon(socket); // the library refuses what is no WebSocket, and leaves the end of the connection to the client
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      upgraded();
+      serve(webSocket, request);
+    });
   });
+  server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));
 
   return {
     close: () =>
@@ -101,8 +108,4 @@ function keepAlive(socket: WebSocket): () => void {
     socket.ping();
   }, KEEP_ALIVE_MS);
   return () => clearInterval(timer);
-}
-
-function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -24,7 +24,7 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
 
 /** Throws a Refusal when nobody can listen there: asked before anything is started, so that the answer comes at once. */
 export async function refuseTakenPort(host: string, port: number): Promise<void> {
-  const probe = createServer();
+  const probe = createServer((socket) => socket.on('error', () => undefined).destroy()); // a client may come at this instant
   try {
     await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(port, host, resolve));
     await new Promise((resolve) => probe.close(resolve));

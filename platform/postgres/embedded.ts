@@ -103,7 +103,8 @@ async function withTries<T>(tries: number, run: (attempt: number) => Promise<T>)
 }
 
 async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
+  const probe = createServer((socket) => socket.on('error', () => undefined).destroy()); // somebody may come at this instant
+  probe.listen(0, '127.0.0.1');
   await new Promise((resolve, reject) => probe.once('listening', resolve).once('error', reject));
   const address = probe.address();
   await new Promise((resolve) => probe.close(resolve));

@@ -1,0 +1,75 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { connectionsOf } from '../support/connections.ts';
+import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support/processes.ts';
+
+describe('an upgrade that is refused', () => {
+  let up: Running;
+  let url: string;
+  let port: number;
+  const sockets: Socket[] = [];
+  beforeAll(async () => {
+    up = startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder() });
+    url = await up.ready();
+    port = Number(new URL(url).port);
+  });
+  afterEach(() => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+  });
+  afterAll(cleanUp);
+
+  const REFUSED: [string, string][] = [
+    ['GET /x', 'Upgrade: websocket'],
+    ['GET /', 'Upgrade: h2c'],
+    ['GET //graphql', 'Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13'],
+    ['GET /graphql', 'Upgrade: websocket'],
+    ['POST /graphql', 'Upgrade: websocket\r\nContent-Length: 10'],
+    ['GET /graphql', 'Upgrade: websocket\r\nCookie: chronoverse_session=a\r\nOrigin: https://evil.example'],
+    ['CONNECT a:1', 'X: y'],
+  ];
+
+  /** Sends the upgrade, and keeps its own half open whatever comes. */
+  async function refused([line, headers]: [string, string]): Promise<{ socket: Socket; answer: string }> {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.write(`${line} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\n${headers}\r\n\r\n`);
+    const [answer] = await once(socket, 'data');
+    return { socket, answer: String(answer) };
+  }
+
+  it('is answered with a status', async () => {
+    for (const upgrade of REFUSED) expect((await refused(upgrade)).answer).toMatch(/^HTTP\/1.1 4\d\d /);
+  });
+
+  it('ends no process when its client resets the connection, after the answer or before', async () => {
+    for (const upgrade of REFUSED) {
+      const { socket } = await refused(upgrade);
+      await new Promise((resolve) => setTimeout(resolve, 100)); // until the server has nothing to do any more but to wait for the end
+      socket.resetAndDestroy();
+      const [line, headers] = upgrade;
+      const hasty = connect({ port, host: '127.0.0.1' });
+      hasty.on('error', () => undefined);
+      await once(hasty, 'connect');
+      hasty.write(`${line} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n${headers}\r\n\r\n`, () =>
+        hasty.resetAndDestroy(),
+      );
+      await once(hasty, 'close');
+    }
+    await expect.poll(() => connectionsOf(up.pid, port)).toBe(0);
+    expect(await ask(url, '{ __typename }')).toEqual({ __typename: 'Query' });
+  });
+
+  it('holds no descriptor of the process, whatever its client does', async () => {
+    const started = Date.now();
+    for (const upgrade of REFUSED) {
+      const { socket } = await refused(upgrade); // which never ends it
+      const dribble = setInterval(() => socket.writable && socket.write('x'), 50);
+      socket.once('close', () => clearInterval(dribble));
+    }
+    await expect.poll(() => connectionsOf(up.pid, port), { timeout: 5_000 }).toBe(0);
+    expect(Date.now() - started).toBeLessThan(6_000);
+    expect(await ask(url, '{ __typename }')).toEqual({ __typename: 'Query' });
+  });
+});
