@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { Identity } from '../db/accounts.ts';
 import type { Db } from '../db/client.ts';
+import type { Identity } from '../db/tokens.ts';
 import type { Sealer } from '../domain/secret.ts';
 import type { Bus } from '../platform/bus/bus.ts';
 import type { Cache } from '../platform/cache/cache.ts';
@@ -34,6 +34,8 @@ export interface Services {
 /** Where a request comes from, and how it is answered beside its body. */
 export interface Client {
   address: string;
+  /** What it calls itself. */
+  userAgent: string | undefined;
   transport: 'HTTP' | 'WEBSOCKET';
   /** Hands the browser a session, or takes it away; where there is no response to put it on, does nothing. */
   setSession(token: string | undefined): void;

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import DataLoader from 'dataloader';
 import type { Logger } from 'pino';
-import { findIdentities, type Identity, markTokensUsed } from '../db/accounts.ts';
 import type { Db } from '../db/client.ts';
+import { findIdentities, type Identity, markTokensUsed } from '../db/tokens.ts';
 
 export interface Identifier {
   /** Who the token speaks for, or undefined when it is not valid (any more). */

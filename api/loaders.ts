@@ -1,5 +1,4 @@
 import DataLoader from 'dataloader';
-import { listApiTokens } from '../db/accounts.ts';
 import type { Db } from '../db/client.ts';
 import { type IdWindow, type JobFilter, listJobsByWorkflow } from '../db/listing.ts';
 import {
@@ -15,6 +14,7 @@ import {
 } from '../db/lookup.ts';
 import { notificationsOf } from '../db/notifications.ts';
 import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../db/schema.ts';
+import { listApiTokens } from '../db/tokens.ts';
 import { readWorkflowTotals, type Total } from '../db/totals.ts';
 import type { TimeRange } from '../domain/analytics.ts';
 import { isId } from '../domain/ids.ts';

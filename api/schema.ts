@@ -2,6 +2,8 @@ import type { GraphQLSchema } from 'graphql';
 import './scalars.ts';
 import './node.ts';
 import './user.ts';
+import './sign-up.ts';
+import './sign-in.ts';
 import './token.ts';
 import './workflow.ts';
 import './workflow-changes.ts';

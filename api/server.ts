@@ -119,6 +119,7 @@ function httpClient(request: IncomingMessage, response: ServerResponse, { trustP
   const { address, secure } = clientOf(request, trustProxy);
   return {
     address,
+    userAgent: request.headers['user-agent'],
     transport: 'HTTP',
     setSession(token) {
       if (token === undefined && sessionCookie(request) === undefined) return;

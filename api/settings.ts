@@ -1,3 +1,4 @@
+import type { SignUpMode } from '../domain/account-input.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
 
 /** What the process tells the api. */
@@ -13,20 +14,28 @@ export interface ApiSettings {
   logRetentionDays?: number;
   /** Whether a proxy of ours is in front, so that its X-Forwarded-For and X-Forwarded-Proto are to be believed. */
   trustProxy?: boolean;
+  /** Who may make an account; the first alone unless given. */
+  signUp?: SignUpMode;
   limits?: Partial<AccountLimits>;
 }
 
 /** How often credentials may be tried: hashing a password is dear on purpose. */
 export interface AccountLimits {
+  /** From one address: beyond it that address waits, and nobody else. */
   signInsPerAccountPerMinute: number;
+  /** From all addresses together from which the account did not sign in before. */
+  signInsPerAccountFromStrangersPerMinute: number;
   signInsPerAddressPerMinute: number;
   signUpsPerAddressPerHour: number;
 }
 
 export const ACCOUNT_LIMITS: AccountLimits = {
   signInsPerAccountPerMinute: 10,
+  signInsPerAccountFromStrangersPerMinute: 60,
   signInsPerAddressPerMinute: 30,
   signUpsPerAddressPerHour: 20,
 };
 
 export const SESSION_DAYS = 30;
+/** Of one user; the one that was not used for longest makes room. */
+export const SESSIONS_MAX = 100;

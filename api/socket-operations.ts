@@ -17,6 +17,7 @@ import { GuardedStream, maskResult } from './stream-guard.ts';
 /** A socket, to the protocol: who is at its other end, and how it is closed. */
 export type Peer = {
   address: string;
+  userAgent: string | undefined;
   /** The token of the session cookie that the upgrade carried. */
   cookie: string | undefined;
   close(code: number, reason: string): void;
@@ -32,7 +33,8 @@ export function createSocketOperations({ yoga, maskError }: Graphql, { streams, 
   const prepared = new WeakMap<object, { engine: ReturnType<typeof yoga.getEnveloped>; peer: Peer }>();
 
   async function prepare(peer: Peer, params: SubscribePayload): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const client: Client = { address: peer.address, transport: 'WEBSOCKET', setSession: () => undefined };
+    const { address, userAgent } = peer;
+    const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined };
     const engine = yoga.getEnveloped({ client, token: peer.token, params });
     const document = engine.parse(params.query);
     const errors = engine.validate(engine.schema, document);

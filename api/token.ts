@@ -1,5 +1,5 @@
-import { createApiToken, revokeToken } from '../db/accounts.ts';
 import type { TokenRow } from '../db/schema.ts';
+import { createApiToken, revokeToken } from '../db/tokens.ts';
 import { isId } from '../domain/ids.ts';
 import { NAME_LENGTH_MAX } from '../domain/limits.ts';
 import type { Problem } from '../domain/problem.ts';

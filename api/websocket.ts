@@ -32,7 +32,13 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
             });
           }),
       },
-      { address, cookie: sessionCookie(request), close, turns: new Turns(MESSAGES_AT_ONCE) },
+      {
+        address,
+        userAgent: request.headers['user-agent'],
+        cookie: sessionCookie(request),
+        close,
+        turns: new Turns(MESSAGES_AT_ONCE),
+      },
     );
     const stopPings = keepAlive(socket);
     socket.on('error', (error) => services.log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws

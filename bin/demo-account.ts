@@ -1,37 +1,39 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { createPasswords } from '../api/passwords.ts';
+import { createUser } from '../db/accounts.ts';
+import type { Db } from '../db/client.ts';
 import type { DataDir } from '../platform/data-dir.ts';
 import { createDemoClient } from './demo-client.ts';
 
-export interface DemoAccount {
+export interface DemoCredentials {
   email: string;
   password: string;
-  token: string;
 }
 
 const PASSWORD_BYTES = 12;
 const kept = z.object({ email: z.string(), password: z.string() });
-const payload = z.object({ token: z.string().nullable(), userErrors: z.array(z.object({ message: z.string() })) });
 
-/** Signs the demo's user in, whose credentials are kept in the data folder; the first time, signs it up. */
-export async function signInToDemo(url: string, dataDir: DataDir): Promise<DemoAccount> {
+/** The demo's user, whose credentials are kept in the data folder. The first time it is made, in the database: signing up may be closed. */
+export async function keepDemoUser(db: Db, dataDir: DataDir): Promise<DemoCredentials> {
   const text = await dataDir.keep('demo-user.json', () =>
     JSON.stringify({ email: 'demo@example.com', password: randomBytes(PASSWORD_BYTES).toString('base64url') }),
   );
-  const input = kept.parse(JSON.parse(text));
+  const { email, password } = kept.parse(JSON.parse(text));
+  await createUser(db, { email, passwordHash: await createPasswords().hash(password) }); // changes nothing where it exists
+  return { email, password };
+}
+
+/** Signs the demo's user in over the network, and gives the token of its session. */
+export async function signInToDemo(url: string, input: DemoCredentials): Promise<string> {
   const client = createDemoClient(url);
   const { signIn } = await client.request(
-    'mutation ($input: SignInInput!) { signIn(input: $input) { token userErrors { message } } }',
+    'mutation ($input: SignInInput!) { signIn(input: $input) { token } }',
     { input },
-    z.object({ signIn: payload }),
+    z.object({ signIn: z.object({ token: z.string().nullable() }) }),
   );
-  if (signIn.token !== null) return { ...input, token: signIn.token };
-  const { signUp } = await client.request(
-    'mutation ($input: SignUpInput!) { signUp(input: $input) { token userErrors { message } } }',
-    { input },
-    z.object({ signUp: payload }),
+  if (signIn.token !== null) return signIn.token;
+  throw new Error(
+    `${input.email} cannot sign in: it is disabled, or has another password than DATA_DIR/demo-user.json says. Give it that one with chronoverse users set-password ${input.email}`,
   );
-  if (signUp.token !== null) return { ...input, token: signUp.token };
-  const why = signUp.userErrors.map(({ message }) => message).join(' ');
-  throw new Error(`${input.email} could neither sign in nor sign up: ${why}`);
 }

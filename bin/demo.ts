@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { CommandContext } from './context.ts';
-import { type DemoAccount, signInToDemo } from './demo-account.ts';
+import { type DemoCredentials, keepDemoUser, signInToDemo } from './demo-account.ts';
 import { createDemoClient, type DemoClient } from './demo-client.ts';
 import { type DemoWorkflow, runDemoWorkflow } from './demo-workflow.ts';
+import type { OpenParts } from './parts.ts';
 import { PortTaken } from './refusal.ts';
 import { refuseTakenPort } from './start-api.ts';
 import { startAll } from './up.ts';
@@ -30,16 +31,20 @@ function container(image: string): DemoWorkflow {
 export async function runDemo(context: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
   const { closing, settings } = context;
   const port = await freePort(settings);
-  const { parts, url } = await startAll(context, { port, keepsFiles: true });
-  if (parts.dataDir === undefined) throw new Error('The demo needs the data folder for its user.');
-  const account = await signInToDemo(url, parts.dataDir);
-  const client = createDemoClient(url, account.token);
+  let credentials: DemoCredentials | undefined;
+  const prepare = async ({ db, dataDir }: OpenParts) => {
+    if (dataDir === undefined) throw new Error('The demo needs the data folder for its user.');
+    credentials = await keepDemoUser(db, dataDir);
+  };
+  const { url } = await startAll(context, { port, keepsFiles: true, prepare });
+  if (credentials === undefined) throw new Error('The demo has no user.');
+  const client = createDemoClient(url, await signInToDemo(url, credentials));
   closing.add('demo client', client.close);
 
   const failures = await withDeadline(runWorkflows(client, settings.demoImage));
   for (const failure of failures) say(failure);
   if (once) return failures.length === 0 ? 0 : 1;
-  invite(url, account);
+  invite(url, credentials);
   return undefined;
 }
 
@@ -90,7 +95,7 @@ async function freePort({ host, port }: { host: string; port: number }): Promise
   }
 }
 
-function invite(url: string, { email, password }: DemoAccount): void {
+function invite(url: string, { email, password }: DemoCredentials): void {
   const signIn = `mutation { signIn(input: { email: "${email}", password: "${password}" }) { userErrors { message } } }`;
   say('');
   say(`Each runs every minute from now on. GraphiQL is on ${url}`);

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { startApi } from '../api/server.ts';
+import { hasAccounts } from '../db/accounts.ts';
 import type { CommandContext } from './context.ts';
 import type { OpenParts } from './parts.ts';
 import { progress } from './progress.ts';
@@ -9,10 +10,11 @@ import { PortTaken, Refusal } from './refusal.ts';
 export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {
   const { settings, closing, log } = context;
   const done = progress(log, 'api');
-  const { host, maxJobSeconds, maxResources, logRetentionDays, trustProxy } = settings;
+  await sayHowToBegin(context, parts);
+  const { host, maxJobSeconds, maxResources, logRetentionDays, trustProxy, signUp } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
-    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, trustProxy };
+    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, trustProxy, signUp };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
     closing.add('api', api.close);
     done(`listens on ${host}`);
@@ -20,6 +22,24 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   } catch (error) {
     throw refusalFor(error, host, port) ?? error;
   }
+}
+
+/**
+ * Says how the first account is made while there is none. Where others reach the api too, any of them may be the first and become the
+ * administrator: that is a warning.
+ */
+async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenParts): Promise<void> {
+  if (await hasAccounts(db)) return;
+  const create = 'chronoverse users create EMAIL';
+  if (settings.signUp === 'closed')
+    return log.info(`There is no account yet, and SIGN_UP is closed: make one with ${create}`);
+  const first = 'There is no account yet: who signs up first becomes the administrator.';
+  if (isLoopback(settings.host)) return log.info(first);
+  log.warn(`${first} Whoever reaches this server can be that: make the account with ${create}, or set SIGN_UP=closed.`);
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
 }
 
 /** Throws a Refusal when nobody can listen there: asked before anything is started, so that the answer comes at once. */

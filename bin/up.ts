@@ -14,16 +14,21 @@ export async function runUp(context: CommandContext): Promise<undefined> {
   await startAll(context, { port });
 }
 
-/** Starts every part, the workers and the api; ready when it resolves. */
+/** Starts every part, the workers and the api; ready when it resolves. `prepare` runs before anybody can connect. */
 export async function startAll(
   context: CommandContext,
-  { port, keepsFiles = false }: { port: number; keepsFiles?: boolean },
+  {
+    port,
+    keepsFiles = false,
+    prepare,
+  }: { port: number; keepsFiles?: boolean; prepare?: (parts: OpenParts) => Promise<void> },
 ): Promise<{ parts: OpenParts; url: string }> {
   const parts = await openParts(context, {
     migrates: true,
     connectionsMax: CONNECTIONS_MAX,
     keepsFiles,
   });
+  await prepare?.(parts);
   await startWorkers(context, parts);
   const url = await listen(context, parts, port);
   logReady(context.log, { url }, `ready: ${url}`);

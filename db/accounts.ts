@@ -1,143 +1,151 @@
-import { and, eq, gt, isNull, lt, or, sql } from 'drizzle-orm';
+import { and, eq, isNull, ne, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
-import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import { preparedByShape } from './prepared.ts';
-import { type TokenRow, tokens, type UserRow, users } from './schema.ts';
+import { knownAddresses, tokens, type UserRow, users } from './schema.ts';
+import { endSessions } from './sessions.ts';
 
-/** Who a presented token speaks for. */
-export interface Identity {
-  tokenId: string;
-  hash: Buffer;
-  kind: TokenRow['kind'];
-  lastUsedAt: Date | null;
-  user: UserRow;
+export interface NewAccount {
+  email: string;
+  passwordHash: string;
+  /** Whether it administers, where it is not the first account: that one always does. */
+  administrator?: boolean;
 }
 
-/** A new account, or undefined where the email has one. */
+/**
+ * A new account; EXISTS where the email has one. With `onlyFirst`, CLOSED where there is any account, whatever its email. Accounts are made one
+ * after the other: of two that come first at once, one is the first.
+ */
 export async function createUser(
   db: Db,
-  account: { email: string; passwordHash: string },
-): Promise<UserRow | undefined> {
-  const [user] = await db
-    .insert(users)
-    .values({ id: newId(), ...account })
-    .onConflictDoNothing()
-    .returning();
-  return user;
-}
-
-export async function findUserByEmail(db: Db, email: string): Promise<UserRow | undefined> {
-  const [user] = await db
-    .select()
-    .from(users)
-    .where(eq(sql`lower(${users.email})`, email));
-  return user;
-}
-
-/** Stores a session by the hash of its secret; the user's sessions that have expired make room. */
-export async function createSession(
-  db: Db,
-  session: { userId: string; hash: Buffer; expiresAt: Date },
-): Promise<TokenRow> {
-  await db
-    .delete(tokens)
-    .where(and(eq(tokens.userId, session.userId), eq(tokens.kind, 'SESSION'), lt(tokens.expiresAt, sql`now()`)));
-  return insertToken(db, { kind: 'SESSION', name: null, ...session });
-}
-
-/** Stores an API token, or gives undefined where its owner has `countMax` already. */
-export async function createApiToken(
-  db: Db,
-  token: { userId: string; name: string; hash: Buffer; expiresAt: Date | null },
-  { countMax }: { countMax: number },
-): Promise<TokenRow | undefined> {
+  { administrator = false, ...account }: NewAccount,
+  { onlyFirst = false }: { onlyFirst?: boolean } = {},
+): Promise<UserRow | 'EXISTS' | 'CLOSED'> {
   return db.transaction(async (transaction) => {
-    await transaction.select({ id: users.id }).from(users).where(eq(users.id, token.userId)).for('update'); // two at once count right
-    const count = await transaction.$count(tokens, and(eq(tokens.userId, token.userId), eq(tokens.kind, 'API')));
-    return count >= countMax ? undefined : insertToken(transaction, { kind: 'API', ...token });
+    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // the next statement sees what the holder before committed
+    const isFirst = !(await hasAccounts(transaction));
+    if (onlyFirst && !isFirst) return 'CLOSED';
+    const [user] = await transaction
+      .insert(users)
+      .values({ id: newId(), ...account, administrator: administrator || isFirst })
+      .onConflictDoNothing()
+      .returning();
+    return user ?? 'EXISTS';
   });
 }
 
-/** Those of the tokens with these hashes that are valid now. */
-export async function findIdentities(db: Db, hashes: Buffer[]): Promise<Identity[]> {
-  const values = { hashes: hashes.map((hash) => `\\x${hash.toString('hex')}`) };
-  return identitiesQuery(db, values).execute(values);
+/** Whether there is any account yet. */
+export async function hasAccounts(db: Pick<Db, 'select'>): Promise<boolean> {
+  const found = await db.select({ id: users.id }).from(users).limit(1);
+  return found.length > 0;
 }
 
-/** Those of the tokens that are valid now: what open streams are checked with, all by one query. */
-export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string>> {
-  const valid = await db
-    .select({ id: tokens.id })
-    .from(tokens)
-    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), isValid));
-  return new Set(valid.map(({ id }) => id));
+/** The account that an email signs in to, disabled or not, and whether it signed in from `address` before. */
+export async function findUserByEmail(
+  db: Db,
+  email: string,
+  address: string,
+): Promise<{ user: UserRow; isKnownAddress: boolean } | undefined> {
+  const known = sql<boolean>`EXISTS (SELECT FROM ${knownAddresses}
+    WHERE ${knownAddresses.userId} = ${users.id} AND ${knownAddresses.address} = ${address})`;
+  const [found] = await db.select({ user: users, isKnownAddress: known }).from(users).where(hasEmail(email));
+  return found;
 }
 
-/** Notes that the tokens were used, at most once in `everySeconds`. */
-export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { everySeconds: number }): Promise<void> {
-  const longAgo = sql`${tokens.lastUsedAt} < now() - ${everySeconds} * interval '1 second'`;
-  await db
-    .update(tokens)
-    .set({ lastUsedAt: sql`now()` })
-    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)));
+export interface ListedUser {
+  id: string;
+  email: string;
+  administrator: boolean;
+  createdAt: Date;
+  disabledAt: Date | null;
+  /** When a session or API token of it was last used, as far as they are still stored. */
+  lastUsedAt: Date | null;
 }
 
-/** The API tokens of these users, oldest first: few, because their number is bounded when they are made. */
-export async function listApiTokens(db: Db, userIds: string[]): Promise<TokenRow[]> {
+/** Accounts in the order in which they were made, from the one after `after` on. */
+export async function listUsers(db: Db, { after, limit }: { after: string; limit: number }): Promise<ListedUser[]> {
+  const lastUsedAt = sql<Date | null>`(SELECT max(${tokens.lastUsedAt}) FROM ${tokens} WHERE ${tokens.userId} = ${users.id})`;
   return db
-    .select()
-    .from(tokens)
-    .where(and(eq(tokens.userId, sql`ANY(${array(userIds, 'uuid')})`), eq(tokens.kind, 'API')))
-    .orderBy(tokens.id);
-}
-
-export async function findApiToken(
-  db: Db,
-  { userId, id }: { userId: string; id: string },
-): Promise<TokenRow | undefined> {
-  const [token] = await db
-    .select()
-    .from(tokens)
-    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, 'API')));
-  return token;
-}
-
-/** Ends a session or an API token at once. Gives what it was, or undefined where the user has none such. */
-export async function revokeToken(
-  db: Db,
-  { userId, id, kind }: { userId: string; id: string; kind: TokenRow['kind'] },
-): Promise<TokenRow | undefined> {
-  const [revoked] = await db
-    .delete(tokens)
-    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, kind)))
-    .returning();
-  return revoked;
-}
-
-const isValid = or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`now()`));
-
-/** Every request with a token begins with it. */
-const identitiesQuery = preparedByShape((db, _, name) =>
-  db
     .select({
-      tokenId: tokens.id,
-      hash: tokens.hash,
-      kind: tokens.kind,
-      lastUsedAt: tokens.lastUsedAt,
-      user: users,
+      id: users.id,
+      email: users.email,
+      administrator: users.administrator,
+      createdAt: users.createdAt,
+      disabledAt: users.disabledAt,
+      lastUsedAt: lastUsedAt.mapWith(tokens.lastUsedAt),
     })
-    .from(tokens)
-    .innerJoin(users, eq(users.id, tokens.userId))
-    .where(and(sql`${tokens.hash} = ANY(${sql.placeholder('hashes')}::text[]::bytea[])`, isValid))
-    .prepare(name),
-);
+    .from(users)
+    .where(sql`${users.id} > ${after}::uuid`)
+    .orderBy(users.id)
+    .limit(limit);
+}
 
-async function insertToken(db: Pick<Db, 'insert'>, token: Omit<typeof tokens.$inferInsert, 'id'>): Promise<TokenRow> {
-  const [row] = await db
-    .insert(tokens)
-    .values({ id: newId(), ...token })
-    .returning();
-  if (!row) throw new Error('PostgreSQL returned no row for an inserted token.');
-  return row;
+/** Gives the account another password and ends its sessions. Undefined where no account has this email. */
+export async function setPassword(
+  db: Db,
+  { email, passwordHash }: { email: string; passwordHash: string },
+): Promise<{ sessionsEnded: number } | undefined> {
+  return db.transaction(async (transaction) => {
+    const [user] = await transaction
+      .update(users)
+      .set({ passwordHash })
+      .where(hasEmail(email))
+      .returning({ id: users.id });
+    return user && { sessionsEnded: await endSessions(transaction, user.id) };
+  });
+}
+
+/**
+ * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined where the password is another one by now,
+ * or the account is disabled. A session that is just being made with the former password waits for this one's row, and is not made.
+ */
+export async function changePassword(
+  db: Db,
+  change: { userId: string; former: string; passwordHash: string; keptSession: string },
+): Promise<UserRow | undefined> {
+  const { userId, former, passwordHash, keptSession } = change;
+  return db.transaction(async (transaction) => {
+    const [user] = await transaction
+      .update(users)
+      .set({ passwordHash })
+      .where(and(eq(users.id, userId), eq(users.passwordHash, former), isNull(users.disabledAt)))
+      .returning();
+    if (user) await endSessions(transaction, userId, { kept: keptSession });
+    return user;
+  });
+}
+
+/**
+ * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once, open streams within seconds. The last
+ * administrator that is not disabled stays enabled.
+ */
+export async function disableUser(db: Db, email: string): Promise<'DISABLED' | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
+  return db.transaction(async (transaction) => {
+    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
+    const [user] = await transaction.select().from(users).where(hasEmail(email));
+    if (user === undefined) return 'UNKNOWN';
+    if (user.administrator) {
+      const others = and(eq(users.administrator, true), isNull(users.disabledAt), ne(users.id, user.id));
+      if ((await transaction.$count(users, others)) === 0) return 'LAST_ADMINISTRATOR';
+    }
+    await transaction
+      .update(users)
+      .set({ disabledAt: sql`coalesce(${users.disabledAt}, now())` })
+      .where(eq(users.id, user.id));
+    await endSessions(transaction, user.id);
+    return 'DISABLED';
+  });
+}
+
+/** Lets the account sign in again; its API tokens work again. False where no account has this email. */
+export async function enableUser(db: Db, email: string): Promise<boolean> {
+  const enabled = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
+  return enabled.length > 0;
+}
+
+/** Any constant: whoever makes an account, or ends an administrator's, waits for it. */
+const CREATE_LOCK = 5_243_992;
+
+/** The index of emails is on lower(email). */
+function hasEmail(email: string) {
+  return eq(sql`lower(${users.email})`, email);
 }

@@ -36,6 +36,8 @@ export const users = pgTable('users', {
   passwordHash: text('password_hash').notNull(),
   createdAt: time('created_at').notNull().defaultNow(),
   notificationPreference: text('notification_preference').$type<NotificationPreference>().notNull().default('ALERTS'),
+  administrator: boolean('administrator').notNull().default(false),
+  disabledAt: time('disabled_at'),
 });
 export type UserRow = typeof users.$inferSelect;
 
@@ -48,8 +50,16 @@ export const tokens = pgTable('tokens', {
   createdAt: time('created_at').notNull().defaultNow(),
   lastUsedAt: time('last_used_at'),
   expiresAt: time('expires_at'),
+  address: text('address'), // of sessions alone, as the next one
+  userAgent: text('user_agent'),
 });
 export type TokenRow = typeof tokens.$inferSelect;
+
+export const knownAddresses = pgTable('known_addresses', {
+  userId: uuid('user_id').notNull(),
+  address: text('address').notNull(),
+  lastUsedAt: time('last_used_at').notNull().defaultNow(),
+});
 
 export const workflows = pgTable('workflows', {
   id: uuid('id').primaryKey(),

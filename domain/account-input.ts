@@ -2,6 +2,10 @@ import { PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN } from './limits.ts';
 import type { Problem } from './problem.ts';
 import { characterCount, textProblem } from './text.ts';
 
+/** Who may make an account over the network: anybody, nobody but the first (who administers), or nobody. */
+export const SIGN_UP_MODES = ['open', 'first', 'closed'] as const;
+export type SignUpMode = (typeof SIGN_UP_MODES)[number];
+
 /** An address as it is stored and compared: accounts differ in more than case. */
 export function normalizedEmail(email: string): string {
   return email.toLowerCase();

@@ -1,3 +1,4 @@
+import type { SignUpMode } from '../domain/account-input.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import { nearest } from './misspelt.ts';
 import { SETTINGS, type Setting, type SettingName } from './settings.ts';
@@ -7,6 +8,7 @@ export interface Settings {
   port: number;
   host: string;
   trustProxy: boolean;
+  signUp: SignUpMode;
   dataDir: string;
   databaseUrl?: string;
   kafkaBrokers?: string[];
@@ -66,6 +68,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     port: need('PORT', SETTINGS.PORT),
     host: need('HOST', SETTINGS.HOST),
     trustProxy: need('TRUST_PROXY', SETTINGS.TRUST_PROXY),
+    signUp: need('SIGN_UP', SETTINGS.SIGN_UP),
     dataDir: need('DATA_DIR', SETTINGS.DATA_DIR),
     databaseUrl: read('DATABASE_URL', SETTINGS.DATABASE_URL),
     kafkaBrokers: read('KAFKA_BROKERS', SETTINGS.KAFKA_BROKERS),

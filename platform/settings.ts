@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SIGN_UP_MODES } from '../domain/account-input.ts';
 import { parseImageReference } from '../domain/image-reference.ts';
 import {
   CONTAINER_MEMORY_MB_MIN,
@@ -58,6 +59,13 @@ export const SETTINGS = {
     means:
       'Whether a proxy of yours is in front of the api, so that its X-Forwarded-For and X-Forwarded-Proto are believed.',
     example: 'true',
+  }),
+  SIGN_UP: withDefault({
+    schema: z.enum(SIGN_UP_MODES, 'open, first or closed'),
+    default: 'first',
+    means:
+      'Who may make an account: open is anybody; first is the first alone, who becomes the administrator; closed is nobody. chronoverse users create makes accounts whatever it says.',
+    example: 'open',
   }),
   DATA_DIR: withDefault({
     schema: z.string(),

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
-import type { Identity } from '../../db/accounts.ts';
-import { findValidTokens } from '../../db/accounts.ts';
 import type { Db } from '../../db/client.ts';
+import type { Identity } from '../../db/tokens.ts';
+import { findValidTokens } from '../../db/tokens.ts';
 import { failure } from '../errors.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';

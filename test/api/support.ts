@@ -31,6 +31,7 @@ export async function testApi(settings: Partial<ApiSettings> = {}): Promise<Test
   const cache = createMemoryCache();
   const limits = {
     signInsPerAccountPerMinute: 1_000,
+    signInsPerAccountFromStrangersPerMinute: 1_000,
     signInsPerAddressPerMinute: 1_000,
     signUpsPerAddressPerHour: 1_000,
   };
@@ -40,7 +41,15 @@ export async function testApi(settings: Partial<ApiSettings> = {}): Promise<Test
     cache,
     log,
     sealer: testSealer,
-    settings: { port: 0, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 86_400, limits, ...settings },
+    settings: {
+      port: 0,
+      host: '127.0.0.1',
+      databaseEmbedded: true,
+      maxJobSeconds: 86_400,
+      signUp: 'open', // a test has several people
+      limits,
+      ...settings,
+    },
   });
   return {
     url: api.url,

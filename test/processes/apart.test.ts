@@ -27,6 +27,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
       REDIS_PREFIX: prefix,
       SECRET_KEY: '00'.repeat(32),
       PORT: '0',
+      SIGN_UP: 'open', // each test has a user of its own
       DATA_DIR: '/nowhere/to/be/made', // unused
     };
   });

@@ -1,0 +1,74 @@
+import { createUser, hasAccounts } from '../db/accounts.ts';
+import { credentialProblems, normalizedEmail } from '../domain/account-input.ts';
+import { addressKey } from '../domain/address-key.ts';
+import { countAttempt } from './attempts.ts';
+import { builder } from './builder.ts';
+import { failure } from './errors.ts';
+import { ACCOUNT_LIMITS } from './settings.ts';
+import { beginSession, type SignedIn } from './signed-in.ts';
+import { User } from './user.ts';
+import { invalid, refused, UserError } from './user-error.ts';
+
+const SignUpInput = builder.inputType('SignUpInput', {
+  description: 'What a new account signs in with.',
+  fields: (t) => ({
+    email: t.string({ required: true, description: 'An address like "ann@example.com". Case makes no difference.' }),
+    password: t.string({ required: true, description: '8 to 200 characters.' }),
+  }),
+});
+
+const SignUpPayload = builder.objectRef<SignedIn>('SignUpPayload').implement({
+  description: 'What `signUp` answers.',
+  fields: (t) => ({
+    user: t.field({ type: User, nullable: true, description: 'The new account.', resolve: ({ user }) => user }),
+    token: t.exposeString('token', {
+      nullable: true,
+      description: 'Of a session: valid for 30 days, unless signed out.',
+    }),
+    userErrors: t.field({
+      type: [UserError],
+      description: 'What is wrong with the input.',
+      resolve: ({ userErrors }) => userErrors,
+    }),
+  }),
+});
+
+builder.mutationField('signUp', (t) =>
+  t.field({
+    type: SignUpPayload,
+    description:
+      'Makes an account and signs it in; a browser is given the cookie of the session. The first account becomes the administrator. Where the operator has closed signing up, FORBIDDEN, whatever the email.',
+    args: { input: t.arg({ type: SignUpInput, required: true, description: 'The credentials.' }) },
+    resolve: async (_, { input }, context): Promise<SignedIn> => {
+      const { services, client } = context;
+      const { signUp = 'first' } = services.settings;
+      if (signUp === 'closed') throw signUpClosed();
+      const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
+      await countAttempt(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
+      const onlyFirst = signUp === 'first';
+      if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed(); // before anything is looked at, which might tell
+      const problems = credentialProblems(input);
+      if (problems.length > 0) return invalid(problems);
+      const passwordHash = await services.passwords.hash(input.password);
+      const user = await createUser(services.db, { email: normalizedEmail(input.email), passwordHash }, { onlyFirst });
+      if (user === 'CLOSED') throw signUpClosed();
+      if (user === 'EXISTS') return alreadyExists();
+      return (await beginSession(context, user)) ?? alreadyExists(); // the operator changed it within milliseconds
+    },
+  }),
+);
+
+function alreadyExists(): SignedIn {
+  return refused({
+    code: 'ALREADY_EXISTS',
+    message: 'There is an account with this email: sign in.',
+    path: ['email'],
+  });
+}
+
+function signUpClosed() {
+  return failure(
+    'FORBIDDEN',
+    'Signing up is closed here, by the setting SIGN_UP: ask who runs this server for an account (chronoverse users create EMAIL).',
+  );
+}

@@ -1,0 +1,45 @@
+import type { UserRow } from '../db/schema.ts';
+import { createSession } from '../db/sessions.ts';
+import { addressKey } from '../domain/address-key.ts';
+import type { Context } from './context.ts';
+import { hashToken, newToken } from './identity.ts';
+import { SESSION_DAYS, SESSIONS_MAX } from './settings.ts';
+import type { UserErrorShape } from './user-error.ts';
+
+/** What signing up and signing in answer. */
+export interface SignedIn {
+  user?: UserRow;
+  token?: string;
+  userErrors: UserErrorShape[];
+}
+
+/**
+ * Begins a session of `user`, whose password was just given. Undefined where the password was changed, or the account disabled, in the
+ * meantime.
+ */
+export async function beginSession({ services, client }: Context, user: UserRow): Promise<SignedIn | undefined> {
+  const token = newToken('SESSION');
+  const session = await createSession(
+    services.db,
+    {
+      userId: user.id,
+      passwordHash: user.passwordHash,
+      hash: hashToken(token),
+      expiresAt: new Date(Date.now() + SESSION_DAYS * 86_400_000),
+      address: addressKey(client.address),
+      userAgent: shown(client.userAgent),
+    },
+    { countMax: SESSIONS_MAX },
+  );
+  if (session === undefined) return undefined;
+  client.setSession(token);
+  return { user, token, userErrors: [] };
+}
+
+const USER_AGENT_LENGTH_MAX = 200;
+
+/** A header as it may be shown: a client writes into it whatever it likes. */
+function shown(userAgent: string | undefined): string | null {
+  const text = userAgent?.replace(/[^\x20-\x7e]/g, '?').slice(0, USER_AGENT_LENGTH_MAX);
+  return text || null;
+}
