@@ -22,7 +22,12 @@ export function graphiqlPage(path: string): Plugin<Context> {
       if (request.method !== 'GET' || url.pathname !== path || !accepts('accept', 'text/html')) return;
       pressed ??= press();
       const { body, etag } = await pressed;
-      const headers = { etag, 'cache-control': 'private, no-cache', vary: 'accept, accept-encoding' };
+      const headers = {
+        etag,
+        'cache-control': 'private, no-cache',
+        vary: 'accept, accept-encoding',
+        'content-security-policy': "frame-ancestors 'none'",
+      };
       const html = { ...headers, 'content-type': 'text/html; charset=utf-8' };
       if (accepts('if-none-match', etag)) endResponse(new fetchAPI.Response(null, { status: 304, headers }));
       else if (!accepts('accept-encoding', 'gzip'))

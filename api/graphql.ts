@@ -30,7 +30,7 @@ export function createGraphql(services: Services) {
     schema,
     graphqlEndpoint: ENDPOINT,
     context: contextOf,
-    cors: false, // pages of other sites have no business here; programs do not care
+    cors: false, // answered before, for downloads too
     batching: false,
     multipart: false,
     maxRequestBodySize: REQUEST_BYTES_MAX,

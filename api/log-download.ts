@@ -37,7 +37,7 @@ export async function downloadLog(
   services: Services,
   { contextOf, maskError }: Graphql,
 ): Promise<void> {
-  response.setHeader('vary', 'Accept, Accept-Encoding');
+  response.appendHeader('vary', 'Accept, Accept-Encoding');
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
     return sendJson(response, 405, { message: `A log can only be read: by GET or HEAD, not ${request.method}.` });

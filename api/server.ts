@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type Caller, callerOf } from './caller.ts';
 import type { Client, Services } from './context.ts';
-import { bearerToken, clientOf, sessionCookie, setCookie } from './credentials.ts';
-import { isCrossSite } from './cross-site.ts';
+import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
+import { bearerToken, sessionCookie, setCookie } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { createIdentifier } from './identity.ts';
 import { createChanges } from './live/changes.ts';
@@ -15,6 +16,7 @@ import { pathOf } from './path.ts';
 import { sendJson } from './send-json.ts';
 import type { ApiSettings } from './settings.ts';
 import { systemStatus } from './system.ts';
+import { embedded, foreignPage, unknownName, type WebRefusal } from './web-refusal.ts';
 import { serveWebSockets } from './websocket.ts';
 
 export interface ApiParts extends Pick<Services, 'db' | 'bus' | 'cache' | 'log' | 'sealer'> {
@@ -88,41 +90,52 @@ async function answer(
   services: Services,
 ): Promise<void> {
   const path = pathOf(request);
-  if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}${path}`)) {
+  const { host = [] } = request.headersDistinct;
+  if (host.length > 1 || !URL.canParse(`http://${host[0] ?? 'localhost'}${path}`)) {
     return sendJson(response, 400, { message: 'The Host header or the path is malformed.' });
   }
+  const caller = callerOf(request, services.settings);
   for (const [name, value] of SAFETY_HEADERS) response.setHeader(name, value);
+  if (caller.secure) response.setHeader('strict-transport-security', `max-age=${HSTS_SECONDS}`);
+  const refuse = ({ status, message }: WebRefusal) => {
+    const errors = [{ message, extensions: { code: 'FORBIDDEN' } }];
+    sendJson(response, status, path === '/graphql' ? { errors } : { message });
+  };
+  const foreign = foreignPage(request, caller);
+  if (foreign) return refuse(foreign);
+  if (caller.origin === 'ALLOWED') {
+    allowOrigin(request, response);
+    if (isPreflight(request)) return answerPreflight(request, response);
+  }
   if (path === '/health') return health(response, services);
+  const misdirected = unknownName(request, caller);
+  if (misdirected) return refuse(misdirected);
   if (path === '/') return redirect(response);
   const logId = logIdOf(path);
   if (path !== '/graphql' && logId === undefined) {
     return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
   }
 
-  // GraphiQL's page holds nothing of anybody's; whatever runs an operation is not done for pages of other sites.
+  // GraphiQL's page holds no data, so that a link on another site may lead to it. Whatever runs an operation is not done for one.
   const opensPage =
     request.method === 'GET' && request.url === '/graphql' && request.headers.accept?.includes('text/html');
-  if (!opensPage && request.headers.authorization === undefined && isCrossSite(request)) {
-    const message = 'A page of another site may not do this with the session of this browser: send a token instead.';
-    const errors = [{ message, extensions: { code: 'FORBIDDEN' } }];
-    return sendJson(response, 403, logId === undefined ? { errors } : { message });
-  }
+  const unnamed = opensPage ? undefined : embedded(caller);
+  if (unnamed) return refuse(unnamed);
   const transport = {
-    client: httpClient(request, response, services.settings),
-    token: bearerToken(request.headers.authorization) ?? sessionCookie(request),
+    client: httpClient(request, response, caller),
+    token: bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure),
   };
   if (logId !== undefined) return downloadLog(request, response, logId, transport, services, graphql);
   await graphql.yoga.handle(request, response, transport);
 }
 
-function httpClient(request: IncomingMessage, response: ServerResponse, { trustProxy = false }: ApiSettings): Client {
-  const { address, secure } = clientOf(request, trustProxy);
+function httpClient(request: IncomingMessage, response: ServerResponse, { address, secure }: Caller): Client {
   return {
     address,
     userAgent: request.headers['user-agent'],
     transport: 'HTTP',
     setSession(token) {
-      if (token === undefined && sessionCookie(request) === undefined) return;
+      if (token === undefined && sessionCookie(request, secure) === undefined) return;
       if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
     },
     onGone: (gone) => {
@@ -144,7 +157,10 @@ const SAFETY_HEADERS: [string, string][] = [
   ['x-content-type-options', 'nosniff'],
   ['x-frame-options', 'DENY'],
   ['referrer-policy', 'same-origin'],
+  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['vary', 'Origin'],
 ];
+const HSTS_SECONDS = 31_536_000;
 
 function redirect(response: ServerResponse): void {
   response.writeHead(302, { location: '/graphql' }).end();

@@ -1,5 +1,6 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
+import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 
 /** What the process tells the api. */
 export interface ApiSettings {
@@ -12,8 +13,12 @@ export interface ApiSettings {
   maxResources?: ResourceMaximums;
   /** How long log lines are kept: a workflow may ask for less. */
   logRetentionDays?: number;
-  /** Whether a proxy of ours is in front, so that its X-Forwarded-For and X-Forwarded-Proto are to be believed. */
-  trustProxy?: boolean;
+  /** Whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's by default. */
+  trustProxy?: TrustedProxies;
+  /** The origin under which browsers reach the api, where it is not the address that is listened on. */
+  publicUrl?: string;
+  /** Of web applications at other addresses. */
+  allowedOrigins?: string[];
   /** Who may make an account; the first alone unless given. */
   signUp?: SignUpMode;
   limits?: Partial<AccountLimits>;

@@ -18,7 +18,9 @@ import { GuardedStream, maskResult } from './stream-guard.ts';
 export type Peer = {
   address: string;
   userAgent: string | undefined;
-  /** The token of the session cookie that the upgrade carried. */
+  /** Whether the upgrade asked for a name of ours: under another one it takes a token to be served. */
+  hostIsKnown: boolean;
+  /** The token of the session cookie that the upgrade carried: for a connection_init that presents none. */
   cookie: string | undefined;
   close(code: number, reason: string): void;
   /** Of its subscriptions, to make and send a message. */
@@ -61,7 +63,9 @@ export function createSocketOperations({ yoga, maskError }: Graphql, { streams, 
     connectionInitWaitTimeout: INIT_WAIT_MS,
 
     async onConnect({ connectionParams, extra: peer }) {
-      peer.token = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization) ?? peer.cookie;
+      const presented = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
+      if (presented === undefined && !peer.hostIsKnown) return false;
+      peer.token = presented ?? peer.cookie;
       const viewer = peer.token === undefined ? undefined : await identifier.identify(peer.token);
       if (peer.token !== undefined && !viewer) return false; // closes with 4403
       peer.release = streams.open(viewer?.tokenId, (reason) =>

@@ -2,22 +2,22 @@ import type { IncomingMessage, Server } from 'node:http';
 import { CloseCode, handleProtocols } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
+import { type Caller, callerOf } from './caller.ts';
 import type { Services } from './context.ts';
-import { clientOf, sessionCookie } from './credentials.ts';
-import { isCrossSite } from './cross-site.ts';
+import { sessionCookie } from './credentials.ts';
 import type { Graphql } from './graphql.ts';
 import { pathOf } from './path.ts';
 import { createSocketOperations, GOING_AWAY } from './socket-operations.ts';
 import { Turns } from './socket-turns.ts';
 import { endSoon, refuseUpgrade } from './upgrade-refusal.ts';
+import { foreignPage } from './web-refusal.ts';
 
 /** graphql-transport-ws on the upgrades of `server`. `close` ends every socket with 1001. */
 export function serveWebSockets(server: Server, graphql: Graphql, services: Services): { close(): Promise<void> } {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: REQUEST_BYTES_MAX, handleProtocols });
   const operations = createSocketOperations(graphql, services);
 
-  function serve(socket: WebSocket, request: IncomingMessage): void {
-    const { address } = clientOf(request, services.settings.trustProxy ?? false);
+  function serve(socket: WebSocket, request: IncomingMessage, { address, secure, hostIsKnown }: Caller): void {
     const close = (code: number, reason: string) => socket.close(code, reason);
     const closed = operations.opened(
       {
@@ -34,8 +34,9 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
       },
       {
         address,
+        hostIsKnown,
         userAgent: request.headers['user-agent'],
-        cookie: sessionCookie(request),
+        cookie: sessionCookie(request, secure),
         close,
         turns: new Turns(MESSAGES_AT_ONCE),
       },
@@ -53,12 +54,13 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
   server.on('upgrade', (request, socket, head) => {
     if (pathOf(request) !== '/graphql')
       return refuseUpgrade(socket, 404, 'There is nothing here: /graphql is the endpoint of WebSockets.');
-    if (isCrossSite(request) && sessionCookie(request) !== undefined)
-      return refuseUpgrade(socket, 403, 'A page of another site may not do this with the session of this browser.');
+    const caller = callerOf(request, services.settings);
+    const foreign = foreignPage(request, caller);
+    if (foreign) return refuseUpgrade(socket, foreign.status, foreign.message);
     const upgraded = endSoon(socket); // the library refuses what is no WebSocket, and leaves the end of the connection to the client
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
       upgraded();
-      serve(webSocket, request);
+      serve(webSocket, request, caller);
     });
   });
   server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));

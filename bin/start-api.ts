@@ -11,10 +11,12 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   const { settings, closing, log } = context;
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
-  const { host, maxJobSeconds, maxResources, logRetentionDays, trustProxy, signUp } = settings;
+  const { host, maxJobSeconds, maxResources, logRetentionDays, signUp } = settings;
+  const { publicUrl, allowedOrigins, trustProxy } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
-    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, trustProxy, signUp };
+    const web = { publicUrl, allowedOrigins, trustProxy };
+    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, signUp, ...web };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
     closing.add('api', api.close);
     done(`listens on ${host}`);

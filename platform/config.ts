@@ -1,5 +1,6 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
+import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
 import { SETTINGS, type Setting, type SettingName } from './settings.ts';
 
@@ -7,7 +8,9 @@ import { SETTINGS, type Setting, type SettingName } from './settings.ts';
 export interface Settings {
   port: number;
   host: string;
-  trustProxy: boolean;
+  publicUrl?: string;
+  allowedOrigins: string[];
+  trustProxy: TrustedProxies;
   signUp: SignUpMode;
   dataDir: string;
   databaseUrl?: string;
@@ -67,6 +70,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
   const settings: Settings = {
     port: need('PORT', SETTINGS.PORT),
     host: need('HOST', SETTINGS.HOST),
+    publicUrl: read('PUBLIC_URL', SETTINGS.PUBLIC_URL),
+    allowedOrigins: read('ALLOWED_ORIGINS', SETTINGS.ALLOWED_ORIGINS) ?? [],
     trustProxy: need('TRUST_PROXY', SETTINGS.TRUST_PROXY),
     signUp: need('SIGN_UP', SETTINGS.SIGN_UP),
     dataDir: need('DATA_DIR', SETTINGS.DATA_DIR),

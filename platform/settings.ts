@@ -12,6 +12,8 @@ import {
   RETENTION_DAYS_MIN,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
+import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
+import { parseOrigin } from '../domain/web-address.ts';
 import { isSecretKey, parseSecretKey } from './secret-key.ts';
 
 /** One setting: how its text is read, and what a person should know of it. */
@@ -53,12 +55,41 @@ export const SETTINGS = {
     means: 'Address that the api listens on. 0.0.0.0 is every IPv4 address of the machine.',
     example: '0.0.0.0',
   }),
+  PUBLIC_URL: setting({
+    schema: z.string().transform((text, context) => {
+      const origin = parseOrigin(withoutSlash(text));
+      if (origin !== undefined) return origin;
+      context.addIssue('an address over http or https without a path');
+      return z.NEVER;
+    }),
+    defaultMeans: 'loopback names and the address that is listened on',
+    means: 'Address under which browsers reach the api. Without a token, no other name of this server is answered.',
+    example: 'https://chronoverse.example.com',
+  }),
+  ALLOWED_ORIGINS: setting({
+    schema: z.string().transform((text, context) => {
+      const origins = text.split(',').map((entry) => parseOrigin(withoutSlash(entry.trim())));
+      const known = origins.filter((entry) => entry !== undefined);
+      if (known.length === origins.length) return known;
+      context.addIssue('origins such as https://app.example.com, with commas between; none stands for all');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means:
+      'Origins of web applications at other addresses whose pages may use the API. Pages of any other are refused.',
+    example: 'https://app.example.com,http://localhost:5173',
+  }),
   TRUST_PROXY: withDefault({
-    schema: z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true'),
+    schema: z.string().transform((text, context) => {
+      const proxies = parseTrustedProxies(text);
+      if (typeof proxies !== 'string') return proxies;
+      context.addIssue(`true, false, a number of proxies, or their networks with commas between. ${proxies}`);
+      return z.NEVER;
+    }),
     default: 'false',
     means:
-      'Whether a proxy of yours is in front of the api, so that its X-Forwarded-For and X-Forwarded-Proto are believed.',
-    example: 'true',
+      'Whose X-Forwarded-For and X-Forwarded-Proto are believed: networks of your proxies (CIDRs, loopback, private), or how many of them stand in a row before the api, whatever their addresses. true is 1, false is 0.',
+    example: '10.20.0.0/16',
   }),
   SIGN_UP: withDefault({
     schema: z.enum(SIGN_UP_MODES, 'open, first or closed'),
@@ -253,6 +284,10 @@ function decimal(min: number, max: number) {
     .regex(/^\d{1,10}(\.\d{1,3})?$/, wanted)
     .transform(Number)
     .refine((value) => value >= min && value <= max, wanted);
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/$/, '');
 }
 
 function url(schemes: string[]) {

@@ -169,7 +169,7 @@ describe('the download of a log', () => {
     expect(reply.status).toBe(type === undefined ? 406 : 200);
     if (type === undefined) expect(JSON.parse(await reply.whole()).message).toContain('application/x-ndjson');
     else expect(reply.headers['content-type']).toBe(type);
-    expect(reply.headers.vary).toBe('Accept, Accept-Encoding');
+    expect(reply.headers.vary).toBe('Origin, Accept, Accept-Encoding');
   });
 
   test.each([
