@@ -41,7 +41,13 @@ export async function askerOf(identity: Promise<Identity | undefined>, address: 
 
 export function createAdmission(): Admission {
   const ofUsers = new FairTurns({ atOnce: 64, perKey: 16, waiting: 4_096, waitingPerKey: 256 });
-  const ofAnonymous = new FairTurns({ atOnce: 2, perKey: 1, waiting: 64, waitingPerKey: 8, restMs: ANONYMOUS_REST_MS });
+  const ofAnonymous = new FairTurns({
+    atOnce: 2,
+    perKey: 1,
+    waiting: 256,
+    waitingPerKey: 100,
+    restMs: ANONYMOUS_REST_MS,
+  });
   const ofLarge = new FairTurns({
     atOnce: 1,
     perKey: 1,
