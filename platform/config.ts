@@ -1,4 +1,5 @@
 import type { SignUpMode } from '../domain/account-input.ts';
+import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
@@ -34,6 +35,9 @@ export interface Settings {
   /** Of one container. */
   maxResources: { cpus: number; memoryMb: number; pids: number };
   containersMax: number;
+  /** What one worker runs at once of one user. */
+  runningPerUser: { containers: number; builds: number; heartbeats: number };
+  userLimits: UserLimits;
 }
 
 /** All that is wrong with the settings, a sentence each. */
@@ -99,6 +103,19 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
       pids: need('MAX_CONTAINER_PIDS', SETTINGS.MAX_CONTAINER_PIDS),
     },
     containersMax: need('CONTAINERS_MAX', SETTINGS.CONTAINERS_MAX),
+    runningPerUser: {
+      containers: need('RUNNING_CONTAINERS_PER_USER', SETTINGS.RUNNING_CONTAINERS_PER_USER),
+      builds: need('RUNNING_BUILDS_PER_USER', SETTINGS.RUNNING_BUILDS_PER_USER),
+      heartbeats: need('RUNNING_HEARTBEATS_PER_USER', SETTINGS.RUNNING_HEARTBEATS_PER_USER),
+    },
+    userLimits: {
+      QUEUED_CONTAINERS_PER_USER: need('QUEUED_CONTAINERS_PER_USER', SETTINGS.QUEUED_CONTAINERS_PER_USER),
+      QUEUED_HEARTBEATS_PER_USER: need('QUEUED_HEARTBEATS_PER_USER', SETTINGS.QUEUED_HEARTBEATS_PER_USER),
+      QUEUED_BUILDS_PER_USER: need('QUEUED_BUILDS_PER_USER', SETTINGS.QUEUED_BUILDS_PER_USER),
+      WORKFLOWS_PER_USER: need('WORKFLOWS_PER_USER', SETTINGS.WORKFLOWS_PER_USER),
+      PAYLOAD_BYTES_PER_USER: need('PAYLOAD_BYTES_PER_USER', SETTINGS.PAYLOAD_BYTES_PER_USER),
+      GENERATIONS_PER_WORKFLOW: need('GENERATIONS_PER_WORKFLOW', SETTINGS.GENERATIONS_PER_WORKFLOW),
+    },
   };
   if (problems.length > 0) throw new SettingsError(problems);
   return { settings, warnings: misspeltIn(env) };
