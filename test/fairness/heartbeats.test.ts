@@ -122,9 +122,10 @@ test('what was set aside goes to another worker when this one stops', async () =
   const second = await startExecution({ ...parts, owner: 'second', checksMax: 8 });
   const closing = first.close();
   await counts(greedy, 'RUNNING', 3);
-  answerAll();
+  const answering = setInterval(answerAll, 20);
   await closing;
   await counts(greedy, 'COMPLETED', 3);
+  clearInterval(answering);
   for (const worker of [scheduling, second]) await worker.close();
   await parts.bus.close();
   await parts.cache.close();
