@@ -3,7 +3,9 @@ import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
+import type { TlsMaterial } from './pem.ts';
 import { SETTINGS, type Setting, type SettingName } from './settings.ts';
+import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial } from './tls-settings.ts';
 
 /** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */
 export interface Settings {
@@ -18,6 +20,12 @@ export interface Settings {
   kafkaBrokers?: string[];
   redisUrl?: string;
   dockerHost?: string;
+  databaseTls?: TlsMaterial | undefined;
+  /** Undefined: the connections are not TLS. */
+  kafkaTls?: TlsMaterial | undefined;
+  kafkaSasl?: KafkaSasl | undefined;
+  redisTls?: TlsMaterial | undefined;
+  dockerTls?: TlsMaterial | undefined;
   kafkaTopicPrefix: string;
   redisPrefix: string;
   secretKey?: Buffer;
@@ -71,6 +79,31 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     return read(name, setting) ?? setting.schema.parse(setting.default);
   }
 
+  function tls(part: TlsPart): TlsMaterial | undefined {
+    const material = {
+      ca: read(`${part}_TLS_CA`, SETTINGS[`${part}_TLS_CA`]),
+      cert: read(`${part}_TLS_CERT`, SETTINGS[`${part}_TLS_CERT`]),
+      key: read(`${part}_TLS_KEY`, SETTINGS[`${part}_TLS_KEY`]),
+    };
+    return tlsMaterial(part, material, problems);
+  }
+
+  function kafka(): Pick<Settings, 'kafkaTls' | 'kafkaSasl'> {
+    const wanted = read('KAFKA_TLS', SETTINGS.KAFKA_TLS);
+    const material = tls('KAFKA');
+    if (wanted === false && material !== undefined) {
+      problems.push(
+        'KAFKA_TLS is false, but KAFKA_TLS_CA or KAFKA_TLS_CERT is set: set KAFKA_TLS to true, or leave them out.',
+      );
+    }
+    const sasl = {
+      mechanism: read('KAFKA_SASL_MECHANISM', SETTINGS.KAFKA_SASL_MECHANISM),
+      username: read('KAFKA_SASL_USERNAME', SETTINGS.KAFKA_SASL_USERNAME),
+      password: read('KAFKA_SASL_PASSWORD', SETTINGS.KAFKA_SASL_PASSWORD),
+    };
+    return { kafkaTls: wanted === true ? (material ?? {}) : material, kafkaSasl: kafkaSasl(sasl, problems) };
+  }
+
   const settings: Settings = {
     port: need('PORT', SETTINGS.PORT),
     host: need('HOST', SETTINGS.HOST),
@@ -83,6 +116,10 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     kafkaBrokers: read('KAFKA_BROKERS', SETTINGS.KAFKA_BROKERS),
     redisUrl: read('REDIS_URL', SETTINGS.REDIS_URL),
     dockerHost: read('DOCKER_HOST', SETTINGS.DOCKER_HOST),
+    ...kafka(),
+    databaseTls: tls('DATABASE'),
+    redisTls: tls('REDIS'),
+    dockerTls: tls('DOCKER'),
     kafkaTopicPrefix: need('KAFKA_TOPIC_PREFIX', SETTINGS.KAFKA_TOPIC_PREFIX),
     redisPrefix: need('REDIS_PREFIX', SETTINGS.REDIS_PREFIX),
     secretKey: read('SECRET_KEY', SETTINGS.SECRET_KEY),

@@ -18,6 +18,7 @@ import { parseAllow } from '../domain/networks.ts';
 import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
 import { parseOrigin } from '../domain/web-address.ts';
 import { isSecretKey, parseSecretKey } from './secret-key.ts';
+import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
 
 /** One setting: how its text is read, and what a person should know of it. */
 export interface Setting<T> {
@@ -110,9 +111,9 @@ export const SETTINGS = {
     example: '/var/lib/chronoverse',
   }),
   DATABASE_URL: setting({
-    schema: url(['postgres', 'postgresql']),
+    schema: url(['postgres', 'postgresql']).refine(hasKnownTls, DATABASE_TLS),
     defaultMeans: 'embedded PostgreSQL',
-    means: 'PostgreSQL 15 or later.',
+    means: 'PostgreSQL 15 or later; with ?sslmode=verify-full by TLS, with its certificate verified.',
     example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
     secret: true,
   }),
@@ -141,6 +142,7 @@ export const SETTINGS = {
     means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
     example: 'unix:///var/run/docker.sock',
   }),
+  ...TLS_SETTINGS,
   KAFKA_TOPIC_PREFIX: withDefault({
     schema: prefix,
     default: '',
