@@ -14,6 +14,7 @@ import {
 } from '../db/lookup.ts';
 import { notificationsOf } from '../db/notifications.ts';
 import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../db/schema.ts';
+import { listSessions } from '../db/sessions.ts';
 import { listApiTokens } from '../db/tokens.ts';
 import { readWorkflowTotals, type Total } from '../db/totals.ts';
 import type { TimeRange } from '../domain/analytics.ts';
@@ -39,6 +40,7 @@ export interface Loaders {
   firstLineNumber(sourceId: string): Promise<number | undefined>;
   lastLineNumber(sourceId: string): Promise<number>;
   apiTokens(userId: string): Promise<TokenRow[]>;
+  sessions(userId: string): Promise<TokenRow[]>;
 }
 
 export function createLoaders(db: Db, userId: () => string): Loaders {
@@ -71,6 +73,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await listApiTokens(db, ids);
     return (id) => found.filter((row) => row.userId === id);
   });
+  const sessions = batched<TokenRow[]>(async (ids) => {
+    const found = await listSessions(db, ids);
+    return (id) => found.filter((row) => row.userId === id);
+  });
   const payload = batched<Payload | undefined>(async (keys) => {
     const found = await payloadsOf(
       db,
@@ -97,6 +103,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     firstLineNumber,
     lastLineNumber,
     apiTokens,
+    sessions,
     totals: ({ workflowId, range }) => totals(range, workflowId),
     payload: ({ id, generation }) => payload(`${id}${generation}`),
     jobs: ({ workflowId, filter, window }) => {
@@ -143,16 +150,12 @@ function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(
 }
 
 function batched<Value>(read: (keys: string[]) => Promise<(key: string) => Value>): (key: string) => Promise<Value> {
-  let loader: DataLoader<string, Value> | undefined; // of this turn: it would keep its last keys, and with each the text that it was cut out of
-  return (key) => {
-    loader ??= new DataLoader<string, Value>(
-      async (keys) => {
-        loader = undefined;
-        const find = await read([...new Set(keys)]);
-        return keys.map((asked) => find(asked));
-      },
-      { cache: false, maxBatchSize: BATCH_MAX },
-    );
-    return loader.load(key);
-  };
+  const loader = new DataLoader<string, Value>(
+    async (keys) => {
+      const find = await read([...new Set(keys)]);
+      return keys.map((key) => find(key));
+    },
+    { cache: false, maxBatchSize: BATCH_MAX },
+  );
+  return (key) => loader.load(key);
 }

@@ -19,20 +19,23 @@ builder.queryField('node', (t) =>
       const { user } = viewerOf(context);
       const { load } = context;
       if (id.toLowerCase() === user.id) return named('User', user);
-      const [workflow, job, build, notification, tokens] = await Promise.all([
+      const [workflow, job, build, notification, tokens, sessions] = await Promise.all([
         load.workflow(id),
         load.job(id),
         load.build(id),
         load.notification(id),
         load.apiTokens(user.id),
+        load.sessions(user.id),
       ]);
       const token = tokens.find((row) => row.id === id.toLowerCase());
+      const session = sessions.find((row) => row.id === id.toLowerCase());
       return (
         named('Workflow', workflow) ??
         named('Job', job) ??
         named('Build', build) ??
         named('Notification', notification) ??
         named('ApiToken', token) ??
+        named('Session', session) ??
         null
       );
     },

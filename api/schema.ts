@@ -4,6 +4,8 @@ import './node.ts';
 import './user.ts';
 import './sign-up.ts';
 import './sign-in.ts';
+import './session.ts';
+import './change-password.ts';
 import './token.ts';
 import './workflow.ts';
 import './workflow-changes.ts';

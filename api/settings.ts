@@ -1,6 +1,5 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
-import type { UserLimits } from '../domain/limits.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 
 /** What the process tells the api. */
@@ -23,8 +22,6 @@ export interface ApiSettings {
   /** Who may make an account; the first alone unless given. */
   signUp?: SignUpMode;
   limits?: Partial<AccountLimits>;
-  /** What one user may have, where it is not the default. */
-  userLimits?: Partial<UserLimits>;
 }
 
 /** How often credentials may be tried: hashing a password is dear on purpose. */
@@ -35,6 +32,8 @@ export interface AccountLimits {
   signInsPerAccountFromStrangersPerMinute: number;
   signInsPerAddressPerMinute: number;
   signUpsPerAddressPerHour: number;
+  /** Tries of one account, which is signed in already. */
+  passwordChangesPerMinute: number;
 }
 
 export const ACCOUNT_LIMITS: AccountLimits = {
@@ -42,6 +41,7 @@ export const ACCOUNT_LIMITS: AccountLimits = {
   signInsPerAccountFromStrangersPerMinute: 60,
   signInsPerAddressPerMinute: 30,
   signUpsPerAddressPerHour: 20,
+  passwordChangesPerMinute: 10,
 };
 
 export const SESSION_DAYS = 30;

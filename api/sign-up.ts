@@ -1,10 +1,9 @@
 import { createUser, hasAccounts } from '../db/accounts.ts';
-import { credentialProblems, normalizedEmail } from '../domain/account-input.ts';
+import { newCredentialProblems, normalizedEmail } from '../domain/account-input.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { countAttempt } from './attempts.ts';
 import { builder } from './builder.ts';
 import { failure } from './errors.ts';
-import { costs, PASSWORD_COST } from './field-cost.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
 import { User } from './user.ts';
@@ -14,7 +13,10 @@ const SignUpInput = builder.inputType('SignUpInput', {
   description: 'What a new account signs in with.',
   fields: (t) => ({
     email: t.string({ required: true, description: 'An address like "ann@example.com". Case makes no difference.' }),
-    password: t.string({ required: true, description: '8 to 200 characters.' }),
+    password: t.string({
+      required: true,
+      description: '8 to 200 characters. Common ones, rows of characters and the email itself are refused.',
+    }),
   }),
 });
 
@@ -37,7 +39,6 @@ const SignUpPayload = builder.objectRef<SignedIn>('SignUpPayload').implement({
 builder.mutationField('signUp', (t) =>
   t.field({
     type: SignUpPayload,
-    extensions: costs(PASSWORD_COST),
     description:
       'Makes an account and signs it in; a browser is given the cookie of the session. The first account becomes the administrator. Where the operator has closed signing up, FORBIDDEN, whatever the email.',
     args: { input: t.arg({ type: SignUpInput, required: true, description: 'The credentials.' }) },
@@ -49,7 +50,7 @@ builder.mutationField('signUp', (t) =>
       await countAttempt(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
       const onlyFirst = signUp === 'first';
       if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed(); // before anything is looked at, which might tell
-      const problems = credentialProblems(input);
+      const problems = await newCredentialProblems(input);
       if (problems.length > 0) return invalid(problems);
       const passwordHash = await services.passwords.hash(input.password);
       const user = await createUser(services.db, { email: normalizedEmail(input.email), passwordHash }, { onlyFirst });

@@ -41,7 +41,7 @@ const UserErrorCodeEnum = describedEnum('UserErrorCode', 'What kind of thing a c
   NOT_READY: 'It cannot be done yet.',
   TERMINATED: 'The workflow has ended for good.',
   LIMIT_EXCEEDED: 'There are as many as there may be.',
-  BAD_CREDENTIALS: 'No account has this email and password.',
+  BAD_CREDENTIALS: 'No account has this email and password; where one is signed in, its password is another one.',
 });
 
 /** What a mutation answers that found something to mend. */

@@ -1,3 +1,4 @@
+import { guessableProblem } from './guessable.ts';
 import { PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN } from './limits.ts';
 import type { Problem } from './problem.ts';
 import { characterCount, textProblem } from './text.ts';
@@ -11,22 +12,39 @@ export function normalizedEmail(email: string): string {
   return email.toLowerCase();
 }
 
-/** Everything that is wrong with what someone wants to sign up with. */
+/** Everything that no account can have as its email and password. */
 export function credentialProblems({ email, password }: { email: string; password: string }): Problem[] {
-  const problems: Problem[] = [];
-  if (email.length > EMAIL_LENGTH_MAX || !EMAIL.test(email)) {
-    problems.push({ path: ['email'], message: 'The email must be an address like "ann@example.com".' });
-  }
+  return [...emailProblems(email), ...passwordProblems(password, 'password')];
+}
+
+/** Everything that is wrong with what a new account is to sign in with: the password must not be easy to guess either. */
+export async function newCredentialProblems({ email, password }: { email: string; password: string }) {
+  return [...emailProblems(email), ...(await newPasswordProblems(password, { email, field: 'password' }))];
+}
+
+/** Everything that is wrong with a password that is chosen now. `field` is the one of the input that it was given in. */
+export async function newPasswordProblems(
+  password: string,
+  { email, field }: { email: string; field: string },
+): Promise<Problem[]> {
+  const problems = passwordProblems(password, field);
+  if (problems.length > 0) return problems;
+  const guessable = await guessableProblem(password, email);
+  return guessable === undefined ? [] : [{ path: [field], message: `The password ${guessable}.` }];
+}
+
+export function emailProblems(email: string): Problem[] {
+  if (email.length <= EMAIL_LENGTH_MAX && EMAIL.test(email)) return [];
+  return [{ path: ['email'], message: 'The email must be an address like "ann@example.com".' }];
+}
+
+function passwordProblems(password: string, field: string): Problem[] {
   const problem = textProblem(password);
+  if (problem) return [{ path: [field], message: `The password ${problem}.` }];
   const count = characterCount(password);
-  if (problem) problems.push({ path: ['password'], message: `The password ${problem}.` });
-  else if (count < PASSWORD_LENGTH_MIN || count > PASSWORD_LENGTH_MAX) {
-    problems.push({
-      path: ['password'],
-      message: `The password must have ${PASSWORD_LENGTH_MIN} to ${PASSWORD_LENGTH_MAX} characters, not ${count}.`,
-    });
-  }
-  return problems;
+  if (count >= PASSWORD_LENGTH_MIN && count <= PASSWORD_LENGTH_MAX) return [];
+  const wanted = `${PASSWORD_LENGTH_MIN} to ${PASSWORD_LENGTH_MAX} characters`;
+  return [{ path: [field], message: `The password must have ${wanted}, not ${count}.` }];
 }
 
 const EMAIL_LENGTH_MAX = 254; // what an SMTP path can carry

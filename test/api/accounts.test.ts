@@ -48,6 +48,9 @@ describe('an account', () => {
     [{ email: 'ann@example.com', password: 'x'.repeat(201) }, ['password']],
     [{ email: 'ann@example.com', password: 'long \0 enough' }, ['password']],
     [{ email: `${'a'.repeat(250)}@example.com`, password: 'long enough' }, ['email']],
+    [{ email: 'ann@example.com', password: 'Password2026!' }, ['password']],
+    [{ email: 'ann@example.com', password: 'ann@example.com' }, ['password']],
+    [{ email: 'ann@example.com', password: 'abcdefgh' }, ['password']],
   ])('is refused with what would be right: %j', async (input, path) => {
     const { data } = await query(api, SIGN_UP, { variables: { input } });
     expect(data.signUp).toMatchObject({ user: null, userErrors: [{ code: 'INVALID', path }] });
@@ -149,33 +152,16 @@ describe('an account', () => {
   });
 });
 
-describe('signing in', () => {
+describe('signing up', () => {
   let api: TestApi;
   beforeAll(async () => {
     api = await testApi({
-      limits: { signInsPerAccountPerMinute: 3, signInsPerAddressPerMinute: 5, signUpsPerAddressPerHour: 2 },
+      limits: { signUpsPerAddressPerHour: 2 },
     });
   });
   afterAll(() => api.close());
 
-  test('can be tried a few times a minute for an account, and from an address', async () => {
-    const tries: unknown[] = [];
-    for (const email of [
-      'a@example.com',
-      'A@example.com',
-      'a@example.com',
-      'a@example.com',
-      'b@example.com',
-      'c@example.com',
-    ]) {
-      const answer = await query(api, SIGN_IN, { variables: { input: { email, password: 'some password' } } });
-      tries.push(answer.data?.signIn?.userErrors[0].code ?? answer.errors?.[0]?.extensions.code);
-    }
-    const no = 'BAD_CREDENTIALS';
-    expect(tries).toEqual([no, no, no, 'RATE_LIMITED', no, 'RATE_LIMITED']);
-  });
-
-  test('up can be tried a few times an hour from an address', async () => {
+  test('can be tried a few times an hour from an address', async () => {
     const answers = [];
     for (const name of ['a', 'b', 'c']) {
       answers.push(
