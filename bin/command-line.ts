@@ -1,5 +1,6 @@
-import { nearest } from '../platform/misspelt.ts';
 import { Refusal } from './refusal.ts';
+import { parseUsers, type UsersAction } from './users-arguments.ts';
+import { listOf, meantFor } from './words.ts';
 
 export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as const;
 export type WorkerName = (typeof WORKERS)[number];
@@ -7,14 +8,16 @@ export type WorkerName = (typeof WORKERS)[number];
 export type Command =
   | { name: 'up' | 'api' | 'migrate' | 'rotate-secrets' | 'help' | 'version' }
   | { name: 'worker'; workers: WorkerName[] }
+  | { name: 'users'; action: UsersAction }
   | { name: 'demo'; once: boolean };
 
-const NAMES = ['up', 'api', 'worker', 'migrate', 'rotate-secrets', 'demo', '--help', '--version'] as const;
+const NAMES = ['up', 'api', 'worker', 'migrate', 'rotate-secrets', 'users', 'demo', '--help', '--version'] as const;
 
 /** What the arguments ask for. Throws a Refusal that names the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
   const [name, ...rest] = args;
-  if (name === undefined) throw new Refusal(`A command is missing: one of ${list(NAMES)}. For example: chronoverse up`);
+  if (name === undefined)
+    throw new Refusal(`A command is missing: one of ${listOf(NAMES)}. For example: chronoverse up`);
   if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
   switch (name) {
     case '--help':
@@ -32,24 +35,26 @@ export function parseCommand(args: readonly string[]): Command {
       return { name };
     case 'worker':
       return { name, workers: parseWorkers(rest) };
+    case 'users':
+      return { name, action: parseUsers(rest) };
     case 'demo':
       refuseMore(name, rest, ['--once']);
       return { name, once: rest.includes('--once') };
     default:
-      throw new Refusal(`"${name}" is no command${meant(name, NAMES)} There are ${list(NAMES)}.`);
+      throw new Refusal(`"${name}" is no command${meantFor(name, NAMES)} There are ${listOf(NAMES)}.`);
   }
 }
 
 function parseWorkers(names: string[]): WorkerName[] {
   if (names.length === 0) {
     throw new Refusal(
-      `The name of a worker is missing: one or several of ${list(WORKERS)}. For example: worker execution`,
+      `The name of a worker is missing: one or several of ${listOf(WORKERS)}. For example: worker execution`,
     );
   }
   const workers = names.map((name) => {
     const worker = WORKERS.find((candidate) => candidate === name);
     if (worker === undefined)
-      throw new Refusal(`"${name}" is no worker${meant(name, WORKERS)} There are ${list(WORKERS)}.`);
+      throw new Refusal(`"${name}" is no worker${meantFor(name, WORKERS)} There are ${listOf(WORKERS)}.`);
     return worker;
   });
   return WORKERS.filter((worker) => workers.includes(worker)); // each once
@@ -58,17 +63,8 @@ function parseWorkers(names: string[]): WorkerName[] {
 function refuseMore(command: string, rest: string[], allowed: string[] = []): void {
   const odd = rest.find((argument) => !allowed.includes(argument));
   if (odd === undefined) return;
-  const takes = allowed.length === 0 ? 'takes no argument' : `takes ${list(allowed)} alone`;
+  const takes = allowed.length === 0 ? 'takes no argument' : `takes ${listOf(allowed)} alone`;
   throw new Refusal(
     `"${odd}" is not understood: ${command} ${takes}; settings are environment variables (--help lists them).`,
   );
-}
-
-function meant(word: string, known: readonly string[]): string {
-  const near = nearest(word, known) ?? known.find((candidate) => candidate.startsWith(word));
-  return near === undefined ? '.' : `: did you mean ${near}?`;
-}
-
-function list(words: readonly string[]): string {
-  return words.length === 1 ? String(words[0]) : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }

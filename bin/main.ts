@@ -3,7 +3,6 @@ import type { Logger } from 'pino';
 import { parseSettings, SettingsError } from '../platform/config.ts';
 import { DataDirUnusable } from '../platform/data-dir.ts';
 import { createLogger } from '../platform/log.ts';
-import { readSettingFiles } from '../platform/setting-files.ts';
 import { createClosing } from './closing.ts';
 import { type Command, parseCommand } from './command-line.ts';
 import type { CommandContext } from './context.ts';
@@ -21,9 +20,8 @@ try {
 async function run(command: Command): Promise<void> {
   if (command.name === 'help') return void process.stdout.write(help());
   if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
-  const env = readSettingFiles(process.env);
-  const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
-  const log = createLogger(settings);
+  const { settings, warnings } = parseSettings(process.env, requiredSettings(command, process.env));
+  const log = createLogger(settings, { onStderr: command.name === 'users' }); // whose answer is on standard output
   for (const warning of warnings) log.warn(warning);
   const closing = createClosing(log);
   const signals = handleSignals(closing, log);
@@ -53,6 +51,8 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
       return (await import('./migrate.ts')).runMigrate(context);
     case 'rotate-secrets':
       return (await import('./rotate-secrets.ts')).runRotateSecrets(context);
+    case 'users':
+      return (await import('./users.ts')).runUsers(context, command.action);
     case 'demo':
       return (await import('./demo.ts')).runDemo(context, command);
   }

@@ -2,7 +2,6 @@ import { type DestinationStream, destination, type Logger, pino, stdTimeFunction
 import pretty from 'pino-pretty';
 import type { Settings } from './config.ts';
 
-const STDOUT = 1;
 /** Names under which a secret might be handed to the log, at the top and one level down. */
 const SECRETS = [
   'password',
@@ -16,10 +15,18 @@ const SECRETS = [
   'redisUrl',
 ];
 
-/** The log of a process, on standard output: written at once, so that the last line before an exit is there. */
-export function createLogger({ logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>): Logger {
-  const format = logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json');
-  return createLoggerTo(format === 'pretty' ? prettyStdout() : destination({ dest: STDOUT, sync: true }), logLevel);
+/**
+ * The log of a process, on standard output: written at once, so that the last line before an exit is there. `onStderr`: of a command that answers
+ * on standard output, where what works as usual is no news.
+ */
+export function createLogger(
+  { logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>,
+  { onStderr = false }: { onStderr?: boolean } = {},
+): Logger {
+  const stream = onStderr ? process.stderr : process.stdout;
+  const format = logFormat ?? (stream.isTTY ? 'pretty' : 'json');
+  const level = onStderr && logLevel === 'info' ? 'warn' : logLevel;
+  return createLoggerTo(format === 'pretty' ? prettyTo(stream) : destination({ dest: stream.fd, sync: true }), level);
 }
 
 export function createLoggerTo(stream: DestinationStream, level: string): Logger {
@@ -40,11 +47,11 @@ export function logReady(log: Logger, fields: { url?: string; workers?: string[]
   log.child({}, { level: 'info' }).info({ event: 'ready', ...fields }, message);
 }
 
-function prettyStdout(): DestinationStream {
+function prettyTo(stream: NodeJS.WriteStream & { fd: number }): DestinationStream {
   return pretty({
-    destination: STDOUT,
+    destination: stream.fd,
     sync: true,
-    colorize: process.stdout.isTTY && !process.env.NO_COLOR,
+    colorize: stream.isTTY && !process.env.NO_COLOR,
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'pid,event,part,ms,url', // the message says it
   });

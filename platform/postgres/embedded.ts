@@ -15,7 +15,7 @@ export interface EmbeddedPostgres {
   close(): Promise<void>;
 }
 
-const USER = 'chronoverse';
+export const USER = 'chronoverse';
 /** A port that was free a moment ago may be taken when the server asks for it. */
 const PORT_TRIES_MAX = 3;
 /** A server that ends by itself (killed for memory, say) is started again, so often in a row, each time later. */

@@ -52,15 +52,15 @@ export async function cleanUp(): Promise<void> {
   folders.clear();
 }
 
-/** Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not handed on. */
-export function startProcess(args: string[], env: Record<string, string>): Running {
-  const inherited = Object.entries(process.env).filter(
-    ([name]) => !(name.replace(/_FILE$/, '') in SETTINGS) && name !== 'NODE_OPTIONS',
-  );
+/** Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not handed on. `input` is its standard input. */
+export function startProcess(args: string[], env: Record<string, string>, { input }: { input?: string } = {}): Running {
+  const inherited = Object.entries(process.env).filter(([name]) => !(name in SETTINGS) && name !== 'NODE_OPTIONS');
   const child = spawn(process.execPath, ['bin/chronoverse.js', ...args], {
     env: { ...Object.fromEntries(inherited), LOG_FORMAT: 'json', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  child.stdin.on('error', () => undefined); // it may end without reading
+  child.stdin.end(input);
   started.add(child);
   const log: LogLine[] = [];
   const listeners = new Set<() => void>();

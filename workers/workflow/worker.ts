@@ -1,4 +1,3 @@
-import { enterTurns } from '../../db/turns.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
@@ -19,9 +18,6 @@ export interface WorkflowParts extends Parts {
   installation: string;
   /** Containers at once. */
   capacity?: number;
-  /** Of one user's. */
-  containersPerUserMax?: number | undefined;
-  buildsPerUserMax?: number | undefined;
   /** The operator's maximums, which hold for payloads that were taken before too. */
   maxResources?: ResourceMaximums;
   maxBuildSeconds?: number;
@@ -30,7 +26,7 @@ export interface WorkflowParts extends Parts {
 }
 
 const CAPACITY = 16;
-/** Partitions that are handled at once. */
+/** Partitions that are handled at once: one whose handler waits for capacity holds up no other. */
 const BATCHES_AT_ONCE = 4;
 const SWEEP_MS = 5_000;
 /** Images cost their space alone, and listing them costs the engine. */
@@ -38,10 +34,10 @@ const IMAGE_SWEEP_MS = 60_000;
 
 /** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
 export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
-  const { db, bus, cache, capacity = CAPACITY } = parts;
+  const { bus, cache, capacity = CAPACITY } = parts;
   const templates = createTemplates(parts);
   const builds = createBuilds({ ...parts, templates });
-  const jobs = createContainerJobs({ ...parts, templates, capacity, perUserMax: parts.containersPerUserMax });
+  const jobs = createContainerJobs({ ...parts, templates, capacity });
   const stop = new AbortController();
   const sweeping = sweep({ ...parts, jobs }, stop.signal);
 
@@ -53,20 +49,14 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
     topic: 'workflows',
     group: 'workflow',
     concurrency: BATCHES_AT_ONCE,
-    async onBatch(messages) {
+    async onBatch(messages, signal) {
       const events = messages.flatMap((message) => decodeEvent(message) ?? []);
-      await enterTurns(
-        db,
-        'BUILD',
-        events.flatMap((event) => (event.type === 'BUILDS_QUEUED' ? event.ids : [])),
+      const queued = events.flatMap((event) => (event.type === 'BUILDS_QUEUED' ? event.ids : []));
+      const due = events.flatMap((event) =>
+        event.type === 'JOBS_QUEUED' && event.kind === 'CONTAINER' ? event.ids : [],
       );
-      await enterTurns(
-        db,
-        'CONTAINER',
-        events.flatMap((event) => (event.type === 'JOBS_QUEUED' && event.kind === 'CONTAINER' ? event.ids : [])),
-      );
-      builds.look();
-      jobs.look();
+      // Side by side: builds that wait for a place hold up no job of the same batch, nor jobs a build.
+      await Promise.all([builds.claim(queued, signal), jobs.claim(due, signal)]);
     },
   });
 

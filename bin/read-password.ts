@@ -1,0 +1,58 @@
+import { createInterface, type Interface } from 'node:readline';
+import { Writable } from 'node:stream';
+import { Refusal } from './refusal.ts';
+
+/** More than the longest password has in UTF-8. */
+const INPUT_BYTES_MAX = 4_096;
+
+/** A new password: typed twice at the terminal, which does not show it, or the one line of standard input. Throws a Refusal without one. */
+export function readNewPassword(email: string): Promise<string> {
+  return process.stdin.isTTY ? askTwice(email) : readLine();
+}
+
+async function askTwice(email: string): Promise<string> {
+  const unseen = new Writable({ write: (_, __, done) => done() }); // readline echoes what is typed to its output
+  const terminal = createInterface({ input: process.stdin, output: unseen, terminal: true, historySize: 0 });
+  try {
+    const first = await ask(terminal, `New password of ${email}: `);
+    if (first !== (await ask(terminal, 'Again: '))) throw new Refusal('The two are not the same: nothing was changed.');
+    return first;
+  } finally {
+    terminal.close();
+  }
+}
+
+function ask(terminal: Interface, prompt: string): Promise<string> {
+  process.stderr.write(prompt); // standard output is for what the command answers
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new Refusal('No password was given: nothing was changed.')); // Ctrl-C, Ctrl-D
+    terminal.once('close', stop);
+    terminal.question('', (answer) => {
+      terminal.off('close', stop);
+      resolve(answer);
+    });
+  }).finally(() => process.stderr.write('\n')) as Promise<string>;
+}
+
+async function readLine(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(Buffer.from(chunk));
+    size += chunk.length;
+    if (size > INPUT_BYTES_MAX) break;
+  }
+  const text = decoded(Buffer.concat(chunks))?.replace(/\r?\n$/, '');
+  if (text === '') throw new Refusal('No password was given: type it at a terminal, or send it on standard input.');
+  if (text === undefined || /[\r\n]/.test(text) || size > INPUT_BYTES_MAX)
+    throw new Refusal('Standard input must be the password alone: one line of UTF-8.');
+  return text;
+}
+
+function decoded(bytes: Buffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return undefined; // which is told with the other things that it must not be
+  }
+}
