@@ -1,5 +1,7 @@
 # One image for every process of Chronoverse: its command is what follows `chronoverse` (api, worker NAME, migrate, up).
-ARG BASE=node:20-bookworm-slim
+# A tag can move. To build from exactly one base, give its digest, which `docker buildx imagetools inspect node:24-bookworm-slim` tells:
+#   docker build --build-arg BASE=node:24-bookworm-slim@sha256:... .
+ARG BASE=node:24-bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /app

@@ -10,6 +10,7 @@ import {
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { failure } from './errors.ts';
+import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { Workflow } from './workflow.ts';
 
 export const Analytics = builder.objectRef<Summary & { workflowCount: number }>('Analytics');
@@ -53,6 +54,7 @@ builder.queryField('analytics', (t) =>
   t.field({
     type: Analytics,
     description: "Totals of the viewer's workflows and jobs.",
+    extensions: costs(LOOKING_THROUGH_COST),
     args: { ...rangeArgs() },
     resolve: async (_, args, context) => {
       const { user } = viewerOf(context);
@@ -69,6 +71,7 @@ builder.objectField(Workflow, 'analytics', (t) =>
   t.field({
     type: Analytics,
     description: 'Totals of its jobs; `workflowCount` is 1 where it was there within the range, else 0.',
+    extensions: costs(2 * STATEMENT_COST),
     args: { ...rangeArgs() },
     resolve: async (workflow, args, { load }) => {
       const range = rangeOf(args);

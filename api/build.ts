@@ -8,7 +8,7 @@ import { followBuildLog } from './live/log-stream.ts';
 import { mapped } from './live/stoppable.ts';
 import { LogBatch, LogLineConnection } from './log.ts';
 import { wholeBatch } from './log-batch.ts';
-import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from './log-page.ts';
+import { LOG_PAGE_COSTS, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from './log-page.ts';
 import { startAfter } from './log-start.ts';
 import { Node } from './node.ts';
 import { owned } from './owned.ts';
@@ -58,7 +58,8 @@ Build.implement({
         ...pagingArgs(LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX),
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
-      resolve: (build, args, { services }) => logPage(services.db, build, args),
+      extensions: LOG_PAGE_COSTS,
+      resolve: (build, args, { services, budget }) => logPage(services.db, build, args, budget),
     }),
   }),
 });

@@ -5,6 +5,8 @@ import type { Sealer } from '../domain/secret.ts';
 import type { Bus } from '../platform/bus/bus.ts';
 import type { Cache } from '../platform/cache/cache.ts';
 import type { Docker } from '../platform/docker/docker.ts';
+import type { Admission, Asker } from './admission.ts';
+import type { AnswerBudget } from './answer-budget.ts';
 import { failure, unauthenticated } from './errors.ts';
 import type { Identifier } from './identity.ts';
 import type { Changes } from './live/changes.ts';
@@ -29,6 +31,7 @@ export interface Services {
   changes: Changes;
   logFeed: LogFeed;
   streams: Streams;
+  admission: Admission;
 }
 
 /** Where a request comes from, and how it is answered beside its body. */
@@ -47,14 +50,21 @@ export interface Client {
 export interface Context {
   services: Services;
   client: Client;
+  asker: Asker;
   viewer: Identity | undefined;
   load: Loaders;
+  budget: AnswerBudget;
 }
 
 /** Who asks. Throws UNAUTHENTICATED when nobody is signed in. */
 export function viewerOf(context: Context): Identity {
   if (!context.viewer) throw unauthenticated();
   return context.viewer;
+}
+
+/** The context of an operation that lasts, without what its transport has put beside it: the request as it came, for one. */
+export function contextAlone({ services, client, asker, viewer, load, budget }: Context): Context {
+  return { services, client, asker, viewer, load, budget };
 }
 
 /** Who asks with a session: what an API token, which programs hold, may not do. Throws UNAUTHENTICATED, or FORBIDDEN for an API token. */

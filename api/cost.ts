@@ -4,17 +4,22 @@ import {
   type FragmentDefinitionNode,
   type GraphQLCompositeType,
   type GraphQLError,
+  type GraphQLField,
   type GraphQLSchema,
   getNamedType,
   isCompositeType,
   isInterfaceType,
   isObjectType,
   Kind,
+  SchemaMetaFieldDef,
   type SelectionSetNode,
+  TypeMetaFieldDef,
   type ValueNode,
 } from 'graphql';
 import { PAGE_SIZE } from './connection.ts';
 import { failure } from './errors.ts';
+import { CHANGE_COST, FieldCost } from './field-cost.ts';
+import { introspectionListSize } from './introspection-size.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from './log-page.ts';
 
 export interface Operation {
@@ -24,66 +29,81 @@ export interface Operation {
   variableValues?: { readonly [name: string]: unknown } | null | undefined;
 }
 
-/**
- * Why an operation is refused, or undefined. What counts is how many values the answer may hold: a list multiplies what is inside of it
- * by the size of the page that is asked for. It is counted when the variables are known, because pages hide in them.
- */
-export function costProblem(operation: Operation): GraphQLError | undefined {
-  const cost = answerValues(operation);
-  if (cost <= ANSWER_VALUES_MAX) return undefined;
+/** The two bounds on what an operation costs: for callers who are signed in, and for others. */
+export const COST_MAX = 50_000;
+export const ANONYMOUS_COST_MAX = 20_000;
+
+/** Why an operation is refused, or undefined. */
+export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | undefined {
+  const max = isAnonymous ? ANONYMOUS_COST_MAX : COST_MAX;
+  if (cost <= max) return undefined;
   return failure(
     'BAD_REQUEST',
-    `The answer could hold ${cost} values, and ${ANSWER_VALUES_MAX} are allowed: ask for smaller pages, fewer fields, or fewer logs to be looked through (each counts ${LOOKING_THROUGH}).`,
+    `The operation costs ${Math.ceil(cost)} values, and ${max} are allowed${isAnonymous ? ' without signing in' : ''}: ask for smaller pages, fewer fields, or fewer logs (docs/use/graphql.md says what costs how much).`,
   );
 }
 
-export const ANSWER_VALUES_MAX = 50_000;
-/** What a page of a log counts besides, where lines are looked through for it: that may take some tenths of a second, so that a request has 24 of them at most. */
-const LOOKING_THROUGH = 2_000;
-
-function answerValues({ schema, document, operationName, variableValues }: Operation): number {
+/**
+ * What an operation costs: how many values its answer may hold, and for some fields what they do besides (api/field-cost.ts). A list multiplies what
+ * is inside of it by the size of the page that is asked for; one of introspection, by its size in this schema. It is counted when the variables
+ * are known, because pages hide in them.
+ */
+export function operationCost({ schema, document, operationName, variableValues }: Operation): number {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   }
   const counted = new Map<string, number>(); // a fragment that is spread many times is walked once
 
-  function ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType): number {
+  /** `via` is the name of the field that has led to the type. */
+  function ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType, via?: string): number {
     return selections.reduce((sum, selection) => {
-      if (selection.kind === Kind.FIELD) return sum + ofField(selection, type);
-      if (selection.kind === Kind.FRAGMENT_SPREAD) return sum + ofFragment(selection.name.value);
-      return sum + ofSelections(selection.selectionSet, typeNamed(selection.typeCondition?.name.value) ?? type);
+      if (selection.kind === Kind.FIELD) return sum + ofField(selection, type, via);
+      if (selection.kind === Kind.FRAGMENT_SPREAD) return sum + ofFragment(selection.name.value, via);
+      return sum + ofSelections(selection.selectionSet, typeNamed(selection.typeCondition?.name.value) ?? type, via);
     }, 0);
   }
 
-  function ofFragment(name: string): number {
+  function ofFragment(name: string, via: string | undefined): number {
     const fragment = fragments.get(name);
     const type = typeNamed(fragment?.typeCondition.name.value);
     if (!fragment || !type) return 0;
-    const known = counted.get(name);
+    const key = `${via ?? ''} ${name}`;
+    const known = counted.get(key);
     if (known !== undefined) return known;
-    counted.set(name, 0); // validation has refused cycles already
-    const cost = ofSelections(fragment.selectionSet, type);
-    counted.set(name, cost);
+    counted.set(key, 0); // validation has refused cycles already
+    const cost = ofSelections(fragment.selectionSet, type, via);
+    counted.set(key, cost);
     return cost;
   }
 
-  function ofField(field: FieldNode, parent: GraphQLCompositeType): number {
-    const definition =
-      isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[field.name.value] : undefined;
-    if (!field.selectionSet || !definition) return 1; // a leaf, or introspection, whose size the schema bounds
+  function ofField(field: FieldNode, parent: GraphQLCompositeType, via: string | undefined): number {
+    const definition = definitionOf(parent, field.name.value);
+    if (!definition) return 1;
+    const own = ownCost(field, definition) + (parent === schema.getMutationType() ? CHANGE_COST : 0);
     const type = getNamedType(definition.type);
-    if (!isCompositeType(type)) return 1;
+    if (!isCompositeType(type) || !field.selectionSet) return own;
     const isPaged = definition.args.some(({ name }) => name === 'first');
-    const isLog = type.name === 'LogLineConnection';
-    const size = isPaged ? pageSizeOf(field, isLog ? LOG_PAGE_SIZE : PAGE_SIZE) : 1;
-    return 1 + (isLog && looksThrough(field) ? LOOKING_THROUGH : 0) + size * ofSelections(field.selectionSet, type);
+    const size = isPaged
+      ? pageSizeOf(field, type.name === 'LogLineConnection' ? LOG_PAGE_SIZE : PAGE_SIZE)
+      : (introspectionListSize(schema, via, parent.name, field.name.value) ?? 1);
+    return own + size * ofSelections(field.selectionSet, type, field.name.value);
   }
 
-  function looksThrough(field: FieldNode): boolean {
-    return (field.arguments ?? []).some(
-      ({ name, value }) => (name.value === 'search' || name.value === 'stream') && isGiven(value),
+  function definitionOf(parent: GraphQLCompositeType, name: string): GraphQLField<unknown, unknown> | undefined {
+    if (name === SchemaMetaFieldDef.name) return SchemaMetaFieldDef;
+    if (name === TypeMetaFieldDef.name) return TypeMetaFieldDef;
+    return isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
+  }
+
+  function ownCost(field: FieldNode, { extensions }: GraphQLField<unknown, unknown>): number {
+    const { cost } = extensions;
+    if (!(cost instanceof FieldCost)) return 1;
+    const { base, given } = cost;
+    const isDearer = field.arguments?.some(
+      ({ name, value }) => given?.arguments.includes(name.value) && isGiven(value),
     );
+    return base + (given && isDearer ? given.cost : 0);
   }
 
   function isGiven(value: ValueNode): boolean {

@@ -1,11 +1,15 @@
-import type { DocumentNode } from 'graphql';
-import { createYoga } from 'graphql-yoga';
+import { createYoga, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
+import type { Identity } from '../db/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
+import type { Asker } from './admission.ts';
+import { AnswerBudget } from './answer-budget.ts';
 import type { Client, Context, Services } from './context.ts';
-import { maskErrors, unauthenticated } from './errors.ts';
+import { documents } from './documents.ts';
+import { failure, maskErrors, unauthenticated } from './errors.ts';
 import { graphiqlPage } from './graphiql-page.ts';
-import { limitPlugins } from './limits.ts';
+import { jsonProblem } from './json-size.ts';
+import { operationLimits } from './limits.ts';
 import { createLoaders, type Loaders } from './loaders.ts';
 import { schema } from './schema.ts';
 import { streamGuard } from './stream-guard.ts';
@@ -15,6 +19,16 @@ export interface Transport {
   client: Client;
   /** What was presented to tell who asks; '' is something that cannot be a token. */
   token: string | undefined;
+  /** Whose it is, once it was looked up. */
+  identity: Promise<Identity | undefined>;
+  asker: Asker;
+  /** Of an operation over HTTP, which begins when its body has come. */
+  turn?: Turn;
+}
+
+export interface Turn {
+  begin(length: number): Promise<void>;
+  end(): void;
 }
 
 const ENDPOINT = '/graphql';
@@ -25,7 +39,7 @@ export type Graphql = ReturnType<typeof createGraphql>;
 export function createGraphql(services: Services) {
   const maskError = maskErrors(services.log);
   const loadersOf = loadersByUser(services);
-  const contextOf = ({ client, token }: Transport) => createContext(services, loadersOf, client, token);
+  const contextOf = (transport: Transport) => createContext(services, loadersOf, transport);
   const yoga = createYoga<Transport, Context>({
     schema,
     graphqlEndpoint: ENDPOINT,
@@ -36,11 +50,13 @@ export function createGraphql(services: Services) {
     maxRequestBodySize: REQUEST_BYTES_MAX,
     landingPage: false,
     graphiql: false, // it would send 9 MB each time
-    parserAndValidationCache: { documentCache: textCache<DocumentNode>(), errorCache: textCache<Error>() },
+    parserAndValidationCache: false, // api/documents.ts has its own
     logging: false, // what is masked is logged where it is masked
     maskedErrors: { maskError, errorMessage: '' },
     plugins: [
-      ...limitPlugins(),
+      inTurns(),
+      documents(),
+      operationLimits(services.admission),
       streamGuard(maskError),
       graphiqlPage(ENDPOINT),
       { onResponse: ({ response }) => keepPrivate(response.headers) },
@@ -57,15 +73,14 @@ function keepPrivate(headers: Headers): void {
 async function createContext(
   services: Services,
   loadersOf: (userId: string | undefined) => Loaders,
-  client: Client,
-  token: string | undefined,
+  { client, token, identity, asker }: Transport,
 ): Promise<Context> {
-  const viewer = token === undefined ? undefined : await services.identifier.identify(token);
+  const viewer = await identity;
   if (token !== undefined && !viewer) {
     client.setSession(undefined); // a browser does not offer it again
     throw unauthenticated();
   }
-  return { services, client, viewer, load: loadersOf(viewer?.user.id) };
+  return { services, client, asker, viewer, load: loadersOf(viewer?.user.id), budget: new AnswerBudget() };
 }
 
 /** One set for all requests and subscriptions of a user: they keep nothing, and are the larger part of what a subscription would hold. */
@@ -84,14 +99,25 @@ function loadersByUser({ db }: Services): (userId: string | undefined) => Loader
 
 const LOADERS_MAX = 1_000;
 
-const CACHED_TEXTS_MAX = 1_000;
-const CACHED_TEXT_LENGTH_MAX = 1_000_000; // together: a document takes some 50 times its text, and anybody may send one
-
-/** By the text of a document, within bounds: those of the server library count entries alone, whatever their size. */
-function textCache<Value extends object>(): LRUCache<string, Value> {
-  return new LRUCache<string, Value>({
-    max: CACHED_TEXTS_MAX,
-    maxSize: CACHED_TEXT_LENGTH_MAX,
-    sizeCalculation: (_, text) => text.length + 1,
-  });
+/** A body that comes slowly takes nobody's turn. The turn is over when the answer, or the first part of a stream, is there to be sent. */
+function inTurns(): Plugin<Context, Transport> {
+  return {
+    onRequestParse({ requestParser, setRequestParser, serverContext, fetchAPI }) {
+      const { turn } = serverContext;
+      if (!requestParser || !turn) return;
+      setRequestParser(async (request) => {
+        if (request.method === 'GET') {
+          await turn.begin(0);
+          return requestParser(request);
+        }
+        const body = await request.text();
+        await turn.begin(body.length);
+        const problem = jsonProblem(body);
+        if (problem) throw failure('BAD_REQUEST', problem, { http: { status: 400, spec: true } });
+        const { url, method, headers } = request;
+        return requestParser(new fetchAPI.Request(url, { method, headers, body }));
+      });
+    },
+    onResponse: ({ serverContext }) => serverContext.turn?.end(),
+  };
 }

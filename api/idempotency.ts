@@ -1,11 +1,13 @@
 import type { Db } from '../db/client.ts';
 import { once, type Repeatable } from '../db/idempotency.ts';
+import { LimitExceeded } from '../db/user-limits.ts';
 import { canonicalText } from '../domain/canonical.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../domain/limits.ts';
 import type { Problem } from '../domain/problem.ts';
 import { characterCount, textProblem } from '../domain/text.ts';
 import type { Services } from './context.ts';
 import { refused, type UserErrorShape } from './user-error.ts';
+import { limitError } from './user-limits.ts';
 
 /** What an input that has a key has. */
 interface Keyed {
@@ -30,8 +32,22 @@ export type Kept<Result> =
   | { outcome: 'REPEATED'; objectId: string }
   | { outcome: 'REFUSED'; userErrors: UserErrorShape[] };
 
-/** Makes `change`, but once where the input has a key. */
+/** Makes `change`, but once where the input has a key. What exceeds a limit of its user is REFUSED, and leaves no key behind. */
 export async function keepOnce<Result>(
+  services: Pick<Services, 'db' | 'sealer'>,
+  call: Pick<Repeatable, 'userId' | 'mutation'> & { input: Keyed },
+  change: (db: Db) => Promise<Result>,
+  objectOf: (result: Result) => string | undefined,
+): Promise<Kept<Result>> {
+  try {
+    return await makeOnce(services, call, change, objectOf);
+  } catch (error) {
+    if (!(error instanceof LimitExceeded)) throw error;
+    return { outcome: 'REFUSED', ...refused(limitError(error)) };
+  }
+}
+
+async function makeOnce<Result>(
   { db, sealer }: Pick<Services, 'db' | 'sealer'>,
   { userId, mutation, input }: Pick<Repeatable, 'userId' | 'mutation'> & { input: Keyed },
   change: (db: Db) => Promise<Result>,

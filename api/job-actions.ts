@@ -1,12 +1,14 @@
 import { cancelJob, runWorkflow } from '../db/jobs.ts';
 import type { JobRow } from '../db/schema.ts';
 import { isId } from '../domain/ids.ts';
+import { REQUESTED_JOBS_MAX } from '../domain/limits.ts';
 import { announce } from './announce.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, keepOnce } from './idempotency.ts';
 import { Job } from './job.ts';
 import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
+import { userLimits } from './user-limits.ts';
 
 interface JobResult {
   job?: JobRow;
@@ -46,7 +48,7 @@ builder.mutationField('runWorkflow', (t) =>
       const kept = await keepOnce(
         context.services,
         { userId: user.id, mutation: 'runWorkflow', input },
-        (db) => runWorkflow(db, { userId: user.id, id: input.id.toLowerCase() }),
+        (db) => runWorkflow(db, { userId: user.id, id: input.id.toLowerCase() }, userLimits(context.services.settings)),
         (made) => (made.outcome === 'REQUESTED' ? made.job.id : undefined),
       );
       if (kept.outcome === 'REFUSED') return { userErrors: kept.userErrors };
@@ -76,7 +78,7 @@ builder.mutationField('runWorkflow', (t) =>
         case 'LIMIT_EXCEEDED':
           return refused({
             code: 'LIMIT_EXCEEDED',
-            message: 'As many jobs as may wait for this workflow do.',
+            message: `${REQUESTED_JOBS_MAX} jobs that were asked for may wait for one workflow: wait until some have begun, or cancel them.`,
             path: ['id'],
           });
       }

@@ -6,8 +6,9 @@ import { builder } from './builder.ts';
 import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
 import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from './enums.ts';
+import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { LogLineConnection } from './log.ts';
-import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from './log-page.ts';
+import { LOG_PAGE_COSTS, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from './log-page.ts';
 import { Node } from './node.ts';
 import { owned } from './owned.ts';
 import { Workflow } from './workflow.ts';
@@ -90,7 +91,8 @@ Job.implement({
         stream: t.arg({ type: LogStreamEnum, description: 'The lines of this stream alone.' }),
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
-      resolve: (job, args, { services }) => logPage(services.db, job, args),
+      extensions: LOG_PAGE_COSTS,
+      resolve: (job, args, { services, budget }) => logPage(services.db, job, args, budget),
     }),
     createdAt: t.field({ type: 'DateTime', description: 'When it was made.', resolve: (job) => job.createdAt }),
     updatedAt: t.field({
@@ -131,6 +133,7 @@ builder.queryField('jobs', (t) =>
   t.field({
     type: JobConnection,
     description: "The viewer's jobs, newest first; those of deleted workflows are left out.",
+    extensions: costs(STATEMENT_COST, { arguments: ['filter'], cost: LOOKING_THROUGH_COST }),
     args: {
       ...pagingArgs(),
       filter: t.arg({ type: JobFilter, description: 'Which of them.' }),

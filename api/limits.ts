@@ -1,30 +1,75 @@
-import { maxAliasesPlugin } from '@escape.tech/graphql-armor-max-aliases';
-import { maxDepthPlugin } from '@escape.tech/graphql-armor-max-depth';
-import { parse } from 'graphql';
+import { type ExecutionArgs, type ExecutionResult, getOperationAST, Kind, print, type SelectionSetNode } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { costProblem } from './cost.ts';
+import { LRUCache } from 'lru-cache';
+import type { Admission } from './admission.ts';
+import type { Context } from './context.ts';
+import { costProblem, operationCost } from './cost.ts';
 
-/** Bounds on what one document may ask for, over HTTP and WebSocket alike. */
-export function limitPlugins(): Plugin[] {
-  return [
-    maxDepthPlugin({ n: DEPTH_MAX }),
-    maxAliasesPlugin({ n: ALIASES_MAX }),
-    {
-      onParse({ setParseFn }) {
-        setParseFn((source: string, options?: object) => parse(source, { ...options, maxTokens: TOKENS_MAX }));
-      },
-      onExecute({ args, setResultAndStopExecution }) {
-        const problem = costProblem(args);
-        if (problem) setResultAndStopExecution({ errors: [problem] });
-      },
-      onSubscribe({ args, setResultAndStopExecution }) {
-        const problem = costProblem(args);
-        if (problem) setResultAndStopExecution({ errors: [problem] });
-      },
+/** Bounds on what one operation may ask for, over HTTP and WebSocket alike. What is dear has few turns at a time. */
+export function operationLimits(admission: Admission): Plugin<Context> {
+  const introspections = new IntrospectionAnswers();
+  return {
+    async onExecute({ args, executeFn, setExecuteFn, setResultAndStopExecution }) {
+      const { asker } = args.contextValue;
+      const cost = operationCost(args);
+      const problem = costProblem(cost, asker.isAnonymous);
+      if (problem) return setResultAndStopExecution({ errors: [problem] });
+      const introspection = introspections.keyOf(args);
+      const known = introspection === undefined ? undefined : introspections.get(introspection);
+      if (known) return setResultAndStopExecution(known);
+      if (cost > DEAR_COST) {
+        setExecuteFn(async (dear: ExecutionArgs) => {
+          const leave = await admission.dearTurn(asker);
+          try {
+            return await executeFn(dear);
+          } finally {
+            leave();
+          }
+        });
+      }
+      if (introspection === undefined) return undefined;
+      return { onExecuteDone: ({ result }) => introspections.keep(introspection, result as ExecutionResult) };
     },
-  ];
+  };
 }
 
-export const DEPTH_MAX = 12; // of introspection nothing is counted
-export const ALIASES_MAX = 30;
-export const TOKENS_MAX = 5_000;
+/** From here on an operation keeps this process busy for more than some tens of milliseconds. */
+const DEAR_COST = 5_000;
+
+type KnownAnswer = ExecutionResult & { stringify: () => string };
+
+/** The schema is the same for all: what a document asks of it and of nothing else is computed, and written, once. */
+class IntrospectionAnswers {
+  readonly #known = new LRUCache<string, KnownAnswer>({
+    max: ANSWERS_MAX,
+    maxSize: ANSWERS_LENGTH_MAX,
+    sizeCalculation: (answer, key) => answer.stringify().length + key.length,
+  });
+
+  /** What tells the answer from others; undefined where more than the schema is asked for. */
+  keyOf({ document, operationName, variableValues }: ExecutionArgs): string | undefined {
+    const operation = getOperationAST(document, operationName);
+    if (operation?.operation !== 'query' || !isOfSchema(operation.selectionSet)) return undefined;
+    const used = operation.variableDefinitions?.map(({ variable }) => variableValues?.[variable.name.value]);
+    return JSON.stringify([print(document), operationName, used]);
+  }
+
+  get(key: string): KnownAnswer | undefined {
+    return this.#known.get(key);
+  }
+
+  keep(key: string, { data, errors }: ExecutionResult): void {
+    if (!data || errors) return;
+    const text = JSON.stringify({ data });
+    this.#known.set(key, { data, stringify: () => text });
+  }
+}
+
+const ANSWERS_MAX = 100;
+const ANSWERS_LENGTH_MAX = 4_000_000;
+
+function isOfSchema({ selections }: SelectionSetNode): boolean {
+  return selections.every(
+    (selection) => selection.kind === Kind.FIELD && ['__schema', '__type'].includes(selection.name.value),
+  );
+}

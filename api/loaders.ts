@@ -150,12 +150,16 @@ function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(
 }
 
 function batched<Value>(read: (keys: string[]) => Promise<(key: string) => Value>): (key: string) => Promise<Value> {
-  const loader = new DataLoader<string, Value>(
-    async (keys) => {
-      const find = await read([...new Set(keys)]);
-      return keys.map((key) => find(key));
-    },
-    { cache: false, maxBatchSize: BATCH_MAX },
-  );
-  return (key) => loader.load(key);
+  let loader: DataLoader<string, Value> | undefined; // of this turn: it would keep its last keys, and with each the text that it was cut out of
+  return (key) => {
+    loader ??= new DataLoader<string, Value>(
+      async (keys) => {
+        loader = undefined;
+        const find = await read([...new Set(keys)]);
+        return keys.map((asked) => find(asked));
+      },
+      { cache: false, maxBatchSize: BATCH_MAX },
+    );
+    return loader.load(key);
+  };
 }

@@ -4,21 +4,47 @@ import { CHUNK_BYTES_MAX } from '../domain/limits.ts';
 import { type LogChunk, type LogLine, unpackedBytes, unpackLines } from '../domain/log-chunk.ts';
 import { type LogFilter, lineSelector } from '../domain/log-filter.ts';
 import { characterCount } from '../domain/text.ts';
+import type { AnswerBudget } from './answer-budget.ts';
 import { type Page, type PagingArgs, pageSize } from './connection.ts';
 import { failure } from './errors.ts';
+import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { logCursor, logCursorNumber } from './log-cursor.ts';
 import { firstStoredLine, type LogSource, refuseRemoved } from './log-start.ts';
 
 export const LOG_PAGE_SIZE = 100;
 export const LOG_PAGE_SIZE_MAX = 1_000;
 const SEARCH_LENGTH_MAX = 1_000;
+/** Of a field that answers a page: each reads its own part of the store. */
+export const LOG_PAGE_COSTS = costs(STATEMENT_COST, {
+  arguments: ['search', 'stream'],
+  cost: LOOKING_THROUGH_COST - STATEMENT_COST,
+});
 export const SEARCH_DESCRIPTION = `The lines with this in their text, in upper or lower case: 1 to ${SEARCH_LENGTH_MAX} characters.`;
 
 /**
  * A page of a stored log. However long the log, a bounded part of it is read: a page may be shorter than was asked for, or empty, and
  * says then that there is more and where to go on.
  */
-export async function logPage(db: Db, source: LogSource, args: PagingArgs & LogFilter): Promise<Page<LogLine>> {
+export async function logPage(
+  db: Db,
+  source: LogSource,
+  args: PagingArgs & LogFilter,
+  budget: AnswerBudget,
+): Promise<Page<LogLine>> {
+  await budget.logTurns.take();
+  try {
+    return await readPage(db, source, args, budget);
+  } finally {
+    budget.logTurns.leave();
+  }
+}
+
+async function readPage(
+  db: Db,
+  source: LogSource,
+  args: PagingArgs & LogFilter,
+  budget: AnswerBudget,
+): Promise<Page<LogLine>> {
   const { id: sourceId } = source;
   const { count, backwards } = pageSize(args, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX);
   refuseBadSearch(args.search);
@@ -31,6 +57,7 @@ export async function logPage(db: Db, source: LogSource, args: PagingArgs & LogF
       if (lines.length === count || bytes >= PAGE_BYTES_MAX) return false;
       lines.push(line);
       bytes += line.text.length;
+      budget.take(line.text.length);
       reached = line.number;
     }
     return true;

@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Caller, callerOf } from './caller.ts';
-import type { Client, Services } from './context.ts';
+import { createAdmission } from './admission.ts';
+import { callerOf } from './caller.ts';
+import type { Services } from './context.ts';
 import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
-import { bearerToken, sessionCookie, setCookie } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
+import { httpTransport } from './http-transport.ts';
 import { createIdentifier } from './identity.ts';
 import { createChanges } from './live/changes.ts';
 import { createLogFeed } from './live/log-feed.ts';
@@ -47,6 +48,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
     changes: createChanges(parts),
     logFeed: createLogFeed(parts),
     streams: createStreams(db, log),
+    admission: createAdmission(),
   };
   const graphql = createGraphql(services);
   const webSockets = serveWebSockets(server, graphql, services);
@@ -121,29 +123,10 @@ async function answer(
     request.method === 'GET' && request.url === '/graphql' && request.headers.accept?.includes('text/html');
   const unnamed = opensPage ? undefined : embedded(caller);
   if (unnamed) return refuse(unnamed);
-  const transport = {
-    client: httpClient(request, response, caller),
-    token: bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure),
-  };
+  const transport = await httpTransport(request, response, caller, services);
+  if (!transport) return; // refused
   if (logId !== undefined) return downloadLog(request, response, logId, transport, services, graphql);
   await graphql.yoga.handle(request, response, transport);
-}
-
-function httpClient(request: IncomingMessage, response: ServerResponse, { address, secure }: Caller): Client {
-  return {
-    address,
-    userAgent: request.headers['user-agent'],
-    transport: 'HTTP',
-    setSession(token) {
-      if (token === undefined && sessionCookie(request, secure) === undefined) return;
-      if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
-    },
-    onGone: (gone) => {
-      // Where it went while who asks was looked up, no event tells of that any more.
-      if (response.destroyed) gone();
-      else response.once('close', gone);
-    },
-  };
 }
 
 async function health(response: ServerResponse, services: Services): Promise<void> {

@@ -1,5 +1,6 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
+import type { UserLimits } from '../domain/limits.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 
 /** What the process tells the api. */
@@ -22,6 +23,8 @@ export interface ApiSettings {
   /** Who may make an account; the first alone unless given. */
   signUp?: SignUpMode;
   limits?: Partial<AccountLimits>;
+  /** What one user may have, where it is not the default. */
+  userLimits?: Partial<UserLimits>;
 }
 
 /** How often credentials may be tried: hashing a password is dear on purpose. */

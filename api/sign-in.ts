@@ -5,6 +5,7 @@ import { addressKey } from '../domain/address-key.ts';
 import { countAttempt } from './attempts.ts';
 import { builder } from './builder.ts';
 import { type Context, viewerOf } from './context.ts';
+import { costs, PASSWORD_COST } from './field-cost.ts';
 import { hashToken } from './identity.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
@@ -38,6 +39,7 @@ const SignInPayload = builder.objectRef<SignedIn>('SignInPayload').implement({
 builder.mutationField('signIn', (t) =>
   t.field({
     type: SignInPayload,
+    extensions: costs(PASSWORD_COST),
     description:
       'Begins a session; a browser is given its cookie. It tells neither which accounts exist nor which are disabled.',
     args: { input: t.arg({ type: SignInInput, required: true, description: 'The credentials.' }) },

@@ -4,6 +4,7 @@ import { addressKey } from '../domain/address-key.ts';
 import { countAttempt } from './attempts.ts';
 import { builder } from './builder.ts';
 import { failure } from './errors.ts';
+import { costs, PASSWORD_COST } from './field-cost.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
 import { User } from './user.ts';
@@ -39,6 +40,7 @@ const SignUpPayload = builder.objectRef<SignedIn>('SignUpPayload').implement({
 builder.mutationField('signUp', (t) =>
   t.field({
     type: SignUpPayload,
+    extensions: costs(PASSWORD_COST),
     description:
       'Makes an account and signs it in; a browser is given the cookie of the session. The first account becomes the administrator. Where the operator has closed signing up, FORBIDDEN, whatever the email.',
     args: { input: t.arg({ type: SignUpInput, required: true, description: 'The credentials.' }) },

@@ -1,18 +1,14 @@
-import {
-  createSourceEventStream,
-  type ExecutionArgs,
-  execute,
-  GraphQLError,
-  type GraphQLFormattedError,
-} from 'graphql';
+import { type ExecutionArgs, GraphQLError, type GraphQLFormattedError, getOperationAST } from 'graphql';
 import { CloseCode, makeServer, type Server, type SubscribePayload } from 'graphql-ws';
-import type { Client, Services } from './context.ts';
-import { costProblem } from './cost.ts';
+import { askerOf } from './admission.ts';
+import { type Client, type Context, contextAlone, type Services } from './context.ts';
 import { bearerToken } from './credentials.ts';
 import { failure } from './errors.ts';
-import type { Graphql } from './graphql.ts';
-import { TakingTurns, type Turns } from './socket-turns.ts';
-import { GuardedStream, maskResult } from './stream-guard.ts';
+import type { Graphql, Transport } from './graphql.ts';
+import { GuardedStream } from './guarded-stream.ts';
+import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
+import type { SocketMessages } from './socket-messages.ts';
+import type { Turns } from './socket-turns.ts';
 
 /** A socket, to the protocol: who is at its other end, and how it is closed. */
 export type Peer = {
@@ -25,34 +21,76 @@ export type Peer = {
   close(code: number, reason: string): void;
   /** Of its subscriptions, to make and send a message. */
   turns: Turns;
+  messages: SocketMessages;
   /** What connection_init presented; looked up again for each operation. */
   token?: string | undefined;
   release?: () => void;
 };
 
-/** The protocol graphql-transport-ws over the engine that HTTP uses too, with the same limits. */
-export function createSocketOperations({ yoga, maskError }: Graphql, { streams, identifier }: Services): Server<Peer> {
-  const prepared = new WeakMap<object, { engine: ReturnType<typeof yoga.getEnveloped>; peer: Peer }>();
+interface Prepared {
+  engine: ReturnType<Graphql['yoga']['getEnveloped']>;
+  peer: Peer;
+  /** As the client sent it; what the library is given, it holds for as long as the operation lasts. */
+  sent: ExecutionArgs & { contextValue: Context };
+  /** Of a subscription, for as long as it lasts. */
+  release: () => void;
+  /** Ends the turn that the operation begins in. */
+  leave: () => void;
+}
 
-  async function prepare(peer: Peer, params: SubscribePayload): Promise<ExecutionArgs | readonly GraphQLError[]> {
+/** The protocol graphql-transport-ws over the engine that HTTP uses too, with the same limits. */
+export function createSocketOperations({ yoga, maskError }: Graphql, services: Services): Server<Peer> {
+  const { streams, identifier, admission } = services;
+  const prepared = new WeakMap<object, Prepared>();
+
+  async function prepare(peer: Peer, short: SubscribePayload): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const { params, length } = peer.messages.take(short);
+    const identity = peer.token === undefined ? Promise.resolve(undefined) : identifier.identify(peer.token);
+    const asker = await askerOf(identity, peer.address);
+    admission.count(asker);
+    const release = admission.hold(asker, length);
+    try {
+      const leave = await admission.turn(asker, length);
+      try {
+        const args = await parsed(peer, { params, identity, asker }, leave);
+        if (Array.isArray(args)) leave(); // errors
+        return args;
+      } catch (error) {
+        leave();
+        throw error;
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /** What the turn is for; it is over with the operation's answer, or when a subscription has begun. */
+  async function parsed(
+    peer: Peer,
+    { params, identity, asker }: Pick<Transport, 'identity' | 'asker'> & { params: SubscribePayload },
+    leave: () => void,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { address, userAgent } = peer;
     const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined };
-    const engine = yoga.getEnveloped({ client, token: peer.token, params });
+    const engine = yoga.getEnveloped({ client, token: peer.token, identity, asker, params });
     const document = engine.parse(params.query);
     const errors = engine.validate(engine.schema, document);
     if (errors.length > 0) return errors;
-    const args: ExecutionArgs = {
-      schema: engine.schema,
-      document,
-      operationName: params.operationName,
-      variableValues: params.variables,
-      contextValue: await engine.contextFactory(),
-    };
-    prepared.set(args, { engine, peer });
+    const { operationName, variables: variableValues } = params;
+    const operation = getOperationAST(document, operationName);
+    if (!operation) return [failure('BAD_REQUEST', 'Unable to identify operation')];
+    const contextValue = contextAlone(await engine.contextFactory());
+    const sent = { schema: engine.schema, document, operationName, variableValues, contextValue };
+    if (operation.operation !== 'subscription') {
+      prepared.set(sent, { engine, peer, sent, leave, release: () => undefined });
+      return sent;
+    }
+    const { args, bytes } = slimSubscription(sent);
+    prepared.set(args, { engine, peer, sent, leave, release: admission.hold(asker, bytes) });
     return args;
   }
 
-  function take(args: ExecutionArgs): { engine: ReturnType<typeof yoga.getEnveloped>; peer: Peer } {
+  function take(args: ExecutionArgs): Prepared {
     const found = prepared.get(args);
     if (!found) throw new Error('An operation was not prepared.');
     prepared.delete(args);
@@ -87,16 +125,28 @@ export function createSocketOperations({ yoga, maskError }: Graphql, { streams, 
         return [masked];
       }
     },
-    execute: (args) => take(args).engine.execute(args),
+    async execute(args) {
+      const { engine, leave } = take(args);
+      try {
+        return await engine.execute(args);
+      } finally {
+        leave();
+      }
+    },
     // Not the engine's, which would be held with its plugins for as long as the subscription lasts: a third of what one costs.
     async subscribe(args) {
-      const { turns } = take(args).peer;
-      const problem = costProblem(args); // of the limits the one that the engine would have counted here
-      if (problem) return { errors: [problem] };
-      const source = await createSourceEventStream(args);
-      if (!(Symbol.asyncIterator in source)) return maskResult(source, maskError);
-      const results = new TakingTurns(source, turns, (event) => execute({ ...args, rootValue: event }));
-      return new GuardedStream(results, maskError);
+      const { peer, sent, leave, release } = take(args);
+      try {
+        const stream = await subscribeSlim(sent, args, maskError, peer.turns);
+        if (stream instanceof GuardedStream) stream.onEnd(release);
+        else release();
+        return stream;
+      } catch (error) {
+        release();
+        throw error;
+      } finally {
+        leave();
+      }
     },
     onNext: (_, __, ___, ____, result) =>
       result.errors ? { ...result, errors: result.errors.map(withoutHttp) } : undefined,

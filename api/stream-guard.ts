@@ -1,8 +1,11 @@
-import type { ExecutionResult, GraphQLError } from 'graphql';
+import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import type { Context } from './context.ts';
+import { type Context, contextAlone } from './context.ts';
 import { failure, unauthenticated } from './errors.ts';
+import { GuardedStream } from './guarded-stream.ts';
 import type { StreamEnd } from './live/streams.ts';
+import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
+import { Turns } from './socket-turns.ts';
 
 /**
  * Around every subscription over HTTP: what goes wrong in it is an error that the client is sent before the end, and the stream ends when its
@@ -10,8 +13,8 @@ import type { StreamEnd } from './live/streams.ts';
  */
 export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin<Context> {
   return {
-    onSubscribe({ args, setResultAndStopExecution }) {
-      const { client, services, viewer } = args.contextValue;
+    onSubscribe({ args, setSubscribeFn, setResultAndStopExecution }) {
+      const { client, services, viewer, asker } = args.contextValue;
       let stream: GuardedStream | undefined;
       let ended: StreamEnd | undefined;
       const end = (reason: StreamEnd) => {
@@ -20,100 +23,33 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
           reason === 'TOKEN' ? unauthenticated() : failure('UNAVAILABLE', 'The server goes down: subscribe again.'),
         );
       };
-      let release: () => void;
+      const releases: (() => void)[] = [];
+      const release = () => {
+        for (const each of releases) each();
+      };
       try {
         // Before it begins: of many that come at once none may pass the others by.
-        release = viewer ? services.streams.openOverHttp(viewer, end) : services.streams.open(undefined, end);
+        releases.push(viewer ? services.streams.openOverHttp(viewer, end) : services.streams.open(undefined, end));
+        const sent = { ...args, contextValue: contextAlone(args.contextValue) };
+        const kept = slimSubscription(sent);
+        releases.push(services.admission.hold(asker, kept.bytes));
+        setSubscribeFn(() => subscribeSlim(sent, kept.args, maskError, new Turns(1)));
+        Object.assign(args, { ...kept.args, contextValue: args.contextValue }); // what the engine holds meanwhile
+        Object.assign(args.contextValue, { params: undefined });
       } catch (error) {
+        release();
         setResultAndStopExecution({ errors: [maskError(error)] });
         return;
       }
       return {
-        onSubscribeResult({ result, setResult }) {
-          if (!isStream(result)) return release();
-          stream = new GuardedStream(result, maskError);
+        onSubscribeResult({ result }) {
+          if (!(result instanceof GuardedStream)) return release();
+          stream = result;
           stream.onEnd(release);
-          setResult(stream);
           client.onGone?.(() => stream?.end());
           if (ended) end(ended);
         },
       };
     },
   };
-}
-
-export class GuardedStream implements AsyncGenerator<ExecutionResult, void, undefined> {
-  readonly #source: AsyncIterator<ExecutionResult>;
-  readonly #mask: (error: unknown) => GraphQLError;
-  #ended: ExecutionResult[] | undefined;
-  #waiting: ((result: IteratorResult<ExecutionResult, void>) => void) | undefined;
-  #release: () => void = () => undefined;
-
-  constructor(source: AsyncIterable<ExecutionResult>, mask: (error: unknown) => GraphQLError) {
-    this.#source = source[Symbol.asyncIterator]();
-    this.#mask = mask;
-  }
-
-  onEnd(release: () => void): void {
-    this.#release = release;
-  }
-
-  /** Ends the stream now, with an error where one is given, whatever it waits for. */
-  end(error?: GraphQLError): void {
-    if (this.#ended) return;
-    this.#ended = error ? [{ errors: [error] }] : [];
-    this.#release();
-    this.#waiting?.(this.#last());
-    this.#source.return?.().catch((failed: unknown) => this.#mask(failed)); // which logs it
-  }
-
-  async next(): Promise<IteratorResult<ExecutionResult, void>> {
-    if (this.#ended) return this.#last();
-    return new Promise((resolve) => {
-      this.#waiting = resolve;
-      this.#source.next().then(
-        (result) => {
-          this.#waiting = undefined;
-          if (this.#ended) return;
-          if (result.done) this.end();
-          resolve(result.done ? this.#last() : { done: false, value: maskResult(result.value, this.#mask) });
-        },
-        (error: unknown) => {
-          this.end(this.#mask(error)); // resolves what waits
-        },
-      );
-    });
-  }
-
-  async return(): Promise<IteratorResult<ExecutionResult, void>> {
-    this.end();
-    return { done: true, value: undefined };
-  }
-
-  async throw(): Promise<IteratorResult<ExecutionResult, void>> {
-    return this.return();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
-  }
-
-  #last(): IteratorResult<ExecutionResult, void> {
-    this.#waiting = undefined;
-    const value = this.#ended?.shift();
-    return value ? { done: false, value } : { done: true, value: undefined };
-  }
-}
-
-/** An error that is masked already stays as it is. */
-export function maskResult(result: ExecutionResult, mask: (error: unknown) => GraphQLError): ExecutionResult {
-  return result.errors ? { ...result, errors: result.errors.map(mask) } : result;
-}
-
-function isStream(result: unknown): result is AsyncIterable<ExecutionResult> {
-  return typeof result === 'object' && result !== null && Symbol.asyncIterator in result;
 }

@@ -3,6 +3,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { builder } from './builder.ts';
 import type { Services } from './context.ts';
 import { describedEnum } from './enums.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
 
 const PART_STATUSES = ['UP', 'DOWN', 'EMBEDDED', 'ABSENT'] as const;
 export type PartStatus = (typeof PART_STATUSES)[number];
@@ -15,8 +16,19 @@ export interface SystemStatusShape {
   docker: PartStatus;
 }
 
-/** Asks each part whether it answers. One that does not within the bound is DOWN. */
-export async function systemStatus({ db, bus, cache, docker, settings }: Services): Promise<SystemStatusShape> {
+/** Whether each part answers: they are asked once a second at most, however often this is. One that does not answer within the bound is DOWN. */
+export function systemStatus(services: Services): Promise<SystemStatusShape> {
+  const known = asked.get(services);
+  if (known && performance.now() - known.at < ASKED_AGAIN_MS) return known.status;
+  const status = askParts(services);
+  asked.set(services, { at: performance.now(), status });
+  return status;
+}
+
+const asked = new WeakMap<Services, { at: number; status: Promise<SystemStatusShape> }>();
+const ASKED_AGAIN_MS = 1_000;
+
+async function askParts({ db, bus, cache, docker, settings }: Services): Promise<SystemStatusShape> {
   const [database, busStatus, cacheStatus, dockerStatus] = await Promise.all([
     partStatus(isDatabaseUp(db), settings.databaseEmbedded),
     partStatus(bus.isUp(), bus.embedded),
@@ -52,6 +64,7 @@ builder.queryField('system', (t) =>
   t.field({
     type: SystemStatus,
     description: 'How each part of the system is. It can be asked without being signed in.',
+    extensions: costs(STATEMENT_COST),
     resolve: (_, __, { services }) => systemStatus(services),
   }),
 );
@@ -59,12 +72,12 @@ builder.queryField('system', (t) =>
 const absent: PartStatus = 'ABSENT';
 const PART_ANSWER_MS_MAX = 2_000;
 
-async function partStatus(asked: Promise<boolean>, embedded: boolean): Promise<PartStatus> {
+async function partStatus(answer: Promise<boolean>, embedded: boolean): Promise<PartStatus> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), PART_ANSWER_MS_MAX);
   });
-  const up = await Promise.race([asked.catch(() => false), late]).finally(() => clearTimeout(timer));
+  const up = await Promise.race([answer.catch(() => false), late]).finally(() => clearTimeout(timer));
   if (!up) return 'DOWN';
   return embedded ? 'EMBEDDED' : 'UP';
 }

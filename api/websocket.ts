@@ -7,7 +7,9 @@ import type { Services } from './context.ts';
 import { sessionCookie } from './credentials.ts';
 import type { Graphql } from './graphql.ts';
 import { pathOf } from './path.ts';
-import { createSocketOperations, GOING_AWAY } from './socket-operations.ts';
+import { SocketMessages } from './socket-messages.ts';
+import { createSocketOperations, GOING_AWAY, type Peer } from './socket-operations.ts';
+import { SocketPace } from './socket-pace.ts';
 import { Turns } from './socket-turns.ts';
 import { endSoon, refuseUpgrade } from './upgrade-refusal.ts';
 import { foreignPage } from './web-refusal.ts';
@@ -19,6 +21,16 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
 
   function serve(socket: WebSocket, request: IncomingMessage, { address, secure, hostIsKnown }: Caller): void {
     const close = (code: number, reason: string) => socket.close(code, reason);
+    const peer: Peer = {
+      address,
+      hostIsKnown,
+      userAgent: request.headers['user-agent'],
+      cookie: sessionCookie(request, secure),
+      close,
+      turns: new Turns(MESSAGES_AT_ONCE),
+      messages: new SocketMessages(),
+    };
+    const pace = new SocketPace();
     const closed = operations.opened(
       {
         protocol: socket.protocol,
@@ -26,20 +38,17 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
         send: (data) => send(socket, data),
         onMessage: (handle) =>
           socket.on('message', (data) => {
-            handle(String(data)).catch((error: unknown) => {
+            const text = String(data);
+            pause(socket, pace.count(text.length, peer.token === undefined));
+            const short = peer.messages.shorten(text);
+            if (short === undefined) return close(CloseCode.BadRequest, 'Message too long');
+            handle(short).catch((error: unknown) => {
               services.log.error({ err: error }, 'A message on a WebSocket could not be handled.');
               socket.close(CloseCode.InternalServerError, 'Internal server error');
             });
           }),
       },
-      {
-        address,
-        hostIsKnown,
-        userAgent: request.headers['user-agent'],
-        cookie: sessionCookie(request, secure),
-        close,
-        turns: new Turns(MESSAGES_AT_ONCE),
-      },
+      peer,
     );
     const stopPings = keepAlive(socket);
     socket.on('error', (error) => services.log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
@@ -99,6 +108,12 @@ function send(socket: WebSocket, data: string): Promise<void> {
     return Promise.resolve();
   }
   return new Promise((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
+}
+
+function pause(socket: WebSocket, ms: number): void {
+  if (ms === 0 || socket.isPaused) return;
+  socket.pause();
+  setTimeout(() => socket.resume(), ms).unref();
 }
 
 /**

@@ -12,6 +12,7 @@ import { type Context, viewerOf } from './context.ts';
 import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, type Kept, keepOnce } from './idempotency.ts';
 import { WorkflowPayloadInput } from './payload-input.ts';
 import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
+import { userLimits } from './user-limits.ts';
 import { Workflow } from './workflow.ts';
 
 interface WorkflowResult {
@@ -85,7 +86,7 @@ builder.mutationField('createWorkflow', (t) =>
       const kept = await keepOnce(
         services,
         { userId: user.id, mutation: 'createWorkflow', input },
-        (db) => createWorkflow(db, created),
+        (db) => createWorkflow(db, created, userLimits(services.settings)),
         (made) => made.workflow.id,
       );
       if (kept.outcome !== 'DONE') return repeated(kept, context);
@@ -171,7 +172,7 @@ builder.mutationField('updateWorkflow', (t) =>
       const kept = await keepOnce(
         services,
         { userId: user.id, mutation: 'updateWorkflow', input: meant(input) },
-        (db) => updateWorkflow(db, changes),
+        (db) => updateWorkflow(db, changes, userLimits(services.settings)),
         (made) => (made.outcome === 'UPDATED' ? made.workflow.id : undefined),
       );
       if (kept.outcome !== 'DONE') return repeated(kept, context);

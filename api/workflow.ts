@@ -8,6 +8,7 @@ import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
 import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
 import { failure } from './errors.ts';
+import { costs, LONG_TEXT_COST, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { Job, JobConnection, JobFilter } from './job.ts';
 import { followWorkflow, followWorkflowsOf } from './live/workflow-stream.ts';
 import { Node } from './node.ts';
@@ -23,7 +24,12 @@ Workflow.implement({
     kind: t.field({ type: WorkflowKindEnum, description: 'What it runs.', resolve: ({ kind }) => kind }),
     payload: t.string({
       description: 'What it runs, as a JSON document, its "kind" first. A secret is {"secret": true} there.',
-      resolve: async (workflow, _, { load }) => printPayload(owned(await load.payload(workflow))),
+      extensions: costs(LONG_TEXT_COST),
+      resolve: async (workflow, _, { load, budget }) => {
+        const text = printPayload(owned(await load.payload(workflow)));
+        budget.take(text.length);
+        return text;
+      },
     }),
     interval: t.int({
       description: 'Minutes from one slot to the next.',
@@ -138,6 +144,7 @@ builder.queryField('workflows', (t) =>
   t.field({
     type: WorkflowConnection,
     description: "The viewer's workflows, newest first.",
+    extensions: costs(STATEMENT_COST, { arguments: ['filter'], cost: LOOKING_THROUGH_COST }),
     args: { ...pagingArgs(), filter: t.arg({ type: WorkflowFilter, description: 'Which of them.' }) },
     resolve: async (_, { filter, ...args }, context) => {
       const { user } = viewerOf(context);

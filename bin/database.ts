@@ -36,7 +36,11 @@ export async function startDatabase({ settings, log, closing }: CommandContext, 
 export async function openDatabase(context: CommandContext, url: string, connectionsMax: number): Promise<Connection> {
   const { log, closing, settings } = context;
   const done = progress(log, 'database');
-  const connection = connect(url, { max: connectionsMax, application: 'chronoverse' });
+  const connection = connect(url, {
+    max: connectionsMax,
+    application: 'chronoverse',
+    tls: settings.databaseTls,
+  });
   closing.add('database connections', connection.close);
   for (let waited = 0; ; waited += LOOK_MS) {
     const why = await whyUnreachable(connection.db);

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { parseSettings, SettingsError } from '../platform/config.ts';
 import { DataDirUnusable } from '../platform/data-dir.ts';
 import { createLogger } from '../platform/log.ts';
+import { readSettingFiles } from '../platform/setting-files.ts';
 import { createClosing } from './closing.ts';
 import { type Command, parseCommand } from './command-line.ts';
 import type { CommandContext } from './context.ts';
@@ -20,7 +21,8 @@ try {
 async function run(command: Command): Promise<void> {
   if (command.name === 'help') return void process.stdout.write(help());
   if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
-  const { settings, warnings } = parseSettings(process.env, requiredSettings(command, process.env));
+  const env = readSettingFiles(process.env);
+  const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
   const log = createLogger(settings, { onStderr: command.name === 'users' }); // whose answer is on standard output
   for (const warning of warnings) log.warn(warning);
   const closing = createClosing(log);

@@ -62,9 +62,9 @@ export async function openFolder({ settings, closing }: CommandContext): Promise
   return dataDir;
 }
 
-export async function migrateNow({ log }: CommandContext, url: string): Promise<void> {
+export async function migrateNow({ log, settings }: CommandContext, url: string): Promise<void> {
   const done = progress(log, 'migrations');
-  const applied = await migrate(url);
+  const applied = await migrate(url, settings.databaseTls);
   done(applied.length === 0 ? 'the database is at the right version' : `applied ${applied.join(', ')}`);
 }
 
@@ -88,8 +88,8 @@ async function openBus({ settings, log, closing }: CommandContext): Promise<Bus>
     return bus;
   }
   const { createKafkaBus } = await import('../platform/bus/kafka.ts');
-  const { kafkaBrokers: brokers, kafkaTopicPrefix: topicPrefix } = settings;
-  const bus = await createKafkaBus({ brokers, topicPrefix, log, clientId: `chronoverse-${process.pid}` });
+  const { kafkaBrokers: brokers, kafkaTls: tls, kafkaSasl: sasl, kafkaTopicPrefix: topicPrefix } = settings;
+  const bus = await createKafkaBus({ brokers, tls, sasl, topicPrefix, log, clientId: `chronoverse-${process.pid}` });
   closing.add('bus', bus.close);
   done(`Kafka at ${brokers.join(', ')}`);
   return bus;
@@ -105,7 +105,12 @@ async function openCache({ settings, log, closing }: CommandContext): Promise<Ca
     return cache;
   }
   const { createRedisCache } = await import('../platform/cache/redis.ts');
-  const cache = await createRedisCache({ url: settings.redisUrl, prefix: settings.redisPrefix, log });
+  const cache = await createRedisCache({
+    url: settings.redisUrl,
+    tls: settings.redisTls,
+    prefix: settings.redisPrefix,
+    log,
+  });
   closing.add('cache', cache.close);
   done(`Redis at ${new URL(settings.redisUrl).host}`);
   return cache;
@@ -115,7 +120,7 @@ async function openCache({ settings, log, closing }: CommandContext): Promise<Ca
 async function openDocker({ settings, log }: CommandContext): Promise<Docker> {
   const done = progress(log, 'docker');
   const { createDocker } = await import('../platform/docker/docker.ts');
-  const docker = createDocker({ host: settings.dockerHost, log });
+  const docker = createDocker({ host: settings.dockerHost, tls: settings.dockerTls, log });
   if (await docker.isUp()) done(`engine at ${docker.address}`);
   else if (await docker.isThere()) done(`engine that does not answer yet, at ${docker.address}`);
   else

@@ -12,11 +12,21 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
   const { host, maxJobSeconds, maxResources, logRetentionDays, signUp } = settings;
-  const { publicUrl, allowedOrigins, trustProxy } = settings;
+  const { publicUrl, allowedOrigins, trustProxy, userLimits } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
     const web = { publicUrl, allowedOrigins, trustProxy };
-    const own = { port, host, databaseEmbedded, maxJobSeconds, maxResources, logRetentionDays, signUp, ...web };
+    const own = {
+      port,
+      host,
+      databaseEmbedded,
+      maxJobSeconds,
+      maxResources,
+      logRetentionDays,
+      signUp,
+      userLimits,
+      ...web,
+    };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
     closing.add('api', api.close);
     done(`listens on ${host}`);

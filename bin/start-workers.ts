@@ -31,6 +31,8 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         ...own,
         docker: await parts.docker(),
         capacity: settings.containersMax,
+        containersPerUserMax: settings.runningPerUser.containers,
+        buildsPerUserMax: settings.runningPerUser.builds,
         maxResources: settings.maxResources,
         maxBuildSeconds: settings.maxBuildSeconds,
         maxLogBytes: settings.maxJobLogBytes,
@@ -39,6 +41,7 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
       return (await import('../workers/execution/worker.ts')).startExecution({
         ...own,
         allow: settings.heartbeatAllow,
+        checksPerUserMax: settings.runningPerUser.heartbeats,
       });
     case 'joblogs':
       return (await import('../workers/joblogs/worker.ts')).startJoblogs(own);

@@ -1,5 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import type { TlsMaterial } from '../platform/pem.ts';
+import { sslOptions } from './tls.ts';
 
 export type Db = PostgresJsDatabase;
 
@@ -24,8 +26,12 @@ export const PLANNER = {
 };
 
 /** A pool of `max` connections to the database at `url`. It connects on first use, and again after an outage. */
-export function connect(url: string, { max, application }: { max: number; application: string }): Connection {
+export function connect(
+  url: string,
+  { max, application, tls }: { max: number; application: string; tls?: TlsMaterial | undefined },
+): Connection {
   const client = postgres(url, {
+    ...sslOptions(url, tls),
     max,
     connect_timeout: 10,
     idle_timeout: 60,

@@ -1,12 +1,13 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
-import { REQUESTED_JOBS_MAX } from '../domain/limits.ts';
+import { REQUESTED_JOBS_MAX, USER_LIMITS, type UserLimits } from '../domain/limits.ts';
 import type { Db } from './client.ts';
 import { leftOpen } from './log-seams.ts';
 import { isKept } from './lookup.ts';
 import { wakeWaiting } from './scheduling.ts';
 import { type JobRow, jobs, runRequests, schedules, workflows } from './schema.ts';
 import { countEnded } from './totals.ts';
+import { checkRequests, lockUser } from './user-limits.ts';
 
 type Owned = { userId: string; id: string };
 
@@ -16,10 +17,12 @@ export type Requested =
 
 /**
  * A MANUAL job of a workflow, PENDING: the scheduling worker hands it out when no other job of the workflow is active. Under the
- * lock of the schedule, so that a termination either comes first and is seen, or sees the request and cancels it.
+ * lock of the schedule, so that a termination either comes first and is seen, or sees the request and cancels it. Throws
+ * LimitExceeded where as many jobs of its user wait as may.
  */
-export async function runWorkflow(db: Db, { userId, id }: Owned): Promise<Requested> {
+export async function runWorkflow(db: Db, { userId, id }: Owned, limits: UserLimits = USER_LIMITS): Promise<Requested> {
   return db.transaction(async (tx): Promise<Requested> => {
+    await lockUser(tx, userId);
     const [schedule] = await tx
       .select()
       .from(schedules)
@@ -51,7 +54,8 @@ export async function runWorkflow(db: Db, { userId, id }: Owned): Promise<Reques
       })
       .returning();
     if (job === undefined) throw new Error('An insert returned no row.');
-    await tx.insert(runRequests).values({ jobId: job.id, workflowId: id });
+    await tx.insert(runRequests).values({ jobId: job.id, workflowId: id, userId, kind: schedule.kind });
+    await checkRequests(tx, { userId, kind: schedule.kind }, limits);
     await tx.update(schedules).set({ wakeAt: sql`now()` }).where(eq(schedules.workflowId, id));
     return { outcome: 'REQUESTED', job };
   });

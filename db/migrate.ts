@@ -2,8 +2,10 @@ import { readdir, readFile } from 'node:fs/promises';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import type { TlsMaterial } from '../platform/pem.ts';
 import type { Db } from './client.ts';
 import { makeLogPartitions } from './log-partitions.ts';
+import { sslOptions } from './tls.ts';
 
 /** Holds from db/ and from the bundle in dist/ alike: both are one folder below the top. */
 const MIGRATIONS = new URL('../db/migrations/', import.meta.url);
@@ -20,8 +22,8 @@ interface Migration {
  * Brings the database at `url` to this program's version, each migration in a transaction of its own; two that migrate at
  * once wait for each other. Returns the names of those it applied. Rejects when the database is newer than the program.
  */
-export async function migrate(url: string): Promise<string[]> {
-  const client = postgres(url, { max: 1, onnotice: () => undefined });
+export async function migrate(url: string, tls?: TlsMaterial): Promise<string[]> {
+  const client = postgres(url, { ...sslOptions(url, tls), max: 1, onnotice: () => undefined });
   try {
     const migrations = await readMigrations();
     await client`SELECT pg_advisory_lock(${ADVISORY_LOCK})`;

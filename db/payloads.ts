@@ -49,3 +49,16 @@ export async function loadPayloads(
     ]),
   );
 }
+
+/**
+ * Removes generations of this workflow before `generation` that no job needs which has not ended: the one that was handed out last, and those
+ * that ask to be run. Builds of those generations are canceled already. Under the lock of the schedule, so that no job is made meanwhile.
+ */
+export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
+  await tx.execute(sql`
+    DELETE FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
+      SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
+      WHERE schedules.workflow_id = ${workflowId} AND jobs.completed_at IS NULL
+      UNION ALL
+      SELECT jobs.generation FROM run_requests JOIN jobs ON jobs.id = job_id WHERE run_requests.workflow_id = ${workflowId})`);
+}

@@ -1,3 +1,4 @@
+import { tlsAdvice } from '../domain/tls-refusals.ts';
 import type { Db } from './client.ts';
 
 /** Why the database cannot be used. */
@@ -19,6 +20,8 @@ export async function whyUnreachable(db: Db): Promise<Unreachable | undefined> {
     const cause = error instanceof Error ? (error.cause ?? error) : error; // drizzle wraps what the driver says
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const said = cause instanceof Error ? cause.message || code : String(cause); // several addresses: no message, a code
+    const advice = tlsAdvice(cause, 'DATABASE');
+    if (advice !== undefined) return { message: `${said}. ${advice.replace(/\.$/, '')}`, passes: false };
     return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };
   }
 }

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import {
   bigint,
   boolean,
@@ -86,6 +87,7 @@ export const payloads = pgTable('payloads', {
   workflowId: uuid('workflow_id').notNull(),
   generation: integer('generation').notNull(),
   payload: jsonb('payload').$type<Payload>().notNull(),
+  bytes: integer('bytes').notNull().generatedAlwaysAs(sql`octet_length(payload::text)`),
 });
 
 export const builds = pgTable('builds', {
@@ -154,6 +156,15 @@ export type JobRow = typeof jobs.$inferSelect;
 export const runRequests = pgTable('run_requests', {
   jobId: uuid('job_id').primaryKey(),
   workflowId: uuid('workflow_id').notNull(),
+  userId: uuid('user_id').notNull(),
+  kind: text('kind').$type<WorkflowKind>().notNull(),
+});
+
+export const turns = pgTable('turns', {
+  id: uuid('id').primaryKey(),
+  kind: text('kind').$type<'CONTAINER' | 'BUILD'>().notNull(),
+  userId: uuid('user_id').notNull(),
+  round: bigint('round', { mode: 'number' }).notNull(),
 });
 
 export const idempotencyKeys = pgTable('idempotency_keys', {

@@ -1,13 +1,16 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
+import { USER_LIMITS, type UserLimits } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload.ts';
 import type { Parsed, Problem } from '../domain/problem.ts';
 import type { WorkflowKind } from '../domain/states.ts';
 import type { Db } from './client.ts';
 import { leftOpen } from './log-seams.ts';
+import { pruneGenerations } from './payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from './schema.ts';
+import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from './user-limits.ts';
 
-/** Whoever locks more than one of these tables does it in the order workflows, schedules, jobs, builds. */
+/** Locks of more than one of these tables are taken in the order users, workflows, schedules, jobs, builds. */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
 export interface NewWorkflow {
@@ -21,7 +24,10 @@ export interface NewWorkflow {
   logRetentionDays?: number | null;
 }
 
-/** Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has COMPLETED. */
+/**
+ * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has COMPLETED. Throws LimitExceeded where
+ * its user has as much as one may have.
+ */
 export async function createWorkflow(
   db: Db,
   {
@@ -33,9 +39,11 @@ export async function createWorkflow(
     maxConsecutiveJobFailuresAllowed,
     logRetentionDays,
   }: NewWorkflow,
+  limits: UserLimits = USER_LIMITS,
 ): Promise<{ workflow: WorkflowRow; buildId: string | undefined }> {
   const needsBuild = payload.kind === 'CONTAINER';
   return db.transaction(async (tx) => {
+    await lockUser(tx, userId);
     const [workflow] = await tx
       .insert(workflows)
       .values({
@@ -50,8 +58,10 @@ export async function createWorkflow(
       })
       .returning();
     if (workflow === undefined) throw new Error('An insert returned no row.');
+    await checkWorkflows(tx, userId, limits);
     await tx.insert(payloads).values({ workflowId: id, generation: 1, payload });
-    if (needsBuild) return { workflow, buildId: await queueBuild(tx, workflow) };
+    await checkPayloads(tx, { userId, workflowId: id }, limits);
+    if (needsBuild) return { workflow, buildId: await queueBuild(tx, workflow, limits) };
     await tx.insert(schedules).values({
       workflowId: id,
       userId,
@@ -90,10 +100,15 @@ export type Updated =
 /**
  * Changes what is given. Another payload makes another generation: a CONTAINER's is built first, and until then its slots wait;
  * the build of the generation before it is canceled. Another interval counts from the last slot. A payload that is the same
- * as before changes nothing.
+ * as before changes nothing. Throws LimitExceeded where its user has as much as one may have.
  */
-export async function updateWorkflow(db: Db, { userId, id, payload, ...changes }: WorkflowChanges): Promise<Updated> {
+export async function updateWorkflow(
+  db: Db,
+  { userId, id, payload, ...changes }: WorkflowChanges,
+  limits: UserLimits = USER_LIMITS,
+): Promise<Updated> {
   return db.transaction(async (tx): Promise<Updated> => {
+    if (payload !== undefined) await lockUser(tx, userId);
     const found = await lockWorkflow(tx, { userId, id });
     if (found === undefined) return { outcome: 'NOT_FOUND' };
     if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
@@ -127,12 +142,14 @@ export async function updateWorkflow(db: Db, { userId, id, payload, ...changes }
       .where(eq(schedules.workflowId, id));
     if (next === undefined) return { outcome: 'UPDATED', workflow, buildId: undefined, canceledBuildIds: [] };
 
+    await pruneGenerations(tx, { workflowId: id, generation });
     await tx.insert(payloads).values({ workflowId: id, generation, payload: next });
+    await checkPayloads(tx, { userId, workflowId: id }, limits);
     const canceledBuildIds = await cancelBuilds(tx, id);
     return {
       outcome: 'UPDATED',
       workflow,
-      buildId: needsBuild ? await queueBuild(tx, workflow) : undefined,
+      buildId: needsBuild ? await queueBuild(tx, workflow, limits) : undefined,
       canceledBuildIds,
     };
   });
@@ -178,8 +195,13 @@ async function differs(tx: Transaction, workflow: WorkflowRow, payload: Payload)
   return row?.same !== true;
 }
 
-async function queueBuild(tx: Transaction, { id, userId, generation }: WorkflowRow): Promise<string> {
+async function queueBuild(
+  tx: Transaction,
+  { id, userId, generation }: WorkflowRow,
+  limits: UserLimits,
+): Promise<string> {
   const buildId = newId();
   await tx.insert(builds).values({ id: buildId, workflowId: id, userId, generation, status: 'QUEUED' });
+  await checkBuilds(tx, userId, limits);
   return buildId;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { checkDockerfile } from './dockerfile.ts';
+import { readDockerfile } from './dockerfile/dockerfile.ts';
 import {
   BUILD_FILE_PATH_BYTES_MAX,
   BUILD_FILES_MAX,
@@ -74,7 +74,7 @@ const file = z.strictObject({
 export const buildSchema = z.strictObject(
   {
     dockerfile: text('The Dockerfile').superRefine((dockerfile, context) => {
-      for (const message of checkDockerfile(dockerfile).problems) context.addIssue({ code: 'custom', message });
+      for (const message of readDockerfile(dockerfile).problems ?? []) context.addIssue({ code: 'custom', message });
     }),
     files: z
       .array(file, { error: typeError('files', 'a list of files') })

@@ -7,7 +7,13 @@ import { WORKFLOW_KINDS, type WorkflowKind } from './states.ts';
  * receiver claims the rows, and a duplicate, late or stale event finds nothing to claim.
  */
 const workflowEvent = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('JOBS_QUEUED'), kind: z.enum(WORKFLOW_KINDS), ids: z.array(z.uuid()) }),
+  z.object({
+    type: z.literal('JOBS_QUEUED'),
+    kind: z.enum(WORKFLOW_KINDS),
+    ids: z.array(z.uuid()),
+    /** Whose they are, one for each id, so that a worker can give each user a share before it claims. Absent in events of older versions. */
+    users: z.array(z.string()).optional(),
+  }),
   z.object({ type: z.literal('BUILDS_QUEUED'), ids: z.array(z.uuid()) }),
 ]);
 export type WorkflowEvent = z.infer<typeof workflowEvent>;
@@ -26,18 +32,24 @@ export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
 }
 
 /** The events that tell of `jobs`, as few as the bound on ids an event allows. */
-export function jobsQueued(jobs: { id: string; kind: WorkflowKind }[]): WorkflowEvent[] {
-  return WORKFLOW_KINDS.flatMap((kind) => {
-    const ids = jobs.filter((job) => job.kind === kind).map((job) => job.id);
-    return slices(ids).map((slice): WorkflowEvent => ({ type: 'JOBS_QUEUED', kind, ids: slice }));
-  });
+export function jobsQueued(jobs: { id: string; userId: string; kind: WorkflowKind }[]): WorkflowEvent[] {
+  return WORKFLOW_KINDS.flatMap((kind) =>
+    slices(jobs.filter((job) => job.kind === kind)).map(
+      (slice): WorkflowEvent => ({
+        type: 'JOBS_QUEUED',
+        kind,
+        ids: slice.map(({ id }) => id),
+        users: slice.map(({ userId }) => userId),
+      }),
+    ),
+  );
 }
 
 export function buildsQueued(ids: string[]): WorkflowEvent[] {
   return slices(ids).map((slice) => ({ type: 'BUILDS_QUEUED', ids: slice }));
 }
 
-function slices(ids: string[]): string[][] {
-  const count = Math.ceil(ids.length / IDS_PER_EVENT_MAX);
-  return Array.from({ length: count }, (_, n) => ids.slice(n * IDS_PER_EVENT_MAX, (n + 1) * IDS_PER_EVENT_MAX));
+function slices<T>(items: T[]): T[][] {
+  const count = Math.ceil(items.length / IDS_PER_EVENT_MAX);
+  return Array.from({ length: count }, (_, n) => items.slice(n * IDS_PER_EVENT_MAX, (n + 1) * IDS_PER_EVENT_MAX));
 }

@@ -74,6 +74,8 @@ export const BUILT_REGISTRY = 'chronoverse.invalid';
  * alone: it may hold what its owner shows to nobody.
  */
 export function imageProblem(text: string): string | undefined {
+  if (ID_PREFIX.test(text)) return 'could be the beginning of an image id: add a tag, like ":latest"';
+  if (DIGEST_ALONE.test(text)) return 'must be a name, not an image id';
   const { reference, problem } = parseImageReference(text);
   if (reference?.registry !== BUILT_REGISTRY) return problem;
   return 'is one that a build has made: only the workflow that it was made for runs it';
@@ -88,6 +90,9 @@ const DIGEST = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]
 const HOST_LABEL = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
 const REGISTRY = new RegExp(`^(?:${HOST_LABEL}(?:\\.${HOST_LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?$`);
 const IMAGE_ID = /^[a-f0-9]{64}$/;
+/** The engine takes the beginning of an id where it finds no image of that name. Names of one letter are looked up as names alone. */
+const ID_PREFIX = /^[a-f0-9]{2,63}$/;
+const DIGEST_ALONE = /^sha(?:256|384|512):/;
 
 /** The first component is a registry when it could not be a part of a path: it has a dot, a colon, upper case, or is localhost. */
 function splitName(name: string): { registry?: string; repository: string } {

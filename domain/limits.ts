@@ -59,3 +59,18 @@ export const IDEMPOTENCY_SECONDS = 86_400;
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 /** Requested jobs of one workflow that wait for their turn. */
 export const REQUESTED_JOBS_MAX = 100;
+
+/** What one user may have, unless the operator says otherwise: each is a setting of this name. */
+export const USER_LIMITS = {
+  WORKFLOWS_PER_USER: 1_000,
+  PAYLOAD_BYTES_PER_USER: 64 * 1024 ** 2,
+  GENERATIONS_PER_WORKFLOW: 50,
+  QUEUED_HEARTBEATS_PER_USER: 1_000,
+  QUEUED_CONTAINERS_PER_USER: 1_000,
+  QUEUED_BUILDS_PER_USER: 200,
+};
+export type UserLimits = typeof USER_LIMITS;
+export type UserLimitName = keyof UserLimits;
+
+/** What one worker runs at once of one user, at most; a fair share may be less (domain/fair-share.ts). */
+export const RUNNING_PER_USER = { heartbeats: 3_000, containers: 100, builds: 3 };

@@ -1,8 +1,11 @@
 import type { SignUpMode } from '../domain/account-input.ts';
+import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
+import type { TlsMaterial } from './pem.ts';
 import { SETTINGS, type Setting, type SettingName } from './settings.ts';
+import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial } from './tls-settings.ts';
 
 /** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */
 export interface Settings {
@@ -17,6 +20,12 @@ export interface Settings {
   kafkaBrokers?: string[];
   redisUrl?: string;
   dockerHost?: string;
+  databaseTls?: TlsMaterial | undefined;
+  /** Undefined: the connections are not TLS. */
+  kafkaTls?: TlsMaterial | undefined;
+  kafkaSasl?: KafkaSasl | undefined;
+  redisTls?: TlsMaterial | undefined;
+  dockerTls?: TlsMaterial | undefined;
   kafkaTopicPrefix: string;
   redisPrefix: string;
   secretKey?: Buffer;
@@ -34,6 +43,9 @@ export interface Settings {
   /** Of one container. */
   maxResources: { cpus: number; memoryMb: number; pids: number };
   containersMax: number;
+  /** What one worker runs at once of one user. */
+  runningPerUser: { containers: number; builds: number; heartbeats: number };
+  userLimits: UserLimits;
 }
 
 /** All that is wrong with the settings, a sentence each. */
@@ -67,6 +79,31 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     return read(name, setting) ?? setting.schema.parse(setting.default);
   }
 
+  function tls(part: TlsPart): TlsMaterial | undefined {
+    const material = {
+      ca: read(`${part}_TLS_CA`, SETTINGS[`${part}_TLS_CA`]),
+      cert: read(`${part}_TLS_CERT`, SETTINGS[`${part}_TLS_CERT`]),
+      key: read(`${part}_TLS_KEY`, SETTINGS[`${part}_TLS_KEY`]),
+    };
+    return tlsMaterial(part, material, problems);
+  }
+
+  function kafka(): Pick<Settings, 'kafkaTls' | 'kafkaSasl'> {
+    const wanted = read('KAFKA_TLS', SETTINGS.KAFKA_TLS);
+    const material = tls('KAFKA');
+    if (wanted === false && material !== undefined) {
+      problems.push(
+        'KAFKA_TLS is false, but KAFKA_TLS_CA or KAFKA_TLS_CERT is set: set KAFKA_TLS to true, or leave them out.',
+      );
+    }
+    const sasl = {
+      mechanism: read('KAFKA_SASL_MECHANISM', SETTINGS.KAFKA_SASL_MECHANISM),
+      username: read('KAFKA_SASL_USERNAME', SETTINGS.KAFKA_SASL_USERNAME),
+      password: read('KAFKA_SASL_PASSWORD', SETTINGS.KAFKA_SASL_PASSWORD),
+    };
+    return { kafkaTls: wanted === true ? (material ?? {}) : material, kafkaSasl: kafkaSasl(sasl, problems) };
+  }
+
   const settings: Settings = {
     port: need('PORT', SETTINGS.PORT),
     host: need('HOST', SETTINGS.HOST),
@@ -79,6 +116,10 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     kafkaBrokers: read('KAFKA_BROKERS', SETTINGS.KAFKA_BROKERS),
     redisUrl: read('REDIS_URL', SETTINGS.REDIS_URL),
     dockerHost: read('DOCKER_HOST', SETTINGS.DOCKER_HOST),
+    ...kafka(),
+    databaseTls: tls('DATABASE'),
+    redisTls: tls('REDIS'),
+    dockerTls: tls('DOCKER'),
     kafkaTopicPrefix: need('KAFKA_TOPIC_PREFIX', SETTINGS.KAFKA_TOPIC_PREFIX),
     redisPrefix: need('REDIS_PREFIX', SETTINGS.REDIS_PREFIX),
     secretKey: read('SECRET_KEY', SETTINGS.SECRET_KEY),
@@ -99,6 +140,19 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
       pids: need('MAX_CONTAINER_PIDS', SETTINGS.MAX_CONTAINER_PIDS),
     },
     containersMax: need('CONTAINERS_MAX', SETTINGS.CONTAINERS_MAX),
+    runningPerUser: {
+      containers: need('RUNNING_CONTAINERS_PER_USER', SETTINGS.RUNNING_CONTAINERS_PER_USER),
+      builds: need('RUNNING_BUILDS_PER_USER', SETTINGS.RUNNING_BUILDS_PER_USER),
+      heartbeats: need('RUNNING_HEARTBEATS_PER_USER', SETTINGS.RUNNING_HEARTBEATS_PER_USER),
+    },
+    userLimits: {
+      QUEUED_CONTAINERS_PER_USER: need('QUEUED_CONTAINERS_PER_USER', SETTINGS.QUEUED_CONTAINERS_PER_USER),
+      QUEUED_HEARTBEATS_PER_USER: need('QUEUED_HEARTBEATS_PER_USER', SETTINGS.QUEUED_HEARTBEATS_PER_USER),
+      QUEUED_BUILDS_PER_USER: need('QUEUED_BUILDS_PER_USER', SETTINGS.QUEUED_BUILDS_PER_USER),
+      WORKFLOWS_PER_USER: need('WORKFLOWS_PER_USER', SETTINGS.WORKFLOWS_PER_USER),
+      PAYLOAD_BYTES_PER_USER: need('PAYLOAD_BYTES_PER_USER', SETTINGS.PAYLOAD_BYTES_PER_USER),
+      GENERATIONS_PER_WORKFLOW: need('GENERATIONS_PER_WORKFLOW', SETTINGS.GENERATIONS_PER_WORKFLOW),
+    },
   };
   if (problems.length > 0) throw new SettingsError(problems);
   return { settings, warnings: misspeltIn(env) };

@@ -10,11 +10,15 @@ import {
   JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
   RETENTION_DAYS_MIN,
+  RUNNING_PER_USER,
+  USER_LIMITS,
+  type UserLimitName,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
 import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
 import { parseOrigin } from '../domain/web-address.ts';
 import { isSecretKey, parseSecretKey } from './secret-key.ts';
+import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
 
 /** One setting: how its text is read, and what a person should know of it. */
 export interface Setting<T> {
@@ -34,6 +38,7 @@ const setting = <T>(definition: Setting<T>): Setting<T> => definition;
 const withDefault = <T>(definition: Setting<T> & { default: string }): Setting<T> & { default: string } => definition;
 
 const DAYS_MAX = 36_500;
+const USER_LIMIT_MAX = 9_999_999_999; // ten digits, as many as a whole number may have here
 const PREFIX_LENGTH_MAX = 100;
 /** A topic's name may have 249 characters in Kafka; ours need few of them. */
 const prefix = z
@@ -106,9 +111,9 @@ export const SETTINGS = {
     example: '/var/lib/chronoverse',
   }),
   DATABASE_URL: setting({
-    schema: url(['postgres', 'postgresql']),
+    schema: url(['postgres', 'postgresql']).refine(hasKnownTls, DATABASE_TLS),
     defaultMeans: 'embedded PostgreSQL',
-    means: 'PostgreSQL 15 or later.',
+    means: 'PostgreSQL 15 or later; with ?sslmode=verify-full by TLS, with its certificate verified.',
     example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
     secret: true,
   }),
@@ -137,6 +142,7 @@ export const SETTINGS = {
     means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
     example: 'unix:///var/run/docker.sock',
   }),
+  ...TLS_SETTINGS,
   KAFKA_TOPIC_PREFIX: withDefault({
     schema: prefix,
     default: '',
@@ -262,11 +268,66 @@ export const SETTINGS = {
   CONTAINERS_MAX: withDefault({
     schema: wholeNumber(1, 1_000),
     default: '16',
-    means: 'How many containers one workflow worker runs at once; more wait on the bus.',
+    means:
+      'How many containers one workflow worker runs at once; more wait for their turn. One user alone gets three quarters of them.',
     example: '4',
+  }),
+  RUNNING_CONTAINERS_PER_USER: withDefault({
+    schema: wholeNumber(1, 1_000),
+    default: String(RUNNING_PER_USER.containers),
+    means: 'How many containers of one user one workflow worker runs at once, at most. More wait for their turn.',
+    example: '4',
+  }),
+  RUNNING_BUILDS_PER_USER: withDefault({
+    schema: wholeNumber(1, 4),
+    default: String(RUNNING_PER_USER.builds),
+    means: 'How many builds of one user one workflow worker runs at once, of its 4. More wait for their turn.',
+    example: '1',
+  }),
+  RUNNING_HEARTBEATS_PER_USER: withDefault({
+    schema: wholeNumber(1, 4_000),
+    default: String(RUNNING_PER_USER.heartbeats),
+    means: 'How many checks of one user one execution worker runs at once, of its 4,000. More wait for their turn.',
+    example: '500',
+  }),
+  QUEUED_CONTAINERS_PER_USER: userLimit({
+    name: 'QUEUED_CONTAINERS_PER_USER',
+    means: 'How many CONTAINER jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
+    example: '100',
+  }),
+  QUEUED_HEARTBEATS_PER_USER: userLimit({
+    name: 'QUEUED_HEARTBEATS_PER_USER',
+    means: 'How many HEARTBEAT jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
+    example: '100',
+  }),
+  QUEUED_BUILDS_PER_USER: userLimit({
+    name: 'QUEUED_BUILDS_PER_USER',
+    means: 'How many builds of one user may wait or run. One more is LIMIT_EXCEEDED.',
+    example: '20',
+  }),
+  WORKFLOWS_PER_USER: userLimit({
+    name: 'WORKFLOWS_PER_USER',
+    means: 'How many workflows one user may have; deleted ones do not count. One more is LIMIT_EXCEEDED.',
+    example: '100',
+  }),
+  PAYLOAD_BYTES_PER_USER: userLimit({
+    name: 'PAYLOAD_BYTES_PER_USER',
+    means:
+      'How many bytes the stored payloads of one user may have together; those of deleted workflows count until they are purged. More is LIMIT_EXCEEDED.',
+    example: '1048576',
+  }),
+  GENERATIONS_PER_WORKFLOW: userLimit({
+    name: 'GENERATIONS_PER_WORKFLOW',
+    means:
+      'How many generations of one payload are stored: the present one, and those that jobs which have not ended still need. One more is LIMIT_EXCEEDED.',
+    example: '10',
   }),
 };
 export type SettingName = keyof typeof SETTINGS;
+
+function userLimit({ name, ...rest }: { name: UserLimitName; means: string; example: string }) {
+  return withDefault({ schema: wholeNumber(1, USER_LIMIT_MAX), default: String(USER_LIMITS[name]), ...rest });
+}
 
 function wholeNumber(min: number, max: number) {
   const wanted = `a whole number from ${min} to ${max}`;

@@ -34,21 +34,33 @@ export interface Broker {
   port: number;
   controllerPort: number;
   clusterId: string;
+  /** Lines for its configuration, which replace those of the same name. */
+  properties?: string[];
+  /** SCRAM users to be made with its storage, as kafka-storage takes them. */
+  scramUsers?: string[];
 }
 
 /** Everything before the process: once is enough for as many starts as one likes. */
 export async function prepareBroker(broker: Broker): Promise<Launch> {
-  const { dir, clusterId } = broker;
+  const { dir, clusterId, properties = [], scramUsers = [] } = broker;
   await mkdir(dir, { recursive: true });
   const java = await requireCommand('java');
   const config = join(dir, 'server.properties');
   const logging = join(dir, 'log4j2.properties');
-  await writeFile(config, configuration(broker));
+  await writeFile(config, [configuration(broker), ...properties].join('\n'));
   await writeFile(logging, LOGGING);
   const options = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', `-Dlog4j2.configurationFile=${logging}`];
   const env = { CLASSPATH: await fetchJars() }; // four thousand characters that nobody wants to see in `ps`
   if (!(await stat(join(dir, 'data', 'meta.properties')).catch(() => undefined))) {
-    const format = ['format', '--ignore-formatted', '-t', clusterId, '-c', config];
+    const format = [
+      'format',
+      '--ignore-formatted',
+      '-t',
+      clusterId,
+      '-c',
+      config,
+      ...scramUsers.flatMap((user) => ['--add-scram', user]),
+    ];
     await run(java, [...options, 'kafka.tools.StorageTool', ...format], { env: { ...process.env, ...env } });
   }
   return { command: java, args: [...options, 'kafka.Kafka', config], env };

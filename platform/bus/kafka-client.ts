@@ -1,6 +1,9 @@
-import { connect as connectTcp, type Socket } from 'node:net';
-import { Kafka, logLevel } from 'kafkajs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import type { Logger } from 'pino';
+import type { TlsMaterial } from '../pem.ts';
+import type { KafkaSasl } from '../tls-settings.ts';
 import './kafka-timers.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -11,6 +14,9 @@ const KEEP_ALIVE_MS = 60_000;
 export interface KafkaAddress {
   brokers: string[];
   clientId: string;
+  /** Undefined: the connections are not TLS. */
+  tls?: TlsMaterial | undefined;
+  sasl?: KafkaSasl | undefined;
 }
 
 export interface KafkaClient {
@@ -20,18 +26,25 @@ export interface KafkaClient {
 }
 
 /** The client of a cluster. `retries`: how often a request is sent again before it fails, about 2 s for 5. */
-export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Logger, retries: number): KafkaClient {
+export function createKafkaClient(
+  { brokers, clientId, tls, sasl }: KafkaAddress,
+  log: Logger,
+  retries: number,
+): KafkaClient {
   const sockets = new Set<Socket>();
   const kafka = new Kafka({
     brokers,
     clientId,
+    ...(sasl === undefined ? {} : { sasl: saslOptions(sasl) }),
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry: { retries, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
     // Small requests follow each other here, and waiting for an acknowledgement in between costs up to 40 ms.
     socketFactory: ({ host, port, onConnect }) => {
       const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-      const socket = connectTcp(options, onConnect);
+      const name = isIP(host) === 0 ? { servername: host } : {};
+      const socket =
+        tls === undefined ? connectTcp(options, onConnect) : connectTls({ ...options, ...name, ...tls }, onConnect);
       sockets.add(socket);
       socket.on('error', () => {}); // the client listens too, but not to a connection that it forgot
       return socket.once('close', () => sockets.delete(socket));
@@ -50,4 +63,15 @@ export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Logg
       for (const socket of sockets) socket.destroy(new Error('The bus is closed.'));
     },
   };
+}
+
+function saslOptions({ mechanism, username, password }: KafkaSasl): SASLOptions {
+  switch (mechanism) {
+    case 'plain':
+      return { mechanism, username, password };
+    case 'scram-sha-256':
+      return { mechanism, username, password };
+    case 'scram-sha-512':
+      return { mechanism, username, password };
+  }
 }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { tlsAdvice } from '../../domain/tls-refusals.ts';
 import { createBackoff } from '../backoff.ts';
 import { settledWithin } from '../deadline.ts';
 import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
@@ -70,7 +71,7 @@ export async function createKafkaBus({
         await topics.partitions('workflows');
         return backoff.reset();
       } catch (error) {
-        await backoff.wait(error, closing.signal);
+        await backoff.wait(withAdvice(error, address), closing.signal);
       }
     }
   }
@@ -121,4 +122,21 @@ export async function createKafkaBus({
       for (const { destroy } of [client, consumerClient, healthClient]) destroy();
     },
   };
+}
+
+/** With what a person can do about it, where the link is at fault and not the broker. */
+function withAdvice(error: unknown, { brokers, tls, sasl }: KafkaAddress): unknown {
+  const advice = tlsAdvice(error, 'KAFKA') ?? saslAdvice(error);
+  if (advice !== undefined)
+    return new Error(`Kafka at ${brokers.join(', ')} cannot be used. ${advice}`, { cause: error });
+  if (tls !== undefined && sasl !== undefined) return error;
+  const unset = [...(tls === undefined ? ['KAFKA_TLS'] : []), ...(sasl === undefined ? ['KAFKA_SASL_USERNAME'] : [])];
+  const hint = `Where it is up and wants TLS or a password, set ${unset.join(' and ')}.`;
+  return new Error(`Kafka at ${brokers.join(', ')} does not answer as it should. ${hint}`, { cause: error });
+}
+
+function saslAdvice(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error.name !== 'KafkaJSSASLAuthenticationError') return saslAdvice(error.cause);
+  return 'It refuses our user, password or mechanism: check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD.';
 }

@@ -1,7 +1,9 @@
 import { Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
+import { tlsAdvice } from '../../domain/tls-refusals.ts';
 import { settledWithin } from '../deadline.ts';
+import type { TlsMaterial } from '../pem.ts';
 import type { Cache } from './cache.ts';
 import { createLimits } from './limits.ts';
 import { createRedisChannels } from './redis-channels.ts';
@@ -19,16 +21,20 @@ const KEEP_ALIVE_MS = 10_000;
  */
 export async function createRedisCache({
   url,
+  tls,
   prefix,
   log,
 }: {
   url: string;
+  /** For a url that begins with rediss:// */
+  tls?: TlsMaterial | undefined;
   prefix: string;
   log: Logger;
 }): Promise<Cache> {
   const connect = (connectionName: string) =>
     new Redis(url, {
       connectionName,
+      ...(url.startsWith('rediss:') ? { tls: tls ?? {} } : {}),
       enableOfflineQueue: false, // a command that waits for Redis to come back holds up its caller
       maxRetriesPerRequest: 0,
       autoResubscribe: false,
@@ -49,19 +55,31 @@ export async function createRedisCache({
         insuranceLimiter: new RateLimiterMemory(options),
       }),
   );
+  const isTls = url.startsWith('rediss:');
   let away = false;
+  let isAdvised = false; // a connection may break before the reason comes: that is worth a second line
+  let wasReady = false;
   let lostHints = 0;
   let closed = false;
 
   function noteAway(error: unknown): void {
-    if (away || closed) return;
+    const advice = tlsAdvice(error, 'REDIS') ?? signInAdvice(error);
+    if (closed || (away && (advice === undefined || isAdvised))) return;
     away = true;
-    log.warn({ err: error }, 'Redis is away; templates are built anew, limits count per process, hints are lost.');
+    isAdvised = advice !== undefined;
+    const unknown = isTls && !wasReady ? ` ${CERTIFICATE_ADVICE}` : '';
+    const what = advice === undefined ? `Redis is away.${unknown}` : `Redis cannot be used. ${advice}`;
+    log.warn(
+      { err: error },
+      `${what} Until it is back, templates are built anew, limits count per process, and hints are lost.`,
+    );
   }
 
   function noteBack(): void {
+    wasReady = true;
     if (!away) return;
     away = false;
+    isAdvised = false;
     log.info({ lostHints }, 'Redis is back.');
     lostHints = 0;
   }
@@ -132,4 +150,13 @@ function firstAttempt(client: Redis): Promise<void> {
     client.once('ready', resolve);
     client.once('close', resolve);
   });
+}
+
+/** A Redis that misses a client certificate may close the connection before it says so. */
+const CERTIFICATE_ADVICE =
+  'Where it asks for a client certificate, set REDIS_TLS_CERT and REDIS_TLS_KEY to one that its authority has signed.';
+
+function signInAdvice(error: unknown): string | undefined {
+  const isRefused = error instanceof Error && /WRONGPASS|NOAUTH|NOPERM/.test(error.message);
+  return isRefused ? 'It refuses our user or password: check REDIS_URL.' : undefined;
 }

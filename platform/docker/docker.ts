@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import type { TlsMaterial } from '../pem.ts';
 import { confine, DEFAULT_RESOURCES, type Mount, type Resources } from './confinement.ts';
 import { broken, createEngine } from './engine.ts';
 import { EngineError, isEngineError } from './errors.ts';
@@ -93,8 +94,16 @@ const PING_TIMEOUT_MS = 3_000;
 const LOG_HEAD_TIMEOUT_MS = 15_000;
 const EVENTS_TIMEOUT_MS = 15_000;
 
-export function createDocker({ host, log }: { host?: string | undefined; log: Logger }): Docker {
-  const engine = createEngine({ host });
+export function createDocker({
+  host,
+  tls,
+  log,
+}: {
+  host?: string | undefined;
+  tls?: TlsMaterial | undefined;
+  log: Logger;
+}): Docker {
+  const engine = createEngine({ host, tls });
   const pullImage = createPuller(engine);
   const images = createImages(engine);
   let known: z.infer<typeof info> | undefined;

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import type Modem from 'docker-modem';
 import Dockerode from 'dockerode';
 import { z } from 'zod';
+import { tlsAdvice } from '../../domain/tls-refusals.ts';
+import type { TlsMaterial } from '../pem.ts';
 import { EngineError, fromStatus } from './errors.ts';
 
 export interface EngineRequest {
@@ -41,13 +43,16 @@ const TCP_PORT = '2375'; // what the Docker command takes where tcp:// names non
 const TLS_PORT = '2376';
 const STATUS_OK = { 200: true, 201: true, 204: true, 304: true }; // 304: started, or stopped, already
 
-/** `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an engine answers. */
-export function createEngine({ host }: { host?: string | undefined }): Engine {
+/**
+ * `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an engine answers. With `tls` an engine at a TCP
+ * address is talked to by TLS, and its certificate is verified.
+ */
+export function createEngine({ host, tls }: { host?: string | undefined; tls?: TlsMaterial | undefined }): Engine {
   const address = host ?? `unix://${USUAL_SOCKET}`;
   let modem: Modem | undefined;
 
   async function transport(): Promise<Modem> {
-    modem ??= connect(host ?? `unix://${(await usualSocket()) ?? USUAL_SOCKET}`);
+    modem ??= connect(host ?? `unix://${(await usualSocket()) ?? USUAL_SOCKET}`, tls);
     return modem;
   }
 
@@ -120,19 +125,19 @@ export function broken(address: string, cause: unknown): EngineError {
   });
 }
 
-function connect(address: string): Modem {
+function connect(address: string, tls?: TlsMaterial): Modem {
   // No kept-alive connections: one that a restarted engine has closed would fail a POST that must not be sent twice.
   if (address.startsWith('unix://')) {
     const socketPath = address.slice('unix://'.length);
     return modemOf({ host: undefined, socketPath, agent: new Agent({ keepAlive: false }) });
   }
   const url = new URL(address);
-  const secure = url.protocol === 'https:' || url.port === TLS_PORT;
+  const secure = url.protocol === 'https:' || url.port === TLS_PORT || tls !== undefined;
   return modemOf({
     host: url.hostname,
-    port: url.port || (url.protocol === 'tcp:' ? TCP_PORT : ''),
+    port: url.port || (url.protocol === 'tcp:' ? (secure ? TLS_PORT : TCP_PORT) : ''),
     protocol: secure ? 'https' : 'http',
-    agent: secure ? new TlsAgent({ keepAlive: false }) : new Agent({ keepAlive: false }),
+    agent: secure ? new TlsAgent({ keepAlive: false, ...tls }) : new Agent({ keepAlive: false }),
   });
 }
 
@@ -177,5 +182,7 @@ function toEngineError(error: Error, address: string): EngineError {
     const words = /^\(HTTP code \d+\) [^-]*- ([\s\S]*)$/.exec(answered.message)?.[1] ?? answered.message;
     return fromStatus(answered.statusCode, words.trim());
   }
-  return new EngineError('UNREACHABLE', `No Docker engine answers at ${address}: ${error.message}.`, { cause: error });
+  const advice = tlsAdvice(error, 'DOCKER');
+  const words = `No Docker engine answers at ${address}: ${error.message}.`;
+  return new EngineError('UNREACHABLE', advice === undefined ? words : `${words} ${advice}`, { cause: error });
 }

@@ -98,8 +98,8 @@ describe('settings', () => {
 
   it('take their own examples', () => {
     const all: [string, Setting<unknown>][] = Object.entries(SETTINGS);
-    const shell = all.filter(([name]) => !name.startsWith('SECRET_KEY')); // its example is a command
-    for (const [name, { example }] of shell) expect(problemsIn({ [name]: example }), name).toEqual([]);
+    const plain = all.filter(([, { example }]) => !example.includes('$(')); // the others are commands of a shell
+    expect(problemsIn(Object.fromEntries(plain.map(([name, { example }]) => [name, example])))).toEqual([]); // some need others
   });
 
   it('take a key in hex and in base64', () => {

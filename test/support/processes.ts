@@ -54,7 +54,9 @@ export async function cleanUp(): Promise<void> {
 
 /** Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not handed on. `input` is its standard input. */
 export function startProcess(args: string[], env: Record<string, string>, { input }: { input?: string } = {}): Running {
-  const inherited = Object.entries(process.env).filter(([name]) => !(name in SETTINGS) && name !== 'NODE_OPTIONS');
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !(name.replace(/_FILE$/, '') in SETTINGS) && name !== 'NODE_OPTIONS',
+  );
   const child = spawn(process.execPath, ['bin/chronoverse.js', ...args], {
     env: { ...Object.fromEntries(inherited), LOG_FORMAT: 'json', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -11,7 +11,7 @@ import { migrate } from '../../db/migrate.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
 import { ensureBaseImage } from '../../services/base-image.ts';
 import { engineAddress, prepareEngine } from '../../services/docker.ts';
-import { address, prepareBroker, probeBroker } from '../../services/kafka.ts';
+import { address, type Broker, prepareBroker, probeBroker } from '../../services/kafka.ts';
 import { findCommand } from '../../services/packages.ts';
 import type { Launch } from '../../services/parts.ts';
 import { run } from '../../services/process.ts';
@@ -41,9 +41,13 @@ export async function hasCommand(command: string, untested: string): Promise<boo
 export async function ownBroker(): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-broker-'));
   const [port, controllerPort] = [await steadyPort(), await steadyPort()];
-  const broker = { dir, port, controllerPort, clusterId: randomBytes(16).toString('base64url') };
+  return ownBrokerOf({ dir, port, controllerPort, clusterId: randomBytes(16).toString('base64url') });
+}
+
+/** The same with a configuration of the test's own. It must have a listener without TLS at `port`. */
+export async function ownBrokerOf(broker: Broker): Promise<OwnServer> {
   const launch = await prepareBroker(broker);
-  return serverOf({ address: address(broker), dir, launch, probe: () => probeBroker(broker) });
+  return serverOf({ address: address(broker), dir: broker.dir, launch, probe: () => probeBroker(broker) });
 }
 
 /** A Redis that keeps what it has on the disk. It is not running yet. */
@@ -86,10 +90,16 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
 }
 
 /** A Docker engine with the image `alpine:3`. It is not running yet. Its containers have no network. */
-export async function ownEngine({ liveRestore }: { liveRestore: boolean }): Promise<OwnServer> {
+export async function ownEngine({
+  liveRestore,
+  options: more = [],
+}: {
+  liveRestore: boolean;
+  options?: string[];
+}): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'cv-engine-')); // a socket's path has to be short
   const engine = { dataDir: join(dir, 'data'), runDir: dir, name: `chronoverse-${basename(dir)}` };
-  const options = ['--bridge', 'none', ...(liveRestore ? ['--live-restore'] : [])];
+  const options = ['--bridge', 'none', ...(liveRestore ? ['--live-restore'] : []), ...more];
   const client = new Docker({ socketPath: join(dir, 'docker.sock'), timeout: 3_000 });
   const launch = await prepareEngine(engine, options);
   const probe = async () => void (await client.ping());
@@ -116,7 +126,8 @@ async function mountsIn(dir: string): Promise<string[]> {
   return mounts.filter((mount) => mount.startsWith(`${dir}/`)).reverse();
 }
 
-function serverOf({
+/** Runs `launch` as a server that `probe` asks until it answers. */
+export function serverOf({
   address,
   dir,
   launch,

@@ -71,8 +71,41 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     expect((await madeWith(host, marker)).images).toEqual([]); // the last stage has no RUN
   });
 
-  test('with a syntax error FAILS, in the words of the engine', async () => {
-    expect((await failed('NONSENSE here')).error).toMatch(/line 3: unknown instruction: NONSENSE/i);
+  test('that the engine refuses FAILS, in its words and with the line of the given text', async () => {
+    expect((await failed('# why', 'HEALTHCHECK --interval=x CMD y')).error).toMatch(/line 4: .*invalid duration/i);
+  });
+
+  test('begins from the image that was looked at, and says its name in the log', async () => {
+    const { buildId } = await here.create({ build: sources(`COPY --from=${IMAGE} /bin/busybox /b`) });
+    await buildIn(here.database.db, buildId, 'COMPLETED');
+    const lines = (await storedTexts(here.database.db, buildId)).filter((line) =>
+      /^Step \d+\/\d+ : (FROM|COPY) /.test(line),
+    );
+    expect(lines.map((line) => line.replace(/^Step \d+\/\d+ : /, ''))).toEqual([
+      `FROM ${IMAGE}`,
+      `COPY --from=${IMAGE} /bin/busybox /b`,
+    ]);
+  });
+
+  test('that hides a line from the check reads no other image, and fetches nothing', async () => {
+    const other = await here.create({ build: sources('RUN echo private > /private') });
+    const { imageId } = await buildIn(here.database.db, other.buildId, 'COMPLETED');
+    const id = imageId?.slice('sha256:'.length) ?? '';
+    for (const hidden of [`COPY --from=${id.slice(0, 12)} /private /p`, 'ADD http://127.0.0.1:1/ /p'])
+      for (const dockerfile of [
+        `FROM ${IMAGE}\nRUN echo x\\\\\n${hidden}\nRUN cat /p`,
+        `#\u00A0escape=\`\nFROM ${IMAGE}\nRUN echo x\\\n${hidden}\nRUN cat /p`,
+        `# escape=\`\nFROM ${IMAGE}\nRUN echo x\\\n${hidden}\nRUN cat /p`,
+        `FROM ${IMAGE}\nRUN echo x \\\u00A0\n${hidden}\nRUN cat /p`,
+        `FROM ${IMAGE}\n\uFEFFRUN echo x\n\u0085${hidden}\nRUN cat /p`,
+        `FROM ${IMAGE}\nONBUILD ${hidden}\nFROM ${IMAGE}\nRUN cat /p`,
+        `FROM ${IMAGE}\nRUN echo x \\\n#\n${hidden}\nRUN cat /p`,
+        `FROM ${IMAGE}\nRUN echo x <<E\n${hidden}\nE\nRUN cat /p`,
+      ]) {
+        const { buildId } = await here.create({ build: { dockerfile } });
+        const build = await buildIn(here.database.db, buildId, 'FAILED');
+        expect(await storedTexts(here.database.db, build.id), dockerfile).not.toContain('private');
+      }
   });
 
   test('with a step that fails FAILS, with its output in the log', async () => {

@@ -1,15 +1,17 @@
 import { type ClaimedJob, claimJobs, returnJobs } from '../../db/leases.ts';
 import { generationKey } from '../../db/payloads.ts';
-import { decodeEvent } from '../../domain/events.ts';
+import { decodeEvent, encodeEvent, jobsQueued } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
 import type { NetworkPolicy } from '../../domain/networks.ts';
+import { createBackoff } from '../../platform/backoff.ts';
 import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
-import { createCapacity } from '../capacity.ts';
 import { keepLeases, type StopReason } from '../leases.ts';
 import { settledLinesBefore } from '../log-seam.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createPublisher } from '../publish.ts';
+import { createSlots } from '../slots.ts';
+import { createAside, type Entry } from './aside.ts';
 import { type CheckResult, runCheck } from './check.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
@@ -24,13 +26,28 @@ const CHECKS_MAX = 4_000;
 /** A drain waits so long for checks that run; what is left then goes back, to be run by another worker. */
 const DRAIN_MS = 10_000;
 
-/** Runs HEARTBEAT jobs. */
-export async function startExecution(parts: Parts & { allow: NetworkPolicy }): Promise<Worker> {
-  const { db, bus, cache, log, owner, allow } = parts;
+export interface ExecutionParts extends Parts {
+  allow: NetworkPolicy;
+  /** Checks at once. */
+  checksMax?: number;
+  /** Checks of one user at once. */
+  checksPerUserMax?: number | undefined;
+}
+
+/**
+ * Runs HEARTBEAT jobs. Events are claimed as they come while their users have less than their share of the checks; the jobs of the
+ * others are set aside, and hold up nobody's event behind them.
+ */
+export async function startExecution(parts: ExecutionParts): Promise<Worker> {
+  const { db, bus, cache, log, owner, allow, checksMax = CHECKS_MAX, checksPerUserMax } = parts;
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
-  const capacity = createCapacity(CHECKS_MAX);
+  const slots = createSlots({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimAside });
+  const aside = createAside();
+  const closing = new AbortController();
+  const asideBackoff = createBackoff({ log, what: 'Claiming heartbeats that were set aside' });
+  let claimingAside = 0;
   const leases = keepLeases({ db, log });
   const finish = createFinisher(parts, halt.signal);
   const running = new Map<string, { job: ClaimedJob; stop: AbortController | undefined }>();
@@ -41,22 +58,27 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
     async write(set) {
       await finish(set);
       for (const { job } of set) leases.drop(job.id);
-      capacity.release(set.length);
+      slots.release(set.map(({ job }) => job.userId));
     },
   });
 
-  /** Rejects when the database is away; the batch then comes again, and nothing is kept of it here. */
-  async function claim(ids: string[]): Promise<void> {
+  /** Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is kept of them here. */
+  async function claim(set: Entry[]): Promise<void> {
+    const users = new Map(set.map(({ id, userId }) => [id, userId]));
     let claimed: ClaimedJob[] = [];
     try {
-      claimed = (await claimJobs(db, ids, { owner })).claimed;
+      claimed = (await claimJobs(db, [...users.keys()], { owner })).claimed;
       const loaded = await payloads.load(claimed);
-      capacity.release(ids.length - claimed.length);
+      for (const job of claimed) {
+        slots.move(users.get(job.id) ?? '', job.userId); // events of older versions do not name the user
+        users.delete(job.id);
+      }
+      slots.release([...users.values()]);
       // One look at the platform is enough for all of a set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
     } catch (error) {
-      capacity.release(ids.length);
+      slots.release([...users.values()]);
       await returnJobs(db, claimed); // where this fails too, the leases expire
       throw error;
     }
@@ -64,6 +86,25 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
       cache,
       claimed.map(({ userId, id }) => ({ userId, jobs: [id] })),
     );
+  }
+
+  /** Claims what was set aside and whose users have room again. */
+  function claimAside(): void {
+    while (aside.size > 0 && claimingAside < SETS_IN_FLIGHT && !closing.signal.aborted) {
+      const set = aside.next(SET_SIZE_MAX, slots.take);
+      if (set.length === 0) return;
+      claimingAside += 1;
+      claim(set)
+        .then(asideBackoff.reset)
+        .catch(async (error) => {
+          for (const entry of set) aside.add(entry);
+          await asideBackoff.wait(error, closing.signal);
+        })
+        .finally(() => {
+          claimingAside -= 1;
+          claimAside();
+        });
+    }
   }
 
   /** Never rejects. The job's end is written by the batcher; a lost job is nobody's business here any more. */
@@ -84,7 +125,7 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
     const result = await check(runnable, stop?.signal, platformCheck);
     const linesBefore = lost === undefined ? job.linesBefore : await settle(job, lost.signal);
     if (!running.delete(job.id)) return; // handed back by the drain
-    if (stopped === 'LOST' || linesBefore === undefined) return capacity.release(1);
+    if (stopped === 'LOST' || linesBefore === undefined) return slots.release([job.userId]);
     ending.add({
       job,
       linesBefore,
@@ -123,11 +164,17 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
     group: 'execution',
     concurrency: SETS_IN_FLIGHT,
     async onBatch(messages, signal) {
-      const ids = messages.flatMap(heartbeatIds);
-      for (let at = 0; at < ids.length; ) {
-        const taken = await capacity.take(Math.min(ids.length - at, SET_SIZE_MAX), signal);
-        await claim(ids.slice(at, at + taken));
-        at += taken;
+      const entries = messages.flatMap(heartbeats);
+      for (let at = 0; at < entries.length; ) {
+        await slots.room(signal);
+        const set: Entry[] = [];
+        for (; at < entries.length && set.length < SET_SIZE_MAX && slots.free > 0; at += 1) {
+          const entry = entries[at];
+          if (entry === undefined) continue;
+          if (slots.take(entry.userId)) set.push(entry);
+          else aside.add(entry);
+        }
+        if (set.length > 0) await claim(set);
       }
     },
   });
@@ -135,14 +182,28 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
   return {
     async close() {
       await consumer.close();
+      closing.abort();
+      await handOn(aside.clear());
       const late = setTimeout(handBack, DRAIN_MS);
-      await capacity.idle();
+      await slots.idle();
       clearTimeout(late);
       await ending.drained();
       unsubscribe();
       await leases.close();
     },
   };
+
+  /** What was set aside goes back onto the bus, for another worker. */
+  async function handOn(entries: Entry[]): Promise<void> {
+    if (entries.length === 0) return;
+    const events = jobsQueued(entries.map((entry) => ({ ...entry, kind: 'HEARTBEAT' })));
+    await bus
+      .publish(
+        'workflows',
+        events.map((event) => ({ value: encodeEvent(event) })),
+      )
+      .catch((error) => log.warn({ err: error }, 'Handing on heartbeats failed; the scheduling worker does it soon.'));
+  }
 
   /** Checks that outlast the drain are run again elsewhere, without an attempt lost. */
   function handBack(): void {
@@ -153,7 +214,7 @@ export async function startExecution(parts: Parts & { allow: NetworkPolicy }): P
     for (const { id } of jobs) leases.drop(id);
     returnJobs(db, jobs)
       .catch((error) => log.warn({ err: error }, 'Handing back heartbeats failed; their leases expire soon.'))
-      .finally(() => capacity.release(jobs.length));
+      .finally(() => slots.release(jobs.map(({ userId }) => userId)));
   }
 }
 
@@ -171,9 +232,10 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-function heartbeatIds(message: Buffer): string[] {
+function heartbeats(message: Buffer): Entry[] {
   const event = decodeEvent(message);
-  return event?.type === 'JOBS_QUEUED' && event.kind === 'HEARTBEAT' ? event.ids : [];
+  if (event?.type !== 'JOBS_QUEUED' || event.kind !== 'HEARTBEAT') return [];
+  return event.ids.map((id, index) => ({ id, userId: event.users?.[index] ?? '' }));
 }
 
 function toOutcome(result: CheckResult): Finished['outcome'] {

@@ -8,25 +8,27 @@ import {
   renewBuildLeases,
 } from '../../db/builds.ts';
 import type { Notified } from '../../db/notifications.ts';
+import { takeTurn } from '../../db/turns.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { LogSource } from '../../domain/line-flags.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { announce, notifiedChanges } from '../announce.ts';
-import { createCapacity } from '../capacity.ts';
 import { type ChunkWriter, createChunkWriter } from '../capture/chunk-writer.ts';
 import { keepLeases } from '../leases.ts';
 import { settledLinesBefore } from '../log-seam.ts';
 import type { Parts } from '../parts.ts';
 import { createPublisher } from '../publish.ts';
+import { createSlots } from '../slots.ts';
+import { createTaker } from '../taker.ts';
 import { type BuildResult, buildImage } from './build.ts';
 import { createLogins } from './pull.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
-  /** Claims and starts these, now where there is a place, else when there is one: no job waits on the bus behind a build that does. */
-  claim(ids: string[], signal: AbortSignal): Promise<void>;
+  /** Somebody may wait for a turn: it is taken while slots are free. */
+  look(): void;
   onCancelHint(message: string): void;
   /** Stops what runs; it is QUEUED again, and the attempt does not count. */
   close(): Promise<void>;
@@ -34,8 +36,6 @@ export interface Builds {
 
 /** Pulls wait for registries and disks; more at once makes each of them slower. */
 const BUILDS_MAX = 4;
-/** Ids that wait for a place: hints, so that what is beyond it is told of again by the sweep over builds. */
-const WAITING_MAX = 1_000;
 const CLOSE_MS = 10_000;
 
 interface Limits {
@@ -43,16 +43,17 @@ interface Limits {
   maxResources?: ResourceMaximums | undefined;
   maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
+  buildsPerUserMax?: number | undefined;
 }
 
 /** The builds that this process runs. */
 export function createBuilds(parts: Parts & Limits & { docker: Docker; templates: Templates }): Builds {
   const { db, bus, cache, docker, log, owner, templates, sealer } = parts;
-  const capacity = createCapacity(BUILDS_MAX);
+  const taker = createTaker({ log, what: 'Taking turns of builds', take: takeNext });
+  const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: taker.look });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Map<string, { stop: AbortController; settled: Promise<void> }>();
   const logins = createLogins(db);
-  const waiting = new Set<string>();
   const halt = new AbortController();
 
   function launch(build: ClaimedBuild): void {
@@ -66,31 +67,21 @@ export function createBuilds(parts: Parts & Limits & { docker: Docker; templates
       .then(() => giveUp(build))
       .finally(() => {
         running.delete(build.id);
-        capacity.release(1);
-        claimWaiting(halt.signal).catch((error) =>
-          log.debug({ err: error }, 'Builds that wait could not be claimed; they are told of again.'),
-        );
+        slots.release([build.userId]);
       });
     running.set(build.id, { stop, settled });
   }
 
-  async function claimWaiting(signal: AbortSignal): Promise<void> {
-    while (waiting.size > 0 && capacity.free > 0 && !halt.signal.aborted) {
-      const taken = await capacity.take(waiting.size, signal);
-      const ids = [...waiting].slice(0, taken);
-      for (const id of ids) waiting.delete(id);
-      let claimed: ClaimedBuild[] = [];
-      try {
-        claimed = await claimBuilds(db, ids, { owner });
-      } catch (error) {
-        for (const id of ids) waiting.add(id);
-        throw error;
-      } finally {
-        capacity.release(taken - claimed.length);
-      }
-      for (const build of claimed) launch(build);
-      if (claimed.length > 0) await tell(claimed);
+  /** Takes one turn. Whether there may be another one to take now. */
+  async function takeNext(): Promise<boolean> {
+    if (slots.free === 0) return false;
+    const claimed = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
+    for (const build of claimed ?? []) {
+      slots.take(build.userId);
+      launch(build);
     }
+    if (claimed !== undefined && claimed.length > 0) await tell(claimed);
+    return claimed !== undefined;
   }
 
   async function run(build: ClaimedBuild, signal: AbortSignal): Promise<void> {
@@ -155,14 +146,12 @@ export function createBuilds(parts: Parts & Limits & { docker: Docker; templates
   }
 
   return {
-    async claim(ids, signal) {
-      for (const id of ids) if (waiting.size < WAITING_MAX) waiting.add(id);
-      await claimWaiting(signal);
-    },
+    look: taker.look,
 
     onCancelHint: leases.onCancelHint,
 
     async close() {
+      await taker.close();
       halt.abort();
       const left = [...running.values()];
       for (const { stop } of left) stop.abort();

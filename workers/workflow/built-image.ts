@@ -1,6 +1,7 @@
 import type { Generation } from '../../db/payloads.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
-import { checkDockerfile, labelStages } from '../../domain/dockerfile.ts';
+import { readDockerfile, triggersProblem } from '../../domain/dockerfile/dockerfile.ts';
+import { type Printed, printDockerfile } from '../../domain/dockerfile/print.ts';
 import { isId } from '../../domain/ids.ts';
 import { BUILT_REGISTRY, registryOf } from '../../domain/image-reference.ts';
 import { CONTAINER_RESOURCES_MAX } from '../../domain/limits.ts';
@@ -77,26 +78,30 @@ export async function buildDockerfile(
   { dockerfile, files = [] }: ImageBuild,
   auth?: RegistryAuth<never>,
 ): Promise<string> {
-  const { images, problems } = checkDockerfile(dockerfile);
-  refuse(problems);
-  const registry = images[0] === undefined ? undefined : registryOf(images[0]);
-  for (const image of images) {
+  const { dockerfile: judged, problems = [] } = readDockerfile(dockerfile);
+  if (judged === undefined) throw new EngineError('INVALID', problems.join(' '));
+  const registry = judged.images[0] === undefined ? undefined : registryOf(judged.images[0]);
+  const ids = new Map<string, string>();
+  for (const image of judged.images) {
     // Pulled here and not by the builder, so that what a registry says is told apart, and two pulls are one.
-    const { onBuild } = await findOrPull(
+    const { id, onBuild } = await findOrPull(
       { docker, logins, say, signal },
       image,
       registryOf(image) === registry ? auth : undefined,
     );
-    const inherited = checkDockerfile(['FROM scratch', ...onBuild].join('\n'));
-    if (inherited.images.length + inherited.problems.length > 0)
-      refuse([`The image ${image} has ONBUILD instructions that take images or URLs in.`]);
+    const problem = triggersProblem(onBuild);
+    if (problem !== undefined) throw new EngineError('INVALID', `The image ${image} ${problem}`);
+    ids.set(image, id);
   }
+  const printed = printDockerfile(judged, {
+    labels: layerLabels(installation, generation),
+    idOf: (image) => builderId(ids.get(image)),
+  });
   let lines = 0;
-  const labelled = labelStages(dockerfile, layerLabels(installation, generation));
   const build = docker.buildImage(
     {
       tag: builtTag(generation),
-      dockerfile: labelled.text,
+      dockerfile: printed.text,
       files,
       labels: builtLabels(installation, generation),
       cpus: Math.min(BUILD_CPUS, maxResources.cpus),
@@ -106,17 +111,33 @@ export async function buildDockerfile(
       onLine: (line) => {
         lines += 1;
         if (lines > LINES_MAX) return undefined;
-        return lines < LINES_MAX ? output(line) : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
+        return lines < LINES_MAX
+          ? output(withImageNames(line, printed))
+          : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
       },
       signal,
     },
   );
   return build.catch((error: unknown) => {
-    throw isEngineError(error, 'INVALID') ? withOriginalLine(error, labelled.originalLine) : error;
+    throw isEngineError(error, 'INVALID') ? withOriginalLine(error, printed) : error;
   });
 }
 
-function withOriginalLine(error: EngineError, originalLine: (line: number) => number): EngineError {
+/** The builder takes these digits for an id alone: it asks no registry for an image of that name. */
+function builderId(id = ''): string {
+  const digits = /^sha256:([a-f0-9]{64})$/.exec(id)?.[1];
+  if (digits === undefined) throw new Error(`The engine gave the image id "${id}", which is none.`);
+  return digits;
+}
+
+/** The builder prints each instruction as it got it. */
+function withImageNames(line: string, { lines }: Printed): string {
+  const [, head, step] = /^(Step (\d+)\/\d+ : )(?:FROM|COPY) /.exec(line) ?? [];
+  const given = lines[Number(step) - 1];
+  return given === undefined ? line : `${head}${given}`;
+}
+
+function withOriginalLine(error: EngineError, { originalLine }: Printed): EngineError {
   const message = error.message.replace(/\bline (\d+)/i, (_, line) => `line ${originalLine(Number(line))}`);
   return new EngineError(error.kind, message);
 }
@@ -124,7 +145,3 @@ function withOriginalLine(error: EngineError, originalLine: (line: number) => nu
 /** A step of a build compiles or unpacks: more than most jobs take. */
 const BUILD_CPUS = 1;
 const BUILD_MEMORY_MB = 2_048;
-
-function refuse(problems: string[]): void {
-  if (problems.length > 0) throw new EngineError('INVALID', problems.join(' '));
-}

@@ -1,25 +1,27 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ClaimedJob, claimJobs, releaseJobs, returnJobs } from '../../db/leases.ts';
 import { lastLogNumber } from '../../db/log-pages.ts';
+import { hasTurn, takeTurn } from '../../db/turns.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { ContainerState } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
-import { createCapacity } from '../capacity.ts';
 import { keepLeases } from '../leases.ts';
 import { settledLinesBefore } from '../log-seam.ts';
 import type { Parts } from '../parts.ts';
 import { createPublisher } from '../publish.ts';
+import { createSlots } from '../slots.ts';
+import { createTaker } from '../taker.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { createLogins } from './pull.ts';
 import { type RunEnd, type RunParts, runContainer } from './run.ts';
 
 export interface ContainerJobs {
-  /** Claims and starts these, as capacity allows; resolves when all are taken. Rejects when `signal` aborts, or the database is away. */
-  claim(ids: string[], signal: AbortSignal): Promise<void>;
-  /** Follows the container of a job that was taken over. It runs already: it takes no capacity. */
+  /** Somebody may wait for a turn: it is taken while slots are free. */
+  look(): void;
+  /** Follows the container of a job that was taken over. It runs already: it takes no slot. */
   adopt(job: ClaimedJob, container: ContainerState): void;
   holds(attempt: Attempt): boolean;
   onCancelHint(message: string): void;
@@ -40,10 +42,14 @@ const CLOSE_MS = 15_000;
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Pick<RunParts, 'docker' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & { capacity: number },
+    Pick<RunParts, 'docker' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & {
+      capacity: number;
+      perUserMax?: number | undefined;
+    },
 ): ContainerJobs {
   const { db, bus, cache, docker, log, owner } = parts;
-  const capacity = createCapacity(parts.capacity);
+  const taker = createTaker({ log, what: 'Taking turns of container jobs', take: takeNext });
+  const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: taker.look });
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
   const running = new Map<string, { job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
@@ -119,39 +125,38 @@ export function createContainerJobs(
     log.debug({ err: error }, 'A container could not be removed; the sweep does it later.');
   }
 
-  async function claimSome(ids: string[]): Promise<void> {
-    let claimed: ClaimedJob[] = [];
+  /** Takes one turn. Whether there may be another one to take now. */
+  async function takeNext(): Promise<boolean> {
+    if (slots.free === 0 || !(await hasTurn(db, 'CONTAINER', slots.full())) || !(await docker.isUp())) return false;
+    let engineId: string;
     try {
-      if (await docker.isUp()) {
-        const engineId = await docker.engineId();
-        claimed = (await claimJobs(db, ids, { owner, engineId })).claimed;
-      }
+      engineId = await docker.engineId();
     } catch (error) {
-      if (!isEngineError(error)) throw error;
-    } finally {
-      capacity.release(ids.length - claimed.length); // jobs that nobody takes now are told of again by the sweep
+      if (isEngineError(error)) return false; // it has gone away just now
+      throw error;
     }
-    for (const job of claimed) launch(job, () => capacity.release(1));
+    const claimed = await takeTurn(db, 'CONTAINER', slots.full(), async (tx, ids) => {
+      return (await claimJobs(tx, ids, { owner, engineId })).claimed;
+    });
+    for (const job of claimed ?? []) {
+      slots.take(job.userId);
+      launch(job, () => slots.release([job.userId]));
+    }
     await announce(
       cache,
-      claimed.map(({ userId, id }) => ({ userId, jobs: [id] })),
+      (claimed ?? []).map(({ userId, id }) => ({ userId, jobs: [id] })),
     );
+    return claimed !== undefined;
   }
 
   return {
-    async claim(ids, signal) {
-      for (let at = 0; at < ids.length; ) {
-        const taken = await capacity.take(Math.min(ids.length - at, SET_SIZE_MAX), signal);
-        await claimSome(ids.slice(at, at + taken));
-        at += taken;
-      }
-    },
-
+    look: taker.look,
     adopt: (job, container) => launch(job, () => undefined, container),
     holds: ({ id, attempt }) => running.get(id)?.job.attempt === attempt,
     onCancelHint: leases.onCancelHint,
 
     async close() {
+      await taker.close();
       const left = [...running.values()];
       for (const { leave } of left) leave.abort();
       const all = Promise.all(left.map(({ settled }) => settled));

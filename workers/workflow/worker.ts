@@ -1,3 +1,4 @@
+import { enterTurns } from '../../db/turns.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
@@ -18,6 +19,9 @@ export interface WorkflowParts extends Parts {
   installation: string;
   /** Containers at once. */
   capacity?: number;
+  /** Of one user's. */
+  containersPerUserMax?: number | undefined;
+  buildsPerUserMax?: number | undefined;
   /** The operator's maximums, which hold for payloads that were taken before too. */
   maxResources?: ResourceMaximums;
   maxBuildSeconds?: number;
@@ -26,7 +30,7 @@ export interface WorkflowParts extends Parts {
 }
 
 const CAPACITY = 16;
-/** Partitions that are handled at once: one whose handler waits for capacity holds up no other. */
+/** Partitions that are handled at once. */
 const BATCHES_AT_ONCE = 4;
 const SWEEP_MS = 5_000;
 /** Images cost their space alone, and listing them costs the engine. */
@@ -34,10 +38,10 @@ const IMAGE_SWEEP_MS = 60_000;
 
 /** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
 export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
-  const { bus, cache, capacity = CAPACITY } = parts;
+  const { db, bus, cache, capacity = CAPACITY } = parts;
   const templates = createTemplates(parts);
   const builds = createBuilds({ ...parts, templates });
-  const jobs = createContainerJobs({ ...parts, templates, capacity });
+  const jobs = createContainerJobs({ ...parts, templates, capacity, perUserMax: parts.containersPerUserMax });
   const stop = new AbortController();
   const sweeping = sweep({ ...parts, jobs }, stop.signal);
 
@@ -49,14 +53,20 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
     topic: 'workflows',
     group: 'workflow',
     concurrency: BATCHES_AT_ONCE,
-    async onBatch(messages, signal) {
+    async onBatch(messages) {
       const events = messages.flatMap((message) => decodeEvent(message) ?? []);
-      const queued = events.flatMap((event) => (event.type === 'BUILDS_QUEUED' ? event.ids : []));
-      const due = events.flatMap((event) =>
-        event.type === 'JOBS_QUEUED' && event.kind === 'CONTAINER' ? event.ids : [],
+      await enterTurns(
+        db,
+        'BUILD',
+        events.flatMap((event) => (event.type === 'BUILDS_QUEUED' ? event.ids : [])),
       );
-      // Side by side: builds that wait for a place hold up no job of the same batch, nor jobs a build.
-      await Promise.all([builds.claim(queued, signal), jobs.claim(due, signal)]);
+      await enterTurns(
+        db,
+        'CONTAINER',
+        events.flatMap((event) => (event.type === 'JOBS_QUEUED' && event.kind === 'CONTAINER' ? event.ids : [])),
+      );
+      builds.look();
+      jobs.look();
     },
   });
 

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import tls, { type DetailedPeerCertificate, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { TLS_REFUSALS } from '../../../domain/tls-refusals.ts';
 import type { Connection } from './connect.ts';
 import { CheckFailure, elapsed, type Run } from './run.ts';
 
@@ -49,25 +50,13 @@ function handshakeFailure(peer: string, host: string, error: NodeJS.ErrnoExcepti
   return new CheckFailure(`No TLS with ${peer}: ${said}. A certificate valid for ${host} was expected.`);
 }
 
-/** By the codes of Node; those that are not here stand for themselves. */
-const REFUSALS: Record<string, string> = {
-  CERT_HAS_EXPIRED: 'certificate has expired',
-  CERT_NOT_YET_VALID: 'certificate is not valid yet',
-  CERT_REVOKED: 'certificate is revoked',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate is signed by itself, and not trusted here',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for other names',
-  SELF_SIGNED_CERT_IN_CHAIN: 'authority of the certificate is not trusted here',
-  UNABLE_TO_GET_ISSUER_CERT: 'authority of the certificate is not known here',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'authority of the certificate is not known here',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'authority of the certificate is not known here',
-};
 const NAMES_LENGTH_MAX = 200;
 
 function refusal(peer: string, host: string, code: string, certificate: PeerCertificate): CheckFailure {
   const { subject, issuer, subjectaltname: names = 'no name' } = certificate;
   const issued = `issued by ${nameIn(issuer)} for ${names.length > NAMES_LENGTH_MAX ? `${names.slice(0, NAMES_LENGTH_MAX)}…` : names}`;
   const seen = `that of ${nameIn(subject)}, ${issued}, is valid from ${instant(certificate.valid_from)} until ${instant(certificate.valid_to)}`;
-  const why = REFUSALS[code] === undefined ? code : `${REFUSALS[code]} (${code})`;
+  const why = TLS_REFUSALS[code] === undefined ? code : `${TLS_REFUSALS[code]} (${code})`;
   return new CheckFailure(`No TLS with ${peer}: ${why}; ${seen}. A certificate valid for ${host} was expected.`);
 }
 

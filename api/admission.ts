@@ -1,0 +1,111 @@
+import type { IncomingMessage } from 'node:http';
+import { LRUCache } from 'lru-cache';
+import type { Identity } from '../db/tokens.ts';
+import { addressKey } from '../domain/address-key.ts';
+import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
+import { FairTurns, tooManyRequests } from './fair-turns.ts';
+import { HeldBytes } from './held-bytes.ts';
+
+/** Who asks, as far as turns and bounds are concerned. */
+export interface Asker {
+  /** The user, or the address of a caller who is not signed in. */
+  key: string;
+  isAnonymous: boolean;
+}
+
+/**
+ * Bounds on what one caller makes the process do and hold at the same time. A caller who is signed in shares with nobody but themselves; all
+ * callers who are not share a small part of the process.
+ */
+export interface Admission {
+  /** Counts a request of a caller who is not signed in. Throws RATE_LIMITED. */
+  count(asker: Asker): void;
+  /** A turn to parse and execute what came in `length` characters, with what ends it. Rejects with RATE_LIMITED. */
+  turn(asker: Asker, length: number): Promise<() => void>;
+  /** A turn for an operation of a high cost. */
+  dearTurn(asker: Asker): Promise<() => void>;
+  /** Counts what is held for the caller until what is returned is called. Throws RATE_LIMITED. */
+  hold(asker: Asker, bytes: number): () => void;
+}
+
+/** Where it cannot be looked up who asks, nobody is taken for a stranger. */
+export async function askerOf(identity: Promise<Identity | undefined>, address: string): Promise<Asker> {
+  const key = addressKey(address);
+  try {
+    const viewer = await identity;
+    return viewer ? { key: viewer.user.id, isAnonymous: false } : { key, isAnonymous: true };
+  } catch {
+    return { key, isAnonymous: false }; // what failed is told where the identity is needed
+  }
+}
+
+export function createAdmission(): Admission {
+  const ofUsers = new FairTurns({ atOnce: 64, perKey: 16, waiting: 4_096, waitingPerKey: 256 });
+  const ofAnonymous = new FairTurns({
+    atOnce: 2,
+    perKey: 1,
+    waiting: 256,
+    waitingPerKey: 100,
+    restMs: ANONYMOUS_REST_MS,
+  });
+  const ofLarge = new FairTurns({
+    atOnce: 1,
+    perKey: 1,
+    waiting: 8,
+    waitingPerKey: 1,
+    restMs: ANONYMOUS_LARGE_REST_MS,
+  });
+  const dear = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64 });
+  const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
+  const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
+  const heldByAnonymous = new HeldBytes(HELD_BYTES_OF_ANONYMOUS_MAX);
+  const buckets = new LRUCache<string, { left: number; at: number }>({ max: ADDRESSES_MAX });
+
+  return {
+    count({ key, isAnonymous }) {
+      if (!isAnonymous) return;
+      const now = performance.now();
+      const bucket = buckets.get(key) ?? { left: ANONYMOUS_REQUESTS_AT_ONCE_MAX, at: now };
+      const refilled = bucket.left + ((now - bucket.at) / 1_000) * ANONYMOUS_REQUESTS_PER_SECOND;
+      const left = Math.min(ANONYMOUS_REQUESTS_AT_ONCE_MAX, refilled);
+      buckets.set(key, { left: Math.max(0, left - 1), at: now });
+      if (left < 1 || ofAnonymous.isFull(key)) throw tooManyRequests(); // before its body is read
+    },
+    turn: ({ key, isAnonymous }, length) =>
+      (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).take(key),
+    dearTurn: ({ key, isAnonymous }) => dear.take(isAnonymous ? 'anonymous' : key),
+    hold({ key, isAnonymous }, bytes) {
+      if (!isAnonymous) return held.hold(key, bytes);
+      const release = heldByAddress.hold(key, bytes);
+      try {
+        const releaseOfAll = heldByAnonymous.hold('anonymous', bytes);
+        return () => {
+          release();
+          releaseOfAll();
+        };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
+  };
+}
+
+/** How many bytes a request's body takes at most, as far as its head tells. */
+export function bodyBytes({ headers, method }: IncomingMessage): number {
+  if (method === 'GET' || method === 'HEAD') return 0;
+  const told = Number(headers['content-length']);
+  return Number.isSafeInteger(told) && told >= 0 ? Math.min(told, REQUEST_BYTES_MAX) : REQUEST_BYTES_MAX;
+}
+
+/** Of one address: a page that loads sends some at once, and then hardly any. */
+export const ANONYMOUS_REQUESTS_AT_ONCE_MAX = 300;
+export const ANONYMOUS_REQUESTS_PER_SECOND = 20;
+const ADDRESSES_MAX = 20_000;
+const ANONYMOUS_REST_MS = 10;
+/** What is longer than signing in or a look at the schema needs waits longer for its turn. */
+const ANONYMOUS_LENGTH = 32 * 1024;
+const ANONYMOUS_LARGE_REST_MS = 200;
+export const HELD_BYTES_PER_USER_MAX = 16 * 1024 * 1024;
+const HELD_BYTES_PER_ADDRESS_MAX = 4 * 1024 * 1024;
+const HELD_BYTES_OF_ANONYMOUS_MAX = 16 * 1024 * 1024;

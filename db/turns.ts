@@ -1,0 +1,63 @@
+import { sql } from 'drizzle-orm';
+import { array } from './arrays.ts';
+import type { Db } from './client.ts';
+
+/**
+ * Who is next where there are few slots: CONTAINER jobs and builds, on all workers together. A turn is a hint as an event is: its row
+ * names a job or build that was QUEUED when the event came, and a worker that takes it claims the row it names, which may
+ * have ended meanwhile. A turn that is lost comes again with the event that the scheduling worker sends again.
+ *
+ * Turns are numbered by round: a user's first waiting row goes into the round that is being served, the user's next one into the round
+ * after it, and so on. So whoever comes with one row waits for one round at most, however many another user has queued.
+ */
+export type TurnKind = 'CONTAINER' | 'BUILD';
+
+const TABLES = { CONTAINER: sql`jobs`, BUILD: sql`builds` };
+
+/** Gives those of these jobs or builds a turn that are QUEUED and have none. */
+export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await db.transaction(async (tx) => {
+    // One after the other: of two at once, each would give the same user's rows the same rounds.
+    await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
+    await tx.execute(sql`
+      WITH entering AS (
+        SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM ${TABLES[kind]} queued
+        WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
+          AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+      )
+      INSERT INTO turns (id, kind, user_id, round)
+      SELECT id, ${kind}, user_id, nth + greatest(
+        coalesce((SELECT min(round) FROM turns WHERE kind = ${kind}), 1) - 1,
+        coalesce((SELECT max(round) FROM turns WHERE kind = ${kind} AND turns.user_id = entering.user_id), 0))
+      FROM entering ON CONFLICT DO NOTHING`);
+  });
+}
+
+/** Whether somebody waits who is not among `fullUsers`. */
+export async function hasTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<boolean> {
+  const rows = await db.execute(sql`SELECT ${nextTurn(kind, fullUsers)}`);
+  return rows.length > 0;
+}
+
+/**
+ * Takes the next turn of somebody who is not among `fullUsers`, and claims what it names in the same transaction: undefined when nobody
+ * waits, empty when what it named is not QUEUED any more.
+ */
+export async function takeTurn<Claimed>(
+  db: Db,
+  kind: TurnKind,
+  fullUsers: string[],
+  claim: (tx: Db, ids: string[]) => Promise<Claimed[]>,
+): Promise<Claimed[] | undefined> {
+  return db.transaction(async (tx) => {
+    const [turn] = await tx.execute<{ id: string }>(sql`
+      DELETE FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id`);
+    return turn && claim(tx, [turn.id]);
+  });
+}
+
+function nextTurn(kind: TurnKind, fullUsers: string[]) {
+  return sql`id FROM turns WHERE kind = ${kind} AND user_id <> ALL(${array(fullUsers, 'uuid')})
+    ORDER BY round, id LIMIT 1`;
+}

@@ -1,0 +1,39 @@
+import type { Dockerfile, Source, Step } from './dockerfile.ts';
+
+export interface Printed {
+  text: string;
+  /** Its lines, with images as their author named them. */
+  lines: string[];
+  /** The line of the given text that a line of this one, counted from 1, comes from. */
+  originalLine(line: number): number;
+}
+
+/**
+ * What the engine gets: an instruction a line, without continuations, comments, directives and here-documents. With `idOf` the images are
+ * those that were looked at, whatever their names stand for by the time that the engine builds. Behind each FROM stands a LABEL, so that every
+ * layer that its steps make carries `labels`.
+ */
+export function printDockerfile(
+  { steps }: Dockerfile,
+  { labels = {}, idOf = (image) => image }: { labels?: Record<string, string>; idOf?: (image: string) => string } = {},
+): Printed {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  const label = pairs.length === 0 ? [] : [`LABEL ${pairs.join(' ')}`];
+  const rows = steps.flatMap((step) => {
+    const sent = printed(step, ({ kind, name }) => (kind === 'image' ? idOf(name) : name));
+    const row = { sent, shown: printed(step, ({ name }) => name), line: step.line };
+    return step.name === 'FROM' ? [row, ...label.map((text) => ({ sent: text, shown: text, line: step.line }))] : [row];
+  });
+  return {
+    text: rows.map(({ sent }) => `${sent}\n`).join(''),
+    lines: rows.map(({ shown }) => shown),
+    originalLine: (line) => rows[line - 1]?.line ?? line,
+  };
+}
+
+function printed({ name, source, flags, rest }: Step, nameOf: (source: Source) => string): string {
+  const base = source === undefined ? [] : [name === 'FROM' ? nameOf(source) : `--from=${nameOf(source)}`];
+  const others = [...flags].map(([flag, value]) => `--${flag}=${value}`);
+  const words = name === 'FROM' ? [...others, ...base] : [...base, ...others];
+  return [name, ...words, ...(rest === '' ? [] : [rest])].join(' ');
+}

@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, isMissing } from './state.ts';
+
+const PASSWORD_BYTES = 24;
+const SECRET_KEY_BYTES = 32;
+const SOCKET = '/var/run/docker.sock';
+/** What docker-compose.yml hands to its containers as files. The folder is closed to others; its files are for users of the containers. */
+const SECRETS_DIR = '.secrets';
+const DIR_MODE = 0o700;
+const FILE_MODE = 0o444;
+
+/**
+ * Writes `.env` and `.secrets/` for docker-compose.yml into `dir`, and returns the names of the files it has made. One that is there stays as it is.
+ * Passwords that an older `.env` holds are kept: they are those of the data.
+ */
+export async function writeComposeFiles(dir: string): Promise<string[]> {
+  const old = parseEnv(await readFile(join(dir, '.env'), 'utf8').catch(emptyWhereMissing));
+  const secrets = join(dir, SECRETS_DIR);
+  await mkdir(secrets, { recursive: true, mode: DIR_MODE });
+  const secretOf = async (name: string, setting: string, bytes: number) => {
+    const kept = (await readFile(join(secrets, name), 'utf8').catch(emptyWhereMissing)).trim();
+    return kept || old.get(setting) || randomBytes(bytes).toString('hex'); // hex needs no quoting, neither here nor in a URL
+  };
+  const postgres = await secretOf('postgres_password', 'POSTGRES_PASSWORD', PASSWORD_BYTES);
+  const redis = await secretOf('redis_password', 'REDIS_PASSWORD', PASSWORD_BYTES);
+  const socket = await stat(SOCKET).catch(() => undefined);
+  const files = {
+    [`${SECRETS_DIR}/postgres_password`]: postgres,
+    [`${SECRETS_DIR}/database_url`]: `postgres://chronoverse:${encodeURIComponent(postgres)}@postgres:5432/chronoverse`,
+    [`${SECRETS_DIR}/redis_password`]: redis,
+    [`${SECRETS_DIR}/redis.conf`]: `requirepass "${redis}"`,
+    [`${SECRETS_DIR}/redis_url`]: `redis://:${encodeURIComponent(redis)}@redis:6379/0`,
+    [`${SECRETS_DIR}/secret_key`]: await secretOf('secret_key', 'SECRET_KEY', SECRET_KEY_BYTES),
+    [`${SECRETS_DIR}/secret_keys_old`]: old.get('SECRET_KEYS_OLD') ?? '',
+    '.env': `# Read by docker compose. The group that may use ${SOCKET}: the workflow worker joins it.\nDOCKER_GID=${socket?.gid ?? 0}`,
+  };
+  const made: string[] = [];
+  for (const [name, content] of Object.entries(files)) {
+    const mode = name === '.env' ? 0o600 : FILE_MODE;
+    if (await writeNew(join(dir, name), `${content}\n`, mode)) made.push(name);
+  }
+  return made;
+}
+
+async function writeNew(file: string, content: string, mode: number): Promise<boolean> {
+  try {
+    await writeFile(file, content, { mode, flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false;
+    throw error;
+  }
+}
+
+function parseEnv(text: string): Map<string, string> {
+  const pairs = [...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(
+    ([, name = '', value = '']) => [name, value.trim()] as const,
+  );
+  return new Map(pairs);
+}
+
+function emptyWhereMissing(error: unknown): string {
+  if (isMissing(error)) return '';
+  throw error;
+}

@@ -1,0 +1,61 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseSettings } from '../../platform/config.ts';
+import { readSettingFiles } from '../../platform/setting-files.ts';
+import { writeComposeFiles } from '../../services/compose-files.ts';
+
+describe('the files of docker-compose.yml', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'chronoverse-compose-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  const read = (name: string) => readFileSync(join(dir, name), 'utf8').trim();
+  const modeOf = (name: string) => statSync(join(dir, name)).mode & 0o777;
+  const compose = readFileSync('docker-compose.yml', 'utf8');
+
+  it('are made once, in a folder that is closed to others, and hold settings that are right', async () => {
+    expect(await writeComposeFiles(dir)).toContain('.secrets/secret_key');
+    expect([modeOf('.secrets'), modeOf('.env'), modeOf('.secrets/secret_key')]).toEqual([0o700, 0o600, 0o444]);
+    const before = readdirSync(join(dir, '.secrets')).map((name) => read(`.secrets/${name}`));
+    expect(await writeComposeFiles(dir)).toEqual([]);
+    expect(readdirSync(join(dir, '.secrets')).map((name) => read(`.secrets/${name}`))).toEqual(before);
+    const handedOver = [...compose.matchAll(/^ {4}([A-Z_]+_FILE): \/run\/secrets\/(\S+)$/gm)];
+    expect(handedOver).toHaveLength(4);
+    const env = Object.fromEntries(
+      handedOver.map(([, setting, name]) => [setting, join(dir, '.secrets', String(name))]),
+    );
+    const { settings } = parseSettings(readSettingFiles(env));
+    expect(settings.secretKey).toHaveLength(32);
+    expect(settings.databaseUrl).toBe(
+      `postgres://chronoverse:${read('.secrets/postgres_password')}@postgres:5432/chronoverse`,
+    );
+    expect(settings.redisUrl).toContain(read('.secrets/redis_password'));
+    expect(read('.secrets/redis.conf')).toBe(`requirepass "${read('.secrets/redis_password')}"`);
+  });
+
+  it('keep the secrets of an installation whose .env has them', async () => {
+    writeFileSync(
+      join(dir, '.env'),
+      `POSTGRES_PASSWORD=p\nREDIS_PASSWORD=r\nSECRET_KEY=${'ab'.repeat(32)}\nDOCKER_GID=5\n`,
+    );
+    await writeComposeFiles(dir);
+    expect([read('.secrets/postgres_password'), read('.secrets/redis_password'), read('.secrets/secret_key')]).toEqual([
+      'p',
+      'r',
+      'ab'.repeat(32),
+    ]);
+    expect(read('.env')).toContain('DOCKER_GID=5');
+  });
+
+  it('are all there that docker-compose.yml names, and no secret stands in it or on a command line', async () => {
+    const made = await writeComposeFiles(dir);
+    const named = [...compose.matchAll(/\{ file: (\.secrets\/\S+) \}/g)].map(([, name]) => name);
+    expect(named.toSorted()).toEqual(made.filter((name) => name !== '.env').toSorted());
+    expect(compose).not.toMatch(/\$\{[A-Z_]*(PASSWORD|SECRET|KEY)/);
+    expect(compose).not.toContain('--requirepass');
+  });
+});

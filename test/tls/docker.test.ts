@@ -1,0 +1,74 @@
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDocker } from '../../platform/docker/docker.ts';
+import type { TlsMaterial } from '../../platform/pem.ts';
+import { type Authority, makeAuthority } from '../support/certificates.ts';
+import { requirePart } from '../support/parts.ts';
+import { hasCommand, type OwnServer, ownEngine, steadyPort } from '../support/servers.ts';
+
+const isMissing =
+  requirePart('docker', 'a Docker engine that is reached by TLS') === undefined ||
+  !(await hasCommand('openssl', 'TLS to Docker'));
+describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is reached by TLS', () => {
+  let authority: Authority;
+  let stranger: Authority;
+  let engine: OwnServer;
+  let port: number;
+  beforeAll(async () => {
+    [authority, stranger] = [await makeAuthority(), await makeAuthority('Another authority')];
+    port = await steadyPort();
+    const { certFile, keyFile } = authority.issue('engine', ['IP:127.0.0.1']);
+    const files = ['--tlscacert', authority.caFile, '--tlscert', certFile, '--tlskey', keyFile];
+    engine = await ownEngine({
+      liveRestore: false,
+      options: ['-H', `tcp://127.0.0.1:${port}`, '--tlsverify', ...files],
+    });
+    await engine.start();
+  });
+  afterAll(async () => {
+    await engine?.close();
+    await Promise.all([authority?.close(), stranger?.close()]);
+  });
+
+  async function reach(tls?: TlsMaterial, name = '127.0.0.1'): Promise<string> {
+    const docker = createDocker({ host: `tcp://${name}:${port}`, tls, log: pino({ level: 'silent' }) });
+    return docker.engineId().then(
+      (id) => (id === '' ? 'no id' : 'up'),
+      (error: Error) => error.message,
+    );
+  }
+
+  test('answers a client whose certificate it knows, and streams to it', async () => {
+    const { cert, key } = authority.issue('client', ['DNS:client.test']);
+    const tls = { ca: authority.ca, cert, key };
+    expect(await reach(tls)).toBe('up');
+    const docker = createDocker({ host: `tcp://127.0.0.1:${port}`, tls, log: pino({ level: 'silent' }) });
+    const spec = {
+      name: `tls-${process.pid}`,
+      image: 'alpine:3',
+      entrypoint: ['echo', 'over TLS'],
+      labels: {},
+      network: 'none' as const,
+    };
+    const id = await docker.createContainer(spec);
+    await docker.startContainer(id);
+    let output = '';
+    for await (const part of await docker.openLog(id, { follow: true, signal: AbortSignal.timeout(20_000) }))
+      output += part;
+    expect(output).toContain('over TLS');
+    await docker.removeContainer(id, { force: true });
+  });
+
+  test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {
+    const { cert, key } = authority.issue('other-client', ['DNS:client.test']);
+    const strange = stranger.issue('client', ['DNS:client.test']);
+    expect(await reach({ cert, key })).toMatch(/Set DOCKER_TLS_CA to/);
+    expect(await reach({ ca: stranger.ca, cert, key })).toMatch(/Set DOCKER_TLS_CA to/);
+    expect(await reach({ ca: authority.ca })).toMatch(/DOCKER_TLS_CERT and DOCKER_TLS_KEY/);
+    expect(await reach({ ca: authority.ca, cert: strange.cert, key: strange.key })).toMatch(
+      /DOCKER_TLS_CERT and DOCKER_TLS_KEY/,
+    );
+    expect(await reach({ ca: authority.ca, cert, key }, 'localhost')).toMatch(/certificate is for other names/);
+    expect(await reach()).toMatch(/HTTPS server/); // the engine's own words to a client without TLS
+  });
+});
