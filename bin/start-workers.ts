@@ -35,6 +35,8 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         buildsPerUserMax: settings.runningPerUser.builds,
         maxResources: settings.maxResources,
         maxBuildSeconds: settings.maxBuildSeconds,
+        registryAllow: settings.registryAllow,
+        localImages: settings.localImages,
         maxLogBytes: settings.maxJobLogBytes,
       });
     case 'execution':

@@ -50,15 +50,73 @@ export async function neededGenerations(
   );
 }
 
-/** What a login has just brought onto an engine, and the name that it was asked for by. */
-export async function notePrivateImage(db: Db, imageId: string, image: string): Promise<void> {
-  await db.execute(
-    sql`INSERT INTO private_images (image_id, image) VALUES (${imageId}, ${image}) ON CONFLICT DO NOTHING`,
-  );
+/**
+ * Notes that `puller` (a build or a job) begins a pull with a login, of an image of `repository`; `imageIdBefore` is what the name stands for
+ * on the engine now. Until it is settled, all else that bears a name of this repository counts as private. A try that follows a crash keeps
+ * what the first one noted.
+ */
+export async function beginPrivatePull(
+  db: Db,
+  { puller, repository, imageIdBefore }: { puller: string; repository: string; imageIdBefore: string | undefined },
+): Promise<void> {
+  await db.execute(sql`
+    INSERT INTO private_pulls (puller, image, image_id_before) VALUES (${puller}, ${repository}, ${imageIdBefore ?? null})
+    ON CONFLICT DO NOTHING`);
 }
 
-/** The names by which logins have brought this image onto an engine. */
-export async function privateNames(db: Db, imageId: string): Promise<string[]> {
-  const rows = await db.execute<{ image: string }>(sql`SELECT image FROM private_images WHERE image_id = ${imageId}`);
+/** The pull has ended, and the name stands for this image now. It is private, unless the name stood for it before. */
+export async function settlePrivatePull(
+  db: Db,
+  {
+    puller,
+    repository,
+    image,
+    imageId,
+  }: { puller: string; repository: string; image: string; imageId: string | undefined },
+): Promise<void> {
+  await db.execute(sql`
+    WITH settled AS (
+      DELETE FROM private_pulls WHERE puller = ${puller} AND image = ${repository} RETURNING image_id_before
+    )
+    INSERT INTO private_images (image_id, image)
+      SELECT ${imageId ?? null}::text, ${image} FROM settled
+      WHERE ${imageId ?? null}::text IS NOT NULL AND image_id_before IS DISTINCT FROM ${imageId ?? null}::text
+    ON CONFLICT DO NOTHING`);
+}
+
+/** The names by which logins have brought this image onto an engine, or may just be doing so under a name of `repository`. */
+export async function privateNames(db: Db, imageId: string, repository: string): Promise<string[]> {
+  const rows = await db.execute<{ image: string }>(sql`
+    SELECT image FROM private_images WHERE image_id = ${imageId}
+    UNION ALL
+    SELECT image FROM private_pulls WHERE image = ${repository} AND image_id_before IS DISTINCT FROM ${imageId}`);
   return rows.map((row) => row.image);
+}
+
+/** Old ones go: the registry is asked again for these. */
+const IMAGES_PER_USER_MAX = 1_000;
+
+interface PulledImage {
+  userId: string;
+  imageId: string;
+  repository: string;
+}
+
+/** A registry has given this image for the user. */
+export async function notePulledImage(db: Db, { userId, imageId, repository }: PulledImage): Promise<void> {
+  await db.execute(sql`
+    WITH noted AS (
+      INSERT INTO pulled_images (user_id, image_id, image) VALUES (${userId}, ${imageId}, ${repository})
+      ON CONFLICT (user_id, image_id, image) DO UPDATE SET pulled_at = now()
+    )
+    DELETE FROM pulled_images p USING (
+      SELECT image_id, image FROM pulled_images WHERE user_id = ${userId}
+      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX}) old
+    WHERE p.user_id = ${userId} AND p.image_id = old.image_id AND p.image = old.image`);
+}
+
+export async function wasPulledFor(db: Db, { userId, imageId, repository }: PulledImage): Promise<boolean> {
+  const rows = await db.execute(sql`
+    SELECT FROM pulled_images WHERE user_id = ${userId} AND image_id = ${imageId} AND image = ${repository}`);
+  return rows.length > 0;
 }

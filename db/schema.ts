@@ -233,6 +233,20 @@ export const privateImages = pgTable('private_images', {
   image: text('image').notNull(),
 });
 
+export const privatePulls = pgTable('private_pulls', {
+  puller: uuid('puller').notNull(),
+  image: text('image').notNull(),
+  imageIdBefore: text('image_id_before'),
+  startedAt: time('started_at').notNull().defaultNow(),
+});
+
+export const pulledImages = pgTable('pulled_images', {
+  userId: uuid('user_id').notNull(),
+  imageId: text('image_id').notNull(),
+  image: text('image').notNull(),
+  pulledAt: time('pulled_at').notNull().defaultNow(),
+});
+
 export const installations = pgTable('installations', {
   onlyRow: boolean('only_row').primaryKey().default(true),
   id: uuid('id').notNull(),

@@ -1,6 +1,12 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
+import {
+  type ImagePatterns,
+  parseImagePatterns,
+  parseRegistryAllow,
+  type RegistryPolicy,
+} from '../domain/registry-allow.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
 import type { TlsMaterial } from './pem.ts';
@@ -34,6 +40,8 @@ export interface Settings {
   logFormat?: 'pretty' | 'json';
   demoImage: string;
   heartbeatAllow: NetworkPolicy;
+  registryAllow: RegistryPolicy;
+  localImages: ImagePatterns;
   deletedRetentionDays: number;
   logRetentionDays: number;
   jobRetentionDays: number;
@@ -128,6 +136,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     logFormat: read('LOG_FORMAT', SETTINGS.LOG_FORMAT),
     demoImage: need('DEMO_IMAGE', SETTINGS.DEMO_IMAGE),
     heartbeatAllow: read('HEARTBEAT_ALLOW', SETTINGS.HEARTBEAT_ALLOW) ?? defaultAllow(env),
+    registryAllow: read('REGISTRY_ALLOW', SETTINGS.REGISTRY_ALLOW) ?? defaultRegistries(env),
+    localImages: read('LOCAL_IMAGES', SETTINGS.LOCAL_IMAGES) ?? defaultLocalImages(env),
     deletedRetentionDays: need('DELETED_RETENTION_DAYS', SETTINGS.DELETED_RETENTION_DAYS),
     logRetentionDays: need('LOG_RETENTION_DAYS', SETTINGS.LOG_RETENTION_DAYS),
     jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
@@ -163,6 +173,19 @@ function defaultAllow(env: Environment): NetworkPolicy {
   const policy = parseAllow(env.DATABASE_URL ? 'public,private' : 'public,private,loopback');
   if (typeof policy === 'string') throw new Error(policy);
   return policy;
+}
+
+/** The engine beside an embedded database is its owner's own; another one may stand where services trust its address. */
+function defaultRegistries(env: Environment): RegistryPolicy {
+  const policy = parseRegistryAllow(env.DATABASE_URL ? 'public' : 'public,private,loopback');
+  if (typeof policy === 'string') throw new Error(policy);
+  return policy;
+}
+
+function defaultLocalImages(env: Environment): ImagePatterns {
+  const patterns = parseImagePatterns(env.DATABASE_URL ? '' : '*');
+  if (typeof patterns === 'string') throw new Error(patterns);
+  return patterns;
 }
 
 function sentenceFor(name: SettingName, { secret, example }: Setting<unknown>, text: string, wanted: string): string {

@@ -15,6 +15,7 @@ import {
   type UserLimitName,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
+import { parseImagePatterns, parseRegistryAllow } from '../domain/registry-allow.ts';
 import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
 import { parseOrigin } from '../domain/web-address.ts';
 import { isSecretKey, parseSecretKey } from './secret-key.ts';
@@ -208,6 +209,32 @@ export const SETTINGS = {
     means:
       'Networks that a HEARTBEAT may reach: these words and CIDRs. Link-local and metadata addresses only where a CIDR names them.',
     example: 'public,10.20.0.0/16',
+  }),
+  REGISTRY_ALLOW: setting({
+    schema: z.string().transform((text, context) => {
+      const policy = parseRegistryAllow(text);
+      if (typeof policy !== 'string') return policy;
+      context.addIssue(
+        `words (public, private, loopback), networks and names of registries with commas between. ${policy}`,
+      );
+      return z.NEVER;
+    }),
+    defaultMeans: 'public,private,loopback with an embedded database, else public',
+    means:
+      'Registries that the engine may be sent to: names (with their port), and networks by the words and CIDRs of HEARTBEAT_ALLOW. A registry that is named is trusted wherever it is. Link-local and metadata addresses only where a CIDR names them.',
+    example: 'public,registry.example:5000',
+  }),
+  LOCAL_IMAGES: setting({
+    schema: z.string().transform((text, context) => {
+      const patterns = parseImagePatterns(text);
+      if (typeof patterns !== 'string') return patterns;
+      context.addIssue(`patterns of images with commas between. ${patterns}`);
+      return z.NEVER;
+    }),
+    defaultMeans: '* with an embedded database, else none',
+    means:
+      'Images on the engine that every user may use without their registry being asked: names with * for any text, commas between. One that a login has brought there is not among them.',
+    example: 'alpine:*,registry.example/base/*',
   }),
   DELETED_RETENTION_DAYS: withDefault({
     schema: wholeNumber(0, DAYS_MAX),

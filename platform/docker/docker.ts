@@ -7,7 +7,7 @@ import { broken, createEngine } from './engine.ts';
 import { EngineError, isEngineError } from './errors.ts';
 import { type BuildImage, createImageBuilder } from './image-build.ts';
 import { createImages, type Images } from './images.ts';
-import { createPuller, type PullOptions } from './pull.ts';
+import { askRegistry, createPuller, type PullOptions } from './pull.ts';
 
 export interface ContainerSpec {
   /** Unique on the engine: creating it twice is a CONFLICT. */
@@ -42,12 +42,19 @@ export interface ListedContainer {
   labels: Record<string, string>;
 }
 
+/** What an engine pulls images for, in the words of images: `linux`, `amd64`. */
+export interface Platform {
+  os: string;
+  architecture: string;
+}
+
 /** One Docker engine. Everything rejects with an EngineError that says what can be done about it, or when its signal aborts. */
 export interface Docker extends Images {
   readonly address: string;
   /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
   engineId(): Promise<string>;
   isUp(): Promise<boolean>;
+  platform(): Promise<Platform>;
   /**
    * Whether the engine has run without a break since `time`, in seconds by its own clock, at which it ran. It keeps its last 256 events for as long as it
    * runs: where none is as old, it was started anew (or so many have come since).
@@ -63,6 +70,8 @@ export interface Docker extends Images {
    * wait for it have aborted.
    */
   pullImage(reference: string, options: PullOptions): Promise<void>;
+  /** Resolves when the image's registry gives it to this login, or without one: the engine asks it, whatever it has. */
+  askRegistry(reference: string, options: Pick<PullOptions, 'auth' | 'signal'>): Promise<void>;
 
   /** The id of the image that it has made and tagged. When `signal` aborts the engine stops the build. What it made on the way is removed. */
   buildImage: BuildImage;
@@ -137,6 +146,11 @@ export function createDocker({
       }
     },
 
+    async platform() {
+      const { Os, Arch } = version.parse(await engine.call({ method: 'GET', path: '/version' }));
+      return { os: Os, architecture: Arch };
+    },
+
     async hasRunSince(time, { signal }) {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(EVENTS_TIMEOUT_MS)]);
       const query = { since: '0', until: time };
@@ -162,6 +176,7 @@ export function createDocker({
     },
 
     pullImage,
+    askRegistry: (reference, options) => askRegistry(engine, reference, options),
     ...images,
     buildImage: createImageBuilder(engine, images),
 
@@ -263,6 +278,7 @@ export function logBroken(docker: Docker, error: unknown): EngineError {
 const PATIENCE_SECONDS = 30;
 
 const info = z.object({ ID: z.string().min(1), NCPU: z.number() });
+const version = z.object({ Os: z.string(), Arch: z.string() });
 const image = z.object({ Id: z.string() });
 const created = z.object({ Id: z.string() });
 const labels = z.record(z.string(), z.string()).nullish();

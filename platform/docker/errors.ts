@@ -1,3 +1,5 @@
+import { registryOf } from '../../domain/image-reference.ts';
+
 /**
  * What went wrong at the engine, by what can be done about it.
  * UNREACHABLE: no answer from the engine, or (to it) from a registry. BUSY: a 429 or 5xx. Both may pass.
@@ -52,13 +54,52 @@ export function toldOf(words: string): string {
   return `A volume cannot be mounted at ${path}: the image has a file there, and a folder was expected.`;
 }
 
-/** Of a failed pull, where the engine hands on a registry's or a resolver's words, with any status or in the stream. */
-export function fromPull(words: string): EngineError {
-  if (BUSY.test(words)) return new EngineError('BUSY', words);
-  if (NO_ANSWER.test(words)) return new EngineError('UNREACHABLE', words);
-  if (deniesAccess(words)) return new EngineError('DENIED', words);
-  return new EngineError(/not found|unknown|no such|does not exist/i.test(words) ? 'NOT_FOUND' : 'INVALID', words);
+/**
+ * Of a failed pull of `image`. The engine hands on a registry's or a resolver's words, with any status or in the stream: they may hold what
+ * another service answered, so that they are the cause, for the operator's log, and the message is ours with a registry's code at most.
+ */
+export function fromPull(words: string, image: string): EngineError {
+  const registry = registryOf(image) ?? 'registry';
+  const code = registryCode(words);
+  const shown = code === undefined ? '' : ` (${code})`;
+  const error = (kind: EngineErrorKind, message: string) => new EngineError(kind, message, { cause: new Error(words) });
+  if (HOSTS_FAULT.test(words)) return error('BUSY', `The Docker engine has no room for the image ${image}.`);
+  if (code === 'TOOMANYREQUESTS' || code === 'UNAVAILABLE')
+    return error('BUSY', `The registry ${registry} asks to come back later${shown}.`);
+  if (code === 'UNAUTHORIZED' || code === 'DENIED')
+    return error(
+      'DENIED',
+      `The registry ${registry} does not give the image ${image} to this login, or to none${shown}.`,
+    );
+  if (code !== undefined) return error('NOT_FOUND', `The registry ${registry} has no image ${image}${shown}.`);
+  if (/no matching manifest/i.test(words))
+    return error('NOT_FOUND', `The image ${image} has no variant for the platform of the Docker engine.`);
+  const kind = BUSY.test(words) ? 'BUSY' : NO_ANSWER.test(words) ? 'UNREACHABLE' : 'INVALID';
+  return error(kind, `The registry ${registry} could not be reached.`);
 }
+
+/** The code of the registries' protocol that an engine's words stand for; it writes them in lower case. */
+function registryCode(words: string): string | undefined {
+  if (/no basic auth credentials|authentication required|HTTP 401|HTTP status: 401/i.test(words)) return 'UNAUTHORIZED';
+  if (/pull access denied|access forbidden|HTTP status: 403/i.test(words)) return 'DENIED';
+  if (/too many requests/i.test(words)) return 'TOOMANYREQUESTS';
+  return CODES.find((code) => new RegExp(`\\b${code.replace('_', '[ _]')}(:|$)`, 'i').test(words));
+}
+/** Those that may come of a pull, the more telling ones first. */
+const CODES = [
+  'TOOMANYREQUESTS',
+  'UNAUTHORIZED',
+  'DENIED',
+  'MANIFEST_UNKNOWN',
+  'NAME_UNKNOWN',
+  'NAME_INVALID',
+  'TAG_INVALID',
+  'MANIFEST_INVALID',
+  'BLOB_UNKNOWN',
+  'DIGEST_INVALID',
+  'UNSUPPORTED',
+  'UNAVAILABLE',
+];
 
 /** Of a failed build: what its Dockerfile says is the author's; only a layer that another build's clearing up took away comes again. */
 export function fromBuild(words: string): EngineError {

@@ -7,6 +7,8 @@ export interface NamedImage {
   id: string;
   /** Its name with the digest by which its registry knows it. Undefined of an image that no registry has given or taken. */
   digest: string | undefined;
+  /** All digests by which its registry knows it. */
+  digests: string[];
   /** Instructions that it carries out in a build that begins from it. */
   onBuild: string[];
 }
@@ -55,9 +57,11 @@ export function createImages(engine: Engine): Images {
         ? digests.some((name) => isOfRepository(name, asked) && parsed(name)?.digest === asked.digest)
         : tags.some((tag) => tag?.tag === asked.tag && isSameRepository(tag, asked));
       if (!bears) return undefined;
+      const known = digests.filter((name) => isOfRepository(name, asked));
       return {
         id: found.Id,
-        digest: digests.find((name) => isOfRepository(name, asked)),
+        digest: known[0],
+        digests: known.flatMap((name) => parsed(name)?.digest ?? []),
         onBuild: found.Config?.OnBuild ?? [],
       };
     },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { parseImageReference } from '../../domain/image-reference.ts';
 import { broken, type Engine } from './engine.ts';
-import { EngineError, fromPull } from './errors.ts';
+import { EngineError, fromPull, isEngineError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 
 /** A line for a person: each step once, not each tick of its progress. */
@@ -90,19 +90,44 @@ async function pull(
 ): Promise<void> {
   try {
     const query = { fromImage: reference, ...tagOf(reference) };
-    const registryAuth = auth && { ...auth, serveraddress: registryOf(reference) };
+    const registryAuth = loginFor(reference, auth);
     const answer = await engine.open({ method: 'POST', path: '/images/create', query, signal, registryAuth });
     for await (const line of jsonLines(answer, PROGRESS_LINE_BYTES_MAX)) {
       const step = progress.parse(JSON.parse(line));
-      if (step.error !== undefined) throw fromPull(step.error);
+      if (step.error !== undefined) throw fromPull(step.error, reference);
       const isTick = step.progressDetail?.current !== undefined;
       if (step.status !== undefined && !isTick) tell(step.id ? `${step.id}: ${step.status}` : step.status);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (!(error instanceof EngineError)) throw broken(engine.address, error);
-    throw error.kind === 'UNREACHABLE' ? error : fromPull(error.message);
+    throw error.kind === 'UNREACHABLE' || error.cause !== undefined ? error : fromPull(error.message, reference);
   }
+}
+
+const ASK_TIMEOUT_MS = 60_000;
+
+/**
+ * Resolves when the registry gives the image to this login, or to everybody. A pull does not say so of an image that is named by its digest:
+ * an engine that has it asks no registry.
+ */
+export async function askRegistry(
+  engine: Engine,
+  reference: string,
+  { auth, signal }: Pick<PullOptions, 'auth' | 'signal'>,
+): Promise<void> {
+  const path = `/distribution/${reference.split('/').map(encodeURIComponent).join('/')}/json`;
+  try {
+    const registryAuth = loginFor(reference, auth);
+    await engine.call({ method: 'GET', path, signal, registryAuth, timeoutMs: ASK_TIMEOUT_MS });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw isEngineError(error) && error.kind !== 'UNREACHABLE' ? fromPull(error.message, reference) : error;
+  }
+}
+
+function loginFor(reference: string, auth: Login | undefined) {
+  return auth && { ...auth, serveraddress: registryOf(reference) };
 }
 
 function registryOf(reference: string): string {

@@ -58,7 +58,8 @@ export function startProcess(args: string[], env: Record<string, string>, { inpu
     ([name]) => !(name.replace(/_FILE$/, '') in SETTINGS) && name !== 'NODE_OPTIONS',
   );
   const child = spawn(process.execPath, ['bin/chronoverse.js', ...args], {
-    env: { ...Object.fromEntries(inherited), LOG_FORMAT: 'json', ...env },
+    // Images that tests use are on the engine, and in no registry.
+    env: { ...Object.fromEntries(inherited), LOG_FORMAT: 'json', LOCAL_IMAGES: '*', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => undefined); // it may end without reading

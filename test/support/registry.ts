@@ -79,7 +79,8 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
     const { method, url: path, headers } = incoming;
     const onward = request({ port, host: '127.0.0.1', method, path, headers }, (given) => {
       answer.writeHead(given.statusCode ?? 500, given.headers);
-      if (onHeld !== undefined && Number(given.headers['content-length']) > HELD_BYTES_MIN) {
+      const isEngines = headers['user-agent']?.startsWith('docker/'); // and not a worker's, which looks where it leads
+      if (isEngines && onHeld !== undefined && Number(given.headers['content-length']) > HELD_BYTES_MIN) {
         const trickle = setInterval(() => answer.write(Buffer.alloc(TRICKLE_BYTES)), TRICKLE_MS);
         onHeld({ dropped: once(answer, 'close').finally(() => clearInterval(trickle)) });
         given.resume();

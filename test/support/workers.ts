@@ -2,6 +2,12 @@ import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import type { Db } from '../../db/client.ts';
 import { type NetworkPolicy, parseAllow } from '../../domain/networks.ts';
+import {
+  type ImagePatterns,
+  parseImagePatterns,
+  parseRegistryAllow,
+  type RegistryPolicy,
+} from '../../domain/registry-allow.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
@@ -18,6 +24,18 @@ export function loopbackPolicy(): NetworkPolicy {
   const policy = parseAllow('loopback');
   if (typeof policy === 'string') throw new Error(policy);
   return policy;
+}
+
+export function registryPolicy(text: string): RegistryPolicy {
+  const policy = parseRegistryAllow(text);
+  if (typeof policy === 'string') throw new Error(policy);
+  return policy;
+}
+
+export function imagePatterns(text: string): ImagePatterns {
+  const patterns = parseImagePatterns(text);
+  if (typeof patterns === 'string') throw new Error(patterns);
+  return patterns;
 }
 
 /** Seals under a key of this run alone. */

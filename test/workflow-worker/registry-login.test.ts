@@ -95,7 +95,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     expect(byOtherName).not.toBe(image);
     const second = await build(LOGIN, `FROM ${byOtherName}\nCOPY --from=${image} /bin/busybox /b`);
     expect((await buildIn(here.database.db, second.buildId, 'FAILED')).error).toMatch(DENIED);
-    expect((await storedTexts(here.database.db, second.buildId)).join('\n')).toContain(`${image} is not there`);
+    expect((await storedTexts(here.database.db, second.buildId)).join('\n')).toContain(`the registry of ${image}`);
     await removeImage(host ?? '', byOtherName);
   });
 

@@ -16,7 +16,7 @@ import { installationLabels } from '../../workers/workflow/container.ts';
 import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
-import { memoryParts, quiet } from '../support/workers.ts';
+import { imagePatterns, memoryParts, quiet, registryPolicy } from '../support/workers.ts';
 
 export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
 
@@ -70,7 +70,15 @@ export async function openInstallation(
 
     async start(changes) {
       count += 1;
-      const worker = await startWorkflow({ ...parts, docker, installation, owner: `worker-${count}`, ...changes });
+      const worker = await startWorkflow({
+        ...parts,
+        docker,
+        installation,
+        owner: `worker-${count}`,
+        registryAllow: registryPolicy('public,private,loopback'),
+        localImages: imagePatterns('*'),
+        ...changes,
+      });
       let closed: Promise<void> | undefined;
       const once = {
         close: () => {

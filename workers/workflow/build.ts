@@ -6,7 +6,6 @@ import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
 import { withPatience } from './patience.ts';
-import { findOrPull } from './pull.ts';
 import { openAuth, type PinnedImage } from './template.ts';
 
 export type BuildResult = PinnedImage | { error: string };
@@ -28,7 +27,11 @@ export async function buildImage({
   sealer,
   maxSeconds = MAX_SECONDS,
   ...context
-}: BuildContext & { build: ClaimedBuild; sealer: Sealer; maxSeconds?: number | undefined }): Promise<BuildResult> {
+}: Omit<BuildContext, 'userId' | 'puller' | 'mask'> & {
+  build: ClaimedBuild;
+  sealer: Sealer;
+  maxSeconds?: number | undefined;
+}): Promise<BuildResult> {
   const { say: print, signal } = context;
   const opening = openingOf(sealer, build.workflowId);
   const { registry_auth: sealedAuth } = build.payload;
@@ -47,11 +50,14 @@ export async function buildImage({
   const limit = AbortSignal.timeout(maxSeconds * 1_000);
   const both = AbortSignal.any([signal, limit]);
   try {
-    const image = await withPatience(() => pin({ ...context, say, output, signal: both }, build, auth), {
-      patienceMs,
-      onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
-      signal: both,
-    });
+    const image = await withPatience(
+      () => pin({ ...context, userId: build.userId, puller: build.id, mask, say, output, signal: both }, build, auth),
+      {
+        patienceMs,
+        onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
+        signal: both,
+      },
+    );
     say(`The image of generation ${build.generation} is ${image.imageId}.`);
     return image;
   } catch (error) {
@@ -75,7 +81,7 @@ async function pin(
   }
   if (image === undefined) throw new EngineError('INVALID', 'The payload names no image.');
   say(`Looking for the image ${image} on the Docker engine at ${docker.address}.`);
-  const { id, digest } = await findOrPull(context, image, auth);
+  const { id, digest } = await context.images.find(context, image, auth);
   return { imageId: id, imageDigest: digest };
 }
 

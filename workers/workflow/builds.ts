@@ -23,7 +23,7 @@ import { createPublisher } from '../publish.ts';
 import { createSlots } from '../slots.ts';
 import { createTaker } from '../taker.ts';
 import { type BuildResult, buildImage } from './build.ts';
-import { createLogins } from './pull.ts';
+import type { ImageSource } from './image-source.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
@@ -47,13 +47,14 @@ interface Limits {
 }
 
 /** The builds that this process runs. */
-export function createBuilds(parts: Parts & Limits & { docker: Docker; templates: Templates }): Builds {
+export function createBuilds(
+  parts: Parts & Limits & { docker: Docker; images: ImageSource; templates: Templates },
+): Builds {
   const { db, bus, cache, docker, log, owner, templates, sealer } = parts;
   const taker = createTaker({ log, what: 'Taking turns of builds', take: takeNext });
   const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: taker.look });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Map<string, { stop: AbortController; settled: Promise<void> }>();
-  const logins = createLogins(db);
   const halt = new AbortController();
 
   function launch(build: ClaimedBuild): void {
@@ -100,7 +101,7 @@ export function createBuilds(parts: Parts & Limits & { docker: Docker; templates
     const result = await buildImage({
       docker,
       sealer,
-      logins,
+      images: parts.images,
       installation: parts.installation,
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,

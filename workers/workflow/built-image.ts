@@ -9,7 +9,7 @@ import type { ImageBuild, RegistryAuth } from '../../domain/payload.ts';
 import { MB } from '../../platform/docker/confinement.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
-import { findOrPull, type Logins } from './pull.ts';
+import type { ImageRequest, ImageSource } from './image-source.ts';
 
 // Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
 const INSTALLATION = 'chronoverse.image.installation';
@@ -53,16 +53,15 @@ export function generationOf({ labels }: { labels: Record<string, string> }): Ge
     : undefined;
 }
 
-export interface BuildContext {
+export interface BuildContext extends ImageRequest {
   docker: Docker;
-  logins: Logins;
+  images: ImageSource;
   installation: string;
   maxResources?: ResourceMaximums | undefined;
   /** Writes a line of our own; the caller waits for what it resolves with. */
   say: (line: string) => Promise<void> | undefined;
   /** The same for a line that the engine gives of the build: its steps print there, so that it does not count as ours. */
   output: (line: string) => Promise<void> | undefined;
-  signal: AbortSignal;
 }
 
 /** Lines of a build that are kept: a step that prints without end does so until the time limit. */
@@ -73,22 +72,19 @@ const LINES_MAX = 100_000;
  * other one is shown it.
  */
 export async function buildDockerfile(
-  { docker, logins, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal }: BuildContext,
+  context: BuildContext,
   generation: Generation,
   { dockerfile, files = [] }: ImageBuild,
   auth?: RegistryAuth<never>,
 ): Promise<string> {
+  const { docker, images, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal } = context;
   const { dockerfile: judged, problems = [] } = readDockerfile(dockerfile);
   if (judged === undefined) throw new EngineError('INVALID', problems.join(' '));
   const registry = judged.images[0] === undefined ? undefined : registryOf(judged.images[0]);
   const ids = new Map<string, string>();
   for (const image of judged.images) {
     // Pulled here and not by the builder, so that what a registry says is told apart, and two pulls are one.
-    const { id, onBuild } = await findOrPull(
-      { docker, logins, say, signal },
-      image,
-      registryOf(image) === registry ? auth : undefined,
-    );
+    const { id, onBuild } = await images.find(context, image, registryOf(image) === registry ? auth : undefined);
     const problem = triggersProblem(onBuild);
     if (problem !== undefined) throw new EngineError('INVALID', `The image ${image} ${problem}`);
     ids.set(image, id);

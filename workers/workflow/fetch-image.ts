@@ -1,6 +1,7 @@
 import type { ClaimedJob } from '../../db/leases.ts';
 import { EngineError } from '../../platform/docker/errors.ts';
 import { buildDockerfile } from './built-image.ts';
+import { type ImageRequest, imageGone } from './image-source.ts';
 import type { RunParts } from './run.ts';
 import type { Template } from './template.ts';
 
@@ -9,10 +10,10 @@ import type { Template } from './template.ts';
  * same image whatever its tag stands for now. One that was built is built here again, from the same Dockerfile. Its id on this engine.
  */
 export async function fetchImage(
-  { docker, templates, logins, installation, maxResources }: RunParts,
+  { docker, images, templates, installation, maxResources }: RunParts,
   job: ClaimedJob,
   { image, isBuilt, imageId, imageDigest, registryAuth }: Template,
-  signal: AbortSignal,
+  request: ImageRequest,
 ): Promise<string> {
   const name = imageDigest ?? image;
   if (isBuilt || imageDigest !== undefined) {
@@ -23,14 +24,10 @@ export async function fetchImage(
     const source = await templates.source(job);
     if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
     const silent = { say: () => undefined, output: () => undefined };
-    const context = { docker, logins, installation, maxResources, ...silent, signal };
+    const context = { ...request, docker, images, installation, maxResources, ...silent };
     return buildDockerfile(context, job, source, registryAuth);
   }
-  await docker.pullImage(name, { onProgress: () => undefined, signal, auth: registryAuth });
-  const pulled = (await docker.findNamedImage(name))?.id;
-  if (pulled !== undefined && (imageDigest !== undefined || pulled === imageId)) return pulled;
-  throw new EngineError(
-    'NOT_FOUND',
-    `The image ${imageId} that was found for ${image} is not on the engine, and ${image} is another one now. Update the payload to build it again.`,
-  );
+  const { id } = await images.pull(request, name, registryAuth);
+  if (imageDigest !== undefined || id === imageId) return id;
+  throw imageGone(image, imageId);
 }

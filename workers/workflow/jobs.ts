@@ -15,7 +15,6 @@ import { createSlots } from '../slots.ts';
 import { createTaker } from '../taker.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
-import { createLogins } from './pull.ts';
 import { type RunEnd, type RunParts, runContainer } from './run.ts';
 
 export interface ContainerJobs {
@@ -42,7 +41,7 @@ const CLOSE_MS = 15_000;
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Pick<RunParts, 'docker' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & {
+    Pick<RunParts, 'docker' | 'images' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & {
       capacity: number;
       perUserMax?: number | undefined;
     },
@@ -54,7 +53,7 @@ export function createContainerJobs(
   const halt = new AbortController();
   const running = new Map<string, { job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
-  const runParts = { ...parts, logins: createLogins(db), lastLogNumber: (jobId: string) => lastLogNumber(db, jobId) };
+  const runParts = { ...parts, lastLogNumber: (jobId: string) => lastLogNumber(db, jobId) };
 
   const ending = createBatcher<Finished & { done: () => void }>({
     sizeMax: SET_SIZE_MAX,

@@ -138,14 +138,22 @@ async function create(
   template: Template,
   control: RunControl,
 ): Promise<string | ContainerState> {
-  const { docker, installation, maxResources } = parts;
+  const { docker, images, installation, maxResources } = parts;
+  const request = {
+    userId: job.userId,
+    puller: job.id,
+    mask: createMask(template.secrets),
+    say: () => undefined,
+    signal: AbortSignal.any([control.leave, control.cancel]),
+  };
+  if (!template.isBuilt) await images.confirm(request, template, template.registryAuth);
   const spec = toSpec(job, template, installation, maxResources);
   refuseUnlessFresh(control);
   try {
     return await docker.createContainer(spec);
   } catch (error) {
     if (isEngineError(error, 'NOT_FOUND')) {
-      const image = await fetchImage(parts, job, template, AbortSignal.any([control.leave, control.cancel]));
+      const image = await fetchImage(parts, job, template, request);
       refuseUnlessFresh(control);
       return docker.createContainer({ ...spec, image });
     }

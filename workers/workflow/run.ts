@@ -10,15 +10,15 @@ import { isEngineError } from '../../platform/docker/errors.ts';
 import { type Away, captureLog } from '../capture/capture.ts';
 import { createChunkWriter } from '../capture/chunk-writer.ts';
 import { maskLines } from '../capture/mask-lines.ts';
+import type { ImageSource } from './image-source.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
 import { prepareContainer } from './prepare.ts';
-import type { Logins } from './pull.ts';
 import type { Template, Templates } from './template.ts';
 
 export interface RunParts {
   docker: Docker;
   templates: Templates;
-  logins: Logins;
+  images: ImageSource;
   installation: string;
   maxResources?: ResourceMaximums | undefined;
   maxLogBytes?: number | undefined;

@@ -2,13 +2,16 @@ import { enterTurns } from '../../db/turns.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
+import type { ImagePatterns, RegistryPolicy } from '../../domain/registry-allow.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createWake } from '../wake.ts';
 import { createBuilds } from './builds.ts';
+import { createImageSource } from './image-source.ts';
 import { sweepImages } from './image-sweep.ts';
 import { type ContainerJobs, createContainerJobs } from './jobs.ts';
+import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
 
@@ -25,6 +28,10 @@ export interface WorkflowParts extends Parts {
   /** The operator's maximums, which hold for payloads that were taken before too. */
   maxResources?: ResourceMaximums;
   maxBuildSeconds?: number;
+  /** Where the engine may be sent for images. */
+  registryAllow: RegistryPolicy;
+  /** Images on the engine that every user may use. */
+  localImages: ImagePatterns;
   /** The most that is kept of what one attempt of a job, or of a build, prints. */
   maxLogBytes?: number;
 }
@@ -40,8 +47,9 @@ const IMAGE_SWEEP_MS = 60_000;
 export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   const { db, bus, cache, capacity = CAPACITY } = parts;
   const templates = createTemplates(parts);
-  const builds = createBuilds({ ...parts, templates });
-  const jobs = createContainerJobs({ ...parts, templates, capacity, perUserMax: parts.containersPerUserMax });
+  const images = createImageSource({ ...parts, registries: createRegistries(parts.registryAllow) });
+  const builds = createBuilds({ ...parts, images, templates });
+  const jobs = createContainerJobs({ ...parts, images, templates, capacity, perUserMax: parts.containersPerUserMax });
   const stop = new AbortController();
   const sweeping = sweep({ ...parts, jobs }, stop.signal);
 

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+
+/** Where a hostile registry would send the engine, and what it counts there. */
+export interface Target {
+  /** On 127.0.0.2, which the engine reaches as it reaches 127.0.0.1. */
+  url: string;
+  /** Requests that came, with their user agents. */
+  seen: string[];
+  close(): Promise<void>;
+}
+
+export async function openTarget(): Promise<Target> {
+  const seen: string[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers['user-agent'] ?? 'unknown');
+    response.end('inner service: admin=4711');
+  }).listen(0, '127.0.0.2');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return { url: `http://127.0.0.2:${port}`, seen, close: () => closed(server) };
+}
+
+export const BAITS = ['realm', 'hello', 'manifest', 'blob', 'later realm', 'layer urls'] as const;
+export type Bait = (typeof BAITS)[number];
+
+/** A registry on 127.0.0.1 whose image `NAME OF THE BAIT:1` leads to `target` in that way. */
+export async function openHostileRegistry(target: string) {
+  const agents: string[] = [];
+  const config = Buffer.from(
+    JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } }),
+  );
+  const digest = `sha256:${createHash('sha256').update(config).digest('hex')}`;
+  let bait: Bait = 'realm';
+
+  const manifest = () =>
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.docker.distribution.manifest.v2+json',
+      config: { mediaType: 'application/vnd.docker.container.image.v1+json', size: config.length, digest },
+      layers: bait === 'layer urls' ? [{ mediaType: LAYER, size: 1, digest, urls: [`${target}/layer`] }] : [],
+    });
+
+  function handle({ url = '', headers }: IncomingMessage, response: ServerResponse): void {
+    agents.push(headers['user-agent'] ?? 'unknown');
+    const redirect = () => response.writeHead(307, { location: `${target}/redirected` }).end();
+    const challenge = () =>
+      response.writeHead(401, { 'www-authenticate': `Bearer realm="${target}/token",service="x"` }).end();
+    if (url === '/v2/') {
+      if (bait === 'realm') challenge();
+      else if (bait === 'hello') redirect();
+      else response.end('{}');
+    } else if (url.includes('/manifests/')) {
+      if (bait === 'manifest') redirect();
+      else if (bait === 'later realm') challenge();
+      else
+        response
+          .writeHead(200, { 'content-type': 'application/vnd.docker.distribution.manifest.v2+json' })
+          .end(manifest());
+    } else if (bait === 'blob') redirect();
+    else response.end(config);
+  }
+
+  const server = createServer(handle).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return {
+    port,
+    agents,
+    set(next: Bait) {
+      bait = next;
+    },
+    close: () => closed(server),
+  };
+}
+
+const LAYER = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
+
+async function closed(server: ReturnType<typeof createServer>): Promise<void> {
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+}

@@ -1,0 +1,191 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { privatePulls, workflows } from '../../db/schema.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { sealPayload } from '../../domain/payload-secrets.ts';
+import { createEngine } from '../../platform/docker/engine.ts';
+import { testUser } from '../support/database.ts';
+import {
+  hasRegistry,
+  removeImage,
+  startRegistry as startLoginRegistry,
+  type TestRegistry,
+} from '../support/login-registry.ts';
+import { requirePart } from '../support/parts.ts';
+import { type Registry, registryProxy, startRegistry } from '../support/registry.ts';
+import { imagePatterns, testSealer } from '../support/workers.ts';
+import { buildIn, IMAGE, type Installation, openInstallation } from './support.ts';
+
+const WHAT = 'whose images on the engine are';
+const host = requirePart('docker', WHAT);
+const isReady = host !== undefined && hasRegistry(WHAT);
+const LOGIN = { username: 'ann', password: 'open-sesame-4711' };
+const NOISE = 'chronoverse.invalid/noise:1';
+const DENIED = /\((UNAUTHORIZED|DENIED)\)/;
+
+describe.skipIf(!isReady)('an image that lies on the engine', () => {
+  const engine = createEngine({ host });
+  let strict: Installation; // without LOCAL_IMAGES
+  let open: Installation; // with all of them
+  let bob: string;
+  let registry: Registry;
+  let privately: TestRegistry;
+  beforeAll(async () => {
+    registry = await startRegistry();
+    privately = await startLoginRegistry(host ?? '', LOGIN);
+    strict = await openInstallation(host);
+    await strict.start({ localImages: imagePatterns(`127.0.0.1:${registry.port}/given/*`) });
+    open = await openInstallation(host);
+    await open.start();
+    bob = await testUser(open.database.db, 'bob');
+  });
+  afterAll(async () => {
+    await strict.close();
+    await open.close();
+    await registry.close();
+    await privately.close();
+  });
+
+  const local = (name: string) => `127.0.0.1:${registry.port}/${name}`;
+  async function tag(name: string): Promise<string> {
+    const [repo = '', version = ''] = name.split(/:(?=[^:]*$)/);
+    await engine.call({ method: 'POST', path: `/images/${IMAGE}/tag`, query: { repo, tag: version } });
+    return name;
+  }
+  async function push(name: string): Promise<void> {
+    const [repo = '', version = ''] = name.split(/:(?=[^:]*$)/);
+    const registryAuth = { username: '', password: '', serveraddress: '' };
+    const answer = await engine.open({
+      method: 'POST',
+      path: `/images/${repo}/push`,
+      query: { tag: version },
+      registryAuth,
+    });
+    for await (const _ of answer);
+  }
+  const outcome = async (at: Installation, payload: Parameters<Installation['create']>[0], userId?: string) => {
+    const { buildId } = await at.create({ command: ['true'], ...payload }, 3, userId);
+    return buildIn(at.database.db, buildId, 'FAILED');
+  };
+  async function withLogin(image: string) {
+    const id = newId();
+    const given = {
+      kind: 'CONTAINER' as const,
+      image,
+      command: ['true'],
+      registry_auth: { username: LOGIN.username, password: { secret: true as const, value: LOGIN.password } },
+    };
+    const { value } = sealPayload(testSealer, { workflowId: id, given });
+    if (value?.kind !== 'CONTAINER') throw new Error('It was refused.');
+    return { ...value, id };
+  }
+  async function runAgain(at: Installation, id: string): Promise<void> {
+    const [row] = await at.database.db.select().from(workflows).where(sql`id = ${id}`);
+    await runWorkflow(at.database.db, { id, userId: row?.userId ?? '' });
+    await at.parts.cache.publish(SCHEDULE_CHANNEL, '');
+  }
+
+  test('is not used for that alone: its registry is asked, for a Dockerfile too', async () => {
+    const image = await tag(local('found/app:1'));
+    expect((await outcome(strict, { image })).error).toMatch(/MANIFEST_UNKNOWN|NAME_UNKNOWN/);
+    expect((await outcome(strict, { build: { dockerfile: `FROM ${image}` } })).error).toMatch(
+      /MANIFEST_UNKNOWN|NAME_UNKNOWN/,
+    );
+    await removeImage(host ?? '', image);
+  });
+
+  test('is used where the operator names it, whatever its registry says', async () => {
+    const image = await tag(local('given/app:1'));
+    const { id } = await strict.create({ image, command: ['true'] });
+    await strict.job(id, 'COMPLETED');
+    await removeImage(host ?? '', image);
+  });
+
+  test('is used where its registry gives it to everybody; and, when that is away, for whom it was pulled', async () => {
+    const second = await startRegistry();
+    const image = await tag(`127.0.0.1:${second.port}/public/app:1`);
+    await push(image);
+    const { id } = await strict.create({ image, command: ['true'] });
+    await strict.job(id, 'COMPLETED');
+    await second.close();
+    const again = await strict.create({ image, command: ['true'], args: ['again'] });
+    await strict.job(again.id, 'COMPLETED');
+    const other = await testUser(strict.database.db, 'other');
+    expect((await outcome(strict, { image }, other)).error).toContain('could not be reached');
+    await removeImage(host ?? '', image);
+  });
+
+  test('and was found by a build from before these rules is checked by them at the next job', async () => {
+    const { db } = strict.database;
+    const image = await tag(local('public/old:1'));
+    await push(image);
+    const { id } = await strict.create({ image, command: ['true'] });
+    await strict.job(id, 'COMPLETED');
+    await db.execute(sql`DELETE FROM pulled_images`);
+    await runAgain(strict, id);
+    await strict.job(id, 'COMPLETED', 1);
+    expect(await db.execute(sql`SELECT FROM pulled_images`)).toHaveLength(1);
+
+    await db.execute(sql`DELETE FROM pulled_images`);
+    await db.execute(sql`UPDATE builds SET image_digest = NULL WHERE workflow_id = ${id}`);
+    await db.execute(
+      sql`UPDATE payloads SET payload = jsonb_set(payload, '{image}', to_jsonb(${local('none/app:1')}::text)) WHERE workflow_id = ${id}`,
+    );
+    await strict.parts.cache.delete(`template:${id}:1`);
+    await runAgain(strict, id);
+    expect(await strict.job(id, 'FAILED', 2)).toMatchObject({ failureReason: 'SYSTEM' });
+    await removeImage(host ?? '', image);
+  });
+
+  test("P6: and came with another's login is that one's alone: by its tag, its digest, and in a Dockerfile", async () => {
+    const image = await privately.push(IMAGE, 'private/app:1');
+    const made = await open.create(await withLogin(image));
+    await open.job(made.id, 'COMPLETED');
+    const { imageDigest } = await buildIn(open.database.db, made.buildId, 'COMPLETED');
+    for (const name of [image, imageDigest ?? '']) {
+      expect((await outcome(open, { image: name }, bob)).error).toMatch(DENIED);
+      expect((await outcome(open, { build: { dockerfile: `FROM ${name}` } }, bob)).error).toMatch(DENIED);
+    }
+    await removeImage(host ?? '', image);
+  });
+
+  test('P6: is noted as private before its pull, so that a crash in between opens nothing', async () => {
+    const { db } = open.database;
+    const noisy = await noise();
+    const image = (await privately.push(noisy, 'private/large:1')).replace(/^[^/]*/, '');
+    await engine.call({ method: 'DELETE', path: `/images/${noisy}`, query: { force: true } }); // its layer is to be pulled
+    const proxy = await registryProxy(Number(privately.host.split(':')[1]));
+    const name = `127.0.0.1:${proxy.port}${image}`;
+    const holding = proxy.hold();
+    const dying = await openInstallation(host);
+    const worker = await dying.start();
+    await dying.create(await withLogin(name));
+    await holding;
+    expect(await dying.database.db.select().from(privatePulls)).toMatchObject([{ image: name.replace(/:1$/, '') }]);
+    await worker.close(); // in the middle of it: whether the engine has it by now, nobody knows
+    expect(await dying.database.db.select().from(privatePulls)).toHaveLength(1);
+
+    await tag(name); // as if it had
+    await dying.start();
+    expect((await outcome(dying, { image: name }, await testUser(dying.database.db, 'bob'))).error).toMatch(DENIED);
+    await dying.close();
+    await removeImage(host ?? '', name);
+    await proxy.close();
+    expect(await db.select().from(privatePulls)).toEqual([]);
+  });
+
+  /** An image with a layer that is large enough to be held. */
+  async function noise(): Promise<string> {
+    const spec = {
+      tag: NOISE,
+      dockerfile: `FROM ${IMAGE}\nRUN head -c 3000000 /dev/urandom > /noise`,
+      files: [],
+      labels: {},
+      cpus: 1,
+      memoryBytes: 256 * 1024 * 1024,
+    };
+    return open.docker.buildImage(spec, { onLine: () => undefined, signal: new AbortController().signal });
+  }
+});

@@ -1,0 +1,185 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import { beginPrivatePull, notePulledImage, privateNames, settlePrivatePull, wasPulledFor } from '../../db/images.ts';
+import { imageProblem, parseImageReference } from '../../domain/image-reference.ts';
+import type { Mask } from '../../domain/mask.ts';
+import type { RegistryAuth } from '../../domain/payload.ts';
+import { type ImagePatterns, matchesImage } from '../../domain/registry-allow.ts';
+import type { Docker } from '../../platform/docker/docker.ts';
+import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import type { NamedImage } from '../../platform/docker/images.ts';
+import type { Registries } from './registry/registries.ts';
+
+/** For whom an image is wanted. */
+export interface ImageRequest {
+  userId: string;
+  /** The build or job that it is for. */
+  puller: string;
+  /** For what registries say. */
+  mask: Mask | undefined;
+  /** A line for the user. */
+  say: (line: string) => void;
+  signal: AbortSignal;
+}
+
+type Auth = RegistryAuth<never> | undefined;
+
+/**
+ * Images that users name. One that lies on the engine is not everybody's: it is used for a user where the operator's LOCAL_IMAGES names it
+ * and no login has brought it, where its registry gives it to this user now (without a login, or with the user's own), or where the registry
+ * gave it for this user before and does not answer now. The engine is sent to registries that REGISTRY_ALLOW allows and to no others.
+ */
+export interface ImageSource {
+  /** The image of this name, pulled where that is needed. Rejects with an EngineError in our words. */
+  find(request: ImageRequest, image: string, auth: Auth): Promise<NamedImage>;
+  /** The same from its registry alone, whatever LOCAL_IMAGES says. */
+  pull(request: ImageRequest, image: string, auth: Auth): Promise<NamedImage>;
+  /**
+   * Resolves when the user may still use the image that a build found under a name. A build from before these rules is checked by them at its
+   * next job.
+   */
+  confirm(
+    request: ImageRequest,
+    found: { image: string; imageId: string; imageDigest?: string | undefined },
+    auth: Auth,
+  ): Promise<void>;
+}
+
+export function createImageSource({
+  db,
+  docker,
+  log,
+  registries,
+  localImages,
+}: {
+  db: Db;
+  docker: Docker;
+  log: Logger;
+  registries: Registries;
+  localImages: ImagePatterns;
+}): ImageSource {
+  async function isLocal(image: string, imageId: string): Promise<boolean> {
+    if (!matchesImage(localImages, image)) return false;
+    const repository = repositoryOf(image);
+    const names = await privateNames(db, imageId, repository);
+    return !names.some((name) => name === repository || repositoryOf(name) === repository);
+  }
+
+  async function find(request: ImageRequest, image: string, auth: Auth): Promise<NamedImage> {
+    const problem = imageProblem(image);
+    if (problem) throw new EngineError('INVALID', `The image ${image} ${problem}.`);
+    const found = await docker.findNamedImage(image);
+    if (found !== undefined && auth === undefined && (await isLocal(image, found.id))) return found;
+    try {
+      return await ask(request, image, auth, found);
+    } catch (error) {
+      request.signal.throwIfAborted();
+      if (found === undefined || !isEngineError(error, 'UNREACHABLE', 'BUSY')) throw error;
+      const owned = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
+      if (!(await wasPulledFor(db, owned))) throw error;
+      request.say(`${error.message} The image that it gave before is used.`);
+      return found;
+    }
+  }
+
+  async function ask(request: ImageRequest, image: string, auth: Auth, found?: NamedImage): Promise<NamedImage> {
+    request.say(`Asking the registry of ${image} for it.`);
+    const digest = await admit(request, image, auth, found?.digests ?? []);
+    if (found === undefined || digest === undefined || !found.digests.includes(digest)) {
+      if (!isNamedByDigest(image)) return pullNow(request, image, auth, found?.id);
+      await docker.askRegistry(image, { auth, signal: request.signal }).catch((error: unknown) => {
+        throw inOurWords(request, image, error);
+      });
+      if (found === undefined) return pullNow(request, image, auth, undefined);
+    }
+    request.say(`${image} is there already.`);
+    await notePulledImage(db, { userId: request.userId, imageId: found.id, repository: repositoryOf(image) });
+    return found;
+  }
+
+  async function admit(
+    request: ImageRequest,
+    image: string,
+    auth: Auth,
+    digests: string[],
+  ): Promise<string | undefined> {
+    const { signal } = request;
+    try {
+      return await registries.admit(image, { auth, digests, platform: docker.platform, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw inOurWords(request, image, error);
+    }
+  }
+
+  /**
+   * A login's pull is noted before it begins: a crash at any point leaves the note, so that what the engine has by then is private. Where the
+   * name stands for what it stood for before, nothing has come.
+   */
+  async function pullNow(
+    request: ImageRequest,
+    image: string,
+    auth: Auth,
+    imageIdBefore: string | undefined,
+  ): Promise<NamedImage> {
+    const { userId, puller, say, signal } = request;
+    const repository = repositoryOf(image);
+    if (auth !== undefined) await beginPrivatePull(db, { puller, repository, imageIdBefore });
+    try {
+      await docker.pullImage(image, { onProgress: say, signal, auth });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (auth !== undefined) {
+        const now = await docker.findNamedImage(image);
+        if (now?.id === imageIdBefore) await settlePrivatePull(db, { puller, repository, image, imageId: now?.id });
+      }
+      throw inOurWords(request, image, error);
+    }
+    const pulled = await docker.findNamedImage(image);
+    if (pulled === undefined) throw new Error(`The engine pulled ${image} and does not know it.`);
+    if (auth !== undefined) await settlePrivatePull(db, { puller, repository, image, imageId: pulled.id });
+    await notePulledImage(db, { userId, imageId: pulled.id, repository });
+    return pulled;
+  }
+
+  /** What a registry has said is for the operator alone: it may be another service's answer. */
+  function inOurWords({ userId, mask }: ImageRequest, image: string, error: unknown): unknown {
+    if (!isEngineError(error)) return error;
+    const cause = error.cause instanceof Error ? error.cause.message : undefined;
+    const said = cause === undefined ? undefined : (mask?.text(cause) ?? cause);
+    log.warn({ image, userId, kind: error.kind, said }, `An image was not given. ${error.message}`);
+    return new EngineError(error.kind, error.message);
+  }
+
+  return {
+    find,
+
+    async pull(request, image, auth) {
+      return ask(request, image, auth, await docker.findNamedImage(image));
+    },
+
+    async confirm(request, { image, imageId, imageDigest }, auth) {
+      if (await isLocal(image, imageId)) return;
+      if (await wasPulledFor(db, { userId: request.userId, imageId, repository: repositoryOf(image) })) return;
+      const { id } = await find(request, imageDigest ?? image, auth);
+      if (id !== imageId) throw imageGone(image, imageId);
+    },
+  };
+}
+
+/** A job runs the image of its build or none. */
+export function imageGone(image: string, imageId: string): EngineError {
+  return new EngineError(
+    'NOT_FOUND',
+    `The image ${imageId} that was found for ${image} is not to be had, and ${image} is another one now. Update the payload to build it again.`,
+  );
+}
+
+function isNamedByDigest(image: string): boolean {
+  return parseImageReference(image).reference?.digest !== undefined;
+}
+
+function repositoryOf(image: string): string {
+  const { reference } = parseImageReference(image);
+  return reference === undefined ? image : `${reference.registry}/${reference.repository}`;
+}
