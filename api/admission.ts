@@ -11,6 +11,8 @@ export interface Asker {
   /** The user, or the address of a caller who is not signed in. */
   key: string;
   isAnonymous: boolean;
+  /** The user, where one is known. */
+  userId?: string;
 }
 
 /**
@@ -33,7 +35,7 @@ export async function askerOf(identity: Promise<Identity | undefined>, address: 
   const key = addressKey(address);
   try {
     const viewer = await identity;
-    return viewer ? { key: viewer.user.id, isAnonymous: false } : { key, isAnonymous: true };
+    return viewer ? { key: viewer.user.id, isAnonymous: false, userId: viewer.user.id } : { key, isAnonymous: true };
   } catch {
     return { key, isAnonymous: false }; // what failed is told where the identity is needed
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { clientBehind } from '../domain/trusted-proxies.ts';
 import { type Host, hostName, isLoopback, parseHost, parseOrigin } from '../domain/web-address.ts';
 import type { ApiSettings } from './settings.ts';
@@ -7,6 +8,8 @@ import type { ApiSettings } from './settings.ts';
 export interface Caller {
   /** Of the client: the direct peer, or what a trusted proxy says. */
   address: string;
+  /** Whether the direct peer is a trusted proxy, so that its connection is no client's. */
+  isProxied: boolean;
   /** Whether the browser speaks https: a trusted proxy says so, or PUBLIC_URL does of the name that is asked for. */
   secure: boolean;
   /** Whether the name that is asked for is ours. A page can make any name of its own lead here (DNS rebinding). */
@@ -34,11 +37,17 @@ export function callerOf(request: IncomingMessage, settings: WebSettings): Calle
   const site = headers['sec-fetch-site'];
   return {
     address: client ?? peer,
+    isProxied: client !== undefined,
     secure,
     hostIsKnown: isPublic || isOwn,
     origin: judgeOrigin(request, isOwn ? host : undefined, secure, settings),
     isUnnamedForeign: headers.origin === undefined && site !== undefined && site !== 'same-origin' && site !== 'none',
   };
+}
+
+/** Whether what is at the other end of a connection is a trusted proxy. */
+export function isProxy({ remoteAddress = 'unknown' }: Socket, { trustProxy = 0 }: WebSettings): boolean {
+  return clientBehind(trustProxy, remoteAddress, '') !== undefined;
 }
 
 /** Undefined where there is none, or not exactly one. */

@@ -14,6 +14,7 @@ import type { LogFeed } from './live/log-feed.ts';
 import type { Streams } from './live/streams.ts';
 import type { Loaders } from './loaders.ts';
 import type { Passwords } from './passwords.ts';
+import type { AllPlaces } from './places.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What the whole process shares. */
@@ -32,6 +33,7 @@ export interface Services {
   logFeed: LogFeed;
   streams: Streams;
   admission: Admission;
+  places: AllPlaces;
 }
 
 /** Where a request comes from, and how it is answered beside its body. */

@@ -4,7 +4,7 @@ import { SESSION_DAYS } from './settings.ts';
 /** The token that a request or a connection_init carries: '' where it carries something that cannot be one. */
 export function bearerToken(authorization: unknown): string | undefined {
   if (authorization === undefined || authorization === null) return undefined;
-  if (typeof authorization !== 'string') return '';
+  if (typeof authorization !== 'string') return ''; // in a connection_init it may be anything that JSON can say
   return /^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '';
 }
 

@@ -2,32 +2,42 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError } from 'graphql';
 import { type Asker, askerOf, bodyBytes } from './admission.ts';
 import type { Caller } from './caller.ts';
+import type { Connections } from './connections.ts';
 import type { Client, Services } from './context.ts';
-import { bearerToken, sessionCookie, setCookie } from './credentials.ts';
+import { sessionCookie, setCookie } from './credentials.ts';
 import type { Transport, Turn } from './graphql.ts';
+import { pathOf } from './path.ts';
+import { onClosed, refuseFull, type Sender, takePlaceOfUser } from './request-places.ts';
 import { sendJson } from './send-json.ts';
 
 /** Who asks over HTTP, and for how much at a time. Undefined where that is too much, and was answered. */
 export async function httpTransport(
   request: IncomingMessage,
   response: ServerResponse,
-  from: Caller,
-  services: Services,
+  from: Sender,
+  { services, connections }: { services: Services; connections: Connections },
 ): Promise<Transport | undefined> {
   const { identifier, admission } = services;
   const client = httpClient(request, response, from);
-  const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, from.secure);
+  const { token } = from;
   const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
   const asker = await askerOf(identity, client.address);
+  if (asker.userId !== undefined) {
+    const full = takePlaceOfUser(request, response, asker.userId, { services, connections });
+    if (full) {
+      refuseFull(response, full, { graphql: pathOf(request) === '/graphql' });
+      return undefined;
+    }
+  }
   try {
     admission.count(asker);
-    response.once('close', admission.hold(asker, bodyBytes(request)));
+    onClosed(response, admission.hold(asker, bodyBytes(request)));
   } catch (error) {
     refuse(request, response, error);
     return undefined;
   }
   const turn = turnOf(services, asker, response);
-  response.once('close', turn.end);
+  onClosed(response, turn.end);
   return { client, token, identity, asker, turn };
 }
 
@@ -62,10 +72,6 @@ function httpClient(request: IncomingMessage, response: ServerResponse, { addres
       if (token === undefined && sessionCookie(request, secure) === undefined) return;
       if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
     },
-    onGone: (gone) => {
-      // Where it went while who asks was looked up, no event tells of that any more.
-      if (response.destroyed) gone();
-      else response.once('close', gone);
-    },
+    onGone: (gone) => onClosed(response, gone),
   };
 }

@@ -59,9 +59,12 @@ export async function downloadLog(
     download = await openDownload(context, asked, query);
     const { follow } = query;
     if (request.method === 'GET')
-      release = services.streams.openOverHttp(viewerOf(context), (reason) => {
-        if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
-      });
+      release = services.streams.openOverHttp(
+        { viewer: viewerOf(context), address: transport.client.address },
+        (reason) => {
+          if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
+        },
+      );
   } catch (error) {
     return refuse(response, maskError(error));
   }

@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdmission } from './admission.ts';
-import { callerOf } from './caller.ts';
+import { callerOf, isProxy } from './caller.ts';
+import { type Connections, countsBody, watchConnections } from './connections.ts';
 import type { Services } from './context.ts';
 import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
+import { bearerToken, sessionCookie } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { httpTransport } from './http-transport.ts';
 import { createIdentifier } from './identity.ts';
@@ -14,6 +16,8 @@ import { downloadLog, logIdOf } from './log-download.ts';
 import { oneAtATime } from './one-at-a-time.ts';
 import { createPasswords } from './passwords.ts';
 import { pathOf } from './path.ts';
+import { createPlaces } from './places.ts';
+import { refuseFull, takePlaces } from './request-places.ts';
 import { sendJson } from './send-json.ts';
 import type { ApiSettings } from './settings.ts';
 import { systemStatus } from './system.ts';
@@ -35,9 +39,26 @@ export interface Api {
 /** Starts the GraphQL server. Rejects with the system's error (EADDRINUSE, for example) when it cannot listen. */
 export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   const { db, log, settings } = parts;
-  const server = createServer();
-  // First of all, and for as long as the connection lasts: a reset that nobody listens for ends the process. Its 'close' follows.
-  server.on('connection', (socket) => socket.on('error', (error) => log.debug({ err: error }, 'A connection broke.')));
+  const places = createPlaces(settings.bounds);
+  const { handle, isBusy } = oneAtATime((request, response) => {
+    countsBody(connections, request, response);
+    answer(request, response, { graphql, services, connections }).catch((error: unknown) => {
+      log.error({ err: error }, 'A request could not be answered.');
+      if (response.headersSent) response.destroy();
+      else
+        sendJson(response, 500, {
+          errors: [{ message: 'Something failed on our side.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
+        });
+    });
+  });
+  const server = createServer(SERVER_TIMES);
+  const connections = watchConnections(server, {
+    places: places.connections,
+    log,
+    isBusy,
+    isProxy: (socket) => isProxy(socket, settings),
+    times: settings.times,
+  });
   await listen(server, settings);
 
   const services: Services = {
@@ -47,24 +68,13 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
     passwords: createPasswords(),
     changes: createChanges(parts),
     logFeed: createLogFeed(parts),
-    streams: createStreams(db, log),
+    streams: createStreams(db, log, places.streams),
+    places,
     admission: createAdmission(),
   };
   const graphql = createGraphql(services);
-  const webSockets = serveWebSockets(server, graphql, services);
-  server.on(
-    'request',
-    oneAtATime((request, response) => {
-      answer(request, response, graphql, services).catch((error: unknown) => {
-        log.error({ err: error }, 'A request could not be answered.');
-        if (response.headersSent) response.destroy();
-        else
-          sendJson(response, 500, {
-            errors: [{ message: 'Something failed on our side.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
-          });
-      });
-    }),
-  );
+  const webSockets = serveWebSockets(server, { graphql, services, connections, isBusy });
+  server.on('request', handle);
 
   return {
     url: urlOf(server, settings.host),
@@ -76,6 +86,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
       const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
       await closed;
       clearTimeout(late);
+      connections.close();
       services.changes.close();
       await services.logFeed.close();
       await graphql.yoga.dispose();
@@ -84,12 +95,24 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
 }
 
 const DRAIN_MS = 5_000;
+/** For the headers of a request, for all of it, and between two of them. */
+const SERVER_TIMES = {
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+};
+
+interface Answering {
+  graphql: Graphql;
+  services: Services;
+  connections: Connections;
+}
 
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  graphql: Graphql,
-  services: Services,
+  { graphql, services, connections }: Answering,
 ): Promise<void> {
   const path = pathOf(request);
   const { host = [] } = request.headersDistinct;
@@ -112,6 +135,9 @@ async function answer(
   if (path === '/health') return health(response, services);
   const misdirected = unknownName(request, caller);
   if (misdirected) return refuse(misdirected);
+  const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
+  const full = takePlaces(request, response, { ...caller, token }, { services, connections });
+  if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
   if (path === '/') return redirect(response);
   const logId = logIdOf(path);
   if (path !== '/graphql' && logId === undefined) {
@@ -123,7 +149,7 @@ async function answer(
     request.method === 'GET' && request.url === '/graphql' && request.headers.accept?.includes('text/html');
   const unnamed = opensPage ? undefined : embedded(caller);
   if (unnamed) return refuse(unnamed);
-  const transport = await httpTransport(request, response, caller, services);
+  const transport = await httpTransport(request, response, { ...caller, token }, { services, connections });
   if (!transport) return; // refused
   if (logId !== undefined) return downloadLog(request, response, logId, transport, services, graphql);
   await graphql.yoga.handle(request, response, transport);

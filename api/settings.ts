@@ -1,7 +1,9 @@
 import type { SignUpMode } from '../domain/account-input.ts';
+import type { ConnectionBounds } from '../domain/connection-bounds.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
+import type { ConnectionTimes } from './connections.ts';
 
 /** What the process tells the api. */
 export interface ApiSettings {
@@ -25,6 +27,9 @@ export interface ApiSettings {
   limits?: Partial<AccountLimits>;
   /** What one user may have, where it is not the default. */
   userLimits?: Partial<UserLimits>;
+  /** How much may be open at once, where it is not the default. */
+  bounds?: Partial<ConnectionBounds>;
+  times?: Partial<ConnectionTimes>;
 }
 
 /** How often credentials may be tried: hashing a password is dear on purpose. */

@@ -1,5 +1,6 @@
 import { type ExecutionArgs, GraphQLError, type GraphQLFormattedError, getOperationAST } from 'graphql';
 import { CloseCode, makeServer, type Server, type SubscribePayload } from 'graphql-ws';
+import { addressKey } from '../domain/address-key.ts';
 import { askerOf } from './admission.ts';
 import { type Client, type Context, contextAlone, type Services } from './context.ts';
 import { bearerToken } from './credentials.ts';
@@ -7,7 +8,7 @@ import { failure } from './errors.ts';
 import type { Graphql, Transport } from './graphql.ts';
 import { GuardedStream } from './guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
-import type { SocketMessages } from './socket-messages.ts';
+import type { Sent, SocketMessages } from './socket-messages.ts';
 import type { Turns } from './socket-turns.ts';
 
 /** A socket, to the protocol: who is at its other end, and how it is closed. */
@@ -22,9 +23,12 @@ export type Peer = {
   /** Of its subscriptions, to make and send a message. */
   turns: Turns;
   messages: SocketMessages;
+  /** Runs `release` when the socket is gone: at once where it is already. */
+  onGone(release: () => void): void;
+  /** Whose socket it is, once that is known. */
+  belongsTo(userId: string): void;
   /** What connection_init presented; looked up again for each operation. */
   token?: string | undefined;
-  release?: () => void;
 };
 
 interface Prepared {
@@ -40,11 +44,10 @@ interface Prepared {
 
 /** The protocol graphql-transport-ws over the engine that HTTP uses too, with the same limits. */
 export function createSocketOperations({ yoga, maskError }: Graphql, services: Services): Server<Peer> {
-  const { streams, identifier, admission } = services;
+  const { streams, identifier, admission, places } = services;
   const prepared = new WeakMap<object, Prepared>();
 
-  async function prepare(peer: Peer, short: SubscribePayload): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const { params, length } = peer.messages.take(short);
+  async function prepare(peer: Peer, { params, length }: Sent): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const identity = peer.token === undefined ? Promise.resolve(undefined) : identifier.identify(peer.token);
     const asker = await askerOf(identity, peer.address);
     admission.count(asker);
@@ -100,25 +103,37 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   return makeServer<Record<string, unknown>, Peer>({
     connectionInitWaitTimeout: INIT_WAIT_MS,
 
+    // The socket may go while its token is looked up: whatever is taken here is given to onGone, which knows.
     async onConnect({ connectionParams, extra: peer }) {
       const presented = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
       if (presented === undefined && !peer.hostIsKnown) return false;
       peer.token = presented ?? peer.cookie;
       const viewer = peer.token === undefined ? undefined : await identifier.identify(peer.token);
       if (peer.token !== undefined && !viewer) return false; // closes with 4403
-      peer.release = streams.open(viewer?.tokenId, (reason) =>
-        reason === 'TOKEN' ? peer.close(CloseCode.Forbidden, 'Forbidden') : peer.close(GOING_AWAY, 'Going away'),
+      const place = viewer
+        ? places.webSocketsOfUsers.take({ userId: viewer.user.id })
+        : places.anonymousSockets.take({ address: addressKey(peer.address) });
+      if (place.full) {
+        peer.close(TRY_AGAIN_LATER, place.full.message);
+        return false;
+      }
+      peer.onGone(place.release);
+      if (viewer) peer.belongsTo(viewer.user.id);
+      peer.onGone(
+        streams.open(viewer?.tokenId, (reason) =>
+          reason === 'TOKEN' ? peer.close(CloseCode.Forbidden, 'Forbidden') : peer.close(GOING_AWAY, 'Going away'),
+        ),
       );
       return true;
     },
-    onDisconnect: ({ extra }) => extra.release?.(),
 
     async onSubscribe({ subscriptions, extra: peer }, _, params) {
+      const sent = peer.messages.take(params); // whatever becomes of it
       if (Object.keys(subscriptions).length > OPERATIONS_MAX) {
         return [failure('RATE_LIMITED', `A socket may have ${OPERATIONS_MAX} operations open: complete one first.`)];
       }
       try {
-        return await prepare(peer, params);
+        return await prepare(peer, sent);
       } catch (error) {
         const masked = maskError(error); // thrown on, it would close the socket and every other subscription on it
         if (masked.extensions.code === 'UNAUTHENTICATED') peer.close(CloseCode.Forbidden, 'Forbidden');
@@ -136,14 +151,19 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     // Not the engine's, which would be held with its plugins for as long as the subscription lasts: a third of what one costs.
     async subscribe(args) {
       const { peer, sent, leave, release } = take(args);
+      const releases = [release];
+      const releaseAll = () => {
+        for (const each of releases) each();
+      };
       try {
+        releases.push(streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address }));
         const stream = await subscribeSlim(sent, args, maskError, peer.turns);
-        if (stream instanceof GuardedStream) stream.onEnd(release);
-        else release();
+        if (stream instanceof GuardedStream) stream.onEnd(releaseAll);
+        else releaseAll();
         return stream;
       } catch (error) {
-        release();
-        throw error;
+        releaseAll();
+        return { errors: [maskError(error)] }; // thrown on, it would close the socket
       } finally {
         leave();
       }
@@ -155,6 +175,8 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
 }
 
 export const GOING_AWAY = 1001;
+/** Clients of the protocol come again after it, as they do not after a code of its own. */
+const TRY_AGAIN_LATER = 1013;
 /** Of one socket, subscriptions and other operations alike. */
 export const OPERATIONS_MAX = 100;
 const INIT_WAIT_MS = 5_000;

@@ -29,7 +29,7 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
       };
       try {
         // Before it begins: of many that come at once none may pass the others by.
-        releases.push(viewer ? services.streams.openOverHttp(viewer, end) : services.streams.open(undefined, end));
+        releases.push(services.streams.openOverHttp({ viewer, address: client.address }, end));
         const sent = { ...args, contextValue: contextAlone(args.contextValue) };
         const kept = slimSubscription(sent);
         releases.push(services.admission.hold(asker, kept.bytes));

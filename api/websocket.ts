@@ -1,32 +1,62 @@
 import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { CloseCode, handleProtocols } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { addressKey } from '../domain/address-key.ts';
 import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
 import { type Caller, callerOf } from './caller.ts';
+import { endSoon, refuseUpgrade } from './connection-end.ts';
+import type { Connections } from './connections.ts';
 import type { Services } from './context.ts';
 import { sessionCookie } from './credentials.ts';
 import type { Graphql } from './graphql.ts';
 import { pathOf } from './path.ts';
+import { statusOf } from './places.ts';
 import { SocketMessages } from './socket-messages.ts';
 import { createSocketOperations, GOING_AWAY, type Peer } from './socket-operations.ts';
 import { SocketPace } from './socket-pace.ts';
 import { Turns } from './socket-turns.ts';
-import { endSoon, refuseUpgrade } from './upgrade-refusal.ts';
 import { foreignPage } from './web-refusal.ts';
 
+export interface WebSocketParts {
+  graphql: Graphql;
+  services: Services;
+  connections: Connections;
+  /** Whether a request of the connection is under way. */
+  isBusy(socket: Socket): boolean;
+}
+
 /** graphql-transport-ws on the upgrades of `server`. `close` ends every socket with 1001. */
-export function serveWebSockets(server: Server, graphql: Graphql, services: Services): { close(): Promise<void> } {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: REQUEST_BYTES_MAX, handleProtocols });
+export function serveWebSockets(
+  server: Server,
+  { graphql, services, connections, isBusy }: WebSocketParts,
+): { close(): Promise<void> } {
+  const { settings, places, log } = services;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: REQUEST_BYTES_MAX,
+    handleProtocols,
+    autoPong: false,
+  });
   const operations = createSocketOperations(graphql, services);
 
-  function serve(socket: WebSocket, request: IncomingMessage, { address, secure, hostIsKnown }: Caller): void {
+  function serve(socket: WebSocket, raw: Socket, request: IncomingMessage, caller: Caller): void {
     const close = (code: number, reason: string) => socket.close(code, reason);
+    const releases: (() => void)[] = [];
+    const onGone = (release: () => void) => {
+      if (socket.readyState === socket.CLOSED) release();
+      else releases.push(release);
+    };
+    const belongsTo = (userId: string) => connections.belongsTo(raw, `user ${userId}`);
+    const { address, hostIsKnown, secure } = caller;
     const peer: Peer = {
       address,
       hostIsKnown,
       userAgent: request.headers['user-agent'],
       cookie: sessionCookie(request, secure),
       close,
+      onGone,
+      belongsTo,
       turns: new Turns(MESSAGES_AT_ONCE),
       messages: new SocketMessages(),
     };
@@ -35,41 +65,55 @@ export function serveWebSockets(server: Server, graphql: Graphql, services: Serv
       {
         protocol: socket.protocol,
         close,
-        send: (data) => send(socket, data),
+        send: sender(socket),
         onMessage: (handle) =>
           socket.on('message', (data) => {
+            connections.isWhole(raw);
+            if (socket.readyState !== socket.OPEN) return; // we have closed it: what still comes is not begun
             const text = String(data);
             pause(socket, pace.count(text.length, peer.token === undefined));
             const short = peer.messages.shorten(text);
             if (short === undefined) return close(CloseCode.BadRequest, 'Message too long');
             handle(short).catch((error: unknown) => {
-              services.log.error({ err: error }, 'A message on a WebSocket could not be handled.');
+              log.error({ err: error }, 'A message on a WebSocket could not be handled.');
               socket.close(CloseCode.InternalServerError, 'Internal server error');
             });
           }),
       },
       peer,
     );
-    const stopPings = keepAlive(socket);
-    socket.on('error', (error) => services.log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
+    answerPings(socket, (bytes) => connections.isWhole(raw, bytes));
+    releases.push(keepAlive(socket));
+    socket.on('error', (error) => log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
     socket.once('close', (code, reason) => {
-      stopPings();
+      for (const release of releases) release();
       closed(code, String(reason)).catch((error: unknown) =>
-        services.log.error({ err: error }, 'A WebSocket did not end cleanly.'),
+        log.error({ err: error }, 'A WebSocket did not end cleanly.'),
       );
     });
   }
 
-  server.on('upgrade', (request, socket, head) => {
+  server.on('upgrade', (request, raw: Socket, head) => {
+    if (isBusy(raw)) return raw.destroy(); // it came before the answer to a request, which now could not end
+    const full = connections.refusalOf(raw);
+    if (full) return refuseUpgrade(raw, statusOf(full), full.message);
     if (pathOf(request) !== '/graphql')
-      return refuseUpgrade(socket, 404, 'There is nothing here: /graphql is the endpoint of WebSockets.');
-    const caller = callerOf(request, services.settings);
+      return refuseUpgrade(raw, 404, 'There is nothing here: /graphql is the endpoint of WebSockets.');
+    const caller = callerOf(request, settings);
     const foreign = foreignPage(request, caller);
-    if (foreign) return refuseUpgrade(socket, foreign.status, foreign.message);
-    const upgraded = endSoon(socket); // the library refuses what is no WebSocket, and leaves the end of the connection to the client
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+    if (foreign) return refuseUpgrade(raw, foreign.status, foreign.message);
+    const address = addressKey(caller.address);
+    for (const kind of [...(caller.isProxied ? [places.clients] : []), places.webSockets]) {
+      const place = kind.take({ address });
+      if (place.full) return refuseUpgrade(raw, statusOf(place.full), place.full.message);
+      raw.once('close', place.release);
+    }
+    connections.belongsTo(raw, address);
+    const upgraded = endSoon(raw); // the library refuses what is no WebSocket, and leaves the end of the connection to the client
+    sockets.handleUpgrade(request, raw, head, (socket) => {
       upgraded();
-      serve(webSocket, request, caller);
+      connections.isWhole(raw);
+      serve(socket, raw, request, caller);
     });
   });
   server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));
@@ -99,15 +143,44 @@ const CLOSE_WAIT_MS = 2_000;
 const MESSAGES_AT_ONCE = 4;
 /** Only a socket that sends many large queries, and does not read, comes here. */
 const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
+/** Many small messages cost more than their bytes. 100 operations have one or two each. */
+const MESSAGES_PENDING_MAX = 1_000;
+/** Of a ping or a pong, with the mask that clients put on. */
+const CONTROL_HEADER_BYTES = 6;
 
-/** Resolves when the message is with the system, so that an operation makes its next one no sooner. */
-function send(socket: WebSocket, data: string): Promise<void> {
-  if (socket.readyState !== socket.OPEN) return Promise.resolve();
-  if (socket.bufferedAmount + data.length > BUFFERED_BYTES_MAX) {
-    socket.terminate();
-    return Promise.resolve();
-  }
-  return new Promise((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
+/** What it gives resolves when the message is with the system, so that an operation makes its next one no sooner. */
+function sender(socket: WebSocket): (data: string) => Promise<void> {
+  let pending = 0;
+  return async (data) => {
+    if (socket.readyState !== socket.OPEN) return;
+    if (pending >= MESSAGES_PENDING_MAX || socket.bufferedAmount + data.length > BUFFERED_BYTES_MAX)
+      return socket.terminate();
+    pending += 1;
+    await new Promise<void>((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
+    pending -= 1;
+  };
+}
+
+/** One pong at a time, to the latest ping, as the protocol allows: a client that pings and does not read would fill the memory. */
+function answerPings(socket: WebSocket, count: (bytes: number) => void): void {
+  let isSending = false;
+  let latest: Buffer | undefined;
+  const pong = (data: Buffer) => {
+    isSending = true;
+    socket.pong(data, false, () => {
+      isSending = false;
+      const next = latest;
+      latest = undefined;
+      if (next && socket.readyState === socket.OPEN) pong(next);
+    });
+  };
+  socket.on('ping', (data) => {
+    count(CONTROL_HEADER_BYTES + data.length);
+    if (socket.readyState !== socket.OPEN) return;
+    if (isSending) latest = data;
+    else pong(data);
+  });
+  socket.on('pong', (data) => count(CONTROL_HEADER_BYTES + data.length));
 }
 
 function pause(socket: WebSocket, ms: number): void {
@@ -122,11 +195,14 @@ function pause(socket: WebSocket, ms: number): void {
  */
 function keepAlive(socket: WebSocket): () => void {
   let unanswered = 0;
+  let isClosing = false;
   socket.on('pong', () => {
     unanswered = 0;
   });
   const timer = setInterval(() => {
-    if (unanswered >= PINGS_UNANSWERED_MAX) return socket.terminate();
+    if (unanswered >= PINGS_UNANSWERED_MAX || isClosing) return socket.terminate();
+    isClosing = socket.readyState !== socket.OPEN; // its client has until the next time to do its part
+    if (isClosing) return;
     unanswered += 1;
     socket.ping();
   }, KEEP_ALIVE_MS);

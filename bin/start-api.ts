@@ -12,7 +12,7 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
   const { host, maxJobSeconds, maxResources, logRetentionDays, signUp } = settings;
-  const { publicUrl, allowedOrigins, trustProxy, userLimits } = settings;
+  const { publicUrl, allowedOrigins, trustProxy, userLimits, connectionBounds: bounds } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
     const web = { publicUrl, allowedOrigins, trustProxy };
@@ -25,6 +25,7 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
       logRetentionDays,
       signUp,
       userLimits,
+      bounds,
       ...web,
     };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });

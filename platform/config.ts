@@ -1,4 +1,5 @@
 import type { SignUpMode } from '../domain/account-input.ts';
+import type { ConnectionBounds } from '../domain/connection-bounds.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import {
@@ -21,6 +22,8 @@ export interface Settings {
   allowedOrigins: string[];
   trustProxy: TrustedProxies;
   signUp: SignUpMode;
+  /** How much may be open at once on one api process. */
+  connectionBounds: ConnectionBounds;
   dataDir: string;
   databaseUrl?: string;
   kafkaBrokers?: string[];
@@ -119,6 +122,19 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     allowedOrigins: read('ALLOWED_ORIGINS', SETTINGS.ALLOWED_ORIGINS) ?? [],
     trustProxy: need('TRUST_PROXY', SETTINGS.TRUST_PROXY),
     signUp: need('SIGN_UP', SETTINGS.SIGN_UP),
+    connectionBounds: {
+      connections: need('CONNECTIONS_MAX', SETTINGS.CONNECTIONS_MAX),
+      connectionsPerAddress: need('CONNECTIONS_PER_ADDRESS_MAX', SETTINGS.CONNECTIONS_PER_ADDRESS_MAX),
+      connectionsPerUser: need('CONNECTIONS_PER_USER_MAX', SETTINGS.CONNECTIONS_PER_USER_MAX),
+      anonymous: need('ANONYMOUS_MAX', SETTINGS.ANONYMOUS_MAX),
+      anonymousPerAddress: need('ANONYMOUS_PER_ADDRESS_MAX', SETTINGS.ANONYMOUS_PER_ADDRESS_MAX),
+      webSockets: need('WEBSOCKETS_MAX', SETTINGS.WEBSOCKETS_MAX),
+      webSocketsPerAddress: need('WEBSOCKETS_PER_ADDRESS_MAX', SETTINGS.WEBSOCKETS_PER_ADDRESS_MAX),
+      webSocketsPerUser: need('WEBSOCKETS_PER_USER_MAX', SETTINGS.WEBSOCKETS_PER_USER_MAX),
+      streams: need('STREAMS_MAX', SETTINGS.STREAMS_MAX),
+      streamsPerAddress: need('STREAMS_PER_ADDRESS_MAX', SETTINGS.STREAMS_PER_ADDRESS_MAX),
+      streamsPerUser: need('STREAMS_PER_USER_MAX', SETTINGS.STREAMS_PER_USER_MAX),
+    },
     dataDir: need('DATA_DIR', SETTINGS.DATA_DIR),
     databaseUrl: read('DATABASE_URL', SETTINGS.DATABASE_URL),
     kafkaBrokers: read('KAFKA_BROKERS', SETTINGS.KAFKA_BROKERS),

@@ -2,7 +2,9 @@ import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import type { Identity } from '../../db/tokens.ts';
 import { findValidTokens } from '../../db/tokens.ts';
+import { addressKey } from '../../domain/address-key.ts';
 import { failure } from '../errors.ts';
+import { failureOf, type Places } from '../places.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 
@@ -10,13 +12,21 @@ export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 export interface Streams {
   /** `end` is called once at most: when the token is not valid any more, or the process goes down. */
   open(tokenId: string | undefined, end: (reason: StreamEnd) => void): () => void;
-  /** The same for what has a connection of its own over HTTP, of which a user may have so many. Throws RATE_LIMITED. */
-  openOverHttp(viewer: Identity, end: (reason: StreamEnd) => void): () => void;
+  /** The same for a stream that has a connection of its own over HTTP, of which a user may have so many. Throws RATE_LIMITED. */
+  openOverHttp(who: Viewer, end: (reason: StreamEnd) => void): () => void;
+  /** Counts a stream of a WebSocket, which ends with that. Throws RATE_LIMITED. */
+  openOnSocket(who: Viewer): () => void;
   /** Ends all that is open. */
   close(): void;
 }
 
-export function createStreams(db: Db, log: Logger): Streams {
+/** Whose stream it is, and the key of the address that it goes to. */
+export interface Viewer {
+  viewer: Identity | undefined;
+  address: string;
+}
+
+export function createStreams(db: Db, log: Logger, places: Places): Streams {
   const open = new Map<(reason: StreamEnd) => void, string | undefined>();
   const counts = new Map<string, number>(); // over HTTP, by user
   let checking = false;
@@ -52,28 +62,51 @@ export function createStreams(db: Db, log: Logger): Streams {
     return () => open.delete(entry);
   }
 
+  function take({ viewer, address }: Viewer): () => void {
+    const place = places.take({ address: addressKey(address), userId: viewer?.user.id });
+    if (place.full) throw failureOf(place.full);
+    return place.release;
+  }
+
+  /** Those of a connection of their own: an unread one costs more than one of many on a socket. */
+  function takeOverHttp({ user: { id } }: Identity): () => void {
+    const count = counts.get(id) ?? 0;
+    if (count >= STREAMS_PER_USER_MAX)
+      throw failure(
+        'RATE_LIMITED',
+        `You have ${count} streams and downloads open here, which is the most: end one first, or subscribe over a WebSocket, which takes many subscriptions.`,
+        { http: { status: 429 } },
+      );
+    counts.set(id, count + 1);
+    return () => {
+      const left = (counts.get(id) ?? 0) - 1;
+      if (left > 0) counts.set(id, left);
+      else counts.delete(id);
+    };
+  }
+
   return {
     open: add,
-    openOverHttp({ tokenId, user: { id } }, end) {
-      const count = counts.get(id) ?? 0;
-      if (count >= STREAMS_PER_USER_MAX)
-        throw failure(
-          'RATE_LIMITED',
-          `You have ${count} streams and downloads open here, which is the most: end one first, or subscribe over a WebSocket, which takes many subscriptions.`,
-          { http: { status: 429 } },
-        );
-      counts.set(id, count + 1);
-      const remove = add(tokenId, end);
+    openOverHttp(who, end) {
+      const release = take(who);
+      let releaseOwn = () => {};
+      try {
+        if (who.viewer) releaseOwn = takeOverHttp(who.viewer);
+      } catch (error) {
+        release();
+        throw error;
+      }
+      const remove = add(who.viewer?.tokenId, end);
       let isOpen = true;
       return () => {
         if (!isOpen) return;
         isOpen = false;
         remove();
-        const left = (counts.get(id) ?? 0) - 1;
-        if (left > 0) counts.set(id, left);
-        else counts.delete(id);
+        releaseOwn();
+        release();
       };
     },
+    openOnSocket: take,
     close() {
       clearInterval(timer);
       for (const end of [...open.keys()]) {

@@ -62,6 +62,33 @@ describe('a WebSocket', () => {
     }
   });
 
+  test('with an authorization that is no text is closed with 4403, and nobody is told of a failure', async () => {
+    const odd: unknown[] = [
+      0,
+      5,
+      true,
+      false,
+      {},
+      [],
+      ['Bearer'],
+      { toString: 1 },
+      { toString: null, valueOf: null },
+      [[[]]],
+    ];
+    for (const authorization of odd)
+      for (const name of ['authorization', 'Authorization']) {
+        const socket = await raw();
+        socket.send({ type: 'connection_init', payload: { [name]: authorization } });
+        expect(await socket.closed).toBe(4403);
+      }
+    for (const payload of [5, 'text', true, ['a']]) {
+      const socket = await raw();
+      socket.send({ type: 'connection_init', payload });
+      expect(await socket.closed).toBe(4400);
+    }
+    expect(api.logged).toEqual([]);
+  });
+
   test('without a token is told UNAUTHENTICATED where one is needed, and stays open', async () => {
     const client = socketOf(api);
     const [refused] = await taker(client.iterate({ query: 'subscription { workflowUpdated { id } }' }))

@@ -19,7 +19,7 @@ export function refuseUpgrade(socket: Duplex, status: number, message: string): 
   socket.resume(); // a connection that is closed with unread bytes is reset, and the client might lose the answer
 }
 
-/** Destroys `socket` after REFUSED_MS_MAX, unless the function that it gives is called before. */
+/** Destroys `socket`, whose client is refused, after REFUSED_MS_MAX, unless the function that it gives is called before. */
 export function endSoon(socket: Duplex): () => void {
   const timer = setTimeout(() => socket.destroy(), REFUSED_MS_MAX);
   const stop = () => clearTimeout(timer);

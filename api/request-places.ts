@@ -1,0 +1,69 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { addressKey } from '../domain/address-key.ts';
+import type { Caller } from './caller.ts';
+import type { Connections } from './connections.ts';
+import type { Services } from './context.ts';
+import { type Full, statusOf } from './places.ts';
+import { sendJson } from './send-json.ts';
+
+/** Who sends a request, and what it carries to tell. */
+export type Sender = Caller & { token: string | undefined };
+
+interface Counting {
+  services: Services;
+  connections: Connections;
+}
+
+/** Counts the request to its address until it is answered. What is full, where something is. */
+export function takePlaces(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { address, isProxied, token }: Sender,
+  { services: { places }, connections }: Counting,
+): Full | undefined {
+  const refused = connections.refusalOf(request.socket);
+  if (refused) return refused;
+  const key = addressKey(address);
+  connections.belongsTo(request.socket, key);
+  const kinds = [
+    ...(isProxied ? [places.clients] : []), // else the connection is counted
+    ...(token === undefined ? [places.anonymousRequests] : []),
+  ];
+  for (const kind of kinds) {
+    const place = kind.take({ address: key });
+    if (place.full) return place.full;
+    onClosed(response, place.release);
+  }
+  return undefined;
+}
+
+/** Counts the request to its user, once that is known. */
+export function takePlaceOfUser(
+  request: IncomingMessage,
+  response: ServerResponse,
+  userId: string,
+  { services: { places }, connections }: Counting,
+): Full | undefined {
+  const place = places.requests.take({ userId });
+  if (place.full) return place.full;
+  onClosed(response, place.release);
+  connections.belongsTo(request.socket, `user ${userId}`);
+  return undefined;
+}
+
+/** Calls when the response is over: at once where its client has gone already, which no event tells any more. */
+export function onClosed(response: ServerResponse, run: () => void): void {
+  if (response.destroyed) run();
+  else response.once('close', run);
+}
+
+/** Answers what is over a bound, and ends the connection. */
+export function refuseFull(response: ServerResponse, full: Full, { graphql }: { graphql: boolean }): void {
+  const { message } = full;
+  response.setHeader('connection', 'close');
+  response.setHeader('retry-after', RETRY_AFTER_SECONDS);
+  const code = full.isOwn ? 'RATE_LIMITED' : 'UNAVAILABLE';
+  sendJson(response, statusOf(full), graphql ? { errors: [{ message, extensions: { code } }] } : { message });
+}
+
+const RETRY_AFTER_SECONDS = 5;
