@@ -3,6 +3,7 @@ import type { GivenPayload, Payload } from './payload.ts';
 import type { PayloadInput } from './payload-input.ts';
 import type { Parsed, Problem } from './problem.ts';
 import { type GivenSecret, type SealedSecret, type Sealer, type SecretSection, secretPlace } from './secret.ts';
+import { destinationProblem } from './secret-destination.ts';
 import { byteCount } from './text.ts';
 
 export type Stored = string | SealedSecret;
@@ -10,7 +11,7 @@ type Given = string | GivenSecret;
 
 /**
  * `given` as it is to be stored. A secret without a value, or with the value that is stored already, keeps the stored ciphertext, so
- * that an update which changes nothing is seen to change nothing. Problems have the path section and name: `placeProblems` says
+ * that an update which changes nothing is seen to change nothing. Without a value it must go where it went before. Problems have the path section and name: `placeProblems` says
  * where the author wrote them.
  */
 export function sealPayload(
@@ -23,8 +24,11 @@ export function sealPayload(
     const place = secretPlace(workflowId, section, name);
     const kept = typeof before === 'object' ? before : undefined;
     if (value.value === undefined) {
-      if (kept !== undefined) return kept;
-      const message = 'A secret without a value keeps the stored one, and there is none: give it a value.';
+      const moved = kept && stored && destinationProblem(section, given, stored);
+      if (kept !== undefined && moved === undefined) return kept;
+      const message = moved
+        ? `The stored value ${moved}: give it a value again.`
+        : 'A secret without a value keeps the stored one, and there is none: give it a value.';
       problems.push({ path: [section, name], message });
       return { secret: true, sealed: '' };
     }

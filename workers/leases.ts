@@ -19,7 +19,7 @@ export interface LeaseKeeper {
    * or stopping a container, printing lines) is not done without it, so that a process that was frozen does no harm when it goes on.
    */
   isFresh(id: string): boolean;
-  /** Passes on a hint of the channel of cancellations. */
+  /** A hint of the channel of cancellations: the database is asked at once. Who can write to the cache cancels nothing by it. */
   onCancelHint(message: string): void;
   close(): Promise<void>;
 }
@@ -40,11 +40,11 @@ export function keepLeases({
 }): LeaseKeeper {
   const runs = new Map<string, { held: Held; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
   const stop = new AbortController();
+  const wake = createWake();
   const loop = renew();
 
   async function renew(): Promise<void> {
     const backoff = createBackoff({ log, what: 'Renewing leases' });
-    const wake = createWake();
     while (!stop.signal.aborted) {
       await wake.next({ timeoutMs: LEASE_RENEW_SECONDS * 1_000, signal: stop.signal });
       const asked = [...runs.values()];
@@ -97,7 +97,7 @@ export function keepLeases({
     },
     held: () => [...runs.values()].map(({ held }) => held),
     onCancelHint: (message) => {
-      for (const id of decodeIds(message)) end(id, 'CANCELED');
+      if (decodeIds(message).some((id) => runs.has(id))) wake.notify();
     },
     async close() {
       stop.abort();

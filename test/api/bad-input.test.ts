@@ -18,7 +18,7 @@ describe('bad input', () => {
   const create = (input: object) =>
     query(api, CREATE, { token: ann.token, variables: { input: { ...GOOD, ...input } } });
 
-  test.each<[string, object, string[]]>([
+  test.each<[string, object, string[], string?]>([
     ['an interval of 0', { interval: 0 }, ['interval']],
     ['an interval of -1', { interval: -1 }, ['interval']],
     ['an interval over a year', { interval: 525_601 }, ['interval']],
@@ -53,6 +53,24 @@ describe('bad input', () => {
       { payload: { container: { build: { dockerfile: 'FROM a', files: [{ path: '../x', content: '' }] } } } },
       ['payload', 'container', 'build', 'files', '0', 'path'],
     ],
+    [
+      'a hidden line of a Dockerfile',
+      { payload: { container: { build: { dockerfile: 'FROM a\nRUN echo x\\\\\nCOPY /a /b' } } } },
+      ['payload', 'container', 'build', 'dockerfile'],
+      'Line 2 of the Dockerfile',
+    ],
+    [
+      'ADD of a URL in a document',
+      { payload: { json: JSON.stringify({ kind: 'CONTAINER', build: { dockerfile: 'FROM a\n\nADD http://a/ /b' } }) } },
+      ['payload', 'json', 'build', 'dockerfile'],
+      'Line 3 of the Dockerfile',
+    ],
+    [
+      'the beginning of an image id',
+      container({ image: '7f9829cda069' }),
+      ['payload', 'container', 'image'],
+      'image id',
+    ],
     ['malformed JSON', { payload: { json: '{' } }, ['payload', 'json']],
     ['an unknown kind', { payload: { json: '{"kind":"CRON"}' } }, ['payload', 'json', 'kind']],
     [
@@ -81,12 +99,13 @@ describe('bad input', () => {
       ['payload', 'container', 'registryAuth', 'username'],
     ],
     ['a wrong scheme', { payload: { heartbeat: { endpoint: 'gopher://a' } } }, ['payload', 'heartbeat', 'endpoint']],
-  ])('%s is told with its path, and nothing is stored', async (_, input, path) => {
+  ])('%s is told with its path, and nothing is stored', async (_, input, path, words = '') => {
     const { data, errors } = await create(input);
     expect(errors).toBeUndefined();
     expect(data.createWorkflow.workflow).toBeNull();
     expect(data.createWorkflow.userErrors).toMatchObject([{ code: 'INVALID', path }]);
     expect(data.createWorkflow.userErrors[0].message).toMatch(/^[A-Z"].*[.?]$/);
+    expect(data.createWorkflow.userErrors[0].message).toContain(words);
     const [row] = await api.db.execute(
       'SELECT (SELECT count(*) FROM workflows) + (SELECT count(*) FROM schedules) AS count',
     );

@@ -80,12 +80,100 @@ describe('a secret', () => {
     const { workflow } = await create({ heartbeat: { endpoint: 'http://a', headers } });
     const changed = await update(
       workflow.id,
-      document({ kind: 'HEARTBEAT', endpoint: 'http://b', headers: { 'x-key': { secret: true } } }),
+      document({ kind: 'HEARTBEAT', endpoint: 'http://A:80/b?c', headers: { 'x-key': { secret: true } } }),
     );
     expect(changed.workflow).toMatchObject({
       generation: 2,
-      payload: '{"kind":"HEARTBEAT","endpoint":"http://b","headers":{"x-key":{"secret":true}}}',
+      payload: '{"kind":"HEARTBEAT","endpoint":"http://A:80/b?c","headers":{"x-key":{"secret":true}}}',
     });
+  });
+
+  const key = { name: 'KEY', secret: true };
+  const known = { name: 'KEY', secret: true, value: SECRET };
+  const heartbeat = (endpoint: string, headers: object[]) => ({ heartbeat: { endpoint, headers } });
+  const image = (name: string, more: object) => ({ container: { image: name, ...more } });
+  const build = (dockerfile: string, more: object) => ({ container: { build: { dockerfile }, ...more } });
+  const login = (password: string | undefined, username = 'ann') =>
+    JSON.stringify({ username, password: { secret: true, value: password } });
+  const loggedIn = (what: object, auth: string) =>
+    document({ kind: 'CONTAINER', ...what, registry_auth: JSON.parse(auth) });
+  const AT_HEADER = ['heartbeat', 'headers', '0', 'value'];
+  const AT_ENV = ['container', 'env', '0', 'value'];
+  const AT_LOGIN = ['json', 'registry_auth', 'password'];
+
+  test.each<[string, object, object, string[]]>([
+    ['another host', heartbeat('https://a', [known]), heartbeat('https://b', [key]), AT_HEADER],
+    ['another port', heartbeat('https://a', [known]), heartbeat('https://a:444', [key]), AT_HEADER],
+    ['no TLS', heartbeat('https://a', [known]), heartbeat('http://a', [key]), AT_HEADER],
+    ['another image', image('alpine:3', { env: [known] }), image('evil/alpine:3', { env: [key] }), AT_ENV],
+    ['another registry', image('r.example/a', { env: [known] }), image('s.example/a', { env: [key] }), AT_ENV],
+    ['a build from it', image('alpine:3', { env: [known] }), build('FROM evil/a', { env: [key] }), AT_ENV],
+    ['another base', build('FROM a:1', { env: [known] }), build('FROM b:1', { env: [key] }), AT_ENV],
+    [
+      'a copy from it',
+      build('FROM a:1', { env: [known] }),
+      build('FROM a:1\nCOPY --from=b:1 / /', { env: [key] }),
+      AT_ENV,
+    ],
+    [
+      'a login elsewhere',
+      loggedIn({ image: 'r.example/a' }, login(SECRET)),
+      loggedIn({ image: 's.example/a' }, login(undefined)),
+      AT_LOGIN,
+    ],
+    [
+      'a login of another user',
+      loggedIn({ image: 'r.example/a' }, login(SECRET)),
+      loggedIn({ image: 'r.example/a' }, login(undefined, 'bob')),
+      AT_LOGIN,
+    ],
+    [
+      'a login of a build elsewhere',
+      loggedIn({ image: 'r.example/a' }, login(SECRET)),
+      loggedIn({ build: { dockerfile: 'FROM s.example/a\nCOPY --from=r.example/a / /' } }, login(undefined)),
+      AT_LOGIN,
+    ],
+  ])('P6: is not kept for %s: it is to be given again', async (_, before, after, path) => {
+    const { workflow } = await create(before);
+    const { userErrors } = await update(workflow.id, after);
+    expect(userErrors).toEqual([
+      {
+        code: 'INVALID',
+        message: expect.stringMatching(/is kept only for .* give it a value again/),
+        path: ['payload', ...path],
+      },
+    ]);
+    const given = JSON.parse(JSON.stringify(after), (_name, value) =>
+      value?.secret === true ? { ...value, value: 'new one' } : value,
+    );
+    const again =
+      typeof given.json === 'string'
+        ? { json: given.json.replace('"secret":true', '"secret":true,"value":"new one"') }
+        : given;
+    expect((await update(workflow.id, again)).workflow.generation).toBe(2);
+  });
+
+  test.each<[string, object, object]>([
+    [
+      'another tag, command and network',
+      image('alpine:3', { env: [known] }),
+      image('docker.io/alpine:4', { env: [key], command: ['a'], network: 'NONE' }),
+    ],
+    ['a build of it', image('a:1', { env: [known] }), build('FROM a:2\nRUN true', { env: [key] })],
+    ['fewer images', build('FROM a:1\nCOPY --from=b:1 / /', { env: [known] }), image('a:2', { env: [key] })],
+    [
+      'another image of the registry',
+      loggedIn({ image: 'r.example/a' }, login(SECRET)),
+      loggedIn({ image: 'R.example/b:1' }, login(undefined)),
+    ],
+    [
+      'another method',
+      heartbeat('https://a', [known]),
+      { heartbeat: { endpoint: 'https://a:443/x', method: 'HEAD', headers: [key] } },
+    ],
+  ])('is kept for %s', async (_, before, after) => {
+    const { workflow } = await create(before);
+    expect(await update(workflow.id, after)).toMatchObject({ workflow: { generation: 2 }, userErrors: [] });
   });
 
   test.each([

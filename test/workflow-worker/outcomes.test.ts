@@ -82,6 +82,15 @@ describe.skipIf(host === undefined)('container jobs', () => {
     await until('its container is gone', async () => (await here.containers()).length === 0);
   });
 
+  test('P5: a hint of a cancellation that the database does not know stops nothing', async () => {
+    const { id } = await here.create(shell('sleep 2; echo whole'));
+    const running = await here.job(id, 'RUNNING');
+    await until('its container runs', async () => (await here.containers()).length > 0);
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([running.id]));
+    expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 1, cancelRequestedAt: null });
+    expect(await storedTexts(here.database.db, running.id)).toEqual(['whole']);
+  });
+
   test('an image that no registry has FAILS the build with the reason, in its log too', async () => {
     const { buildId } = await here.create({ image: '127.0.0.1:1/no/such:1' });
     const build = await buildIn(here.database.db, buildId, 'FAILED');

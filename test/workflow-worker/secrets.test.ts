@@ -1,5 +1,8 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runWorkflow } from '../../db/jobs.ts';
+import { workflows } from '../../db/schema.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import type { GivenPayload } from '../../domain/payload.ts';
 import { sealPayload } from '../../domain/payload-secrets.ts';
@@ -27,6 +30,11 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     args: [script],
     env: { KEY: { secret: true, value: SECRET }, OPEN: 'open' },
   });
+
+  async function ownerOf(id: string): Promise<string> {
+    const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
+    return row?.userId ?? '';
+  }
 
   async function create(given: GivenPayload) {
     const id = newId();
@@ -60,6 +68,34 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     const cached = await here.parts.cache.get(`template:${id}:1`);
     expect(cached).toContain('"sealed":"s1.');
     expect(cached).not.toContain(SECRET);
+  });
+
+  test('P8: is not handed to a program that somebody wrote into the cache: the template is made again from the database', async () => {
+    const { id } = await create(print('echo "right"'));
+    await here.job(id, 'COMPLETED');
+    const other = await create(print('echo "of another"'));
+    await here.job(other.id, 'COMPLETED');
+    const key = `template:${id}:1`;
+    const cached = JSON.parse((await here.parts.cache.get(key)) ?? '{}');
+    const { mac: _, ...unsigned } = cached;
+    const foreign = await here.parts.cache.get(`template:${other.id}:1`);
+    const written = [
+      { ...cached, args: ['echo "$KEY" | rev'] },
+      { ...unsigned, args: ['echo "$KEY" | rev'] },
+      { ...cached, mac: '' },
+      { ...cached, network: 'BRIDGE' },
+      { ...cached, imageId: 'sha256:0' },
+      JSON.parse(foreign ?? '{}'),
+      [],
+    ];
+    for (const [n, template] of written.entries()) {
+      await here.parts.cache.set(key, JSON.stringify(template), 60);
+      await runWorkflow(here.database.db, { id, userId: await ownerOf(id) });
+      await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+      const job = await here.job(id, 'COMPLETED', n + 1);
+      expect(await storedTexts(here.database.db, job.id)).toEqual(['right']);
+    }
+    expect(JSON.parse((await here.parts.cache.get(key)) ?? '{}')).toEqual(cached);
   });
 
   test('does not open for another workflow: the job fails, as the fault of the platform', async () => {

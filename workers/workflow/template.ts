@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Db } from '../../db/client.ts';
@@ -37,6 +38,8 @@ const stored = z.object({
   network: z.enum(CONTAINER_NETWORKS).optional(),
   registryAuth: z.object({ username: z.string(), password: z.union([z.string(), secret]) }).optional(),
 });
+const signed = z.looseObject({ mac: z.string() });
+
 /** As it is cached: secrets are sealed. */
 type StoredTemplate = z.infer<typeof stored>;
 
@@ -80,8 +83,11 @@ export function createTemplates({
   sealer: Sealer;
 }): Templates {
   async function store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void> {
+    const template = JSON.stringify(toTemplate(generation, payload, image));
+    const [mac] = macsOf(sealer, generation, template);
     try {
-      await cache.set(keyOf(generation), JSON.stringify(toTemplate(generation, payload, image)), TEMPLATE_TTL_SECONDS);
+      const text = JSON.stringify({ ...JSON.parse(template), mac: mac.toString('base64url') });
+      await cache.set(keyOf(generation), text, TEMPLATE_TTL_SECONDS);
     } catch (error) {
       log.debug({ err: error }, 'A template could not be cached; the next job makes it again.');
     }
@@ -90,8 +96,18 @@ export function createTemplates({
   async function cached(generation: Generation): Promise<Template | undefined> {
     try {
       const text = await cache.get(keyOf(generation));
-      const found = text === undefined ? undefined : stored.safeParse(JSON.parse(text)).data;
-      return found && open(sealer, generation, found);
+      if (text === undefined) return undefined;
+      const { mac, ...template } = signed.parse(JSON.parse(text));
+      const given = Buffer.from(mac, 'base64url');
+      const isOurs = macsOf(sealer, generation, JSON.stringify(template)).some(
+        (one) => one.length === given.length && timingSafeEqual(one, given),
+      );
+      if (isOurs) return open(sealer, generation, stored.parse(template));
+      log.warn(
+        { ...generation },
+        'A template in the cache is not what a worker put there; it is read from the database.',
+      );
+      return undefined;
     } catch (error) {
       if (error instanceof UnreadableSecret) return undefined; // cached before the keys were rotated
       log.debug({ err: error }, 'A template could not be read from the cache; it is made again from the database.');
@@ -116,6 +132,14 @@ export function createTemplates({
       return payload?.kind === 'CONTAINER' ? payload.build : undefined;
     },
   };
+}
+
+/**
+ * Of a template under the installation's keys, the present one first. Who can write to the cache could otherwise run a program of their own with
+ * somebody's secrets, whose ciphertexts stand there too. A template of another generation does not pass either.
+ */
+function macsOf(sealer: Sealer, generation: Generation, template: string) {
+  return sealer.digests(`template\n${generationKey(generation)}\n${template}`);
 }
 
 function keyOf(generation: Generation): string {
