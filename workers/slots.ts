@@ -61,6 +61,7 @@ export function createSlots({
       return true;
     },
     move(from, to) {
+      if (from === to) return;
       add(from, -1);
       add(to, 1);
     },

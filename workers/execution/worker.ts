@@ -64,21 +64,16 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
 
   /** Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is kept of them here. */
   async function claim(set: Entry[]): Promise<void> {
-    const users = new Map(set.map(({ id, userId }) => [id, userId]));
     let claimed: ClaimedJob[] = [];
     try {
-      claimed = (await claimJobs(db, [...users.keys()], { owner })).claimed;
+      claimed = (await claimJobs(db, [...new Set(set.map(({ id }) => id))], { owner })).claimed;
       const loaded = await payloads.load(claimed);
-      for (const job of claimed) {
-        slots.move(users.get(job.id) ?? '', job.userId); // events of older versions do not name the user
-        users.delete(job.id);
-      }
-      slots.release([...users.values()]);
+      settleSlots(set, claimed);
       // One look at the platform is enough for all of a set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
     } catch (error) {
-      slots.release([...users.values()]);
+      slots.release(set.map(({ userId }) => userId));
       await returnJobs(db, claimed); // where this fails too, the leases expire
       throw error;
     }
@@ -86,6 +81,19 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       cache,
       claimed.map(({ userId, id }) => ({ userId, jobs: [id] })),
     );
+  }
+
+  /** Each claimed job holds one slot of its user, whom events of older versions do not name; what was not claimed, or came twice, holds none. */
+  function settleSlots(set: Entry[], claimed: ClaimedJob[]): void {
+    const owners = new Map(claimed.map(({ id, userId }) => [id, userId]));
+    const unused: string[] = [];
+    for (const { id, userId } of set) {
+      const owner = owners.get(id);
+      if (owner === undefined) unused.push(userId);
+      else slots.move(userId, owner);
+      owners.delete(id);
+    }
+    slots.release(unused);
   }
 
   /** Claims what was set aside and whose users have room again. */
