@@ -2,10 +2,12 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createWorkflow } from '../../db/workflows.ts';
+import { encodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { startExecution } from '../../workers/execution/worker.ts';
 import type { Worker } from '../../workers/parts.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
+import { heartbeat, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { memoryParts } from '../support/workers.ts';
 import { countOf, untilCount } from './support.ts';
@@ -127,6 +129,24 @@ test('what was set aside goes to another worker when this one stops', async () =
   await counts(greedy, 'COMPLETED', 3);
   clearInterval(answering);
   for (const worker of [scheduling, second]) await worker.close();
+  await parts.bus.close();
+  await parts.cache.close();
+});
+
+test('an event that comes twice, or names no users as those of older versions, costs no slot for good', async () => {
+  const [ann = ''] = await users('ann');
+  const parts = memoryParts(database.db);
+  const worker = await startExecution({ ...parts, checksMax: 1 });
+  for (let n = 1; n <= 3; n += 1) {
+    await heartbeat(database.db, ann);
+    const ids = await schedule(database.db);
+    const twice = [...ids, ...ids];
+    const named = encodeEvent({ type: 'JOBS_QUEUED', kind: 'HEARTBEAT', ids: twice, users: twice.map(() => ann) });
+    const unnamed = encodeEvent({ type: 'JOBS_QUEUED', kind: 'HEARTBEAT', ids: twice });
+    await parts.bus.publish('workflows', [{ value: n % 2 ? named : unnamed }, { value: named }]);
+    await counts(ann, 'COMPLETED', n);
+  }
+  await worker.close();
   await parts.bus.close();
   await parts.cache.close();
 });
