@@ -1,5 +1,5 @@
 import type { TokenRow } from '../db/schema.ts';
-import { endSessions } from '../db/sessions.ts';
+import { endAllSessions } from '../db/sessions.ts';
 import { revokeToken } from '../db/tokens.ts';
 import { isId } from '../domain/ids.ts';
 import { builder } from './builder.ts';
@@ -119,7 +119,7 @@ builder.mutationField('signOutEverywhere', (t) =>
       'Ends all of your sessions at once, this one too; what is open under them ends within 5 seconds. API tokens stay: `revokeApiToken` ends those. It takes a session: FORBIDDEN with an API token.',
     resolve: async (_, __, context): Promise<SignedOut> => {
       const { user } = sessionViewerOf(context);
-      const sessionsEnded = await endSessions(context.services.db, user.id);
+      const sessionsEnded = await endAllSessions(context.services.db, user.id);
       context.client.setSession(undefined);
       return { sessionsEnded, userErrors: [] };
     },

@@ -13,7 +13,7 @@ export function help(): string {
   chronoverse migrate         brings the database to this program's version, and ends
   chronoverse rotate-secrets  encrypts all secrets under the present SECRET_KEY, and ends; SECRET_KEYS_OLD names the former ones
   chronoverse users ...       the accounts, in the database alone, while the server runs or not; a password is typed, or sent on standard input:
-                              list [--json], create EMAIL [--admin], set-password EMAIL, disable EMAIL, enable EMAIL
+                              list [--json], create EMAIL [--admin], set-password EMAIL, disable EMAIL [--terminate], enable EMAIL
   chronoverse demo [--once]   up, with two example workflows whose output it follows; --once ends when they have
   chronoverse --version       which version this is
 

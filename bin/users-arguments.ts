@@ -7,13 +7,14 @@ export const USERS_ACTIONS = ['list', 'create', 'set-password', 'disable', 'enab
 export type UsersAction =
   | { name: 'list'; json: boolean }
   | { name: 'create'; email: string; administrator: boolean }
-  | { name: 'set-password' | 'disable' | 'enable'; email: string };
+  | { name: 'disable'; email: string; terminate: boolean }
+  | { name: 'set-password' | 'enable'; email: string };
 
 const FLAGS: Record<UsersAction['name'], readonly string[]> = {
   list: ['--json'],
   create: ['--admin'],
   'set-password': [],
-  disable: [],
+  disable: ['--terminate'],
   enable: [],
 };
 
@@ -38,7 +39,8 @@ export function parseUsers([word, ...rest]: string[]): UsersAction {
     const given = emails.length === 0 ? 'is missing' : 'is no email';
     throw new Refusal(`The account's email ${given}: name it like chronoverse users ${name} ann@example.com`);
   }
-  return name === 'create' ? { name, email, administrator: flags.includes('--admin') } : { name, email };
+  if (name === 'create') return { name, email, administrator: flags.includes('--admin') };
+  return name === 'disable' ? { name, email, terminate: flags.includes('--terminate') } : { name, email };
 }
 
 /** Does not repeat what was given: it may be a password. */

@@ -1,6 +1,7 @@
 import { createPasswords } from '../api/passwords.ts';
 import { createUser, disableUser, enableUser, type ListedUser, listUsers, setPassword } from '../db/accounts.ts';
 import type { Db } from '../db/client.ts';
+import { terminateWorkflowsOf } from '../db/termination.ts';
 import { newCredentialProblems } from '../domain/account-input.ts';
 import { NO_ID } from '../domain/ids.ts';
 import type { CommandContext } from './context.ts';
@@ -29,7 +30,7 @@ export async function runUsers(context: CommandContext, action: UsersAction): Pr
       );
     }
     case 'disable':
-      return disable(db, email);
+      return disable(db, email, action.terminate);
     case 'enable':
       if (!(await enableUser(db, email))) return unknown(email);
       return say(`${email} may sign in again, and its API tokens work again.`);
@@ -42,19 +43,20 @@ async function create(db: Db, email: string, passwordHash: string, administrator
   return say(`${email} has an account${user.administrator ? ', as an administrator' : ''}.`);
 }
 
-async function disable(db: Db, email: string): Promise<number> {
-  switch (await disableUser(db, email)) {
-    case 'UNKNOWN':
-      return unknown(email);
-    case 'LAST_ADMINISTRATOR':
-      return fail(
-        `${email} is the last administrator that is not disabled: make another one first, with chronoverse users create EMAIL --admin`,
-      );
-    case 'DISABLED':
-      return say(
-        `${email} is disabled: its sessions have ended, its API tokens are refused, and what is open ends within 5 seconds. Its workflows go on.`,
-      );
+async function disable(db: Db, email: string, terminate: boolean): Promise<number> {
+  const disabled = await disableUser(db, email);
+  if (disabled === 'UNKNOWN') return unknown(email);
+  if (disabled === 'LAST_ADMINISTRATOR') {
+    return fail(
+      `${email} is the last administrator that is not disabled: make another one first, with chronoverse users create EMAIL --admin`,
+    );
   }
+  const workflows = terminate
+    ? `${counted(await terminateWorkflowsOf(db, disabled.userId), 'workflow')} terminated.`
+    : 'Its workflows go on; --terminate ends them for good.';
+  return say(
+    `${email} is disabled: its sessions have ended, its API tokens are refused, and what is open ends within 5 seconds. ${workflows}`,
+  );
 }
 
 async function list(db: Db, json: boolean): Promise<number> {

@@ -118,7 +118,10 @@ export async function changePassword(
  * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once, open streams within seconds. The last
  * administrator that is not disabled stays enabled.
  */
-export async function disableUser(db: Db, email: string): Promise<'DISABLED' | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
+export async function disableUser(
+  db: Db,
+  email: string,
+): Promise<{ userId: string } | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
   return db.transaction(async (transaction) => {
     await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
     const [user] = await transaction.select().from(users).where(hasEmail(email));
@@ -132,7 +135,7 @@ export async function disableUser(db: Db, email: string): Promise<'DISABLED' | '
       .set({ disabledAt: sql`coalesce(${users.disabledAt}, now())` })
       .where(eq(users.id, user.id));
     await endSessions(transaction, user.id);
-    return 'DISABLED';
+    return { userId: user.id };
   });
 }
 

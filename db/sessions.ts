@@ -54,13 +54,22 @@ export async function listSessions(db: Db, userIds: string[]): Promise<TokenRow[
     .orderBy(desc(tokens.id));
 }
 
-/** Ends the sessions of a user, all but `kept`; API tokens stay. Gives how many it ended. */
+/** Ends all sessions of a user; API tokens stay. Gives how many it ended. */
+export async function endAllSessions(db: Db, userId: string): Promise<number> {
+  return db.transaction((transaction) => endSessions(transaction, userId));
+}
+
+/**
+ * Ends the sessions of a user, all but `kept`, and gives how many. The user's row is locked first, as by all that removes or makes several of
+ * its sessions: two at once would wait for each other's.
+ */
 export async function endSessions(
-  db: Pick<Db, 'delete'>,
+  transaction: Pick<Db, 'select' | 'delete'>,
   userId: string,
   { kept }: { kept?: string } = {},
 ): Promise<number> {
-  const ended = await db
+  await transaction.select({ id: users.id }).from(users).where(eq(users.id, userId)).for('no key update');
+  const ended = await transaction
     .delete(tokens)
     .where(and(isSessionOf(userId), kept === undefined ? undefined : ne(tokens.id, kept)))
     .returning({ id: tokens.id });

@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Db } from './client.ts';
 import { leftOpen } from './log-seams.ts';
 import { type WorkflowRow, workflows } from './schema.ts';
@@ -22,6 +22,20 @@ export function terminateWorkflow(db: Db, owned: Owned): Promise<Terminated | un
     return found && terminate(tx, found, 'REQUESTED');
   });
 }
+
+/** Ends all workflows of a user for good, one after the other, and gives how many. Workers stop what runs at the next renewal of its lease. */
+export async function terminateWorkflowsOf(db: Db, userId: string): Promise<number> {
+  const running = and(eq(workflows.userId, userId), isNull(workflows.terminatedAt));
+  let count = 0;
+  for (;;) {
+    const found = await db.select({ id: workflows.id }).from(workflows).where(running).limit(SET_SIZE);
+    if (found.length === 0) return count;
+    for (const { id } of found) await terminateWorkflow(db, { userId, id });
+    count += found.length;
+  }
+}
+
+const SET_SIZE = 100;
 
 /**
  * Terminates, and hides from lists; the history stays readable by id. A second time changes nothing. With `purge` the workflow is gone

@@ -1,4 +1,4 @@
-import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
+import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
@@ -43,13 +43,15 @@ export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string
   return new Set(valid.map(({ id }) => id));
 }
 
-/** Notes that the tokens were used, at most once in `everySeconds`. */
+/** Notes that the tokens were used, at most once in `everySeconds`. Those that are being changed or ended right now are passed over. */
 export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { everySeconds: number }): Promise<void> {
   const longAgo = sql`${tokens.lastUsedAt} < now() - ${everySeconds} * interval '1 second'`;
-  await db
-    .update(tokens)
-    .set({ lastUsedAt: sql`now()` })
-    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)));
+  const stale = db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
+    .for('no key update', { skipLocked: true }); // to wait for one with others in hand could be a deadlock
+  await db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale));
 }
 
 /** The API tokens of these users, oldest first: few, because their number is bounded when they are made. */

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { testDatabase, testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
@@ -27,6 +28,15 @@ describe('the demo', () => {
     await third.line(({ event }) => event === 'ready', 'the ready line');
     await expect.poll(third.output, { timeout: 20_000 }).toContain('To sign in there as demo@example.com');
     expect(await third.kill('SIGINT')).toEqual({ code: 0, signal: null });
+  });
+
+  it('works where signing up is closed, since there is the account of another', async () => {
+    const database = await testDatabase();
+    await testUser(database.db, 'ann');
+    const keys = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32) };
+    const once = demo(['--once'], { ...WITHOUT_ENGINE, ...keys, DATA_DIR: await tempFolder() });
+    expect((await once.exit()).code, once.output()).toBe(0);
+    await database.close();
   });
 
   it('takes a free port when its own is taken, and says so', async () => {

@@ -74,6 +74,15 @@ describe('chronoverse users', () => {
     (await query(api, SIGN_IN, { variables: { input: { email, password } } })).data.signIn;
   const isValid = async (token: string) => codes(await query(api, VIEWER, { token })).length === 0;
 
+  it('are hinted at by a server that others reach and that has no account yet', async () => {
+    const env = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32), HOST: '0.0.0.0', PORT: '0' };
+    const server = startProcess(['up'], env);
+    const line = await server.line(({ msg }) => String(msg).startsWith('There is no account yet'), 'the warning');
+    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(/first becomes the .*users create EMAIL/) });
+    await server.ready();
+    expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+  }, 60_000);
+
   it('creates accounts, of which the first administers, and lists them', async () => {
     expect(await run(['create', 'Ann@Example.com'], `${PASSWORD}\n`)).toEqual({
       code: 0,
@@ -137,6 +146,11 @@ describe('chronoverse users', () => {
     const { token } = await signIn('eve@example.com');
     const made = await query(api, 'mutation { createApiToken(input: { name: "ci" }) { secret } }', { token });
     const secret = made.data.createApiToken.secret;
+    const workflow = `mutation { createWorkflow(input: { name: "x", payload: { heartbeat: {} }, interval: 60,
+      maxConsecutiveJobFailuresAllowed: 1 }) { workflow { id } } }`;
+    const { id } = (await query(api, workflow, { token })).data.createWorkflow.workflow;
+    const terminatedAt = async () =>
+      (await query(api, `{ workflow(id: "${id}") { terminatedAt } }`, { token: secret })).data.workflow.terminatedAt;
 
     const subscription = 'subscription { notificationAdded { id } }';
     const sockets = [token, secret].map((each) => socketOf(api, each));
@@ -172,6 +186,10 @@ describe('chronoverse users', () => {
     expect((await run(['enable', 'eve@example.com'])).code).toBe(0);
     expect([await isValid(token), await isValid(secret)]).toEqual([false, true]);
     expect((await signIn('eve@example.com')).token).toMatch(/^cvs_/);
+    expect(await terminatedAt()).toBeNull();
+    expect((await run(['disable', 'eve@example.com', '--terminate'])).output).toContain('1 workflow terminated.');
+    expect((await run(['enable', 'eve@example.com'])).code).toBe(0);
+    expect(await terminatedAt()).not.toBeNull();
   });
 
   it('keeps the last administrator enabled', async () => {
@@ -226,13 +244,4 @@ describe('chronoverse users with the embedded database', () => {
     expect((await usersCommand(env, ['list'])).output).toMatch(/^bob@example\.com /m);
     expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }, 90_000);
-
-  it('is told at the start of the server that there is no account yet', async () => {
-    const env = { DOCKER_HOST: 'unix:///nowhere/docker.sock', PORT: '0' };
-    const server = startProcess(['up'], { ...env, DATA_DIR: await tempFolder(), HOST: '0.0.0.0' });
-    const line = await server.line(({ msg }) => String(msg).startsWith('There is no account yet'), 'the warning');
-    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(/who signs up first becomes the admin/) });
-    await server.ready();
-    expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
-  }, 60_000);
 });
