@@ -110,10 +110,11 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     const { id } = await strict.create({ image, command: ['true'] });
     await strict.job(id, 'COMPLETED');
     await second.close();
+    const other = await testUser(strict.database.db, 'other');
+    const refused = outcome(strict, { image }, other);
     const again = await strict.create({ image, command: ['true'], args: ['again'] });
     await strict.job(again.id, 'COMPLETED');
-    const other = await testUser(strict.database.db, 'other');
-    expect((await outcome(strict, { image }, other)).error).toContain('could not be reached');
+    expect((await refused).error).toContain('could not be reached');
     await removeImage(host ?? '', image);
   });
 

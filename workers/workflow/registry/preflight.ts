@@ -60,14 +60,14 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
       if (places.length > PLACES_MAX) refuse(asked);
     }
   };
-  const whole = await read(asked, manifest(name), authorization);
-  const children = whole.manifests && ofPlatform(whole.manifests, await asked.platform());
-  for (const child of children ?? []) {
-    take([child], 'manifests');
-    const one = await read(asked, manifest(child.digest), authorization);
-    take([...(one.config ? [one.config] : []), ...(one.layers ?? []), ...(one.fsLayers ?? [])], 'blobs');
+  const names = [name]; // of manifests: an index names others, which may be indexes too
+  for (let next = names.shift(); next !== undefined; next = names.shift()) {
+    const { config, layers = [], fsLayers = [], manifests } = await read(asked, manifest(next), authorization);
+    take([...(config ? [config] : []), ...layers, ...fsLayers], 'blobs');
+    const children = manifests ? ofPlatform(manifests, await asked.platform()) : [];
+    take(children, 'manifests');
+    names.push(...children.map((child) => child.digest));
   }
-  take([...(whole.config ? [whole.config] : []), ...(whole.layers ?? []), ...(whole.fsLayers ?? [])], 'blobs');
   await each(places, (place) =>
     visitor
       .visit(place, place.origin === origin ? { authorization } : {})
