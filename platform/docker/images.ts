@@ -41,7 +41,7 @@ export function createImages(engine: Engine): Images {
     try {
       return inspected.parse(await engine.call({ method: 'GET', path: `${pathOf(reference)}/json` }));
     } catch (error) {
-      if (isEngineError(error, 'NOT_FOUND')) return undefined;
+      if (isEngineError(error, 'NOT_FOUND', 'INVALID')) return undefined; // engines take no address of IPv6 as a registry, say
       throw error;
     }
   }

@@ -54,7 +54,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     ];
     const others = ['169.254.169.254', '2852039166', '[fd00:ec2::254]', '[64:ff9b::a9fe:a9fe]', '10.0.0.1'];
     for (const image of [...written, ...others].map((name) => `${name}:${port}/app:1`)) {
-      expect(await errorOf({ image }), image).toMatch(/REGISTRY_ALLOW|must|malformed|invalid reference/);
+      expect(await errorOf({ image }), image).toMatch(/REGISTRY_ALLOW|must|malformed/);
     }
     expect(await errorOf({ build: { dockerfile: `FROM 127.0.0.2:${port}/app:1` } })).toMatch(/REGISTRY_ALLOW/);
     expect(target.seen).toEqual([]);

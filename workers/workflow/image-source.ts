@@ -76,7 +76,10 @@ export function createImageSource({
       request.signal.throwIfAborted();
       if (found === undefined || !isEngineError(error, 'UNREACHABLE', 'BUSY')) throw error;
       const owned = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
-      if (!(await wasPulledFor(db, owned))) throw error;
+      if (!(await wasPulledFor(db, owned))) {
+        log.info({ image }, 'The image is on the engine: LOCAL_IMAGES can let users have it without its registry.');
+        throw error;
+      }
       request.say(`${error.message} The image that it gave before is used.`);
       return found;
     }
