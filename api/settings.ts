@@ -1,5 +1,6 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { ConnectionBounds } from '../domain/connection-bounds.ts';
+import type { ContainerPolicy } from '../domain/container-policy.ts';
 import type { ResourceMaximums } from '../domain/container-schema.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
@@ -14,6 +15,8 @@ export interface ApiSettings {
   maxJobSeconds: number;
   /** What a CONTAINER may ask for, where it is not the default. */
   maxResources?: ResourceMaximums;
+  /** Which networks and builds a CONTAINER may ask for, where it is not all. */
+  policy?: ContainerPolicy;
   /** How long log lines are kept: a workflow may ask for less. */
   logRetentionDays?: number;
   /** Whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's by default. */

@@ -11,23 +11,13 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   const { settings, closing, log } = context;
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
-  const { host, maxJobSeconds, maxResources, logRetentionDays, signUp } = settings;
+  const { host, maxJobSeconds, maxResources, containerPolicy: policy, logRetentionDays, signUp } = settings;
   const { publicUrl, allowedOrigins, trustProxy, userLimits, connectionBounds: bounds } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
     const web = { publicUrl, allowedOrigins, trustProxy };
-    const own = {
-      port,
-      host,
-      databaseEmbedded,
-      maxJobSeconds,
-      maxResources,
-      logRetentionDays,
-      signUp,
-      userLimits,
-      bounds,
-      ...web,
-    };
+    const limits = { maxJobSeconds, maxResources, policy, logRetentionDays, userLimits, bounds };
+    const own = { port, host, databaseEmbedded, ...limits, signUp, ...web };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
     closing.add('api', api.close);
     done(`listens on ${host}`);

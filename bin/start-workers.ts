@@ -38,6 +38,8 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         registryAllow: settings.registryAllow,
         localImages: settings.localImages,
         maxLogBytes: settings.maxJobLogBytes,
+        maxDiskBytes: settings.maxContainerDiskBytes,
+        policy: { ...settings.containerPolicy, cgroupParent: settings.buildCgroupParent },
       });
     case 'execution':
       return (await import('../workers/execution/worker.ts')).startExecution({

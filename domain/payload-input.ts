@@ -1,8 +1,9 @@
 import type { z } from 'zod';
+import { BUILDS_REFUSED, CONTAINER_POLICY, type ContainerPolicy, networkProblem } from './container-policy.ts';
 import { NESTED_KEYS, type ResourceMaximums } from './container-schema.ts';
 import { CONTAINER_RESOURCES_MAX, PAYLOAD_BYTES_MAX } from './limits.ts';
 import { didYouMean } from './nearest.ts';
-import type { ContainerNetwork, GivenPayload, HttpMethod } from './payload.ts';
+import type { ContainerNetwork, ContainerPayload, GivenPayload, HttpMethod } from './payload.ts';
 import { type Pair, pairsRecord, writtenSecret } from './payload-pairs.ts';
 import { isWithinBytes, payloadSchemas } from './payload-schema.ts';
 import { below, type Parsed, type Problem } from './problem.ts';
@@ -51,6 +52,7 @@ export interface PairInput {
 export interface PayloadLimits {
   maxJobSeconds: number;
   maxResources?: ResourceMaximums;
+  policy?: ContainerPolicy;
 }
 
 /** The payload that `input` describes, or everything that is wrong with it, with paths from the fields of `input` on. */
@@ -180,7 +182,18 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
     return { problems: [{ path: ['image'], message: 'The image is missing: give "image" or "build".' }] };
   if (data.image !== undefined && data.build !== undefined)
     return { problems: [{ path: ['build'], message: 'Give "image" or "build", not both.' }] };
+  const refused = refusals(data, limits.policy ?? CONTAINER_POLICY);
+  if (refused.length > 0) return { problems: refused };
   return bounded({ ...data, env: data.env && pairsRecord(data.env) });
+}
+
+/** What the operator does not allow. */
+function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'>, policy: ContainerPolicy): Problem[] {
+  const problem = networkProblem(network, policy);
+  return [
+    ...(problem === undefined ? [] : [{ path: ['network'], message: problem }]),
+    ...(build === undefined || policy.buildsAllowed ? [] : [{ path: ['build'], message: BUILDS_REFUSED }]),
+  ];
 }
 
 type Document = Record<string, unknown>;

@@ -1,5 +1,6 @@
 import type { SignUpMode } from '../domain/account-input.ts';
 import type { ConnectionBounds } from '../domain/connection-bounds.ts';
+import type { ContainerPolicy } from '../domain/container-policy.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import { type NetworkPolicy, parseAllow } from '../domain/networks.ts';
 import {
@@ -53,6 +54,10 @@ export interface Settings {
   maxJobLogBytes: number;
   /** Of one container. */
   maxResources: { cpus: number; memoryMb: number; pids: number };
+  /** What a container may write to its own file system. */
+  maxContainerDiskBytes?: number;
+  containerPolicy: ContainerPolicy;
+  buildCgroupParent?: string;
   containersMax: number;
   /** What one worker runs at once of one user. */
   runningPerUser: { containers: number; builds: number; heartbeats: number };
@@ -165,6 +170,12 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
       memoryMb: need('MAX_CONTAINER_MEMORY_MB', SETTINGS.MAX_CONTAINER_MEMORY_MB),
       pids: need('MAX_CONTAINER_PIDS', SETTINGS.MAX_CONTAINER_PIDS),
     },
+    maxContainerDiskBytes: megabytes(read('MAX_CONTAINER_DISK_MB', SETTINGS.MAX_CONTAINER_DISK_MB)),
+    containerPolicy: {
+      networks: need('CONTAINER_NETWORKS', SETTINGS.CONTAINER_NETWORKS),
+      buildsAllowed: need('BUILDS_ALLOWED', SETTINGS.BUILDS_ALLOWED),
+    },
+    buildCgroupParent: read('BUILD_CGROUP_PARENT', SETTINGS.BUILD_CGROUP_PARENT),
     containersMax: need('CONTAINERS_MAX', SETTINGS.CONTAINERS_MAX),
     runningPerUser: {
       containers: need('RUNNING_CONTAINERS_PER_USER', SETTINGS.RUNNING_CONTAINERS_PER_USER),
@@ -202,6 +213,12 @@ function defaultLocalImages(env: Environment): ImagePatterns {
   const patterns = parseImagePatterns(env.DATABASE_URL ? '' : '*');
   if (typeof patterns === 'string') throw new Error(patterns);
   return patterns;
+}
+
+const MB = 1024 * 1024;
+
+function megabytes(count: number | undefined): number | undefined {
+  return count === undefined ? undefined : count * MB;
 }
 
 function sentenceFor(name: SettingName, { secret, example }: Setting<unknown>, text: string, wanted: string): string {

@@ -16,6 +16,7 @@ import {
   type UserLimitName,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
+import { CONTAINER_NETWORKS } from '../domain/payload.ts';
 import { parseImagePatterns, parseRegistryAllow } from '../domain/registry-allow.ts';
 import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
 import { parseOrigin } from '../domain/web-address.ts';
@@ -48,6 +49,8 @@ const prefix = z
   .string()
   .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')
   .max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`);
+
+const trueOrFalse = z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 
 /** Every setting, in the order of the table in docs/operate/settings.md; a test compares the two both ways. */
 export const SETTINGS = {
@@ -361,6 +364,44 @@ export const SETTINGS = {
     default: String(CONTAINER_RESOURCES_MAX.pids),
     means: 'How many processes and threads a container may ask for, and have. 256 is for one that asks for nothing.',
     example: '512',
+  }),
+  MAX_CONTAINER_DISK_MB: setting({
+    schema: wholeNumber(1, 16_777_216),
+    defaultMeans: 'as much as the engine gives',
+    means:
+      'How much a container may write to its own file system, where the storage driver of the engine can bound it; elsewhere the log warns once.',
+    example: '10240',
+  }),
+  CONTAINER_NETWORKS: withDefault({
+    schema: z.string().transform((text, context) => {
+      const names = text.split(',').map((name) => CONTAINER_NETWORKS.find((known) => known === name.trim()));
+      const known = names.filter((name) => name !== undefined);
+      if (known.length === names.length && new Set(known).size === known.length) return known;
+      context.addIssue('BRIDGE, NONE, or both with a comma between, each once');
+      return z.NEVER;
+    }),
+    default: 'BRIDGE,NONE',
+    means:
+      'Networks that a CONTAINER workflow may ask for; the first is for one that asks for none. BRIDGE is a network of its owner alone, with a way out. Builds have the same.',
+    example: 'NONE,BRIDGE',
+  }),
+  BUILDS_ALLOWED: withDefault({
+    schema: trueOrFalse,
+    default: 'true',
+    means: 'Whether CONTAINER workflows may build Dockerfiles. Builds are less confined than jobs.',
+    example: 'false',
+  }),
+  BUILD_CGROUP_PARENT: setting({
+    schema: z
+      .string()
+      .regex(
+        /^(\/[A-Za-z0-9_.-]+)+$|^[A-Za-z0-9_.-]+\.slice$/,
+        'a path like /chronoverse-builds, or a slice of systemd',
+      ),
+    defaultMeans: 'a group of each build, where the engine has cgroupfs of version 1; else none',
+    means:
+      'The cgroup on the host of the engine below which the steps of builds run, so that its bounds hold for them.',
+    example: 'chronoverse-builds.slice',
   }),
   CONTAINERS_MAX: withDefault({
     schema: wholeNumber(1, 1_000),

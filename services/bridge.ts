@@ -33,12 +33,24 @@ export async function removeBridge(bridge: Bridge): Promise<void> {
   if (ip) await run(ip, ['link', 'delete', bridge.name]).catch(() => {});
 }
 
-/** Containers reach each other and this machine without them, so a kernel that knows no iptables is no reason to stop. */
+/** As BRIDGE_PREFIX of workers/workflow/networks.ts, and the pool from which the engine takes their subnets. */
+const USER_BRIDGES = 'cvn-+';
+export const USER_POOL = { base: '10.213.0.0/16', size: 24 };
+
+/**
+ * Our engine leaves iptables alone, so these rules stand in for its own: networks of users are apart from each other and from our bridge,
+ * and containers on one of them from each other. Containers reach this machine without them, so a kernel that knows no iptables is no reason to stop. */
 async function changeRules(bridge: Bridge, action: '-A' | '-D'): Promise<void> {
   const iptables = await findCommand('iptables');
   if (!iptables) return;
   const rules = [
     ['nat', 'POSTROUTING', '-s', bridge.subnet, '!', '-o', bridge.name, '-j', 'MASQUERADE'],
+    ['nat', 'POSTROUTING', '-s', USER_POOL.base, '!', '-d', USER_POOL.base, '-j', 'MASQUERADE'],
+    ['filter', 'FORWARD', '-i', USER_BRIDGES, '-m', 'conntrack', '--ctstate', 'ESTABLISHED,RELATED', '-j', 'ACCEPT'],
+    ['filter', 'FORWARD', '-o', USER_BRIDGES, '-m', 'conntrack', '--ctstate', 'ESTABLISHED,RELATED', '-j', 'ACCEPT'],
+    ['filter', 'FORWARD', '-o', USER_BRIDGES, '-j', 'DROP'],
+    ['filter', 'FORWARD', '-i', USER_BRIDGES, '-o', bridge.name, '-j', 'DROP'],
+    ['filter', 'FORWARD', '-i', USER_BRIDGES, '-j', 'ACCEPT'],
     ['filter', 'FORWARD', '-i', bridge.name, '-j', 'ACCEPT'],
     ['filter', 'FORWARD', '-o', bridge.name, '-j', 'ACCEPT'],
   ];

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { ensureBaseImage } from './base-image.ts';
-import { bringBridgeUp, removeBridge } from './bridge.ts';
+import { bringBridgeUp, removeBridge, USER_POOL } from './bridge.ts';
 import { requireCommand, searchPath } from './packages.ts';
 import type { Launch, Part } from './parts.ts';
 import { identify, type ProcessIdentity, stopProcess } from './process.ts';
@@ -27,7 +27,8 @@ export const docker: Part = {
     if (process.getuid?.() !== 0) throw new Error('A Docker engine has to be started as root, and none is running.');
     if (runDir !== dir) await makeOutsideDir();
     state.bridge = await bringBridgeUp(state.bridge);
-    return prepareEngine(own, ['--bridge', state.bridge.name]);
+    const pool = `base=${USER_POOL.base},size=${USER_POOL.size}`;
+    return prepareEngine(own, ['--bridge', state.bridge.name, '--default-address-pool', pool]);
   },
 
   async probe(state) {

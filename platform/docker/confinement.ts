@@ -1,4 +1,4 @@
-import { CONTAINER_RESOURCES, ENGINE_LOG_BYTES_MAX } from '../../domain/limits.ts';
+import { CONTAINER_RESOURCES, JOB_LOG_BYTES_MAX } from '../../domain/limits.ts';
 
 /** What a container may use. Times and memory are bounds, not reservations. */
 export interface Resources {
@@ -22,15 +22,31 @@ export interface Mount {
   labels: Record<string, string>;
 }
 
+export interface Confinement {
+  /** `bridge`, `none`, or the name of a network. */
+  network?: string | undefined;
+  mounts?: Mount[] | undefined;
+  /** What is kept of its log: the engine keeps more, so that nothing of it is lost. */
+  logBytes?: number | undefined;
+}
+
 /** An engine that may not raise its own limit (it runs in a container itself, say) starts nothing that asks for more than it has. */
 const OPEN_FILES_MAX = 8_192;
+export const ULIMITS = [
+  { Name: 'nofile', Soft: OPEN_FILES_MAX, Hard: OPEN_FILES_MAX },
+  { Name: 'core', Soft: 0, Hard: 0 },
+];
+/** What /dev/shm holds: it counts as memory, and an engine may be told of another size. */
+export const SHARED_MEMORY_BYTES = 64 * MB;
 /*
- * The engine's log is what a worker reads after an outage or adopts, from its first line on, so nothing that is to be kept may be rotated away
- * while the container exists. It is one file, twice as large at least as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds about
- * 30 bytes to a line, as a chunk does): a job within its maximum never has its log rotated, however long the bus is away. One that
- * prints more loses lines that would be kept only where it prints 16 GiB (10 MB a second, all that the engine manages with short lines,
- * for 25 minutes) while capture waits within the first part of them. The log goes with its container.
+ * The engine's log is what a worker reads after an outage or adopts, from its first line on, so nothing that is kept may be rotated away
+ * while the container exists. It is one file, more than twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds
+ * about 30 bytes to a line, as a chunk does): a job within its maximum never has its log rotated, however long the bus is away. One that
+ * prints more loses lines that would be kept only where it prints twice the maximum while capture waits within the first part of them. The
+ * log goes with its container, and no container costs the host's disk more than that.
  */
+const LOG_FACTOR = 2;
+const LOG_MORE_BYTES = 64 * MB;
 
 /**
  * The engine's HostConfig of every container: no capabilities, no new privileges, no swap, bounded processes, memory, CPU and open files,
@@ -42,7 +58,7 @@ const OPEN_FILES_MAX = 8_192;
  */
 export function confine(
   { cpus, memoryBytes, pids }: Resources,
-  { network = 'bridge', mounts = [] }: { network?: 'bridge' | 'none'; mounts?: Mount[] } = {},
+  { network = 'bridge', mounts = [], logBytes = JOB_LOG_BYTES_MAX }: Confinement = {},
 ) {
   return {
     NetworkMode: network,
@@ -62,14 +78,18 @@ export function confine(
     Memory: memoryBytes,
     MemorySwap: memoryBytes,
     NanoCpus: Math.round(cpus * 1e9),
-    Ulimits: [
-      { Name: 'nofile', Soft: OPEN_FILES_MAX, Hard: OPEN_FILES_MAX },
-      { Name: 'core', Soft: 0, Hard: 0 },
-    ],
+    Ulimits: ULIMITS,
+    ShmSize: SHARED_MEMORY_BYTES,
     RestartPolicy: { Name: 'no' },
     LogConfig: {
       Type: 'local',
-      Config: { 'max-size': String(ENGINE_LOG_BYTES_MAX), 'max-file': '1', compress: 'false' },
+      // All of them, `mode` too: the engine fills in what is left out from its own configuration.
+      Config: {
+        'max-size': String(LOG_FACTOR * logBytes + LOG_MORE_BYTES),
+        'max-file': '1',
+        compress: 'false',
+        mode: 'blocking',
+      },
     },
   };
 }

@@ -2,14 +2,22 @@ import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { TlsMaterial } from '../pem.ts';
-import { confine, DEFAULT_RESOURCES, type Mount, type Resources } from './confinement.ts';
+import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './confinement.ts';
 import { broken, createEngine } from './engine.ts';
 import { EngineError, isEngineError } from './errors.ts';
 import { type BuildImage, createImageBuilder } from './image-build.ts';
 import { createImages, type Images } from './images.ts';
+import { createNetworks, type Networks } from './networks.ts';
+import {
+  type Cgroups,
+  hasProcessGroups,
+  openProcessGroup,
+  type ProcessGroup,
+  type ProcessGroupSpec,
+} from './process-group.ts';
 import { askRegistry, createPuller, type PullOptions } from './pull.ts';
 
-export interface ContainerSpec {
+export interface ContainerSpec extends Confinement {
   /** Unique on the engine: creating it twice is a CONFLICT. */
   name: string;
   image: string;
@@ -20,9 +28,8 @@ export interface ContainerSpec {
   workingDir?: string;
   labels: Record<string, string>;
   resources?: Resources;
-  /** `bridge` unless given. */
-  network?: 'bridge' | 'none';
-  mounts?: Mount[];
+  /** What it may write into its own layer, where the engine's storage driver can bound that. */
+  diskBytes?: number | undefined;
 }
 
 export interface ContainerState {
@@ -39,6 +46,8 @@ export interface ContainerState {
 
 export interface ListedContainer {
   id: string;
+  /** Of a container that the builder makes it is the engine's choice: nothing that an author writes decides it. */
+  name: string;
   labels: Record<string, string>;
 }
 
@@ -49,7 +58,7 @@ export interface Platform {
 }
 
 /** One Docker engine. Everything rejects with an EngineError that says what can be done about it, or when its signal aborts. */
-export interface Docker extends Images {
+export interface Docker extends Images, Networks {
   readonly address: string;
   /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
   engineId(): Promise<string>;
@@ -75,6 +84,11 @@ export interface Docker extends Images {
 
   /** The id of the image that it has made and tagged. When `signal` aborts the engine stops the build. What it made on the way is removed. */
   buildImage: BuildImage;
+
+  /** Bounds the processes of a build; undefined where the engine cannot. */
+  openProcessGroup(spec: ProcessGroupSpec): Promise<ProcessGroup | undefined>;
+  /** Whether `openProcessGroup` can. */
+  hasProcessGroups(): Promise<boolean>;
 
   /** The id of a new container, confined, not started. */
   createContainer(spec: ContainerSpec): Promise<string>;
@@ -115,6 +129,7 @@ export function createDocker({
   const engine = createEngine({ host, tls });
   const pullImage = createPuller(engine);
   const images = createImages(engine);
+  let boundsDisks = true; // until the engine says no
   let known: z.infer<typeof info> | undefined;
 
   async function ask(): Promise<z.infer<typeof info>> {
@@ -141,6 +156,7 @@ export function createDocker({
         return true;
       } catch (error) {
         log.debug({ err: error }, 'The Docker engine does not answer.');
+        boundsDisks = true;
         known = undefined; // another engine may come up at this address
         return false;
       }
@@ -178,6 +194,9 @@ export function createDocker({
     pullImage,
     askRegistry: (reference, options) => askRegistry(engine, reference, options),
     ...images,
+    ...createNetworks(engine),
+    openProcessGroup: async (spec) => openProcessGroup(engine, toCgroups(await ask()), spec),
+    hasProcessGroups: async () => hasProcessGroups(toCgroups(await ask())),
     buildImage: createImageBuilder(engine, images),
 
     async createContainer(spec) {
@@ -193,8 +212,24 @@ export function createDocker({
         StopSignal: 'SIGTERM',
         HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
       };
-      const query = { name: spec.name };
-      return created.parse(await engine.call({ method: 'POST', path: '/containers/create', query, body })).Id;
+      const create = async (storage: object) => {
+        const bounded = { ...body, HostConfig: { ...body.HostConfig, ...storage } };
+        const query = { name: spec.name };
+        return created.parse(await engine.call({ method: 'POST', path: '/containers/create', query, body: bounded }))
+          .Id;
+      };
+      if (spec.diskBytes === undefined || !boundsDisks) return create({});
+      try {
+        return await create({ StorageOpt: { size: String(spec.diskBytes) } });
+      } catch (error) {
+        if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.message)) throw error;
+        boundsDisks = false;
+        log.warn(
+          { engine: engine.address },
+          'This Docker engine cannot bound what a container writes to its disk: MAX_CONTAINER_DISK_MB has no effect on it.',
+        );
+        return create({});
+      }
     },
 
     async startContainer(id) {
@@ -240,7 +275,11 @@ export function createDocker({
     async listContainers(labels) {
       const filters = JSON.stringify({ label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) });
       const listed = await engine.call({ method: 'GET', path: '/containers/json', query: { all: true, filters } });
-      return list.parse(listed).map(({ Id, Labels }) => ({ id: Id, labels: Labels ?? {} }));
+      return list.parse(listed).map(({ Id, Names, Labels }) => ({
+        id: Id,
+        name: Names?.[0]?.replace(/^\//, '') ?? '',
+        labels: Labels ?? {},
+      }));
     },
 
     async openLog(id, { follow, since, tail, signal }) {
@@ -277,12 +316,26 @@ export function logBroken(docker: Docker, error: unknown): EngineError {
 /** Beyond the grace, for the engine to kill a container that does not end by itself. */
 const PATIENCE_SECONDS = 30;
 
-const info = z.object({ ID: z.string().min(1), NCPU: z.number() });
+const info = z.object({
+  ID: z.string().min(1),
+  NCPU: z.number(),
+  CgroupDriver: z.string().optional(),
+  CgroupVersion: z.string().optional(),
+  Architecture: z.string().optional(),
+});
 const version = z.object({ Os: z.string(), Arch: z.string() });
+
+function toCgroups({ CgroupDriver = '', CgroupVersion = '1', Architecture = '' }: z.infer<typeof info>): Cgroups {
+  return { driver: CgroupDriver, version: CgroupVersion, architecture: Architecture };
+}
+
+/** What engines say whose storage driver, or file system, knows no quota. */
+const CANNOT_BOUND_DISKS = /storage-opt|storage opt/i;
+
 const image = z.object({ Id: z.string() });
 const created = z.object({ Id: z.string() });
 const labels = z.record(z.string(), z.string()).nullish();
-const list = z.array(z.object({ Id: z.string(), Labels: labels }));
+const list = z.array(z.object({ Id: z.string(), Names: z.array(z.string()).nullish(), Labels: labels }));
 const inspected = z.object({
   Id: z.string(),
   State: z.object({

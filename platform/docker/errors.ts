@@ -101,12 +101,13 @@ const CODES = [
   'UNAVAILABLE',
 ];
 
-/** Of a failed build: what its Dockerfile says is the author's; only a layer that another build's clearing up took away comes again. */
+/** Of a failed build: what its Dockerfile says is the author's; only a layer or a network that clearing up took away comes again. */
 export function fromBuild(words: string): EngineError {
   return new EngineError(LAYER_GONE.test(words) || HOSTS_FAULT.test(words) ? 'BUSY' : 'INVALID', words);
 }
 
-const LAYER_GONE = /no such image: sha256|layer does not exist|failed to get parent image|unknown parent image/i;
+const LAYER_GONE =
+  /^network \S+ not found|no such image: sha256|layer does not exist|failed to get parent image|unknown parent image/i;
 const PAYLOADS_FAULT =
   /unable to find user|no matching entries|not (a )?directory|file name too long|levels of symbolic links|argument list too long|OOM-killed|container process\b.*(exec: "|exec format error|chdir to cwd)/i;
 const HOSTS_FAULT = /rlimit|cgroup|no space left|cannot allocate memory|too many open files|input\/output error/i;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { SHARED_MEMORY_BYTES, ULIMITS } from './confinement.ts';
 import { broken, type Engine } from './engine.ts';
 import { EngineError, fromBuild, isEngineError } from './errors.ts';
 import type { Images } from './images.ts';
@@ -14,6 +15,10 @@ export interface ImageBuildSpec {
   labels: Record<string, string>;
   cpus: number;
   memoryBytes: number;
+  /** `none`, or the name of a network. */
+  network: string;
+  /** The cgroup below which the steps run. */
+  cgroupParent?: string | undefined;
 }
 
 export type BuildImage = (
@@ -96,7 +101,8 @@ async function build(
   return built;
 }
 
-function queryOf({ tag, labels, cpus, memoryBytes }: ImageBuildSpec) {
+/** The builder can neither drop capabilities nor forbid new privileges. */
+function queryOf({ tag, labels, cpus, memoryBytes, network, cgroupParent }: ImageBuildSpec) {
   return {
     t: tag,
     labels: JSON.stringify(labels),
@@ -106,6 +112,10 @@ function queryOf({ tag, labels, cpus, memoryBytes }: ImageBuildSpec) {
     memswap: memoryBytes,
     cpuperiod: CPU_PERIOD_MICROSECONDS,
     cpuquota: Math.round(cpus * CPU_PERIOD_MICROSECONDS),
+    networkmode: network,
+    shmsize: SHARED_MEMORY_BYTES,
+    ulimits: JSON.stringify(ULIMITS),
+    ...(cgroupParent === undefined ? {} : { cgroupparent: cgroupParent }),
   };
 }
 

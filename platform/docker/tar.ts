@@ -1,7 +1,9 @@
 /** A file of an archive: its path within it has at most 100 bytes. */
 export interface TarFile {
   path: string;
-  content: string;
+  content: string | Buffer;
+  /** Files that begin with "#!" are executable anyway. */
+  executable?: boolean;
 }
 
 const BLOCK_BYTES = 512;
@@ -9,13 +11,13 @@ const MODE = 0o644;
 const EXECUTABLE_MODE = 0o755;
 
 /**
- * An archive of small text files (ustar). All have the same owner and time, so that the engine finds its layers of an earlier build of the
+ * An archive of small files (ustar). All have the same owner and time, so that the engine finds its layers of an earlier build of the
  * same files again. Files that begin with "#!" are executable, because nothing else could say that they are.
  */
 export function tarOf(files: TarFile[]): Buffer {
-  const blocks = files.flatMap(({ path, content }) => {
-    const bytes = Buffer.from(content);
-    const mode = content.startsWith('#!') ? EXECUTABLE_MODE : MODE;
+  const blocks = files.flatMap(({ path, content, executable }) => {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    const mode = executable || bytes.subarray(0, 2).toString() === '#!' ? EXECUTABLE_MODE : MODE;
     return [header(path, bytes.length, mode), bytes, Buffer.alloc(-bytes.length & (BLOCK_BYTES - 1))];
   });
   return Buffer.concat([...blocks, Buffer.alloc(2 * BLOCK_BYTES)]);

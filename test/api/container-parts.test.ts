@@ -64,3 +64,40 @@ describe('a container with a build, volumes, resources and a network', () => {
     ]);
   });
 });
+
+describe('where the operator allows neither builds nor a way out', () => {
+  let api: TestApi;
+  let ann: Person;
+  beforeAll(async () => {
+    api = await testApi({ policy: { networks: ['NONE'], buildsAllowed: false } });
+    ann = await person(api, 'ann');
+  });
+  afterAll(() => api.close());
+
+  const create = async (payload: object) => {
+    const input = { name: 'x', payload, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
+    return (await query(api, CREATE, { token: ann.token, variables: { input } })).data.createWorkflow;
+  };
+
+  test('a payload that asks for them is INVALID, and the setting is named', async () => {
+    const { userErrors } = await create({ container: { ...CONTAINER, network: 'BRIDGE' } });
+    expect(userErrors).toEqual([
+      {
+        code: 'INVALID',
+        path: ['payload', 'container', 'network'],
+        message: expect.stringMatching(/BRIDGE is not allowed .*CONTAINER_NETWORKS.*NONE/),
+      },
+      { code: 'INVALID', path: ['payload', 'container', 'build'], message: expect.stringContaining('BUILDS_ALLOWED') },
+    ]);
+    const json = JSON.stringify({ kind: 'CONTAINER', image: 'alpine:3', network: 'BRIDGE' });
+    expect((await create({ json })).userErrors).toMatchObject([
+      { code: 'INVALID', path: ['payload', 'json', 'network'] },
+    ]);
+    expect((await create({ container: { image: 'alpine:3', network: 'NONE' } })).userErrors).toEqual([]);
+    const plain = await create({ container: { image: 'alpine:3' } });
+    expect(plain.userErrors).toEqual([]);
+    const input = { id: plain.workflow.id, payload: { container: { image: 'alpine:3', network: 'BRIDGE' } } };
+    const { updateWorkflow } = (await query(api, UPDATE, { token: ann.token, variables: { input } })).data;
+    expect(updateWorkflow.userErrors).toMatchObject([{ code: 'INVALID' }]);
+  });
+});

@@ -58,3 +58,8 @@ export async function openRegistry(status: () => number): Promise<{ host: string
   await new Promise((resolve) => server.once('listening', resolve));
   return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
+
+/** Networks with these labels on which nothing runs any more. */
+export async function removeNetworks(docker: Docker, labels: Record<string, string>): Promise<void> {
+  for (const { name } of await docker.listNetworks(labels)) await docker.removeNetwork(name);
+}

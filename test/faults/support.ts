@@ -17,6 +17,7 @@ import type { Bus } from '../../platform/bus/bus.ts';
 import { createKafkaBus } from '../../platform/bus/kafka.ts';
 import { createDocker } from '../../platform/docker/docker.ts';
 import { containerName, installationLabels } from '../../workers/workflow/container.ts';
+import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Running, startProcess } from '../support/processes.ts';
@@ -158,6 +159,7 @@ export async function openInstallation(
       await dropTopics(servers.kafka, prefix);
       const left = await docker.listContainers(labels);
       for (const { id } of left) await docker.removeContainer(id, { force: true });
+      await removeNetworks(docker, labels); // of killed processes
       if (database === undefined) await own.close();
     },
   };

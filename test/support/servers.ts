@@ -121,6 +121,61 @@ export async function ownEngine({
   };
 }
 
+/** An engine that separates networks as most do, by iptables, in a network namespace of its own: it touches no other engine's rules. */
+export interface FirewalledEngine extends OwnServer {
+  /** Runs a command in the engine's network namespace. */
+  inside(command: string, ...args: string[]): Promise<string>;
+  /** The same, of a server: it runs until it is killed. */
+  serve(command: string, ...args: string[]): ChildProcess;
+}
+
+/** Undefined where this machine cannot have one; says what that leaves untested. */
+export async function firewalledEngine(
+  untested: string,
+  options: string[] = [],
+): Promise<FirewalledEngine | undefined> {
+  const commands = ['dockerd', 'ip', 'nsenter', 'iptables'];
+  for (const command of commands) if (!(await hasCommand(command, untested))) return undefined;
+  if (process.getuid?.() !== 0) {
+    console.warn(`Network namespaces need root, which leaves untested: ${untested}`);
+    return undefined;
+  }
+  const dir = await mkdtemp(join(tmpdir(), 'cv-engine-'));
+  const name = basename(dir);
+  const into = [`--net=/run/netns/${name}`, '--'];
+  await run('ip', ['netns', 'add', name]);
+  const inside = async (command: string, ...args: string[]) =>
+    (await run('nsenter', [...into, command, ...args])).stdout;
+  await inside('ip', 'link', 'set', 'lo', 'up');
+  const engine = { dataDir: join(dir, 'data'), runDir: dir, name: `chronoverse-${name}` };
+  const launch = await prepareEngine(engine, options);
+  const client = new Docker({ socketPath: join(dir, 'docker.sock'), timeout: 3_000 });
+  const args = launch.args.filter((arg) => arg !== '--iptables=false' && arg !== '--ip-masq=false');
+  const server = serverOf({
+    address: engineAddress(engine),
+    dir,
+    launch: { ...launch, command: 'nsenter', args: [...into, launch.command, ...args] },
+    probe: async () => void (await client.ping()),
+  });
+  return {
+    ...server,
+    inside,
+    serve: (command, ...rest) => spawn('nsenter', [...into, command, ...rest], { stdio: 'ignore' }),
+    async start() {
+      await server.start();
+      await ensureBaseImage(client);
+    },
+    async close() {
+      for (const { Id } of await client.listContainers({ all: true }).catch(() => []))
+        await client.getContainer(Id).remove({ force: true });
+      await server.stop();
+      for (const mount of await mountsIn(dir)) await run('umount', ['--lazy', mount]);
+      await run('ip', ['netns', 'delete', name]);
+      await server.close();
+    },
+  };
+}
+
 async function mountsIn(dir: string): Promise<string[]> {
   const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
   return mounts.filter((mount) => mount.startsWith(`${dir}/`)).reverse();

@@ -14,6 +14,7 @@ import type { Parts, Worker } from '../../workers/parts.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { installationLabels } from '../../workers/workflow/container.ts';
 import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
+import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 import { imagePatterns, memoryParts, quiet, registryPolicy } from '../support/workers.ts';
@@ -114,6 +115,7 @@ export async function openInstallation(
       for (const worker of workers.reverse()) await worker.close();
       const left = (await docker.isUp()) ? await containers() : [];
       for (const id of left) await docker.removeContainer(id, { force: true });
+      if (left.length > 0) await removeNetworks(docker, installationLabels(installation));
       await parts.bus.close();
       await parts.cache.close();
       await database.close();

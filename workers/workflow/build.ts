@@ -11,7 +11,7 @@ import { openAuth, type PinnedImage } from './template.ts';
 export type BuildResult = PinnedImage | { error: string };
 
 /** Where the operator says nothing: MAX_BUILD_SECONDS. */
-const MAX_SECONDS = 3_600;
+export const BUILD_SECONDS_MAX = 3_600;
 
 /** For an engine, or to it a registry, that does not answer: its author waits, and may want to hear the reason. */
 const UNREACHABLE_PATIENCE_MS = 5_000;
@@ -25,9 +25,9 @@ const BUSY_PATIENCE_MS = 60_000;
 export async function buildImage({
   build,
   sealer,
-  maxSeconds = MAX_SECONDS,
+  maxSeconds = BUILD_SECONDS_MAX,
   ...context
-}: Omit<BuildContext, 'userId' | 'puller' | 'mask'> & {
+}: Omit<BuildContext, 'userId' | 'puller' | 'mask' | 'maxSeconds'> & {
   build: ClaimedBuild;
   sealer: Sealer;
   maxSeconds?: number | undefined;
@@ -50,8 +50,9 @@ export async function buildImage({
   const limit = AbortSignal.timeout(maxSeconds * 1_000);
   const both = AbortSignal.any([signal, limit]);
   try {
+    const whose = { userId: build.userId, puller: build.id, mask };
     const image = await withPatience(
-      () => pin({ ...context, userId: build.userId, puller: build.id, mask, say, output, signal: both }, build, auth),
+      () => pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth),
       {
         patienceMs,
         onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
@@ -74,10 +75,13 @@ async function pin(
   auth: RegistryAuth<never> | undefined,
 ): Promise<PinnedImage> {
   const { docker, say } = context;
-  const { image, build: source } = build.payload;
+  const { image, build: source, network, resources } = build.payload;
   if (source !== undefined) {
     say(`Building the Dockerfile on the Docker engine at ${docker.address}.`);
-    return { imageId: await buildDockerfile(context, build, source, auth) };
+    const { workflowId, generation } = build;
+    const pids = resources?.pids;
+    const built = { workflowId, generation, source, network, pids, auth };
+    return { imageId: await buildDockerfile(context, built) };
   }
   if (image === undefined) throw new EngineError('INVALID', 'The payload names no image.');
   say(`Looking for the image ${image} on the Docker engine at ${docker.address}.`);

@@ -23,7 +23,9 @@ import { createPublisher } from '../publish.ts';
 import { createSlots } from '../slots.ts';
 import { createTaker } from '../taker.ts';
 import { type BuildResult, buildImage } from './build.ts';
+import type { BuildPolicy } from './build-bounds.ts';
 import type { ImageSource } from './image-source.ts';
+import type { UserNetworks } from './networks.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
@@ -40,6 +42,8 @@ const CLOSE_MS = 10_000;
 
 interface Limits {
   installation: string;
+  networks: UserNetworks;
+  policy: BuildPolicy;
   maxResources?: ResourceMaximums | undefined;
   maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
@@ -102,6 +106,9 @@ export function createBuilds(
       docker,
       sealer,
       images: parts.images,
+      networks: parts.networks,
+      policy: parts.policy,
+      owner,
       installation: parts.installation,
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,

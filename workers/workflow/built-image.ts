@@ -1,20 +1,24 @@
 import type { Generation } from '../../db/payloads.ts';
+import { BUILDS_REFUSED, networkFor, networkProblem } from '../../domain/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { readDockerfile, triggersProblem } from '../../domain/dockerfile/dockerfile.ts';
 import { type Printed, printDockerfile } from '../../domain/dockerfile/print.ts';
 import { isId } from '../../domain/ids.ts';
 import { BUILT_REGISTRY, registryOf } from '../../domain/image-reference.ts';
 import { CONTAINER_RESOURCES_MAX } from '../../domain/limits.ts';
-import type { ImageBuild, RegistryAuth } from '../../domain/payload.ts';
+import type { ContainerNetwork, ImageBuild, RegistryAuth } from '../../domain/payload.ts';
 import { MB } from '../../platform/docker/confinement.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { type BuildPolicy, withBoundProcesses } from './build-bounds.ts';
 import type { ImageRequest, ImageSource } from './image-source.ts';
+import type { UserNetworks } from './networks.ts';
 
 // Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
-const INSTALLATION = 'chronoverse.image.installation';
-const WORKFLOW = 'chronoverse.image.workflow';
-const GENERATION = 'chronoverse.image.generation';
+const LABEL_PREFIX = 'chronoverse.image.';
+const INSTALLATION = `${LABEL_PREFIX}installation`;
+const WORKFLOW = `${LABEL_PREFIX}workflow`;
+const GENERATION = `${LABEL_PREFIX}generation`;
 
 export const BUILT_PREFIX = `${BUILT_REGISTRY}/workflow/`;
 
@@ -56,8 +60,14 @@ export function generationOf({ labels }: { labels: Record<string, string> }): Ge
 export interface BuildContext extends ImageRequest {
   docker: Docker;
   images: ImageSource;
+  networks: UserNetworks;
   installation: string;
+  /** This process. */
+  owner: string;
+  policy: BuildPolicy;
   maxResources?: ResourceMaximums | undefined;
+  /** How long it may take. */
+  maxSeconds: number;
   /** Writes a line of our own; the caller waits for what it resolves with. */
   say: (line: string) => Promise<void> | undefined;
   /** The same for a line that the engine gives of the build: its steps print there, so that it does not count as ours. */
@@ -67,17 +77,22 @@ export interface BuildContext extends ImageRequest {
 /** Lines of a build that are kept: a step that prints without end does so until the time limit. */
 const LINES_MAX = 100_000;
 
-/**
- * Builds a generation's Dockerfile on the engine, and gives the image's id. `auth` is for the registry of the first image that it names: no
- * other one is shown it.
- */
-export async function buildDockerfile(
-  context: BuildContext,
-  generation: Generation,
-  { dockerfile, files = [] }: ImageBuild,
-  auth?: RegistryAuth<never>,
-): Promise<string> {
+/** What is built, and what the payload says of its containers: it holds for the steps as well. */
+export interface Built extends Generation {
+  source: ImageBuild;
+  network?: ContainerNetwork | undefined;
+  /** Processes that the steps may have. */
+  pids?: number | undefined;
+  /** For the registry of the first image that it names: no other one is shown it. */
+  auth?: RegistryAuth<never> | undefined;
+}
+
+/** Builds a generation's Dockerfile on the engine, and gives the image's id. */
+export async function buildDockerfile(context: BuildContext, built: Built): Promise<string> {
   const { docker, images, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal } = context;
+  const { source, auth, ...generation } = built;
+  const { dockerfile, files = [] } = source;
+  if (!context.policy.buildsAllowed) throw new EngineError('INVALID', BUILDS_REFUSED);
   const { dockerfile: judged, problems = [] } = readDockerfile(dockerfile);
   if (judged === undefined) throw new EngineError('INVALID', problems.join(' '));
   const registry = judged.images[0] === undefined ? undefined : registryOf(judged.images[0]);
@@ -94,25 +109,23 @@ export async function buildDockerfile(
     idOf: (image) => builderId(ids.get(image)),
   });
   let lines = 0;
-  const build = docker.buildImage(
-    {
-      tag: builtTag(generation),
-      dockerfile: printed.text,
-      files,
-      labels: builtLabels(installation, generation),
-      cpus: Math.min(BUILD_CPUS, maxResources.cpus),
-      memoryBytes: Math.min(BUILD_MEMORY_MB, maxResources.memoryMb) * MB,
-    },
-    {
-      onLine: (line) => {
-        lines += 1;
-        if (lines > LINES_MAX) return undefined;
-        return lines < LINES_MAX
-          ? output(withImageNames(line, printed))
-          : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
-      },
-      signal,
-    },
+  const spec = {
+    tag: builtTag(generation),
+    dockerfile: printed.text,
+    files,
+    labels: builtLabels(installation, generation),
+    cpus: Math.min(BUILD_CPUS, maxResources.cpus),
+    memoryBytes: Math.min(BUILD_MEMORY_MB, maxResources.memoryMb) * MB,
+  };
+  const print = withoutOurLabels((line) => {
+    lines += 1;
+    if (lines > LINES_MAX) return undefined;
+    return lines < LINES_MAX
+      ? output(withImageNames(line, printed))
+      : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
+  });
+  const build = inBounds(context, built, (network, cgroupParent) =>
+    docker.buildImage({ ...spec, network, cgroupParent }, { onLine: print, signal }),
   );
   return build.catch((error: unknown) => {
     throw isEngineError(error, 'INVALID') ? withOriginalLine(error, printed) : error;
@@ -133,6 +146,37 @@ function withImageNames(line: string, { lines }: Printed): string {
   return given === undefined ? line : `${head}${given}`;
 }
 
+/** On the network that jobs of the payload have, and with bound processes. */
+function inBounds<T>(
+  { docker, networks, installation, owner, policy, maxResources, maxSeconds, userId }: BuildContext,
+  { network, pids = BUILD_PIDS }: Built,
+  run: (network: string, cgroupParent: string | undefined) => Promise<T>,
+): Promise<T> {
+  const problem = networkProblem(network, policy);
+  if (problem !== undefined) throw new EngineError('INVALID', problem);
+  const most = Math.min(pids, maxResources?.pids ?? CONTAINER_RESOURCES_MAX.pids);
+  const bounds = { docker, installation, owner, policy, pids: most, seconds: maxSeconds };
+  return withBoundProcesses(bounds, (cgroupParent) =>
+    networkFor(network, policy) === 'NONE'
+      ? run('none', cgroupParent)
+      : networks.use(userId, (name) => run(name, cgroupParent)),
+  );
+}
+
+/** The steps that label layers are ours: with the installation's id in them, they are not for the author's log. */
+function withoutOurLabels(print: (line: string) => Promise<void> | undefined) {
+  let hiding = false;
+  return (line: string) => {
+    const step = /^Step \d+\/\d+ : (.*)$/.exec(line)?.[1];
+    if (step !== undefined) hiding = step.startsWith(`LABEL ${LABEL_PREFIX}`);
+    else if (!OF_STEP.test(line)) hiding = false;
+    return hiding ? undefined : print(line);
+  };
+}
+
+/** What the builder prints of a step that labels. */
+const OF_STEP = /^ ---> |^Removing intermediate container /;
+
 function withOriginalLine(error: EngineError, { originalLine }: Printed): EngineError {
   const message = error.message.replace(/\bline (\d+)/i, (_, line) => `line ${originalLine(Number(line))}`);
   return new EngineError(error.kind, message);
@@ -141,3 +185,4 @@ function withOriginalLine(error: EngineError, { originalLine }: Printed): Engine
 /** A step of a build compiles or unpacks: more than most jobs take. */
 const BUILD_CPUS = 1;
 const BUILD_MEMORY_MB = 2_048;
+const BUILD_PIDS = 1_024;

@@ -26,12 +26,21 @@ export function containerName({ id, attempt }: Attempt): string {
   return `chronoverse-${id}-${attempt}`;
 }
 
+/** What the operator decides for it. */
+export interface Bounds {
+  most?: ResourceMaximums | undefined;
+  /** `none`, or the name of its owner's network. */
+  network?: string | undefined;
+  logBytes?: number | undefined;
+  diskBytes?: number | undefined;
+}
+
 /** `command` stands in the place of the image's entrypoint, and `args` behind it; `args` alone go to the image's own entrypoint. */
 export function toSpec(
   job: Attempt & { workflowId: string; userId: string },
   template: Omit<Template, 'secrets'>,
   installation: string,
-  most: ResourceMaximums = CONTAINER_RESOURCES_MAX,
+  { most = CONTAINER_RESOURCES_MAX, network = 'bridge', logBytes, diskBytes }: Bounds = {},
 ): ContainerSpec {
   return {
     name: containerName(job),
@@ -41,8 +50,10 @@ export function toSpec(
     env: template.env,
     workingDir: template.workingDir,
     resources: resourcesOf(template, most),
-    network: template.network === 'NONE' ? 'none' : 'bridge',
+    network,
     mounts: mountsOf(job, template, installation),
+    logBytes,
+    diskBytes,
     labels: {
       ...installationLabels(installation),
       [JOB]: job.id,
@@ -61,9 +72,11 @@ export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, mos
   };
 }
 
-/** Undefined for a container that is of no job, though its label says that it is ours. */
-export function attemptOf({ labels }: Pick<ListedContainer, 'labels'>): Attempt | undefined {
-  const id = labels[JOB];
-  const attempt = Number(labels[ATTEMPT]);
-  return id !== undefined && Number.isInteger(attempt) ? { id, attempt } : undefined;
+/**
+ * Undefined for a container that is of no job, though its labels say that it is ours. It has its image's labels too, which an author may
+ * write: a step of a build has what its Dockerfile says. Its name is what nobody but we can give.
+ */
+export function attemptOf({ name, labels }: Pick<ListedContainer, 'name' | 'labels'>): Attempt | undefined {
+  const attempt = { id: labels[JOB] ?? '', attempt: Number(labels[ATTEMPT]) };
+  return name === containerName(attempt) ? attempt : undefined;
 }

@@ -1,5 +1,7 @@
 import type { ClaimedJob } from '../../db/leases.ts';
+import { BUILDS_REFUSED } from '../../domain/container-policy.ts';
 import { EngineError } from '../../platform/docker/errors.ts';
+import { BUILD_SECONDS_MAX } from './build.ts';
 import { buildDockerfile } from './built-image.ts';
 import { type ImageRequest, imageGone } from './image-source.ts';
 import type { RunParts } from './run.ts';
@@ -10,11 +12,12 @@ import type { Template } from './template.ts';
  * same image whatever its tag stands for now. One that was built is built here again, from the same Dockerfile. Its id on this engine.
  */
 export async function fetchImage(
-  { docker, images, templates, installation, maxResources }: RunParts,
+  parts: RunParts,
   job: ClaimedJob,
-  { image, isBuilt, imageId, imageDigest, registryAuth }: Template,
+  { image, isBuilt, imageId, imageDigest, registryAuth, network, resources }: Template,
   request: ImageRequest,
 ): Promise<string> {
+  const { docker, images, templates, maxBuildSeconds = BUILD_SECONDS_MAX } = parts;
   const name = imageDigest ?? image;
   if (isBuilt || imageDigest !== undefined) {
     const here = await docker.findNamedImage(name);
@@ -23,9 +26,12 @@ export async function fetchImage(
   if (isBuilt) {
     const source = await templates.source(job);
     if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
+    const { workflowId, generation } = job;
+    const built = { workflowId, generation, source, network, pids: resources?.pids, auth: registryAuth };
+    // That it may not be built any more is nothing that counts against the workflow.
+    if (!parts.policy.buildsAllowed) throw new EngineError('NOT_FOUND', BUILDS_REFUSED);
     const silent = { say: () => undefined, output: () => undefined };
-    const context = { ...request, docker, images, installation, maxResources, ...silent };
-    return buildDockerfile(context, job, source, registryAuth);
+    return buildDockerfile({ ...parts, ...request, ...silent, maxSeconds: maxBuildSeconds }, built);
   }
   const { id } = await images.pull(request, name, registryAuth);
   if (imageDigest !== undefined || id === imageId) return id;

@@ -41,7 +41,7 @@ const CLOSE_MS = 15_000;
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Pick<RunParts, 'docker' | 'images' | 'installation' | 'maxResources' | 'maxLogBytes' | 'templates'> & {
+    Omit<RunParts, 'lastLogNumber'> & {
       capacity: number;
       perUserMax?: number | undefined;
     },

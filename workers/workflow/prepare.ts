@@ -1,8 +1,10 @@
 import type { ClaimedJob } from '../../db/leases.ts';
+import { networkFor, networkProblem } from '../../domain/container-policy.ts';
 import { createMask } from '../../domain/mask.ts';
 import { UnreadableSecret } from '../../domain/secret.ts';
 import type { ContainerState, Docker } from '../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { isNetworkMissing } from '../../platform/docker/networks.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
 import { failed, type RunOutcome } from './outcome.ts';
@@ -49,13 +51,16 @@ export async function prepareContainer(
     if (template === undefined) return never(failed('SYSTEM', 'What this job should run is not stored any more.'));
     mask = createMask(template.secrets);
     if (found !== undefined && found.status !== 'created') return started(template, found, true);
+    // What the operator does not allow any more counts against no workflow.
+    const problem = networkProblem(template.network, parts.policy);
+    if (problem !== undefined) return never(failed('SYSTEM', problem));
 
     const created = await withPatience(() => create(parts, job, template, control), patience);
     if (typeof created !== 'string') return started(template, created, true);
     containerId = created;
     if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
     startTried = true;
-    const state = await withPatience(() => start(docker, created, control), patience);
+    const state = await withPatience(() => start(parts, job, created, control), patience);
     return started(template, state, false);
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startTried, containerId);
@@ -138,7 +143,7 @@ async function create(
   template: Template,
   control: RunControl,
 ): Promise<string | ContainerState> {
-  const { docker, images, installation, maxResources } = parts;
+  const { docker, images, networks, policy, installation, maxResources, maxLogBytes, maxDiskBytes } = parts;
   const request = {
     userId: job.userId,
     puller: job.id,
@@ -147,11 +152,17 @@ async function create(
     signal: AbortSignal.any([control.leave, control.cancel]),
   };
   if (!template.isBuilt) await images.confirm(request, template, template.registryAuth);
-  const spec = toSpec(job, template, installation, maxResources);
+  const network = networkFor(template.network, policy) === 'NONE' ? 'none' : await networks.ensure(job.userId);
+  const bounds = { most: maxResources, network, logBytes: maxLogBytes, diskBytes: maxDiskBytes };
+  const spec = toSpec(job, template, installation, bounds);
   refuseUnlessFresh(control);
   try {
     return await docker.createContainer(spec);
   } catch (error) {
+    if (isNetworkMissing(error)) {
+      await networks.ensure(job.userId, { anew: true });
+      throw new EngineError('BUSY', 'The network of the container was removed.', { cause: error });
+    }
     if (isEngineError(error, 'NOT_FOUND')) {
       const image = await fetchImage(parts, job, template, request);
       refuseUnlessFresh(control);
@@ -167,12 +178,23 @@ async function create(
 }
 
 /** Started twice means started once while it runs; one that has run and ended is not started again. */
-async function start(docker: Docker, containerId: string, control: RunControl): Promise<ContainerState> {
+async function start(
+  { docker, networks }: RunParts,
+  job: ClaimedJob,
+  containerId: string,
+  control: RunControl,
+): Promise<ContainerState> {
   const before = await docker.inspectContainer(containerId);
   if (before === undefined) throw new EngineError('NOT_FOUND', `No such container: ${containerId}`);
   if (before.status !== 'created') return before;
   refuseUnlessFresh(control);
-  await docker.startContainer(containerId);
+  try {
+    await docker.startContainer(containerId);
+  } catch (error) {
+    if (!isNetworkMissing(error)) throw error;
+    await networks.ensure(job.userId, { anew: true }); // removed by a sweep while nothing ran on it
+    throw new EngineError('BUSY', 'The network of the container was removed.', { cause: error });
+  }
   return { ...before, status: 'running', startedAt: new Date() };
 }
 

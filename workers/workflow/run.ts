@@ -10,7 +10,9 @@ import { isEngineError } from '../../platform/docker/errors.ts';
 import { type Away, captureLog } from '../capture/capture.ts';
 import { createChunkWriter } from '../capture/chunk-writer.ts';
 import { maskLines } from '../capture/mask-lines.ts';
+import type { BuildPolicy } from './build-bounds.ts';
 import type { ImageSource } from './image-source.ts';
+import type { UserNetworks } from './networks.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
 import { prepareContainer } from './prepare.ts';
 import type { Template, Templates } from './template.ts';
@@ -19,9 +21,16 @@ export interface RunParts {
   docker: Docker;
   templates: Templates;
   images: ImageSource;
+  networks: UserNetworks;
+  policy: BuildPolicy;
   installation: string;
+  /** This process. */
+  owner: string;
   maxResources?: ResourceMaximums | undefined;
+  maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
+  /** What a container may write to its own layer. */
+  maxDiskBytes?: number | undefined;
   log: Logger;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;

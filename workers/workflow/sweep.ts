@@ -3,6 +3,7 @@ import { type JobState, jobStates, releaseJobs, takeOverJobs } from '../../db/le
 import { isId } from '../../domain/ids.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { hasEnded } from '../../platform/process-identity.ts';
+import { boundsOf } from './build-bounds.ts';
 import { type Attempt, attemptOf, installationLabels } from './container.ts';
 import type { ContainerJobs } from './jobs.ts';
 
@@ -39,12 +40,19 @@ export async function sweepContainers({
     const attempt = attemptOf(container);
     return attempt === undefined || jobs.holds(attempt) ? [] : [{ ...attempt, containerId: container.id }];
   });
+  const holders = listed.flatMap((container) => {
+    const bounds = boundsOf(container);
+    return bounds === undefined ? [] : [{ ...bounds, containerId: container.id }];
+  });
   const states = await jobStates(db, others.map(({ id }) => id).filter(isId));
   const endedOwners = await endedAmong([...states.values()]);
   const fates = others.map((other) => ({ ...other, fate: fateOf(other, states.get(other.id), endedOwners) }));
 
   const unwanted = fates.filter(({ fate }) => fate === 'REMOVE');
-  await Promise.all(unwanted.map(({ containerId }) => docker.removeContainer(containerId, { force: true })));
+  const ended = await endedAmong(holders);
+  const leftHolders = holders.filter(({ owner: whose, isOver }) => isOver || ended.includes(whose));
+  const removed = [...unwanted, ...leftHolders];
+  await Promise.all(removed.map(({ containerId }) => docker.removeContainer(containerId, { force: true })));
 
   const orphans = fates.filter((other) => other.fate === 'ADOPT' && !jobs.holds(other));
   const taken = await takeOverJobs(db, orphans, { owner, engineId, endedOwners });
@@ -59,10 +67,10 @@ export async function sweepContainers({
     jobs.adopt(job, container);
     adopted += 1;
   }
-  return { adopted, removed: unwanted.length };
+  return { adopted, removed: removed.length };
 }
 
-async function endedAmong(states: JobState[]): Promise<string[]> {
+async function endedAmong(states: { owner: string | null }[]): Promise<string[]> {
   const owners = new Set(states.flatMap(({ owner }) => owner ?? []));
   const ended = await Promise.all([...owners].map(async (owner) => ((await hasEnded(owner)) ? [owner] : [])));
   return ended.flat();

@@ -1,4 +1,5 @@
 import { enterTurns } from '../../db/turns.ts';
+import { CONTAINER_POLICY } from '../../domain/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
@@ -7,10 +8,12 @@ import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createWake } from '../wake.ts';
+import type { BuildPolicy } from './build-bounds.ts';
 import { createBuilds } from './builds.ts';
 import { createImageSource } from './image-source.ts';
 import { sweepImages } from './image-sweep.ts';
 import { type ContainerJobs, createContainerJobs } from './jobs.ts';
+import { createUserNetworks, type UserNetworks } from './networks.ts';
 import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
@@ -32,6 +35,9 @@ export interface WorkflowParts extends Parts {
   registryAllow: RegistryPolicy;
   /** Images on the engine that every user may use. */
   localImages: ImagePatterns;
+  policy?: BuildPolicy;
+  /** What a container may write to its own layer, where the engine can bound that. */
+  maxDiskBytes?: number | undefined;
   /** The most that is kept of what one attempt of a job, or of a build, prints. */
   maxLogBytes?: number;
 }
@@ -45,13 +51,15 @@ const IMAGE_SWEEP_MS = 60_000;
 
 /** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
 export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
-  const { db, bus, cache, capacity = CAPACITY } = parts;
+  const { db, bus, cache, capacity = CAPACITY, policy = CONTAINER_POLICY } = parts;
   const templates = createTemplates(parts);
   const images = createImageSource({ ...parts, registries: createRegistries(parts.registryAllow) });
-  const builds = createBuilds({ ...parts, images, templates });
-  const jobs = createContainerJobs({ ...parts, images, templates, capacity, perUserMax: parts.containersPerUserMax });
+  const networks = createUserNetworks(parts);
+  const own = { ...parts, images, templates, networks, policy };
+  const builds = createBuilds(own);
+  const jobs = createContainerJobs({ ...own, capacity, perUserMax: parts.containersPerUserMax });
   const stop = new AbortController();
-  const sweeping = sweep({ ...parts, jobs }, stop.signal);
+  const sweeping = sweep({ ...own, jobs }, stop.signal);
 
   const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, (message) => {
     jobs.onCancelHint(message);
@@ -84,14 +92,18 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
       stop.abort();
       await sweeping;
       await Promise.all([builds.close(), jobs.close()]);
+      await networks.close();
       unsubscribe();
     },
   };
 }
 
 /** At once, then every few seconds: what the last worker on this engine left is adopted before anything new has started. */
-async function sweep(parts: WorkflowParts & { jobs: ContainerJobs }, signal: AbortSignal): Promise<void> {
-  const { docker, log } = parts;
+async function sweep(
+  parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks },
+  signal: AbortSignal,
+): Promise<void> {
+  const { docker, log, networks } = parts;
   const backoff = createBackoff({ log, what: 'Looking after the containers on the engine' });
   const wake = createWake();
   let wasUp = true;
@@ -108,6 +120,7 @@ async function sweep(parts: WorkflowParts & { jobs: ContainerJobs }, signal: Abo
       if (isUp) {
         const swept = await sweepContainers(parts);
         if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
+        await networks.sweep();
         if (performance.now() - imagesSweptAt >= IMAGE_SWEEP_MS) {
           const removed = await sweepImages(parts);
           imagesSweptAt = performance.now();

@@ -1,0 +1,129 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { jobs, workflows } from '../../db/schema.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { createEngine } from '../../platform/docker/engine.ts';
+import { createUserNetworks, networkOf } from '../../workers/workflow/networks.ts';
+import { testUser } from '../support/database.ts';
+import { type FirewalledEngine, firewalledEngine } from '../support/servers.ts';
+import { letPass, until } from '../support/time.ts';
+import { quiet } from '../support/workers.ts';
+import { type Installation, openInstallation, storedTexts } from './support.ts';
+
+/** Four networks, one of which is the engine's own bridge. */
+const POOL = ['--default-address-pool', 'base=10.77.0.0/24,size=26'];
+
+const engine = await firewalledEngine('that users and their containers do not reach each other', POOL);
+describe.skipIf(engine === undefined)('on an engine that separates networks', () => {
+  let own: FirewalledEngine;
+  let here: Installation;
+  const users: string[] = [];
+  beforeAll(async () => {
+    if (engine === undefined) return;
+    own = engine;
+    await own.start();
+    here = await openInstallation(own.address);
+    await here.start();
+    for (const name of ['bob', 'carl', 'dave']) users.push(await testUser(here.database.db, name));
+  });
+  afterAll(async () => {
+    await here?.close();
+    expect(await networks()).toEqual([]);
+    await own?.close();
+  });
+
+  const networks = () => here.docker.listNetworks({ 'chronoverse.installation': here.installation });
+  const shell = (script: string) => ({ command: ['sh', '-c'], args: [script] });
+  const LISTEN = 'hostname -i; echo hello > /tmp/hello; httpd -f -p 8080 -h /tmp';
+  const userOf = async (id: string) => {
+    const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
+    return row?.userId ?? '';
+  };
+  const end = async (id: string) => {
+    for (const container of await here.docker.listContainers({ 'chronoverse.workflow': id }))
+      await here.docker.stopContainer(container.id, 0);
+    return here.job(id, 'FAILED');
+  };
+
+  test('no container of one user reaches one of another, and no two of one user reach each other', async () => {
+    const { id } = await here.create(shell(LISTEN));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    const [address = ''] = await until('it listens', async () => {
+      const texts = await storedTexts(here.database.db, jobId);
+      return texts.length > 0 ? texts : undefined;
+    });
+    expect(address).toMatch(/^10\.77\.0\.\d+$/);
+    // From its host it is there.
+    await until('it answers', async () => {
+      const script = `fetch('http://${address}:8080/hello').then((answer) => process.exit(answer.ok ? 0 : 1))`;
+      return own.inside(process.execPath, '-e', script).then(
+        () => true,
+        () => false,
+      );
+    });
+    const reach = shell(`nc -w 2 ${address} 8080 < /dev/null > /dev/null 2>&1 && echo reached || echo nothing`);
+    for (const user of [users[0], undefined]) {
+      const other = await here.create(reach, 3, user);
+      const job = await here.job(other.id, 'COMPLETED');
+      expect(await storedTexts(here.database.db, job.id)).toEqual(['nothing']);
+    }
+    expect((await networks()).length).toBe(2);
+    await end(id);
+  });
+
+  test('a network that is not there any more when a container starts is made anew', async () => {
+    const { id } = await here.create(shell('echo once'));
+    await here.job(id, 'COMPLETED');
+    const name = networkOf(here.installation, await userOf(id)).name;
+    await until('it is unused', () => here.docker.removeNetwork(name)); // the worker takes it for there
+    const again = await here.create(shell('ip route | head -1'));
+    const job = await here.job(again.id, 'COMPLETED');
+    expect(job).toMatchObject({ attempt: 1, failureReason: null });
+    expect(await storedTexts(here.database.db, job.id)).toEqual([expect.stringMatching(/^default via 10\.77\./)]);
+  });
+
+  test('networks that nothing runs on are removed, those that are in use are not', async () => {
+    const { id } = await here.create(shell('sleep 60'), 3, users[1]);
+    await here.job(id, 'RUNNING');
+    await until('its container runs', async () => (await here.containers()).length === 1);
+    const { docker, installation } = here;
+    const other = createUserNetworks({ docker, installation, log: quiet, idleMs: 0 });
+    await until('the others are gone', async () => {
+      await other.sweep();
+      const left = await networks();
+      return left.length === 1 && left[0]?.name === networkOf(installation, users[1] ?? '').name;
+    });
+    await end(id);
+  });
+
+  test('without addresses for another network a job waits, by its attempts, and the workflow is not to blame', async () => {
+    const busy = await Promise.all(users.map((user) => here.create(shell('sleep 100'), 3, user)));
+    for (const { id } of busy) await here.job(id, 'RUNNING');
+    const { db } = here.database;
+    const { id } = await here.create(shell('echo at last'), 1);
+    await until('an attempt was refused', async () => {
+      const [row] = await db.select().from(jobs).where(eq(jobs.workflowId, id));
+      return row?.status === 'PENDING' && row.attempt === 1;
+    });
+    await end(busy[0]?.id ?? '');
+    await letPass(db, id, 60);
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    const job = await here.job(id, 'COMPLETED');
+    expect(await storedTexts(db, job.id)).toEqual(['at last']);
+    for (const one of busy.slice(1)) await end(one.id);
+  });
+
+  test('the interface of a network has a name that a firewall knows, and two workers make one network', async () => {
+    const { docker, installation } = here;
+    const two = [1, 2].map(() => createUserNetworks({ docker, installation, log: quiet }));
+    const user = users[2] ?? '';
+    await Promise.all(two.map((worker) => worker.ensure(user, { anew: true })));
+    const { name, bridge } = networkOf(installation, user);
+    expect((await networks()).filter((network) => network.name === name)).toHaveLength(1);
+    expect(bridge).toMatch(/^cvn-.{11}$/);
+    expect(await own.inside('ip', '-brief', 'link')).toContain(bridge);
+    const inspected = await createEngine({ host: own.address }).call({ method: 'GET', path: `/networks/${name}` });
+    expect(inspected).toMatchObject({ Options: { 'com.docker.network.bridge.enable_icc': 'false' } });
+    await docker.removeNetwork(name);
+  });
+});

@@ -1,0 +1,58 @@
+import type { ContainerPolicy } from '../../domain/container-policy.ts';
+import { newId } from '../../domain/ids.ts';
+import type { Docker, ListedContainer } from '../../platform/docker/docker.ts';
+import { installationLabels } from './container.ts';
+
+/** What the operator says of builds, and of what they share with jobs. */
+export interface BuildPolicy extends ContainerPolicy {
+  /** BUILD_CGROUP_PARENT: the steps of all builds run below it, instead of a group of each build's own. */
+  cgroupParent?: string | undefined;
+}
+
+const NAME = 'chronoverse-build-';
+const OWNER = 'chronoverse.build.owner';
+const UNTIL = 'chronoverse.build.until';
+/** Pulls, and what the engine takes to end the last step, beyond the time that builds have. */
+const MARGIN_SECONDS = 600;
+
+/**
+ * Runs a build whose steps have so many processes together, where the engine or the operator makes that possible. The container that holds
+ * the bound goes with the build; what a killed worker leaves is removed by the sweep.
+ */
+export async function withBoundProcesses<T>(
+  {
+    docker,
+    installation,
+    owner,
+    policy,
+    pids,
+    seconds,
+  }: {
+    docker: Docker;
+    installation: string;
+    owner: string;
+    policy: BuildPolicy;
+    pids: number;
+    seconds: number;
+  },
+  run: (cgroupParent: string | undefined) => Promise<T>,
+): Promise<T> {
+  if (policy.cgroupParent !== undefined) return run(policy.cgroupParent);
+  const until = Date.now() + (seconds + MARGIN_SECONDS) * 1_000;
+  const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
+  const group = await docker.openProcessGroup({ name: `${NAME}${newId()}`, pids, labels });
+  if (group === undefined) return run(undefined);
+  try {
+    return await run(group.cgroupParent);
+  } finally {
+    // One that could not be removed is removed by the sweep, and costs a process that does nothing.
+    await group.close().catch(() => undefined);
+  }
+}
+
+/** Whose it is, of a container that holds the bound of a build; undefined for any other. */
+export function boundsOf({ name, labels }: ListedContainer): { owner: string; isOver: boolean } | undefined {
+  const owner = labels[OWNER];
+  if (!name.startsWith(NAME) || owner === undefined) return undefined;
+  return { owner, isOver: !(Number(labels[UNTIL]) > Date.now()) };
+}
