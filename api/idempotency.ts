@@ -1,6 +1,7 @@
 import type { Db } from '../db/client.ts';
 import { once, type Repeatable } from '../db/idempotency.ts';
 import { LimitExceeded } from '../db/user-limits.ts';
+import { VolumeBeingRemoved } from '../db/volumes.ts';
 import { canonicalText } from '../domain/canonical.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../domain/limits.ts';
 import type { Problem } from '../domain/problem.ts';
@@ -42,9 +43,15 @@ export async function keepOnce<Result>(
   try {
     return await makeOnce(services, call, change, objectOf);
   } catch (error) {
-    if (!(error instanceof LimitExceeded)) throw error;
-    return { outcome: 'REFUSED', ...refused(limitError(error)) };
+    if (error instanceof LimitExceeded) return { outcome: 'REFUSED', ...refused(limitError(error)) };
+    if (error instanceof VolumeBeingRemoved) return { outcome: 'REFUSED', ...refused(volumeError(error)) };
+    throw error;
   }
+}
+
+function volumeError({ volume }: VolumeBeingRemoved): UserErrorShape {
+  const message = `The volume ${volume} was deleted, and an engine still has it: try again in a moment, or give another name.`;
+  return { code: 'CONFLICT', message, path: ['payload'] };
 }
 
 async function makeOnce<Result>(

@@ -17,8 +17,10 @@ import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '.
 import { listSessions } from '../db/sessions.ts';
 import { listApiTokens } from '../db/tokens.ts';
 import { readWorkflowTotals, type Total } from '../db/totals.ts';
+import { workflowsByVolume } from '../db/volumes.ts';
 import type { TimeRange } from '../domain/analytics.ts';
 import { isId } from '../domain/ids.ts';
+import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload.ts';
 
 /**
@@ -41,6 +43,8 @@ export interface Loaders {
   lastLineNumber(sourceId: string): Promise<number>;
   apiTokens(userId: string): Promise<TokenRow[]>;
   sessions(userId: string): Promise<TokenRow[]>;
+  /** The ids of workflows of the viewer's that name it. */
+  workflowsOfVolume(name: string): Promise<string[]>;
 }
 
 export function createLoaders(db: Db, userId: () => string): Loaders {
@@ -77,6 +81,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await listSessions(db, ids);
     return (id) => found.filter((row) => row.userId === id);
   });
+  const workflowsOfVolume = batched<string[]>(async (names) => {
+    const found = await workflowsByVolume(db, userId(), names, VOLUME_WORKFLOWS_MAX);
+    return (name) => found.get(name) ?? [];
+  });
   const payload = batched<Payload | undefined>(async (keys) => {
     const found = await payloadsOf(
       db,
@@ -104,6 +112,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     lastLineNumber,
     apiTokens,
     sessions,
+    workflowsOfVolume,
     totals: ({ workflowId, range }) => totals(range, workflowId),
     payload: ({ id, generation }) => payload(`${id}${generation}`),
     jobs: ({ workflowId, filter, window }) => {

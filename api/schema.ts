@@ -10,6 +10,7 @@ import './token.ts';
 import './workflow.ts';
 import './workflow-changes.ts';
 import './workflow-end.ts';
+import './volume.ts';
 import './build.ts';
 import './job.ts';
 import './job-actions.ts';

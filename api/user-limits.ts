@@ -39,6 +39,10 @@ const TEXTS: Record<UserLimitName, { sentence: (max: string) => string; path: st
       `${max} CONTAINER jobs that you asked for may wait at once: wait until some have begun, or cancel them`,
     path: ['id'],
   },
+  VOLUMES_PER_USER: {
+    sentence: (max) => `You may have ${max} volumes: delete one that no workflow uses (deleteVolume)`,
+    path: ['payload'],
+  },
   QUEUED_BUILDS_PER_USER: {
     sentence: (max) => `${max} builds of yours may wait or run at once: wait until some have ended`,
     path: ['payload'],

@@ -228,6 +228,21 @@ export const totalsPending = pgTable('totals_pending', {
   logLines: integer('log_lines').array().notNull(),
 });
 
+export const volumes = pgTable('volumes', {
+  id: uuid('id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  name: text('name').notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  deleteRequestedAt: time('delete_requested_at'),
+});
+
+export const volumeCopies = pgTable('volume_copies', {
+  volumeId: uuid('volume_id').notNull(),
+  engineId: text('engine_id').notNull(),
+  sizeBytes: bigint('size_bytes', { mode: 'number' }),
+  lastUsedAt: time('last_used_at'),
+});
+
 export const privateImages = pgTable('private_images', {
   imageId: text('image_id').notNull(),
   image: text('image').notNull(),

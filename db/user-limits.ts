@@ -45,6 +45,11 @@ export async function checkRequests(
   await check(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
 }
 
+/** Those that are being removed count until an engine has removed them. */
+export async function checkVolumes(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
+  await check(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
+}
+
 /** Of all that is stored: deleted workflows count until they are purged. */
 export async function checkPayloads(
   tx: Transaction,

@@ -9,6 +9,7 @@ import { leftOpen } from './log-seams.ts';
 import { pruneGenerations } from './payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from './schema.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from './user-limits.ts';
+import { reserveVolumes } from './volumes.ts';
 
 /** Locks of more than one of these tables are taken in the order users, workflows, schedules, jobs, builds. */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
@@ -60,6 +61,7 @@ export async function createWorkflow(
     if (workflow === undefined) throw new Error('An insert returned no row.');
     await checkWorkflows(tx, userId, limits);
     await tx.insert(payloads).values({ workflowId: id, generation: 1, payload });
+    await reserveVolumes(tx, { userId, payload }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
     if (needsBuild) return { workflow, buildId: await queueBuild(tx, workflow, limits) };
     await tx.insert(schedules).values({
@@ -144,6 +146,7 @@ export async function updateWorkflow(
 
     await pruneGenerations(tx, { workflowId: id, generation });
     await tx.insert(payloads).values({ workflowId: id, generation, payload: next });
+    await reserveVolumes(tx, { userId, payload: next }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
     const canceledBuildIds = await cancelBuilds(tx, id);
     return {

@@ -19,6 +19,8 @@ export const CONTAINER_RESOURCES_MAX = { cpus: 4, memoryMb: 4096, pids: 4096 };
 export const CONTAINER_CPUS_MIN = 0.01; // the engine's own minimum
 export const CONTAINER_MEMORY_MB_MIN = 6; // the engine's own minimum
 export const VOLUMES_MAX = 20;
+/** Told of those that name one volume. */
+export const VOLUME_WORKFLOWS_MAX = 20;
 export const BUILD_FILES_MAX = 100;
 /** What a file's name may have in a tar archive without extensions. */
 export const BUILD_FILE_PATH_BYTES_MAX = 100;
@@ -68,6 +70,7 @@ export const USER_LIMITS = {
   QUEUED_HEARTBEATS_PER_USER: 1_000,
   QUEUED_CONTAINERS_PER_USER: 1_000,
   QUEUED_BUILDS_PER_USER: 200,
+  VOLUMES_PER_USER: 100,
 };
 export type UserLimits = typeof USER_LIMITS;
 export type UserLimitName = keyof UserLimits;

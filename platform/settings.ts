@@ -448,6 +448,12 @@ export const SETTINGS = {
     means: 'How many workflows one user may have; deleted ones do not count. One more is LIMIT_EXCEEDED.',
     example: '100',
   }),
+  VOLUMES_PER_USER: userLimit({
+    name: 'VOLUMES_PER_USER',
+    means:
+      'How many volumes one user may have; those that an engine still has to remove count. One more is LIMIT_EXCEEDED.',
+    example: '10',
+  }),
   PAYLOAD_BYTES_PER_USER: userLimit({
     name: 'PAYLOAD_BYTES_PER_USER',
     means:

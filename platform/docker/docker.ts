@@ -16,6 +16,7 @@ import {
   type ProcessGroupSpec,
 } from './process-group.ts';
 import { askRegistry, createPuller, type PullOptions } from './pull.ts';
+import { createVolumes, type Volumes } from './volumes.ts';
 
 export interface ContainerSpec extends Confinement {
   /** Unique on the engine: creating it twice is a CONFLICT. */
@@ -58,7 +59,7 @@ export interface Platform {
 }
 
 /** One Docker engine. Everything rejects with an EngineError that says what can be done about it, or when its signal aborts. */
-export interface Docker extends Images, Networks {
+export interface Docker extends Images, Networks, Volumes {
   readonly address: string;
   /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
   engineId(): Promise<string>;
@@ -195,6 +196,7 @@ export function createDocker({
     askRegistry: (reference, options) => askRegistry(engine, reference, options),
     ...images,
     ...createNetworks(engine),
+    ...createVolumes(engine),
     openProcessGroup: async (spec) => openProcessGroup(engine, toCgroups(await ask()), spec),
     hasProcessGroups: async () => hasProcessGroups(toCgroups(await ask())),
     buildImage: createImageBuilder(engine, images),

@@ -184,6 +184,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
       dockerfile: `FROM ${IMAGE}\nRUN head -c 3000000 /dev/urandom > /noise`,
       files: [],
       labels: {},
+      network: 'none',
       cpus: 1,
       memoryBytes: 256 * 1024 * 1024,
     };

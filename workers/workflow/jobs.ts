@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ClaimedJob, claimJobs, releaseJobs, returnJobs } from '../../db/leases.ts';
 import { lastLogNumber } from '../../db/log-pages.ts';
 import { hasTurn, takeTurn } from '../../db/turns.ts';
+import { noteVolumeUse } from '../../db/volumes.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { ContainerState } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
@@ -41,7 +42,7 @@ const CLOSE_MS = 15_000;
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Omit<RunParts, 'lastLogNumber'> & {
+    Omit<RunParts, 'noteVolumeUse' | 'lastLogNumber'> & {
       capacity: number;
       perUserMax?: number | undefined;
     },
@@ -53,7 +54,11 @@ export function createContainerJobs(
   const halt = new AbortController();
   const running = new Map<string, { job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
-  const runParts = { ...parts, lastLogNumber: (jobId: string) => lastLogNumber(db, jobId) };
+  const runParts: RunParts = {
+    ...parts,
+    noteVolumeUse: (use) => noteVolumeUse(db, use),
+    lastLogNumber: (jobId) => lastLogNumber(db, jobId),
+  };
 
   const ending = createBatcher<Finished & { done: () => void }>({
     sizeMax: SET_SIZE_MAX,

@@ -155,6 +155,7 @@ async function create(
   const network = networkFor(template.network, policy) === 'NONE' ? 'none' : await networks.ensure(job.userId);
   const bounds = { most: maxResources, network, logBytes: maxLogBytes, diskBytes: maxDiskBytes };
   const spec = toSpec(job, template, installation, bounds);
+  await noteVolumes(parts, job, template);
   refuseUnlessFresh(control);
   try {
     return await docker.createContainer(spec);
@@ -175,6 +176,12 @@ async function create(
     if (existing !== undefined) await docker.removeContainer(existing.id, { force: false });
     throw new EngineError('BUSY', 'The container of an earlier try was removed.', { cause: error });
   }
+}
+
+/** Before the engine makes them: a volume that nobody knows of could not be deleted. */
+async function noteVolumes({ docker, noteVolumeUse }: RunParts, { userId }: ClaimedJob, { volumes = [] }: Template) {
+  if (volumes.length === 0) return;
+  await noteVolumeUse({ userId, names: volumes.map(({ name }) => name), engineId: await docker.engineId() });
 }
 
 /** Started twice means started once while it runs; one that has run and ended is not started again. */

@@ -32,6 +32,8 @@ export interface RunParts {
   /** What a container may write to its own layer. */
   maxDiskBytes?: number | undefined;
   log: Logger;
+  /** Says in the database which volumes an engine has from now on. */
+  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<void>;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;
 }

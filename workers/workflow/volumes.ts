@@ -4,6 +4,9 @@ import type { Template } from './template.ts';
 
 const HASH_LENGTH = 40;
 
+export const USER_LABEL = 'chronoverse.user';
+export const NAME_LABEL = 'chronoverse.volume';
+
 /**
  * The volumes of a template, by their names on the engine. Such a name is a hash over the installation, the owner and the name that the
  * owner gave, so that no name that anybody can think of is another user's volume, another program's, or a path.
@@ -36,5 +39,5 @@ export function volumeName({ installation, userId, name }: Volume): string {
 
 /** By which an operator finds whose a volume is. */
 export function volumeLabels({ installation, userId, name }: Volume): Record<string, string> {
-  return { 'chronoverse.installation': installation, 'chronoverse.user': userId, 'chronoverse.volume': name };
+  return { 'chronoverse.installation': installation, [USER_LABEL]: userId, [NAME_LABEL]: name };
 }

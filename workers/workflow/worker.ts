@@ -17,6 +17,7 @@ import { createUserNetworks, type UserNetworks } from './networks.ts';
 import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
+import { createVolumeSweep } from './volume-sweep.ts';
 
 export interface WorkflowParts extends Parts {
   /** It may come up later; until then builds fail, and say so. */
@@ -106,6 +107,7 @@ async function sweep(
   const { docker, log, networks } = parts;
   const backoff = createBackoff({ log, what: 'Looking after the containers on the engine' });
   const wake = createWake();
+  const sweepVolumes = createVolumeSweep(parts);
   let wasUp = true;
   let imagesSweptAt = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
@@ -121,6 +123,7 @@ async function sweep(
         const swept = await sweepContainers(parts);
         if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
         await networks.sweep();
+        await sweepVolumes();
         if (performance.now() - imagesSweptAt >= IMAGE_SWEEP_MS) {
           const removed = await sweepImages(parts);
           imagesSweptAt = performance.now();

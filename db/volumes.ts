@@ -1,0 +1,240 @@
+import { and, asc, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm';
+import { newId } from '../domain/ids.ts';
+import type { UserLimits } from '../domain/limits.ts';
+import type { Payload } from '../domain/payload.ts';
+import { array } from './arrays.ts';
+import type { Db } from './client.ts';
+import type { IdWindow } from './listing.ts';
+import { volumes } from './schema.ts';
+import { checkVolumes, lockUser } from './user-limits.ts';
+
+export interface VolumeRow {
+  id: string;
+  name: string;
+  createdAt: Date;
+  /** On all engines together, where one has told it. */
+  sizeBytes: number | null;
+  lastUsedAt: Date | null;
+}
+
+/** A payload names a volume that its user has deleted and that an engine still has. */
+export class VolumeBeingRemoved extends Error {
+  readonly volume: string;
+
+  constructor(volume: string) {
+    super(`The volume ${volume} is being removed.`);
+    this.volume = volume;
+  }
+}
+
+type Transaction = Pick<Db, 'execute'>;
+
+/**
+ * Notes the volumes that a payload names. Under the user's lock (db/user-limits.ts), as `deleteVolume`: a payload names no volume that is
+ * being removed, and no volume is removed that a payload names. Throws LimitExceeded, or VolumeBeingRemoved.
+ */
+export async function reserveVolumes(
+  tx: Transaction,
+  { userId, payload }: { userId: string; payload: Payload },
+  limits: UserLimits,
+): Promise<void> {
+  const names = payload.kind === 'CONTAINER' ? [...new Set((payload.volumes ?? []).map(({ name }) => name))] : [];
+  if (names.length === 0) return;
+  const [going] = await tx.execute<{ name: string }>(sql`
+    SELECT name FROM volumes
+    WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NOT NULL LIMIT 1`);
+  if (going !== undefined) throw new VolumeBeingRemoved(going.name);
+  const ids = array(names.map(newId), 'uuid');
+  const made = await tx.execute(sql`
+    INSERT INTO volumes (id, user_id, name)
+    SELECT id, ${userId}, name FROM unnest(${ids}, ${array(names, 'text')}) AS u (id, name)
+    ON CONFLICT DO NOTHING RETURNING 1`);
+  if (made.length > 0) await checkVolumes(tx, userId, limits);
+}
+
+/** A user's volumes, newest first, without those that are being removed. */
+export async function listVolumes(
+  db: Db,
+  userId: string,
+  { count, backwards, after, before }: IdWindow,
+): Promise<VolumeRow[]> {
+  const rows = await db
+    .select({
+      id: volumes.id,
+      name: volumes.name,
+      createdAt: volumes.createdAt,
+      sizeBytes: sql<
+        number | null
+      >`(SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = ${volumes.id})`,
+      lastUsedAt:
+        sql<Date | null>`(SELECT max(last_used_at) FROM volume_copies WHERE volume_id = ${volumes.id})`.mapWith(
+          volumes.createdAt,
+        ),
+    })
+    .from(volumes)
+    .where(
+      and(
+        eq(volumes.userId, userId),
+        isNull(volumes.deleteRequestedAt),
+        after === undefined ? undefined : lt(volumes.id, after),
+        before === undefined ? undefined : gt(volumes.id, before),
+      ),
+    )
+    .orderBy(backwards ? asc(volumes.id) : desc(volumes.id))
+    .limit(count);
+  return backwards ? rows.reverse() : rows;
+}
+
+/** The ids of the workflows that live and name these volumes of a user's, newest first, so many for each at most. */
+export async function workflowsByVolume(
+  db: Db,
+  userId: string,
+  names: string[],
+  countMax: number,
+): Promise<Map<string, string[]>> {
+  const rows = await db.execute<{ name: string; ids: string[] }>(sql`
+    SELECT name, (array_agg(id ORDER BY id DESC))[:${countMax}] AS ids FROM (
+      SELECT DISTINCT v->>'name' AS name, w.id
+      FROM workflows w
+        JOIN payloads p ON p.workflow_id = w.id AND p.generation = w.generation
+        CROSS JOIN LATERAL jsonb_array_elements(p.payload->'volumes') AS v
+      WHERE w.user_id = ${userId} AND w.kind = 'CONTAINER' AND w.terminated_at IS NULL) AS named
+    WHERE name = ANY(${array(names, 'text')}) GROUP BY name`);
+  return new Map(rows.map((row) => [row.name, row.ids]));
+}
+
+export type VolumeDeleted = { outcome: 'DELETED' | 'NOT_FOUND' } | { outcome: 'IN_USE'; workflowId: string };
+
+/**
+ * Asks for the removal of a volume, which the workflow workers carry out on their engines; at once where none has it. A second time changes
+ * nothing. IN_USE while a workflow that lives names it, or a job that has not ended.
+ */
+export async function deleteVolume(db: Db, { userId, name }: { userId: string; name: string }): Promise<VolumeDeleted> {
+  return db.transaction(async (tx): Promise<VolumeDeleted> => {
+    await lockUser(tx, userId);
+    const [volume] = await tx.execute<{ id: string }>(
+      sql`SELECT id FROM volumes WHERE user_id = ${userId} AND name = ${name} FOR UPDATE`,
+    );
+    if (volume === undefined) return { outcome: 'NOT_FOUND' };
+    const naming = JSON.stringify({ volumes: [{ name }] });
+    const [user] = await tx.execute<{ id: string }>(sql`
+      SELECT w.id FROM workflows w
+      WHERE w.user_id = ${userId} AND w.kind = 'CONTAINER' AND EXISTS (
+        SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> ${naming}::jsonb AND (
+          p.generation = w.generation AND w.terminated_at IS NULL
+          OR EXISTS (SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
+            WHERE s.workflow_id = w.id AND j.generation = p.generation AND j.completed_at IS NULL)
+          OR EXISTS (SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
+            WHERE r.workflow_id = w.id AND j.generation = p.generation)))
+      ORDER BY w.id LIMIT 1`);
+    if (user !== undefined) return { outcome: 'IN_USE', workflowId: user.id };
+    await tx.execute(sql`
+      UPDATE volumes SET delete_requested_at = coalesce(delete_requested_at, now()) WHERE id = ${volume.id}`);
+    await removeForgotten(tx, [volume.id]);
+    return { outcome: 'DELETED' };
+  });
+}
+
+/** A job is about to mount these on an engine, which has them from now on. */
+export async function noteVolumeUse(
+  db: Db,
+  { userId, names, engineId }: { userId: string; names: string[]; engineId: string },
+): Promise<void> {
+  await db.execute(sql`
+    INSERT INTO volume_copies (volume_id, engine_id, last_used_at)
+    SELECT id, ${engineId}, now() FROM volumes WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')})
+    ORDER BY id
+    ON CONFLICT (engine_id, volume_id) DO UPDATE SET last_used_at = now()`);
+}
+
+/** What an engine is to remove, so many at most; and whether it has one whose size is not known. */
+export async function volumeWork(
+  db: Db,
+  engineId: string,
+  countMax: number,
+): Promise<{ unwanted: { id: string; userId: string; name: string }[]; unsized: boolean }> {
+  const unwanted = await db.execute<{ id: string; user_id: string; name: string }>(sql`
+    SELECT v.id, v.user_id, v.name FROM volumes v JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
+    WHERE v.delete_requested_at IS NOT NULL ORDER BY v.id LIMIT ${countMax}`);
+  const [row] = await db.execute<{ unsized: boolean }>(sql`
+    SELECT EXISTS (SELECT FROM volume_copies WHERE engine_id = ${engineId} AND size_bytes IS NULL) AS unsized`);
+  return {
+    unwanted: unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name })),
+    unsized: row?.unsized === true,
+  };
+}
+
+/** An engine has these no more. */
+export async function volumesRemoved(db: Db, engineId: string, ids: string[]): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.execute(
+      sql`DELETE FROM volume_copies WHERE engine_id = ${engineId} AND volume_id = ANY(${array(ids, 'uuid')})`,
+    );
+    await removeForgotten(tx, ids);
+  });
+}
+
+/** Of volumes whose deletion was asked for: those that no engine has. */
+async function removeForgotten(tx: Transaction, ids: string[]): Promise<void> {
+  await tx.execute(sql`
+    DELETE FROM volumes WHERE id = ANY(${array(ids, 'uuid')}) AND delete_requested_at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = volumes.id)`);
+}
+
+export interface FoundVolume {
+  userId: string;
+  name: string;
+  sizeBytes: number | null;
+}
+
+/**
+ * Notes what was found on an engine, volumes from before and their sizes; and what is not there any more, unless a job was about to make it
+ * while the engine was asked.
+ */
+export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
+  const userIds = array(
+    found.map(({ userId }) => userId),
+    'uuid',
+  );
+  const names = array(
+    found.map(({ name }) => name),
+    'text',
+  );
+  const ids = array(found.map(newId), 'uuid');
+  const sizes = array(
+    found.map(({ sizeBytes }) => sizeBytes),
+    'double precision',
+  );
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`
+      INSERT INTO volumes (id, user_id, name)
+      SELECT u.id, u.user_id, u.name FROM unnest(${ids}, ${userIds}, ${names}) AS u (id, user_id, name)
+        JOIN users ON users.id = u.user_id
+      ORDER BY u.user_id, u.name
+      ON CONFLICT DO NOTHING`);
+    const there = await tx.execute<{ volume_id: string }>(sql`
+      INSERT INTO volume_copies (volume_id, engine_id, size_bytes)
+      SELECT v.id, ${engineId}, u.size::bigint
+      FROM unnest(${userIds}, ${names}, ${sizes}) AS u (user_id, name, size)
+        JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
+      ORDER BY v.id
+      ON CONFLICT (engine_id, volume_id) DO UPDATE SET size_bytes = coalesce(excluded.size_bytes, volume_copies.size_bytes)
+      RETURNING volume_id`);
+    const gone = await tx.execute<{ volume_id: string }>(sql`
+      DELETE FROM volume_copies
+      WHERE engine_id = ${engineId}
+        AND volume_id <> ALL(${array(
+          there.map((row) => row.volume_id),
+          'uuid',
+        )})
+        AND coalesce(last_used_at < now() - make_interval(mins => ${MAKING_MINUTES_MAX}), true)
+      RETURNING volume_id`);
+    await removeForgotten(
+      tx,
+      gone.map((row) => row.volume_id),
+    );
+  });
+}
+
+/** From the note that a job uses a volume until the engine has made it. */
+const MAKING_MINUTES_MAX = 10;
