@@ -57,6 +57,21 @@ export async function takeTurn<Claimed>(
   });
 }
 
+/**
+ * Removes turns whose job or build does not wait any more, `limit` at most; how many. Whoever takes such a turn removes it too, but of a
+ * user who is full nobody takes one: jobs that are asked for and canceled all the time would fill the table.
+ */
+export async function sweepTurns(db: Db, { limit }: { limit: number }): Promise<number> {
+  const rows = await db.execute(sql`
+    WITH left_behind AS (
+      SELECT id FROM turns WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
+        AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
+      LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM turns USING left_behind WHERE turns.id = left_behind.id RETURNING 1`);
+  return rows.length;
+}
+
 function nextTurn(kind: TurnKind, fullUsers: string[]) {
   return sql`id FROM turns WHERE kind = ${kind} AND user_id <> ALL(${array(fullUsers, 'uuid')})
     ORDER BY round, id LIMIT 1`;

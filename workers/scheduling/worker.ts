@@ -5,6 +5,7 @@ import { makeLogPartitions } from '../../db/log-partitions.ts';
 import { purgeDeleted, purgeSome } from '../../db/purge.ts';
 import { nextWakeMs } from '../../db/scheduling.ts';
 import { foldTotals } from '../../db/totals.ts';
+import { sweepTurns } from '../../db/turns.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
@@ -33,6 +34,7 @@ const RETENTION_MS = 60_000;
 /** Between two looks at the builds: a large history goes over several sweeps. */
 const PURGE_STEPS_MAX = 200;
 const PURGES_PER_SWEEP_MAX = 1_000;
+const TURNS_PER_SWEEP_MAX = 20_000;
 const OLD_JOBS_PER_STEP = 1_000;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 
@@ -100,6 +102,7 @@ async function runSweep(
     try {
       await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
       await tell(bus, buildsQueued(await sweepBuilds(db)));
+      await sweepTurns(db, { limit: TURNS_PER_SWEEP_MAX });
       await sweepIdempotencyKeys(db);
       const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
       if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');

@@ -1,0 +1,105 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cancelJob } from '../../db/jobs.ts';
+import { claimJobs } from '../../db/leases.ts';
+import { turns } from '../../db/schema.ts';
+import { enterTurns, takeTurn } from '../../db/turns.ts';
+import { mayTake } from '../../domain/fair-share.ts';
+import { newId } from '../../domain/ids.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { until } from '../support/time.ts';
+import { memoryParts } from '../support/workers.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await testDatabase();
+});
+afterAll(() => database.close());
+
+/** QUEUED jobs of a user, of as many workflows that nobody looks after. */
+async function queued(userId: string, count: number): Promise<string[]> {
+  const ids = Array.from({ length: count }, newId);
+  for (const id of ids)
+    await database.db.execute(sql`
+      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at)
+      VALUES (${id}, ${newId()}, ${userId}, 'CONTAINER', 'MANUAL', 'QUEUED', 1, now(), now())`);
+  return ids;
+}
+
+const user = (name: string) => testUser(database.db, name);
+const enter = (ids: string[]) => enterTurns(database.db, 'CONTAINER', ids);
+/** Whose turn is next; its job runs then. Undefined when nobody waits. */
+async function next(full: string[] = []): Promise<string | undefined> {
+  const claimed = await takeTurn(database.db, 'CONTAINER', full, async (tx, ids) => {
+    return (await claimJobs(tx, ids, { owner: 'test' })).claimed;
+  });
+  return claimed?.[0]?.userId;
+}
+
+test('P11: users take turns, whoever came first and however many jobs wait, and one who comes later is not behind them all', async () => {
+  const [greedy, second, late] = [await user('greedy'), await user('second'), await user('late')];
+  await enter(await queued(greedy, 6));
+  await enter(await queued(second, 2));
+  expect([await next(), await next(), await next()]).toEqual([greedy, second, greedy]);
+  await enter(await queued(late, 2));
+  expect([await next(), await next()]).toEqual([second, late]); // the second round, in which the first user had a turn
+  expect([await next(), await next()]).toEqual([greedy, late]);
+  expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, undefined]);
+});
+
+test('a user who is full is passed over, and has the next turn when there is room again', async () => {
+  const [greedy, other] = [await user('greedy'), await user('other')];
+  await enter(await queued(greedy, 3));
+  await enter(await queued(other, 3));
+  expect([await next([greedy]), await next([greedy])]).toEqual([other, other]);
+  expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, other]);
+});
+
+test('P11: events that come at once, and twice, give each job one turn, and each user one a round', async () => {
+  const [greedy, other] = [await user('greedy'), await user('other')];
+  const ids = await queued(greedy, 40);
+  await enter(await queued(other, 1));
+  await Promise.all(Array.from({ length: 8 }, (_, n) => enter(ids.slice(n * 4, n * 4 + 12))));
+  await enter(ids);
+  const rounds = await database.db.execute<{ turns: number; rounds: number }>(sql`
+    SELECT count(*)::integer AS turns, count(DISTINCT round)::integer AS rounds FROM turns WHERE user_id = ${greedy}`);
+  expect(rounds).toEqual([{ turns: 40, rounds: 40 }]);
+  const taken = await Promise.all(Array.from({ length: 41 }, () => next())); // by workers at once
+  expect(taken.filter((userId) => userId === greedy)).toHaveLength(40);
+  expect(taken.filter((userId) => userId === other)).toHaveLength(1);
+});
+
+test('turns of jobs that were canceled while their user was full are removed by the sweep', async () => {
+  const greedy = await user('greedy');
+  const ids = await queued(greedy, 5);
+  await enter(ids);
+  for (const id of ids.slice(0, 4))
+    expect(await cancelJob(database.db, { userId: greedy, id })).toMatchObject({ outcome: 'CANCELED' });
+  const parts = memoryParts(database.db);
+  const scheduling = await startScheduling(parts);
+  await until('the turns are gone', async () => (await database.db.$count(turns)) === 1);
+  expect(await next()).toBe(greedy);
+  await scheduling.close();
+  await parts.bus.close();
+  await parts.cache.close();
+});
+
+test('a share leaves slots for the next user, and the last slot for one who holds none', () => {
+  const held = (size: number, count: number) => {
+    let free = size;
+    return Array.from({ length: count }, () => {
+      let own = 0;
+      for (; mayTake({ held: own, free, max: size }); own += 1) free -= 1;
+      return own;
+    });
+  };
+  expect([1, 2, 4, 16, 4_000].map((size) => held(size, 3))).toEqual([
+    [1, 0, 0],
+    [1, 1, 0],
+    [3, 1, 0],
+    [12, 3, 1],
+    [3_000, 750, 187],
+  ]);
+  expect(mayTake({ held: 2, free: 100, max: 2 })).toBe(false);
+});
