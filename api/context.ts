@@ -7,6 +7,7 @@ import type { Cache } from '../platform/cache/cache.ts';
 import type { Docker } from '../platform/docker/docker.ts';
 import type { Admission, Asker } from './admission.ts';
 import type { AnswerBudget } from './answer-budget.ts';
+import type { Refusals } from './audit-refusals.ts';
 import { failure, unauthenticated } from './errors.ts';
 import type { Identifier } from './identity.ts';
 import type { Changes } from './live/changes.ts';
@@ -27,6 +28,8 @@ export interface Services {
   settings: ApiSettings;
   /** Encrypts the secrets of payloads before they are stored. */
   sealer: Sealer;
+  /** Counts calls that were refused, for the audit. */
+  refusals: Refusals;
   identifier: Identifier;
   passwords: Passwords;
   changes: Changes;

@@ -9,6 +9,7 @@ import {
   TERMINATION_REASONS,
   WORKFLOW_KINDS,
 } from '../domain/states.ts';
+import { TOKEN_SCOPES } from '../domain/token-scope.ts';
 import { builder } from './builder.ts';
 
 /** The enums that several types share. A value without a description does not compile. */
@@ -70,6 +71,12 @@ export const NotificationPreferenceEnum = describedEnum(
     NONE: 'Nothing.',
   },
 );
+
+export const TokenScopeEnum = describedEnum('TokenScope', 'What an API token may do.', TOKEN_SCOPES, {
+  READ: 'Queries, subscriptions and downloads.',
+  RUN: 'The same, `runWorkflow` and `cancelJob`.',
+  WRITE: 'Everything that does not need a session.',
+});
 
 export const LogStreamEnum = describedEnum('LogStream', 'Where a line was printed to.', ['STDOUT', 'STDERR'] as const, {
   STDOUT: 'Standard output.',

@@ -1,8 +1,9 @@
-import { cancelJob, runWorkflow } from '../db/jobs.ts';
+import { cancelJob, type JobCanceled, type Requested, runWorkflow } from '../db/jobs.ts';
 import type { JobRow } from '../db/schema.ts';
 import { isId } from '../domain/ids.ts';
 import { REQUESTED_JOBS_MAX } from '../domain/limits.ts';
 import { announce } from './announce.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, keepOnce } from './idempotency.ts';
@@ -40,49 +41,63 @@ builder.mutationField('runWorkflow', (t) =>
     type: RunWorkflowPayload,
     description: 'Makes a MANUAL job. It runs at once, or when the active job of the workflow has ended.',
     args: { input: t.arg({ type: RunWorkflowInput, required: true, description: 'Which workflow.' }) },
-    resolve: async (_, { input }, context): Promise<JobResult> => {
-      const { user } = viewerOf(context);
-      const problems = idempotencyProblems(input);
-      if (problems.length > 0) return invalid(problems);
-      if (!isId(input.id)) return notFound('workflow');
-      const kept = await keepOnce(
-        context.services,
-        { userId: user.id, mutation: 'runWorkflow', input },
-        (db) => runWorkflow(db, { userId: user.id, id: input.id.toLowerCase() }, userLimits(context.services.settings)),
-        (made) => (made.outcome === 'REQUESTED' ? made.job.id : undefined),
-      );
-      if (kept.outcome === 'REFUSED') return { userErrors: kept.userErrors };
-      if (kept.outcome === 'REPEATED') {
-        const job = await context.load.job(kept.objectId);
-        return job ? { job, userErrors: [] } : goneSince();
-      }
-      const { result } = kept;
-      switch (result.outcome) {
-        case 'REQUESTED':
-          await announce(context.services, { userId: user.id, schedule: true, changed: { jobs: [result.job.id] } });
-          return { job: result.job, userErrors: [] };
-        case 'NOT_FOUND':
-          return notFound('workflow');
-        case 'TERMINATED':
-          return refused({
-            code: 'TERMINATED',
-            message: 'The workflow has ended for good: it runs no more.',
-            path: ['id'],
-          });
-        case 'NOT_READY':
-          return refused({
-            code: 'NOT_READY',
-            message: 'The newest build of the workflow is not COMPLETED.',
-            path: ['id'],
-          });
-        case 'LIMIT_EXCEEDED':
-          return refused({
-            code: 'LIMIT_EXCEEDED',
-            message: `${REQUESTED_JOBS_MAX} jobs that were asked for may wait for one workflow: wait until some have begun, or cancel them.`,
-            path: ['id'],
-          });
-      }
-    },
+    resolve: audited(
+      'runWorkflow',
+      'RUN',
+      async ({ input }: Input<typeof RunWorkflowInput>, context, audit): Promise<JobResult> => {
+        const { user, tokenName } = viewerOf(context);
+        const problems = idempotencyProblems(input);
+        if (problems.length > 0) return invalid(problems);
+        if (!isId(input.id)) return notFound('workflow');
+        const kept = await keepOnce(
+          context.services,
+          { userId: user.id, mutation: 'runWorkflow', input },
+          (db) =>
+            audit.change(
+              db,
+              (tx) =>
+                runWorkflow(
+                  tx,
+                  { userId: user.id, id: input.id.toLowerCase(), requestedBy: { userId: user.id, tokenName } },
+                  userLimits(context.services.settings),
+                ),
+              requestedId,
+            ),
+          requestedId,
+        );
+        if (kept.outcome === 'REFUSED') return { userErrors: kept.userErrors };
+        if (kept.outcome === 'REPEATED') {
+          const job = await context.load.job(kept.objectId);
+          return job ? { job, userErrors: [] } : goneSince();
+        }
+        const { result } = kept;
+        switch (result.outcome) {
+          case 'REQUESTED':
+            await announce(context.services, { userId: user.id, schedule: true, changed: { jobs: [result.job.id] } });
+            return { job: result.job, userErrors: [] };
+          case 'NOT_FOUND':
+            return notFound('workflow');
+          case 'TERMINATED':
+            return refused({
+              code: 'TERMINATED',
+              message: 'The workflow has ended for good: it runs no more.',
+              path: ['id'],
+            });
+          case 'NOT_READY':
+            return refused({
+              code: 'NOT_READY',
+              message: 'The newest build of the workflow is not COMPLETED.',
+              path: ['id'],
+            });
+          case 'LIMIT_EXCEEDED':
+            return refused({
+              code: 'LIMIT_EXCEEDED',
+              message: `${REQUESTED_JOBS_MAX} jobs that were asked for may wait for one workflow: wait until some have begun, or cancel them.`,
+              path: ['id'],
+            });
+        }
+      },
+    ),
   }),
 );
 
@@ -113,22 +128,35 @@ builder.mutationField('cancelJob', (t) =>
     type: CancelJobPayload,
     description: 'Stops a job. It counts as neither a success nor a failure.',
     args: { input: t.arg({ type: CancelJobInput, required: true, description: 'Which job.' }) },
-    resolve: async (_, { input: { id } }, context): Promise<JobResult> => {
-      const { user } = viewerOf(context);
-      if (!isId(id)) return notFound('job');
-      const result = await cancelJob(context.services.db, { userId: user.id, id: id.toLowerCase() });
-      if (result.outcome !== 'CANCELED' && result.outcome !== 'STOPPING') {
-        if (result.outcome === 'NOT_FOUND') return notFound('job');
-        return refused({ code: 'CONFLICT', message: 'The job has ended already.', path: ['id'] });
-      }
-      await announce(context.services, {
-        userId: user.id,
-        schedule: true,
-        stoppingIds: result.outcome === 'STOPPING' ? [result.job.id] : [],
-        endedIds: result.outcome === 'CANCELED' ? [result.job.id] : [],
-        changed: { jobs: [result.job.id] },
-      });
-      return { job: result.job, userErrors: [] };
-    },
+    resolve: audited(
+      'cancelJob',
+      'RUN',
+      async ({ input: { id } }: Input<typeof CancelJobInput>, context, audit): Promise<JobResult> => {
+        const { user } = viewerOf(context);
+        if (!isId(id)) return notFound('job');
+        const owned = { userId: user.id, id: id.toLowerCase() };
+        const result = await audit.change(context.services.db, (tx) => cancelJob(tx, owned), canceledId);
+        if (result.outcome !== 'CANCELED' && result.outcome !== 'STOPPING') {
+          if (result.outcome === 'NOT_FOUND') return notFound('job');
+          return refused({ code: 'CONFLICT', message: 'The job has ended already.', path: ['id'] });
+        }
+        await announce(context.services, {
+          userId: user.id,
+          schedule: true,
+          stoppingIds: result.outcome === 'STOPPING' ? [result.job.id] : [],
+          endedIds: result.outcome === 'CANCELED' ? [result.job.id] : [],
+          changed: { jobs: [result.job.id] },
+        });
+        return { job: result.job, userErrors: [] };
+      },
+    ),
   }),
 );
+
+function requestedId(requested: Requested): string | undefined {
+  return requested.outcome === 'REQUESTED' ? requested.job.id : undefined;
+}
+
+function canceledId(canceled: JobCanceled): string | undefined {
+  return 'job' in canceled ? canceled.job.id : undefined;
+}

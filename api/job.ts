@@ -13,6 +13,17 @@ import { Node } from './node.ts';
 import { owned } from './owned.ts';
 import { Workflow } from './workflow.ts';
 
+const JobRequester = builder.objectRef<{ userId: string; tokenName: string | null }>('JobRequester').implement({
+  description: 'Who asked for a MANUAL job.',
+  fields: (t) => ({
+    userId: t.exposeID('userId', { description: 'The account.' }),
+    tokenName: t.exposeString('tokenName', {
+      nullable: true,
+      description: 'The name of the API token that was used. Null if a person did it in a session.',
+    }),
+  }),
+});
+
 export const Job = builder.objectRef<JobRow>('Job');
 Job.implement({
   description: 'One execution of a workflow.',
@@ -28,6 +39,13 @@ Job.implement({
       type: JobTriggerEnum,
       description: 'Why there is this job.',
       resolve: ({ trigger }) => trigger,
+    }),
+    requestedBy: t.field({
+      type: JobRequester,
+      nullable: true,
+      description: 'Who asked for it. Null unless it is MANUAL.',
+      resolve: ({ requestedBy, requestedWith }) =>
+        requestedBy === null ? null : { userId: requestedBy, tokenName: requestedWith },
     }),
     status: t.field({ type: JobStatusEnum, description: 'How far it is.', resolve: ({ status }) => status }),
     generation: t.exposeInt('generation', { description: "The payload's revision that it runs." }),

@@ -1,3 +1,7 @@
+import { findAuditEvent } from '../db/audit.ts';
+import type { Db } from '../db/client.ts';
+import type { UserRow } from '../db/schema.ts';
+import { isId } from '../domain/ids.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 
@@ -17,7 +21,7 @@ builder.queryField('node', (t) =>
     args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
     resolve: async (_, { id }, context) => {
       const { user } = viewerOf(context);
-      const { load } = context;
+      const { load, services } = context;
       if (id.toLowerCase() === user.id) return named('User', user);
       const [workflow, job, build, notification, tokens, sessions] = await Promise.all([
         load.workflow(id),
@@ -36,11 +40,19 @@ builder.queryField('node', (t) =>
         named('Notification', notification) ??
         named('ApiToken', token) ??
         named('Session', session) ??
+        named('AuditEvent', await auditEvent(services.db, id, user)) ??
         null
       );
     },
   }),
 );
+
+/** One that the user may see: administrators see all. */
+async function auditEvent(db: Db, id: string, { id: userId, administrator }: UserRow) {
+  return isId(id)
+    ? findAuditEvent(db, { id: id.toLowerCase(), userId: administrator ? undefined : userId })
+    : undefined;
+}
 
 /** Says of which type a row is, for where the schema allows several. */
 function named<Row extends object>(type: string, row: Row | undefined): (Row & { __typename: string }) | undefined {

@@ -1,6 +1,7 @@
 import { markNotificationsRead, setNotificationPreference } from '../db/notifications.ts';
 import type { NotificationRow, UserRow } from '../db/schema.ts';
 import { isId } from '../domain/ids.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { NotificationPreferenceEnum } from './enums.ts';
@@ -44,18 +45,26 @@ builder.mutationField('markNotificationsRead', (t) =>
     description:
       'Marks notifications as read: all of them, or none where one is not there. One that was read before keeps its time.',
     args: { input: t.arg({ type: MarkNotificationsReadInput, required: true, description: 'Which notifications.' }) },
-    resolve: async (_, { input }, context): Promise<Marked> => {
-      const { user } = viewerOf(context);
-      const ids = input.ids.map((id) => id.toLowerCase());
-      if (ids.length > IDS_MAX)
-        return invalid([{ path: ['ids'], message: `At most ${IDS_MAX} at once, not ${ids.length}.` }]);
-      const malformed = ids.filter((id) => !isId(id));
-      if (malformed.length > 0) return unknown(ids, malformed);
-      const result = await markNotificationsRead(context.services.db, user.id, ids);
-      if (result.outcome === 'NOT_FOUND') return unknown(ids, result.ids);
-      const rows = new Map(result.notifications.map((row) => [row.id, row]));
-      return { notifications: ids.flatMap((id) => rows.get(id) ?? []), userErrors: [] };
-    },
+    resolve: audited(
+      'markNotificationsRead',
+      'WRITE',
+      async ({ input }: Input<typeof MarkNotificationsReadInput>, context, audit): Promise<Marked> => {
+        const { user } = viewerOf(context);
+        const ids = input.ids.map((id) => id.toLowerCase());
+        if (ids.length > IDS_MAX)
+          return invalid([{ path: ['ids'], message: `At most ${IDS_MAX} at once, not ${ids.length}.` }]);
+        const malformed = ids.filter((id) => !isId(id));
+        if (malformed.length > 0) return unknown(ids, malformed);
+        const result = await audit.change(
+          context.services.db,
+          (tx) => markNotificationsRead(tx, user.id, ids),
+          ({ outcome }) => (outcome === 'MARKED' ? user.id : undefined),
+        );
+        if (result.outcome === 'NOT_FOUND') return unknown(ids, result.ids);
+        const rows = new Map(result.notifications.map((row) => [row.id, row]));
+        return { notifications: ids.flatMap((id) => rows.get(id) ?? []), userErrors: [] };
+      },
+    ),
   }),
 );
 
@@ -101,12 +110,22 @@ builder.mutationField('updateNotificationPreference', (t) =>
     type: UpdateNotificationPreferencePayload,
     description: 'Changes what the viewer is told of from now on.',
     args: { input: t.arg({ type: UpdateNotificationPreferenceInput, required: true, description: 'The preference.' }) },
-    resolve: async (_, { input: { preference } }, context): Promise<Preferred> => {
-      const { user } = viewerOf(context);
-      return {
-        user: (await setNotificationPreference(context.services.db, user.id, preference)) ?? user,
-        userErrors: [],
-      };
-    },
+    resolve: audited(
+      'updateNotificationPreference',
+      'WRITE',
+      async (
+        { input: { preference } }: Input<typeof UpdateNotificationPreferenceInput>,
+        context,
+        audit,
+      ): Promise<Preferred> => {
+        const { user } = viewerOf(context);
+        const changed = await audit.change(
+          context.services.db,
+          (tx) => setNotificationPreference(tx, user.id, preference),
+          () => user.id,
+        );
+        return { user: changed ?? user, userErrors: [] };
+      },
+    ),
   }),
 );

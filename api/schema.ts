@@ -17,6 +17,7 @@ import './job-actions.ts';
 import './job-live.ts';
 import './log.ts';
 import './analytics.ts';
+import './audit-event.ts';
 import './notification.ts';
 import './notification-actions.ts';
 import './system.ts';

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdmission } from './admission.ts';
+import { createRefusals } from './audit-refusals.ts';
 import { callerOf, isProxy } from './caller.ts';
 import { type Connections, countsBody, watchConnections } from './connections.ts';
 import type { Services } from './context.ts';
@@ -68,6 +69,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
     passwords: createPasswords(),
     changes: createChanges(parts),
     logFeed: createLogFeed(parts),
+    refusals: createRefusals(db, log),
     streams: createStreams(db, log, places.streams),
     places,
     admission: createAdmission(),
@@ -90,6 +92,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
       services.changes.close();
       await services.logFeed.close();
       await graphql.yoga.dispose();
+      await services.refusals.close();
     },
   };
 }

@@ -27,6 +27,8 @@ export interface ApiSettings {
   allowedOrigins?: string[];
   /** Who may make an account; the first alone unless given. */
   signUp?: SignUpMode;
+  /** How many days an API token is valid at most; 0: for ever. A year unless given. */
+  apiTokenDaysMax?: number;
   limits?: Partial<AccountLimits>;
   /** What one user may have, where it is not the default. */
   userLimits?: Partial<UserLimits>;

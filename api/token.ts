@@ -1,11 +1,13 @@
 import type { TokenRow } from '../db/schema.ts';
 import { createApiToken, revokeToken } from '../db/tokens.ts';
 import { isId } from '../domain/ids.ts';
-import { NAME_LENGTH_MAX } from '../domain/limits.ts';
+import { API_TOKEN_DAYS_MAX, NAME_LENGTH_MAX } from '../domain/limits.ts';
 import type { Problem } from '../domain/problem.ts';
 import { nameProblems } from '../domain/workflow-input.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
+import { TokenScopeEnum } from './enums.ts';
 import { hashToken, newToken } from './identity.ts';
 import { Node } from './node.ts';
 import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
@@ -16,6 +18,7 @@ ApiToken.implement({
   interfaces: [Node],
   fields: (t) => ({
     name: t.string({ description: 'What it is for.', resolve: (token) => token.name ?? '' }),
+    scope: t.field({ type: TokenScopeEnum, description: 'What it may do.', resolve: ({ scope }) => scope }),
     lastUsedAt: t.field({
       type: 'DateTime',
       nullable: true,
@@ -25,7 +28,8 @@ ApiToken.implement({
     expiresAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'Until when it is valid; null: until it is revoked.',
+      description:
+        'When it expires. Null if it never does, which only tokens of earlier versions do, and those of installations without API_TOKEN_DAYS_MAX.',
       resolve: (token) => token.expiresAt,
     }),
     createdAt: t.field({ type: 'DateTime', description: 'When it was made.', resolve: (token) => token.createdAt }),
@@ -42,7 +46,12 @@ const CreateApiTokenInput = builder.inputType('CreateApiTokenInput', {
   description: 'A token to be made.',
   fields: (t) => ({
     name: t.string({ required: true, description: 'What it is for: 1 to 255 characters.' }),
-    expiresAt: t.field({ type: 'DateTime', description: 'Until when it is valid. Without, until it is revoked.' }),
+    scope: t.field({ type: TokenScopeEnum, description: 'What it may do. WRITE unless given.' }),
+    expiresAt: t.field({
+      type: 'DateTime',
+      description:
+        'When it expires: at most a year from now, unless the operator says otherwise. Without it, the latest that may be.',
+    }),
   }),
 });
 
@@ -70,23 +79,41 @@ const CreateApiTokenPayload = builder.objectRef<Created>('CreateApiTokenPayload'
 builder.mutationField('createApiToken', (t) =>
   t.field({
     type: CreateApiTokenPayload,
-    description: 'Makes a token for a program, which may then do whatever the viewer may.',
+    description:
+      'Makes a token for a program, which may then do what its scope says. Only a session may make one, no API token.',
     args: { input: t.arg({ type: CreateApiTokenInput, required: true, description: 'The token.' }) },
-    resolve: async (_, { input }, context): Promise<Created> => {
-      const { user } = viewerOf(context);
-      const expiresAt = input.expiresAt ?? null;
-      const problems: Problem[] = nameProblems(input.name, NAME_LENGTH_MAX);
-      if (expiresAt && expiresAt.getTime() <= Date.now()) {
-        problems.push({ path: ['expiresAt'], message: 'The expiry must be in the future.' });
-      }
-      if (problems.length > 0) return invalid(problems);
-      const secret = newToken('API');
-      const token = { userId: user.id, name: input.name, hash: hashToken(secret), expiresAt };
-      const apiToken = await createApiToken(context.services.db, token, { countMax: API_TOKENS_MAX });
-      if (apiToken) return { apiToken, secret, userErrors: [] };
-      const message = `An account may have ${API_TOKENS_MAX} API tokens: revoke one first.`;
-      return refused({ code: 'LIMIT_EXCEEDED', message, path: null });
-    },
+    resolve: audited(
+      'createApiToken',
+      'SESSION',
+      async ({ input }: Input<typeof CreateApiTokenInput>, context, audit): Promise<Created> => {
+        const { user } = viewerOf(context);
+        const { apiTokenDaysMax: daysMax = API_TOKEN_DAYS_MAX } = context.services.settings;
+        const latest = daysMax === 0 ? null : new Date(Date.now() + daysMax * DAY_MS);
+        const expiresAt = input.expiresAt ?? latest;
+        const problems: Problem[] = nameProblems(input.name, NAME_LENGTH_MAX);
+        if (expiresAt && expiresAt.getTime() <= Date.now()) {
+          problems.push({ path: ['expiresAt'], message: 'The expiry must be in the future.' });
+        }
+        if (input.expiresAt && latest && input.expiresAt.getTime() > latest.getTime() + CLOCK_MS) {
+          problems.push({
+            path: ['expiresAt'],
+            message: `A token may be valid for ${daysMax} days at most: the expiry must be ${latest.toISOString()} or before.`,
+          });
+        }
+        if (problems.length > 0) return invalid(problems);
+        const secret = newToken('API');
+        const { name, scope = null } = input;
+        const token = { userId: user.id, name, hash: hashToken(secret), scope: scope ?? 'WRITE', expiresAt };
+        const apiToken = await audit.change(
+          context.services.db,
+          (tx) => createApiToken(tx, token, { countMax: API_TOKENS_MAX }),
+          (made) => made?.id,
+        );
+        if (apiToken) return { apiToken, secret, userErrors: [] };
+        const message = `An account may have ${API_TOKENS_MAX} API tokens: revoke one first.`;
+        return refused({ code: 'LIMIT_EXCEEDED', message, path: null });
+      },
+    ),
   }),
 );
 
@@ -117,14 +144,28 @@ builder.mutationField('revokeApiToken', (t) =>
     type: RevokeApiTokenPayload,
     description: 'Ends a token at once; what is open under it ends within seconds.',
     args: { input: t.arg({ type: RevokeApiTokenInput, required: true, description: 'Which token.' }) },
-    resolve: async (_, { input: { id } }, context) => {
-      const { user } = viewerOf(context);
-      const apiToken = isId(id)
-        ? await revokeToken(context.services.db, { userId: user.id, id: id.toLowerCase(), kind: 'API' })
-        : undefined;
-      return apiToken ? { apiToken, userErrors: [] } : notFound('API token');
-    },
+    resolve: audited(
+      'revokeApiToken',
+      'WRITE',
+      async (
+        { input: { id } }: Input<typeof RevokeApiTokenInput>,
+        context,
+        audit,
+      ): Promise<Omit<Created, 'secret'>> => {
+        const { user } = viewerOf(context);
+        const apiToken = isId(id)
+          ? await audit.change(
+              context.services.db,
+              (tx) => revokeToken(tx, { userId: user.id, id: id.toLowerCase(), kind: 'API' }),
+              (revoked) => revoked?.id,
+            )
+          : undefined;
+        return apiToken ? { apiToken, userErrors: [] } : notFound('API token');
+      },
+    ),
   }),
 );
 
+const DAY_MS = 86_400_000;
+const CLOCK_MS = 60_000; // a client that adds a year by its own clock may be ahead
 const API_TOKENS_MAX = 100; // `User.apiTokens` has no pages

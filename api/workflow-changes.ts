@@ -1,5 +1,5 @@
 import type { WorkflowRow } from '../db/schema.ts';
-import { createWorkflow, updateWorkflow } from '../db/workflows.ts';
+import { createWorkflow, type Updated, updateWorkflow } from '../db/workflows.ts';
 import { isId, newId } from '../domain/ids.ts';
 import type { Payload } from '../domain/payload.ts';
 import { parsePayload } from '../domain/payload-input.ts';
@@ -7,6 +7,7 @@ import { placeProblems, sealPayload } from '../domain/payload-secrets.ts';
 import { below } from '../domain/problem.ts';
 import { workflowProblems } from '../domain/workflow-input.ts';
 import { announce } from './announce.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { type Context, viewerOf } from './context.ts';
 import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, type Kept, keepOnce } from './idempotency.ts';
@@ -60,45 +61,49 @@ builder.mutationField('createWorkflow', (t) =>
     type: CreateWorkflowPayload,
     description: 'Makes a workflow. A HEARTBEAT runs at once; a CONTAINER when its image is ready.',
     args: { input: t.arg({ type: CreateWorkflowInput, required: true, description: 'The workflow.' }) },
-    resolve: async (_, { input }, context): Promise<WorkflowResult> => {
-      const { user } = viewerOf(context);
-      const { services } = context;
-      const { value: payload, problems } = parsePayload(input.payload, services.settings);
-      const allProblems = [
-        ...workflowProblems(input, services.settings),
-        ...below(['payload'], problems ?? []),
-        ...idempotencyProblems(input),
-      ];
-      if (!payload || allProblems.length > 0) return invalid(allProblems);
-      const id = newId();
-      const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
-      if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
-      const { name, interval: intervalMinutes, maxConsecutiveJobFailuresAllowed } = input;
-      const created = {
-        id,
-        userId: user.id,
-        name,
-        payload: sealed.value,
-        intervalMinutes,
-        maxConsecutiveJobFailuresAllowed,
-        logRetentionDays: input.logRetentionDays ?? null,
-      };
-      const kept = await keepOnce(
-        services,
-        { userId: user.id, mutation: 'createWorkflow', input },
-        (db) => createWorkflow(db, created, userLimits(services.settings)),
-        (made) => made.workflow.id,
-      );
-      if (kept.outcome !== 'DONE') return repeated(kept, context);
-      const { workflow, buildId } = kept.result;
-      await announce(services, {
-        userId: user.id,
-        buildId,
-        schedule: workflow.kind === 'HEARTBEAT',
-        changed: { workflows: [workflow.id], ...(buildId === undefined ? {} : { builds: [buildId] }) },
-      });
-      return { workflow, userErrors: [] };
-    },
+    resolve: audited(
+      'createWorkflow',
+      'WRITE',
+      async ({ input }: Input<typeof CreateWorkflowInput>, context, audit): Promise<WorkflowResult> => {
+        const { user } = viewerOf(context);
+        const { services } = context;
+        const { value: payload, problems } = parsePayload(input.payload, services.settings);
+        const allProblems = [
+          ...workflowProblems(input, services.settings),
+          ...below(['payload'], problems ?? []),
+          ...idempotencyProblems(input),
+        ];
+        if (!payload || allProblems.length > 0) return invalid(allProblems);
+        const id = newId();
+        const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
+        if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
+        const { name, interval: intervalMinutes, maxConsecutiveJobFailuresAllowed } = input;
+        const created = {
+          id,
+          userId: user.id,
+          name,
+          payload: sealed.value,
+          intervalMinutes,
+          maxConsecutiveJobFailuresAllowed,
+          logRetentionDays: input.logRetentionDays ?? null,
+        };
+        const kept = await keepOnce(
+          services,
+          { userId: user.id, mutation: 'createWorkflow', input },
+          (db) => audit.change(db, (tx) => createWorkflow(tx, created, userLimits(services.settings)), madeId),
+          madeId,
+        );
+        if (kept.outcome !== 'DONE') return repeated(kept, context);
+        const { workflow, buildId } = kept.result;
+        await announce(services, {
+          userId: user.id,
+          buildId,
+          schedule: workflow.kind === 'HEARTBEAT',
+          changed: { workflows: [workflow.id], ...(buildId === undefined ? {} : { builds: [buildId] }) },
+        });
+        return { workflow, userErrors: [] };
+      },
+    ),
   }),
 );
 
@@ -142,72 +147,76 @@ builder.mutationField('updateWorkflow', (t) =>
     description:
       'Changes a workflow. Another payload is another generation; a CONTAINER is built anew before it runs again.',
     args: { input: t.arg({ type: UpdateWorkflowInput, required: true, description: 'What to change.' }) },
-    resolve: async (_, { input }, context): Promise<WorkflowResult> => {
-      const { user } = viewerOf(context);
-      const { services } = context;
-      const { value: payload, problems } = input.payload ? parsePayload(input.payload, services.settings) : {};
-      const allProblems = [
-        ...workflowProblems(input, services.settings),
-        ...below(['payload'], problems ?? []),
-        ...idempotencyProblems(input),
-      ];
-      if (allProblems.length > 0) return invalid(allProblems);
-      if (!isId(input.id)) return notFound('workflow');
-      const workflowId = input.id.toLowerCase();
-      const change = payload && {
-        kind: payload.kind,
-        from: (stored: Payload) => sealPayload(services.sealer, { workflowId, given: payload, stored }),
-      };
-      const changes = {
-        userId: user.id,
-        id: workflowId,
-        ...(change ? { payload: change } : {}),
-        ...(typeof input.name === 'string' ? { name: input.name } : {}),
-        ...(typeof input.interval === 'number' ? { intervalMinutes: input.interval } : {}),
-        ...(typeof input.maxConsecutiveJobFailuresAllowed === 'number'
-          ? { maxConsecutiveJobFailuresAllowed: input.maxConsecutiveJobFailuresAllowed }
-          : {}),
-        ...(input.logRetentionDays === undefined ? {} : { logRetentionDays: input.logRetentionDays }),
-      };
-      const kept = await keepOnce(
-        services,
-        { userId: user.id, mutation: 'updateWorkflow', input: meant(input) },
-        (db) => updateWorkflow(db, changes, userLimits(services.settings)),
-        (made) => (made.outcome === 'UPDATED' ? made.workflow.id : undefined),
-      );
-      if (kept.outcome !== 'DONE') return repeated(kept, context);
-      const updated = kept.result;
-      switch (updated.outcome) {
-        case 'NOT_FOUND':
-          return notFound('workflow');
-        case 'TERMINATED':
-          return refused({
-            code: 'TERMINATED',
-            message: 'The workflow has ended for good: make a new one.',
-            path: ['id'],
-          });
-        case 'KIND_CHANGED':
-          return refused({
-            code: 'CONFLICT',
-            message: 'The kind of a workflow cannot be changed: make a new one.',
-            path: ['payload'],
-          });
-        case 'INVALID':
-          return invalid(below(['payload'], placeProblems(input.payload ?? {}, updated.problems)));
-      }
-      const { workflow, buildId, canceledBuildIds } = updated;
-      await announce(services, {
-        userId: user.id,
-        buildId,
-        schedule: true,
-        stoppingIds: canceledBuildIds,
-        changed: {
-          workflows: [workflow.id],
-          builds: [...canceledBuildIds, ...(buildId === undefined ? [] : [buildId])],
-        },
-      });
-      return { workflow, userErrors: [] };
-    },
+    resolve: audited(
+      'updateWorkflow',
+      'WRITE',
+      async ({ input }: Input<typeof UpdateWorkflowInput>, context, audit): Promise<WorkflowResult> => {
+        const { user } = viewerOf(context);
+        const { services } = context;
+        const { value: payload, problems } = input.payload ? parsePayload(input.payload, services.settings) : {};
+        const allProblems = [
+          ...workflowProblems(input, services.settings),
+          ...below(['payload'], problems ?? []),
+          ...idempotencyProblems(input),
+        ];
+        if (allProblems.length > 0) return invalid(allProblems);
+        if (!isId(input.id)) return notFound('workflow');
+        const workflowId = input.id.toLowerCase();
+        const change = payload && {
+          kind: payload.kind,
+          from: (stored: Payload) => sealPayload(services.sealer, { workflowId, given: payload, stored }),
+        };
+        const changes = {
+          userId: user.id,
+          id: workflowId,
+          ...(change ? { payload: change } : {}),
+          ...(typeof input.name === 'string' ? { name: input.name } : {}),
+          ...(typeof input.interval === 'number' ? { intervalMinutes: input.interval } : {}),
+          ...(typeof input.maxConsecutiveJobFailuresAllowed === 'number'
+            ? { maxConsecutiveJobFailuresAllowed: input.maxConsecutiveJobFailuresAllowed }
+            : {}),
+          ...(input.logRetentionDays === undefined ? {} : { logRetentionDays: input.logRetentionDays }),
+        };
+        const kept = await keepOnce(
+          services,
+          { userId: user.id, mutation: 'updateWorkflow', input: meant(input) },
+          (db) => audit.change(db, (tx) => updateWorkflow(tx, changes, userLimits(services.settings)), updatedId),
+          updatedId,
+        );
+        if (kept.outcome !== 'DONE') return repeated(kept, context);
+        const updated = kept.result;
+        switch (updated.outcome) {
+          case 'NOT_FOUND':
+            return notFound('workflow');
+          case 'TERMINATED':
+            return refused({
+              code: 'TERMINATED',
+              message: 'The workflow has ended for good: make a new one.',
+              path: ['id'],
+            });
+          case 'KIND_CHANGED':
+            return refused({
+              code: 'CONFLICT',
+              message: 'The kind of a workflow cannot be changed: make a new one.',
+              path: ['payload'],
+            });
+          case 'INVALID':
+            return invalid(below(['payload'], placeProblems(input.payload ?? {}, updated.problems)));
+        }
+        const { workflow, buildId, canceledBuildIds } = updated;
+        await announce(services, {
+          userId: user.id,
+          buildId,
+          schedule: true,
+          stoppingIds: canceledBuildIds,
+          changed: {
+            workflows: [workflow.id],
+            builds: [...canceledBuildIds, ...(buildId === undefined ? [] : [buildId])],
+          },
+        });
+        return { workflow, userErrors: [] };
+      },
+    ),
   }),
 );
 
@@ -224,4 +233,12 @@ async function repeated(kept: Exclude<Kept<unknown>, { outcome: 'DONE' }>, { loa
   if (kept.outcome === 'REFUSED') return { userErrors: kept.userErrors };
   const workflow = await load.workflow(kept.objectId);
   return workflow ? { workflow, userErrors: [] } : goneSince();
+}
+
+function madeId({ workflow }: { workflow: WorkflowRow }): string {
+  return workflow.id;
+}
+
+function updatedId(updated: Updated): string | undefined {
+  return updated.outcome === 'UPDATED' ? updated.workflow.id : undefined;
 }

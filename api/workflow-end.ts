@@ -1,7 +1,8 @@
 import type { WorkflowRow } from '../db/schema.ts';
-import { deleteWorkflow, terminateWorkflow } from '../db/termination.ts';
+import { deleteWorkflow, type Terminated, terminateWorkflow } from '../db/termination.ts';
 import { isId } from '../domain/ids.ts';
 import { announceEnd } from './announce.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { notFound, UserError, type UserErrorShape } from './user-error.ts';
@@ -40,16 +41,24 @@ builder.mutationField('terminateWorkflow', (t) =>
     type: TerminateWorkflowPayload,
     description: 'Ends a workflow for good; jobs and a build of it are stopped. A second time changes nothing.',
     args: { input: t.arg({ type: TerminateWorkflowInput, required: true, description: 'Which workflow.' }) },
-    resolve: async (_, { input: { id } }, context): Promise<EndResult> => {
-      const { user } = viewerOf(context);
-      const { services } = context;
-      const ended = isId(id)
-        ? await terminateWorkflow(services.db, { userId: user.id, id: id.toLowerCase() })
-        : undefined;
-      if (!ended) return notFound('workflow');
-      await announceEnd(services, user.id, ended);
-      return { workflow: ended.workflow, userErrors: [] };
-    },
+    resolve: audited(
+      'terminateWorkflow',
+      'WRITE',
+      async ({ input: { id } }: Input<typeof TerminateWorkflowInput>, context, audit): Promise<EndResult> => {
+        const { user } = viewerOf(context);
+        const { services } = context;
+        const ended = isId(id)
+          ? await audit.change(
+              services.db,
+              (tx) => terminateWorkflow(tx, { userId: user.id, id: id.toLowerCase() }),
+              endedId,
+            )
+          : undefined;
+        if (!ended) return notFound('workflow');
+        await announceEnd(services, user.id, ended);
+        return { workflow: ended.workflow, userErrors: [] };
+      },
+    ),
   }),
 );
 
@@ -91,16 +100,28 @@ builder.mutationField('deleteWorkflow', (t) =>
     description:
       'Ends a workflow for good and hides it from lists; its history stays readable by id, or goes too. A second time changes nothing.',
     args: { input: t.arg({ type: DeleteWorkflowInput, required: true, description: 'Which workflow.' }) },
-    resolve: async (_, { input }, context): Promise<EndResult> => {
-      const { user } = viewerOf(context);
-      const { services } = context;
-      const purge = input.purge === true;
-      const ended = isId(input.id)
-        ? await deleteWorkflow(services.db, { userId: user.id, id: input.id.toLowerCase(), purge })
-        : undefined;
-      if (!ended) return notFound('workflow');
-      await announceEnd(services, user.id, ended);
-      return { ...(purge ? { purgedId: ended.workflow.id } : { workflow: ended.workflow }), userErrors: [] };
-    },
+    resolve: audited(
+      'deleteWorkflow',
+      'WRITE',
+      async ({ input }: Input<typeof DeleteWorkflowInput>, context, audit): Promise<EndResult> => {
+        const { user } = viewerOf(context);
+        const { services } = context;
+        const purge = input.purge === true;
+        const ended = isId(input.id)
+          ? await audit.change(
+              services.db,
+              (tx) => deleteWorkflow(tx, { userId: user.id, id: input.id.toLowerCase(), purge }),
+              endedId,
+            )
+          : undefined;
+        if (!ended) return notFound('workflow');
+        await announceEnd(services, user.id, ended);
+        return { ...(purge ? { purgedId: ended.workflow.id } : { workflow: ended.workflow }), userErrors: [] };
+      },
+    ),
   }),
 );
+
+function endedId(ended: Terminated | undefined): string | undefined {
+  return ended?.workflow.id;
+}

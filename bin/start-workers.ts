@@ -25,6 +25,7 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         deletedRetentionDays: settings.deletedRetentionDays,
         logRetentionDays: settings.logRetentionDays,
         jobRetentionDays: settings.jobRetentionDays,
+        auditRetentionDays: settings.auditRetentionDays,
       });
     case 'workflow':
       return (await import('../workers/workflow/worker.ts')).startWorkflow({

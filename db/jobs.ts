@@ -20,7 +20,11 @@ export type Requested =
  * lock of the schedule, so that a termination either comes first and is seen, or sees the request and cancels it. Throws
  * LimitExceeded where as many jobs of its user wait as may.
  */
-export async function runWorkflow(db: Db, { userId, id }: Owned, limits: UserLimits = USER_LIMITS): Promise<Requested> {
+export async function runWorkflow(
+  db: Db,
+  { userId, id, requestedBy }: Owned & { requestedBy?: { userId: string; tokenName: string | null } },
+  limits: UserLimits = USER_LIMITS,
+): Promise<Requested> {
   return db.transaction(async (tx): Promise<Requested> => {
     await lockUser(tx, userId);
     const [schedule] = await tx
@@ -51,6 +55,8 @@ export async function runWorkflow(db: Db, { userId, id }: Owned, limits: UserLim
         status: 'PENDING',
         generation: schedule.generation,
         scheduledAt: sql`now()`,
+        requestedBy: requestedBy?.userId ?? null,
+        requestedWith: requestedBy?.tokenName ?? null,
       })
       .returning();
     if (job === undefined) throw new Error('An insert returned no row.');

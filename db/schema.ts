@@ -11,6 +11,7 @@ import {
   timestamp,
   uuid,
 } from 'drizzle-orm/pg-core';
+import type { AuditChange } from '../domain/audit.ts';
 import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
 import type { Payload } from '../domain/payload.ts';
 import type {
@@ -22,6 +23,7 @@ import type {
   TerminationReason,
   WorkflowKind,
 } from '../domain/states.ts';
+import type { TokenScope } from '../domain/token-scope.ts';
 
 /**
  * The tables as queries see them. Keys, checks and indexes, and the reasons for them, stand in the migrations alone; a
@@ -53,8 +55,28 @@ export const tokens = pgTable('tokens', {
   expiresAt: time('expires_at'),
   address: text('address'), // of sessions alone, as the next one
   userAgent: text('user_agent'),
+  /** Of API tokens: what they may do. */
+  scope: text('scope').$type<TokenScope>().notNull().default('WRITE'),
 });
 export type TokenRow = typeof tokens.$inferSelect;
+
+export const auditEvents = pgTable('audit_events', {
+  id: uuid('id').primaryKey(),
+  at: time('at').notNull().defaultNow(),
+  action: text('action').notNull(),
+  outcome: text('outcome').$type<'DONE' | 'REFUSED'>().notNull(),
+  code: text('code'),
+  userId: uuid('user_id'),
+  actorId: uuid('actor_id'),
+  tokenId: uuid('token_id'),
+  tokenKind: text('token_kind').$type<'SESSION' | 'API'>(),
+  tokenName: text('token_name'),
+  address: text('address'),
+  objectId: uuid('object_id'),
+  changes: jsonb('changes').$type<AuditChange[]>().notNull().default([]),
+  count: integer('count').notNull().default(1),
+});
+export type AuditRow = typeof auditEvents.$inferSelect;
 
 export const knownAddresses = pgTable('known_addresses', {
   userId: uuid('user_id').notNull(),
@@ -150,6 +172,8 @@ export const jobs = pgTable('jobs', {
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
   logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/log-seams.ts)
+  requestedBy: uuid('requested_by'), // of MANUAL jobs
+  requestedWith: text('requested_with'), // the name of the API token
 });
 export type JobRow = typeof jobs.$inferSelect;
 

@@ -1,5 +1,6 @@
 import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
+import type { TokenScope } from '../domain/token-scope.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { preparedByShape } from './prepared.ts';
@@ -10,6 +11,10 @@ export interface Identity {
   tokenId: string;
   hash: Buffer;
   kind: TokenRow['kind'];
+  /** WRITE of a session, which may do everything. */
+  scope: TokenScope;
+  /** Of API tokens alone. */
+  tokenName: string | null;
   lastUsedAt: Date | null;
   user: UserRow;
 }
@@ -17,7 +22,7 @@ export interface Identity {
 /** Stores an API token, or gives undefined where its owner has `countMax` already. */
 export async function createApiToken(
   db: Db,
-  token: { userId: string; name: string; hash: Buffer; expiresAt: Date | null },
+  token: { userId: string; name: string; hash: Buffer; scope: TokenScope; expiresAt: Date | null },
   { countMax }: { countMax: number },
 ): Promise<TokenRow | undefined> {
   return db.transaction(async (transaction) => {
@@ -96,6 +101,8 @@ const identitiesQuery = preparedByShape((db, _, name) =>
       tokenId: tokens.id,
       hash: tokens.hash,
       kind: tokens.kind,
+      scope: tokens.scope,
+      tokenName: tokens.name,
       lastUsedAt: tokens.lastUsedAt,
       user: users,
     })

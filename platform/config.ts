@@ -49,6 +49,8 @@ export interface Settings {
   deletedRetentionDays: number;
   logRetentionDays: number;
   jobRetentionDays: number;
+  auditRetentionDays: number;
+  apiTokenDaysMax: number;
   maxJobSeconds: number;
   maxBuildSeconds: number;
   maxJobLogBytes: number;
@@ -162,6 +164,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     deletedRetentionDays: need('DELETED_RETENTION_DAYS', SETTINGS.DELETED_RETENTION_DAYS),
     logRetentionDays: need('LOG_RETENTION_DAYS', SETTINGS.LOG_RETENTION_DAYS),
     jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
+    auditRetentionDays: need('AUDIT_RETENTION_DAYS', SETTINGS.AUDIT_RETENTION_DAYS),
+    apiTokenDaysMax: need('API_TOKEN_DAYS_MAX', SETTINGS.API_TOKEN_DAYS_MAX),
     maxJobSeconds: need('MAX_JOB_SECONDS', SETTINGS.MAX_JOB_SECONDS),
     maxBuildSeconds: need('MAX_BUILD_SECONDS', SETTINGS.MAX_BUILD_SECONDS),
     maxJobLogBytes: need('MAX_JOB_LOG_BYTES', SETTINGS.MAX_JOB_LOG_BYTES),

@@ -3,6 +3,8 @@ import { SIGN_UP_MODES } from '../domain/account-input.ts';
 import { CONNECTION_BOUNDS } from '../domain/connection-bounds.ts';
 import { parseImageReference } from '../domain/image-reference.ts';
 import {
+  API_TOKEN_DAYS_MAX,
+  AUDIT_RETENTION_DAYS,
   CONTAINER_MEMORY_MB_MIN,
   CONTAINER_RESOURCES_MAX,
   DELETED_RETENTION_DAYS,
@@ -327,6 +329,19 @@ export const SETTINGS = {
     default: String(JOB_RETENTION_DAYS),
     means: 'How many days jobs are kept, counted from their end. What counts in analytics stays.',
     example: '365',
+  }),
+  AUDIT_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: String(AUDIT_RETENTION_DAYS),
+    means: 'How many days audit events are kept: who did what, and what was refused.',
+    example: '365',
+  }),
+  API_TOKEN_DAYS_MAX: withDefault({
+    schema: wholeNumber(0, DAYS_MAX),
+    default: String(API_TOKEN_DAYS_MAX),
+    means:
+      'How many days an API token is valid at most, from when it is made. 0: for ever, where nobody asks for less.',
+    example: '90',
   }),
   MAX_JOB_SECONDS: withDefault({
     schema: wholeNumber(1, 31_536_000),

@@ -27,6 +27,8 @@ const PENDING: JobRow = {
   failureReason: null,
   failureMessage: null,
   logLineCount: 0,
+  requestedBy: null,
+  requestedWith: null,
   logAttempt: 1,
 };
 const QUEUED: JobRow = { ...PENDING, status: 'QUEUED', queuedAt: at(1) };

@@ -79,7 +79,7 @@ export async function openInstallation(
   const ann = await testUser(db, 'ann');
   const token = newToken('API');
   const hash = hashToken(token);
-  await createApiToken(db, { userId: ann, name: 'faults', hash, expiresAt: null }, { countMax: 1 });
+  await createApiToken(db, { userId: ann, name: 'faults', hash, scope: 'WRITE', expiresAt: null }, { countMax: 1 });
   const prefix = `faults-${randomBytes(4).toString('hex')}.`;
   const installation = await getInstallation(db);
   const docker = createDocker({ host: servers.docker, log: quiet });

@@ -1,4 +1,6 @@
+import { removeOldAuditEvents } from '../../db/audit.ts';
 import { sweepBuilds } from '../../db/builds.ts';
+import type { Db } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
 import { makeLogPartitions } from '../../db/log-partitions.ts';
@@ -8,7 +10,7 @@ import { foldTotals } from '../../db/totals.ts';
 import { sweepTurns } from '../../db/turns.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import { DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
+import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
 import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
@@ -42,6 +44,7 @@ export interface SchedulingParts extends Parts {
   deletedRetentionDays?: number;
   logRetentionDays?: number;
   jobRetentionDays?: number;
+  auditRetentionDays?: number;
 }
 
 /** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
@@ -132,7 +135,13 @@ async function runFold({ db, log }: Parts, signal: AbortSignal): Promise<void> {
 
 /** Removes log lines and jobs whose time has come. */
 async function runRetention(
-  { db, log, logRetentionDays, jobRetentionDays = JOB_RETENTION_DAYS }: SchedulingParts,
+  {
+    db,
+    log,
+    logRetentionDays,
+    jobRetentionDays = JOB_RETENTION_DAYS,
+    auditRetentionDays = AUDIT_RETENTION_DAYS,
+  }: SchedulingParts,
   signal: AbortSignal,
 ): Promise<void> {
   const backoff = createBackoff({ log, what: 'Removing old log lines and jobs' });
@@ -145,6 +154,7 @@ async function runRetention(
       if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
       const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
       if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
+      await removeAuditEvents(db, auditRetentionDays, signal);
       backoff.reset();
       await wake.next({ timeoutMs: RETENTION_MS, signal });
     } catch (error) {
@@ -152,6 +162,14 @@ async function runRetention(
     }
   }
 }
+
+/** In steps, so that no statement takes long. */
+async function removeAuditEvents(db: Db, days: number, signal: AbortSignal): Promise<void> {
+  const limit = OLD_AUDIT_EVENTS_PER_STEP;
+  while (!signal.aborted && (await removeOldAuditEvents(db, { days, limit })) === limit);
+}
+
+const OLD_AUDIT_EVENTS_PER_STEP = 1_000;
 
 async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
   if (events.length > 0)

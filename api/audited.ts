@@ -1,0 +1,129 @@
+import { GraphQLError } from 'graphql';
+import { type NewAuditEvent, recordAudit } from '../db/audit.ts';
+import type { Db } from '../db/client.ts';
+import { addressKey } from '../domain/address-key.ts';
+import { auditChanges } from '../domain/audit.ts';
+import { includesScope, type TokenScope } from '../domain/token-scope.ts';
+import type { Context } from './context.ts';
+import { failure, unauthenticated } from './errors.ts';
+import type { UserErrorShape } from './user-error.ts';
+
+/** Who may call a mutation: anybody, a token with a scope, or a session alone. */
+export type Needs = 'NOTHING' | TokenScope | 'SESSION';
+
+/** The arguments of a mutation whose `input` is of this type. */
+export interface Input<Ref extends { $inferInput: unknown }> {
+  input: Ref['$inferInput'];
+}
+
+/** The mutations whose calls are audited: a test compares them with the schema. */
+export const auditedMutations = new Set<string>();
+
+/**
+ * The resolver of a mutation, which looks first whether the caller may, and leaves a row in the audit whatever comes of it. A change makes its row
+ * in its own transaction, by `audit.change`; a refusal is counted.
+ */
+export function audited<Args extends object, Result extends { userErrors: UserErrorShape[] }>(
+  action: string,
+  needs: Needs,
+  resolve: (args: Args, context: Context, audit: Audit) => Promise<Result>,
+): (root: unknown, args: Args, context: Context) => Promise<Result> {
+  auditedMutations.add(action);
+  return async (_, args, context) => {
+    const audit = new Audit(action, args, context);
+    try {
+      checkNeeds(action, needs, context);
+      const result = await resolve(args, context, audit);
+      const [refusal] = result.userErrors;
+      if (refusal) audit.refuse(refusal.code);
+      else await audit.end();
+      return result;
+    } catch (error) {
+      if (error instanceof GraphQLError && REFUSALS.has(error.extensions.code))
+        audit.refuse(String(error.extensions.code));
+      throw error;
+    }
+  };
+}
+
+/** Errors that say no, rather than that something failed. */
+const REFUSALS = new Set<unknown>(['FORBIDDEN', 'UNAUTHENTICATED', 'RATE_LIMITED', 'BAD_REQUEST', 'NOT_FOUND']);
+
+function checkNeeds(action: string, needs: Needs, { viewer }: Context): void {
+  if (needs === 'NOTHING') return;
+  if (!viewer) throw unauthenticated();
+  if (viewer.kind === 'SESSION') return;
+  if (needs === 'SESSION') {
+    throw failure('FORBIDDEN', `${action} needs a session: sign in with the password instead of an API token.`);
+  }
+  if (!includesScope(viewer.scope, needs)) {
+    throw failure('FORBIDDEN', `${action} needs a token with the scope ${needs}: this one has ${viewer.scope}.`);
+  }
+}
+
+/** What is written of one call of a mutation. */
+export class Audit {
+  readonly #action: string;
+  readonly #context: Context;
+  readonly #changes: ReturnType<typeof auditChanges>;
+  #userId: string | null;
+  #done: NewAuditEvent | undefined;
+
+  constructor(action: string, args: object, context: Context) {
+    this.#action = action;
+    this.#context = context;
+    this.#changes =
+      'input' in args && typeof args.input === 'object' && args.input !== null ? auditChanges(args.input) : [];
+    this.#userId = context.viewer?.user.id ?? null;
+  }
+
+  /** Names the account that the call concerns, where that is not the caller's. */
+  concerns(userId: string | undefined): void {
+    this.#userId = userId ?? this.#userId;
+  }
+
+  /** Makes `change`, with its row in the same transaction unless it gives no object: then nothing was changed. */
+  change<Result>(
+    db: Db,
+    change: (tx: Db) => Promise<Result>,
+    objectOf: (result: Result) => string | undefined,
+  ): Promise<Result> {
+    return db.transaction(async (tx) => {
+      const result = await change(tx);
+      const objectId = objectOf(result);
+      if (objectId === undefined) return result;
+      const event = { ...this.#event('DONE'), objectId, changes: this.#changes };
+      await recordAudit(tx, event);
+      this.#done = event;
+      return result;
+    });
+  }
+
+  refuse(code: string): void {
+    this.#context.services.refusals.note({ ...this.#event('REFUSED'), code });
+  }
+
+  /** To be called when all is committed. A call that has changed nothing, because it was made before, leaves a row as well. */
+  async end(): Promise<void> {
+    const { db, log } = this.#context.services;
+    if (this.#done === undefined) {
+      this.#done = { ...this.#event('DONE'), changes: this.#changes };
+      await recordAudit(db, this.#done);
+    }
+    log.info({ event: 'audit', ...this.#done }, `audit: ${this.#action}`);
+  }
+
+  #event<Outcome extends 'DONE' | 'REFUSED'>(outcome: Outcome) {
+    const { viewer, client } = this.#context;
+    return {
+      action: this.#action,
+      outcome,
+      userId: this.#userId,
+      actorId: viewer?.user.id ?? null,
+      tokenId: viewer?.tokenId ?? null,
+      tokenKind: viewer?.kind ?? null,
+      tokenName: viewer?.tokenName ?? null,
+      address: outcome === 'DONE' ? client.address : addressKey(client.address),
+    };
+  }
+}

@@ -1,0 +1,63 @@
+/** One field of a mutation's input, as the audit shows it: never a secret. */
+export interface AuditChange {
+  field: string;
+  /** Its value where that is harmless, else "changed". */
+  value: string;
+}
+
+/** Fields whose values are shown. All others are only named: they may hold a secret, or be one. */
+const SHOWN = new Set([
+  'administrator',
+  'expiresAt',
+  'id',
+  'interval',
+  'logRetentionDays',
+  'maxConsecutiveJobFailuresAllowed',
+  'name',
+  'preference',
+  'purge',
+  'scope',
+]);
+const CHANGED = 'changed';
+const CHANGES_MAX = 100;
+const VALUE_LENGTH_MAX = 255;
+
+/** What an input gives, by the paths of its fields. Of lists whose items have names, the names stand in the paths. */
+export function auditChanges(input: object): AuditChange[] {
+  const changes: AuditChange[] = [];
+  let left = 0;
+
+  function add(field: string, value: string): void {
+    if (changes.length < CHANGES_MAX) changes.push({ field, value });
+    else left += 1;
+  }
+
+  function walk(value: unknown, path: string[]): void {
+    if (Array.isArray(value)) {
+      for (const [index, item] of value.entries()) walk(item, [...path, nameOf(item) ?? String(index)]);
+    } else if (isNested(value) && nameOf(value) === undefined) {
+      for (const [name, item] of Object.entries(value)) walk(item, [...path, name]);
+    } else if (value !== undefined) add(path.join('.').slice(0, VALUE_LENGTH_MAX), CHANGED);
+  }
+
+  for (const [name, value] of Object.entries(input)) {
+    if (name === 'payload') walk(value, [name]);
+    else if (value !== undefined) add(name, SHOWN.has(name) && !isNested(value) ? shown(value) : CHANGED);
+  }
+  if (left > 0) changes[CHANGES_MAX - 1] = { field: '...', value: `${left + 1} more` };
+  return changes;
+}
+
+function isNested(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !(value instanceof Date);
+}
+
+/** Of an environment variable, a header and the like: one thing, whose name is no secret. */
+function nameOf(item: unknown): string | undefined {
+  return isNested(item) && 'name' in item && typeof item.name === 'string' ? item.name : undefined;
+}
+
+function shown(value: unknown): string {
+  const text = value instanceof Date ? value.toISOString() : String(value);
+  return text.slice(0, VALUE_LENGTH_MAX);
+}

@@ -1,0 +1,7 @@
+/** What a token may do, each scope with all that the ones before it may. Sessions may do everything. */
+export const TOKEN_SCOPES = ['READ', 'RUN', 'WRITE'] as const;
+export type TokenScope = (typeof TOKEN_SCOPES)[number];
+
+export function includesScope(scope: TokenScope, wanted: TokenScope): boolean {
+  return TOKEN_SCOPES.indexOf(scope) >= TOKEN_SCOPES.indexOf(wanted);
+}
