@@ -4,8 +4,8 @@ import type { Db } from '../db/client.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { auditChanges } from '../domain/audit.ts';
 import { includesScope, type TokenScope } from '../domain/token-scope.ts';
-import type { Context } from './context.ts';
-import { failure, unauthenticated } from './errors.ts';
+import { type Context, sessionViewerOf, viewerOf } from './context.ts';
+import { failure } from './errors.ts';
 import type { UserErrorShape } from './user-error.ts';
 
 /** Who may call a mutation: anybody, a token with a scope, or a session alone. */
@@ -49,13 +49,13 @@ export function audited<Args extends object, Result extends { userErrors: UserEr
 /** Errors that say no, rather than that something failed. */
 const REFUSALS = new Set<unknown>(['FORBIDDEN', 'UNAUTHENTICATED', 'RATE_LIMITED', 'BAD_REQUEST', 'NOT_FOUND']);
 
-function checkNeeds(action: string, needs: Needs, { viewer }: Context): void {
+function checkNeeds(action: string, needs: Needs, context: Context): void {
   if (needs === 'NOTHING') return;
-  if (!viewer) throw unauthenticated();
-  if (viewer.kind === 'SESSION') return;
   if (needs === 'SESSION') {
-    throw failure('FORBIDDEN', `${action} needs a session: sign in with the password instead of an API token.`);
+    sessionViewerOf(context);
+    return;
   }
+  const viewer = viewerOf(context);
   if (!includesScope(viewer.scope, needs)) {
     throw failure('FORBIDDEN', `${action} needs a token with the scope ${needs}: this one has ${viewer.scope}.`);
   }
@@ -77,16 +77,17 @@ export class Audit {
     this.#userId = context.viewer?.user.id ?? null;
   }
 
-  /** Names the account that the call concerns, where that is not the caller's. */
-  concerns(userId: string | undefined): void {
-    this.#userId = userId ?? this.#userId;
+  /** Names the account that the call concerns, where nobody is signed in. Gives the id back. */
+  concerns(userId: string): string {
+    this.#userId = userId;
+    return userId;
   }
 
-  /** Makes `change`, with its row in the same transaction unless it gives no object: then nothing was changed. */
+  /** Makes `change`, with its row in the same transaction. `objectOf` gives the id of what it has changed, null where that has none, undefined where nothing was changed. */
   change<Result>(
     db: Db,
     change: (tx: Db) => Promise<Result>,
-    objectOf: (result: Result) => string | undefined,
+    objectOf: (result: Result) => string | null | undefined,
   ): Promise<Result> {
     return db.transaction(async (tx) => {
       const result = await change(tx);

@@ -2,6 +2,7 @@ import { changePassword } from '../db/accounts.ts';
 import type { UserRow } from '../db/schema.ts';
 import { newPasswordProblems } from '../domain/account-input.ts';
 import { countAttempt } from './attempts.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { sessionViewerOf } from './context.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
@@ -42,23 +43,27 @@ builder.mutationField('changePassword', (t) =>
     description:
       'Gives the account another password, and ends all of its sessions but the present one: at once, and what is open under them within 5 seconds. API tokens stay. It takes a session: FORBIDDEN with an API token.',
     args: { input: t.arg({ type: ChangePasswordInput, required: true, description: 'Both passwords.' }) },
-    resolve: async (_, { input }, context): Promise<Changed> => {
-      const { user, tokenId } = sessionViewerOf(context);
-      const { db, passwords, settings } = context.services;
-      const { passwordChangesPerMinute: points } = { ...ACCOUNT_LIMITS, ...settings.limits };
-      await countAttempt(context, `change-password:${user.id}`, points, 60);
-      if (!(await passwords.matches(user.passwordHash, input.current))) return wrongPassword();
-      const problems = await newPasswordProblems(input.new, { email: user.email, field: 'new' });
-      if (problems.length > 0) return invalid(problems);
-      const passwordHash = await passwords.hash(input.new);
-      const changed = await changePassword(db, {
-        userId: user.id,
-        former: user.passwordHash,
-        passwordHash,
-        keptSession: tokenId,
-      });
-      return changed ? { user: changed, userErrors: [] } : wrongPassword(); // another one was set meanwhile
-    },
+    resolve: audited(
+      'changePassword',
+      'SESSION',
+      async ({ input }: Input<typeof ChangePasswordInput>, context, audit): Promise<Changed> => {
+        const { user, tokenId } = sessionViewerOf(context);
+        const { db, passwords, settings } = context.services;
+        const { passwordChangesPerMinute: points } = { ...ACCOUNT_LIMITS, ...settings.limits };
+        await countAttempt(context, `change-password:${user.id}`, points, 60);
+        if (!(await passwords.matches(user.passwordHash, input.current))) return wrongPassword();
+        const problems = await newPasswordProblems(input.new, { email: user.email, field: 'new' });
+        if (problems.length > 0) return invalid(problems);
+        const passwordHash = await passwords.hash(input.new);
+        const change = { userId: user.id, former: user.passwordHash, passwordHash, keptSession: tokenId };
+        const changed = await audit.change(
+          db,
+          (tx) => changePassword(tx, change),
+          (account) => account?.id,
+        );
+        return changed ? { user: changed, userErrors: [] } : wrongPassword(); // another one was set meanwhile
+      },
+    ),
   }),
 );
 

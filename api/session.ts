@@ -2,6 +2,7 @@ import type { TokenRow } from '../db/schema.ts';
 import { endAllSessions } from '../db/sessions.ts';
 import { revokeToken } from '../db/tokens.ts';
 import { isId } from '../domain/ids.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { sessionViewerOf } from './context.ts';
 import { Node } from './node.ts';
@@ -83,15 +84,23 @@ builder.mutationField('revokeSession', (t) =>
     description:
       'Ends one of your sessions at once; what is open under it ends within 5 seconds. It takes a session: FORBIDDEN with an API token.',
     args: { input: t.arg({ type: RevokeSessionInput, required: true, description: 'Which session.' }) },
-    resolve: async (_, { input: { id } }, context): Promise<Revoked> => {
-      const { user, tokenId } = sessionViewerOf(context);
-      const session = isId(id)
-        ? await revokeToken(context.services.db, { userId: user.id, id: id.toLowerCase(), kind: 'SESSION' })
-        : undefined;
-      if (session === undefined) return notFound('session');
-      if (session.id === tokenId) context.client.setSession(undefined);
-      return { session, userErrors: [] };
-    },
+    resolve: audited(
+      'revokeSession',
+      'SESSION',
+      async ({ input: { id } }: Input<typeof RevokeSessionInput>, context, audit): Promise<Revoked> => {
+        const { user, tokenId } = sessionViewerOf(context);
+        const session = isId(id)
+          ? await audit.change(
+              context.services.db,
+              (tx) => revokeToken(tx, { userId: user.id, id: id.toLowerCase(), kind: 'SESSION' }),
+              (revoked) => revoked?.id,
+            )
+          : undefined;
+        if (session === undefined) return notFound('session');
+        if (session.id === tokenId) context.client.setSession(undefined);
+        return { session, userErrors: [] };
+      },
+    ),
   }),
 );
 
@@ -117,11 +126,15 @@ builder.mutationField('signOutEverywhere', (t) =>
     type: SignOutEverywherePayload,
     description:
       'Ends all of your sessions at once, this one too; what is open under them ends within 5 seconds. API tokens stay: `revokeApiToken` ends those. It takes a session: FORBIDDEN with an API token.',
-    resolve: async (_, __, context): Promise<SignedOut> => {
+    resolve: audited('signOutEverywhere', 'SESSION', async (_: object, context, audit): Promise<SignedOut> => {
       const { user } = sessionViewerOf(context);
-      const sessionsEnded = await endAllSessions(context.services.db, user.id);
+      const sessionsEnded = await audit.change(
+        context.services.db,
+        (tx) => endAllSessions(tx, user.id),
+        () => user.id,
+      );
       context.client.setSession(undefined);
       return { sessionsEnded, userErrors: [] };
-    },
+    }),
   }),
 );

@@ -3,6 +3,7 @@ import { revokeToken } from '../db/tokens.ts';
 import { credentialProblems, normalizedEmail } from '../domain/account-input.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { countAttempt } from './attempts.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { type Context, viewerOf } from './context.ts';
 import { costs, PASSWORD_COST } from './field-cost.ts';
@@ -43,17 +44,23 @@ builder.mutationField('signIn', (t) =>
     description:
       'Begins a session; a browser is given its cookie. It tells neither which accounts exist nor which are disabled.',
     args: { input: t.arg({ type: SignInInput, required: true, description: 'The credentials.' }) },
-    resolve: async (_, { input }, context): Promise<SignedIn> => {
-      const { services, client } = context;
-      const email = normalizedEmail(input.email);
-      const address = addressKey(client.address);
-      // What cannot be an account's is looked at like what can, so that it takes as long.
-      const possible = credentialProblems({ email, password: input.password }).length === 0;
-      const user = await countedUser(context, email, address, possible);
-      const matches = await services.passwords.matches(user?.passwordHash, possible ? input.password : '');
-      if (user && matches && user.disabledAt === null) return (await beginSession(context, user)) ?? badCredentials();
-      return badCredentials();
-    },
+    resolve: audited(
+      'signIn',
+      'NOTHING',
+      async ({ input }: Input<typeof SignInInput>, context, audit): Promise<SignedIn> => {
+        const { services, client } = context;
+        const email = normalizedEmail(input.email);
+        const address = addressKey(client.address);
+        // What cannot be an account's is looked at like what can, so that it takes as long.
+        const possible = credentialProblems({ email, password: input.password }).length === 0;
+        const user = await countedUser(context, email, address, possible);
+        if (user) audit.concerns(user.id);
+        const matches = await services.passwords.matches(user?.passwordHash, possible ? input.password : '');
+        if (user && matches && user.disabledAt === null)
+          return (await beginSession(context, user, audit)) ?? badCredentials();
+        return badCredentials();
+      },
+    ),
   }),
 );
 
@@ -94,18 +101,26 @@ builder.mutationField('signOut', (t) =>
     type: SignOutPayload,
     description:
       'Ends the session that this is sent with, and what is open under it. An API token is ended by `revokeApiToken`.',
-    resolve: async (_, __, context) => {
-      const { tokenId, kind, user } = viewerOf(context);
-      if (kind === 'API') {
-        return refused({
-          code: 'CONFLICT',
-          message: 'This is an API token, not a session: use revokeApiToken.',
-          path: null,
-        });
-      }
-      await revokeToken(context.services.db, { userId: user.id, id: tokenId, kind });
-      context.client.setSession(undefined);
-      return { userErrors: [] };
-    },
+    resolve: audited(
+      'signOut',
+      'READ',
+      async (_: object, context, audit): Promise<{ userErrors: UserErrorShape[] }> => {
+        const { tokenId, kind, user } = viewerOf(context);
+        if (kind === 'API') {
+          return refused({
+            code: 'CONFLICT',
+            message: 'This is an API token, not a session: use revokeApiToken.',
+            path: null,
+          });
+        }
+        await audit.change(
+          context.services.db,
+          (tx) => revokeToken(tx, { userId: user.id, id: tokenId, kind }),
+          (revoked) => revoked?.id,
+        );
+        context.client.setSession(undefined);
+        return { userErrors: [] };
+      },
+    ),
   }),
 );

@@ -2,6 +2,7 @@ import { createUser, hasAccounts } from '../db/accounts.ts';
 import { newCredentialProblems, normalizedEmail } from '../domain/account-input.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { countAttempt } from './attempts.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { failure } from './errors.ts';
 import { costs, PASSWORD_COST } from './field-cost.ts';
@@ -44,22 +45,31 @@ builder.mutationField('signUp', (t) =>
     description:
       'Makes an account and signs it in; a browser is given the cookie of the session. The first account becomes the administrator. Where the operator has closed signing up, FORBIDDEN, whatever the email.',
     args: { input: t.arg({ type: SignUpInput, required: true, description: 'The credentials.' }) },
-    resolve: async (_, { input }, context): Promise<SignedIn> => {
-      const { services, client } = context;
-      const { signUp = 'first' } = services.settings;
-      if (signUp === 'closed') throw signUpClosed();
-      const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
-      await countAttempt(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
-      const onlyFirst = signUp === 'first';
-      if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed(); // before anything is looked at, which might tell
-      const problems = await newCredentialProblems(input);
-      if (problems.length > 0) return invalid(problems);
-      const passwordHash = await services.passwords.hash(input.password);
-      const user = await createUser(services.db, { email: normalizedEmail(input.email), passwordHash }, { onlyFirst });
-      if (user === 'CLOSED') throw signUpClosed();
-      if (user === 'EXISTS') return alreadyExists();
-      return (await beginSession(context, user)) ?? alreadyExists(); // the operator changed it within milliseconds
-    },
+    resolve: audited(
+      'signUp',
+      'NOTHING',
+      async ({ input }: Input<typeof SignUpInput>, context, audit): Promise<SignedIn> => {
+        const { services, client } = context;
+        const { signUp = 'first' } = services.settings;
+        if (signUp === 'closed') throw signUpClosed();
+        const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
+        await countAttempt(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
+        const onlyFirst = signUp === 'first';
+        if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed(); // before anything is looked at, which might tell
+        const problems = await newCredentialProblems(input);
+        if (problems.length > 0) return invalid(problems);
+        const passwordHash = await services.passwords.hash(input.password);
+        const account = { email: normalizedEmail(input.email), passwordHash };
+        const user = await audit.change(
+          services.db,
+          (tx) => createUser(tx, account, { onlyFirst }),
+          (made) => (typeof made === 'string' ? undefined : audit.concerns(made.id)),
+        );
+        if (user === 'CLOSED') throw signUpClosed();
+        if (user === 'EXISTS') return alreadyExists();
+        return (await beginSession(context, user)) ?? alreadyExists(); // the operator changed it within milliseconds
+      },
+    ),
   }),
 );
 

@@ -1,6 +1,8 @@
+import type { Db } from '../db/client.ts';
 import type { UserRow } from '../db/schema.ts';
 import { createSession } from '../db/sessions.ts';
 import { addressKey } from '../domain/address-key.ts';
+import type { Audit } from './audited.ts';
 import type { Context } from './context.ts';
 import { hashToken, newToken } from './identity.ts';
 import { SESSION_DAYS, SESSIONS_MAX } from './settings.ts';
@@ -15,22 +17,24 @@ export interface SignedIn {
 
 /**
  * Begins a session of `user`, whose password was just given. Undefined where the password was changed, or the account disabled, in the
- * meantime.
+ * meantime. With `audit` it is what the call does, and not only what comes after it.
  */
-export async function beginSession({ services, client }: Context, user: UserRow): Promise<SignedIn | undefined> {
+export async function beginSession(
+  { services, client }: Context,
+  user: UserRow,
+  audit?: Audit,
+): Promise<SignedIn | undefined> {
   const token = newToken('SESSION');
-  const session = await createSession(
-    services.db,
-    {
-      userId: user.id,
-      passwordHash: user.passwordHash,
-      hash: hashToken(token),
-      expiresAt: new Date(Date.now() + SESSION_DAYS * 86_400_000),
-      address: addressKey(client.address),
-      userAgent: shown(client.userAgent),
-    },
-    { countMax: SESSIONS_MAX },
-  );
+  const wanted = {
+    userId: user.id,
+    passwordHash: user.passwordHash,
+    hash: hashToken(token),
+    expiresAt: new Date(Date.now() + SESSION_DAYS * 86_400_000),
+    address: addressKey(client.address),
+    userAgent: shown(client.userAgent),
+  };
+  const create = (db: Db) => createSession(db, wanted, { countMax: SESSIONS_MAX });
+  const session = audit ? await audit.change(services.db, create, (made) => made?.id) : await create(services.db);
   if (session === undefined) return undefined;
   client.setSession(token);
   return { user, token, userErrors: [] };

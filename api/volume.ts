@@ -1,6 +1,7 @@
 import type { WorkflowRow } from '../db/schema.ts';
 import { deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '../db/volumes.ts';
 import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
+import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
@@ -88,10 +89,19 @@ builder.mutationField('deleteVolume', (t) =>
       'Deletes a volume that no workflow names and no job mounts. Engines remove it within seconds, when they run; until then its name cannot be given again.',
     args: { input: t.arg({ type: DeleteVolumeInput, required: true, description: 'Which volume.' }) },
     extensions: costs(CHANGE_COST),
-    resolve: async (_, { input: { name } }, context): Promise<DeleteResult> => {
-      const { user } = viewerOf(context);
-      return answer(name, await deleteVolume(context.services.db, { userId: user.id, name }));
-    },
+    resolve: audited(
+      'deleteVolume',
+      'WRITE',
+      async ({ input: { name } }: Input<typeof DeleteVolumeInput>, context, audit): Promise<DeleteResult> => {
+        const { user } = viewerOf(context);
+        const deleted = await audit.change(
+          context.services.db,
+          (tx) => deleteVolume(tx, { userId: user.id, name }),
+          ({ outcome }) => (outcome === 'DELETED' ? null : undefined), // its name is its key
+        );
+        return answer(name, deleted);
+      },
+    ),
   }),
 );
 

@@ -1,5 +1,6 @@
 import { createPasswords } from '../api/passwords.ts';
 import { createUser, disableUser, enableUser, type ListedUser, listUsers, setPassword } from '../db/accounts.ts';
+import { recordAudit } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
 import { terminateWorkflowsOf } from '../db/termination.ts';
 import { newCredentialProblems } from '../domain/account-input.ts';
@@ -23,7 +24,12 @@ export async function runUsers(context: CommandContext, action: UsersAction): Pr
     case 'create':
       return create(db, email, passwordHash, action.administrator);
     case 'set-password': {
-      const changed = await setPassword(db, { email, passwordHash });
+      const changed = await audited(
+        db,
+        'users set-password',
+        (tx) => setPassword(tx, { email, passwordHash }),
+        (found) => found?.id,
+      );
       if (changed === undefined) return unknown(email);
       return say(
         `${email} has the new password; ${counted(changed.sessionsEnded, 'session')} ended. Its API tokens stay.`,
@@ -32,19 +38,37 @@ export async function runUsers(context: CommandContext, action: UsersAction): Pr
     case 'disable':
       return disable(db, email, action.terminate);
     case 'enable':
-      if (!(await enableUser(db, email))) return unknown(email);
+      if (
+        !(await audited(
+          db,
+          'users enable',
+          (tx) => enableUser(tx, email),
+          (id) => id,
+        ))
+      )
+        return unknown(email);
       return say(`${email} may sign in again, and its API tokens work again.`);
   }
 }
 
 async function create(db: Db, email: string, passwordHash: string, administrator: boolean): Promise<number> {
-  const user = await createUser(db, { email, passwordHash, administrator });
+  const user = await audited(
+    db,
+    'users create',
+    (tx) => createUser(tx, { email, passwordHash, administrator }),
+    (made) => (typeof made === 'string' ? undefined : made.id),
+  );
   if (typeof user === 'string') return fail(`There is an account with the email ${email} already.`);
   return say(`${email} has an account${user.administrator ? ', as an administrator' : ''}.`);
 }
 
 async function disable(db: Db, email: string, terminate: boolean): Promise<number> {
-  const disabled = await disableUser(db, email);
+  const disabled = await audited(
+    db,
+    'users disable',
+    (tx) => disableUser(tx, email),
+    (result) => (typeof result === 'string' ? undefined : result.userId),
+  );
   if (disabled === 'UNKNOWN') return unknown(email);
   if (disabled === 'LAST_ADMINISTRATOR') {
     return fail(
@@ -102,4 +126,19 @@ function fail(sentence: string): number {
 
 function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+/** Makes a change with its row in the audit, in one transaction, where there is an account that it concerns. */
+async function audited<Result>(
+  db: Db,
+  action: string,
+  change: (tx: Db) => Promise<Result>,
+  accountOf: (result: Result) => string | undefined,
+): Promise<Result> {
+  return db.transaction(async (tx) => {
+    const result = await change(tx);
+    const id = accountOf(result);
+    if (id !== undefined) await recordAudit(tx, { action, outcome: 'DONE', userId: id, objectId: id });
+    return result;
+  });
 }

@@ -83,14 +83,14 @@ export async function listUsers(db: Db, { after, limit }: { after: string; limit
 export async function setPassword(
   db: Db,
   { email, passwordHash }: { email: string; passwordHash: string },
-): Promise<{ sessionsEnded: number } | undefined> {
+): Promise<{ id: string; sessionsEnded: number } | undefined> {
   return db.transaction(async (transaction) => {
     const [user] = await transaction
       .update(users)
       .set({ passwordHash })
       .where(hasEmail(email))
       .returning({ id: users.id });
-    return user && { sessionsEnded: await endSessions(transaction, user.id) };
+    return user && { id: user.id, sessionsEnded: await endSessions(transaction, user.id) };
   });
 }
 
@@ -139,10 +139,10 @@ export async function disableUser(
   });
 }
 
-/** Lets the account sign in again; its API tokens work again. False where no account has this email. */
-export async function enableUser(db: Db, email: string): Promise<boolean> {
-  const enabled = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
-  return enabled.length > 0;
+/** Lets the account sign in again; its API tokens work again. Its id, undefined where no account has this email. */
+export async function enableUser(db: Db, email: string): Promise<string | undefined> {
+  const [enabled] = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
+  return enabled?.id;
 }
 
 /** Any constant: whoever makes an account, or ends an administrator's, waits for it. */

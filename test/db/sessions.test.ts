@@ -31,7 +31,7 @@ describe('a session', () => {
 
   test('is not begun with a password that was changed since it was compared', async () => {
     expect(await begin()).toBeDefined();
-    expect(await setPassword(database.db, { email, passwordHash: 'new' })).toEqual({ sessionsEnded: 1 });
+    expect(await setPassword(database.db, { email, passwordHash: 'new' })).toEqual({ id: userId, sessionsEnded: 1 });
     expect(await begin()).toBeUndefined();
     expect(await begin('new')).toBeDefined();
   });
@@ -58,7 +58,7 @@ describe('a session', () => {
     await begin();
     expect(await disableUser(database.db, email)).toEqual({ userId });
     expect(await begin()).toBeUndefined();
-    expect(await enableUser(database.db, email)).toBe(true);
+    expect(await enableUser(database.db, email)).toBe(userId);
     expect(await listSessions(database.db, [userId])).toEqual([]);
     expect(await begin()).toBeDefined();
   });
