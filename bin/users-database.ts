@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Db } from '../db/client.ts';
 import { checkVersion } from '../db/migrate.ts';
 import { DataDirTaken } from '../platform/data-dir.ts';
@@ -10,28 +11,44 @@ import { Refusal } from './refusal.ts';
 
 /**
  * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is started and brought to its version; or the
- * embedded one of a server that runs on the data folder, which goes on.
+ * embedded one of a server that runs on the data folder, which goes on. One that is not there is begun where `mayBegin` says so alone: in the
+ * wrong folder, every other command would work on an empty database.
  */
-export async function openUsersDatabase(context: CommandContext): Promise<Db> {
-  const { db } = await openDatabase(context, await place(context), 1);
+export async function openUsersDatabase(context: CommandContext, { mayBegin }: { mayBegin: boolean }): Promise<Db> {
+  const url = context.settings.databaseUrl ?? (await embedded(context, mayBegin));
+  const { db } = await openDatabase(context, url, 1);
   const refusal = await checkVersion(db);
   if (refusal !== undefined) throw new Refusal(refusal);
   return db;
 }
 
-async function place(context: CommandContext): Promise<string> {
-  const { databaseUrl, dataDir } = context.settings;
-  if (databaseUrl !== undefined) return databaseUrl;
+async function embedded(context: CommandContext, mayBegin: boolean): Promise<string> {
+  const dataDir = resolve(context.settings.dataDir);
+  const folder = join(dataDir, 'postgres');
   try {
+    if (!(await isThere(join(folder, 'PG_VERSION')))) sayThatThereIsNone(dataDir, mayBegin);
     const url = await startDatabase(context, await openFolder(context));
     await migrateNow(context, url);
     return url;
   } catch (error) {
     if (!(error instanceof DataDirTaken)) throw error;
-    const url = await runningPostgres(join(dataDir, 'postgres'), join(dataDir, 'postgres.password'));
+    const url = await runningPostgres(folder, join(dataDir, 'postgres.password'));
     if (url !== undefined) return url;
     throw new Refusal(
-      `${error.message.split(':')[0]}, whose database cannot be reached: try again when it has started, stop it, or name the database with DATABASE_URL.`,
+      `The data folder ${dataDir} is in use, and its database cannot be reached: try again when the server has started, stop that, or name the database with DATABASE_URL.`,
     );
   }
+}
+
+function sayThatThereIsNone(dataDir: string, mayBegin: boolean): void {
+  const none = `There is no database in ${dataDir}`;
+  if (mayBegin) process.stderr.write(`${none} yet: a new one is made.\n`);
+  else throw new Refusal(`${none}: name the server's data folder with DATA_DIR, or its database with DATABASE_URL.`);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false, // or another user's, which starting it tells
+  );
 }

@@ -16,10 +16,10 @@ const EMAIL_WIDTH_MIN = 30;
 
 /** `chronoverse users ...`: the accounts, in the database alone; ends with 1 and a sentence where there is none, or one already. */
 export async function runUsers(context: CommandContext, action: UsersAction): Promise<number> {
-  if (action.name === 'list') return list(await openUsersDatabase(context), action.json);
+  if (action.name === 'list') return list(await openUsersDatabase(context, { mayBegin: false }), action.json);
   const { email } = action;
   const passwordHash = action.name === 'create' || action.name === 'set-password' ? await newPasswordHash(email) : ''; // before a database is started
-  const db = await openUsersDatabase(context);
+  const db = await openUsersDatabase(context, { mayBegin: action.name === 'create' });
   switch (action.name) {
     case 'create':
       return create(db, email, passwordHash, action.administrator);

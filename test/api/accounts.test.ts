@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createPasswords } from '../../api/passwords.ts';
+import { createUser } from '../../db/accounts.ts';
 import { codes, person, query, type TestApi, testApi } from './support.ts';
 
 const SIGN_UP =
@@ -54,6 +56,13 @@ describe('an account', () => {
   ])('is refused with what would be right: %j', async (input, path) => {
     const { data } = await query(api, SIGN_UP, { variables: { input } });
     expect(data.signUp).toMatchObject({ user: null, userErrors: [{ code: 'INVALID', path }] });
+  });
+
+  test('goes on signing in with a password that was chosen before common ones were refused', async () => {
+    const passwordHash = await createPasswords().hash('12345678');
+    await createUser(api.db, { email: 'early@example.com', passwordHash });
+    const input = { email: 'early@example.com', password: '12345678' };
+    expect((await query(api, SIGN_IN, { variables: { input } })).data.signIn.token).toMatch(/^cvs_/);
   });
 
   test('ends its session by signing out, at once', async () => {

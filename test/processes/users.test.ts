@@ -9,6 +9,7 @@ import { Refusal } from '../../bin/refusal.ts';
 import { users } from '../../db/schema.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
+import { openDataDir } from '../../platform/data-dir.ts';
 import { codes, query, socketOf, taker } from '../api/support.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
@@ -231,7 +232,9 @@ describe('chronoverse users with the embedded database', () => {
     const env = { DATA_DIR: await tempFolder(), DOCKER_HOST: 'unix:///nowhere/docker.sock', PORT: '0' };
     expect(await usersCommand(env, ['create', 'ann@example.com'], PASSWORD)).toEqual({
       code: 0,
-      output: 'ann@example.com has an account, as an administrator.\n',
+      output: expect.stringMatching(
+        /^There is no database in .* yet: a new one is made\.\nann@example.com has an account, as an administrator\.\n$/,
+      ),
     });
     const server = startProcess(['up'], env);
     const url = await server.ready();
@@ -244,4 +247,14 @@ describe('chronoverse users with the embedded database', () => {
     expect((await usersCommand(env, ['list'])).output).toMatch(/^bob@example\.com /m);
     expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }, 90_000);
+
+  it('begins no new database where one is looked for, and waits for no folder that another process holds', async () => {
+    const env = { DATA_DIR: await tempFolder() };
+    const wrong = await usersCommand(env, ['list']);
+    expect(wrong).toMatchObject({ code: 2, output: expect.stringMatching(/^There is no database in .*DATA_DIR/) });
+    const held = await openDataDir(env.DATA_DIR);
+    const taken = await usersCommand(env, ['create', 'ann@example.com'], PASSWORD);
+    expect(taken).toMatchObject({ code: 2, output: expect.stringMatching(/is in use, and .*DATABASE_URL/) });
+    await held.release();
+  });
 });
