@@ -1,3 +1,5 @@
+import { inAsciiJson, quotedForms } from './mask-writers.ts';
+
 /** Bytes, one a character. */
 type Latin1 = string;
 
@@ -7,8 +9,8 @@ export const MASKED_BYTES_MIN = 4;
 const OTHER_FORMS_LINES_MAX = 500;
 
 /**
- * What is looked for to find `secrets` where they are printed: each line as it is, and as usual programs write it: quoted, in JSON (also within
- * JSON), in a URL or a form, in HTML, in base64. Of most secrets, letters and digits, all but base64 are the same, so that few forms are left.
+ * What is looked for to find `secrets` where they are printed: each line as it is, and as usual programs write it: quoted by shells and
+ * languages, in JSON (also within JSON), in a URL or a form, in HTML, in base64. Of most secrets, letters and digits, all but base64 are the same, so that few forms are left.
  */
 export function maskForms(secrets: readonly string[]): Latin1[] {
   const lines = [...new Set(secrets.flatMap((secret) => secret.split(/\r\n|\r|\n/)))].filter(isLong);
@@ -31,8 +33,8 @@ function isLong(line: string): boolean {
 
 function otherForms(line: string): Latin1[] {
   const texts = [line, ...misread(line)];
-  const written = texts.flatMap((text) => [text, ...quoted(text), ...inUrls(text), ...inHtml(text)]);
-  const inJson = written.map((form) => JSON.stringify(form).slice(1, -1));
+  const written = texts.flatMap((text) => [text, ...quotedForms(text), ...inUrls(text), ...inHtml(text)]);
+  const inJson = written.flatMap((form) => [JSON.stringify(form).slice(1, -1), inAsciiJson(form)]);
   return [...written.map(toLatin1), ...inJson.map(toLatin1), ...base64(line)];
 }
 
@@ -41,19 +43,6 @@ function misread(text: string): string[] {
   const bytes = Buffer.from(text);
   if (bytes.length === text.length) return []; // ASCII
   return [bytes.toString('latin1'), Buffer.from(text, 'latin1').toString()];
-}
-
-function quoted(text: string): string[] {
-  const json = JSON.stringify(text).slice(1, -1);
-  const backslashes = text.replaceAll('\\', '\\\\');
-  return [
-    json,
-    json.replaceAll('/', '\\/'), // PHP
-    json.replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`), // Python
-    backslashes,
-    backslashes.replaceAll("'", "\\'"),
-    text.replaceAll("'", "'\\''"), // shells
-  ];
 }
 
 function inUrls(given: string): string[] {
@@ -73,6 +62,7 @@ function inHtml(text: string): string[] {
     double,
     double.replaceAll("'", '&#39;'),
     double.replaceAll("'", '&#x27;'),
+    double.replaceAll("'", '&apos;'),
     tags.replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
   ];
 }
