@@ -6,12 +6,23 @@ export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as con
 export type WorkerName = (typeof WORKERS)[number];
 
 export type Command =
-  | { name: 'up' | 'api' | 'migrate' | 'rotate-secrets' | 'help' | 'version' }
+  | { name: 'up' | 'api' | 'migrate' | 'rotate-secrets' | 'doctor' | 'help' | 'version' }
   | { name: 'worker'; workers: WorkerName[] }
   | { name: 'users'; action: UsersAction }
   | { name: 'demo'; once: boolean };
 
-const NAMES = ['up', 'api', 'worker', 'migrate', 'rotate-secrets', 'users', 'demo', '--help', '--version'] as const;
+const NAMES = [
+  'up',
+  'api',
+  'worker',
+  'migrate',
+  'rotate-secrets',
+  'users',
+  'doctor',
+  'demo',
+  '--help',
+  '--version',
+] as const;
 
 /** What the arguments ask for. Throws a Refusal that names the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -31,6 +42,7 @@ export function parseCommand(args: readonly string[]): Command {
     case 'api':
     case 'migrate':
     case 'rotate-secrets':
+    case 'doctor':
       refuseMore(name, rest);
       return { name };
     case 'worker':

@@ -12,6 +12,7 @@ export function help(): string {
   chronoverse worker NAME...  one or several of scheduling, workflow, execution, joblogs in a process of their own
   chronoverse migrate         brings the database to this program's version, and ends
   chronoverse rotate-secrets  encrypts all secrets under the present SECRET_KEY, and ends; SECRET_KEYS_OLD names the former ones
+  chronoverse doctor          says which settings are unsafe and what a container on the engine reaches, and ends; with 1 when something is unsafe
   chronoverse users ...       the accounts, in the database alone, while the server runs or not; a password is typed, or sent on standard input:
                               list [--json], create EMAIL [--admin], set-password EMAIL, disable EMAIL [--terminate], enable EMAIL
   chronoverse demo [--once]   up, with two example workflows whose output it follows; --once ends when they have

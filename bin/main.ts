@@ -55,6 +55,8 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
       return (await import('./rotate-secrets.ts')).runRotateSecrets(context);
     case 'users':
       return (await import('./users.ts')).runUsers(context, command.action);
+    case 'doctor':
+      return (await import('./doctor.ts')).runDoctor(context);
     case 'demo':
       return (await import('./demo.ts')).runDemo(context, command);
   }

@@ -123,6 +123,8 @@ export async function ownEngine({
 
 /** An engine that separates networks as most do, by iptables, in a network namespace of its own: it touches no other engine's rules. */
 export interface FirewalledEngine extends OwnServer {
+  /** Of its network namespace. */
+  name: string;
   /** Runs a command in the engine's network namespace. */
   inside(command: string, ...args: string[]): Promise<string>;
   /** The same, of a server: it runs until it is killed. */
@@ -159,6 +161,7 @@ export async function firewalledEngine(
   });
   return {
     ...server,
+    name,
     inside,
     serve: (command, ...rest) => spawn('nsenter', [...into, command, ...rest], { stdio: 'ignore' }),
     async start() {

@@ -1,0 +1,30 @@
+import { createDocker } from '../platform/docker/docker.ts';
+import type { CommandContext } from './context.ts';
+import { engineFindings } from './doctor/engine.ts';
+import type { Finding } from './doctor/finding.ts';
+import { settingsFindings } from './doctor/settings.ts';
+
+const MARKS = { FINE: 'fine   ', UNSAFE: 'UNSAFE ', UNKNOWN: 'unknown' };
+
+/**
+ * `chronoverse doctor`: says which settings are unsafe, and what a container on this engine reaches, and ends; with 1 when something is
+ * unsafe. It talks to the engine alone: what containers reach of the other parts, they are asked.
+ */
+export async function runDoctor({ settings, log }: CommandContext): Promise<number> {
+  const findings = settingsFindings(settings);
+  for (const finding of findings) print(finding);
+  const docker = createDocker({ host: settings.dockerHost, tls: settings.dockerTls, log });
+  for await (const finding of engineFindings(docker, settings)) {
+    findings.push(finding);
+    print(finding);
+  }
+  const unsafe = findings.filter(({ state }) => state === 'UNSAFE').length;
+  process.stdout.write(
+    unsafe === 0 ? '\nNothing unsafe was found.\n' : `\n${unsafe} unsafe: see docs/operate/confinement.md.\n`,
+  );
+  return unsafe === 0 ? 0 : 1;
+}
+
+function print({ state, text }: Finding): void {
+  process.stdout.write(`${MARKS[state]} ${text}\n`);
+}

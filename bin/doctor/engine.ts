@@ -1,0 +1,89 @@
+import { newId } from '../../domain/ids.ts';
+import type { Settings } from '../../platform/config.ts';
+import type { Docker } from '../../platform/docker/docker.ts';
+import { isEngineError } from '../../platform/docker/errors.ts';
+import { type Finding, fine, unknown, unsafe } from './finding.ts';
+import { openProbe, type Probe } from './probe.ts';
+import { targetsOf } from './targets.ts';
+
+/** Any of these will do: they have the `nc` of busybox. */
+const IMAGES = ['alpine:3', 'busybox:latest', 'alpine:latest'];
+
+/** What containers and builds may do on this engine, tried with containers that are like those of users. */
+export async function* engineFindings(docker: Docker, settings: Settings): AsyncGenerator<Finding> {
+  if (!(await docker.isUp())) {
+    yield unknown(`No Docker engine answers at ${docker.address}: what containers reach was not tried.`);
+    return;
+  }
+  yield await builds(docker, settings);
+  if (!settings.containerPolicy.networks.includes('BRIDGE')) {
+    yield fine('CONTAINER_NETWORKS has no BRIDGE: containers and builds reach nothing.');
+    return;
+  }
+  const image = await imageFor(docker, settings.demoImage);
+  if (image === undefined) {
+    yield unknown(
+      `None of the images ${[settings.demoImage, ...IMAGES].join(', ')} is on the engine: what containers reach was not tried. Pull one there, for example docker pull alpine:3.`,
+    );
+    return;
+  }
+  const probe = await openProbe(docker, { image, id: newId() });
+  try {
+    yield* reach(probe, settings);
+  } catch (error) {
+    if (!isEngineError(error)) throw error;
+    yield unknown(`What containers reach could not be tried: ${error.message}`);
+  } finally {
+    await probe.close();
+  }
+}
+
+async function builds(docker: Docker, { containerPolicy, buildCgroupParent }: Settings): Promise<Finding> {
+  if (!containerPolicy.buildsAllowed) return fine('BUILDS_ALLOWED is false: no step of a build runs on the engine.');
+  if (buildCgroupParent !== undefined)
+    return fine(`The steps of builds run below the cgroup ${buildCgroupParent}: its bounds hold for them.`);
+  if (await docker.hasProcessGroups()) return fine('The processes of a build are bounded.');
+  return unsafe(
+    'This engine cannot bound the processes of a build: set BUILD_CGROUP_PARENT to a cgroup that bounds them, or BUILDS_ALLOWED=false.',
+  );
+}
+
+async function imageFor(docker: Docker, demoImage: string): Promise<string | undefined> {
+  for (const image of [demoImage, ...IMAGES]) if (await docker.findImage(image)) return image;
+  return undefined;
+}
+
+async function* reach(probe: Probe, settings: Settings): AsyncGenerator<Finding> {
+  const gateway = await probe.gateway();
+  if (gateway === undefined) {
+    yield fine('A container of a user has no way out of its network.');
+    return;
+  }
+  const listener = await probe.listen();
+  const targets = targetsOf(settings, gateway);
+  const found = await probe.reach([...targets, listener]);
+  const neighbour = await probe.reachFromAnother([listener]);
+  yield neighbour.get(listener) === 'OPEN'
+    ? unsafe(
+        'A container of one user reaches one of another: the engine does not separate networks (does it run with --iptables=false?).',
+      )
+    : fine('A container of one user does not reach one of another.');
+  yield found.get(listener) === 'OPEN'
+    ? unsafe('Two containers of one user reach each other: the engine does not heed enable_icc=false.')
+    : fine('Two containers of one user do not reach each other.');
+
+  let isHostThere = false;
+  for (const target of targets) {
+    const { what, host, port } = target;
+    const answer = found.get(target) ?? 'SILENT';
+    if (host === gateway && answer !== 'SILENT') isHostThere = true;
+    if (answer === 'OPEN')
+      yield unsafe(`A container reaches ${what} (${host}, port ${port}). Keep it out by the rules in docs/operate.`);
+    else if (what !== undefined) yield fine(`A container does not reach ${what} (${host}, port ${port}).`);
+  }
+  yield isHostThere
+    ? unsafe(
+        `A container reaches the host of the engine (${gateway}), and so what listens there on all addresses. Keep it out by the rules in docs/operate.`,
+      )
+    : fine(`A container does not reach the host of the engine (${gateway}).`);
+}

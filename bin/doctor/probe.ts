@@ -1,0 +1,114 @@
+import type { Docker } from '../../platform/docker/docker.ts';
+import { networkOf } from '../../workers/workflow/networks.ts';
+
+export interface Target {
+  /** As a sentence names it. */
+  what: string;
+  host: string;
+  port: number;
+}
+
+/** OPEN: a connection was made. REFUSED: the host answered that nothing listens there. SILENT: no answer, or no way there. */
+export type Answer = 'OPEN' | 'REFUSED' | 'SILENT';
+
+/** Containers like those of users, on networks of two users who are not there. */
+export interface Probe {
+  /** Undefined where the network has no way out. */
+  gateway(): Promise<string | undefined>;
+  /** A server in a container of the first user. */
+  listen(): Promise<Target>;
+  reach(targets: Target[]): Promise<Map<Target, Answer>>;
+  /** From a container of the second user. */
+  reachFromAnother(targets: Target[]): Promise<Map<Target, Answer>>;
+  close(): Promise<void>;
+}
+
+const CONNECT_SECONDS = 3;
+const RUN_MS_MAX = 60_000;
+const LISTEN_PORT = 8080;
+const LISTEN_MS_MAX = 20_000;
+
+export async function openProbe(docker: Docker, { image, id }: { image: string; id: string }): Promise<Probe> {
+  const networks = ['first', 'second'].map((user) => networkOf(`doctor-${id}`, user));
+  const [first, second] = networks.map(({ name }) => name);
+  if (first === undefined || second === undefined) throw new Error('There are two networks.');
+  const containers: string[] = [];
+
+  async function close(): Promise<void> {
+    for (const container of containers) await docker.removeContainer(container, { force: true });
+    for (const { name } of networks) await docker.removeNetwork(name);
+  }
+
+  async function start(network: string, script: string): Promise<string> {
+    const container = await docker.createContainer({
+      name: `chronoverse-doctor-${id}-${containers.length + 1}`,
+      image,
+      entrypoint: ['sh', '-c'],
+      args: [script],
+      labels: { 'chronoverse.doctor': id },
+      network,
+    });
+    containers.push(container);
+    await docker.startContainer(container);
+    return container;
+  }
+
+  /** What a script says in lines like `@@name=value`, once it has ended or says `until`. */
+  async function said(container: string, timeoutMs: number, until?: string): Promise<Map<string, string>> {
+    const values = new Map<string, string>();
+    const signal = AbortSignal.timeout(timeoutMs);
+    let text = '';
+    try {
+      for await (const part of await docker.openLog(container, { follow: true, signal })) {
+        text += Buffer.from(part).toString('latin1');
+        for (const [, name = '', value = ''] of text.matchAll(/@@(\w+)=(\S*)\n/g)) values.set(name, value);
+        if (until !== undefined && values.has(until)) break;
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    return values;
+  }
+
+  async function reach(network: string, targets: Target[]): Promise<Map<Target, Answer>> {
+    const script = [...targets.map(({ host, port }, n) => tryTarget(n, host, port)), 'wait'].join('\n');
+    const values = await said(await start(network, script), RUN_MS_MAX);
+    return new Map(targets.map((target, n) => [target, answerOf(values.get(`t${n}`))]));
+  }
+
+  try {
+    for (const network of networks) await docker.ensureNetwork(network);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  return {
+    async gateway() {
+      const script = `while read -r i d g rest; do [ "$d" = 00000000 ] && echo "@@gateway=$g"; done < /proc/net/route`;
+      const hex = (await said(await start(first, script), RUN_MS_MAX)).get('gateway');
+      return hex?.length === 8 ? [...Buffer.from(hex, 'hex')].reverse().join('.') : undefined;
+    },
+
+    async listen() {
+      const script = `echo "@@address=$(hostname -i)"; while :; do nc -l -p ${LISTEN_PORT} < /dev/null; done`;
+      const host = (await said(await start(first, script), LISTEN_MS_MAX, 'address')).get('address');
+      if (host === undefined) throw new Error('The container that listens told no address.');
+      return { what: 'another container', host, port: LISTEN_PORT };
+    },
+
+    reach: (targets) => reach(first, targets),
+    reachFromAnother: (targets) => reach(second, targets),
+    close,
+  };
+}
+
+/** All at once, each in the background; a connection that is made and that nobody ends is ended. */
+function tryTarget(n: number, host: string, port: number): string {
+  const connect = `timeout ${2 * CONNECT_SECONDS} nc -w ${CONNECT_SECONDS} '${host.replaceAll("'", '')}' ${port}`;
+  return `{ words=$(${connect} 2>&1 >/dev/null </dev/null); code=$?; case "$code$words" in 0*|143*|124*) echo @@t${n}=OPEN ;; *efused*) echo @@t${n}=REFUSED ;; *) echo @@t${n}=SILENT ;; esac; } &`;
+}
+
+function answerOf(text: string | undefined): Answer {
+  return text === 'OPEN' || text === 'REFUSED' ? text : 'SILENT';
+}

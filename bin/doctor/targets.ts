@@ -1,0 +1,32 @@
+import type { Settings } from '../../platform/config.ts';
+import type { Target } from './probe.ts';
+
+const METADATA = '169.254.169.254';
+const POSTGRES_PORT = 5432;
+const REDIS_PORT = 6379;
+
+/** What no container should reach. What is on loopback here is looked for on the engine's host: often it is the same machine. */
+export function targetsOf(settings: Settings, gateway: string): Target[] {
+  const at = (what: string, host: string, port: number): Target => {
+    const isLocal = /^(localhost|127\.[\d.]+|\[?::1?\]?|0\.0\.0\.0)$/.test(host);
+    return { what: isLocal ? `${what} through the host of the engine` : what, host: isLocal ? gateway : host, port };
+  };
+  const ofUrl = (what: string, text: string | undefined, port: number): Target[] => {
+    if (text === undefined) return [];
+    const url = new URL(text);
+    return url.hostname === '' ? [] : [at(what, url.hostname.replace(/^\[|\]$/g, ''), Number(url.port) || port)];
+  };
+  const brokers = (settings.kafkaBrokers ?? []).map((broker) => {
+    const colon = broker.lastIndexOf(':');
+    return at('Kafka', broker.slice(0, colon).replace(/^\[|\]$/g, ''), Number(broker.slice(colon + 1)));
+  });
+  return [
+    at("the cloud's metadata", METADATA, 80),
+    ...ofUrl('the database', settings.databaseUrl, POSTGRES_PORT),
+    ...ofUrl('Redis', settings.redisUrl, REDIS_PORT),
+    ...brokers,
+    ...(settings.port === 0 ? [] : [at('the api', settings.host, settings.port)]),
+    { what: 'the shell of the host of the engine', host: gateway, port: 22 },
+    { what: 'the Docker engine itself', host: gateway, port: 2375 },
+  ];
+}
