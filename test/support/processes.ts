@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { SETTINGS } from '../../platform/settings.ts';
 
-const READY_MS_MAX = 20_000;
-const EXIT_MS_MAX = 20_000;
+const READY_MS_MAX = 40_000; // on a busy machine a new PostgreSQL alone takes ten seconds
+const EXIT_MS_MAX = 40_000;
 const ANSWER_MS_MAX = 10_000;
 
 export type LogLine = Record<string, unknown>;

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { terminateWorkflow } from '../../db/termination.ts';
+import { deleteVolume, listVolumes } from '../../db/volumes.ts';
+import { volumeName } from '../../workers/workflow/volumes.ts';
+import { requirePart } from '../support/parts.ts';
+import { until } from '../support/time.ts';
+import { removeVolumes } from './engine-state.ts';
+import { buildIn, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const host = requirePart('docker', 'volumes of users on an engine');
+describe.skipIf(host === undefined)('the volumes of a user on an engine', () => {
+  let here: Installation;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+  });
+  afterAll(async () => {
+    await here.close();
+    expect(await removeVolumes(host, here.installation)).toEqual([]);
+  });
+
+  test('are known with their size, and are removed from it when their owner deletes them, not before', async () => {
+    const { db } = here.database;
+    const first = await here.start();
+    const shell = { command: ['sh', '-c'], args: ['head -c 3000000 /dev/zero > /data/file; echo written; sleep 30'] };
+    const { id, buildId } = await here.create({ ...shell, volumes: [{ name: 'data', path: '/data' }] });
+    const job = await here.job(id, 'RUNNING');
+    await until('it is written to', async () => (await storedTexts(db, job.id)).includes('written'));
+    const { userId } = await buildIn(db, buildId, 'COMPLETED');
+    const list = () => listVolumes(db, userId, { count: 10, backwards: false });
+    expect((await list())[0]?.lastUsedAt).toBeInstanceOf(Date);
+    await first.close();
+    // Another worker looks at once, also at what a container mounts.
+    const second = await here.start();
+    await until('its size is known', async () => Number((await list())[0]?.sizeBytes) >= 3_000_000);
+    expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'IN_USE', workflowId: id });
+    await terminateWorkflow(db, { userId, id });
+    expect(await deleteVolume(db, { userId, name: 'data' })).toMatchObject({ outcome: 'IN_USE' }); // its job still runs
+    await here.job(id, 'CANCELED');
+    expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'DELETED' });
+    const name = volumeName({ installation: here.installation, userId, name: 'data' });
+    await until('the engine has it no more', async () => {
+      const volumes = await here.docker.listVolumes({ 'chronoverse.installation': here.installation });
+      return !volumes.some((volume) => volume.name === name);
+    });
+    await until(
+      'the name is free',
+      async () => (await deleteVolume(db, { userId, name: 'data' })).outcome === 'NOT_FOUND',
+    );
+    await second.close();
+  });
+});
