@@ -48,16 +48,16 @@ export function createAdmission(): Admission {
     perKey: 1,
     waiting: 256,
     waitingPerKey: 100,
-    restMs: ANONYMOUS_REST_MS,
+    restMsMin: ANONYMOUS_REST_MS,
   });
   const ofLarge = new FairTurns({
     atOnce: 1,
     perKey: 1,
     waiting: 8,
     waitingPerKey: 1,
-    restMs: ANONYMOUS_LARGE_REST_MS,
+    restMsMin: ANONYMOUS_LARGE_REST_MS,
   });
-  const dear = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64 });
+  const dear = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64, restMsMin: 0 });
   const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
   const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
   const heldByAnonymous = new HeldBytes(HELD_BYTES_OF_ANONYMOUS_MAX);

@@ -5,6 +5,7 @@ import { countAttempt } from './attempts.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { sessionViewerOf } from './context.ts';
+import { costs, PASSWORD_COST } from './field-cost.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
 import { User } from './user.ts';
 import { invalid, refused, UserError, type UserErrorShape } from './user-error.ts';
@@ -40,6 +41,7 @@ const ChangePasswordPayload = builder.objectRef<Changed>('ChangePasswordPayload'
 builder.mutationField('changePassword', (t) =>
   t.field({
     type: ChangePasswordPayload,
+    extensions: costs(PASSWORD_COST),
     description:
       'Gives the account another password, and ends all of its sessions but the present one: at once, and what is open under them within 5 seconds. API tokens stay. It takes a session: FORBIDDEN with an API token.',
     args: { input: t.arg({ type: ChangePasswordInput, required: true, description: 'Both passwords.' }) },

@@ -7,8 +7,8 @@ export interface TurnLimits {
   /** How many wait for theirs, and how many of one key. Further ones are refused. */
   waiting: number;
   waitingPerKey: number;
-  /** How long a place stays free when a turn is over. */
-  restMs?: number;
+  /** A place stays free for as long as the last turn took, and so long at least: what others wait for is done meanwhile. */
+  restMsMin?: number;
 }
 
 /**
@@ -37,9 +37,10 @@ export class FairTurns {
       this.#waiting.set(key, queue);
       await new Promise<void>((resolve) => queue.push(resolve)); // begun by whoever leaves
     }
+    const begun = performance.now();
     let over = false;
     return () => {
-      if (!over) this.#leave(key);
+      if (!over) this.#leave(key, performance.now() - begun);
       over = true;
     };
   }
@@ -59,7 +60,7 @@ export class FairTurns {
     this.#running.set(key, this.#runningOf(key) + 1);
   }
 
-  #leave(key: string): void {
+  #leave(key: string, tookMs: number): void {
     const left = this.#runningOf(key) - 1;
     if (left > 0) this.#running.set(key, left);
     else this.#running.delete(key);
@@ -67,8 +68,9 @@ export class FairTurns {
       this.#taken -= 1;
       this.#serve();
     };
-    if (this.#limits.restMs === undefined) setImmediate(free);
-    else setTimeout(free, this.#limits.restMs);
+    const { restMsMin } = this.#limits;
+    if (restMsMin === undefined) setImmediate(free);
+    else setTimeout(free, Math.min(REST_MS_MAX, Math.max(restMsMin, tookMs)));
   }
 
   #serve(): void {
@@ -85,6 +87,8 @@ export class FairTurns {
     }
   }
 }
+
+const REST_MS_MAX = 500;
 
 export function tooManyRequests(): Error {
   return failure('RATE_LIMITED', 'Too many requests at once: wait for answers, and try again in a moment.', {

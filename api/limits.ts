@@ -34,7 +34,7 @@ export function operationLimits(admission: Admission): Plugin<Context> {
 }
 
 /** From here on an operation keeps this process busy for more than some tens of milliseconds. */
-const DEAR_COST = 5_000;
+const DEAR_COST = 10_000;
 
 type KnownAnswer = ExecutionResult & { stringify: () => string };
 

@@ -21,7 +21,7 @@ import { failure } from './errors.ts';
 import { GuardedStream, maskResult } from './guarded-stream.ts';
 import { TakingTurns, type Turns } from './socket-turns.ts';
 
-/** What the events of a subscription are executed with, and about how many bytes it takes for as long as that lasts. */
+/** What the events of a subscription are executed with, and about how many bytes of what its client has sent are held for as long as that lasts. */
 export interface Slim {
   args: ExecutionArgs;
   bytes: number;
@@ -52,12 +52,11 @@ export function slimSubscription({
     );
   }
   const args = { schema, document: used.document, variableValues: JSON.parse(variables), contextValue };
-  return { args, bytes: used.length * BYTES_PER_CHARACTER + variables.length + BYTES_OF_ONE };
+  return { args, bytes: used.length * BYTES_PER_CHARACTER + variables.length };
 }
 
 export const SUBSCRIPTION_LENGTH_MAX = 32 * 1024;
 const BYTES_PER_CHARACTER = 8; // of a parsed document
-const BYTES_OF_ONE = 4 * 1024;
 
 /** Begins a subscription as it was `sent`, and makes its events with what is kept of it, in `turns`. */
 export async function subscribeSlim(

@@ -1,0 +1,161 @@
+import { getIntrospectionQuery } from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission.ts';
+import { ANONYMOUS_DOCUMENT_LIMITS, DOCUMENT_LIMITS } from '../../api/documents.ts';
+import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
+
+const times = (count: number, text: (n: number) => string) =>
+  Array.from({ length: count }, (_, n) => text(n)).join(' ');
+const typesOf = (depth: number): string =>
+  depth === 0 ? 'name' : `name fields { name type { ${typesOf(depth - 1)} } }`;
+
+describe('an operation', () => {
+  let api: TestApi;
+  let ann: Person;
+  let bob: Person;
+  beforeAll(async () => {
+    api = await testApi();
+    [ann, bob] = [await person(api, 'ann'), await person(api, 'bob')];
+  });
+  afterAll(() => api.close());
+
+  test.each([
+    ['types of fields of types', `{ __schema { types { ${typesOf(6)} } } }`],
+    ['its types again and again', `{ ${times(30, (n) => `a${n}: __schema { types { ${typesOf(2)} } }`)} }`],
+    [
+      'what implements what implements',
+      `{ __type(name: "Node") { ${'possibleTypes { interfaces { '.repeat(5)} name ${'} }'.repeat(5)} } }`,
+    ],
+    ['a fragment of it', `{ ...S } fragment S on Query { __schema { types { ${typesOf(6)} } } }`],
+  ])('that asks the schema for %s costs what its answer holds', async (_, document) => {
+    for (const token of [undefined, ann.token]) {
+      const answer = await query(api, document, token === undefined ? {} : { token });
+      expect(answer.data ?? null).toBeNull();
+      expect(['BAD_REQUEST', 'GRAPHQL_VALIDATION_FAILED']).toContain(codes(answer)[0]);
+    }
+  });
+
+  test('that asks for the whole schema once is answered to anybody, and the same each time', async () => {
+    const first = await query(api, getIntrospectionQuery());
+    expect(first.data.__schema.types.length).toBeGreaterThan(50);
+    const again = await query(api, `# again\n${getIntrospectionQuery()}`);
+    expect(again).toEqual(first);
+    expect(await query(api, getIntrospectionQuery(), { token: ann.token })).toEqual(first);
+    const one = 'query ($name: String!) { __type(name: $name) { name } }';
+    for (const name of ['Job', 'Workflow'])
+      expect(await query(api, one, { variables: { name } })).toEqual({ data: { __type: { name } } });
+  });
+
+  test('that reads pages of many logs costs a statement for each', async () => {
+    const { token } = ann;
+    const nested = 'nodes { jobs(first: 100) { nodes { logs(last: 1) { pageInfo { hasNextPage } } } } }';
+    expect(codes(await query(api, `{ workflows(first: 100) { ${nested} } }`, { token }))).toEqual(['BAD_REQUEST']);
+    const flat = '{ jobs(first: 100) { nodes { logs(last: 1) { nodes { text } } } } }';
+    expect(await query(api, flat, { token })).toEqual({ data: { jobs: { nodes: [] } } });
+  });
+
+  test('that asks for the system thirty times asks each part once', async () => {
+    let asked = 0;
+    const isUp = api.bus.isUp.bind(api.bus);
+    api.bus.isUp = () => {
+      asked += 1;
+      return isUp();
+    };
+    const document = `{ ${times(30, (n) => `s${n}: system { database bus cache docker }`)} }`;
+    const { data } = await query(api, document, { token: ann.token });
+    expect(data.s0).toEqual(data.s29);
+    await query(api, document, { token: bob.token });
+    expect(asked).toBeLessThanOrEqual(2); // the second, where a second has passed between the two
+    api.bus.isUp = isUp;
+  });
+
+  const { length, tokens, depth, aliases } = ANONYMOUS_DOCUMENT_LIMITS;
+  test.each([
+    ['length', `# ${'x'.repeat(length)}\n{ viewer { id } }`],
+    ['tokens', `{ ${times(tokens, (n) => `a${n}`)} }`],
+    ['depth', `{ viewer { ${'... on User { '.repeat(depth)} id ${'} '.repeat(depth)} } }`],
+    ['aliases', `{ ${times(aliases + 1, (n) => `a${n}: viewer { id }`)} }`],
+    ['cost', `{ ${times(9, (n) => `a${n}: __schema { types { ${typesOf(2)} } }`)} }`],
+  ])('of a caller who is not signed in may have less %s', async (_, document) => {
+    const refused = await query(api, document);
+    expect(refused.data ?? null).toBeNull();
+    expect(['BAD_REQUEST', 'GRAPHQL_VALIDATION_FAILED', 'GRAPHQL_PARSE_FAILED']).toContain(codes(refused)[0]);
+    if (document.includes(' a1 ')) return; // those are no fields
+    expect(codes(await query(api, document, { token: ann.token }))).toEqual([]);
+  });
+
+  test.each([
+    ['is very long', `# ${'x'.repeat(DOCUMENT_LIMITS.length)}\n{ viewer { id } }`],
+    ['is nested very deeply', `{ job(id: ${'['.repeat(2_400)}${']'.repeat(2_400)}) { id } }`],
+    ['has the same field very often', `{ ${'viewer { id } '.repeat(800)} }`],
+    ['has very many fragments', `{ ...F0 } ${times(150, (n) => `fragment F${n} on Query { ...F${n + 1} }`)}`],
+    ['spreads a fragment very often', `{ ${'...F '.repeat(300)} } fragment F on Query { viewer { id } }`],
+  ])('whose document %s is refused before it takes long', async (_, document) => {
+    const logged = api.logged.length;
+    expect(codes(await query(api, document, { token: ann.token }))).toEqual(['BAD_REQUEST']);
+    expect(api.logged.slice(logged)).toEqual([]);
+  });
+
+  test.each([
+    ['nested deeply', `{"query":"{ viewer { id } }","variables":{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`],
+    ['of very many values', `{"query":"{ viewer { id } }","variables":{"a":[${'{},'.repeat(100_000)}0]}}`],
+  ])('in JSON that is %s is refused before that is parsed', async (_, body) => {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${ann.token}` };
+    const response = await fetch(api.url, { method: 'POST', body, headers });
+    expect(codes(await response.json())).toEqual(['BAD_REQUEST']);
+  });
+
+  test('has an answer of a bounded length, however often it asks for a long text', async () => {
+    const body = 'x'.repeat(60_000);
+    const input = {
+      name: 'long',
+      payload: { heartbeat: { endpoint: 'http://127.0.0.1:9/', method: 'POST', body } },
+      interval: 1_000,
+      maxConsecutiveJobFailuresAllowed: 1,
+    };
+    const create =
+      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { userErrors { message } } }';
+    for (let n = 0; n < 10; n += 1)
+      expect(await query(api, create, { token: bob.token, variables: { input } })).toEqual({
+        data: { createWorkflow: { userErrors: [] } },
+      });
+    const asked = (count: number) =>
+      query(api, `{ workflows(first: 10) { nodes { ${times(count, (n) => `p${n}: payload`)} } } }`, {
+        token: bob.token,
+      });
+    expect(codes(await asked(2))).toEqual([]);
+    const refused = await asked(30);
+    expect(refused.data).toBeNull();
+    expect(codes(refused)[0]).toBe('BAD_REQUEST');
+  });
+
+  test('of a user waits for those of the same user, and not for another who sends a lot', async () => {
+    const flood = (n: number) =>
+      query(api, `{ ${times(5, (k) => `a${n}_${k}: __schema { types { ${typesOf(2)} } }`)} }`, { token: ann.token });
+    let answered = 0;
+    const answers = Array.from({ length: 40 }, async (_, n) => {
+      expect(codes(await flood(n))).toEqual([]);
+      answered += 1;
+    });
+    await Promise.race(answers);
+    for (let n = 0; n < 3; n += 1)
+      expect(await query(api, '{ viewer { id } }', { token: bob.token })).toEqual({ data: { viewer: { id: bob.id } } });
+    expect(answered).toBeLessThan(30);
+    await Promise.all(answers);
+  });
+
+  test('of an address without an account is one of so many, and who is signed in there notices nothing', async () => {
+    const other = await testApi({ bounds: { anonymousPerAddress: 2_000 } });
+    const { token } = await person(other);
+    const responses = await Promise.all(
+      Array.from({ length: ANONYMOUS_REQUESTS_AT_ONCE_MAX * 3 }, () => fetch(`${other.url}?query={__typename}`)),
+    );
+    const refused = responses.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThan(0);
+    expect(refused[0]?.headers.get('retry-after')).toBe('1');
+    expect(codes(await refused[0]?.json())).toEqual(['RATE_LIMITED']);
+    expect(codes(await query(other, '{ viewer { id } }', { token }))).toEqual([]);
+    await expect.poll(async () => codes(await query(other, '{ __typename }')), { timeout: 5_000 }).toEqual([]);
+    await other.close();
+  });
+});
