@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { withImage } from '../domain/registry-allow.ts';
 import type { CommandContext } from './context.ts';
 import { type DemoCredentials, keepDemoUser, signInToDemo } from './demo-account.ts';
 import { createDemoClient, type DemoClient } from './demo-client.ts';
@@ -28,8 +29,11 @@ function container(image: string): DemoWorkflow {
 }
 
 /** `chronoverse demo`: everything in one process, two workflows run through the api, their output followed. */
-export async function runDemo(context: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
-  const { closing, settings } = context;
+export async function runDemo(given: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
+  const { closing, settings } = given;
+  // The operator names this image by DEMO_IMAGE: where the engine has it, no registry is asked.
+  const localImages = withImage(settings.localImages, settings.demoImage);
+  const context = { ...given, settings: { ...settings, localImages } };
   const port = await freePort(settings);
   let credentials: DemoCredentials | undefined;
   const prepare = async ({ db, dataDir }: OpenParts) => {

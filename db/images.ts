@@ -110,8 +110,9 @@ export async function notePulledImage(db: Db, { userId, imageId, repository }: P
       ON CONFLICT (user_id, image_id, image) DO UPDATE SET pulled_at = now()
     )
     DELETE FROM pulled_images p USING (
-      SELECT image_id, image FROM pulled_images WHERE user_id = ${userId}
-      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX}) old
+      SELECT image_id, image FROM pulled_images
+      WHERE user_id = ${userId} AND (image_id, image) <> (${imageId}, ${repository})
+      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX - 1}) old
     WHERE p.user_id = ${userId} AND p.image_id = old.image_id AND p.image = old.image`);
 }
 

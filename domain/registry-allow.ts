@@ -79,6 +79,13 @@ export function parseImagePatterns(text: string): ImagePatterns | string {
   });
 }
 
+/** These patterns and `image` itself. */
+export function withImage(patterns: ImagePatterns, image: string): ImagePatterns {
+  const [name = ''] = image.split('@');
+  const more = parseImagePatterns(image.includes('@') ? `${name.replace(/:[^/:]*$/, '')}:*` : name);
+  return typeof more === 'string' ? patterns : [...patterns, ...more];
+}
+
 /** Whether one of the patterns is for `image`. One that is named by its digest has any tag, so only a pattern for all of them is for it. */
 export function matchesImage(patterns: ImagePatterns, image: string): boolean {
   const { reference } = parseImageReference(image);

@@ -123,6 +123,7 @@ async function printEnv(): Promise<void> {
     const [name, value] = part.setting(state);
     say(`export ${name}='${value.replaceAll("'", `'\\''`)}'`);
   }
+  say("export LOCAL_IMAGES='*'"); // the engine's images are the developer's own
 }
 
 /** Data stays for the next start, unless `withData` says to remove it too. */

@@ -4,7 +4,9 @@ import {
   authorityOf,
   isTrustedRegistry,
   matchesImage,
+  parseImagePatterns,
   parseRegistryAllow,
+  withImage,
 } from '../../domain/registry-allow.ts';
 import { imagePatterns, registryPolicy } from '../support/workers.ts';
 
@@ -57,6 +59,19 @@ describe('REGISTRY_ALLOW', () => {
 });
 
 describe('LOCAL_IMAGES', () => {
+  test('holds at most 100 patterns', () => {
+    expect(parseImagePatterns('a,'.repeat(100))).toHaveLength(100);
+    expect(parseImagePatterns('a,'.repeat(101))).toMatch(/more than 100/);
+  });
+
+  test.each(['alpine:3', 'registry.corp:5000/a', `alpine@sha256:${'a'.repeat(64)}`])(
+    'with the image %s is for that too',
+    (image) => {
+      expect(matchesImage(withImage(imagePatterns('x'), image), image)).toBe(true);
+      expect(matchesImage(withImage(imagePatterns('x'), image), 'other:1')).toBe(false);
+    },
+  );
+
   test.each([
     ['*', 'registry.corp:5000/a/b:1', true],
     ['alpine:*', 'alpine:3', true],

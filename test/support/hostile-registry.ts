@@ -23,7 +23,15 @@ export async function openTarget(): Promise<Target> {
   return { url: `http://127.0.0.2:${port}`, seen, close: () => closed(server) };
 }
 
-export const BAITS = ['realm', 'hello', 'manifest', 'blob', 'later realm', 'layer urls'] as const;
+export const BAITS = [
+  'realm',
+  'hello',
+  'manifest',
+  'blob',
+  'later realm',
+  'layer urls',
+  'index within an index',
+] as const;
 export type Bait = (typeof BAITS)[number];
 
 /** A registry on 127.0.0.1 whose image `NAME OF THE BAIT:1` leads to `target` in that way. */
@@ -48,7 +56,21 @@ export async function openHostileRegistry(target: string) {
     const redirect = () => response.writeHead(307, { location: `${target}/redirected` }).end();
     const challenge = () =>
       response.writeHead(401, { 'www-authenticate': `Bearer realm="${target}/token",service="x"` }).end();
-    if (url === '/v2/') {
+    if (url.includes('/endless/')) {
+      response.writeHead(307, { location: url }).end();
+    } else if (url.includes('/large/manifests/')) {
+      response.writeHead(200, { 'content-type': INDEX });
+      response.end(' '.repeat(4 * 1024 * 1024 + 1));
+    } else if (url.includes('/many/manifests/')) {
+      const layers = Array.from({ length: 601 }, () => ({ digest }));
+      response.end(JSON.stringify({ schemaVersion: 2, config: { digest }, layers }));
+    } else if (bait === 'index within an index' && url.includes('/manifests/')) {
+      const depth = url.endsWith(`:${INNER}`) ? 1 : 0;
+      const child = { mediaType: INDEX, size: 1, digest: `sha256:${depth === 0 ? INNER : LEAF}` };
+      response.writeHead(200, { 'content-type': INDEX });
+      if (url.endsWith(`:${LEAF}`)) response.end(JSON.stringify({ config: { digest, urls: [`${target}/config`] } }));
+      else response.end(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: [child] }));
+    } else if (url === '/v2/') {
       if (bait === 'realm') challenge();
       else if (bait === 'hello') redirect();
       else response.end('{}');
@@ -77,6 +99,9 @@ export async function openHostileRegistry(target: string) {
   };
 }
 
+const INDEX = 'application/vnd.oci.image.index.v1+json';
+const INNER = '1'.repeat(64);
+const LEAF = '2'.repeat(64);
 const LAYER = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
 
 async function closed(server: ReturnType<typeof createServer>): Promise<void> {

@@ -125,9 +125,14 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     const { id } = await strict.create({ image, command: ['true'] });
     await strict.job(id, 'COMPLETED');
     await db.execute(sql`DELETE FROM pulled_images`);
+    await db.execute(sql`
+      INSERT INTO pulled_images SELECT user_id, n::text, 'a/b', now() - interval '1 day'
+      FROM workflows, generate_series(1, 1000) n WHERE id = ${id}`);
     await runAgain(strict, id);
     await strict.job(id, 'COMPLETED', 1);
-    expect(await db.execute(sql`SELECT FROM pulled_images`)).toHaveLength(1);
+    const noted = await db.execute<{ image: string }>(sql`SELECT image FROM pulled_images ORDER BY pulled_at DESC`);
+    expect(noted).toHaveLength(1_000); // the oldest one went
+    expect(noted[0]).toEqual({ image: local('public/old') });
 
     await db.execute(sql`DELETE FROM pulled_images`);
     await db.execute(sql`UPDATE builds SET image_digest = NULL WHERE workflow_id = ${id}`);

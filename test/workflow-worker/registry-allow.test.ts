@@ -80,6 +80,18 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     service.close();
   });
 
+  test('one that redirects without end, or has more to it than an image may have, keeps nobody busy', async () => {
+    registry.set('blob');
+    registry.agents.length = 0;
+    const at = `127.0.0.1:${registry.port}`;
+    const [endless, large, many] = await Promise.all(
+      ['endless', 'large', 'many'].map((name) => errorOf({ image: `${at}/team/${name}:1` })),
+    );
+    expect([endless, large]).toEqual(Array(2).fill(`The registry ${at} could not be reached.`));
+    expect(many).toMatch(/REGISTRY_ALLOW/);
+    expect(registry.agents).not.toContainEqual(expect.stringMatching(/^docker/));
+  });
+
   test('one that the operator names is trusted with where it leads', async () => {
     const named = await openInstallation(host);
     await named.start({ registryAllow: registryPolicy(`127.0.0.1:${registry.port}`) });
