@@ -38,7 +38,9 @@ async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenPart
     return log.info(`There is no account yet, and SIGN_UP is closed: make one with ${create}`);
   const first = 'There is no account yet: who signs up first becomes the administrator.';
   if (isLoopback(settings.host)) return log.info(first);
-  log.warn(`${first} Whoever reaches this server can be that: make the account with ${create}, or set SIGN_UP=closed.`);
+  log.warn(
+    `${first} Anybody who reaches this server can be that: make the account with ${create}, or set SIGN_UP=closed.`,
+  );
 }
 
 function isLoopback(host: string): boolean {

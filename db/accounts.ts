@@ -145,7 +145,7 @@ export async function enableUser(db: Db, email: string): Promise<string | undefi
   return enabled?.id;
 }
 
-/** Any constant: whoever makes an account, or ends an administrator's, waits for it. */
+/** Any constant. Making an account and disabling one take turns under it. */
 const CREATE_LOCK = 5_243_992;
 
 /** The index of emails is on lower(email). */

@@ -7,8 +7,8 @@ const PORT_LINE = 4;
 const STATUS_LINE = 8;
 
 /**
- * The URL of the server that another process of ours has started on `folder`, or undefined where none is ready. Who may read the password's
- * file may do everything with it anyway.
+ * The URL of the server that another process of ours has started on `folder`, or undefined where none is ready. A program that can read
+ * the file of the password could connect anyway.
  */
 export async function runningPostgres(folder: string, passwordFile: string): Promise<string | undefined> {
   const [state, password] = await Promise.all([readIfThere(join(folder, 'postmaster.pid')), readIfThere(passwordFile)]);
