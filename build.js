@@ -3,6 +3,7 @@
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
+import { bundleGraphiql } from './api/graphiql/bundle.js';
 
 const OUT = 'dist';
 const KEPT_DAYS = 7;
@@ -25,6 +26,7 @@ const { outputFiles } = await build({
 
 // Renamed into place, main.js last: two commands that build at once, or one that starts meanwhile, never see half a build.
 await mkdir(OUT, { recursive: true });
+const graphiql = await bundleGraphiql(OUT);
 const isMain = (path) => basename(path).startsWith('main.js');
 for (const { path, contents } of outputFiles.sort((a, b) => isMain(a.path) - isMain(b.path))) {
   const draft = join(OUT, `.${basename(path)}.${process.pid}`);
@@ -33,7 +35,7 @@ for (const { path, contents } of outputFiles.sort((a, b) => isMain(a.path) - isM
 }
 
 // The parts of earlier builds stay a while: a process that was started from one still loads from it.
-const current = new Set(outputFiles.map(({ path }) => basename(path)));
+const current = new Set([...outputFiles.map(({ path }) => basename(path)), ...graphiql]);
 for (const name of (await readdir(OUT)).filter((name) => !current.has(name))) {
   const path = join(OUT, name);
   const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() })); // removed by another build

@@ -7,7 +7,8 @@ import { AnswerBudget } from './answer-budget.ts';
 import type { Client, Context, Services } from './context.ts';
 import { documents } from './documents.ts';
 import { failure, maskErrors, unauthenticated } from './errors.ts';
-import { graphiqlPage } from './graphiql-page.ts';
+import { createGraphiql, noGraphiql } from './graphiql-page.ts';
+import { hiddenSchema, withoutSuggestion } from './hidden-schema.ts';
 import { jsonProblem } from './json-size.ts';
 import { operationLimits } from './limits.ts';
 import { createLoaders, type Loaders } from './loaders.ts';
@@ -37,7 +38,9 @@ export type Graphql = ReturnType<typeof createGraphql>;
 
 /** The GraphQL engine that both transports run their operations in; a download takes its identity and its errors. */
 export function createGraphql(services: Services) {
-  const maskError = maskErrors(services.log);
+  const hidesSchema = services.settings.introspection === false;
+  const mask = maskErrors(services.log);
+  const maskError = hidesSchema ? (error: unknown) => withoutSuggestion(mask(error)) : mask;
   const loadersOf = loadersByUser(services);
   const contextOf = (transport: Transport) => createContext(services, loadersOf, transport);
   const yoga = createYoga<Transport, Context>({
@@ -49,7 +52,7 @@ export function createGraphql(services: Services) {
     multipart: false,
     maxRequestBodySize: REQUEST_BYTES_MAX,
     landingPage: false,
-    graphiql: false, // it would send 9 MB each time
+    graphiql: false, // its page is served before
     parserAndValidationCache: false, // api/documents.ts has its own
     logging: false, // what is masked is logged where it is masked
     maskedErrors: { maskError, errorMessage: '' },
@@ -57,12 +60,13 @@ export function createGraphql(services: Services) {
       inTurns(),
       documents(),
       operationLimits(services.admission),
+      ...(hidesSchema ? [hiddenSchema()] : []),
       streamGuard(maskError),
-      graphiqlPage(ENDPOINT),
       { onResponse: ({ response }) => keepPrivate(response.headers) },
     ],
   });
-  return { yoga, maskError, contextOf };
+  const graphiql = services.settings.graphiql === false ? noGraphiql : createGraphiql();
+  return { yoga, maskError, contextOf, graphiql };
 }
 
 function keepPrivate(headers: Headers): void {

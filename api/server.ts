@@ -142,15 +142,12 @@ async function answer(
   const full = takePlaces(request, response, { ...caller, token }, { services, connections });
   if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
   if (path === '/') return redirect(response);
+  if (await graphql.graphiql.serve(request, response)) return; // holds no data, so that a link on another site may lead to it
   const logId = logIdOf(path);
   if (path !== '/graphql' && logId === undefined) {
     return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
   }
-
-  // GraphiQL's page holds no data, so that a link on another site may lead to it. Whatever runs an operation is not done for one.
-  const opensPage =
-    request.method === 'GET' && request.url === '/graphql' && request.headers.accept?.includes('text/html');
-  const unnamed = opensPage ? undefined : embedded(caller);
+  const unnamed = embedded(caller);
   if (unnamed) return refuse(unnamed);
   const transport = await httpTransport(request, response, { ...caller, token }, { services, connections });
   if (!transport) return; // refused

@@ -25,6 +25,10 @@ export interface ApiSettings {
   publicUrl?: string;
   /** Of web applications at other addresses. */
   allowedOrigins?: string[];
+  /** Whether browsers are given GraphiQL; unless false. */
+  graphiql?: boolean;
+  /** Whether the schema can be asked for; unless false. */
+  introspection?: boolean;
   /** Who may make an account; the first alone unless given. */
   signUp?: SignUpMode;
   /** How many days an API token is valid at most; 0: for ever. A year unless given. */

@@ -12,10 +12,11 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
   const { host, maxJobSeconds, maxResources, containerPolicy: policy, logRetentionDays, signUp } = settings;
+  const { graphiql, introspection } = settings;
   const { publicUrl, allowedOrigins, trustProxy, userLimits, connectionBounds: bounds } = settings;
   try {
     const databaseEmbedded = settings.databaseUrl === undefined;
-    const web = { publicUrl, allowedOrigins, trustProxy };
+    const web = { publicUrl, allowedOrigins, trustProxy, graphiql, introspection };
     const limits = { maxJobSeconds, maxResources, policy, logRetentionDays, userLimits, bounds };
     const own = { port, host, databaseEmbedded, ...limits, signUp, apiTokenDaysMax: settings.apiTokenDaysMax, ...web };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });

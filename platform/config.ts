@@ -21,6 +21,8 @@ export interface Settings {
   host: string;
   publicUrl?: string;
   allowedOrigins: string[];
+  graphiql: boolean;
+  introspection: boolean;
   trustProxy: TrustedProxies;
   signUp: SignUpMode;
   /** How much may be open at once on one api process. */
@@ -127,6 +129,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     host: need('HOST', SETTINGS.HOST),
     publicUrl: read('PUBLIC_URL', SETTINGS.PUBLIC_URL),
     allowedOrigins: read('ALLOWED_ORIGINS', SETTINGS.ALLOWED_ORIGINS) ?? [],
+    graphiql: need('GRAPHIQL', SETTINGS.GRAPHIQL),
+    introspection: need('INTROSPECTION', SETTINGS.INTROSPECTION),
     trustProxy: need('TRUST_PROXY', SETTINGS.TRUST_PROXY),
     signUp: need('SIGN_UP', SETTINGS.SIGN_UP),
     connectionBounds: {

@@ -92,6 +92,19 @@ export const SETTINGS = {
       'Origins of web applications at other addresses whose pages may use the API. Pages of any other are refused.',
     example: 'https://app.example.com,http://localhost:5173',
   }),
+  GRAPHIQL: withDefault({
+    schema: yesOrNo(),
+    default: 'true',
+    means: 'Whether browsers that open /graphql are given GraphiQL, to write and run operations in.',
+    example: 'false',
+  }),
+  INTROSPECTION: withDefault({
+    schema: yesOrNo(),
+    default: 'true',
+    means:
+      'Whether the schema can be asked for. false also leaves suggestions out of errors. Completion in GraphiQL needs it.',
+    example: 'false',
+  }),
   TRUST_PROXY: withDefault({
     schema: z.string().transform((text, context) => {
       const proxies = parseTrustedProxies(text);
@@ -486,6 +499,10 @@ export type SettingName = keyof typeof SETTINGS;
 
 function userLimit({ name, ...rest }: { name: UserLimitName; means: string; example: string }) {
   return withDefault({ schema: wholeNumber(1, USER_LIMIT_MAX), default: String(USER_LIMITS[name]), ...rest });
+}
+
+function yesOrNo() {
+  return z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 }
 
 function wholeNumber(min: number, max: number) {

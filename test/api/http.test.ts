@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { parse, validate } from 'graphql';
 import { auditServer } from 'graphql-http';
 import { createClient } from 'graphql-sse';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { graphiqlOptions } from '../../api/graphiql.ts';
+import { graphiqlTabs } from '../../api/graphiql/tabs.ts';
 import { schema } from '../../api/schema.ts';
 import { startApi } from '../../api/server.ts';
 import { testSealer } from '../support/workers.ts';
@@ -135,8 +136,55 @@ describe('HTTP', () => {
     expect(pressed.headers.get('cache-control')).toBe('private, no-cache');
   });
 
+  test('loads the parts of GraphiQL once and for good, compressed beforehand', async () => {
+    const page = await (await fetch(api.url, { headers: { accept: 'text/html' } })).text();
+    expect(page.length).toBeLessThan(20_000);
+    const paths = [...page.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '');
+    expect(paths.map((path) => path.split('.').at(-1))).toEqual(['css', 'js']);
+    let loaded = 0;
+    for (const path of paths) {
+      const get = (encoding: string, more = {}) =>
+        fetch(new URL(path, api.url), { headers: { 'accept-encoding': encoding }, ...more });
+      const [plain, gzip, brotli] = [await get('identity'), await get('gzip'), await get('gzip, br;q=0.9')];
+      expect([plain, gzip, brotli].map(({ headers }) => headers.get('content-encoding'))).toEqual([null, 'gzip', 'br']);
+      const texts = await Promise.all([plain, gzip, brotli].map((response) => response.text()));
+      expect(new Set(texts).size).toBe(1);
+      expect(brotli.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
+      expect(brotli.headers.get('vary')).toContain('Accept-Encoding');
+      loaded += Number(brotli.headers.get('content-length'));
+      const head = await get('br', { method: 'HEAD' });
+      expect([head.headers.get('content-length'), await head.text()]).toEqual([
+        brotli.headers.get('content-length'),
+        '',
+      ]);
+      expect((await get('br', { method: 'POST' })).status).toBe(405);
+      const etag = brotli.headers.get('etag') ?? '';
+      expect((await get('br', { headers: { 'if-none-match': etag } })).status).toBe(304);
+    }
+    expect(loaded).toBeLessThan(450_000); // as one page it was 2,400,000
+    expect((await fetch(new URL('/graphql/graphiql-OTHER.js', api.url))).status).toBe(404);
+  });
+
+  test('allows the page of GraphiQL nothing but its own parts and one script', async () => {
+    const response = await fetch(api.url, { headers: { accept: 'text/html' } });
+    const scripts = [...(await response.text()).matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
+      ([, text]) => text ?? '',
+    );
+    const hashes = scripts.map((text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`);
+    expect(response.headers.get('content-security-policy')?.split('; ')).toEqual([
+      "default-src 'none'",
+      `script-src 'self' ${hashes.join(' ')}`,
+      "style-src 'self'",
+      "img-src 'self' data:",
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ]);
+  });
+
   test('opens GraphiQL with documents that are valid', () => {
-    const documents = (graphiqlOptions.defaultTabs ?? []).map(({ query: document }) => document ?? '');
+    const documents = graphiqlTabs.map(({ query: document }) => document);
     expect(documents.length).toBeGreaterThanOrEqual(6);
     for (const document of documents) expect(validate(schema, parse(document)), document).toEqual([]);
   });

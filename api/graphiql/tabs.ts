@@ -1,13 +1,13 @@
-import type { GraphiQLOptions } from 'graphql-yoga';
+/** A tab of GraphiQL: a document, and the variables that go with it. */
+export interface GraphiqlTab {
+  query: string;
+  variables?: string;
+}
 
 /** GraphiQL opens with a tab for each step from nothing to a job's output. */
-export const graphiqlOptions: GraphiQLOptions = {
-  title: 'Chronoverse',
-  credentials: 'same-origin', // the cookie that signing up or in sets
-  shouldPersistHeaders: false,
-  defaultTabs: [
-    {
-      query: `# 1. Make an account. The answer signs this browser in with a cookie; with it, every other tab works.
+export const graphiqlTabs: GraphiqlTab[] = [
+  {
+    query: `# 1. Make an account. The answer signs this browser in with a cookie; with it, every other tab works.
 # (There is one already? Use signIn with the same input.)
 mutation SignUp {
   signUp(input: { email: "ann@example.com", password: "correct horse battery" }) {
@@ -17,9 +17,9 @@ mutation SignUp {
   }
 }
 `,
-    },
-    {
-      query: `# 2. A HEARTBEAT without an endpoint checks the platform itself, here every minute.
+  },
+  {
+    query: `# 2. A HEARTBEAT without an endpoint checks the platform itself, here every minute.
 mutation CreateHeartbeat {
   createWorkflow(
     input: { name: "Self check", payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 }
@@ -29,9 +29,9 @@ mutation CreateHeartbeat {
   }
 }
 `,
-    },
-    {
-      query: `# 3. A CONTAINER runs a Docker image; it needs an engine.
+  },
+  {
+    query: `# 3. A CONTAINER runs a Docker image; it needs an engine.
 mutation CreateContainer {
   createWorkflow(
     input: {
@@ -53,9 +53,9 @@ mutation CreateContainer {
   }
 }
 `,
-    },
-    {
-      query: `# 4. Run a workflow now: put its id into the variables.
+  },
+  {
+    query: `# 4. Run a workflow now: put its id into the variables.
 mutation Run($id: ID!) {
   runWorkflow(input: { id: $id }) {
     job { id status }
@@ -63,10 +63,10 @@ mutation Run($id: ID!) {
   }
 }
 `,
-      variables: '{\n  "id": ""\n}\n',
-    },
-    {
-      query: `# 5. Follow what a job prints, live: put its id into the variables.
+    variables: '{\n  "id": ""\n}\n',
+  },
+  {
+    query: `# 5. Follow what a job prints, live: put its id into the variables.
 subscription Follow($jobId: ID!) {
   jobLogs(jobId: $jobId) {
     firstNumber
@@ -76,10 +76,10 @@ subscription Follow($jobId: ID!) {
   }
 }
 `,
-      variables: '{\n  "jobId": ""\n}\n',
-    },
-    {
-      query: `# 6. What there is, and how the last runs went.
+    variables: '{\n  "jobId": ""\n}\n',
+  },
+  {
+    query: `# 6. What there is, and how the last runs went.
 query Overview {
   viewer { email }
   workflows(first: 10) {
@@ -99,6 +99,5 @@ query Overview {
   system { version database bus cache docker }
 }
 `,
-    },
-  ],
-};
+  },
+];

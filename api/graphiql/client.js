@@ -1,0 +1,17 @@
+// What runs in the browser. `bundle.js` makes one script and one style sheet of it.
+import 'graphiql/style.css';
+import './client.css';
+import { createGraphiQLFetcher } from '@graphiql/toolkit';
+import { GraphiQL } from 'graphiql';
+import { createElement } from 'react';
+import { createRoot } from 'react-dom/client';
+
+const { defaultTabs } = globalThis.graphiqlOptions; // by the page's own script
+const endpoint = new URL('/graphql', location.href);
+const url = endpoint.href;
+const subscriptionUrl = url.replace(/^http/, 'ws');
+const fetcher = createGraphiQLFetcher({ url, subscriptionUrl, enableIncrementalDelivery: false });
+
+createRoot(document.querySelector('#graphiql')).render(
+  createElement(GraphiQL, { fetcher, defaultTabs, shouldPersistHeaders: false }),
+);

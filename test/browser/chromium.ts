@@ -1,0 +1,21 @@
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
+
+/** Where a Chromium is, or undefined when it is missing. `untested` tells what that leaves untested. */
+export function findChromium(untested: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(':');
+  const found = folders.flatMap((folder) => NAMES.map((name) => join(folder, name))).find(isProgram);
+  if (found === undefined) console.warn(`Chromium is missing, which leaves untested: ${untested}`);
+  return found;
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false; // not here
+  }
+}
