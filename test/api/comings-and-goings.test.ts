@@ -15,7 +15,7 @@ import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { frame, upgradeRequest } from '../support/frames.ts';
 import { testSealer } from '../support/workers.ts';
 import { runningJob } from './download-support.ts';
-import { type Person, person } from './support.ts';
+import { type Person, person, socketOf, taker } from './support.ts';
 
 const COMINGS = 20_000;
 const FIRST = 2_000; // after them the process has compiled what it runs, and its caches are full
@@ -67,6 +67,9 @@ test('20,000 WebSockets that come and go at every instant leave memory, descript
   expect(after.descriptors - before.descriptors).toBeLessThanOrEqual(POOL_MAX);
   expect(open).toEqual({ subscriptions: 0, watches: 0 });
   expect((after.bytes - before.bytes) / COMINGS).toBeLessThan(BYTES_EACH_MAX);
+  const client = socketOf(api, ann.token);
+  expect(await taker(client.iterate({ query: '{ __typename }' })).rest()).toHaveLength(1); // each has given its place back
+  await client.dispose();
   expect(logged).toEqual([]);
 }, 120_000);
 
