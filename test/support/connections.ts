@@ -2,18 +2,43 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 
 /** Of the process `pid`: its open descriptors that are connections to its port `port`. Linux tells it in /proc. */
 export async function connectionsOf(pid: number, port: number): Promise<number> {
-  const inodes = new Set<string>();
-  for (const table of ['tcp', 'tcp6']) {
-    const lines = (await readFile(`/proc/${pid}/net/${table}`, 'utf8')).split('\n').slice(1);
-    for (const line of lines) {
-      const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
-      const isOfPort = Number.parseInt(local?.split(':')[1] ?? '', 16) === port;
-      if (isOfPort && state !== LISTENING && inode !== undefined) inodes.add(`socket:[${inode}]`);
-    }
-  }
-  const descriptors = await readdir(`/proc/${pid}/fd`);
-  const targets = await Promise.all(descriptors.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
-  return targets.filter((target) => inodes.has(target)).length;
+  const own = await socketsOf(pid, ({ localPort, state }) => localPort === port && state !== LISTENING);
+  return (await descriptorsOf(pid)).filter((target) => own.has(target)).length;
+}
+
+/** Of the process `pid`: its open descriptors but those that are connections to the port `port` of another, as to its database. */
+export async function descriptorsBut(pid: number, port: number): Promise<number> {
+  const others = await socketsOf(pid, ({ remotePort }) => remotePort === port);
+  return (await descriptorsOf(pid)).filter((target) => !others.has(target)).length;
 }
 
 const LISTENING = '0A';
+
+interface Entry {
+  localPort: number;
+  remotePort: number;
+  state: string | undefined;
+}
+
+/** As they stand in the links of /proc/PID/fd. */
+async function socketsOf(pid: number, matches: (entry: Entry) => boolean): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const table of ['tcp', 'tcp6']) {
+    const lines = (await readFile(`/proc/${pid}/net/${table}`, 'utf8')).split('\n').slice(1);
+    for (const line of lines) {
+      const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/);
+      if (inode !== undefined && matches({ localPort: portOf(local), remotePort: portOf(remote), state }))
+        found.add(`socket:[${inode}]`);
+    }
+  }
+  return found;
+}
+
+function portOf(address: string | undefined): number {
+  return Number.parseInt(address?.split(':')[1] ?? '', 16);
+}
+
+async function descriptorsOf(pid: number): Promise<string[]> {
+  const names = await readdir(`/proc/${pid}/fd`);
+  return Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
+}
