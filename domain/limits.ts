@@ -64,7 +64,7 @@ export const REQUESTED_JOBS_MAX = 100;
 
 /** What one user may have, unless the operator says otherwise: each is a setting of this name. */
 export const USER_LIMITS = {
-  WORKFLOWS_PER_USER: 1_000,
+  WORKFLOWS_PER_USER: 5_000,
   PAYLOAD_BYTES_PER_USER: 64 * 1024 ** 2,
   GENERATIONS_PER_WORKFLOW: 50,
   QUEUED_HEARTBEATS_PER_USER: 1_000,
