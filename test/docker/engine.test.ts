@@ -1,5 +1,7 @@
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Docker } from '../../platform/docker/docker.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
+import { createEngine } from '../../platform/docker/engine.ts';
 import { dockerHost, IMAGE, openDocker, openRegistry, removeAll, runLabel, startShell } from './support.ts';
 
 const never = new AbortController().signal;
@@ -59,6 +61,30 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     expect(text).toMatch(/NoNewPrivs:\s+1/);
     expect(text).toContain('docker-init');
     expect(text).toMatch(/ 8192\n/);
+  });
+
+  test('a bound on the disk is asked for, and an engine that has none is warned of once; the log is bounded near what is kept', async () => {
+    const warnings: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) });
+    const own = createDocker({ host, log });
+    const changes = { diskBytes: 64 * 1024 * 1024, logBytes: 1_000_000 };
+    const ids = [await startShell(own, labels, 'true', changes), await startShell(own, labels, 'true', changes)];
+    for (const id of ids) {
+      const inspected = await createEngine({ host }).call({ method: 'GET', path: `/containers/${id}/json` });
+      const Config = {
+        'max-size': String(2_000_000 + 64 * 1024 * 1024),
+        'max-file': '1',
+        compress: 'false',
+        mode: 'blocking',
+      };
+      expect(inspected).toMatchObject({
+        HostConfig: {
+          ...(warnings.length === 0 ? { StorageOpt: { size: String(changes.diskBytes) } } : {}),
+          LogConfig: { Type: 'local', Config },
+        },
+      });
+    }
+    if (warnings.length > 0) expect(warnings).toEqual([expect.stringContaining('MAX_CONTAINER_DISK_MB')]);
   });
 
   test('memory beyond the bound kills, and the engine says so', async () => {

@@ -68,7 +68,12 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     const { buildId } = await here.create({ build: sources('LABEL mine=1', 'CMD ["true"]') });
     await buildIn(here.database.db, buildId, 'COMPLETED');
     const text = await logOf(buildId);
-    expect(text).toContain('LABEL mine=1');
+    expect(text.match(/^Step .*/gm)).toEqual([
+      `Step 1/4 : FROM ${IMAGE}`,
+      `Step 2/4 : RUN echo ${marker}`,
+      'Step 3/4 : LABEL mine=1',
+      'Step 4/4 : CMD ["true"]',
+    ]);
     expect(text).not.toContain('chronoverse.image');
     expect(text).not.toContain(here.installation);
   });

@@ -117,15 +117,17 @@ export async function buildDockerfile(context: BuildContext, built: Built): Prom
     cpus: Math.min(BUILD_CPUS, maxResources.cpus),
     memoryBytes: Math.min(BUILD_MEMORY_MB, maxResources.memoryMb) * MB,
   };
-  const print = withoutOurLabels((line) => {
+  const ours = printed.text.split('\n').filter((line) => line.startsWith(`LABEL ${LABEL_PREFIX}`));
+  const print = withoutOurLabels(ours.length + Object.keys(spec.labels).length, (line) => {
     lines += 1;
     if (lines > LINES_MAX) return undefined;
-    return lines < LINES_MAX
-      ? output(withImageNames(line, printed))
-      : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
+    return lines < LINES_MAX ? output(line) : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
   });
   const build = inBounds(context, built, (network, cgroupParent) =>
-    docker.buildImage({ ...spec, network, cgroupParent }, { onLine: print, signal }),
+    docker.buildImage(
+      { ...spec, network, cgroupParent },
+      { onLine: (line) => print(withImageNames(line, printed)), signal },
+    ),
   );
   return build.catch((error: unknown) => {
     throw isEngineError(error, 'INVALID') ? withOriginalLine(error, printed) : error;
@@ -163,13 +165,22 @@ function inBounds<T>(
   );
 }
 
-/** The steps that label layers are ours: with the installation's id in them, they are not for the author's log. */
-function withoutOurLabels(print: (line: string) => Promise<void> | undefined) {
+/**
+ * The steps that label layers and the image are ours: with the installation's id in them, they are not for the author's log. The others are
+ * numbered as if there were none. A step may print lines that look like the builder's: only the next number is one.
+ */
+function withoutOurLabels(ours: number, print: (line: string) => Promise<void> | undefined) {
+  let step = 0;
+  let hidden = 0;
   let hiding = false;
   return (line: string) => {
-    const step = /^Step \d+\/\d+ : (.*)$/.exec(line)?.[1];
-    if (step !== undefined) hiding = step.startsWith(`LABEL ${LABEL_PREFIX}`);
-    else if (!OF_STEP.test(line)) hiding = false;
+    const [, number, of, text] = /^Step (\d+)\/(\d+) : (.*)$/.exec(line) ?? [];
+    if (text !== undefined && Number(number) === step + 1) {
+      step += 1;
+      hiding = text.startsWith(`LABEL ${LABEL_PREFIX}`);
+      if (hiding) hidden += 1;
+      else return print(`Step ${step - hidden}/${Number(of) - ours} : ${text}`);
+    } else if (!OF_STEP.test(line)) hiding = false;
     return hiding ? undefined : print(line);
   };
 }
