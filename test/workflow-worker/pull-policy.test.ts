@@ -118,6 +118,19 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
+  test('is used for whom it was pulled also where the name of its registry leads nowhere', async () => {
+    const image = await tag(`${'a'.repeat(64)}.example/app:1`); // no resolver takes this name
+    await strict.database.db.execute(sql`
+      INSERT INTO pulled_images (user_id, image_id, image)
+      SELECT min(id::text)::uuid, ${await strict.docker.findImage(IMAGE)}, ${image.replace(':1', '')} FROM users`);
+    const { id } = await strict.create({ image, command: ['true'] });
+    await strict.job(id, 'COMPLETED');
+    expect((await outcome(strict, { image }, await testUser(strict.database.db, 'carl'))).error).toMatch(
+      /REGISTRY_ALLOW/,
+    );
+    await removeImage(host ?? '', image);
+  });
+
   test('and was found by a build from before these rules is checked by them at the next job', async () => {
     const { db } = strict.database;
     const image = await tag(local('public/old:1'));

@@ -8,6 +8,7 @@ import { type ImagePatterns, matchesImage } from '../../domain/registry-allow.ts
 import type { Docker } from '../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
 import type { NamedImage } from '../../platform/docker/images.ts';
+import { NameFault } from '../execution/checks/names.ts';
 import type { Registries } from './registry/registries.ts';
 
 /** For whom an image is wanted. */
@@ -74,7 +75,7 @@ export function createImageSource({
       return await ask(request, image, auth, found);
     } catch (error) {
       request.signal.throwIfAborted();
-      if (found === undefined || !isEngineError(error, 'UNREACHABLE', 'BUSY')) throw error;
+      if (found === undefined || !isOfSilence(error)) throw error;
       const owned = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
       if (!(await wasPulledFor(db, owned))) {
         log.info({ image }, 'The image is on the engine: LOCAL_IMAGES can let users have it without its registry.');
@@ -151,7 +152,7 @@ export function createImageSource({
     const cause = error.cause instanceof Error ? error.cause.message : undefined;
     const said = cause === undefined ? undefined : (mask?.text(cause) ?? cause);
     log.warn({ image, userId, kind: error.kind, said }, `An image was not given. ${error.message}`);
-    return new EngineError(error.kind, error.message);
+    return new EngineError(error.kind, error.message, error.cause instanceof NameFault ? { cause: error.cause } : {});
   }
 
   return {
@@ -168,6 +169,11 @@ export function createImageSource({
       if (id !== imageId) throw imageGone(image, imageId);
     },
   };
+}
+
+/** The registry does not answer, or its name leads nowhere just now, as it does without a network. */
+function isOfSilence(error: unknown): error is EngineError {
+  return isEngineError(error, 'UNREACHABLE', 'BUSY') || (isEngineError(error) && error.cause instanceof NameFault);
 }
 
 /** A job runs the image of its build or none. */

@@ -1,10 +1,11 @@
 import { EngineError } from '../../../platform/docker/errors.ts';
 
 /** The registry, or a place that it sends the engine to, is not one that the engine may ask. It says nothing of which addresses there are. */
-export function notAllowed(registry: string): EngineError {
+export function notAllowed(registry: string, cause?: unknown): EngineError {
   return new EngineError(
     'DENIED',
     `Images may not come from the registry ${registry} here, or there is no such registry. The operator's setting REGISTRY_ALLOW names those that may be asked.`,
+    { cause },
   );
 }
 

@@ -75,7 +75,7 @@ export function createVisitor({
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof NameFault)) throw error;
-      throw isAnswered(error.code) ? notAllowed(registry) : notReachable(registry, error);
+      throw isAnswered(error.code) ? notAllowed(registry, error) : notReachable(registry, error);
     } finally {
       signal.removeEventListener('abort', cancel);
     }
