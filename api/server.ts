@@ -155,10 +155,11 @@ async function answer(
   await graphql.yoga.handle(request, response, transport);
 }
 
+/** For load balancers and everybody: whether it works, and nothing of what or who is behind. The parts are asked once a second at most. */
 async function health(response: ServerResponse, services: Services): Promise<void> {
-  const status = await systemStatus(services);
-  const works = [status.database, status.bus, status.cache].every((part) => part !== 'DOWN');
-  sendJson(response, works ? 200 : 503, { status: works ? 'UP' : 'DOWN', ...status });
+  const { database, bus, cache } = await systemStatus(services);
+  const works = [database, bus, cache].every((part) => part !== 'DOWN');
+  sendJson(response, works ? 200 : 503, { status: works ? 'UP' : 'DOWN' });
 }
 
 const SAFETY_HEADERS: [string, string][] = [

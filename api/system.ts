@@ -1,7 +1,7 @@
 import { isDatabaseUp } from '../db/client.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { builder } from './builder.ts';
-import type { Services } from './context.ts';
+import { type Context, type Services, viewerOf } from './context.ts';
 import { describedEnum } from './enums.ts';
 import { costs, STATEMENT_COST } from './field-cost.ts';
 
@@ -45,27 +45,50 @@ const PartStatusEnum = describedEnum('PartStatus', 'How a part of the system is.
   ABSENT: 'There is none.',
 });
 
-const SystemStatus = builder.objectRef<SystemStatusShape>('SystemStatus').implement({
-  description: 'How the system is.',
+/** Only a caller who is signed in is told: a version says which weaknesses to try, and a part that is down when. */
+const SystemStatus = builder.objectRef<Services>('SystemStatus').implement({
+  description:
+    'How the system is. Each field needs a caller who is signed in; others get UNAUTHENTICATED, and have `/health`.',
   fields: (t) => ({
-    version: t.exposeString('version', { description: 'The version of the program that answers.' }),
-    database: t.field({ type: PartStatusEnum, description: 'PostgreSQL.', resolve: (status) => status.database }),
-    bus: t.field({ type: PartStatusEnum, description: 'Kafka.', resolve: (status) => status.bus }),
-    cache: t.field({ type: PartStatusEnum, description: 'Redis.', resolve: (status) => status.cache }),
+    version: t.string({
+      description: 'The version of the program that answers.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ version }) => version),
+    }),
+    database: t.field({
+      type: PartStatusEnum,
+      description: 'PostgreSQL.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ database }) => database),
+    }),
+    bus: t.field({
+      type: PartStatusEnum,
+      description: 'Kafka.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ bus }) => bus),
+    }),
+    cache: t.field({
+      type: PartStatusEnum,
+      description: 'Redis.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ cache }) => cache),
+    }),
     docker: t.field({
       type: PartStatusEnum,
       description: 'The Docker engine that this process knows of.',
-      resolve: (status) => status.docker,
+      resolve: (services, _, context) => statusFor(context, services).then(({ docker }) => docker),
     }),
   }),
 });
 
+async function statusFor(context: Context, services: Services): Promise<SystemStatusShape> {
+  viewerOf(context);
+  return systemStatus(services);
+}
+
 builder.queryField('system', (t) =>
   t.field({
     type: SystemStatus,
-    description: 'How each part of the system is. It can be asked without being signed in.',
+    description:
+      'How each part of the system is, as of a second ago at most. What it says is for callers who are signed in.',
     extensions: costs(STATEMENT_COST),
-    resolve: (_, __, { services }) => systemStatus(services),
+    resolve: (_, __, { services }) => services,
   }),
 );
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { isAlive, processIdentity } from '../../platform/process-identity.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
@@ -25,7 +26,9 @@ describe('chronoverse up', () => {
     const process = up(await tempFolder());
     const url = await process.ready();
     expect(url).toMatch(/^http:\/\/.*\/graphql$/);
-    expect(await ask(url, '{ system { database bus cache } }')).toEqual({
+    const { signUp } = await ask(url, SIGN_UP);
+    const { token } = z.object({ token: z.string() }).parse(signUp);
+    expect(await ask(url, '{ system { database bus cache } }', { token })).toEqual({
       system: { database: 'EMBEDDED', bus: 'EMBEDDED', cache: 'EMBEDDED' },
     });
     expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
@@ -81,7 +84,7 @@ describe('chronoverse up', () => {
     const second = up(folder);
     expect(await second.exit()).toEqual({ code: 2, signal: null });
     expect(second.output()).toContain(`${folder} is in use by the process ${first.pid}`);
-    expect(await ask(url, '{ system { database } }')).toEqual({ system: { database: 'EMBEDDED' } });
+    expect(await ask(url, '{ viewer { id } }')).toEqual({ viewer: null });
   });
 
   it.each(['/proc/x/y', '/dev/null/x'])(
