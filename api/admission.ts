@@ -42,7 +42,8 @@ export async function askerOf(identity: Promise<Identity | undefined>, address: 
 }
 
 export function createAdmission(): Admission {
-  const ofUsers = new FairTurns({ atOnce: 64, perKey: 16, waiting: 4_096, waitingPerKey: 256 });
+  // A thousand subscribers of one user may begin at once; what they hold meanwhile is bounded by itself.
+  const ofUsers = new FairTurns({ atOnce: 64, perKey: 16, waiting: 8_192, waitingPerKey: 2_048 });
   const ofAnonymous = new FairTurns({
     atOnce: 2,
     perKey: 1,
