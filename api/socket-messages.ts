@@ -21,7 +21,8 @@ export class SocketMessages {
     if (length <= SHORT_LENGTH_MAX) return data;
     const message = jsonProblem(data) === undefined ? parsed(data) : undefined;
     if (!message) return '{}'; // refused there
-    if (message.type !== MessageType.Subscribe || message.id.length > SHORT_LENGTH_MAX) return undefined;
+    if (message.type !== MessageType.Subscribe) return length <= OTHER_LENGTH_MAX ? data : undefined;
+    if (message.id.length > SHORT_LENGTH_MAX) return undefined;
     const query = randomUUID();
     this.#sent.set(query, { params: message.payload, length });
     return JSON.stringify({ id: message.id, type: message.type, payload: { query } });
@@ -34,8 +35,9 @@ export class SocketMessages {
   }
 }
 
-/** Of an id, and of a message that begins no operation. */
 const SHORT_LENGTH_MAX = 1_024;
+/** Of a message that begins no operation: a connection_init may say more than its token. */
+const OTHER_LENGTH_MAX = 8 * 1_024;
 
 function parsed(data: string): ReturnType<typeof parseMessage> | undefined {
   try {

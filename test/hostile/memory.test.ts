@@ -152,7 +152,7 @@ describe('what is held for a user', () => {
     for (let n = 0; n < 12; n += 1) people.push(await person(api, `looking${n}`));
     const id = '01890000-0000-7000-8000-000000000000';
     const ask = async ({ token }: Person) => {
-      for (const field of [`job(id: "${id}") { id }`, `workflow(id: "${id}") { id }`, `node(id: "${id}") { id }`]) {
+      for (const field of [`node(id: "${id}") { id }`, `job(id: "${id}") { id }`, `workflow(id: "${id}") { id }`]) {
         const answer = await query(api, `{ ${field} } # ${long(240_000)}${Math.random()}`, { token });
         expect(answer.errors).toBeUndefined();
       }
