@@ -77,7 +77,7 @@ export function imageProblem(text: string): string | undefined {
   if (ID_PREFIX.test(text)) return 'could be the beginning of an image id: add a tag, like ":latest"';
   if (DIGEST_ALONE.test(text)) return 'must be a name, not an image id';
   const { reference, problem } = parseImageReference(text);
-  if (reference?.registry !== BUILT_REGISTRY) return problem;
+  if (reference?.registry.toLowerCase().replace(/:\d+$/, '') !== BUILT_REGISTRY) return problem;
   return 'is one that a build has made: only the workflow that it was made for runs it';
 }
 

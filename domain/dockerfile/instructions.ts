@@ -1,6 +1,7 @@
 import { didYouMean } from '../nearest.ts';
 import { type LogicalLine, logicalLines, type Problems } from './lines.ts';
 import { listOf, printedList } from './list.ts';
+import { pairsProblem } from './pairs.ts';
 
 export interface Instruction {
   /** Where it begins in the file, counted from 1. */
@@ -14,7 +15,7 @@ export interface Instruction {
   words: string[];
 }
 
-type Form = 'words' | 'words or list' | 'text' | 'text or list' | 'list' | 'check';
+type Form = 'words' | 'words or list' | 'text' | 'pairs' | 'text or list' | 'list' | 'check';
 
 /** All that there are. What `rest` means to the engine depends on its form alone. */
 const FORMS = {
@@ -23,11 +24,11 @@ const FORMS = {
   CMD: 'text or list',
   COPY: 'words or list',
   ENTRYPOINT: 'text or list',
-  ENV: 'text',
+  ENV: 'pairs',
   EXPOSE: 'words',
   FROM: 'words',
   HEALTHCHECK: 'check',
-  LABEL: 'text',
+  LABEL: 'pairs',
   MAINTAINER: 'text',
   RUN: 'text or list',
   SHELL: 'list',
@@ -127,6 +128,10 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
   if (text === '') return wrong(`needs something behind ${name}.`);
   if (form === 'check') return checkOf(text);
   if (form === 'text') return { rest: text, words: [] };
+  if (form === 'pairs') {
+    const problem = pairsProblem(name, text);
+    return problem === undefined ? { rest: text, words: [] } : wrong(problem);
+  }
   if (form !== 'words' && text.startsWith('[')) {
     const { list, problem } = listOf(text);
     if (problem !== undefined) return wrong(problem);

@@ -128,6 +128,8 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine\nRUN -- true', 2, 'must not have the flag'],
     ['FROM alpine\nSHELL /bin/sh', 2, 'needs a list'],
     ['FROM alpine\nHEALTHCHECK wget', 2, 'NONE'],
+    ['FROM alpine\nENV A=1 "B C"', 2, 'has no "="'],
+    ['FROM alpine\nLABEL a', 2, 'a name and a value'],
     ['FROM alpine\nWORKDIR', 2, 'needs something'],
     // Images
     ['ARG V=3f\nFROM $V', 2, 'names "$V"'],
@@ -139,6 +141,7 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine\nCOPY --from=7f98 / /', 2, 'image id'],
     ['FROM alpine\nCOPY --from=$X / /', 2, '--from'],
     ['FROM chronoverse.invalid/workflow/x:1', 1, 'is one that a build has made'],
+    ['FROM Chronoverse.INVALID:443/workflow/x:1', 1, 'is one that a build has made'],
     ['FROM alpine\nCOPY --from=chronoverse.invalid/workflow/x:1 / /', 2, 'is one that a build has made'],
     ['FROM alpine\nCOPY --from=scratch / /', 2, 'has no files'],
     // Stages

@@ -1,0 +1,30 @@
+/** What is wrong with what stands behind ENV or LABEL, `name=value ...` or `name value`, as the engine's parser splits it. */
+export function pairsProblem(name: string, text: string): string | undefined {
+  const [first = '', ...others] = words(text);
+  if (!first.includes('=')) return /[ \t]/.test(text) ? undefined : `needs a name and a value behind ${name}.`;
+  const without = others.find((word) => !word.includes('='));
+  if (without === undefined) return undefined;
+  return `must have name=value in each word behind ${name}, and ${JSON.stringify(without.slice(0, 100))} has no "=".`;
+}
+
+/** Split at blanks that are neither quoted nor behind a backslash. */
+function words(text: string): string[] {
+  const found: string[] = [];
+  let word = '';
+  let quote: string | undefined;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charAt(at);
+    if (quote === undefined && /[ \t]/.test(character)) {
+      if (word !== '') found.push(word);
+      word = '';
+      continue;
+    }
+    word += character;
+    if (character === '\\' && quote !== "'") {
+      at += 1;
+      word += text.charAt(at);
+    } else if (quote === undefined && /["']/.test(character)) quote = character;
+    else if (character === quote) quote = undefined;
+  }
+  return word === '' ? found : [...found, word];
+}
