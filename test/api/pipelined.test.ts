@@ -54,7 +54,7 @@ describe('requests that are sent over one connection before the answers come', (
     expect([other.status, await other.whole()]).toEqual([200, 'line 1 é\n']);
     await endJob(api, ann, id, 1);
     const answers = () => connections.map(({ received }) => received().split('line 1 é\n').length - 1);
-    await expect.poll(answers, { timeout: 10_000 }).toEqual(connections.map(() => REQUESTS_WAITING_MAX + 1));
+    await expect.poll(answers, { timeout: 40_000 }).toEqual(connections.map(() => REQUESTS_WAITING_MAX + 1));
   });
 
   test('are answered in their order, those with bodies too', async () => {
