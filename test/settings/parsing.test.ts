@@ -66,6 +66,16 @@ describe('settings', () => {
     ['DEMO_IMAGE', 'alpine:'],
     ['DEMO_IMAGE', 'https://hub.docker.com/_/alpine'],
     ['DEMO_IMAGE', 'alpine@sha256:12'],
+    ['PUBLIC_URL', 'chronoverse.example.com'],
+    ['PUBLIC_URL', 'https://chronoverse.example.com/path'],
+    ['PUBLIC_URL', 'https://user@chronoverse.example.com'],
+    ['ALLOWED_ORIGINS', '*'],
+    ['ALLOWED_ORIGINS', 'null'],
+    ['ALLOWED_ORIGINS', 'https://a.example,'],
+    ['TRUST_PROXY', 'public'],
+    ['TRUST_PROXY', '11'],
+    ['GRAPHIQL', 'yes'],
+    ['INTROSPECTION', '0'],
     ['SECRET_KEY', 'abcd'],
     ['LOG_RETENTION_DAYS', '0'],
     ['MAX_JOB_LOG_BYTES', '999'],
@@ -81,6 +91,17 @@ describe('settings', () => {
     const problems = problemsIn({ [name]: text });
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(new RegExp(`^${name} .*must be .*, for example ${name}=`));
+  });
+
+  it('read origins in their canonical form', () => {
+    const env = {
+      PUBLIC_URL: 'HTTPS://Example.com.:443/',
+      ALLOWED_ORIGINS: 'https://a.example/, http://[0:0::1]:5173',
+    };
+    expect(parseSettings(env).settings).toMatchObject({
+      publicUrl: 'https://example.com',
+      allowedOrigins: ['https://a.example', 'http://[::1]:5173'],
+    });
   });
 
   it.each(['unix:///run/user/1000/docker.sock', 'tcp://127.0.0.1', 'tcp://[::1]:2375', 'https://docker.example'])(
