@@ -77,8 +77,8 @@ export function logicalLines(text: string, { report }: Problems): LogicalLine[] 
 
 const BLANK = /^[ \t]*$/;
 const COMMENT = /^[ \t]*#/;
-/** Control characters and white space that is not ASCII's. */
-const ODD = /(?![ \t])[\p{Cc}\p{Z}\uFEFF]/u;
+/** Control characters, halves of surrogate pairs, and white space that is not ASCII's. */
+const ODD = /(?![ \t])[\p{Cc}\p{Cs}\p{Z}\uFEFF]/u;
 
 /** Of a comment before the first instruction: what looks like a directive in any reading must be a harmless one. */
 function directiveProblem(comment: string): string | undefined {

@@ -105,6 +105,7 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine\n\u0085RUN true', 2, 'U+0085'],
     ['FROM alpine\nRUN a\rRUN b', 2, 'U+000D'],
     ['FROM alpine\nRUN a\u2028', 2, 'U+2028'],
+    ['FROM alpine\nRUN \ud800', 2, 'U+D800'],
     ['FROM alpine\n\uFEFFRUN a', 2, 'U+FEFF'],
     ['FROM alpine\nRUN a \\ \\\n', 2, 'must not end with a backslash'],
     ['FROM alpine\nRUN <<E\nE', 2, 'here-document'],
