@@ -44,7 +44,7 @@ describe('200 clients without an account who do the worst that they may', () => 
     await database?.close();
   });
 
-  test('keep no answer from a signed-in user for a second, nor a lease from being renewed', async () => {
+  test('P12: keep no answer from a signed-in user for a second, nor a lease from being renewed', async () => {
     const { port } = silent.address() as { port: number };
     const input = {
       name: 'waits',

@@ -38,7 +38,7 @@ afterAll(async () => {
   await database?.close();
 });
 
-it('connections that are reset, half-closed, stalled and left in every phase end no process and leave nothing open', async () => {
+it('P12: connections that are reset, half-closed, stalled and left in every phase end no process and leave nothing open', async () => {
   const random = randomOf('broken connections');
   const pick = <T>(items: readonly T[]): T => {
     const [picked] = items.slice(Math.floor(random() * items.length));
