@@ -225,12 +225,13 @@ export function createDocker({
         return await create({ StorageOpt: { size: String(spec.diskBytes) } });
       } catch (error) {
         if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.message)) throw error;
+        const id = await create({}); // an engine that refuses this too, refuses something else
         boundsDisks = false;
         log.warn(
           { engine: engine.address },
           'This Docker engine cannot bound what a container writes to its disk: MAX_CONTAINER_DISK_MB has no effect on it.',
         );
-        return create({});
+        return id;
       }
     },
 
@@ -331,8 +332,12 @@ function toCgroups({ CgroupDriver = '', CgroupVersion = '1', Architecture = '' }
   return { driver: CgroupDriver, version: CgroupVersion, architecture: Architecture };
 }
 
-/** What engines say whose storage driver, or file system, knows no quota. */
-const CANNOT_BOUND_DISKS = /storage-opt|storage opt/i;
+/**
+ * What engines say whose storage driver, or file system, knows no quota. At the beginning alone: further on there may be what a user wrote,
+ * the path of an image's volume, say.
+ */
+const CANNOT_BOUND_DISKS =
+  /^(?:--)?storage[- ]opt(?:s|ion)?\b|^filesystem does not support, or has not enabled quotas/i;
 
 const image = z.object({ Id: z.string() });
 const created = z.object({ Id: z.string() });

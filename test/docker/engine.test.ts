@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
+import { refusingEngine } from '../support/refusing-engine.ts';
 import { dockerHost, IMAGE, openDocker, openRegistry, removeAll, runLabel, startShell } from './support.ts';
 
 const never = new AbortController().signal;
@@ -85,6 +86,41 @@ describe.skipIf(host === undefined)('on a real engine', () => {
       });
     }
     if (warnings.length > 0) expect(warnings).toEqual([expect.stringContaining('MAX_CONTAINER_DISK_MB')]);
+  });
+
+  test('what a user writes into a refusal turns the bound on the disk off for nobody', async () => {
+    const warnings: string[] = [];
+    const engine = await refusingEngine(host ?? '');
+    const own = createDocker({
+      host: engine.host,
+      log: pino({ level: 'warn' }, { write: (line) => void warnings.push(line) }),
+    });
+    const create = (message: string, isRefused: () => boolean) => {
+      engine.refuse = (method, path) =>
+        method === 'POST' && path.includes('/containers/create') && isRefused() ? { status: 500, message } : undefined;
+      return own.createContainer({
+        name: `bound-${process.pid}-${engine.refused}`,
+        image: IMAGE,
+        labels,
+        diskBytes: 64 * 1024 * 1024,
+      });
+    };
+    const once = () => {
+      let isFirst = true;
+      return () => {
+        const was = isFirst;
+        isFirst = false;
+        return was;
+      };
+    };
+    const storage = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+    await expect(create('source /a/merged/storage-opt is not directory', once())).rejects.toThrow();
+    await expect(create(`cannot mount at /x: ${storage}`, once())).rejects.toThrow();
+    await expect(create(storage, () => true)).rejects.toThrow(storage);
+    expect(warnings).toEqual([]);
+    await create(storage, once());
+    expect(warnings).toEqual([expect.stringContaining('MAX_CONTAINER_DISK_MB')]);
+    await engine.close();
   });
 
   test('memory beyond the bound kills, and the engine says so', async () => {

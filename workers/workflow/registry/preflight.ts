@@ -37,10 +37,10 @@ interface Asked {
 /**
  * Goes the way that the engine will go to pull an image (the registry, its token server, the manifest, the layers, and the redirects of each),
  * so that what leads to a forbidden place is refused before the engine asks anything. The digest that the registry gives for the name;
- * undefined where it gives none: then the engine asks, and is told why.
+ * undefined where it gives none, or where a person on the way may have given it: then the engine asks, which verifies by its own rules.
  */
 export async function preflight(asked: Asked): Promise<string | undefined> {
-  const { visitor, reference } = asked;
+  const { greeter, visitor, reference } = asked;
   const { origin, hello } = await reach(asked);
   const authorization = await authorize(asked, hello);
   const path = (kind: string, name: string) => new URL(`/v2/${reference.repository}/${kind}/${name}`, origin);
@@ -50,7 +50,8 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
   const head = await visitor.visit(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
   await judgeRealms(asked, head);
   if (head.status !== 200) return undefined;
-  const digest = head.header('docker-content-digest');
+  const isVerified = greeter.isVerified() && visitor.isVerified();
+  const digest = isVerified ? head.header('docker-content-digest') : undefined;
   if (digest !== undefined && asked.digests.includes(digest)) return digest;
 
   const places: URL[] = [];

@@ -35,6 +35,8 @@ export interface Visitor {
   visit(url: URL, request?: Visit): Promise<Visited>;
   /** The same judgement without asking. The addresses to connect to. */
   judge(url: URL): Promise<string[]>;
+  /** False once an answer came that a person on the way may have written: without TLS from another host, or with a certificate that did not hold. */
+  isVerified(): boolean;
 }
 
 export function createVisitor({
@@ -50,6 +52,7 @@ export function createVisitor({
   signal: AbortSignal;
 }): Visitor {
   const judged = new Map<string, Promise<string[]>>();
+  let isVerified = true;
 
   function judge(url: URL): Promise<string[]> {
     const known = judged.get(url.host) ?? addressesOf(url);
@@ -135,6 +138,7 @@ export function createVisitor({
       sent.on('error', reject);
       sent.on('upgrade', (_, socket) => socket.destroy(new Error('It answers with another protocol.')));
       sent.on('response', (message) => {
+        if (!verifies || !isSecret) isVerified = false;
         bodyOf(message, bytesMax).then(
           (body) => resolve(toVisited(url, message, body)),
           (error: unknown) => reject(error),
@@ -148,7 +152,7 @@ export function createVisitor({
     throw notAllowed(registry);
   }
 
-  return { visit, judge };
+  return { visit, judge, isVerified: () => isVerified };
 }
 
 const HOSTS_MAX = 100;

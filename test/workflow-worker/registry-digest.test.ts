@@ -1,0 +1,51 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createRegistries } from '../../workers/workflow/registry/registries.ts';
+import { type Authority, makeAuthority } from '../support/certificates.ts';
+import { registryPolicy } from '../support/workers.ts';
+
+const DIGEST = `sha256:${'ab'.repeat(32)}`;
+const never = new AbortController().signal;
+const registries = createRegistries(registryPolicy('127.0.0.1/32'));
+
+let authority: Authority;
+beforeAll(async () => {
+  authority = await makeAuthority();
+});
+afterAll(() => authority.close());
+
+/** What is taken from a registry for the digest of an image that the engine has under DIGEST. */
+async function digestFrom(
+  server: http.Server | https.Server,
+): Promise<{ digest: string | undefined; asked: string[] }> {
+  const asked: string[] = [];
+  server.on('request', ({ method, url }: http.IncomingMessage, response: http.ServerResponse) => {
+    asked.push(`${method} ${url}`);
+    response.setHeader('docker-content-digest', DIGEST);
+    response.end(method === 'GET' ? '{}' : undefined);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const digest = await registries.admit(`127.0.0.1:${port}/private/app:1`, {
+    auth: undefined,
+    digests: [DIGEST],
+    platform: async () => ({ os: 'linux', architecture: 'amd64' }),
+    signal: never,
+  });
+  server.closeAllConnections();
+  server.close();
+  return { digest, asked };
+}
+
+test('a digest that comes with a certificate which does not hold vouches for no image: the engine asks', async () => {
+  const { digest, asked } = await digestFrom(https.createServer(authority.issue('registry', ['IP:127.0.0.1'])));
+  expect(asked).toContain('HEAD /v2/private/app/manifests/1');
+  expect(digest).toBeUndefined();
+});
+
+test('one that comes over the loopback is taken', async () => {
+  expect((await digestFrom(http.createServer())).digest).toBe(DIGEST);
+});
