@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jobs, logChunks } from '../../db/schema.ts';
@@ -32,7 +32,10 @@ afterAll(async () => {
 });
 
 /** The end of the first job of a heartbeat at `endpoint` with a secret header. */
-async function ended(endpoint: string, { sealer = testSealer, secret = SECRET, contains = '' } = {}) {
+async function ended(
+  endpoint: string,
+  { sealer = testSealer, secret = SECRET, contains = '', names = ['Authorization'], open = {} } = {},
+) {
   const { db } = database;
   const id = newId();
   const { value: payload } = sealPayload(sealer, {
@@ -40,7 +43,10 @@ async function ended(endpoint: string, { sealer = testSealer, secret = SECRET, c
     given: {
       kind: 'HEARTBEAT',
       endpoint,
-      headers: { Authorization: { secret: true, value: secret } },
+      headers: {
+        ...open,
+        ...Object.fromEntries(names.map((name) => [name, { secret: true as const, value: secret }])),
+      },
       ...(contains === '' ? {} : { body_contains: contains }),
     },
   });
@@ -79,6 +85,30 @@ test('a secret header reaches the endpoint', async () => {
   const { job } = await ended(`http://${host}/`);
   expect(job.status).toBe('COMPLETED');
   expect(seen).toEqual([SECRET]);
+});
+
+test('a secret header goes to no other origin with a redirect, whatever its name', async () => {
+  const names = ['User-Agent', 'ACCEPT', 'Accept-Encoding', 'Content-Type'];
+  const seen: IncomingMessage['headers'][] = [];
+  const other = await listening(
+    createServer(({ headers }, response) => {
+      seen.push(headers);
+      response.end();
+    }),
+  );
+  const { host } = await listening(
+    createServer(({ headers, url }, response) => {
+      seen.push(headers);
+      response.writeHead(307, { location: url === '/' ? '/same' : `http://${other.host}/` }).end();
+    }),
+  );
+  const { job } = await ended(`http://${host}/`, { names, open: { 'Accept-Language': 'de' } });
+  expect(job.status).toBe('COMPLETED');
+  expect(seen).toHaveLength(3);
+  const [first, same, last] = seen;
+  for (const name of names) expect([first?.[name.toLowerCase()], same?.[name.toLowerCase()]]).toEqual([SECRET, SECRET]);
+  expect(last).toMatchObject({ 'accept-language': 'de' });
+  expect(JSON.stringify(last)).not.toContain(SECRET);
 });
 
 test('an endpoint that says the header back does not get it into log or message', async () => {

@@ -13,7 +13,13 @@ const ENTRY_BYTES = 300; // what an entry costs beside its text
 
 /** What a job runs, its secrets opened; or why they cannot be. */
 export type Runnable =
-  | { payload: HeartbeatPayload<never>; mask: Mask | undefined; unreadable?: undefined }
+  | {
+      payload: HeartbeatPayload<never>;
+      mask: Mask | undefined;
+      /** Names, in lower case. */
+      secretHeaders?: ReadonlySet<string>;
+      unreadable?: undefined;
+    }
   | { payload?: undefined; unreadable: string };
 
 /** The payloads of jobs. A generation's payload never changes, so it is read once and kept while there is room. */
@@ -55,7 +61,13 @@ function openHeartbeat(sealer: Sealer, workflowId: string, { headers, ...rest }:
   try {
     const opening = openingOf(sealer, workflowId);
     const payload = { ...rest, headers: opening.openPairs('headers', headers) };
-    return { payload, mask: createMask([...opening.secrets, ...opening.secrets.flatMap(credentialsIn)]) };
+    const sealed = Object.entries(headers).filter(([, value]) => typeof value !== 'string');
+    const secretHeaders = new Set(sealed.map(([name]) => name.toLowerCase()));
+    return {
+      payload,
+      mask: createMask([...opening.secrets, ...opening.secrets.flatMap(credentialsIn)]),
+      secretHeaders,
+    };
   } catch (error) {
     if (error instanceof UnreadableSecret) return { unreadable: error.message };
     throw error;

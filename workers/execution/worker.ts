@@ -162,8 +162,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     if (runnable === undefined) return PAYLOAD_IS_GONE;
     if (runnable.payload === undefined) return failedUnread(runnable.unreadable);
     if (signal === undefined) return platformCheck();
-    const { payload, mask } = runnable;
-    return runCheck(payload, { allow, platform, signal, mask });
+    const { payload, mask, secretHeaders } = runnable;
+    return runCheck(payload, { allow, platform, signal, mask, secretHeaders });
   }
 
   const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, leases.onCancelHint);

@@ -22,7 +22,7 @@ export async function checkHttp(run: Run, payload: HeartbeatPayload<never>, endp
     if (redirects === REDIRECTS_MAX) {
       throw new CheckFailure(`${shown(endpoint)} redirected more than ${REDIRECTS_MAX} times, at last to ${target}.`);
     }
-    request = nextRequest(request, response.status, target);
+    request = nextRequest(request, response.status, target, run.context.secretHeaders);
     run.log(`Redirected to ${shown(request.url)}.`);
   }
 }
@@ -66,15 +66,21 @@ function firstRequest(payload: HeartbeatPayload<never>, url: URL): Request {
   return framed({ url, method: payload.method ?? 'GET', headers, body: payload.body });
 }
 
-/** Headers that a redirect takes along to another origin. All else might be a secret of the first one's. */
+/** Headers that a redirect takes along to another origin, unless they were given as secrets. All else might be a secret of the first one's. */
 const HARMLESS_HEADERS = new Set(['user-agent', 'accept', 'accept-encoding', 'accept-language', 'content-type']);
 
-function nextRequest({ url: from, method, headers, body }: Request, status: number, target: string): Request {
+function nextRequest(
+  { url: from, method, headers, body }: Request,
+  status: number,
+  target: string,
+  secretHeaders: ReadonlySet<string> = new Set(),
+): Request {
   const { url } = parseEndpoint(target, from);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new CheckFailure(`${shown(from)} redirected to ${shown(url)}. A redirect to http or https was expected.`);
   }
-  const kept = Object.entries(headers).filter(([name]) => url.origin === from.origin || HARMLESS_HEADERS.has(name));
+  const isHarmless = (name: string) => HARMLESS_HEADERS.has(name) && !secretHeaders.has(name);
+  const kept = Object.entries(headers).filter(([name]) => url.origin === from.origin || isHarmless(name));
   const becomesGet = (status === 303 && method !== 'HEAD') || (status !== 307 && status !== 308 && method === 'POST');
   const next = { url, headers: { ...Object.fromEntries(kept), ...basic(url) } };
   return framed(becomesGet ? { ...next, method: 'GET', body: undefined } : { ...next, method, body });

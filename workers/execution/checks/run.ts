@@ -17,6 +17,8 @@ export interface CheckContext {
   trust?: SecureContext;
   /** For what the endpoint says: it may say back what was sent to it. */
   mask?: Mask | undefined;
+  /** Headers of the payload that were given as secrets, in lower case: they go to the endpoint's own origin alone. */
+  secretHeaders?: ReadonlySet<string> | undefined;
 }
 
 export interface CheckLine {
