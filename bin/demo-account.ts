@@ -34,6 +34,6 @@ export async function signInToDemo(url: string, input: DemoCredentials): Promise
   );
   if (signIn.token !== null) return signIn.token;
   throw new Error(
-    `${input.email} cannot sign in: it is disabled, or has another password than DATA_DIR/demo-user.json says. Give it that one with chronoverse users set-password ${input.email}`,
+    `${input.email} cannot sign in: it is disabled, or has another password than demo-user.json in the demo's data folder says. Give it that one with chronoverse users set-password ${input.email}, where DATA_DIR names that folder`,
   );
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { z } from 'zod';
 import { withImage } from '../domain/registry-allow.ts';
 import type { CommandContext } from './context.ts';
@@ -28,17 +29,21 @@ function container(image: string): DemoWorkflow {
   };
 }
 
-/** `chronoverse demo`: everything in one process, two workflows run through the api, their output followed. */
+/**
+ * `chronoverse demo`: everything in one process, two workflows run through the api, their output followed. Its embedded database is not the one
+ * of `up`, where the demo's account would be the first, and signing up closed to the person who comes next.
+ */
 export async function runDemo(given: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
   const { closing, settings } = given;
   // The operator names this image by DEMO_IMAGE: where the engine has it, no registry is asked.
   const localImages = withImage(settings.localImages, settings.demoImage);
-  const context = { ...given, settings: { ...settings, localImages } };
+  const dataDir = join(settings.dataDir, 'demo');
+  const context = { ...given, settings: { ...settings, dataDir, localImages } };
   const port = await freePort(settings);
   let credentials: DemoCredentials | undefined;
-  const prepare = async ({ db, dataDir }: OpenParts) => {
-    if (dataDir === undefined) throw new Error('The demo needs the data folder for its user.');
-    credentials = await keepDemoUser(db, dataDir);
+  const prepare = async (parts: OpenParts) => {
+    if (parts.dataDir === undefined) throw new Error('The demo needs the data folder for its user.');
+    credentials = await keepDemoUser(parts.db, parts.dataDir);
   };
   const { url } = await startAll(context, { port, keepsFiles: true, prepare });
   if (credentials === undefined) throw new Error('The demo has no user.');
@@ -47,9 +52,8 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
 
   const failures = await withDeadline(runWorkflows(client, settings.demoImage));
   for (const failure of failures) say(failure);
-  if (once) return failures.length === 0 ? 0 : 1;
-  invite(url, credentials);
-  return undefined;
+  invite(url, credentials, { once, dataDir });
+  return once ? Number(failures.length > 0) : undefined;
 }
 
 /** Runs them side by side, and gives a sentence for each that did not complete. */
@@ -99,12 +103,22 @@ async function freePort({ host, port }: { host: string; port: number }): Promise
   }
 }
 
-function invite(url: string, { email, password }: DemoCredentials): void {
+function invite(
+  url: string,
+  { email, password }: DemoCredentials,
+  { once, dataDir }: { once: boolean; dataDir: string },
+): void {
   const signIn = `mutation { signIn(input: { email: "${email}", password: "${password}" }) { userErrors { message } } }`;
   say('');
-  say(`Each runs every minute from now on. GraphiQL is on ${url}`);
+  say(
+    once
+      ? 'The demo ends. Without --once it goes on, with GraphiQL.'
+      : `Each runs every minute from now on. GraphiQL is on ${url}`,
+  );
   say(`To sign in there as ${email}, run ${signIn}`);
-  say('Ctrl-C stops everything; the data stays.');
+  say(
+    `${once ? '' : 'Ctrl-C stops everything. '}The demo's data stays in ${dataDir}: a server that you start with up does not have it.`,
+  );
 }
 
 function say(line: string): void {

@@ -63,7 +63,8 @@ export interface ListedUser {
 
 /** Accounts in the order in which they were made, from the one after `after` on. */
 export async function listUsers(db: Db, { after, limit }: { after: string; limit: number }): Promise<ListedUser[]> {
-  const lastUsedAt = sql<Date | null>`(SELECT max(${tokens.lastUsedAt}) FROM ${tokens} WHERE ${tokens.userId} = ${users.id})`;
+  // Written out: in a select from one table, drizzle leaves the tables' names out, and "id" would be that of tokens.
+  const lastUsedAt = sql<Date | null>`(SELECT max(tokens.last_used_at) FROM tokens WHERE tokens.user_id = users.id)`;
   return db
     .select({
       id: users.id,

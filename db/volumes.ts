@@ -63,13 +63,10 @@ export async function listVolumes(
       id: volumes.id,
       name: volumes.name,
       createdAt: volumes.createdAt,
-      sizeBytes: sql<
-        number | null
-      >`(SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = ${volumes.id})`,
-      lastUsedAt:
-        sql<Date | null>`(SELECT max(last_used_at) FROM volume_copies WHERE volume_id = ${volumes.id})`.mapWith(
-          volumes.createdAt,
-        ),
+      sizeBytes: sql<number | null>`(SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = volumes.id)`,
+      lastUsedAt: sql<Date | null>`(SELECT max(last_used_at) FROM volume_copies WHERE volume_id = volumes.id)`.mapWith(
+        volumes.createdAt,
+      ),
     })
     .from(volumes)
     .where(

@@ -17,7 +17,8 @@ export function destinationProblem(section: SecretSection, given: GivenPayload, 
       return same(loginOf(given), loginOf(stored)) ? undefined : 'is kept only for the same registry and user name';
     case 'env': {
       const before = new Set(repositoriesOf(stored));
-      return repositoriesOf(given).every((repository) => before.has(repository))
+      const after = repositoriesOf(given);
+      return after.length > 0 && after.every((repository) => before.has(repository))
         ? undefined
         : 'is kept only for the same image repository (with a build, the repositories that its Dockerfile names)';
     }

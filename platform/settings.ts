@@ -195,8 +195,7 @@ export const SETTINGS = {
   DATA_DIR: withDefault({
     schema: z.string(),
     default: '.chronoverse',
-    means:
-      'Folder of the embedded PostgreSQL, the generated keys and the demo user. Unused when none of them is needed.',
+    means: 'Folder of the embedded PostgreSQL, the generated keys and the demo. Unused when none of them is needed.',
     example: '/var/lib/chronoverse',
   }),
   DATABASE_URL: setting({

@@ -108,6 +108,7 @@ describe('a secret', () => {
     ['another image', image('alpine:3', { env: [known] }), image('evil/alpine:3', { env: [key] }), AT_ENV],
     ['another registry', image('r.example/a', { env: [known] }), image('s.example/a', { env: [key] }), AT_ENV],
     ['a build from it', image('alpine:3', { env: [known] }), build('FROM evil/a', { env: [key] }), AT_ENV],
+    ['no base at all', build('FROM a:1', { env: [known] }), build('FROM scratch', { env: [key] }), AT_ENV],
     ['another base', build('FROM a:1', { env: [known] }), build('FROM b:1', { env: [key] }), AT_ENV],
     [
       'a copy from it',

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { testDatabase, testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
-import { cleanUp, startProcess, tempFolder } from '../support/processes.ts';
+import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
 afterEach(cleanUp);
 
@@ -29,6 +29,20 @@ describe('the demo', () => {
     await expect.poll(third.output, { timeout: 20_000 }).toContain('To sign in there as demo@example.com');
     expect(await third.kill('SIGINT')).toEqual({ code: 0, signal: null });
   });
+
+  it('leaves the first account of a server in the same folder to the person who signs up there', async () => {
+    const env = { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() };
+    const once = demo(['--once'], env);
+    expect((await once.exit()).code).toBe(0);
+    expect(once.output()).toContain('To sign in there as demo@example.com');
+    const server = startProcess(['up'], { PORT: '0', ...env });
+    const input = { email: 'me@example.com', password: 'a long enough password' };
+    const signUp = 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { administrator } } }';
+    expect(await ask(await server.ready(), signUp, { variables: { input } })).toEqual({
+      signUp: { user: { administrator: true } },
+    });
+    expect(await server.kill('SIGINT')).toEqual({ code: 0, signal: null });
+  }, 90_000);
 
   it('works where signing up is closed, since there is the account of another', async () => {
     const database = await testDatabase();

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Api, startApi } from '../../api/server.ts';
 import { parseCommand } from '../../bin/command-line.ts';
 import { Refusal } from '../../bin/refusal.ts';
-import { users } from '../../db/schema.ts';
+import { tokens, users } from '../../db/schema.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { openDataDir } from '../../platform/data-dir.ts';
@@ -98,9 +98,12 @@ describe('chronoverse users', () => {
     expect(await signIn('bob@example.com')).toMatchObject({ user: { administrator: false } });
     expect(await signIn('carol@example.com')).toMatchObject({ user: { administrator: true } });
 
+    await database.db.update(tokens).set({ lastUsedAt: new Date('2026-01-02T03:04:05Z') });
     const table = (await run(['list'])).output.split('\n');
     expect(table[0]).toMatch(/^EMAIL +ROLE +STATE +CREATED +LAST USED$/);
-    expect(table[1]).toMatch(/^ann@example\.com +administrator +enabled +\d{4}-\d\d-\d\dT\d\d:\d\dZ +(never|20.*Z)$/);
+    expect(table[1]).toMatch(
+      /^ann@example\.com +administrator +enabled +\d{4}-\d\d-\d\dT\d\d:\d\dZ +2026-01-02T03:04Z$/,
+    );
     expect(table[2]).toMatch(/^bob@example\.com +user +enabled /);
     const lines = (await run(['list', '--json'])).output.trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
