@@ -16,6 +16,7 @@ import type { Streams } from './live/streams.ts';
 import type { Loaders } from './loaders.ts';
 import type { Passwords } from './passwords.ts';
 import type { AllPlaces } from './places.ts';
+import type { RequestWork } from './request-work.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What the whole process shares. */
@@ -49,6 +50,8 @@ export interface Client {
   setSession(token: string | undefined): void;
   /** Calls when the client is not there any more, where there is one response to wait for. */
   onGone?(gone: () => void): void;
+  /** Over HTTP: what is done for its request. */
+  work?: RequestWork;
 }
 
 /** What every resolver is given. */

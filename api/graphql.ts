@@ -1,3 +1,4 @@
+import type { ExecutionArgs } from 'graphql';
 import { createYoga, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Identity } from '../db/tokens.ts';
@@ -62,6 +63,7 @@ export function createGraphql(services: Services) {
       operationLimits(services.admission),
       ...(hidesSchema ? [hiddenSchema()] : []),
       streamGuard(maskError),
+      countedExecution(),
       { onResponse: ({ response }) => keepPrivate(response.headers) },
     ],
   });
@@ -102,6 +104,16 @@ function loadersByUser({ db }: Services): (userId: string | undefined) => Loader
 }
 
 const LOADERS_MAX = 1_000;
+
+/** Last of the plugins, so that what the others do around an operation is within: a client that leaves does not end it. */
+function countedExecution(): Plugin<Context> {
+  return {
+    onExecute({ args, executeFn, setExecuteFn }) {
+      const { work } = args.contextValue.client;
+      if (work) setExecuteFn((operation: ExecutionArgs) => work.run(() => executeFn(operation)));
+    },
+  };
+}
 
 /** A body that comes slowly takes nobody's turn. The turn is over when the answer, or the first part of a stream, is there to be sent. */
 function inTurns(): Plugin<Context, Transport> {

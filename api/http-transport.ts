@@ -8,6 +8,7 @@ import { sessionCookie, setCookie } from './credentials.ts';
 import type { Transport, Turn } from './graphql.ts';
 import { pathOf } from './path.ts';
 import { onClosed, refuseFull, type Sender, takePlaceOfUser } from './request-places.ts';
+import { abandoned, type RequestWork } from './request-work.ts';
 import { sendJson } from './send-json.ts';
 
 /** Who asks over HTTP, and for how much at a time. Undefined where that is too much, and was answered. */
@@ -15,15 +16,16 @@ export async function httpTransport(
   request: IncomingMessage,
   response: ServerResponse,
   from: Sender,
-  { services, connections }: { services: Services; connections: Connections },
+  { services, connections, work }: { services: Services; connections: Connections; work: RequestWork },
 ): Promise<Transport | undefined> {
   const { identifier, admission } = services;
-  const client = httpClient(request, response, from);
+  const client = httpClient(request, response, from, work);
   const { token } = from;
   const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
   const asker = await askerOf(identity, client.address);
+  if (work.isAbandoned) return undefined;
   if (asker.userId !== undefined) {
-    const full = takePlaceOfUser(request, response, asker.userId, { services, connections });
+    const full = takePlaceOfUser(request, asker.userId, { services, connections, work });
     if (full) {
       refuseFull(response, full, { graphql: pathOf(request) === '/graphql' });
       return undefined;
@@ -31,14 +33,12 @@ export async function httpTransport(
   }
   try {
     admission.count(asker);
-    onClosed(response, admission.hold(asker, bodyBytes(request)));
+    work.takes(admission.hold(asker, bodyBytes(request)));
   } catch (error) {
     refuse(request, response, error);
     return undefined;
   }
-  const turn = turnOf(services, asker, response);
-  onClosed(response, turn.end);
-  return { client, token, identity, asker, turn };
+  return { client, token, identity, asker, turn: turnOf(services, asker, work) };
 }
 
 /** What was not read of the body is not: it would be as dear as the request. */
@@ -52,18 +52,25 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
 
 const UNREAD_BYTES_MAX = 64 * 1024;
 
-function turnOf({ admission }: Services, asker: Asker, response: ServerResponse): Turn {
+function turnOf({ admission }: Services, asker: Asker, work: RequestWork): Turn {
   let leave: (() => void) | undefined;
   return {
-    async begin(length) {
-      leave = await admission.turn(asker, length);
-      if (response.destroyed) leave(); // its client has gone while it waited
-    },
+    begin: (length) =>
+      work.run(async () => {
+        leave = await admission.turn(asker, length);
+        work.takes(leave);
+        if (work.isAbandoned) throw abandoned(); // while it waited
+      }),
     end: () => leave?.(),
   };
 }
 
-function httpClient(request: IncomingMessage, response: ServerResponse, { address, secure }: Caller): Client {
+function httpClient(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { address, secure }: Caller,
+  work: RequestWork,
+): Client {
   return {
     address,
     userAgent: request.headers['user-agent'],
@@ -73,5 +80,6 @@ function httpClient(request: IncomingMessage, response: ServerResponse, { addres
       if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
     },
     onGone: (gone) => onClosed(response, gone),
+    work,
   };
 }

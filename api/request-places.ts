@@ -4,6 +4,7 @@ import type { Caller } from './caller.ts';
 import type { Connections } from './connections.ts';
 import type { Services } from './context.ts';
 import { type Full, statusOf } from './places.ts';
+import type { RequestWork } from './request-work.ts';
 import { sendJson } from './send-json.ts';
 
 /** Who sends a request, and what it carries to tell. */
@@ -12,14 +13,14 @@ export type Sender = Caller & { token: string | undefined };
 interface Counting {
   services: Services;
   connections: Connections;
+  work: RequestWork;
 }
 
-/** Counts the request to its address until it is answered. What is full, where something is. */
+/** Counts the request to its address until it is over. What is full, where something is. */
 export function takePlaces(
   request: IncomingMessage,
-  response: ServerResponse,
   { address, isProxied, token }: Sender,
-  { services: { places }, connections }: Counting,
+  { services: { places }, connections, work }: Counting,
 ): Full | undefined {
   const refused = connections.refusalOf(request.socket);
   if (refused) return refused;
@@ -32,7 +33,7 @@ export function takePlaces(
   for (const kind of kinds) {
     const place = kind.take({ address: key });
     if (place.full) return place.full;
-    onClosed(response, place.release);
+    work.takes(place.release);
   }
   return undefined;
 }
@@ -40,13 +41,12 @@ export function takePlaces(
 /** Counts the request to its user, once that is known. */
 export function takePlaceOfUser(
   request: IncomingMessage,
-  response: ServerResponse,
   userId: string,
-  { services: { places }, connections }: Counting,
+  { services: { places }, connections, work }: Counting,
 ): Full | undefined {
   const place = places.requests.take({ userId });
   if (place.full) return place.full;
-  onClosed(response, place.release);
+  work.takes(place.release);
   connections.belongsTo(request.socket, `user ${userId}`);
   return undefined;
 }

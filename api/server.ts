@@ -19,6 +19,7 @@ import { createPasswords } from './passwords.ts';
 import { pathOf } from './path.ts';
 import { createPlaces } from './places.ts';
 import { refuseFull, takePlaces } from './request-places.ts';
+import { RequestWork } from './request-work.ts';
 import { sendJson } from './send-json.ts';
 import type { ApiSettings } from './settings.ts';
 import { systemStatus } from './system.ts';
@@ -139,7 +140,8 @@ async function answer(
   const misdirected = unknownName(request, caller);
   if (misdirected) return refuse(misdirected);
   const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
-  const full = takePlaces(request, response, { ...caller, token }, { services, connections });
+  const work = new RequestWork(response);
+  const full = takePlaces(request, { ...caller, token }, { services, connections, work });
   if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
   if (path === '/') return redirect(response);
   if (await graphql.graphiql.serve(request, response)) return; // holds no data, so that a link on another site may lead to it
@@ -149,9 +151,11 @@ async function answer(
   }
   const unnamed = embedded(caller);
   if (unnamed) return refuse(unnamed);
-  const transport = await httpTransport(request, response, { ...caller, token }, { services, connections });
+  const transport = await httpTransport(request, response, { ...caller, token }, { services, connections, work });
   if (!transport) return; // refused
-  if (logId !== undefined) return downloadLog(request, response, logId, transport, services, graphql);
+  if (logId !== undefined) {
+    return work.run(() => downloadLog(request, response, logId, transport, services, graphql));
+  }
   await graphql.yoga.handle(request, response, transport);
 }
 

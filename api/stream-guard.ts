@@ -33,7 +33,15 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
         const sent = { ...args, contextValue: contextAlone(args.contextValue) };
         const kept = slimSubscription(sent);
         releases.push(services.admission.hold(asker, kept.bytes));
-        setSubscribeFn(() => subscribeSlim(sent, kept.args, maskError, new Turns(1)));
+        const subscribe = () => subscribeSlim(sent, kept.args, maskError, new Turns(1));
+        setSubscribeFn(async () => {
+          try {
+            return await (client.work?.run(subscribe) ?? subscribe());
+          } catch (error) {
+            release(); // no result comes
+            return { errors: [maskError(error)] };
+          }
+        });
         Object.assign(args, { ...kept.args, contextValue: args.contextValue }); // what the engine holds meanwhile
         Object.assign(args.contextValue, { params: undefined });
       } catch (error) {

@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import pino from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Api, startApi } from '../../api/server.ts';
+import { testSealer } from '../support/workers.ts';
+import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
+
+const UNDER_WAY_MAX = 16; // of one user
+const REQUESTS_MAX = 18;
+const WAITS_MS = 1_000;
+
+describe('a client that sends and leaves', () => {
+  let owner: TestApi;
+  let api: Api;
+  let ann: Person;
+  let bob: Person;
+  /** Operations that ask for the engine are under way until it answers. */
+  let engineAnswers: (isThere: boolean) => void;
+  const engine = new Promise<boolean>((resolve) => {
+    engineAnswers = resolve;
+  });
+
+  beforeAll(async () => {
+    owner = await testApi();
+    [ann, bob] = [await person(owner, 'ann'), await person(owner, 'bob')];
+    const docker = { isThere: () => engine, isUp: async () => true };
+    api = await startApi({
+      ...owner,
+      docker,
+      log: pino({ level: 'silent' }),
+      sealer: testSealer,
+      settings: {
+        port: 0,
+        host: '127.0.0.1',
+        databaseEmbedded: true,
+        maxJobSeconds: 86_400,
+        bounds: { connectionsPerUser: REQUESTS_MAX },
+      },
+    });
+  });
+  afterAll(async () => {
+    engineAnswers(false);
+    await api.close();
+    await owner.close();
+  });
+
+  async function sendAndLeave({ token }: Person): Promise<() => void> {
+    const { hostname, port } = new URL(api.url);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    const body = '{"query":"{ system { docker } }"}';
+    const head = `POST /graphql HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}`;
+    socket.write(`${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    return () => socket.resetAndDestroy();
+  }
+  const ofBob = async () => {
+    for (let n = 0; n < 5; n += 1)
+      expect(codes(await query(api, '{ viewer { id } }', { token: bob.token }))).toEqual([]);
+  };
+  const waiting: Promise<unknown[]>[] = [];
+  /** The errors of a request of ann's; undefined where it waits. */
+  const ofAnn = async () => {
+    const answer = query(api, '{ viewer { id } }', { token: ann.token }).then(codes);
+    const soon = await Promise.race([answer, delay(WAITS_MS)]);
+    if (soon === undefined) waiting.push(answer);
+    return soon;
+  };
+
+  test('keeps the turns and the places of what goes on for it, and takes nobody else theirs', async () => {
+    const leave = await Promise.all(Array.from({ length: UNDER_WAY_MAX }, () => sendAndLeave(ann)));
+    await expect.poll(ofAnn, { timeout: 10_000 }).toBeUndefined(); // all of them are under way
+    for (const each of leave) each();
+    await ofBob(); // meanwhile it is seen that they have left
+
+    for (let n = UNDER_WAY_MAX + 1; n < REQUESTS_MAX; n += 1) expect(await ofAnn()).toBeUndefined();
+    expect(await ofAnn()).toEqual(['RATE_LIMITED']);
+    await ofBob();
+
+    engineAnswers(false);
+    expect(await Promise.all(waiting)).toEqual(waiting.map(() => []));
+    await expect.poll(ofAnn).toEqual([]);
+  });
+});
