@@ -65,6 +65,8 @@ export interface Docker extends Images, Networks, Volumes {
   engineId(): Promise<string>;
   isUp(): Promise<boolean>;
   platform(): Promise<Platform>;
+  /** The user agent with which the engine asks registries. */
+  registryAgent(): Promise<string>;
   /**
    * Whether the engine has run without a break since `time`, in seconds by its own clock, at which it ran. It keeps its last 256 events for as long as it
    * runs: where none is as old, it was started anew (or so many have come since).
@@ -166,6 +168,12 @@ export function createDocker({
     async platform() {
       const { Os, Arch } = version.parse(await engine.call({ method: 'GET', path: '/version' }));
       return { os: Os, architecture: Arch };
+    },
+
+    async registryAgent() {
+      const engines = version.parse(await engine.call({ method: 'GET', path: '/version' }));
+      const { Version, GoVersion, GitCommit, KernelVersion, Os, Arch } = engines;
+      return `docker/${Version} go/${GoVersion} git-commit/${GitCommit} kernel/${KernelVersion} os/${Os} arch/${Arch}`;
     },
 
     async hasRunSince(time, { signal }) {
@@ -326,7 +334,19 @@ const info = z.object({
   CgroupVersion: z.string().optional(),
   Architecture: z.string().optional(),
 });
-const version = z.object({ Os: z.string(), Arch: z.string() });
+/** What a header can hold. */
+const word = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/)
+  .catch('unknown');
+const version = z.object({
+  Os: z.string(),
+  Arch: z.string(),
+  Version: word,
+  GoVersion: word,
+  GitCommit: word,
+  KernelVersion: word,
+});
 
 function toCgroups({ CgroupDriver = '', CgroupVersion = '1', Architecture = '' }: z.infer<typeof info>): Cgroups {
   return { driver: CgroupDriver, version: CgroupVersion, architecture: Architecture };

@@ -83,10 +83,10 @@ function registryCode(words: string): string | undefined {
   if (/no basic auth credentials|authentication required|HTTP 401|HTTP status: 401/i.test(words)) return 'UNAUTHORIZED';
   if (/pull access denied|access forbidden|HTTP status: 403/i.test(words)) return 'DENIED';
   if (/too many requests/i.test(words)) return 'TOOMANYREQUESTS';
-  return CODES.find((code) => new RegExp(`\\b${code.replace('_', '[ _]')}(:|$)`, 'i').test(words));
+  return REGISTRY_CODES.find((code) => new RegExp(`\\b${code.replace('_', '[ _]')}(:|$)`, 'i').test(words));
 }
 /** Those that may come of a pull, the more telling ones first. */
-const CODES = [
+export const REGISTRY_CODES: readonly string[] = [
   'TOOMANYREQUESTS',
   'UNAUTHORIZED',
   'DENIED',

@@ -34,9 +34,18 @@ export const BAITS = [
 ] as const;
 export type Bait = (typeof BAITS)[number];
 
+/** What a registry says to a worker that it has not, before it leads an engine to the target: images `missing-…:1`. */
+export const MISSING = ['manifest', 'body', 'layer'] as const;
+
+/** Go's client takes compressed answers, a worker's does not: they have one user agent. */
+export function isOfEngine(headers: IncomingMessage['headers']): boolean {
+  return headers['accept-encoding'] !== undefined;
+}
+
 /** A registry on 127.0.0.1 whose image `NAME OF THE BAIT:1` leads to `target` in that way. */
 export async function openHostileRegistry(target: string) {
   const agents: string[] = [];
+  const askers: ('engine' | 'worker')[] = [];
   const config = Buffer.from(
     JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } }),
   );
@@ -51,12 +60,19 @@ export async function openHostileRegistry(target: string) {
       layers: bait === 'layer urls' ? [{ mediaType: LAYER, size: 1, digest, urls: [`${target}/layer`] }] : [],
     });
 
-  function handle({ url = '', headers }: IncomingMessage, response: ServerResponse): void {
+  function handle({ method, url = '', headers }: IncomingMessage, response: ServerResponse): void {
     agents.push(headers['user-agent'] ?? 'unknown');
+    askers.push(isOfEngine(headers) ? 'engine' : 'worker');
     const redirect = () => response.writeHead(307, { location: `${target}/redirected` }).end();
     const challenge = () =>
       response.writeHead(401, { 'www-authenticate': `Bearer realm="${target}/token",service="x"` }).end();
-    if (url.includes('/endless/')) {
+    const missing = MISSING.find((one) => url.includes(`/missing-${one}/`));
+    if (missing !== undefined && isOfEngine(headers)) {
+      challenge();
+    } else if (missing !== undefined && url.includes(missing === 'layer' ? '/blobs/' : '/manifests/')) {
+      response.writeHead(missing === 'body' && method === 'HEAD' ? 200 : 404, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'admin=4711' }] }));
+    } else if (url.includes('/endless/')) {
       response.writeHead(307, { location: url }).end();
     } else if (url.includes('/large/manifests/')) {
       response.writeHead(200, { 'content-type': INDEX });
@@ -92,6 +108,7 @@ export async function openHostileRegistry(target: string) {
   return {
     port,
     agents,
+    askers,
     set(next: Bait) {
       bait = next;
     },

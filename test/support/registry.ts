@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isOfEngine } from './hostile-registry.ts';
 import { until } from './time.ts';
 
 const PROGRAM = '/usr/bin/docker-registry';
@@ -79,7 +80,7 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
     const { method, url: path, headers } = incoming;
     const onward = request({ port, host: '127.0.0.1', method, path, headers }, (given) => {
       answer.writeHead(given.statusCode ?? 500, given.headers);
-      const isEngines = headers['user-agent']?.startsWith('docker/'); // and not a worker's, which looks where it leads
+      const isEngines = isOfEngine(headers); // and not a worker's, which looks where it leads
       if (isEngines && onHeld !== undefined && Number(given.headers['content-length']) > HELD_BYTES_MIN) {
         const trickle = setInterval(() => answer.write(Buffer.alloc(TRICKLE_BYTES)), TRICKLE_MS);
         onHeld({ dropped: once(answer, 'close').finally(() => clearInterval(trickle)) });

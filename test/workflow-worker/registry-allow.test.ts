@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BAITS, openHostileRegistry, openTarget, type Target } from '../support/hostile-registry.ts';
+import { BAITS, MISSING, openHostileRegistry, openTarget, type Target } from '../support/hostile-registry.ts';
 import { requirePart } from '../support/parts.ts';
 import { registryPolicy } from '../support/workers.ts';
 import { buildIn, type Installation, openInstallation, storedTexts } from './support.ts';
@@ -34,12 +34,22 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     'one that leads to a forbidden address by its %s is refused before the engine asks anything',
     async (bait) => {
       registry.set(bait);
-      registry.agents.length = 0;
+      registry.askers.length = 0;
       expect(await errorOf({ image: `127.0.0.1:${registry.port}/team/app:1` })).toMatch(/REGISTRY_ALLOW/);
-      expect(registry.agents).not.toContainEqual(expect.stringMatching(/^docker/));
+      expect(registry.askers).not.toContain('engine');
       expect(target.seen).toEqual([]);
     },
   );
+
+  test.each(MISSING)('one that tells the worker that its %s is missing has the engine asked nothing', async (what) => {
+    registry.set('blob');
+    registry.askers.length = 0;
+    const error = await errorOf({ image: `127.0.0.1:${registry.port}/team/missing-${what}:1` });
+    expect(error).toMatch(what === 'layer' ? /could not be reached/ : /has no image .*\(MANIFEST_UNKNOWN\)/);
+    expect(registry.askers).toContain('worker');
+    expect(registry.askers).not.toContain('engine');
+    expect(target.seen).toEqual([]);
+  });
 
   test('an address is judged in every way of writing it, in a Dockerfile too', async () => {
     const port = new URL(target.url).port;
@@ -82,14 +92,14 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
 
   test('one that redirects without end, or has more to it than an image may have, keeps nobody busy', async () => {
     registry.set('blob');
-    registry.agents.length = 0;
+    registry.askers.length = 0;
     const at = `127.0.0.1:${registry.port}`;
     const [endless, large, many] = await Promise.all(
       ['endless', 'large', 'many'].map((name) => errorOf({ image: `${at}/team/${name}:1` })),
     );
     expect([endless, large]).toEqual(Array(2).fill(`The registry ${at} could not be reached.`));
     expect(many).toMatch(/REGISTRY_ALLOW/);
-    expect(registry.agents).not.toContainEqual(expect.stringMatching(/^docker/));
+    expect(registry.askers).not.toContain('engine');
   });
 
   test('one that the operator names is trusted with where it leads', async () => {
@@ -100,6 +110,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     await buildIn(named.database.db, buildId, 'FAILED');
     expect(target.seen.length).toBeGreaterThan(0);
     expect(target.seen).toContainEqual(expect.stringMatching(/^docker/));
+    expect(new Set(registry.agents)).toEqual(new Set([await here.docker.registryAgent()])); // workers' and engines' alike
     target.seen.length = 0;
     await named.close();
   });

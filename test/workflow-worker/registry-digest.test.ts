@@ -33,6 +33,7 @@ async function digestFrom(
     auth: undefined,
     digests: [DIGEST],
     platform: async () => ({ os: 'linux', architecture: 'amd64' }),
+    userAgent: async () => 'docker/1.0.0',
     signal: never,
   });
   server.closeAllConnections();

@@ -109,7 +109,8 @@ export function createImageSource({
   ): Promise<string | undefined> {
     const { signal } = request;
     try {
-      return await registries.admit(image, { auth, digests, platform: docker.platform, signal });
+      const { platform, registryAgent: userAgent } = docker;
+      return await registries.admit(image, { auth, digests, platform, userAgent, signal });
     } catch (error) {
       signal.throwIfAborted();
       throw inOurWords(request, image, error);

@@ -4,7 +4,7 @@ import type { RegistryAuth } from '../../../domain/payload.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { type Challenge, challengesIn, realmsIn } from './challenge.ts';
-import { notAllowed } from './refusal.ts';
+import { notAllowed, notGiven } from './refusal.ts';
 import { placeOf, type Visited, type Visitor } from './visit.ts';
 
 const TOKEN_BYTES_MAX = 64 * 1024;
@@ -26,6 +26,8 @@ interface Asked {
   greeter: Visitor;
   visitor: Visitor;
   registry: string;
+  /** As its user names it. */
+  image: string;
   reference: ImageReference;
   auth: RegistryAuth<never> | undefined;
   /** What the engine pulls for. */
@@ -36,7 +38,7 @@ interface Asked {
 
 /**
  * Goes the way that the engine will go to pull an image (the registry, its token server, the manifest, the layers, and the redirects of each),
- * so that what leads to a forbidden place is refused before the engine asks anything. The digest that the registry gives for the name;
+ * so that what leads to a forbidden place, or is not given, is refused before the engine asks anything. The digest that the registry gives for the name;
  * undefined where it gives none, or where a person on the way may have given it: then the engine asks, which verifies by its own rules.
  */
 export async function preflight(asked: Asked): Promise<string | undefined> {
@@ -49,15 +51,16 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
   const name = reference.digest ?? reference.tag ?? 'latest';
   const head = await visitor.visit(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
   await judgeRealms(asked, head);
-  if (head.status !== 200) return undefined;
   const isVerified = greeter.isVerified() && visitor.isVerified();
-  const digest = isVerified ? head.header('docker-content-digest') : undefined;
+  const digest = isVerified && head.status === 200 ? head.header('docker-content-digest') : undefined;
   if (digest !== undefined && asked.digests.includes(digest)) return digest;
 
-  const places: URL[] = [];
+  const places: Place[] = [];
   const take = (descriptors: Descriptor[], kind: 'blobs' | 'manifests') => {
     for (const { digest: one, urls = [] } of descriptors) {
-      places.push(path(kind, one), ...urls.map((url) => placeOf(url) ?? refuse(asked)));
+      const isNeeded = kind === 'blobs' && urls.length === 0; // manifests are read below, and one of several places may lack a layer
+      places.push({ url: path(kind, one), isNeeded });
+      places.push(...urls.map((url) => ({ url: placeOf(url) ?? refuse(asked), isNeeded: false })));
       if (places.length > PLACES_MAX) refuse(asked);
     }
   };
@@ -69,12 +72,18 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
     take(children, 'manifests');
     names.push(...children.map((child) => child.digest));
   }
-  await each(places, (place) =>
-    visitor
-      .visit(place, place.origin === origin ? { authorization } : {})
-      .then((visited) => judgeRealms(asked, visited)),
-  );
+  await each(places, async ({ url, isNeeded }) => {
+    const visited = await visitor.visit(url, url.origin === origin ? { authorization } : {});
+    await judgeRealms(asked, visited);
+    if (isNeeded && visited.status !== 200) throw notGiven(asked.image, visited);
+  });
   return digest;
+}
+
+interface Place {
+  url: URL;
+  /** Without it there is no image. */
+  isNeeded: boolean;
 }
 
 /** By https, or by http where it speaks no TLS: engines do so too with those that they are told to trust. */
@@ -117,12 +126,15 @@ async function judgeRealms(asked: Asked, { challenges }: Visited): Promise<void>
   for (const realm of realmsIn(challenges)) await asked.visitor.judge(placeOf(realm) ?? refuse(asked));
 }
 
+/** Of a manifest that the registry does not give, the engine is not told: it might hear something else, and be led elsewhere. */
 async function read(asked: Asked, url: URL, authorization: string | undefined): Promise<Manifest> {
   const visited = await asked.visitor.visit(url, { accept: TYPES, authorization, bytesMax: MANIFEST_BYTES_MAX });
+  await judgeRealms(asked, visited);
+  if (visited.status !== 200) throw notGiven(asked.image, visited);
   return manifestSchema.safeParse(parsed(visited.body)).data ?? {}; // one that is none of these, the engine refuses
 }
 
-async function each(places: URL[], visit: (place: URL) => Promise<void>): Promise<void> {
+async function each(places: Place[], visit: (place: Place) => Promise<void>): Promise<void> {
   const left = [...places];
   const walk = async () => {
     for (let place = left.shift(); place !== undefined; place = left.shift()) await visit(place);

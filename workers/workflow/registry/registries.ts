@@ -21,6 +21,8 @@ export interface Registries {
       /** Digests of this name that are on the engine. */
       digests: string[];
       platform: () => Promise<Platform>;
+      /** What the engine calls itself towards registries. */
+      userAgent: () => Promise<string>;
       signal: AbortSignal;
     },
   ): Promise<string | undefined>;
@@ -35,21 +37,21 @@ const systemNames = createNames();
 
 export function createRegistries(policy: RegistryPolicy, names: Names = systemNames): Registries {
   return {
-    async admit(image, { auth, digests, platform, signal }) {
+    async admit(image, { auth, digests, platform, userAgent, signal }) {
       const { reference } = parseImageReference(image);
       if (reference === undefined) throw notAllowed(image);
       const { registry } = reference;
       if (isTrustedRegistry(policy, registry)) return undefined;
       const authority = authorityOf(registry);
       if (authority === undefined || authority === DOCKER_HUB) throw notAllowed(registry);
+      const common = { registry, policy, names, userAgent: await userAgent() };
       const limit = AbortSignal.timeout(PREFLIGHT_MS_MAX);
       const helloLimit = AbortSignal.timeout(HELLO_MS);
-      const common = { registry, policy, names };
       const greeter = createVisitor({ ...common, signal: AbortSignal.any([signal, helloLimit]) });
       const visitor = createVisitor({ ...common, signal: AbortSignal.any([signal, limit]) });
       const started = performance.now();
       try {
-        return await preflight({ greeter, visitor, registry, reference, auth, digests, platform });
+        return await preflight({ greeter, visitor, registry, image, reference, auth, digests, platform });
       } catch (error) {
         signal.throwIfAborted();
         const isLate = !isEngineError(error) && (limit.aborted || helloLimit.aborted);

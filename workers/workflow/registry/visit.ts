@@ -43,12 +43,15 @@ export function createVisitor({
   registry,
   policy,
   names,
+  userAgent,
   signal,
 }: {
   /** As the image names it, for what is said of it. */
   registry: string;
   policy: RegistryPolicy;
   names: Names;
+  /** The engine's own: a registry that answers one in another way than the other is to find less to go by. */
+  userAgent: string;
   signal: AbortSignal;
 }): Visitor {
   const judged = new Map<string, Promise<string[]>>();
@@ -126,7 +129,7 @@ export function createVisitor({
         headers: {
           host: url.host,
           accept,
-          'user-agent': 'chronoverse',
+          'user-agent': userAgent,
           ...(authorization !== undefined && isSecret ? { authorization } : {}),
         },
         agent: false,
