@@ -13,7 +13,7 @@ export class AnswerBudget {
     if (this.#left >= 0) return;
     throw failure(
       'BAD_REQUEST',
-      `The answer has more than ${ANSWER_TEXT_LENGTH_MAX} characters of log lines and payloads: ask for fewer, in several requests.`,
+      `The answer has more than ${ANSWER_TEXT_LENGTH_MAX} characters of log lines, payloads and audited changes: ask for fewer, in several requests.`,
     );
   }
 }

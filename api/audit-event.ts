@@ -5,7 +5,7 @@ import { builder } from './builder.ts';
 import { connectionOf, PAGE_SIZE, PAGE_SIZE_MAX, pageOf, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
 import { describedEnum } from './enums.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
+import { costs, LONG_TEXT_COST, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
 
 const AuditOutcomeEnum = describedEnum('AuditOutcome', 'What came of a call.', ['DONE', 'REFUSED'] as const, {
@@ -72,7 +72,11 @@ AuditEvent.implement({
     changes: t.field({
       type: [AuditChangeType],
       description: 'The fields that the input gave. Values that can hold a secret are not stored.',
-      resolve: ({ changes }) => changes,
+      extensions: costs(LONG_TEXT_COST),
+      resolve: ({ changes }, _, { budget }) => {
+        for (const { field, value } of changes) budget.take(field.length + value.length);
+        return changes;
+      },
     }),
   }),
 });

@@ -15,6 +15,8 @@ export interface Refusals {
 const WINDOW_MS = 60_000;
 /** Kinds that are counted apart. Beyond them, what comes from many addresses at once is counted by action and code alone. */
 const KINDS_MAX = 5_000;
+/** Of callers who are not signed in: an attacker may have very many addresses, and each row is kept for long. */
+const ANONYMOUS_KINDS_MAX = 200;
 
 interface Counted {
   refusal: Refusal;
@@ -24,6 +26,7 @@ interface Counted {
 
 export function createRefusals(db: Db, log: Logger): Refusals {
   const counted = new Map<string, Counted>();
+  let anonymousKinds = 0;
   const writing = new Set<Promise<void>>();
 
   function write(refusal: Refusal, count: number): void {
@@ -40,19 +43,22 @@ export function createRefusals(db: Db, log: Logger): Refusals {
     const found = counted.get(key);
     counted.delete(key);
     if (found === undefined) return;
+    if (isAnonymous(found.refusal)) anonymousKinds -= 1;
     clearTimeout(found.timer);
     if (found.count > 0) write(found.refusal, found.count);
   }
 
   return {
     note(refusal) {
-      const of = counted.size < KINDS_MAX || counted.has(keyOf(refusal)) ? refusal : withoutPeople(refusal);
+      const isFull = isAnonymous(refusal) ? anonymousKinds >= ANONYMOUS_KINDS_MAX : counted.size >= KINDS_MAX;
+      const of = isFull && !counted.has(keyOf(refusal)) ? withoutPeople(refusal) : refusal;
       const key = keyOf(of);
       const found = counted.get(key);
       if (found !== undefined) {
         found.count += 1;
         return;
       }
+      if (isAnonymous(of)) anonymousKinds += 1;
       counted.set(key, { refusal: of, count: 0, timer: setTimeout(() => flush(key), WINDOW_MS).unref() });
       write(of, 1);
     },
@@ -62,6 +68,10 @@ export function createRefusals(db: Db, log: Logger): Refusals {
       await Promise.all(writing);
     },
   };
+}
+
+function isAnonymous({ actorId }: Refusal): boolean {
+  return !actorId;
 }
 
 function keyOf({ action, code, userId, actorId, tokenId, address }: Refusal): string {

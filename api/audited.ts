@@ -1,11 +1,12 @@
 import { GraphQLError } from 'graphql';
 import { type NewAuditEvent, recordAudit } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
+import { isTokenValid } from '../db/tokens.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { auditChanges } from '../domain/audit.ts';
 import { includesScope, type TokenScope } from '../domain/token-scope.ts';
 import { type Context, sessionViewerOf, viewerOf } from './context.ts';
-import { failure } from './errors.ts';
+import { failure, unauthenticated } from './errors.ts';
 import type { UserErrorShape } from './user-error.ts';
 
 /** Who may call a mutation: anybody, a token with a scope, or a session alone. */
@@ -30,7 +31,7 @@ export function audited<Args extends object, Result extends { userErrors: UserEr
 ): (root: unknown, args: Args, context: Context) => Promise<Result> {
   auditedMutations.add(action);
   return async (_, args, context) => {
-    const audit = new Audit(action, args, context);
+    const audit = new Audit(action, needs, args, context);
     try {
       checkNeeds(action, needs, context);
       const result = await resolve(args, context, audit);
@@ -64,17 +65,19 @@ function checkNeeds(action: string, needs: Needs, context: Context): void {
 /** What is written of one call of a mutation. */
 export class Audit {
   readonly #action: string;
+  readonly #needs: Needs;
   readonly #context: Context;
   readonly #changes: ReturnType<typeof auditChanges>;
   #userId: string | null;
   #done: NewAuditEvent | undefined;
 
-  constructor(action: string, args: object, context: Context) {
+  constructor(action: string, needs: Needs, args: object, context: Context) {
     this.#action = action;
+    this.#needs = needs;
     this.#context = context;
     this.#changes =
       'input' in args && typeof args.input === 'object' && args.input !== null ? auditChanges(args.input) : [];
-    this.#userId = context.viewer?.user.id ?? null;
+    this.#userId = needs === 'NOTHING' ? null : (context.viewer?.user.id ?? null);
   }
 
   /** Names the account that the call concerns, where nobody is signed in. Gives the id back. */
@@ -89,7 +92,9 @@ export class Audit {
     change: (tx: Db) => Promise<Result>,
     objectOf: (result: Result) => string | null | undefined,
   ): Promise<Result> {
+    const { viewer } = this.#context;
     return db.transaction(async (tx) => {
+      if (viewer && !(await isTokenValid(tx, viewer.tokenId))) throw unauthenticated(); // it may have ended while the body came
       const result = await change(tx);
       const objectId = objectOf(result);
       if (objectId === undefined) return result;
@@ -115,7 +120,8 @@ export class Audit {
   }
 
   #event<Outcome extends 'DONE' | 'REFUSED'>(outcome: Outcome) {
-    const { viewer, client } = this.#context;
+    const { client } = this.#context;
+    const viewer = this.#needs === 'NOTHING' ? undefined : this.#context.viewer; // a sign-in is nobody's act before it has succeeded
     return {
       action: this.#action,
       outcome,

@@ -23,6 +23,8 @@ export interface Transport {
   token: string | undefined;
   /** Whose it is, once it was looked up. */
   identity: Promise<Identity | undefined>;
+  /** When that was, by performance.now(). */
+  askedAt: number;
   asker: Asker;
   /** Of an operation over HTTP, which begins when its body has come. */
   turn?: Turn;
@@ -79,15 +81,19 @@ function keepPrivate(headers: Headers): void {
 async function createContext(
   services: Services,
   loadersOf: (userId: string | undefined) => Loaders,
-  { client, token, identity, asker }: Transport,
+  { client, token, identity, askedAt, asker }: Transport,
 ): Promise<Context> {
-  const viewer = await identity;
+  // A body may come slowly, and a turn may be waited for: what was looked up before may have ended since.
+  const isStale = token !== undefined && performance.now() - askedAt > IDENTITY_MS_MAX;
+  const viewer = isStale ? await services.identifier.identify(token) : await identity;
   if (token !== undefined && !viewer) {
     client.setSession(undefined); // a browser does not offer it again
     throw unauthenticated();
   }
   return { services, client, asker, viewer, load: loadersOf(viewer?.user.id), budget: new AnswerBudget() };
 }
+
+const IDENTITY_MS_MAX = 1_000;
 
 /** One set for all requests and subscriptions of a user: they keep nothing, and are the larger part of what a subscription would hold. */
 function loadersByUser({ db }: Services): (userId: string | undefined) => Loaders {

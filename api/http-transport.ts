@@ -21,6 +21,7 @@ export async function httpTransport(
   const { identifier, admission } = services;
   const client = httpClient(request, response, from, work);
   const { token } = from;
+  const askedAt = performance.now();
   const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
   const asker = await askerOf(identity, client.address);
   if (work.isAbandoned) return undefined;
@@ -38,7 +39,7 @@ export async function httpTransport(
     refuse(request, response, error);
     return undefined;
   }
-  return { client, token, identity, asker, turn: turnOf(services, asker, work) };
+  return { client, token, identity, askedAt, asker, turn: turnOf(services, asker, work) };
 }
 
 /** What was not read of the body is not: it would be as dear as the request. */

@@ -18,6 +18,7 @@ import { logCursor } from './log-cursor.ts';
 import { type DownloadQuery, NDJSON, negotiate, parseDownloadQuery, TEXT } from './log-download-request.ts';
 import { ndjsonWriter } from './log-ndjson.ts';
 import { firstStoredLine, isRemoved, startAfter } from './log-start.ts';
+import { onClosed } from './request-places.ts';
 import { sendJson } from './send-json.ts';
 
 /** The id in the path of a log, or undefined where the path is not one. It may be malformed, which is unknown. */
@@ -49,7 +50,7 @@ export async function downloadLog(
     });
   }
   const stop = new AbortController();
-  response.once('close', () => stop.abort());
+  onClosed(response, () => stop.abort());
   response.on('error', () => stop.abort()); // of a write that meets the client's leaving
   let download: Download;
   let release: () => void = () => undefined;

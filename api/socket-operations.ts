@@ -48,6 +48,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   const prepared = new WeakMap<object, Prepared>();
 
   async function prepare(peer: Peer, { params, length }: Sent): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const askedAt = performance.now();
     const identity = peer.token === undefined ? Promise.resolve(undefined) : identifier.identify(peer.token);
     const asker = await askerOf(identity, peer.address);
     admission.count(asker);
@@ -55,7 +56,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     try {
       const leave = await admission.turn(asker, length);
       try {
-        const args = await parsed(peer, { params, identity, asker }, leave);
+        const args = await parsed(peer, { params, identity, askedAt, asker }, leave);
         if (Array.isArray(args)) leave(); // errors
         return args;
       } catch (error) {
@@ -70,12 +71,17 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   /** What the turn is for; it is over with the operation's answer, or when a subscription has begun. */
   async function parsed(
     peer: Peer,
-    { params, identity, asker }: Pick<Transport, 'identity' | 'asker'> & { params: SubscribePayload },
+    {
+      params,
+      identity,
+      askedAt,
+      asker,
+    }: Pick<Transport, 'identity' | 'askedAt' | 'asker'> & { params: SubscribePayload },
     leave: () => void,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { address, userAgent } = peer;
     const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined };
-    const engine = yoga.getEnveloped({ client, token: peer.token, identity, asker, params });
+    const engine = yoga.getEnveloped({ client, token: peer.token, identity, askedAt, asker, params });
     const document = engine.parse(params.query);
     const errors = engine.validate(engine.schema, document);
     if (errors.length > 0) return errors;

@@ -1,5 +1,6 @@
 import type { WorkflowRow } from '../db/schema.ts';
 import { deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '../db/volumes.ts';
+import { isVolumeName } from '../domain/container-schema.ts';
 import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
@@ -94,6 +95,7 @@ builder.mutationField('deleteVolume', (t) =>
       'WRITE',
       async ({ input: { name } }: Input<typeof DeleteVolumeInput>, context, audit): Promise<DeleteResult> => {
         const { user } = viewerOf(context);
+        if (!isVolumeName(name)) return answer(name, { outcome: 'NOT_FOUND' });
         const deleted = await audit.change(
           context.services.db,
           (tx) => deleteVolume(tx, { userId: user.id, name }),

@@ -19,16 +19,20 @@ export interface Identity {
   user: UserRow;
 }
 
-/** Stores an API token, or gives undefined where its owner has `countMax` already. */
+/**
+ * Stores an API token, or gives FULL where its owner has `countMax` already. ENDED where the session `madeBy` is not valid any more: what ends a
+ * session takes the lock of its user's row too, so that no token is made behind it.
+ */
 export async function createApiToken(
   db: Db,
   token: { userId: string; name: string; hash: Buffer; scope: TokenScope; expiresAt: Date | null },
-  { countMax }: { countMax: number },
-): Promise<TokenRow | undefined> {
+  { countMax, madeBy }: { countMax: number; madeBy?: string },
+): Promise<TokenRow | 'FULL' | 'ENDED'> {
   return db.transaction(async (transaction) => {
     await transaction.select({ id: users.id }).from(users).where(eq(users.id, token.userId)).for('update'); // two at once count right
+    if (madeBy !== undefined && !(await isTokenValid(transaction, madeBy))) return 'ENDED';
     const count = await transaction.$count(tokens, and(eq(tokens.userId, token.userId), eq(tokens.kind, 'API')));
-    return count >= countMax ? undefined : insertToken(transaction, { kind: 'API', ...token });
+    return count >= countMax ? 'FULL' : insertToken(transaction, { kind: 'API', ...token });
   });
 }
 
@@ -36,6 +40,16 @@ export async function createApiToken(
 export async function findIdentities(db: Db, hashes: Buffer[]): Promise<Identity[]> {
   const values = { hashes: hashes.map((hash) => `\\x${hash.toString('hex')}`) };
   return identitiesQuery(db, values).execute(values);
+}
+
+/** Whether a token is valid now: what was looked up before may have ended since. */
+export async function isTokenValid(db: Pick<Db, 'select'>, id: string): Promise<boolean> {
+  const found = await db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .innerJoin(users, eq(users.id, tokens.userId))
+    .where(and(eq(tokens.id, id), isValid));
+  return found.length > 0;
 }
 
 /** Those of the tokens that are valid now: what open streams are checked with, all by one query. */

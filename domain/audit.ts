@@ -20,15 +20,19 @@ const SHOWN = new Set([
 ]);
 const CHANGED = 'changed';
 const CHANGES_MAX = 100;
+/** Of one event, over all of its changes: a payload may have 200 names of 255 characters. */
+const CHANGES_LENGTH_MAX = 4_096;
 const VALUE_LENGTH_MAX = 255;
 
 /** What an input gives, by the paths of its fields. Of lists whose items have names, the names stand in the paths. */
 export function auditChanges(input: object): AuditChange[] {
   const changes: AuditChange[] = [];
   let left = 0;
+  let length = 0;
 
   function add(field: string, value: string): void {
-    if (changes.length < CHANGES_MAX) changes.push({ field, value });
+    length += field.length + value.length;
+    if (changes.length < CHANGES_MAX && length <= CHANGES_LENGTH_MAX) changes.push({ field, value });
     else left += 1;
   }
 
@@ -44,7 +48,7 @@ export function auditChanges(input: object): AuditChange[] {
     if (name === 'payload') walk(value, [name]);
     else if (value !== undefined) add(name, SHOWN.has(name) && !isNested(value) ? shown(value) : CHANGED);
   }
-  if (left > 0) changes[CHANGES_MAX - 1] = { field: '...', value: `${left + 1} more` };
+  if (left > 0) changes.push({ field: '...', value: `${left} more` });
   return changes;
 }
 

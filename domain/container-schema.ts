@@ -23,7 +23,7 @@ const PATH_LENGTH_MAX = 4096;
 
 const volume = z.strictObject({
   name: text('The name of a volume').refine(
-    (name) => VOLUME_NAME.test(name),
+    isVolumeName,
     'The name of a volume must be 1 to 64 letters, digits, "_", "." or "-", and begin with a letter or digit: it is no path.',
   ),
   path: text('The path of a volume').superRefine((path, context) => {
@@ -144,4 +144,9 @@ function clash(path: string, earlier: string[]): string | undefined {
   if (earlier.includes(path)) return `The path ${shown(path)} must be given once, not twice.`;
   const other = ['Dockerfile', ...earlier].find((one) => path.startsWith(`${one}/`) || one.startsWith(`${path}/`));
   return other && `The path ${shown(path)} cannot be a file beside ${shown(other)}: one is a folder of the other.`;
+}
+
+/** Whether a volume can have this name. */
+export function isVolumeName(name: string): boolean {
+  return VOLUME_NAME.test(name);
 }

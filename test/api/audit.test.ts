@@ -236,6 +236,21 @@ describe('the audit', () => {
     expect(after).toHaveLength(before.length - 1);
   });
 
+  test('keeps a bounded part of what a call gave, and does not name who was signed in where somebody signs in', async () => {
+    const name = (n: number) => `X-${n}-${'n'.repeat(190)}`;
+    const headers = Array.from({ length: 100 }, (_, n) => ({ name: name(n), value: 'v' }));
+    await create({ heartbeat: { endpoint: 'https://example.com/', headers } });
+    const { changes } = await newest('createWorkflow');
+    expect(JSON.stringify(changes).length).toBeLessThan(8_000);
+    expect(changes.at(-1)).toMatchObject({ field: '...', value: expect.stringMatching(/^\d+ more$/) });
+    const input = { email: bob.email, password: 'not the one of bob' };
+    await act('mutation ($input: SignInInput!) { signIn(input: $input) { userErrors { code } } }', input);
+    const failed = await until('bob sees it', async () =>
+      (await events(bob)).find(({ action, code }) => action === 'signIn' && code !== null),
+    );
+    expect(failed).toMatchObject({ userId: bob.id, actorId: null, tokenName: null });
+  });
+
   test('pages backwards in time', async () => {
     const page = async (after?: string) =>
       (

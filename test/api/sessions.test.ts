@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { codes, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
@@ -29,6 +30,28 @@ async function apiToken(token: string): Promise<string> {
 
 async function sessionsOf(token: string) {
   return (await query(api, SESSIONS, { token })).data.viewer.sessions;
+}
+
+/** A request whose body is finished later, by what it gives. */
+function slowRequest(token: string, query: string): () => Promise<{ errors?: { extensions: { code: string } }[] }> {
+  const body = JSON.stringify({ query });
+  const headers = {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    authorization: `Bearer ${token}`,
+  };
+  const sent = request(api.url, { method: 'POST', headers });
+  sent.write(body.slice(0, 10));
+  return () =>
+    new Promise((resolve, reject) => {
+      sent.once('error', reject);
+      sent.once('response', async (response) => {
+        let text = '';
+        for await (const part of response) text += part;
+        resolve(JSON.parse(text));
+      });
+      sent.end(body.slice(10));
+    });
 }
 
 async function isValid(token: string): Promise<boolean> {
@@ -67,6 +90,26 @@ describe('sessions', () => {
     expect([await isValid(token), await isValid(ann.token)]).toEqual([false, true]);
     const again = await query(api, REVOKE, { token: ann.token, variables: { id } });
     expect(again.data).toEqual(foreign.data);
+  });
+
+  test('do nothing more once they have ended, also where the request began before and its body comes later', async () => {
+    ann = await person(api);
+    const { token } = await signIn(ann.email, 'password of ann');
+    const requests = [
+      'mutation { createApiToken(input: { name: "evil" }) { secret } }',
+      'mutation { updateNotificationPreference(input: { preference: NONE }) { user { id } } }',
+    ].map((document) => slowRequest(token, document));
+    const [{ id }] = await sessionsOf(ann.token);
+    await query(api, 'query { viewer { id } }', { token }); // by then the server has the heads of the requests before
+    await query(api, REVOKE, { token: ann.token, variables: { id } });
+    for (const finish of requests) {
+      const { errors } = await finish();
+      expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAUTHENTICATED']);
+    }
+    const { data } = await query(api, '{ viewer { apiTokens { id } notificationPreference } }', { token: ann.token });
+    expect(data.viewer).toEqual({ apiTokens: [], notificationPreference: 'ALERTS' });
+    const both = 'mutation { signOut { userErrors { code } } createApiToken(input: { name: "late" }) { secret } }';
+    expect(codes(await query(api, both, { token: ann.token }))).toEqual(['UNAUTHENTICATED']);
   });
 
   test('end everywhere at once, the present one too, and API tokens stay', async () => {
