@@ -50,33 +50,44 @@ export async function neededGenerations(
   );
 }
 
+/** A name by which an engine may have an image, in full: `docker.io/library/alpine:3`. */
+export interface ImageName {
+  image: string;
+  /** Registry and repository of it. */
+  repository: string;
+}
+
+/** A pull with a login: of which build or job, of what, and on which engine. */
+export interface PrivatePull extends ImageName {
+  puller: string;
+  engineId: string;
+}
+
 /**
- * Notes that `puller` (a build or a job) begins a pull with a login, of an image of `repository`; `imageIdBefore` is what the name stands for
- * on the engine now. Until it is settled, all else that bears a name of this repository counts as private. A try that follows a crash keeps
- * what the first one noted.
+ * Notes that a pull with a login begins; `imageIdBefore` is what the name stands for on the engine now. Until it is settled, all else that
+ * bears the name counts as private. A try that follows a crash keeps what the first one noted.
  */
 export async function beginPrivatePull(
   db: Db,
-  { puller, repository, imageIdBefore }: { puller: string; repository: string; imageIdBefore: string | undefined },
+  { puller, image, repository, engineId }: PrivatePull,
+  imageIdBefore: string | undefined,
 ): Promise<void> {
   await db.execute(sql`
-    INSERT INTO private_pulls (puller, image, image_id_before) VALUES (${puller}, ${repository}, ${imageIdBefore ?? null})
+    INSERT INTO private_pulls (puller, image, repository, engine_id, image_id_before)
+    VALUES (${puller}, ${image}, ${repository}, ${engineId}, ${imageIdBefore ?? null})
     ON CONFLICT DO NOTHING`);
 }
 
 /** The pull has ended, and the name stands for this image now. It is private, unless the name stood for it before. */
 export async function settlePrivatePull(
   db: Db,
-  {
-    puller,
-    repository,
-    image,
-    imageId,
-  }: { puller: string; repository: string; image: string; imageId: string | undefined },
+  { puller, image, engineId }: PrivatePull,
+  imageId: string | undefined,
 ): Promise<void> {
   await db.execute(sql`
     WITH settled AS (
-      DELETE FROM private_pulls WHERE puller = ${puller} AND image = ${repository} RETURNING image_id_before
+      DELETE FROM private_pulls WHERE puller = ${puller} AND image = ${image} AND engine_id = ${engineId}
+      RETURNING image_id_before
     )
     INSERT INTO private_images (image_id, image)
       SELECT ${imageId ?? null}::text, ${image} FROM settled
@@ -84,12 +95,37 @@ export async function settlePrivatePull(
     ON CONFLICT DO NOTHING`);
 }
 
-/** The names by which logins have brought this image onto an engine, or may just be doing so under a name of `repository`. */
-export async function privateNames(db: Db, imageId: string, repository: string): Promise<string[]> {
+/** A pull whose worker is gone or was told to stop may go on for as long on the engine, by far. */
+const PULL_END_MINUTES = 10;
+
+/** Those of an engine whose build or job ended long enough ago that the engine pulls no more, so many at most. */
+export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
+  const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
+  const rows = await db.execute<{ puller: string; image: string; repository: string }>(sql`
+    SELECT puller, image, repository FROM private_pulls p
+    WHERE engine_id = ${engineId} AND started_at < ${margin}
+      AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
+      AND NOT EXISTS (SELECT FROM jobs WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
+    ORDER BY started_at LIMIT ${countMax}`);
+  return rows.map((row) => ({ puller: row.puller, image: row.image, repository: row.repository, engineId }));
+}
+
+/**
+ * The names by which logins have brought this image onto an engine, or may just be doing so: under this name, and where it is a digest, which a
+ * pull by any tag may bring, under any of the repository.
+ */
+export async function privateNames(
+  db: Db,
+  imageId: string,
+  { image, repository }: ImageName,
+  isByDigest: boolean,
+): Promise<string[]> {
   const rows = await db.execute<{ image: string }>(sql`
     SELECT image FROM private_images WHERE image_id = ${imageId}
     UNION ALL
-    SELECT image FROM private_pulls WHERE image = ${repository} AND image_id_before IS DISTINCT FROM ${imageId}`);
+    SELECT image FROM private_pulls
+    WHERE repository = ${repository} AND image_id_before IS DISTINCT FROM ${imageId}
+      AND (${isByDigest} OR image IN (${image}, ${repository}))`);
   return rows.map((row) => row.image);
 }
 

@@ -275,6 +275,8 @@ export const privateImages = pgTable('private_images', {
 export const privatePulls = pgTable('private_pulls', {
   puller: uuid('puller').notNull(),
   image: text('image').notNull(),
+  repository: text('repository').notNull(),
+  engineId: text('engine_id').notNull().default(''),
   imageIdBefore: text('image_id_before'),
   startedAt: time('started_at').notNull().defaultNow(),
 });

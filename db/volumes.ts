@@ -144,21 +144,16 @@ export async function noteVolumeUse(
     ON CONFLICT (engine_id, volume_id) DO UPDATE SET last_used_at = now()`);
 }
 
-/** What an engine is to remove, so many at most; and whether it has one whose size is not known. */
-export async function volumeWork(
+/** The copies that an engine has of volumes whose owner has deleted them, so many at most. */
+export async function unwantedVolumes(
   db: Db,
   engineId: string,
   countMax: number,
-): Promise<{ unwanted: { id: string; userId: string; name: string }[]; unsized: boolean }> {
+): Promise<{ id: string; userId: string; name: string }[]> {
   const unwanted = await db.execute<{ id: string; user_id: string; name: string }>(sql`
     SELECT v.id, v.user_id, v.name FROM volumes v JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
     WHERE v.delete_requested_at IS NOT NULL ORDER BY v.id LIMIT ${countMax}`);
-  const [row] = await db.execute<{ unsized: boolean }>(sql`
-    SELECT EXISTS (SELECT FROM volume_copies WHERE engine_id = ${engineId} AND size_bytes IS NULL) AS unsized`);
-  return {
-    unwanted: unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name })),
-    unsized: row?.unsized === true,
-  };
+  return unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name }));
 }
 
 /** An engine has these no more. */

@@ -14,7 +14,7 @@ export interface Volumes {
    * By name, in bytes, of those whose size the engine knows. It reads every file of every volume for that, and refuses while it is asked by
    * another: then undefined.
    */
-  volumeSizes(): Promise<Map<string, number> | undefined>;
+  volumeSizes(options: { signal: AbortSignal }): Promise<Map<string, number> | undefined>;
   /** False while a container mounts it. One that is not there is fine. */
   removeVolume(name: string): Promise<boolean>;
 }
@@ -29,10 +29,16 @@ export function createVolumes(engine: Engine): Volumes {
       return (listed.Volumes ?? []).map(({ Name, Labels }) => ({ name: Name, labels: Labels ?? {} }));
     },
 
-    async volumeSizes() {
+    async volumeSizes({ signal }) {
       const query = { type: 'volume' }; // engines before 23 tell of images and containers as well
       try {
-        const answer = await engine.call({ method: 'GET', path: '/system/df', query, timeoutMs: SIZES_TIMEOUT_MS });
+        const answer = await engine.call({
+          method: 'GET',
+          path: '/system/df',
+          query,
+          signal,
+          timeoutMs: SIZES_TIMEOUT_MS,
+        });
         const known = (list.parse(answer).Volumes ?? []).flatMap(({ Name, UsageData }): [string, number][] =>
           UsageData && UsageData.Size >= 0 ? [[Name, UsageData.Size]] : [],
         );

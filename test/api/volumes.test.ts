@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { noteFoundVolumes, noteVolumeUse, volumesRemoved, volumeWork } from '../../db/volumes.ts';
+import { noteFoundVolumes, noteVolumeUse, unwantedVolumes, volumesRemoved } from '../../db/volumes.ts';
 import { type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
@@ -118,7 +118,7 @@ describe('the volumes of a user', () => {
       userErrors: [{ code: 'CONFLICT', path: ['payload'], message: expect.stringContaining('old') }],
     });
     for (const engineId of ['one', 'two']) {
-      const { unwanted } = await volumeWork(db, engineId, 10);
+      const unwanted = await unwantedVolumes(db, engineId, 10);
       expect(unwanted).toMatchObject([{ userId: ann.id, name: 'old' }]);
       await volumesRemoved(
         db,
@@ -137,7 +137,7 @@ describe('the volumes of a user', () => {
     ]);
     expect(await names(bob)).toEqual(['data', 'found']);
     await noteFoundVolumes(db, 'three', []);
-    expect((await volumeWork(db, 'three', 10)).unsized).toBe(false);
+    expect(await db.execute(sql`SELECT FROM volume_copies WHERE engine_id = 'three'`)).toHaveLength(0);
     expect(await remove('found', bob)).toMatchObject({ deletedVolumeName: 'found', userErrors: [] });
     expect(await names(bob)).toEqual(['data']);
   });

@@ -1,11 +1,13 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beginPrivatePull } from '../../db/images.ts';
 import { runWorkflow } from '../../db/jobs.ts';
 import { privatePulls, workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { sealPayload } from '../../domain/payload-secrets.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
+import { sweepPrivatePulls } from '../../workers/workflow/private-pull-sweep.ts';
 import { testUser } from '../support/database.ts';
 import {
   hasRegistry,
@@ -182,7 +184,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     const worker = await dying.start();
     await dying.create(await withLogin(name));
     await holding;
-    expect(await dying.database.db.select().from(privatePulls)).toMatchObject([{ image: name.replace(/:1$/, '') }]);
+    expect(await dying.database.db.select().from(privatePulls)).toMatchObject([{ image: name }]);
     await worker.close(); // in the middle of it: whether the engine has it by now, nobody knows
     expect(await dying.database.db.select().from(privatePulls)).toHaveLength(1);
 
@@ -193,6 +195,38 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', name);
     await proxy.close();
     expect(await db.select().from(privatePulls)).toEqual([]);
+  });
+
+  test('P6: is private for its own name alone while it is pulled, and a cancelled pull is forgotten after its end', async () => {
+    const { db } = open.database;
+    const engineId = await open.docker.engineId();
+    const [given, other] = [await tag('127.0.0.1:1/team/app:1'), '127.0.0.1:1/team/app:2'];
+    const note = { repository: '127.0.0.1:1/team/app', engineId };
+    const { id } = await open.create({ image: given });
+    await open.job(id, 'COMPLETED');
+    const [puller] = await db.execute<{ id: string }>(sql`SELECT id FROM builds WHERE workflow_id = ${id}`);
+    await beginPrivatePull(db, { puller: puller?.id ?? '', image: other, ...note }, undefined);
+    await beginPrivatePull(
+      db,
+      { puller: newId(), image: given, ...note, engineId: 'another' },
+      (await open.docker.findNamedImage(given))?.id,
+    );
+    const { buildId } = await open.create({ image: given, command: ['true'] }, 3, bob);
+    await buildIn(db, buildId, 'COMPLETED');
+
+    await sweepPrivatePulls({ db, docker: open.docker });
+    expect(await db.select().from(privatePulls)).toHaveLength(2); // it may go on for a little
+    await db.execute(sql`UPDATE private_pulls SET started_at = now() - interval '1 hour'`);
+    await sweepPrivatePulls({ db, docker: open.docker });
+    expect(await db.select().from(privatePulls)).toHaveLength(2);
+    await tag(other); // the pull went through after all
+    await db.execute(sql`UPDATE builds SET completed_at = now() - interval '1 hour' WHERE id = ${puller?.id}`);
+    await sweepPrivatePulls({ db, docker: open.docker });
+    expect(await db.select().from(privatePulls)).toMatchObject([{ engineId: 'another' }]);
+    expect((await outcome(open, { image: other }, bob)).error).not.toBeNull();
+    await db.execute(sql`DELETE FROM private_pulls`);
+    await db.execute(sql`DELETE FROM private_images`);
+    for (const name of [given, other]) await removeImage(host ?? '', name);
   });
 
   /** An image with a layer that is large enough to be held. */

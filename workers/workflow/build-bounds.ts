@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { ContainerPolicy } from '../../domain/container-policy.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Docker, ListedContainer } from '../../platform/docker/docker.ts';
@@ -48,6 +49,15 @@ export async function withBoundProcesses<T>(
     // One that could not be removed is removed by the sweep, and costs a process that does nothing.
     await group.close().catch(() => undefined);
   }
+}
+
+/** Says so where the steps of builds run without a bound on their processes. */
+export async function warnOfUnboundBuilds(docker: Docker, policy: BuildPolicy, log: Logger): Promise<void> {
+  if (!policy.buildsAllowed || policy.cgroupParent !== undefined || (await docker.hasProcessGroups())) return;
+  log.warn(
+    { engine: docker.address },
+    'This Docker engine cannot bound the processes of a build: set BUILD_CGROUP_PARENT to a cgroup that bounds them, or BUILDS_ALLOWED=false.',
+  );
 }
 
 /** Whose it is, of a container that holds the bound of a build; undefined for any other. */

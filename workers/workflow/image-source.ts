@@ -1,6 +1,13 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
-import { beginPrivatePull, notePulledImage, privateNames, settlePrivatePull, wasPulledFor } from '../../db/images.ts';
+import {
+  beginPrivatePull,
+  type ImageName,
+  notePulledImage,
+  privateNames,
+  settlePrivatePull,
+  wasPulledFor,
+} from '../../db/images.ts';
 import { imageProblem, parseImageReference } from '../../domain/image-reference.ts';
 import type { Mask } from '../../domain/mask.ts';
 import type { RegistryAuth } from '../../domain/payload.ts';
@@ -62,7 +69,7 @@ export function createImageSource({
   async function isLocal(image: string, imageId: string): Promise<boolean> {
     if (!matchesImage(localImages, image)) return false;
     const repository = repositoryOf(image);
-    const names = await privateNames(db, imageId, repository);
+    const names = await privateNames(db, imageId, nameOf(image), isNamedByDigest(image));
     return !names.some((name) => name === repository || repositoryOf(name) === repository);
   }
 
@@ -119,7 +126,8 @@ export function createImageSource({
 
   /**
    * A login's pull is noted before it begins: a crash at any point leaves the note, so that what the engine has by then is private. Where the
-   * name stands for what it stood for before, nothing has come.
+   * name stands for what it stood for before, nothing has come. Of a pull that is stopped nobody sees the end: the note stays, and is settled
+   * by the sweep (private-pull-sweep.ts).
    */
   async function pullNow(
     request: ImageRequest,
@@ -128,22 +136,22 @@ export function createImageSource({
     imageIdBefore: string | undefined,
   ): Promise<NamedImage> {
     const { userId, puller, say, signal } = request;
-    const repository = repositoryOf(image);
-    if (auth !== undefined) await beginPrivatePull(db, { puller, repository, imageIdBefore });
+    const note = { puller, ...nameOf(image), engineId: await docker.engineId() };
+    if (auth !== undefined) await beginPrivatePull(db, note, imageIdBefore);
     try {
       await docker.pullImage(image, { onProgress: say, signal, auth });
     } catch (error) {
       signal.throwIfAborted();
       if (auth !== undefined) {
         const now = await docker.findNamedImage(image);
-        if (now?.id === imageIdBefore) await settlePrivatePull(db, { puller, repository, image, imageId: now?.id });
+        if (now?.id === imageIdBefore) await settlePrivatePull(db, note, now?.id);
       }
       throw inOurWords(request, image, error);
     }
     const pulled = await docker.findNamedImage(image);
     if (pulled === undefined) throw new Error(`The engine pulled ${image} and does not know it.`);
-    if (auth !== undefined) await settlePrivatePull(db, { puller, repository, image, imageId: pulled.id });
-    await notePulledImage(db, { userId, imageId: pulled.id, repository });
+    if (auth !== undefined) await settlePrivatePull(db, note, pulled.id);
+    await notePulledImage(db, { userId, imageId: pulled.id, repository: note.repository });
     return pulled;
   }
 
@@ -187,6 +195,15 @@ export function imageGone(image: string, imageId: string): EngineError {
 
 function isNamedByDigest(image: string): boolean {
   return parseImageReference(image).reference?.digest !== undefined;
+}
+
+/** One spelling of each name. A digest says which image it is, whatever tag stands beside it. */
+function nameOf(image: string): ImageName {
+  const { reference } = parseImageReference(image);
+  const repository = repositoryOf(image);
+  if (reference === undefined) return { image, repository };
+  const { tag, digest } = reference;
+  return { image: digest === undefined ? `${repository}:${tag ?? 'latest'}` : `${repository}@${digest}`, repository };
 }
 
 function repositoryOf(image: string): string {

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { enterTurns } from '../../db/turns.ts';
 import { CONTAINER_POLICY } from '../../domain/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
@@ -8,16 +9,17 @@ import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createWake } from '../wake.ts';
-import type { BuildPolicy } from './build-bounds.ts';
+import { type BuildPolicy, warnOfUnboundBuilds } from './build-bounds.ts';
 import { createBuilds } from './builds.ts';
 import { createImageSource } from './image-source.ts';
 import { sweepImages } from './image-sweep.ts';
 import { type ContainerJobs, createContainerJobs } from './jobs.ts';
 import { createUserNetworks, type UserNetworks } from './networks.ts';
+import { sweepPrivatePulls } from './private-pull-sweep.ts';
 import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
-import { createVolumeSweep } from './volume-sweep.ts';
+import { noteVolumes, removeUnwantedVolumes } from './volume-sweep.ts';
 
 export interface WorkflowParts extends Parts {
   /** It may come up later; until then builds fail, and say so. */
@@ -49,6 +51,12 @@ const BATCHES_AT_ONCE = 4;
 const SWEEP_MS = 5_000;
 /** Images cost their space alone, and listing them costs the engine. */
 const IMAGE_SWEEP_MS = 60_000;
+/** The engine reads every file of every volume to tell sizes. */
+const SIZES_MS = 600_000;
+/** The longest wait after failures of what is done more often than that. */
+const BACKOFF_MS = 10_000;
+/** The first wait after a failure is this part of the usual one. */
+const BACKOFF_STEPS = 50;
 
 /** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
 export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
@@ -99,39 +107,76 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   };
 }
 
-/** At once, then every few seconds: what the last worker on this engine left is adopted before anything new has started. */
+/**
+ * Looks after the engine, at once and then again and again: what the last worker on this engine left is adopted before anything new has
+ * started. Each loop has a pace of its own: what takes the engine minutes keeps no container waiting.
+ */
 async function sweep(
   parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks },
   signal: AbortSignal,
 ): Promise<void> {
-  const { docker, log, networks } = parts;
-  const backoff = createBackoff({ log, what: 'Looking after the containers on the engine' });
-  const wake = createWake();
-  const sweepVolumes = createVolumeSweep(parts);
+  const { docker, log, networks, policy = CONTAINER_POLICY } = parts;
   let wasUp = true;
-  let imagesSweptAt = Number.NEGATIVE_INFINITY;
+  let wasWarned = false;
+
+  async function containers(): Promise<boolean> {
+    const isUp = await docker.isUp();
+    if (isUp !== wasUp)
+      log.info(
+        { engine: docker.address },
+        isUp ? 'The Docker engine answers.' : 'No Docker engine answers: CONTAINER workflows wait for it.',
+      );
+    wasUp = isUp;
+    if (!isUp) return false;
+    const swept = await sweepContainers(parts);
+    if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
+    await networks.sweep();
+    if (!wasWarned) await warnOfUnboundBuilds(docker, policy, log);
+    wasWarned = true;
+    return true;
+  }
+
+  async function images(): Promise<void> {
+    const removed = await sweepImages(parts);
+    if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
+    await sweepPrivatePulls(parts);
+  }
+
+  const loop = (what: string, everyMs: number, run: () => Promise<boolean>) =>
+    repeat({ log, what, everyMs, signal }, run);
+  const whenUp = (run: () => Promise<void>) => async () => {
+    if (!(await docker.isUp())) return false;
+    await run();
+    return true;
+  };
+  await Promise.all([
+    loop('Looking after the containers on the engine', SWEEP_MS, containers),
+    loop(
+      'Removing volumes from the engine',
+      SWEEP_MS,
+      whenUp(() => removeUnwantedVolumes(parts)),
+    ),
+    loop('Looking after the images on the engine', IMAGE_SWEEP_MS, whenUp(images)),
+    loop(
+      'Asking the engine for its volumes and their sizes',
+      SIZES_MS,
+      whenUp(() => noteVolumes(parts, signal)),
+    ),
+  ]);
+}
+
+/** At once, and again `everyMs` after it was done; sooner where it was not, and after a failure, later with each one more. */
+async function repeat(
+  { log, what, everyMs, signal }: { log: Logger; what: string; everyMs: number; signal: AbortSignal },
+  run: () => Promise<boolean>,
+): Promise<void> {
+  const backoff = createBackoff({ log, what, minMs: everyMs / BACKOFF_STEPS, maxMs: Math.max(BACKOFF_MS, everyMs) });
+  const wake = createWake();
   while (!signal.aborted) {
     try {
-      const isUp = await docker.isUp();
-      if (isUp !== wasUp)
-        log.info(
-          { engine: docker.address },
-          isUp ? 'The Docker engine answers.' : 'No Docker engine answers: CONTAINER workflows wait for it.',
-        );
-      wasUp = isUp;
-      if (isUp) {
-        const swept = await sweepContainers(parts);
-        if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
-        await networks.sweep();
-        await sweepVolumes();
-        if (performance.now() - imagesSweptAt >= IMAGE_SWEEP_MS) {
-          const removed = await sweepImages(parts);
-          imagesSweptAt = performance.now();
-          if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
-        }
-      }
+      const isDone = await run();
       backoff.reset();
-      await wake.next({ timeoutMs: SWEEP_MS, signal });
+      await wake.next({ timeoutMs: isDone ? everyMs : SWEEP_MS, signal });
     } catch (error) {
       await backoff.wait(error, signal);
     }
