@@ -2,6 +2,7 @@ import { newId } from '../../domain/ids.ts';
 import type { Settings } from '../../platform/config.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
+import type { CommandContext } from '../context.ts';
 import { type Finding, fine, unknown, unsafe } from './finding.ts';
 import { openProbe, type Probe } from './probe.ts';
 import { targetsOf } from './targets.ts';
@@ -10,7 +11,10 @@ import { targetsOf } from './targets.ts';
 const IMAGES = ['alpine:3', 'busybox:latest', 'alpine:latest'];
 
 /** What containers and builds may do on this engine, tried with containers that are like those of users. */
-export async function* engineFindings(docker: Docker, settings: Settings): AsyncGenerator<Finding> {
+export async function* engineFindings(
+  docker: Docker,
+  { settings, closing }: Pick<CommandContext, 'settings' | 'closing'>,
+): AsyncGenerator<Finding> {
   if (!(await docker.isUp())) {
     yield unknown(`No Docker engine answers at ${docker.address}: what containers reach was not tried.`);
     return;
@@ -27,14 +31,12 @@ export async function* engineFindings(docker: Docker, settings: Settings): Async
     );
     return;
   }
-  const probe = await openProbe(docker, { image, id: newId() });
   try {
+    const probe = await openProbe(docker, { image, id: newId() }, closing.add);
     yield* reach(probe, settings);
   } catch (error) {
     if (!isEngineError(error)) throw error;
     yield unknown(`What containers reach could not be tried: ${error.message}`);
-  } finally {
-    await probe.close();
   }
 }
 

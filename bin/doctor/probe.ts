@@ -20,35 +20,55 @@ export interface Probe {
   reach(targets: Target[]): Promise<Map<Target, Answer>>;
   /** From a container of the second user. */
   reachFromAnother(targets: Target[]): Promise<Map<Target, Answer>>;
-  close(): Promise<void>;
 }
+
+/** Removes one thing that was made on the engine. */
+export type Removal = () => Promise<void>;
 
 const CONNECT_SECONDS = 3;
 const RUN_MS_MAX = 60_000;
 const LISTEN_PORT = 8080;
 const LISTEN_MS_MAX = 20_000;
 
-export async function openProbe(docker: Docker, { image, id }: { image: string; id: string }): Promise<Probe> {
+/** What removes each thing is given to `onMake` when its making begins. Once one was removed, nothing more is made. */
+export async function openProbe(
+  docker: Docker,
+  { image, id }: { image: string; id: string },
+  onMake: (name: string, remove: Removal) => void,
+): Promise<Probe> {
   const networks = ['first', 'second'].map((user) => networkOf(`doctor-${id}`, user));
   const [first, second] = networks.map(({ name }) => name);
   if (first === undefined || second === undefined) throw new Error('There are two networks.');
-  const containers: string[] = [];
+  let count = 0;
+  let isClosed = false;
 
-  async function close(): Promise<void> {
-    for (const container of containers) await docker.removeContainer(container, { force: true });
-    for (const { name } of networks) await docker.removeNetwork(name);
+  function make<T>(name: string, making: () => Promise<T>, remove: Removal): Promise<T> {
+    if (isClosed) throw new Error('Nothing more is made on the engine.');
+    const made = making();
+    onMake(name, async () => {
+      isClosed = true;
+      await made.catch(() => undefined); // which its maker hears of
+      await remove();
+    });
+    return made;
   }
 
   async function start(network: string, script: string): Promise<string> {
-    const container = await docker.createContainer({
-      name: `chronoverse-doctor-${id}-${containers.length + 1}`,
+    count += 1;
+    const name = `chronoverse-doctor-${id}-${count}`;
+    const spec = {
+      name,
       image,
       entrypoint: ['sh', '-c'],
       args: [script],
       labels: { 'chronoverse.doctor': id },
       network,
-    });
-    containers.push(container);
+    };
+    const container = await make(
+      `container ${name}`,
+      () => docker.createContainer(spec),
+      () => docker.removeContainer(name, { force: true }),
+    );
     await docker.startContainer(container);
     return container;
   }
@@ -76,11 +96,14 @@ export async function openProbe(docker: Docker, { image, id }: { image: string; 
     return new Map(targets.map((target, n) => [target, answerOf(values.get(`t${n}`))]));
   }
 
-  try {
-    for (const network of networks) await docker.ensureNetwork(network);
-  } catch (error) {
-    await close();
-    throw error;
+  for (const network of networks) {
+    await make(
+      `network ${network.name}`,
+      () => docker.ensureNetwork(network),
+      async () => {
+        if (!(await docker.removeNetwork(network.name))) throw new Error('It is in use.');
+      },
+    );
   }
 
   return {
@@ -99,7 +122,6 @@ export async function openProbe(docker: Docker, { image, id }: { image: string; 
 
     reach: (targets) => reach(first, targets),
     reachFromAnother: (targets) => reach(second, targets),
-    close,
   };
 }
 

@@ -126,6 +126,15 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     expect((await docker.listNetworks({})).map(({ name }) => name).sort()).toEqual(['bridge', 'host', 'none']);
   });
 
+  test('leaves nothing behind where it is stopped in the middle', async () => {
+    const docker = openDocker(own.address);
+    const running = startProcess(['doctor'], { ...SAFE, ...settings() });
+    await until('a container is there', async () => (await docker.listContainers({})).length > 0);
+    await running.kill('SIGINT');
+    expect(await docker.listContainers({})).toEqual([]);
+    expect((await docker.listNetworks({})).map(({ name }) => name).sort()).toEqual(['bridge', 'host', 'none']);
+  });
+
   test('finds that the rules of the docs keep containers from all of it, and that what is public stays within reach', async () => {
     const text = await readFile('docs/operate/confinement.md', 'utf8');
     const rules = /^## Firewall\n[\s\S]*?```sh\n([\s\S]*?)```/m.exec(text)?.[1] ?? '';

@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { terminateWorkflow } from '../../db/termination.ts';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
@@ -47,5 +48,32 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
       async () => (await deleteVolume(db, { userId, name: 'data' })).outcome === 'NOT_FOUND',
     );
     await second.close();
+  });
+
+  test('are removed also while the engine is busy with their sizes; and a worker warns of a bound that builds lack', async () => {
+    const { db } = here.database;
+    const lines: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) });
+    let asked = 0;
+    const docker = {
+      ...here.docker,
+      listVolumes: async () => [{ name: 'another', labels: {} }],
+      volumeSizes({ signal }: { signal: AbortSignal }) {
+        asked += 1;
+        return new Promise<undefined>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      },
+      hasProcessGroups: async () => false,
+    };
+    const worker = await here.start({ docker, log });
+    await until('sizes are asked for', async () => asked > 0);
+    const { id, buildId } = await here.create({ command: ['true'], volumes: [{ name: 'more', path: '/data' }] });
+    await here.job(id, 'COMPLETED');
+    const { userId } = await buildIn(db, buildId, 'COMPLETED');
+    await terminateWorkflow(db, { userId, id });
+    expect(await deleteVolume(db, { userId, name: 'more' })).toEqual({ outcome: 'DELETED' });
+    await until('it is gone', async () => (await deleteVolume(db, { userId, name: 'more' })).outcome === 'NOT_FOUND');
+    await worker.close();
+    expect(asked).toBe(1);
+    expect(lines).toEqual([expect.stringContaining('BUILD_CGROUP_PARENT')]);
   });
 });
