@@ -16,6 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => authority.close());
 
+const userAgent = async () => 'docker/1.0.0';
+const platform = async () => ({ os: 'linux', architecture: 'amd64' });
+
 /** What is taken from a registry for the digest of an image that the engine has under DIGEST. */
 async function digestFrom(
   server: http.Server | https.Server,
@@ -32,8 +35,8 @@ async function digestFrom(
   const digest = await registries.admit(`127.0.0.1:${port}/private/app:1`, {
     auth: undefined,
     digests: [DIGEST],
-    platform: async () => ({ os: 'linux', architecture: 'amd64' }),
-    userAgent: async () => 'docker/1.0.0',
+    platform,
+    userAgent,
     signal: never,
   });
   server.closeAllConnections();
@@ -49,4 +52,21 @@ test('a digest that comes with a certificate which does not hold vouches for no 
 
 test('one that comes over the loopback is taken', async () => {
   expect((await digestFrom(http.createServer())).digest).toBe(DIGEST);
+});
+
+test('a registry that wants a token for a manifest alone is given one', async () => {
+  const server = http.createServer(({ url = '', headers }, response) => {
+    if (url.startsWith('/token')) response.end(JSON.stringify({ token: 'pass' }));
+    else if (url === '/v2/' || headers.authorization === 'Bearer pass')
+      response.setHeader('docker-content-digest', DIGEST).end('{}');
+    else response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${headers.host}/token"` }).end();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  const at = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+  const digests = [DIGEST];
+  const options = { auth: undefined, digests, platform, userAgent, signal: never };
+  expect(await registries.admit(`${at}/app:1`, options)).toBe(DIGEST);
+  server.closeAllConnections();
+  server.close();
 });

@@ -44,13 +44,19 @@ interface Asked {
 export async function preflight(asked: Asked): Promise<string | undefined> {
   const { greeter, visitor, reference } = asked;
   const { origin, hello } = await reach(asked);
-  const authorization = await authorize(asked, hello);
+  let authorization = await authorize(asked, hello);
   const path = (kind: string, name: string) => new URL(`/v2/${reference.repository}/${kind}/${name}`, origin);
   const manifest = (name: string) => path('manifests', name);
 
   const name = reference.digest ?? reference.tag ?? 'latest';
-  const head = await visitor.visit(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
+  const look = () => visitor.visit(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
+  let head = await look();
   await judgeRealms(asked, head);
+  if (head.status === 401 && authorization === undefined) {
+    authorization = await authorize(asked, head); // some registries ask for a token here alone
+    head = await look();
+    await judgeRealms(asked, head);
+  }
   const isVerified = greeter.isVerified() && visitor.isVerified();
   const digest = isVerified && head.status === 200 ? head.header('docker-content-digest') : undefined;
   if (digest !== undefined && asked.digests.includes(digest)) return digest;
