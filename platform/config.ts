@@ -13,7 +13,7 @@ import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
 import type { TlsMaterial } from './pem.ts';
 import { SETTINGS, type Setting, type SettingName } from './settings.ts';
-import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial } from './tls-settings.ts';
+import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial, unusedTls } from './tls-settings.ts';
 
 /** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */
 export interface Settings {
@@ -200,6 +200,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
       GENERATIONS_PER_WORKFLOW: need('GENERATIONS_PER_WORKFLOW', SETTINGS.GENERATIONS_PER_WORKFLOW),
     },
   };
+  problems.push(...unusedTls(settings));
   if (problems.length > 0) throw new SettingsError(problems);
   return { settings, warnings: misspeltIn(env) };
 }

@@ -159,3 +159,28 @@ export function kafkaSasl(
     problems.push(`${missing} is missing: signing in at Kafka needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD.`);
   return undefined;
 }
+
+/** What is wrong where certificates are set for a connection that is not TLS: it would be in the clear without a word. */
+export function unusedTls(given: {
+  databaseUrl?: string | undefined;
+  databaseTls?: TlsMaterial | undefined;
+  redisUrl?: string | undefined;
+  redisTls?: TlsMaterial | undefined;
+  dockerHost?: string | undefined;
+  dockerTls?: TlsMaterial | undefined;
+}): string[] {
+  const { databaseUrl, databaseTls, redisUrl, redisTls, dockerHost, dockerTls } = given;
+  const mode = databaseUrl === undefined ? 'disable' : new URL(databaseUrl).searchParams.get('sslmode');
+  const problems: string[] = [];
+  if (databaseTls && mode !== null && ['disable', 'allow', 'prefer'].includes(mode))
+    problems.push(
+      'DATABASE_TLS_CA or DATABASE_TLS_CERT is set, but DATABASE_URL asks for no verified TLS: give it ?sslmode=verify-full.',
+    );
+  if (redisTls && !redisUrl?.startsWith('rediss:'))
+    problems.push('REDIS_TLS_CA or REDIS_TLS_CERT is set, but REDIS_URL is not TLS: begin it with rediss://.');
+  if (dockerTls && !/^(tcp|https):/.test(dockerHost ?? ''))
+    problems.push(
+      'DOCKER_TLS_CA or DOCKER_TLS_CERT is set, but DOCKER_HOST is not reached by TLS: begin it with tcp:// or https://.',
+    );
+  return problems;
+}

@@ -12,7 +12,7 @@ const DIR_MODE = 0o700;
 const FILE_MODE = 0o444;
 
 /**
- * Writes `.env` and `.secrets/` for docker-compose.yml into `dir`, and returns the names of the files it has made. One that is there stays as it is.
+ * Writes `.env`, `chronoverse.env` and `.secrets/` for docker-compose.yml into `dir`, and returns the names of the files it has made. One that is there stays as it is.
  * Passwords that an older `.env` holds are kept: they are those of the data.
  */
 export async function writeComposeFiles(dir: string): Promise<string[]> {
@@ -34,11 +34,12 @@ export async function writeComposeFiles(dir: string): Promise<string[]> {
     [`${SECRETS_DIR}/redis_url`]: `redis://:${encodeURIComponent(redis)}@redis:6379/0`,
     [`${SECRETS_DIR}/secret_key`]: await secretOf('secret_key', 'SECRET_KEY', SECRET_KEY_BYTES),
     [`${SECRETS_DIR}/secret_keys_old`]: old.get('SECRET_KEYS_OLD') ?? '',
+    'chronoverse.env': `# Settings of every process of Chronoverse, NAME=value a line: docs/operate/settings.md has them all.`,
     '.env': `# Read by docker compose. The group that may use ${SOCKET}: the workflow worker joins it.\nDOCKER_GID=${socket?.gid ?? 0}`,
   };
   const made: string[] = [];
   for (const [name, content] of Object.entries(files)) {
-    const mode = name === '.env' ? 0o600 : FILE_MODE;
+    const mode = name.startsWith(SECRETS_DIR) ? FILE_MODE : 0o600;
     if (await writeNew(join(dir, name), `${content}\n`, mode)) made.push(name);
   }
   return made;

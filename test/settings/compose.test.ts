@@ -54,8 +54,10 @@ describe('the files of docker-compose.yml', () => {
   it('are all there that docker-compose.yml names, and no secret stands in it or on a command line', async () => {
     const made = await writeComposeFiles(dir);
     const named = [...compose.matchAll(/\{ file: (\.secrets\/\S+) \}/g)].map(([, name]) => name);
-    expect(named.toSorted()).toEqual(made.filter((name) => name !== '.env').toSorted());
+    expect(named.toSorted()).toEqual(made.filter((name) => name.startsWith('.secrets/')).toSorted());
     expect(compose).not.toMatch(/\$\{[A-Z_]*(PASSWORD|SECRET|KEY)/);
     expect(compose).not.toContain('--requirepass');
+    expect(made).toContain('chronoverse.env');
+    expect(compose).toContain('env_file: [chronoverse.env]');
   });
 });

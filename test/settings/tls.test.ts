@@ -50,6 +50,13 @@ describe('signing in at Kafka', () => {
   });
 });
 
+/** Parts at addresses that are reached by TLS. */
+const REACHED = {
+  DATABASE_URL: 'postgres://a:b@db/c?sslmode=verify-full',
+  REDIS_URL: 'rediss://redis:6379',
+  DOCKER_HOST: 'tcp://engine:2376',
+};
+
 const isMissing = !(await hasCommand('openssl', 'settings with certificates'));
 describe.skipIf(isMissing)('certificates in settings', () => {
   let authority: Authority;
@@ -63,6 +70,7 @@ describe.skipIf(isMissing)('certificates in settings', () => {
 
   it.each(['DATABASE', 'KAFKA', 'REDIS', 'DOCKER'])('of %s are taken as PEM text, several authorities too', (part) => {
     const { settings } = parseSettings({
+      ...REACHED,
       [`${part}_TLS_CA`]: `${authority.ca}${other.cert}`,
       [`${part}_TLS_CERT`]: own.cert,
       [`${part}_TLS_KEY`]: own.key,
@@ -71,19 +79,32 @@ describe.skipIf(isMissing)('certificates in settings', () => {
     expect(settings).toMatchObject({ [name]: { ca: `${authority.ca}${other.cert}`, cert: own.cert, key: own.key } });
   });
 
+  it.each([
+    ['DATABASE', { DATABASE_URL: 'postgres://a:b@db/c?sslmode=disable' }],
+    ['DATABASE', { DATABASE_URL: 'postgres://a:b@db/c?sslmode=prefer' }],
+    ['REDIS', { REDIS_URL: 'redis://redis:6379' }],
+    ['DOCKER', { DOCKER_HOST: 'unix:///var/run/docker.sock' }],
+    ['DOCKER', { DOCKER_HOST: 'http://engine:2375' }],
+    ['DOCKER', {}],
+  ])('of %s are refused where the connection is not TLS: %j', (part, env) => {
+    expect(problemsIn({ ...env, [`${part}_TLS_CA`]: authority.ca })).toEqual([
+      expect.stringMatching(new RegExp(`^${part}_TLS_CA or ${part}_TLS_CERT is set, but`)),
+    ]);
+  });
+
   it('that are none, lack their key or have the key of another are refused, and no key is shown', () => {
-    expect(problemsIn({ REDIS_TLS_CA: '/etc/ssl/ca.pem' })).toEqual([
+    expect(problemsIn({ ...REACHED, REDIS_TLS_CA: '/etc/ssl/ca.pem' })).toEqual([
       expect.stringMatching(
         /^REDIS_TLS_CA is "\/etc\/ssl\/ca\.pem": it must be .*it holds no "-----BEGIN CERTIFICATE-----"/,
       ),
     ]);
-    expect(problemsIn({ REDIS_TLS_CA: own.cert.replace('MII', 'MIJ') })).toEqual([
+    expect(problemsIn({ ...REACHED, REDIS_TLS_CA: own.cert.replace('MII', 'MIJ') })).toEqual([
       expect.stringContaining('cannot be read'),
     ]);
-    expect(problemsIn({ DOCKER_TLS_CERT: own.cert })).toEqual([
+    expect(problemsIn({ ...REACHED, DOCKER_TLS_CERT: own.cert })).toEqual([
       'DOCKER_TLS_CERT is set without its private key: set DOCKER_TLS_KEY too.',
     ]);
-    expect(problemsIn({ DOCKER_TLS_KEY: own.key })).toEqual([
+    expect(problemsIn({ ...REACHED, DOCKER_TLS_KEY: own.key })).toEqual([
       'DOCKER_TLS_KEY is set without its certificate: set DOCKER_TLS_CERT too.',
     ]);
     const mixed = problemsIn({ KAFKA_TLS_CERT: own.cert, KAFKA_TLS_KEY: other.key });
