@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type NewAuditEvent, recordAudit } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
+import { auditSentence } from '../domain/audit.ts';
 
 export type Refusal = NewAuditEvent & { code: string };
 
@@ -31,7 +32,7 @@ export function createRefusals(db: Db, log: Logger): Refusals {
 
   function write(refusal: Refusal, count: number): void {
     const event = { ...refusal, count };
-    log.info({ event: 'audit', ...event }, `audit: ${refusal.action} was refused (${refusal.code})`);
+    log.info({ event: 'audit', ...event }, auditSentence(event));
     const written = recordAudit(db, event).catch((error: unknown) =>
       log.warn({ err: error }, 'A refusal could not be written to the audit.'),
     );

@@ -3,7 +3,7 @@ import { type NewAuditEvent, recordAudit } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
 import { isTokenValid } from '../db/tokens.ts';
 import { addressKey } from '../domain/address-key.ts';
-import { auditChanges } from '../domain/audit.ts';
+import { auditChanges, auditSentence } from '../domain/audit.ts';
 import { includesScope, type TokenScope } from '../domain/token-scope.ts';
 import { type Context, sessionViewerOf, viewerOf } from './context.ts';
 import { failure, unauthenticated } from './errors.ts';
@@ -31,7 +31,8 @@ export function audited<Args extends object, Result extends { userErrors: UserEr
 ): (root: unknown, args: Args, context: Context) => Promise<Result> {
   auditedMutations.add(action);
   return async (_, args, context) => {
-    const audit = new Audit(action, needs, args, context);
+    const given = needs === 'NOTHING' ? {} : args; // who is not signed in gives credentials alone
+    const audit = new Audit(action, needs, given, context);
     try {
       checkNeeds(action, needs, context);
       const result = await resolve(args, context, audit);
@@ -116,7 +117,7 @@ export class Audit {
       this.#done = { ...this.#event('DONE'), changes: this.#changes };
       await recordAudit(db, this.#done);
     }
-    log.info({ event: 'audit', ...this.#done }, `audit: ${this.#action}`);
+    log.info({ event: 'audit', ...this.#done }, auditSentence(this.#done));
   }
 
   #event<Outcome extends 'DONE' | 'REFUSED'>(outcome: Outcome) {

@@ -1,5 +1,6 @@
 import { cancelJob, type JobCanceled, type Requested, runWorkflow } from '../db/jobs.ts';
-import type { JobRow } from '../db/schema.ts';
+import { newestBuilds } from '../db/lookup.ts';
+import type { BuildRow, JobRow } from '../db/schema.ts';
 import { isId } from '../domain/ids.ts';
 import { REQUESTED_JOBS_MAX } from '../domain/limits.ts';
 import { announce } from './announce.ts';
@@ -86,7 +87,7 @@ builder.mutationField('runWorkflow', (t) =>
           case 'NOT_READY':
             return refused({
               code: 'NOT_READY',
-              message: 'The newest build of the workflow is not COMPLETED.',
+              message: notReady((await newestBuilds(context.services.db, [input.id.toLowerCase()]))[0]),
               path: ['id'],
             });
           case 'LIMIT_EXCEEDED':
@@ -100,6 +101,13 @@ builder.mutationField('runWorkflow', (t) =>
     ),
   }),
 );
+
+/** Why the workflow cannot run yet, and what to do. The build is the newest one, read after the refusal. */
+function notReady(build: BuildRow | undefined): string {
+  if (build?.status === 'FAILED')
+    return `The newest build of the workflow has FAILED: ${build.error ?? 'no reason is known.'} Update the workflow with a payload, which may be the same one, to build again.`;
+  return `The newest build of the workflow was not COMPLETED: it is ${build?.status ?? 'not there'} now. Run the workflow when it is COMPLETED.`;
+}
 
 const CancelJobInput = builder.inputType('CancelJobInput', {
   description: 'A job to be stopped.',

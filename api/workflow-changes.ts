@@ -145,7 +145,7 @@ builder.mutationField('updateWorkflow', (t) =>
   t.field({
     type: UpdateWorkflowPayload,
     description:
-      'Changes a workflow. Another payload is another generation; a CONTAINER is built anew before it runs again.',
+      'Changes a workflow. Another payload is another generation; a CONTAINER is built anew before it runs again. Where the newest build has FAILED, the same payload is built once more.',
     args: { input: t.arg({ type: UpdateWorkflowInput, required: true, description: 'What to change.' }) },
     resolve: audited(
       'updateWorkflow',

@@ -4,6 +4,7 @@ import { hasAccounts } from '../db/accounts.ts';
 import type { CommandContext } from './context.ts';
 import type { OpenParts } from './parts.ts';
 import { progress } from './progress.ts';
+import { isReachedByOthers } from './reach.ts';
 import { PortTaken, Refusal } from './refusal.ts';
 
 /** Listens, and gives the URL of the GraphQL endpoint. A Refusal when the port is taken. */
@@ -38,14 +39,10 @@ async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenPart
   if (settings.signUp === 'closed')
     return log.info(`There is no account yet, and SIGN_UP is closed: make one with ${create}`);
   const first = 'There is no account yet: who signs up first becomes the administrator.';
-  if (isLoopback(settings.host)) return log.info(first);
+  if (!isReachedByOthers(settings)) return log.info(first);
   log.warn(
     `${first} Anybody who reaches this server can be that: make the account with ${create}, or set SIGN_UP=closed.`,
   );
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
 }
 
 /** Throws a Refusal when nobody can listen there: asked before anything is started, so that the answer comes at once. */

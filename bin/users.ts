@@ -76,7 +76,7 @@ async function disable(db: Db, email: string, terminate: boolean): Promise<numbe
     );
   }
   const workflows = terminate
-    ? `${counted(await terminateWorkflowsOf(db, disabled.userId), 'workflow')} terminated.`
+    ? `${counted(await terminateWorkflowsOf(db, disabled.userId, 'users disable --terminate'), 'workflow')} terminated.`
     : 'Its workflows go on; --terminate ends them for good.';
   return say(
     `${email} is disabled: its sessions have ended, its API tokens are refused, and what is open ends within 5 seconds. ${workflows}`,

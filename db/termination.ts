@@ -1,4 +1,5 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
+import { recordAudit } from './audit.ts';
 import type { Db } from './client.ts';
 import { leftOpen } from './log-seams.ts';
 import { type WorkflowRow, workflows } from './schema.ts';
@@ -23,14 +24,22 @@ export function terminateWorkflow(db: Db, owned: Owned): Promise<Terminated | un
   });
 }
 
-/** Ends all workflows of a user for good, one after the other, and gives how many. Workers stop what runs at the next renewal of its lease. */
-export async function terminateWorkflowsOf(db: Db, userId: string): Promise<number> {
+/**
+ * Ends all workflows of a user for good, one after the other, each with a row of `action` in the audit, and gives how many. Workers stop what runs
+ * at the next renewal of its lease.
+ */
+export async function terminateWorkflowsOf(db: Db, userId: string, action: string): Promise<number> {
   const running = and(eq(workflows.userId, userId), isNull(workflows.terminatedAt));
   let count = 0;
   for (;;) {
     const found = await db.select({ id: workflows.id }).from(workflows).where(running).limit(SET_SIZE);
     if (found.length === 0) return count;
-    for (const { id } of found) await terminateWorkflow(db, { userId, id });
+    for (const { id } of found) {
+      await db.transaction(async (tx) => {
+        await terminateWorkflow(tx, { userId, id });
+        await recordAudit(tx, { action, outcome: 'DONE', userId, objectId: id });
+      });
+    }
     count += found.length;
   }
 }

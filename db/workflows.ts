@@ -102,7 +102,7 @@ export type Updated =
 /**
  * Changes what is given. Another payload makes another generation: a CONTAINER's is built first, and until then its slots wait;
  * the build of the generation before it is canceled. Another interval counts from the last slot. A payload that is the same
- * as before changes nothing. Throws LimitExceeded where its user has as much as one may have.
+ * as before changes nothing, unless its build FAILED: then it is another generation all the same, which tries again. Throws LimitExceeded where its user has as much as one may have.
  */
 export async function updateWorkflow(
   db: Db,
@@ -120,7 +120,8 @@ export async function updateWorkflow(
       payload !== undefined && 'from' in payload ? payload.from(await presentPayload(tx, found)) : undefined;
     if (wanted?.problems) return { outcome: 'INVALID', problems: wanted.problems };
     const changed = wanted?.value ?? (payload !== undefined && !('from' in payload) ? payload : undefined);
-    const next = changed !== undefined && (await differs(tx, found, changed)) ? changed : undefined;
+    const retries = found.kind === 'CONTAINER' && found.buildStatus === 'FAILED';
+    const next = changed !== undefined && (retries || (await differs(tx, found, changed))) ? changed : undefined;
     const needsBuild = next?.kind === 'CONTAINER';
     const generation = next === undefined ? found.generation : found.generation + 1;
     const [workflow] = await tx

@@ -65,3 +65,26 @@ function shown(value: unknown): string {
   const text = value instanceof Date ? value.toISOString() : String(value);
   return text.slice(0, VALUE_LENGTH_MAX);
 }
+
+/** An event for a person who reads the log: what was done, by which account, from where. Of what the caller wrote, nothing. */
+export function auditSentence(event: {
+  action: string;
+  outcome: string;
+  code?: string | null;
+  count?: number;
+  userId?: string | null;
+  actorId?: string | null;
+  objectId?: string | null;
+  address?: string | null;
+}): string {
+  const { action, outcome, code, count = 1, actorId, objectId, address } = event;
+  const userId = actorId ?? event.userId;
+  return [
+    `audit: ${action} ${outcome}`,
+    code ? ` (${code})` : '',
+    count > 1 ? `, ${count} times` : '',
+    userId ? `, user ${userId}` : '',
+    objectId && objectId !== userId ? `, on ${objectId}` : '',
+    address ? `, from ${address}` : '',
+  ].join('');
+}

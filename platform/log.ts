@@ -26,16 +26,19 @@ export function createLogger(
   const stream = onStderr ? process.stderr : process.stdout;
   const format = logFormat ?? (stream.isTTY ? 'pretty' : 'json');
   const level = onStderr && logLevel === 'info' ? 'warn' : logLevel;
-  return createLoggerTo(format === 'pretty' ? prettyTo(stream) : destination({ dest: stream.fd, sync: true }), level);
+  if (format === 'pretty') return createLoggerTo(prettyTo(stream), level, { isForPeople: true });
+  return createLoggerTo(destination({ dest: stream.fd, sync: true }), level);
 }
 
-export function createLoggerTo(stream: DestinationStream, level: string): Logger {
+/** `isForPeople`: an audit event is its sentence alone. */
+export function createLoggerTo(stream: DestinationStream, level: string, { isForPeople = false } = {}): Logger {
+  const short = (fields: Record<string, unknown>) => (fields.event === 'audit' ? { event: 'audit' } : fields);
   return pino(
     {
       level,
       base: { pid: process.pid },
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
+      formatters: { level: (label) => ({ level: label }), ...(isForPeople ? { log: short } : {}) },
       redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
     },
     stream,

@@ -1,6 +1,6 @@
-import { isAllowed } from '../../domain/networks.ts';
 import { matchesImage } from '../../domain/registry-allow.ts';
 import type { Settings } from '../../platform/config.ts';
+import { isLoopback, isReachedByOthers } from '../reach.ts';
 import { type Finding, fine, unsafe } from './finding.ts';
 
 /**
@@ -9,7 +9,7 @@ import { type Finding, fine, unsafe } from './finding.ts';
  */
 export function settingsFindings(settings: Settings): Finding[] {
   const listens = !isLoopback(settings.host);
-  const isReached = listens || settings.publicUrl !== undefined;
+  const isReached = isReachedByOthers(settings);
   const isShared = settings.databaseUrl !== undefined || (isReached && settings.signUp === 'open');
   const problems = [
     ...accounts(settings, isReached),
@@ -60,8 +60,3 @@ function* sharing({ heartbeatAllow, registryAllow, localImages }: Settings): Gen
 
 /** No pattern but one for all images holds for both. */
 const ODD_IMAGES = ['one.invalid/any/image:1', 'two.invalid/other:2'];
-
-function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '');
-  return bare === 'localhost' || isAllowed({ words: new Set(['loopback']), networks: [] }, bare);
-}

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { claimBuilds, endBuild } from '../../db/builds.ts';
 import { CANCEL_CHANNEL, decodeChanged, SCHEDULE_CHANNEL, userChannel } from '../../domain/hints.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
@@ -105,6 +106,25 @@ describe('a workflow', () => {
     expect((await update({ interval: 0 })).userErrors).toMatchObject([{ code: 'INVALID', path: ['interval'] }]);
     await act('terminateWorkflow', workflow.id);
     expect((await update({ name: 'Late' })).userErrors).toMatchObject([{ code: 'TERMINATED', path: ['id'] }]);
+  });
+
+  test('whose build FAILED says so when it is to run, and is built once more by an update with the same payload', async () => {
+    const { workflow } = await create(CONTAINER);
+    const run = async () =>
+      (await act('runWorkflow', workflow.id, 'userErrors { code message }')).userErrors as { message: string }[];
+    expect(await run()).toMatchObject([{ code: 'NOT_READY', message: expect.stringContaining('it is QUEUED now') }]);
+    const claimed = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
+    const build = { id: workflow.build.id, workflowId: workflow.id, leaseToken: claimed[0]?.leaseToken ?? '' };
+    await endBuild(api.db, { ...build, logLineCount: 0, status: 'FAILED', error: 'No Docker engine answers.' });
+    const message = expect.stringMatching(/has FAILED: No Docker engine answers\. Update the workflow with a payload/);
+    expect(await run()).toEqual([{ code: 'NOT_READY', message }]);
+    const update = async (input: object) =>
+      (await query(api, UPDATE, { token: ann.token, variables: { input: { id: workflow.id, ...input } } })).data
+        .updateWorkflow.workflow;
+    expect(await update({ name: 'Other' })).toMatchObject({ generation: 1, buildStatus: 'FAILED' });
+    const again = { generation: 2, buildStatus: 'QUEUED' };
+    expect(await update({ payload: CONTAINER.payload })).toMatchObject(again);
+    expect(await update({ payload: CONTAINER.payload })).toMatchObject(again); // the newest build has not FAILED
   });
 
   test('may keep its log lines for a shorter time, which needs no new build', async () => {

@@ -57,7 +57,7 @@ export class Model {
         if (this.#updated(workflow) === 'UPDATED' && workflow) workflow.failuresAllowed = op.failuresAllowed;
         return done.id && this.#updated(workflow);
       case 'payload':
-        if (this.#updated(workflow) === 'UPDATED' && workflow && workflow.variant !== op.variant) {
+        if (this.#updated(workflow) === 'UPDATED' && workflow && this.#isBuiltAnew(workflow, op.variant)) {
           this.#newPayload(done.id ?? '', workflow, op.variant, done.ids?.[0]);
         }
         return done.id && this.#updated(workflow);
@@ -130,6 +130,10 @@ export class Model {
   #updated(workflow: ModelWorkflow | undefined): string {
     if (!workflow || workflow.purged) return 'NOT_FOUND';
     return workflow.reason === null ? 'UPDATED' : 'TERMINATED';
+  }
+
+  #isBuiltAnew({ container, buildStatus, variant }: ModelWorkflow, wanted: number): boolean {
+    return variant !== wanted || (container && buildStatus === 'FAILED');
   }
 
   #newPayload(id: string, workflow: ModelWorkflow, variant: number, buildId: string | undefined): void {

@@ -32,9 +32,11 @@ describe('the demo', () => {
 
   it('leaves the first account of a server in the same folder to the person who signs up there', async () => {
     const env = { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() };
-    const once = demo(['--once'], env);
+    const once = demo(['--once'], { ...env, LOG_FORMAT: 'pretty' });
     expect((await once.exit()).code).toBe(0);
     expect(once.output()).toContain('To sign in there as demo@example.com');
+    expect(once.output()).toMatch(/audit: createWorkflow DONE, user [-0-9a-f]+, on [-0-9a-f]+, from 127\.0\.0\.1$/m);
+    expect(once.output()).not.toMatch(/tokenKind|changes/);
     const server = startProcess(['up'], { PORT: '0', ...env });
     const input = { email: 'me@example.com', password: 'a long enough password' };
     const signUp = 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { administrator } } }';

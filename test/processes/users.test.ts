@@ -1,12 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
-import { eq } from 'drizzle-orm';
+import { desc, eq } from 'drizzle-orm';
 import pino from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Api, startApi } from '../../api/server.ts';
 import { parseCommand } from '../../bin/command-line.ts';
 import { Refusal } from '../../bin/refusal.ts';
-import { tokens, users } from '../../db/schema.ts';
+import { auditEvents, tokens, users } from '../../db/schema.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { openDataDir } from '../../platform/data-dir.ts';
@@ -75,14 +75,21 @@ describe('chronoverse users', () => {
     (await query(api, SIGN_IN, { variables: { input: { email, password } } })).data.signIn;
   const isValid = async (token: string) => codes(await query(api, VIEWER, { token })).length === 0;
 
-  it('are hinted at by a server that others reach and that has no account yet', async () => {
-    const env = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32), HOST: '0.0.0.0', PORT: '0' };
-    const server = startProcess(['up'], env);
-    const line = await server.line(({ msg }) => String(msg).startsWith('There is no account yet'), 'the warning');
-    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(/first becomes the .*users create EMAIL/) });
-    await server.ready();
-    expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
-  }, 60_000);
+  it.each<Record<string, string>>([{ HOST: '0.0.0.0' }, { PUBLIC_URL: 'https://chronoverse.example' }])(
+    'are hinted at by a server that others reach, by %j, and that has no account yet',
+    async (reach) => {
+      const env = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32), ...reach, PORT: '0' };
+      const server = startProcess(['up'], env);
+      const line = await server.line(({ msg }) => String(msg).startsWith('There is no account yet'), 'the warning');
+      expect(line).toMatchObject({
+        level: 'warn',
+        msg: expect.stringMatching(/first becomes the .*users create EMAIL/),
+      });
+      await server.ready();
+      expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    },
+    60_000,
+  );
 
   it('creates accounts, of which the first administers, and lists them', async () => {
     expect(await run(['create', 'Ann@Example.com'], `${PASSWORD}\n`)).toEqual({
@@ -192,6 +199,12 @@ describe('chronoverse users', () => {
     expect((await signIn('eve@example.com')).token).toMatch(/^cvs_/);
     expect(await terminatedAt()).toBeNull();
     expect((await run(['disable', 'eve@example.com', '--terminate'])).output).toContain('1 workflow terminated.');
+    const [termination] = await database.db
+      .select()
+      .from(auditEvents)
+      .where(eq(auditEvents.objectId, id))
+      .orderBy(desc(auditEvents.id));
+    expect(termination).toMatchObject({ action: 'users disable --terminate', outcome: 'DONE', actorId: null });
     expect((await run(['enable', 'eve@example.com'])).code).toBe(0);
     expect(await terminatedAt()).not.toBeNull();
   });

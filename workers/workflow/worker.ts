@@ -124,7 +124,9 @@ async function sweep(
     if (isUp !== wasUp)
       log.info(
         { engine: docker.address },
-        isUp ? 'The Docker engine answers.' : 'No Docker engine answers: CONTAINER workflows wait for it.',
+        isUp
+          ? 'The Docker engine answers.'
+          : 'No Docker engine answers: jobs of CONTAINER workflows wait for it, and their builds fail.',
       );
     wasUp = isUp;
     if (!isUp) return false;
