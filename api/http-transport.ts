@@ -7,7 +7,7 @@ import type { Client, Services } from './context.ts';
 import { sessionCookie, setCookie } from './credentials.ts';
 import type { Transport, Turn } from './graphql.ts';
 import { pathOf } from './path.ts';
-import { onClosed, refuseFull, type Sender, takePlaceOfUser } from './request-places.ts';
+import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from './request-places.ts';
 import { abandoned, type RequestWork } from './request-work.ts';
 import { sendJson } from './send-json.ts';
 
@@ -25,12 +25,10 @@ export async function httpTransport(
   const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
   const asker = await askerOf(identity, client.address);
   if (work.isAbandoned) return undefined;
-  if (asker.userId !== undefined) {
-    const full = takePlaceOfUser(request, asker.userId, { services, connections, work });
-    if (full) {
-      refuseFull(response, full, { graphql: pathOf(request) === '/graphql' });
-      return undefined;
-    }
+  const full = takePlaceOfAsker(request, asker, from, { services, connections, work });
+  if (full) {
+    refuseFull(response, full, { graphql: pathOf(request) === '/graphql' });
+    return undefined;
   }
   try {
     admission.count(asker);

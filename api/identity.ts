@@ -20,7 +20,7 @@ export function createIdentifier(db: Db, log: Logger): Identifier {
     },
     { cache: false, maxBatchSize: BATCH_MAX, batchScheduleFn: (run) => setImmediate(run) },
   );
-  return { identify: async (token) => (TOKEN.test(token) ? loader.load(token) : undefined) };
+  return { identify: async (token) => (isToken(token) ? loader.load(token) : undefined) };
 }
 
 /** A secret of 256 bits that tells what it is, so that people and scanners know one that has leaked. */
@@ -31,6 +31,11 @@ export function newToken(kind: Identity['kind']): string {
 /** What is stored of a token. A plain hash is enough: its entropy cannot be guessed through. */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest();
+}
+
+/** Whether it has the form of a token; what has not is nobody's, and is not looked up. */
+export function isToken(text: string | undefined): text is string {
+  return text !== undefined && TOKEN.test(text);
 }
 
 const TOKEN = /^cv[sa]_[A-Za-z0-9_-]{43}$/;

@@ -98,7 +98,7 @@ export function createPlaces(given: Partial<ConnectionBounds> = {}) {
       perAddress: { max: max.connectionsPerAddress, setting: 'CONNECTIONS_PER_ADDRESS_MAX' },
     }),
     requests: new Places('requests', { perUser: { max: max.connectionsPerUser, setting: 'CONNECTIONS_PER_USER_MAX' } }),
-    anonymousRequests: new Places('requests without a token', anonymous),
+    anonymousRequests: new Places('requests without a valid token', anonymous),
     anonymousSockets: new Places('WebSockets without a token', anonymous), // apart: they last, and must not take the places of who signs in
     webSockets: new Places('WebSockets', {
       inAll: { max: max.webSockets, setting: 'WEBSOCKETS_MAX' },

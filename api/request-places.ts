@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { addressKey } from '../domain/address-key.ts';
+import type { Asker } from './admission.ts';
 import type { Caller } from './caller.ts';
 import type { Connections } from './connections.ts';
 import type { Services } from './context.ts';
+import { isToken } from './identity.ts';
 import { type Full, statusOf } from './places.ts';
 import type { RequestWork } from './request-work.ts';
 import { sendJson } from './send-json.ts';
@@ -28,7 +30,7 @@ export function takePlaces(
   connections.belongsTo(request.socket, key);
   const kinds = [
     ...(isProxied ? [places.clients] : []), // else the connection is counted
-    ...(token === undefined ? [places.anonymousRequests] : []),
+    ...(isToken(token) ? [] : [places.anonymousRequests]),
   ];
   for (const kind of kinds) {
     const place = kind.take({ address: key });
@@ -38,16 +40,21 @@ export function takePlaces(
   return undefined;
 }
 
-/** Counts the request to its user, once that is known. */
-export function takePlaceOfUser(
+/** Counts the request to its user, once that is looked up; to its address where its token turns out to be nobody's. */
+export function takePlaceOfAsker(
   request: IncomingMessage,
-  userId: string,
+  { userId }: Asker,
+  { address, token }: Sender,
   { services: { places }, connections, work }: Counting,
 ): Full | undefined {
-  const place = places.requests.take({ userId });
+  if (userId === undefined && !isToken(token)) return undefined; // it has one already
+  const place =
+    userId === undefined
+      ? places.anonymousRequests.take({ address: addressKey(address) })
+      : places.requests.take({ userId });
   if (place.full) return place.full;
   work.takes(place.release);
-  connections.belongsTo(request.socket, `user ${userId}`);
+  if (userId !== undefined) connections.belongsTo(request.socket, `user ${userId}`);
   return undefined;
 }
 

@@ -113,9 +113,10 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     async onConnect({ connectionParams, extra: peer }) {
       const presented = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
       if (presented === undefined && !peer.hostIsKnown) return false;
-      peer.token = presented ?? peer.cookie;
-      const viewer = peer.token === undefined ? undefined : await identifier.identify(peer.token);
-      if (peer.token !== undefined && !viewer) return false; // closes with 4403
+      const token = presented ?? peer.cookie;
+      const viewer = token === undefined ? undefined : await identifier.identify(token);
+      if (token !== undefined && !viewer) return false; // closes with 4403
+      peer.token = token;
       const place = viewer
         ? places.webSocketsOfUsers.take({ userId: viewer.user.id })
         : places.anonymousSockets.take({ address: addressKey(peer.address) });

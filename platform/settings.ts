@@ -147,7 +147,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.anonymous),
     means:
-      'How many requests without a token one api process has under way at once, and as many WebSockets whose connection_init had none.',
+      'How many requests without a valid token one api process has under way at once, and as many WebSockets whose connection_init had none.',
     example: '200',
   }),
   ANONYMOUS_PER_ADDRESS_MAX: withDefault({

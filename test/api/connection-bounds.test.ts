@@ -1,8 +1,12 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import pino from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { startApi } from '../../api/server.ts';
 import type { ApiSettings } from '../../api/settings.ts';
+import { connect as connectDatabase } from '../../db/client.ts';
+import { testSealer } from '../support/workers.ts';
 import { ask, runningJob } from './download-support.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
@@ -127,12 +131,54 @@ describe('connections beyond a bound', () => {
       const answer = await fetch(api.url, { method: 'POST', body: '{"query":"{__typename}"}' });
       return `${answer.status} ${answer.headers.get('retry-after')} ${await answer.text()}`;
     };
-    await expect.poll(refused).toMatch(/^429 5 .*2 requests without a token open.*ANONYMOUS_PER_ADDRESS_MAX/);
+    await expect.poll(refused).toMatch(/^429 5 .*2 requests without a valid token open.*ANONYMOUS_PER_ADDRESS_MAX/);
     expect(await query(api, '{ __typename }', { token: ann.token })).toHaveProperty('data.__typename');
     expect((await fetch(new URL('/health', api.url))).status).toBe(200);
     first.socket.destroy();
     second.socket.destroy();
     await expect.poll(() => query(api, '{ __typename }')).toHaveProperty('data.__typename');
+  });
+
+  test.each([
+    ['a bearer that has not the form of a token', { authorization: 'Bearer x' }],
+    ["a bearer that is nobody's", { authorization: `Bearer cvs_${'x'.repeat(43)}` }],
+    ["a cookie that is nobody's", { cookie: `chronoverse_session=cvs_${'x'.repeat(43)}` }],
+  ])('count as without a token with %s', async (_, headers) => {
+    const { api, ann } = await apiWith({ anonymousPerAddress: 2 });
+    const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const post = `POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${fields.join('')}Content-Length: 100\r\n\r\n{`;
+    await Promise.all([connection(api, post), connection(api, post)]);
+    for (const path of ['/graphql', '/logs/1']) {
+      const refused = async () => {
+        const answer = await fetch(new URL(`${path}?query={__typename}`, api.url), { headers });
+        return `${answer.status} ${await answer.text()}`;
+      };
+      await expect.poll(refused, { timeout: 10_000 }).toMatch(/^429 .*ANONYMOUS_PER_ADDRESS_MAX/);
+    }
+    expect(await query(api, '{ __typename }', { token: ann.token })).toHaveProperty('data.__typename');
+  });
+
+  test('count as without a token where it cannot be looked up', async () => {
+    const { api, ann } = await apiWith({});
+    const gone = connectDatabase('postgres://nobody:nothing@127.0.0.1:1/none', { max: 1, application: 'test' });
+    const { bus, cache } = api;
+    const settings = { port: 0, host: '127.0.0.1', databaseEmbedded: false, maxJobSeconds: 1 };
+    const other = await startApi({
+      db: gone.db,
+      bus,
+      cache,
+      log: pino({ level: 'silent' }),
+      sealer: testSealer,
+      settings: { ...settings, bounds: { anonymousPerAddress: 1 } },
+    });
+    open.push(gone, other);
+    const body = '{"query":"{ viewer { id } }"}';
+    const post = `POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer ${ann.token}\r\nContent-Length: 1000\r\n\r\n`;
+    const { hostname, port } = new URL(other.url);
+    const held = connect(Number(port), hostname, () => held.write(`${post}${body}`));
+    open.push({ close: () => held.destroy() });
+    const refused = async () => JSON.stringify(await query(other, '{ viewer { id } }', { token: ann.token }));
+    await expect.poll(refused, { timeout: 10_000 }).toContain('ANONYMOUS_PER_ADDRESS_MAX');
   });
 
   test('count behind a proxy by the address that it names, IPv6 by the /64', async () => {
