@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, createGzip } from 'node:zlib';
 import type { GraphQLError } from 'graphql';
 import { lastLogNumber } from '../db/log-pages.ts';
@@ -56,18 +57,21 @@ export async function downloadLog(
   let release: () => void = () => undefined;
   try {
     const query = parseDownloadQuery(request);
+    await transport.turn?.begin(0);
     const context = await contextOf(transport);
-    download = await openDownload(context, asked, query);
     const { follow } = query;
-    if (request.method === 'GET')
-      release = services.streams.openOverHttp(
-        { viewer: viewerOf(context), address: transport.client.address },
-        (reason) => {
-          if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
-        },
-      );
+    release = services.streams.openOverHttp(
+      { viewer: viewerOf(context), address: transport.client.address }, // before it is looked up: of many at once none may pass the others by
+      (reason) => {
+        if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
+      },
+    );
+    download = await openDownload(context, asked, query);
   } catch (error) {
+    release();
     return refuse(response, maskError(error));
+  } finally {
+    transport.turn?.end();
   }
   const { id, follow, end } = download;
   response.writeHead(200, {
@@ -78,6 +82,7 @@ export async function downloadLog(
     ...(follow ? { 'x-accel-buffering': 'no' } : {}), // a proxy must not hold back what is live
   });
   if (request.method === 'HEAD') {
+    release();
     response.end();
     return;
   }
@@ -163,7 +168,9 @@ async function writeAll(
   signal.throwIfAborted(); // before: then nothing has begun
   for await (const piece of pieces) {
     signal.throwIfAborted();
-    if (!sink.write(piece)) await once(sink, 'drain', { signal });
+    if (sink.write(piece))
+      await nextTurn(); // others are served between two pieces
+    else await once(sink, 'drain', { signal });
   }
   signal.throwIfAborted();
 }

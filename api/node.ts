@@ -4,6 +4,7 @@ import type { UserRow } from '../db/schema.ts';
 import { isId } from '../domain/ids.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
 
 export const Node = builder.interfaceRef<{ id: string }>('Node');
 Node.implement({
@@ -19,6 +20,7 @@ builder.queryField('node', (t) =>
     nullable: true,
     description: "Whatever of the viewer's has this id; null where nothing has.",
     args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
+    extensions: costs(STATEMENTS * STATEMENT_COST),
     resolve: async (_, { id }, context) => {
       const { user } = viewerOf(context);
       const { load, services } = context;
@@ -46,6 +48,9 @@ builder.queryField('node', (t) =>
     },
   }),
 );
+
+/** It looks among all types. */
+const STATEMENTS = 7;
 
 /** One that the user may see: administrators see all. */
 async function auditEvent(db: Db, id: string, { id: userId, administrator }: UserRow) {

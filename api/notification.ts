@@ -5,6 +5,7 @@ import { builder } from './builder.ts';
 import { connectionOf, PAGE_SIZE, PAGE_SIZE_MAX, pageOf, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
 import { describedEnum } from './enums.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
 import { Job } from './job.ts';
 import { followNotifications } from './live/notification-stream.ts';
 import { Node } from './node.ts';
@@ -65,6 +66,7 @@ builder.queryField('notifications', (t) =>
       after: t.arg.string({ description: 'A cursor: what comes after it.' }),
       unreadOnly: t.arg.boolean({ description: 'Those alone that are not marked as read.' }),
     },
+    extensions: costs(STATEMENT_COST),
     resolve: async (_, { unreadOnly, ...args }, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);

@@ -1,6 +1,7 @@
 import type { UserRow } from '../db/schema.ts';
 import { builder } from './builder.ts';
 import { NotificationPreferenceEnum } from './enums.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
 import { ApiToken } from './token.ts';
 
@@ -18,6 +19,7 @@ User.implement({
     apiTokens: t.field({
       type: [ApiToken],
       description: 'The API tokens that were made and not revoked, oldest first.',
+      extensions: costs(STATEMENT_COST),
       resolve: (user, _, { load }) => load.apiTokens(user.id),
     }),
     administrator: t.exposeBoolean('administrator', {

@@ -6,7 +6,7 @@ import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
-import { CHANGE_COST, costs, STATEMENT_COST } from './field-cost.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
 import { refused, UserError, type UserErrorShape } from './user-error.ts';
 import { Workflow } from './workflow.ts';
 
@@ -49,6 +49,7 @@ builder.queryField('volumes', (t) =>
     type: VolumeConnection,
     description: "The viewer's volumes, newest first.",
     args: pagingArgs(),
+    extensions: costs(STATEMENT_COST),
     resolve: async (_, args, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
@@ -89,7 +90,6 @@ builder.mutationField('deleteVolume', (t) =>
     description:
       'Deletes a volume that no workflow names and no job mounts. Engines remove it within seconds, when they run; until then its name cannot be given again.',
     args: { input: t.arg({ type: DeleteVolumeInput, required: true, description: 'Which volume.' }) },
-    extensions: costs(CHANGE_COST),
     resolve: audited(
       'deleteVolume',
       'WRITE',

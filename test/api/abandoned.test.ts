@@ -8,7 +8,7 @@ import { testSealer } from '../support/workers.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const UNDER_WAY_MAX = 16; // of one user
-const REQUESTS_MAX = 18;
+const REQUESTS_MAX = 19;
 const WAITS_MS = 1_000;
 
 describe('a client that sends and leaves', () => {
@@ -75,12 +75,15 @@ describe('a client that sends and leaves', () => {
     for (const each of leave) each();
     await ofBob(); // meanwhile it is seen that they have left
 
-    for (let n = UNDER_WAY_MAX + 1; n < REQUESTS_MAX; n += 1) expect(await ofAnn()).toBeUndefined();
+    const download = fetch(new URL('/logs/1', api.url), { headers: { authorization: `Bearer ${ann.token}` } });
+    expect(await Promise.race([download, delay(WAITS_MS, 'waits')])).toBe('waits');
+    for (let n = UNDER_WAY_MAX + 2; n < REQUESTS_MAX; n += 1) expect(await ofAnn()).toBeUndefined();
     expect(await ofAnn()).toEqual(['RATE_LIMITED']);
     await ofBob();
 
     engineAnswers(false);
     expect(await Promise.all(waiting)).toEqual(waiting.map(() => []));
+    expect((await download).status).toBe(404);
     await expect.poll(ofAnn).toEqual([]);
   });
 });

@@ -264,6 +264,7 @@ describe('streams beyond a bound', () => {
     expect(await events.whole()).toMatch(new RegExp(`${setting}.*RATE_LIMITED`));
     const log = await ask(api, `/logs/${id}`, { token: ann.token });
     expect(await log.whole()).toContain(setting);
+    expect((await ask(api, `/logs/${id}`, { token: ann.token, method: 'HEAD' })).status).toBe(log.status);
 
     socket.send(JSON.stringify({ type: 'complete', id: '1' }));
     const later = taker(socketOf(api, ann.token).iterate({ query: '{ __typename }' }));

@@ -1,7 +1,10 @@
-import { getIntrospectionQuery } from 'graphql';
+import { getIntrospectionQuery, parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission.ts';
+import { operationCost } from '../../api/cost.ts';
 import { ANONYMOUS_DOCUMENT_LIMITS, DOCUMENT_LIMITS } from '../../api/documents.ts';
+import { CHANGE_COST, STATEMENT_COST } from '../../api/field-cost.ts';
+import { schema } from '../../api/schema.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 
 const times = (count: number, text: (n: number) => string) =>
@@ -52,6 +55,21 @@ describe('an operation', () => {
     expect(codes(await query(api, `{ workflows(first: 100) { ${nested} } }`, { token }))).toEqual(['BAD_REQUEST']);
     const flat = '{ jobs(first: 100) { nodes { logs(last: 1) { nodes { text } } } } }';
     expect(await query(api, flat, { token })).toEqual({ data: { jobs: { nodes: [] } } });
+  });
+
+  test.each([
+    ['node(id: "1") { id }', 7 * STATEMENT_COST],
+    ['viewer { sessions { id } }', STATEMENT_COST],
+    ['viewer { apiTokens { id } }', STATEMENT_COST],
+    ['notifications(first: 1) { nodes { id } }', STATEMENT_COST],
+    ['volumes(first: 1) { nodes { name } }', STATEMENT_COST],
+  ])('that asks for %s costs the statements for it', (selection, cost) => {
+    expect(operationCost({ schema, document: parse(`{ ${selection} }`) })).toBeGreaterThanOrEqual(cost);
+  });
+
+  test('that changes something costs a change, once', () => {
+    const document = parse('mutation { deleteVolume(input: { name: "a" }) { deletedVolumeName } }');
+    expect(operationCost({ schema, document })).toBeLessThan(2 * CHANGE_COST);
   });
 
   test('that asks for the system thirty times asks each part once', async () => {
