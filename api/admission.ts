@@ -25,7 +25,7 @@ export interface Admission {
   /** A turn to parse and execute what came in `length` characters, with what ends it. Rejects with RATE_LIMITED. */
   turn(asker: Asker, length: number): Promise<() => void>;
   /** A turn for an operation of a high cost. */
-  dearTurn(asker: Asker): Promise<() => void>;
+  expensiveTurn(asker: Asker): Promise<() => void>;
   /** Counts what is held for the caller until what is returned is called. Throws RATE_LIMITED. */
   hold(asker: Asker, bytes: number): () => void;
 }
@@ -58,7 +58,7 @@ export function createAdmission(): Admission {
     waitingPerKey: 1,
     restMsMin: ANONYMOUS_LARGE_REST_MS,
   });
-  const dear = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64, restMsMin: 0 });
+  const ofExpensive = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64, restMsMin: 0 });
   const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
   const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
   const heldByAnonymous = new HeldBytes(HELD_BYTES_OF_ANONYMOUS_MAX);
@@ -76,7 +76,7 @@ export function createAdmission(): Admission {
     },
     turn: ({ key, isAnonymous }, length) =>
       (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).take(key),
-    dearTurn: ({ key, isAnonymous }) => dear.take(isAnonymous ? 'anonymous' : key),
+    expensiveTurn: ({ key, isAnonymous }) => ofExpensive.take(isAnonymous ? 'anonymous' : key),
     hold({ key, isAnonymous }, bytes) {
       if (!isAnonymous) return held.hold(key, bytes);
       const release = heldByAddress.hold(key, bytes);

@@ -17,7 +17,7 @@ export interface ConnectionTimes {
 
 /** Every TCP connection of the server, from its first moment on. */
 export interface Connections {
-  /** Why the connection is over a bound: it is to be told so, and ends soon. */
+  /** Why the connection is over a bound. The caller answers with that, and the connection ends soon. */
   refusalOf(socket: Socket): Full | undefined;
   /** Whose bytes the ones that are held for this connection are: a key of its address or its user. */
   belongsTo(socket: Socket, owner: string): void;

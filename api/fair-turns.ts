@@ -35,7 +35,7 @@ export class FairTurns {
     else {
       this.#waitingCount += 1;
       this.#waiting.set(key, queue);
-      await new Promise<void>((resolve) => queue.push(resolve)); // begun by whoever leaves
+      await new Promise<void>((resolve) => queue.push(resolve)); // resolved when another turn ends
     }
     const begun = performance.now();
     let over = false;

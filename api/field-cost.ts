@@ -1,5 +1,5 @@
 /**
- * What a field counts itself, beside the values in it. 100 are about as dear as 100 values: a third of a millisecond of this process and the
+ * What a field counts itself, beside the values in it. 100 are about as expensive as 100 values: a third of a millisecond of this process and the
  * database, which a statement of its own takes.
  */
 export class FieldCost {
@@ -13,7 +13,7 @@ export class FieldCost {
   }
 }
 
-/** The `extensions` of a field that is dearer than one value. */
+/** The `extensions` of a field that is more expensive than one value. */
 export function costs(base: number, given?: FieldCost['given']): { cost: FieldCost } {
   return { cost: new FieldCost(base, given) };
 }

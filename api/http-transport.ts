@@ -40,7 +40,7 @@ export async function httpTransport(
   return { client, token, identity, askedAt, asker, turn: turnOf(services, asker, work) };
 }
 
-/** What was not read of the body is not: it would be as dear as the request. */
+/** Leaves the rest of the body unread: reading it would be as expensive as the request. */
 function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (!(error instanceof GraphQLError)) throw error;
   const { message, extensions } = error;

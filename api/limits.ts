@@ -5,7 +5,7 @@ import type { Admission } from './admission.ts';
 import type { Context } from './context.ts';
 import { costProblem, operationCost } from './cost.ts';
 
-/** Bounds on what one operation may ask for, over HTTP and WebSocket alike. What is dear has few turns at a time. */
+/** Bounds on what one operation may ask for, over HTTP and WebSocket alike. What is expensive has few turns at a time. */
 export function operationLimits(admission: Admission): Plugin<Context> {
   const introspections = new IntrospectionAnswers();
   return {
@@ -17,11 +17,11 @@ export function operationLimits(admission: Admission): Plugin<Context> {
       const introspection = introspections.keyOf(args);
       const known = introspection === undefined ? undefined : introspections.get(introspection);
       if (known) return setResultAndStopExecution(known);
-      if (cost > DEAR_COST) {
-        setExecuteFn(async (dear: ExecutionArgs) => {
-          const leave = await admission.dearTurn(asker);
+      if (cost > EXPENSIVE_COST) {
+        setExecuteFn(async (expensive: ExecutionArgs) => {
+          const leave = await admission.expensiveTurn(asker);
           try {
-            return await executeFn(dear);
+            return await executeFn(expensive);
           } finally {
             leave();
           }
@@ -34,7 +34,7 @@ export function operationLimits(admission: Admission): Plugin<Context> {
 }
 
 /** From here on an operation keeps this process busy for more than some tens of milliseconds. */
-const DEAR_COST = 10_000;
+const EXPENSIVE_COST = 10_000;
 
 type KnownAnswer = ExecutionResult & { stringify: () => string };
 

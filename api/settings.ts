@@ -41,7 +41,7 @@ export interface ApiSettings {
   times?: Partial<ConnectionTimes>;
 }
 
-/** How often credentials may be tried: hashing a password is dear on purpose. */
+/** How often credentials may be tried: hashing a password is expensive on purpose. */
 export interface AccountLimits {
   /** From one address: beyond it that address waits, and nobody else. */
   signInsPerAccountPerMinute: number;

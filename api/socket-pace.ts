@@ -1,9 +1,9 @@
-/** How much a socket may send: what is beyond is read later, which its client notices as a slow connection. */
+/** Limits how much a socket may send. The rest is read later: its client sees a slow connection. */
 export class SocketPace {
   #left: number | undefined;
   #at = performance.now();
 
-  /** Counts a message. For how many milliseconds nothing more is to be read. */
+  /** Counts a message. Gives for how many milliseconds to pause reading. */
   count(length: number, isAnonymous: boolean): number {
     const { perSecond, atOnce } = isAnonymous ? ANONYMOUS : SIGNED_IN;
     const now = performance.now();
@@ -18,4 +18,4 @@ const SIGNED_IN = { perSecond: 200, atOnce: 400 };
 const ANONYMOUS = { perSecond: 10, atOnce: 40 };
 /** A message counts once more for so many characters. */
 const LENGTH_OF_ONE = 16 * 1024;
-const PAUSE_MS_MAX = 5_000; // pings and pongs are read again before the peer is taken for gone
+const PAUSE_MS_MAX = 5_000; // short enough for pings and pongs to be read before the peer counts as gone

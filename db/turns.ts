@@ -8,7 +8,7 @@ import type { Db } from './client.ts';
  * have ended meanwhile. A turn that is lost comes again with the event that the scheduling worker sends again.
  *
  * Turns are numbered by round: a user's first waiting row goes into the round that is being served, the user's next one into the round
- * after it, and so on. So whoever comes with one row waits for one round at most, however many another user has queued.
+ * after it, and so on. So a user with one row waits for one round at most, however many another user has queued.
  */
 export type TurnKind = 'CONTAINER' | 'BUILD';
 
@@ -58,8 +58,8 @@ export async function takeTurn<Claimed>(
 }
 
 /**
- * Removes turns whose job or build does not wait any more, `limit` at most; how many. Whoever takes such a turn removes it too, but of a
- * user who is full nobody takes one: jobs that are asked for and canceled all the time would fill the table.
+ * Removes turns whose job or build does not wait any more, `limit` at most; how many. A worker that takes such a turn removes it too, but no
+ * worker takes one of a user who is full: jobs that are asked for and canceled all the time would fill the table.
  */
 export async function sweepTurns(db: Db, { limit }: { limit: number }): Promise<number> {
   const rows = await db.execute(sql`

@@ -42,7 +42,7 @@ function* links(settings: Settings, listens: boolean): Generator<string> {
   if (redisUrl !== undefined) {
     const url = new URL(redisUrl);
     if (url.password === '' && !isLoopback(url.hostname))
-      yield `REDIS_URL has no password and ${url.host} is no loopback address: whoever reaches it takes part in this installation.`;
+      yield `REDIS_URL has no password and ${url.host} is no loopback address: everybody who reaches it takes part in this installation.`;
   }
 }
 

@@ -27,8 +27,8 @@ export type ReadDockerfile =
   | { dockerfile?: undefined; problems: string[] };
 
 /**
- * Reads and judges a Dockerfile. The engine would do more than a person may: FROM resolves a short id to any image on the engine, whoever's it
- * is, and ADD of a URL is fetched by the engine itself, from the engine's network and past the container's. So every instruction and flag is
+ * Reads and judges a Dockerfile. The engine would do more than a person may: FROM resolves a short id to any image on the engine, also
+ * another user's, and ADD of a URL is fetched by the engine itself, from the engine's network and past the container's. So every instruction and flag is
  * known here or refused, images are named literally, and what is fetched is fetched by RUN.
  */
 export function readDockerfile(text: string): ReadDockerfile {

@@ -36,7 +36,7 @@ export const ULIMITS = [
   { Name: 'nofile', Soft: OPEN_FILES_MAX, Hard: OPEN_FILES_MAX },
   { Name: 'core', Soft: 0, Hard: 0 },
 ];
-/** What /dev/shm holds: it counts as memory, and an engine may be told of another size. */
+/** What /dev/shm holds: it counts as memory, and an engine's own default may be another size. */
 export const SHARED_MEMORY_BYTES = 64 * MB;
 /*
  * The engine's log is what a worker reads after an outage or adopts, from its first line on, so nothing that is kept may be rotated away
