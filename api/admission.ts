@@ -61,7 +61,6 @@ export function createAdmission(): Admission {
   const ofExpensive = new FairTurns({ atOnce: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64, restMsMin: 0 });
   const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
   const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
-  const heldByAnonymous = new HeldBytes(HELD_BYTES_OF_ANONYMOUS_MAX);
   const buckets = new LRUCache<string, { left: number; at: number }>({ max: ADDRESSES_MAX });
 
   return {
@@ -78,18 +77,9 @@ export function createAdmission(): Admission {
       (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).take(key),
     expensiveTurn: ({ key, isAnonymous }) => ofExpensive.take(isAnonymous ? 'anonymous' : key),
     hold({ key, isAnonymous }, bytes) {
-      if (!isAnonymous) return held.hold(key, bytes);
-      const release = heldByAddress.hold(key, bytes);
-      try {
-        const releaseOfAll = heldByAnonymous.hold('anonymous', bytes);
-        return () => {
-          release();
-          releaseOfAll();
-        };
-      } catch (error) {
-        release();
-        throw error;
-      }
+      // Strangers have no bound in common here: what one announces, and does not send, would keep all others out. What has come is bounded by
+      // api/connections.ts, which cuts the one that holds most.
+      return isAnonymous ? heldByAddress.hold(key, bytes) : held.hold(key, bytes);
     },
   };
 }
@@ -111,4 +101,3 @@ const ANONYMOUS_LENGTH = 32 * 1024;
 const ANONYMOUS_LARGE_REST_MS = 200;
 export const HELD_BYTES_PER_USER_MAX = 16 * 1024 * 1024;
 const HELD_BYTES_PER_ADDRESS_MAX = 4 * 1024 * 1024;
-const HELD_BYTES_OF_ANONYMOUS_MAX = 16 * 1024 * 1024;
