@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { payloads } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows.ts';
 import { newId } from '../../domain/ids.ts';
+import { USER_LIMITS } from '../../domain/limits.ts';
 import type { GivenPayload, Payload } from '../../domain/payload.ts';
 import { openingOf, sealPayload } from '../../domain/payload-secrets.ts';
 import { createSealer } from '../../platform/sealer.ts';
@@ -34,14 +35,8 @@ async function create(key: Buffer): Promise<string> {
   };
   const { value: payload } = sealPayload(createSealer(key), { workflowId: id, given });
   if (payload === undefined) throw new Error('It was refused.');
-  await createWorkflow(database.db, {
-    id,
-    userId: ann,
-    name: 'a',
-    payload,
-    intervalMinutes: 60,
-    maxConsecutiveJobFailuresAllowed: 1,
-  });
+  const workflow = { id, userId: ann, name: 'a', payload, intervalMinutes: 60, maxConsecutiveJobFailuresAllowed: 1 };
+  await createWorkflow(database.db, workflow, { ...USER_LIMITS, QUEUED_BUILDS_PER_USER: 2 * WORKFLOWS });
   return id;
 }
 
