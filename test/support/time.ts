@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 
-const DEADLINE_MS = 25_000;
+const DEADLINE_MS = 50_000;
 const ASK_MS = 10;
 
 /** Asks until `ask` gives something, or fails with what it waited for. */
