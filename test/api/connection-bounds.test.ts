@@ -273,8 +273,13 @@ describe('streams beyond a bound', () => {
     socket.send(JSON.stringify({ type: 'complete', id: '1' }));
     const later = taker(socketOf(api, ann.token).iterate({ query: '{ __typename }' }));
     expect(await later.rest()).toHaveLength(1); // queries are no streams
-    subscribe('4');
-    await expect.poll(async () => (await ask(api, `/logs/${id}`, { token: ann.token })).status).not.toBe(200);
+    let next = 3;
+    const refusedDownload = async () => {
+      next += 1;
+      subscribe(String(next)); // again, where the download before had the place
+      return (await ask(api, `/logs/${id}`, { token: ann.token })).status;
+    };
+    await expect.poll(refusedDownload).not.toBe(200);
     socket.terminate();
     download.leave();
     await expect.poll(async () => (await ask(api, `/logs/${id}`, { token: ann.token })).status).toBe(200);
