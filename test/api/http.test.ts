@@ -198,7 +198,7 @@ describe('HTTP', () => {
     expect((await fetch(api.url.replace('/graphql', '/other'))).status).toBe(404);
   });
 
-  test('asks its parts once a second at most, whoever asks for its health', async () => {
+  test('asks its parts once a second at most, however many ask for its health', async () => {
     const asked = vi.spyOn(api.bus, 'isUp');
     const started = performance.now();
     const health = () => fetch(api.url.replace('/graphql', '/health')).then(({ status }) => status);

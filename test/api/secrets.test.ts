@@ -134,7 +134,7 @@ describe('a secret', () => {
       loggedIn({ build: { dockerfile: 'FROM s.example/a\nCOPY --from=r.example/a / /' } }, login(undefined)),
       AT_LOGIN,
     ],
-  ])('P6: is not kept for %s: it is to be given again', async (_, before, after, path) => {
+  ])('P6: is not kept for %s: it has to be given again', async (_, before, after, path) => {
     const { workflow } = await create(before);
     const { userErrors } = await update(workflow.id, after);
     expect(userErrors).toEqual([

@@ -26,7 +26,7 @@ function documentOf(name: string): string {
   return `mutation { ${name}(input: { ${given.join(', ')} }) { userErrors { code } } }`;
 }
 
-const OPEN = ['signIn', 'signUp']; // whoever calls them is not signed in yet
+const OPEN = ['signIn', 'signUp']; // their callers are not signed in yet
 const RUN = ['cancelJob', 'runWorkflow'];
 const SESSION = ['changePassword', 'createApiToken', 'revokeSession', 'signOutEverywhere'];
 

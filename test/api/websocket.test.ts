@@ -62,7 +62,7 @@ describe('a WebSocket', () => {
     }
   });
 
-  test('with an authorization that is no text is closed with 4403, and nobody is told of a failure', async () => {
+  test('with an authorization that is no text is closed with 4403, and leaves no failure in the log', async () => {
     const odd: unknown[] = [
       0,
       5,

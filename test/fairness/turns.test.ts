@@ -37,7 +37,7 @@ async function next(full: string[] = []): Promise<string | undefined> {
   return claimed?.[0]?.userId;
 }
 
-test('P11: users take turns, whoever came first and however many jobs wait, and one who comes later is not behind them all', async () => {
+test('P11: users take turns in any order of arrival and with any number of jobs, and a user who comes later is not behind them all', async () => {
   const [greedy, second, late] = [await user('greedy'), await user('second'), await user('late')];
   await enter(await queued(greedy, 6));
   await enter(await queued(second, 2));
