@@ -12,7 +12,8 @@ import {
 import type { TrustedProxies } from '../domain/trusted-proxies.ts';
 import { nearest } from './misspelt.ts';
 import type { TlsMaterial } from './pem.ts';
-import { SETTINGS, type Setting, type SettingName } from './settings.ts';
+import type { Setting } from './setting.ts';
+import { SETTINGS, type SettingName } from './settings.ts';
 import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial, unusedTls } from './tls-settings.ts';
 
 /** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */

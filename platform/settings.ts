@@ -1,58 +1,31 @@
 import { z } from 'zod';
 import { SIGN_UP_MODES } from '../domain/account-input.ts';
-import { CONNECTION_BOUNDS } from '../domain/connection-bounds.ts';
 import { parseImageReference } from '../domain/image-reference.ts';
 import {
   API_TOKEN_DAYS_MAX,
   AUDIT_RETENTION_DAYS,
-  CONTAINER_MEMORY_MB_MIN,
-  CONTAINER_RESOURCES_MAX,
   DELETED_RETENTION_DAYS,
-  ENGINE_LOG_BYTES_MAX,
-  JOB_LOG_BYTES_MAX,
   JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
   RETENTION_DAYS_MIN,
-  RUNNING_PER_USER,
-  USER_LIMITS,
-  type UserLimitName,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
-import { CONTAINER_NETWORKS } from '../domain/payload.ts';
 import { parseImagePatterns, parseRegistryAllow } from '../domain/registry-allow.ts';
 import { parseTrustedProxies } from '../domain/trusted-proxies.ts';
 import { parseOrigin } from '../domain/web-address.ts';
+import { CONNECTION_SETTINGS } from './connection-settings.ts';
+import { JOB_SETTINGS } from './job-settings.ts';
 import { isSecretKey, parseSecretKey } from './secret-key.ts';
+import { setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
 
-/** One setting: how its text is read, and what a person should know of it. */
-export interface Setting<T> {
-  /** From the text of the environment to the value. Its messages complete the sentence "NAME must be ...". */
-  schema: z.ZodType<T, string>;
-  /** The text that stands in when none is given. Without one the setting is absent. */
-  default?: string;
-  /** What stands in for `default` in the table of docs/operate/settings.md where no fixed text can. */
-  defaultMeans?: string;
-  means: string;
-  example: string;
-  /** Never shown, not even when it is wrong: it is a secret, or may carry one. */
-  secret?: boolean;
-}
-
-const setting = <T>(definition: Setting<T>): Setting<T> => definition;
-const withDefault = <T>(definition: Setting<T> & { default: string }): Setting<T> & { default: string } => definition;
-
 const DAYS_MAX = 36_500;
-const USER_LIMIT_MAX = 9_999_999_999; // ten digits, as many as a whole number may have here
-const COUNT_MAX = 1_000_000;
 const PREFIX_LENGTH_MAX = 100;
 /** A topic's name may have 249 characters in Kafka; ours need few of them. */
 const prefix = z
   .string()
   .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')
   .max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`);
-
-const trueOrFalse = z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 
 /** Every setting, in the order of the table in docs/operate/settings.md; a test compares the two both ways. */
 export const SETTINGS = {
@@ -93,13 +66,13 @@ export const SETTINGS = {
     example: 'https://app.example.com,http://localhost:5173',
   }),
   GRAPHIQL: withDefault({
-    schema: yesOrNo(),
+    schema: trueOrFalse(),
     default: 'true',
     means: 'Whether browsers that open /graphql are given GraphiQL, to write and run operations in.',
     example: 'false',
   }),
   INTROSPECTION: withDefault({
-    schema: yesOrNo(),
+    schema: trueOrFalse(),
     default: 'true',
     means:
       'Whether the schema can be asked for. false also leaves suggestions out of errors. Completion in GraphiQL needs it.',
@@ -124,74 +97,7 @@ export const SETTINGS = {
       'Who may make an account: open is anybody; first is the first alone, who becomes the administrator; closed is nobody. chronoverse users create makes accounts whatever it says.',
     example: 'open',
   }),
-  CONNECTIONS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.connections),
-    means: 'How many connections one api process has open at once.',
-    example: '20000',
-  }),
-  CONNECTIONS_PER_ADDRESS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.connectionsPerAddress),
-    means:
-      'The same of one address; an IPv6 one counts with its /64. Behind a proxy: requests under way and WebSockets of the address that it names.',
-    example: '1000',
-  }),
-  CONNECTIONS_PER_USER_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.connectionsPerUser),
-    means: 'How many requests of one user one api process has under way at once.',
-    example: '200',
-  }),
-  ANONYMOUS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.anonymous),
-    means:
-      'How many requests without a valid token one api process has under way at once, and as many WebSockets whose connection_init had none.',
-    example: '200',
-  }),
-  ANONYMOUS_PER_ADDRESS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.anonymousPerAddress),
-    means: 'The same of one address.',
-    example: '20',
-  }),
-  WEBSOCKETS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.webSockets),
-    means: 'How many WebSockets one api process has open at once.',
-    example: '15000',
-  }),
-  WEBSOCKETS_PER_ADDRESS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.webSocketsPerAddress),
-    means: 'The same of one address.',
-    example: '500',
-  }),
-  WEBSOCKETS_PER_USER_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.webSocketsPerUser),
-    means: 'The same of one user.',
-    example: '100',
-  }),
-  STREAMS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.streams),
-    means: 'How many subscriptions and downloads one api process has open at once.',
-    example: '50000',
-  }),
-  STREAMS_PER_ADDRESS_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.streamsPerAddress),
-    means: 'The same of one address.',
-    example: '1000',
-  }),
-  STREAMS_PER_USER_MAX: withDefault({
-    schema: wholeNumber(1, COUNT_MAX),
-    default: String(CONNECTION_BOUNDS.streamsPerUser),
-    means: 'The same of one user, over WebSockets and HTTP together.',
-    example: '500',
-  }),
+  ...CONNECTION_SETTINGS,
   DATA_DIR: withDefault({
     schema: z.string(),
     default: '.chronoverse',
@@ -355,172 +261,9 @@ export const SETTINGS = {
       'How many days an API token is valid at most, from when it is made. 0: for ever, where nobody asks for less.',
     example: '90',
   }),
-  MAX_JOB_SECONDS: withDefault({
-    schema: wholeNumber(1, 31_536_000),
-    default: '86400',
-    means: 'The longest time-out that a CONTAINER workflow may ask for.',
-    example: '86400',
-  }),
-  MAX_BUILD_SECONDS: withDefault({
-    schema: wholeNumber(1, 86_400),
-    default: '3600',
-    means: 'How long a build may take, with the pulls of its images.',
-    example: '1800',
-  }),
-  MAX_JOB_LOG_BYTES: withDefault({
-    schema: wholeNumber(1_000, ENGINE_LOG_BYTES_MAX / 2),
-    default: String(JOB_LOG_BYTES_MAX),
-    means:
-      'The most that is kept of what one attempt of a job, or of a build, prints: bytes before compression, with about 33 for each line. The log says where it was cut; the job goes on.',
-    example: '104857600',
-  }),
-  MAX_CONTAINER_CPUS: withDefault({
-    schema: decimal(0.1, 1_024),
-    default: String(CONTAINER_RESOURCES_MAX.cpus),
-    means: 'How many CPUs a container may ask for, and get. 1 is what one gets that asks for nothing.',
-    example: '0.5',
-  }),
-  MAX_CONTAINER_MEMORY_MB: withDefault({
-    schema: wholeNumber(CONTAINER_MEMORY_MB_MIN, 16_777_216),
-    default: String(CONTAINER_RESOURCES_MAX.memoryMb),
-    means: 'How much memory a container may ask for, and get. 512 is what one gets that asks for nothing.',
-    example: '1024',
-  }),
-  MAX_CONTAINER_PIDS: withDefault({
-    schema: wholeNumber(1, 1_000_000),
-    default: String(CONTAINER_RESOURCES_MAX.pids),
-    means: 'How many processes and threads a container may ask for, and have. 256 is for one that asks for nothing.',
-    example: '512',
-  }),
-  MAX_CONTAINER_DISK_MB: setting({
-    schema: wholeNumber(1, 16_777_216),
-    defaultMeans: 'as much as the engine gives',
-    means:
-      'How much a container may write to its own file system, where the storage driver of the engine can bound it; elsewhere the log warns once.',
-    example: '10240',
-  }),
-  CONTAINER_NETWORKS: withDefault({
-    schema: z.string().transform((text, context) => {
-      const names = text.split(',').map((name) => CONTAINER_NETWORKS.find((known) => known === name.trim()));
-      const known = names.filter((name) => name !== undefined);
-      if (known.length === names.length && new Set(known).size === known.length) return known;
-      context.addIssue('BRIDGE, NONE, or both with a comma between, each once');
-      return z.NEVER;
-    }),
-    default: 'BRIDGE,NONE',
-    means:
-      'Networks that a CONTAINER workflow may ask for; the first is for one that asks for none. BRIDGE is a network of its owner alone, with a way out. Builds have the same.',
-    example: 'NONE,BRIDGE',
-  }),
-  BUILDS_ALLOWED: withDefault({
-    schema: trueOrFalse,
-    default: 'true',
-    means: 'Whether CONTAINER workflows may build Dockerfiles. Builds are less confined than jobs.',
-    example: 'false',
-  }),
-  BUILD_CGROUP_PARENT: setting({
-    schema: z
-      .string()
-      .regex(
-        /^(\/[A-Za-z0-9_.-]+)+$|^[A-Za-z0-9_.-]+\.slice$/,
-        'a path like /chronoverse-builds, or a slice of systemd',
-      ),
-    defaultMeans: 'a group of each build, where the engine has cgroupfs of version 1; else none',
-    means:
-      'The cgroup on the host of the engine below which the steps of builds run, so that its bounds hold for them.',
-    example: 'chronoverse-builds.slice',
-  }),
-  CONTAINERS_MAX: withDefault({
-    schema: wholeNumber(1, 1_000),
-    default: '16',
-    means:
-      'How many containers one workflow worker runs at once; more wait for their turn. One user alone gets three quarters of them.',
-    example: '4',
-  }),
-  RUNNING_CONTAINERS_PER_USER: withDefault({
-    schema: wholeNumber(1, 1_000),
-    default: String(RUNNING_PER_USER.containers),
-    means: 'How many containers of one user one workflow worker runs at once, at most. More wait for their turn.',
-    example: '4',
-  }),
-  RUNNING_BUILDS_PER_USER: withDefault({
-    schema: wholeNumber(1, 4),
-    default: String(RUNNING_PER_USER.builds),
-    means: 'How many builds of one user one workflow worker runs at once, of its 4. More wait for their turn.',
-    example: '1',
-  }),
-  RUNNING_HEARTBEATS_PER_USER: withDefault({
-    schema: wholeNumber(1, 4_000),
-    default: String(RUNNING_PER_USER.heartbeats),
-    means: 'How many checks of one user one execution worker runs at once, of its 4,000. More wait for their turn.',
-    example: '500',
-  }),
-  QUEUED_CONTAINERS_PER_USER: userLimit({
-    name: 'QUEUED_CONTAINERS_PER_USER',
-    means: 'How many CONTAINER jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
-    example: '100',
-  }),
-  QUEUED_HEARTBEATS_PER_USER: userLimit({
-    name: 'QUEUED_HEARTBEATS_PER_USER',
-    means: 'How many HEARTBEAT jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
-    example: '100',
-  }),
-  QUEUED_BUILDS_PER_USER: userLimit({
-    name: 'QUEUED_BUILDS_PER_USER',
-    means: 'How many builds of one user may wait or run. One more is LIMIT_EXCEEDED.',
-    example: '20',
-  }),
-  WORKFLOWS_PER_USER: userLimit({
-    name: 'WORKFLOWS_PER_USER',
-    means: 'How many workflows one user may have; deleted ones do not count. One more is LIMIT_EXCEEDED.',
-    example: '100',
-  }),
-  VOLUMES_PER_USER: userLimit({
-    name: 'VOLUMES_PER_USER',
-    means:
-      'How many volumes one user may have; those that an engine still has to remove count. One more is LIMIT_EXCEEDED.',
-    example: '10',
-  }),
-  PAYLOAD_BYTES_PER_USER: userLimit({
-    name: 'PAYLOAD_BYTES_PER_USER',
-    means:
-      'How many bytes the stored payloads of one user may have together; those of deleted workflows count until they are purged. More is LIMIT_EXCEEDED.',
-    example: '1048576',
-  }),
-  GENERATIONS_PER_WORKFLOW: userLimit({
-    name: 'GENERATIONS_PER_WORKFLOW',
-    means:
-      'How many generations of one payload are stored: the present one, and those that jobs which have not ended still need. One more is LIMIT_EXCEEDED.',
-    example: '10',
-  }),
+  ...JOB_SETTINGS,
 };
 export type SettingName = keyof typeof SETTINGS;
-
-function userLimit({ name, ...rest }: { name: UserLimitName; means: string; example: string }) {
-  return withDefault({ schema: wholeNumber(1, USER_LIMIT_MAX), default: String(USER_LIMITS[name]), ...rest });
-}
-
-function yesOrNo() {
-  return z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
-}
-
-function wholeNumber(min: number, max: number) {
-  const wanted = `a whole number from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,10}$/, wanted)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, wanted);
-}
-
-function decimal(min: number, max: number) {
-  const wanted = `a number from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,10}(\.\d{1,3})?$/, wanted)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, wanted);
-}
 
 function withoutSlash(url: string): string {
   return url.replace(/\/$/, '');

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { certificateProblem, isKeyOf, privateKeyProblem, type TlsMaterial } from './pem.ts';
+import { trueOrFalse } from './setting.ts';
 
 /** The parts that are reached by TLS, by the prefix of their settings. */
 export const TLS_PARTS = {
@@ -67,7 +68,7 @@ export const TLS_SETTINGS = {
   DATABASE_TLS_CERT: database.cert,
   DATABASE_TLS_KEY: database.key,
   KAFKA_TLS: {
-    schema: z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true'),
+    schema: trueOrFalse(),
     defaultMeans: 'true where KAFKA_TLS_CA or KAFKA_TLS_CERT is set, else false',
     means: 'Whether the connections to the brokers are TLS. Their certificates are always verified.',
     example: 'true',

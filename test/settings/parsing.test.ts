@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { isAllowed } from '../../domain/networks.ts';
 import { parseSettings, SettingsError } from '../../platform/config.ts';
-import { SETTINGS, type Setting } from '../../platform/settings.ts';
+import type { Setting } from '../../platform/setting.ts';
+import { SETTINGS } from '../../platform/settings.ts';
 
 function problemsIn(env: Record<string, string>): string[] {
   try {
