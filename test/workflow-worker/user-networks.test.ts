@@ -96,9 +96,30 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     await end(id);
   });
 
+  test('a network that is held, though nothing runs on it yet, is not taken for another user', async () => {
+    const { docker, installation } = here;
+    const own = createUserNetworks({ docker, installation, log: quiet, idleMs: 0 });
+    await until('no network is left', async () => {
+      await own.sweep();
+      return (await networks()).length === 0;
+    });
+    const three = ['held-1', 'held-2', 'held-3'];
+    const holding = ([name, ...others]: string[], run: () => Promise<unknown>): Promise<unknown> =>
+      name === undefined
+        ? run()
+        : own.hold(name, async () => {
+            await own.ensure(name);
+            await holding(others, run);
+          });
+    await holding(three, () => expect(own.ensure('fourth')).rejects.toMatchObject({ kind: 'BUSY' }));
+    await holding(three.slice(1), () => own.ensure('fourth'));
+    await own.close();
+  });
+
   test('without addresses for another network a job waits, by its attempts, and the workflow is not to blame', async () => {
     const busy = await Promise.all(users.map((user) => here.create(shell('sleep 100'), 3, user)));
-    for (const { id } of busy) await here.job(id, 'RUNNING');
+    // A job is RUNNING from its claim on, its network comes with its container.
+    await until('every address is taken', async () => (await here.containers()).length === busy.length);
     const { db } = here.database;
     const { id } = await here.create(shell('echo at last'), 1);
     await until('an attempt was refused', async () => {

@@ -161,7 +161,7 @@ function inBounds<T>(
   return withBoundProcesses(bounds, (cgroupParent) =>
     networkFor(network, policy) === 'NONE'
       ? run('none', cgroupParent)
-      : networks.use(userId, (name) => run(name, cgroupParent)),
+      : networks.hold(userId, async () => run(await networks.ensure(userId, { anew: true }), cgroupParent)),
   );
 }
 

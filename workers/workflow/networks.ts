@@ -8,8 +8,8 @@ import type { NetworkSpec } from '../../platform/docker/networks.ts';
 export interface UserNetworks {
   /** The name of the network of a user's containers, which is made where this process does not know it to be there. */
   ensure(userId: string, options?: { anew?: boolean }): Promise<string>;
-  /** The same, and it is not removed by this process until `run` has settled. */
-  use<T>(userId: string, run: (name: string) => Promise<T>): Promise<T>;
+  /** This process does not remove the user's network until `run` has settled, though no container runs on it yet. */
+  hold<T>(userId: string, run: () => Promise<T>): Promise<T>;
   /** Removes those that have been idle for a while; how many. */
   sweep(): Promise<number>;
   /** Removes those that nothing runs on. */
@@ -108,11 +108,11 @@ export function createUserNetworks({
   return {
     ensure,
 
-    async use(userId, run) {
+    async hold(userId, run) {
       const { name } = networkOf(installation, userId);
       held.set(name, (held.get(name) ?? 0) + 1);
       try {
-        return await run(await ensure(userId, { anew: true }));
+        return await run();
       } finally {
         const left = (held.get(name) ?? 1) - 1;
         if (left > 0) held.set(name, left);

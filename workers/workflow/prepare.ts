@@ -33,7 +33,7 @@ export async function prepareContainer(
   control: RunControl,
   found?: ContainerState,
 ): Promise<Prepared> {
-  const { docker, templates, log } = parts;
+  const { docker, networks, templates, log } = parts;
   let startTried = false;
   const patience = {
     patienceMs: (error: unknown) => {
@@ -55,13 +55,16 @@ export async function prepareContainer(
     const problem = networkProblem(template.network, parts.policy);
     if (problem !== undefined) return never(failed('SYSTEM', problem));
 
-    const created = await withPatience(() => create(parts, job, template, control), patience);
-    if (typeof created !== 'string') return started(template, created, true);
-    containerId = created;
-    if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
-    startTried = true;
-    const state = await withPatience(() => start(parts, job, created, control), patience);
-    return started(template, state, false);
+    // Held until it runs: a network without a running container is one that a job of another user would take.
+    return await networks.hold(job.userId, async () => {
+      const created = await withPatience(() => create(parts, job, template, control), patience);
+      if (typeof created !== 'string') return started(template, created, true);
+      containerId = created;
+      if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
+      startTried = true;
+      const state = await withPatience(() => start(parts, job, created, control), patience);
+      return started(template, state, false);
+    });
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startTried, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
