@@ -22,7 +22,10 @@ export function refuseUpgrade(socket: Duplex, status: number, message: string): 
 /** Destroys `socket`, whose client is refused, after REFUSED_MS_MAX, unless the function that it gives is called before. */
 export function endSoon(socket: Duplex): () => void {
   const timer = setTimeout(() => socket.destroy(), REFUSED_MS_MAX);
-  const stop = () => clearTimeout(timer);
+  const stop = () => {
+    clearTimeout(timer);
+    socket.off('close', stop); // which would hold the timer for as long as an accepted WebSocket lasts
+  };
   socket.once('close', stop);
   return stop;
 }

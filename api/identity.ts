@@ -14,7 +14,7 @@ export function createIdentifier(db: Db, log: Logger): Identifier {
   const loader = new DataLoader<string, Identity | undefined>(
     async (presented) => {
       const found = await findIdentities(db, presented.map(hashToken));
-      const byHash = new Map(found.map((identity) => [identity.hash.toString('hex'), identity]));
+      const byHash = new Map(found.map((identity) => [identity.hash, identity]));
       noteUse(db, log, found);
       return presented.map((token) => byHash.get(hashToken(token).toString('hex')));
     },

@@ -25,7 +25,9 @@ interface Limit {
 export class Places {
   readonly #what: string;
   readonly #limits: { inAll?: Limit; perAddress?: Limit; perUser?: Limit };
-  readonly #counts = new Map<string, number>();
+  #inAll = 0;
+  readonly #ofAddress = new Map<string, number>();
+  readonly #ofUser = new Map<string, number>();
 
   /** `what` is a plural that completes "You have 10 ... open here". */
   constructor(what: string, limits: { inAll?: Limit; perAddress?: Limit; perUser?: Limit }) {
@@ -36,38 +38,26 @@ export class Places {
   /** A place until `release`, which may be called again. Check and reservation are one step: nothing comes between. */
   take({ address, userId }: Taker): Taken {
     const { inAll, perAddress, perUser } = this.#limits;
-    const keys: string[] = [];
-    if (inAll) {
-      if (this.#count(IN_ALL) >= inAll.max) return { full: this.#full('This process has', inAll, false) };
-      keys.push(IN_ALL);
-    }
-    if (perAddress && address !== undefined) {
-      const key = `address ${address}`;
-      if (this.#count(key) >= perAddress.max) return { full: this.#full('Your address has', perAddress, true) };
-      keys.push(key);
-    }
-    if (perUser && userId !== undefined) {
-      const key = `user ${userId}`;
-      if (this.#count(key) >= perUser.max) return { full: this.#full('You have', perUser, true) };
-      keys.push(key);
-    }
-    for (const key of keys) this.#counts.set(key, this.#count(key) + 1);
+    if (inAll && this.#inAll >= inAll.max) return { full: this.#full('This process has', inAll, false) };
+    const countedAddress = perAddress && address;
+    if (isFull(this.#ofAddress, countedAddress, perAddress))
+      return { full: this.#full('Your address has', perAddress, true) };
+    const countedUser = perUser && userId;
+    if (isFull(this.#ofUser, countedUser, perUser)) return { full: this.#full('You have', perUser, true) };
+    this.#count(countedAddress, countedUser, 1);
+    // Every socket and every stream holds one of these: so it is small.
     let isTaken = true;
     const release = () => {
-      if (isTaken) for (const key of keys) this.#leave(key);
+      if (isTaken) this.#count(countedAddress, countedUser, -1);
       isTaken = false;
     };
     return { release };
   }
 
-  #count(key: string): number {
-    return this.#counts.get(key) ?? 0;
-  }
-
-  #leave(key: string): void {
-    const left = this.#count(key) - 1;
-    if (left > 0) this.#counts.set(key, left);
-    else this.#counts.delete(key);
+  #count(address: string | undefined, userId: string | undefined, change: 1 | -1): void {
+    this.#inAll += change;
+    add(this.#ofAddress, address, change);
+    add(this.#ofUser, userId, change);
   }
 
   #full(subject: string, { max, setting }: Limit, isOwn: boolean): Full {
@@ -77,7 +67,16 @@ export class Places {
   }
 }
 
-const IN_ALL = 'all';
+function isFull(counts: Map<string, number>, key: string | undefined, limit: Limit | undefined): limit is Limit {
+  return limit !== undefined && key !== undefined && (counts.get(key) ?? 0) >= limit.max;
+}
+
+function add(counts: Map<string, number>, key: string | undefined, change: 1 | -1): void {
+  if (key === undefined) return;
+  const count = (counts.get(key) ?? 0) + change;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+}
 
 export type AllPlaces = ReturnType<typeof createPlaces>;
 

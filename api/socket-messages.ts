@@ -13,7 +13,8 @@ export interface Sent {
  * than where the payload is, and the payload is taken from here once.
  */
 export class SocketMessages {
-  readonly #sent = new Map<string, Sent>();
+  /** Only while there are some: most sockets send none. */
+  #sent: Map<string, Sent> | undefined;
 
   /** The message for the library, or undefined where it is longer than any that begins no operation needs to be. */
   shorten(data: string): string | undefined {
@@ -24,13 +25,15 @@ export class SocketMessages {
     if (message.type !== MessageType.Subscribe) return length <= OTHER_LENGTH_MAX ? data : undefined;
     if (message.id.length > SHORT_LENGTH_MAX) return undefined;
     const query = randomUUID();
+    this.#sent ??= new Map();
     this.#sent.set(query, { params: message.payload, length });
     return JSON.stringify({ id: message.id, type: message.type, payload: { query } });
   }
 
   take(params: SubscribePayload): Sent {
-    const sent = this.#sent.get(params.query);
-    this.#sent.delete(params.query);
+    const sent = this.#sent?.get(params.query);
+    this.#sent?.delete(params.query);
+    if (this.#sent?.size === 0) this.#sent = undefined;
     return sent ?? { params, length: SHORT_LENGTH_MAX };
   }
 }

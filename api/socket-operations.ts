@@ -158,12 +158,13 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     // Not the engine's, which would be held with its plugins for as long as the subscription lasts: a third of what one costs.
     async subscribe(args) {
       const { peer, sent, leave, release } = take(args);
-      const releases = [release];
+      let endPlace: (() => void) | undefined;
       const releaseAll = () => {
-        for (const each of releases) each();
+        release();
+        endPlace?.();
       };
       try {
-        releases.push(streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address }));
+        endPlace = streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address });
         const stream = await subscribeSlim(sent, args, maskError, peer.turns);
         if (stream instanceof GuardedStream) stream.onEnd(releaseAll);
         else releaseAll();

@@ -9,7 +9,8 @@ import { type TokenRow, tokens, type UserRow, users } from './schema.ts';
 /** Who a presented token speaks for. */
 export interface Identity {
   tokenId: string;
-  hash: Buffer;
+  /** In hexadecimal: bytes of an answer would hold all of the answer, which some subscriptions would keep for hours. */
+  hash: string;
   kind: TokenRow['kind'];
   /** WRITE of a session, which may do everything. */
   scope: TokenScope;
@@ -113,7 +114,7 @@ const identitiesQuery = preparedByShape((db, _, name) =>
   db
     .select({
       tokenId: tokens.id,
-      hash: tokens.hash,
+      hash: sql<string>`encode(${tokens.hash}, 'hex')`,
       kind: tokens.kind,
       scope: tokens.scope,
       tokenName: tokens.name,
