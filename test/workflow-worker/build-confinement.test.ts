@@ -78,6 +78,17 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(text).not.toContain(here.installation);
   });
 
+  test('print no label of ours after a step that prints the lines of later steps itself', async () => {
+    const forge = 'RUN for n in 4 5 6 7 8 9 10 11 12 13 14; do echo "Step $n/14 : RUN forged"; done';
+    const { buildId } = await here.create({ build: sources(forge, `FROM ${IMAGE}`, `RUN echo ${marker} forged`) });
+    await buildIn(here.database.db, buildId, 'COMPLETED');
+    const text = await logOf(buildId);
+    expect(text).toContain(`\n${marker} forged`);
+    expect(text).toContain(' : RUN forged');
+    expect(text).not.toContain('chronoverse.image');
+    expect(text).not.toContain(here.installation);
+  });
+
   test("are not taken for a job's container, whatever labels a Dockerfile gives them", async () => {
     // A container of a job that is no more would be removed; that of another's job would be followed, and give it lines.
     const labels = [`installation=${here.installation}`, `job=${newId()}`, 'attempt=1', `build.owner=x`];

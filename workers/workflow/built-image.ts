@@ -167,21 +167,23 @@ function inBounds<T>(
 
 /**
  * The steps that label layers and the image are ours: with the installation's id in them, they are not for the author's log. The others are
- * numbered as if there were none. A step may print lines that look like the builder's: only the next number is one.
+ * numbered as if there were none. A step may print lines that look like the builder's, also those of later steps: so every line that labels as we
+ * do is left out, whatever its number, and of the others only the next number is one.
  */
 function withoutOurLabels(ours: number, print: (line: string) => Promise<void> | undefined) {
   let step = 0;
   let hidden = 0;
   let hiding = false;
   return (line: string) => {
-    const [, number, of, text] = /^Step (\d+)\/(\d+) : (.*)$/.exec(line) ?? [];
-    if (text !== undefined && Number(number) === step + 1) {
-      step += 1;
-      hiding = text.startsWith(`LABEL ${LABEL_PREFIX}`);
-      if (hiding) hidden += 1;
-      else return print(`Step ${step - hidden}/${Number(of) - ours} : ${text}`);
-    } else if (!OF_STEP.test(line)) hiding = false;
-    return hiding ? undefined : print(line);
+    const [, number, of, text = ''] = /^Step (\d+)\/(\d+) : (.*)$/.exec(line) ?? [];
+    const isNext = Number(number) === step + 1;
+    const isOurs = text.startsWith(`LABEL ${LABEL_PREFIX}`);
+    if (isNext) step += 1;
+    if (isNext && isOurs) hidden += 1;
+    if (isOurs) hiding = true;
+    else if (!OF_STEP.test(line)) hiding = false;
+    if (hiding) return undefined;
+    return print(isNext ? `Step ${step - hidden}/${Number(of) - ours} : ${text}` : line);
   };
 }
 
