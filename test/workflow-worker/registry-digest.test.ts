@@ -3,6 +3,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createRegistries } from '../../workers/workflow/registry/registries.ts';
+import { placeOf } from '../../workers/workflow/registry/visit.ts';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
 import { registryPolicy } from '../support/workers.ts';
 
@@ -70,3 +71,47 @@ test('a registry that wants a token for a manifest alone is given one', async ()
   server.closeAllConnections();
   server.close();
 });
+
+test('a login goes to no token server that a registry without a certificate which holds has named', async () => {
+  const seen: (string | undefined)[] = [];
+  const tokens = http.createServer(({ headers }, response) => {
+    seen.push(headers.authorization);
+    response.end(JSON.stringify({ token: 'pass' }));
+  });
+  const challenge = (_: http.IncomingMessage, response: http.ServerResponse) => {
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="http://127.0.0.1:${portOf(tokens)}/token"` }).end();
+  };
+  const unknown = https.createServer(authority.issue('login', ['IP:127.0.0.1']), challenge);
+  const known = http.createServer(challenge); // on loopback nobody is on the way
+  const servers = [tokens, unknown, known];
+  for (const server of servers) await once(server.listen(0, '127.0.0.1'), 'listening');
+  const auth = { username: 'ann', password: 'open-sesame-4711' };
+  const options = { auth, digests: [], platform, userAgent, signal: never };
+  const ask = (server: http.Server) => registries.admit(`127.0.0.1:${portOf(server)}/private/app:1`, options);
+  await expect(ask(unknown)).rejects.toMatchObject({ kind: 'DENIED' });
+  expect(seen).toEqual([undefined]);
+  await expect(ask(known)).rejects.toMatchObject({ kind: 'DENIED' });
+  expect(seen).toEqual([undefined, `Basic ${Buffer.from('ann:open-sesame-4711').toString('base64')}`]);
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('a place that two parsers might read as two hosts is none', () => {
+  expect(placeOf('/v2/a?b=[c]', new URL('https://registry.example'))?.href).toBe('https://registry.example/v2/a?b=[c]');
+  for (const text of [
+    'http://a@b/',
+    'http://a\\@b/',
+    'http://fa\u00df.example/',
+    'http://\uff11.example/',
+    'http://a /',
+    '//a\u3002b/',
+  ])
+    expect(placeOf(text, new URL('https://registry.example')), text).toBeUndefined();
+});
+
+function portOf(server: http.Server | https.Server): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

@@ -121,7 +121,10 @@ async function tokenOf(asked: Asked, { params }: Challenge): Promise<string | un
   if (service !== undefined) realm.searchParams.set('service', service);
   realm.searchParams.set('scope', `repository:${asked.reference.repository}:pull`);
   if (asked.auth !== undefined) realm.searchParams.set('account', asked.auth.username);
-  const visited = await asked.visitor.visit(realm, { authorization: basic(asked.auth), bytesMax: TOKEN_BYTES_MAX });
+  // A person on the way may name a token server too: the login goes to one that the registry itself has named.
+  const isNamed = asked.greeter.isVerified() && asked.visitor.isVerified();
+  const authorization = isNamed ? basic(asked.auth) : undefined;
+  const visited = await asked.visitor.visit(realm, { authorization, bytesMax: TOKEN_BYTES_MAX });
   const given = visited.status === 200 ? token.safeParse(parsed(visited.body)).data : undefined;
   const text = given?.token ?? given?.access_token;
   return text === undefined ? undefined : `Bearer ${text}`;

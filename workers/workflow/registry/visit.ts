@@ -169,10 +169,10 @@ function loopback() {
 
 /**
  * Where a registry sends the engine to. Undefined of what is no plain http or https URL: where two parsers might read two hosts (white
- * space, backslashes, a user name), the engine's may be the other one.
+ * space, letters beyond ASCII, backslashes, a user name), the engine's may be the other one.
  */
 export function placeOf(text: string, base?: URL): URL | undefined {
-  if (/[\s\\\p{Cc}]/u.test(text) || !URL.canParse(text, base?.href)) return undefined;
+  if (!/^[!-[\]-~]*$/.test(text) || !URL.canParse(text, base?.href)) return undefined;
   const url = new URL(text, base?.href);
   const isPlain = url.username === '' && url.password === '' && !/^[a-z][a-z0-9+.-]*:\/*[^/]*@/i.test(text);
   return isPlain && /^https?:$/.test(url.protocol) && url.hostname !== '' ? url : undefined;
