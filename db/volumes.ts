@@ -132,16 +132,26 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
   });
 }
 
-/** A job is about to mount these on an engine, which has them from now on. */
+/**
+ * A job is about to mount these on an engine, or has just made its container, so that the engine has them from now on. The names of those that
+ * are deleted: these it must not mount.
+ */
 export async function noteVolumeUse(
   db: Db,
   { userId, names, engineId }: { userId: string; names: string[]; engineId: string },
-): Promise<void> {
-  await db.execute(sql`
-    INSERT INTO volume_copies (volume_id, engine_id, last_used_at)
-    SELECT id, ${engineId}, now() FROM volumes WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')})
-    ORDER BY id
-    ON CONFLICT (engine_id, volume_id) DO UPDATE SET last_used_at = now()`);
+): Promise<string[]> {
+  const noted = await db.execute<{ name: string }>(sql`
+    WITH kept AS (
+      SELECT id, name FROM volumes
+      WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NULL
+    ), noted AS (
+      INSERT INTO volume_copies (volume_id, engine_id, last_used_at)
+      SELECT id, ${engineId}, now() FROM kept ORDER BY id
+      ON CONFLICT (engine_id, volume_id) DO UPDATE SET last_used_at = now()
+    )
+    SELECT name FROM kept`);
+  const kept = new Set(noted.map(({ name }) => name));
+  return names.filter((name) => !kept.has(name));
 }
 
 /** The copies that an engine has of volumes whose owner has deleted them, so many at most. */

@@ -104,7 +104,7 @@ describe('the volumes of a user', () => {
     const { db } = api;
     const { workflow } = await create(['old']);
     const use = { userId: ann.id, names: ['old'] };
-    await noteVolumeUse(db, { ...use, engineId: 'one' });
+    expect(await noteVolumeUse(db, { ...use, engineId: 'one' })).toEqual([]);
     await noteVolumeUse(db, { ...use, engineId: 'two' });
     await noteFoundVolumes(db, 'one', [{ userId: ann.id, name: 'old', sizeBytes: 3_000_000_000 }]);
     await noteFoundVolumes(db, 'two', [{ userId: ann.id, name: 'old', sizeBytes: 5 }]);
@@ -113,6 +113,7 @@ describe('the volumes of a user', () => {
     expect(await remove('old')).toMatchObject({ userErrors: [] });
     expect(await remove('old')).toMatchObject({ userErrors: [] }); // again changes nothing
     expect(await list()).toEqual([]);
+    expect(await noteVolumeUse(db, { ...use, engineId: 'three' })).toEqual(['old']); // which no job may mount any more
     expect(await create(['old'])).toMatchObject({
       workflow: null,
       userErrors: [{ code: 'CONFLICT', path: ['payload'], message: expect.stringContaining('old') }],

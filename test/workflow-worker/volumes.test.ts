@@ -1,7 +1,10 @@
+import { sql } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { terminateWorkflow } from '../../db/termination.ts';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
+import type { ContainerSpec } from '../../platform/docker/docker.ts';
+import { noteVolumes, removeUnwantedVolumes } from '../../workers/workflow/volume-sweep.ts';
 import { volumeName } from '../../workers/workflow/volumes.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
@@ -48,6 +51,37 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
       async () => (await deleteVolume(db, { userId, name: 'data' })).outcome === 'NOT_FOUND',
     );
     await second.close();
+  });
+
+  test('that are deleted while the engine makes the container of a job that was lost do not come back', async () => {
+    const { db } = here.database;
+    const lost = { installation: here.installation, db, docker: here.docker };
+    const deleted = new AbortController();
+    const docker = {
+      ...here.docker,
+      async createContainer(spec: ContainerSpec) {
+        await db.execute(sql`UPDATE jobs SET status = 'CANCELED', completed_at = now(), lease_token = NULL`);
+        await terminateWorkflow(db, { userId, id: made.id });
+        expect(await deleteVolume(db, { userId, name: 'lost' })).toEqual({ outcome: 'DELETED' });
+        await removeUnwantedVolumes(lost);
+        expect(await deleteVolume(db, { userId, name: 'lost' })).toEqual({ outcome: 'NOT_FOUND' });
+        const id = await here.docker.createContainer(spec);
+        deleted.abort();
+        return id;
+      },
+    };
+    const worker = await here.start({ docker });
+    const made = await here.create({ command: ['true'], volumes: [{ name: 'lost', path: '/data' }] });
+    const { userId } = await buildIn(db, made.buildId, 'COMPLETED');
+    await until('it is made', async () => deleted.signal.aborted);
+    await until('its container is gone', async () => (await here.containers()).length === 0);
+    await worker.close();
+    const left = await here.docker.listVolumes({ 'chronoverse.installation': here.installation });
+    expect(left.map(({ name }) => name)).not.toContain(
+      volumeName({ installation: here.installation, userId, name: 'lost' }),
+    );
+    await noteVolumes(lost, AbortSignal.timeout(10_000));
+    expect(await listVolumes(db, userId, { count: 10, backwards: false })).toEqual([]);
   });
 
   test('are removed also while the engine is busy with their sizes; and a worker warns of a bound that builds lack', async () => {

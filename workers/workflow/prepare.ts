@@ -2,15 +2,17 @@ import type { ClaimedJob } from '../../db/leases.ts';
 import { networkFor, networkProblem } from '../../domain/container-policy.ts';
 import { createMask } from '../../domain/mask.ts';
 import { UnreadableSecret } from '../../domain/secret.ts';
-import type { ContainerState, Docker } from '../../platform/docker/docker.ts';
+import type { ContainerSpec, ContainerState, Docker } from '../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
 import { isNetworkMissing } from '../../platform/docker/networks.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
+import type { ImageRequest } from './image-source.ts';
 import { failed, type RunOutcome } from './outcome.ts';
 import { withPatience } from './patience.ts';
 import type { RunControl, RunParts, Started } from './run.ts';
 import type { Template } from './template.ts';
+import { volumeName } from './volumes.ts';
 
 export type Prepared =
   | ({ type: 'STARTED' } & Started)
@@ -146,7 +148,7 @@ async function create(
   template: Template,
   control: RunControl,
 ): Promise<string | ContainerState> {
-  const { docker, images, networks, policy, installation, maxResources, maxLogBytes, maxDiskBytes } = parts;
+  const { images, networks, policy, installation, maxResources, maxLogBytes, maxDiskBytes } = parts;
   const request = {
     userId: job.userId,
     puller: job.id,
@@ -160,6 +162,20 @@ async function create(
   const spec = toSpec(job, template, installation, bounds);
   await noteVolumes(parts, job, template);
   refuseUnlessFresh(control);
+  const made = await createOnEngine(parts, job, template, control, request, spec);
+  if (typeof made === 'string') await noteVolumes(parts, job, template, made);
+  return made;
+}
+
+async function createOnEngine(
+  parts: RunParts,
+  job: ClaimedJob,
+  template: Template,
+  control: RunControl,
+  request: ImageRequest,
+  spec: ContainerSpec,
+): Promise<string | ContainerState> {
+  const { docker, networks } = parts;
   try {
     return await docker.createContainer(spec);
   } catch (error) {
@@ -181,10 +197,23 @@ async function create(
   }
 }
 
-/** Before the engine makes them: a volume that nobody knows of could not be deleted. */
-async function noteVolumes({ docker, noteVolumeUse }: RunParts, { userId }: ClaimedJob, { volumes = [] }: Template) {
+/**
+ * Before the engine makes them: a volume that nobody knows of could not be deleted. And again when it has: a job that this worker has lost
+ * meanwhile may have ended, and its volumes be deleted, before the engine made them anew.
+ */
+async function noteVolumes(
+  { docker, noteVolumeUse, installation }: RunParts,
+  { userId }: ClaimedJob,
+  { volumes = [] }: Template,
+  containerId?: string,
+): Promise<void> {
   if (volumes.length === 0) return;
-  await noteVolumeUse({ userId, names: volumes.map(({ name }) => name), engineId: await docker.engineId() });
+  const names = volumes.map(({ name }) => name);
+  const deleted = await noteVolumeUse({ userId, names, engineId: await docker.engineId() });
+  if (deleted.length === 0) return;
+  if (containerId !== undefined) await docker.removeContainer(containerId, { force: false });
+  for (const name of deleted) await docker.removeVolume(volumeName({ installation, userId, name }));
+  throw new EngineError('NOT_FOUND', `The volume ${deleted[0]} of this job was deleted.`);
 }
 
 /** Started twice means started once while it runs; one that has run and ended is not started again. */

@@ -33,7 +33,7 @@ export interface RunParts {
   maxDiskBytes?: number | undefined;
   log: Logger;
   /** Says in the database which volumes an engine has from now on. */
-  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<void>;
+  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<string[]>;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;
 }
