@@ -19,6 +19,8 @@ export const CONTAINER_RESOURCES_MAX = { cpus: 4, memoryMb: 4096, pids: 4096 };
 export const CONTAINER_CPUS_MIN = 0.01; // the engine's own minimum
 export const CONTAINER_MEMORY_MB_MIN = 6; // the engine's own minimum
 export const VOLUMES_MAX = 20;
+/** Volumes without a name that an image, or a Dockerfile, has of its own. */
+export const IMAGE_VOLUMES_MAX = 100;
 /** How many of the workflows that name one volume are listed with it. */
 export const VOLUME_WORKFLOWS_MAX = 20;
 export const BUILD_FILES_MAX = 100;

@@ -1,4 +1,5 @@
 import { imageProblem } from '../image-reference.ts';
+import { IMAGE_VOLUMES_MAX } from '../limits.ts';
 import { type Instruction, type InstructionName, instructionsOf } from './instructions.ts';
 import { createProblems } from './lines.ts';
 
@@ -103,8 +104,12 @@ function judge(instructions: Instruction[], report: (line: number, problem: stri
     return { ...step, source: { kind: 'stage', name: String(Number(word)) } };
   }
 
+  let volumes = 0;
   return instructions.map((instruction): Step => {
     const { line, name, flags, rest, words } = instruction;
+    if (name === 'VOLUME') volumes += words.length;
+    if (name === 'VOLUME' && volumes > IMAGE_VOLUMES_MAX)
+      report(line, `must not be: there may be at most ${IMAGE_VOLUMES_MAX} volumes in all.`);
     if (name === 'FROM') return from(instruction);
     if (stages.length === 0 && name !== 'ARG')
       report(line, `has ${name} before the first FROM, where only ARG may be.`);

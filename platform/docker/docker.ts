@@ -220,6 +220,7 @@ export function createDocker({
         Tty: false,
         OpenStdin: false,
         StopSignal: 'SIGTERM',
+        Healthcheck: { Test: ['NONE'] }, // the engine would run the image's, up to 1,000 times a second, at its own cost
         HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
       };
       const create = async (storage: object) => {

@@ -11,6 +11,8 @@ export interface NamedImage {
   digests: string[];
   /** Instructions that it carries out in a build that begins from it. */
   onBuild: string[];
+  /** Folders for each of which the engine makes a volume for each of its containers. */
+  volumeCount: number;
 }
 
 export interface ListedImage {
@@ -63,6 +65,7 @@ export function createImages(engine: Engine): Images {
         digest: known[0],
         digests: known.flatMap((name) => parsed(name)?.digest ?? []),
         onBuild: found.Config?.OnBuild ?? [],
+        volumeCount: Object.keys(found.Config?.Volumes ?? {}).length,
       };
     },
 
@@ -123,7 +126,9 @@ const inspected = z.object({
   Id: z.string(),
   RepoTags: names,
   RepoDigests: names,
-  Config: z.object({ OnBuild: z.array(z.string()).nullish() }).nullish(),
+  Config: z
+    .object({ OnBuild: z.array(z.string()).nullish(), Volumes: z.record(z.string(), z.unknown()).nullish() })
+    .nullish(),
 });
 const list = z.array(
   z.object({

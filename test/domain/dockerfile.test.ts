@@ -155,6 +155,7 @@ describe('a Dockerfile is refused', () => {
     ['RUN true\nFROM alpine', 1, 'before the first FROM'],
     // What the engine would fetch
     ['FROM alpine\nADD http://127.0.0.1/ /x', 2, 'fetch in a RUN'],
+    [`FROM alpine\nVOLUME /a\nVOLUME ${'/b '.repeat(100)}`, 3, 'at most 100 volumes'],
     ['FROM alpine\nADD HTTPS://x/ /x', 2, 'fetch in a RUN'],
     ['FROM alpine\nADD ["http:\\/\\/127.0.0.1/", "/x"]', 2, 'fetch in a RUN'],
     ['FROM alpine\nADD a git@example.com:a/b.git /x', 2, 'fetch in a RUN'],

@@ -123,6 +123,14 @@ describe.skipIf(!able)('images of a registry', () => {
     expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toContain('ONBUILD');
   });
 
+  test('an image with more volumes of its own than the engine makes in passing is refused, as a base too', async () => {
+    const image = await push('volumes:1', `VOLUME ${Array.from({ length: 101 }, (_, n) => `/v${n}`).join(' ')}`);
+    for (const payload of [{ image }, { build: { dockerfile: `FROM ${image}` } }]) {
+      const { buildId } = await here.create(payload);
+      expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toMatch(/101 volumes.*100 are allowed/);
+    }
+  });
+
   test('a termination stops a pull half way, on the engine too, and it holds up no other build', async () => {
     const { db } = here.database;
     const image = viaProxy(await push('large:1', noiseLayer));

@@ -9,6 +9,7 @@ import {
   wasPulledFor,
 } from '../../db/images.ts';
 import { imageProblem, parseImageReference } from '../../domain/image-reference.ts';
+import { IMAGE_VOLUMES_MAX } from '../../domain/limits.ts';
 import type { Mask } from '../../domain/mask.ts';
 import type { RegistryAuth } from '../../domain/payload.ts';
 import { type ImagePatterns, matchesImage } from '../../domain/registry-allow.ts';
@@ -165,10 +166,10 @@ export function createImageSource({
   }
 
   return {
-    find,
+    find: async (request, image, auth) => withinVolumes(image, await find(request, image, auth)),
 
     async pull(request, image, auth) {
-      return ask(request, image, auth, await docker.findNamedImage(image));
+      return withinVolumes(image, await ask(request, image, auth, await docker.findNamedImage(image)));
     },
 
     async confirm(request, { image, imageId, imageDigest }, auth) {
@@ -178,6 +179,13 @@ export function createImageSource({
       if (id !== imageId) throw imageGone(image, imageId);
     },
   };
+}
+
+/** The engine makes them, one after the other, for each job and each step of a build: of 2,000 it takes 6 seconds. */
+function withinVolumes(image: string, found: NamedImage): NamedImage {
+  if (found.volumeCount <= IMAGE_VOLUMES_MAX) return found;
+  const message = `The image ${image} has ${found.volumeCount} volumes of its own: ${IMAGE_VOLUMES_MAX} are allowed at most.`;
+  throw new EngineError('INVALID', message);
 }
 
 /** The registry does not answer, or its name leads nowhere just now, as it does without a network. */
