@@ -3,7 +3,7 @@ import type { AuditRow } from '../db/schema.ts';
 import type { AuditChange } from '../domain/audit.ts';
 import { builder } from './builder.ts';
 import { connectionOf, PAGE_SIZE, PAGE_SIZE_MAX, pageOf, windowOf } from './connection.ts';
-import { viewerOf } from './context.ts';
+import { auditedUserOf, viewerOf } from './context.ts';
 import { describedEnum } from './enums.ts';
 import { costs, LONG_TEXT_COST, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
@@ -87,7 +87,8 @@ builder.queryField('auditEvents', (t) =>
   t.field({
     type: AuditEventConnection,
     extensions: costs(STATEMENT_COST),
-    description: 'Who did what, newest first. Administrators see all events, others those that concern their account.',
+    description:
+      'Who did what, newest first. An administrator sees all events in a session; others, and API tokens, those that concern their account.',
     args: {
       first: t.arg.int({
         description: `How many from the beginning (or \`after\`) on: 1 to ${PAGE_SIZE_MAX}; ${PAGE_SIZE} unless given.`,
@@ -95,10 +96,9 @@ builder.queryField('auditEvents', (t) =>
       after: t.arg.string({ description: 'A cursor: what comes after it.' }),
     },
     resolve: async (_, args, context) => {
-      const { user } = viewerOf(context);
+      const userId = auditedUserOf(viewerOf(context));
       const window = windowOf(args);
       const { count, after } = window;
-      const userId = user.administrator ? undefined : user.id;
       return pageOf(await listAuditEvents(context.services.db, { userId, count, after }), window);
     },
   }),

@@ -14,10 +14,13 @@ export interface Refusals {
 }
 
 const WINDOW_MS = 60_000;
-/** Kinds that are counted apart. Beyond them, what comes from many addresses at once is counted by action and code alone. */
+/** Kinds that are counted apart. Beyond them, what is refused is counted by action and code alone. */
 const KINDS_MAX = 5_000;
-/** Of callers who are not signed in: an attacker may have very many addresses, and each row is kept for long. */
-const ANONYMOUS_KINDS_MAX = 200;
+/**
+ * Of one account, and of all callers who are not signed in together: an attacker may have very many addresses, each row is kept for long, and
+ * nobody may use up the kinds of others. Beyond them, it is counted by action, code and account alone.
+ */
+const KINDS_PER_ACTOR_MAX = 200;
 
 interface Counted {
   refusal: Refusal;
@@ -27,7 +30,7 @@ interface Counted {
 
 export function createRefusals(db: Db, log: Logger): Refusals {
   const counted = new Map<string, Counted>();
-  let anonymousKinds = 0;
+  const kindsByActor = new Map<string | null, number>();
   const writing = new Set<Promise<void>>();
 
   function write(refusal: Refusal, count: number): void {
@@ -40,26 +43,40 @@ export function createRefusals(db: Db, log: Logger): Refusals {
     void written.then(() => writing.delete(written));
   }
 
+  function countKind({ actorId = null }: Refusal, change: 1 | -1): void {
+    const count = (kindsByActor.get(actorId) ?? 0) + change;
+    if (count > 0) kindsByActor.set(actorId, count);
+    else kindsByActor.delete(actorId);
+  }
+
+  /** What it is counted as. */
+  function kindOf(refusal: Refusal): Refusal {
+    const { action, outcome, code, actorId = null } = refusal;
+    if (counted.has(keyOf(refusal))) return refusal;
+    if (counted.size >= KINDS_MAX) return { action, outcome, code };
+    if ((kindsByActor.get(actorId) ?? 0) < KINDS_PER_ACTOR_MAX) return refusal;
+    return { action, outcome, code, userId: actorId, actorId };
+  }
+
   function flush(key: string): void {
     const found = counted.get(key);
     counted.delete(key);
     if (found === undefined) return;
-    if (isAnonymous(found.refusal)) anonymousKinds -= 1;
+    countKind(found.refusal, -1);
     clearTimeout(found.timer);
     if (found.count > 0) write(found.refusal, found.count);
   }
 
   return {
     note(refusal) {
-      const isFull = isAnonymous(refusal) ? anonymousKinds >= ANONYMOUS_KINDS_MAX : counted.size >= KINDS_MAX;
-      const of = isFull && !counted.has(keyOf(refusal)) ? withoutPeople(refusal) : refusal;
+      const of = kindOf(refusal);
       const key = keyOf(of);
       const found = counted.get(key);
       if (found !== undefined) {
         found.count += 1;
         return;
       }
-      if (isAnonymous(of)) anonymousKinds += 1;
+      countKind(of, 1);
       counted.set(key, { refusal: of, count: 0, timer: setTimeout(() => flush(key), WINDOW_MS).unref() });
       write(of, 1);
     },
@@ -71,14 +88,6 @@ export function createRefusals(db: Db, log: Logger): Refusals {
   };
 }
 
-function isAnonymous({ actorId }: Refusal): boolean {
-  return !actorId;
-}
-
 function keyOf({ action, code, userId, actorId, tokenId, address }: Refusal): string {
   return JSON.stringify([action, code, userId, actorId, tokenId, address]);
-}
-
-function withoutPeople({ action, outcome, code }: Refusal): Refusal {
-  return { action, outcome, code };
 }

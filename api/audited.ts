@@ -2,9 +2,12 @@ import { GraphQLError } from 'graphql';
 import { type NewAuditEvent, recordAudit } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
 import { isTokenValid } from '../db/tokens.ts';
+import { lockUser } from '../db/user-limits.ts';
 import { addressKey } from '../domain/address-key.ts';
 import { auditChanges, auditSentence } from '../domain/audit.ts';
+import { MUTATIONS_PER_USER_PER_HOUR } from '../domain/limits.ts';
 import { includesScope, type TokenScope } from '../domain/token-scope.ts';
+import { countAttempt } from './attempts.ts';
 import { type Context, sessionViewerOf, viewerOf } from './context.ts';
 import { failure, unauthenticated } from './errors.ts';
 import type { UserErrorShape } from './user-error.ts';
@@ -35,6 +38,7 @@ export function audited<Args extends object, Result extends { userErrors: UserEr
     const audit = new Audit(action, needs, given, context);
     try {
       checkNeeds(action, needs, context);
+      await countMutation(action, needs, context);
       const result = await resolve(args, context, audit);
       const [refusal] = result.userErrors;
       if (refusal) audit.refuse(refusal.code);
@@ -63,22 +67,39 @@ function checkNeeds(action: string, needs: Needs, context: Context): void {
   }
 }
 
+/**
+ * Each change leaves rows that stay for long, one in the audit at least: this bounds how fast one account can fill the database. A call without an
+ * account has bounds of its own.
+ */
+async function countMutation(action: string, needs: Needs, context: Context): Promise<void> {
+  if (needs === 'NOTHING' || ENDING.has(action)) return;
+  const { mutationsPerUserPerHour: points = MUTATIONS_PER_USER_PER_HOUR } = context.services.settings;
+  await countAttempt(context, `mutations:${viewerOf(context).user.id}`, points, 3_600);
+}
+
+/**
+ * What keeps an intruder out: a person who has a stolen token must not be able to use up the owner's calls of these. Each ends something that was
+ * made before, and the making is counted; changePassword has a bound of its own.
+ */
+const ENDING = new Set(['changePassword', 'revokeApiToken', 'revokeSession', 'signOut', 'signOutEverywhere']);
+
 /** What is written of one call of a mutation. */
 export class Audit {
   readonly #action: string;
-  readonly #needs: Needs;
   readonly #context: Context;
+  /** Undefined of a sign-in, which is nobody's act before it has succeeded. */
+  readonly #viewer: Context['viewer'];
   readonly #changes: ReturnType<typeof auditChanges>;
   #userId: string | null;
   #done: NewAuditEvent | undefined;
 
   constructor(action: string, needs: Needs, args: object, context: Context) {
     this.#action = action;
-    this.#needs = needs;
     this.#context = context;
+    this.#viewer = needs === 'NOTHING' ? undefined : context.viewer;
     this.#changes =
       'input' in args && typeof args.input === 'object' && args.input !== null ? auditChanges(args.input) : [];
-    this.#userId = needs === 'NOTHING' ? null : (context.viewer?.user.id ?? null);
+    this.#userId = this.#viewer?.user.id ?? null;
   }
 
   /** Names the account that the call concerns, where nobody is signed in. Gives the id back. */
@@ -87,15 +108,24 @@ export class Audit {
     return userId;
   }
 
-  /** Makes `change`, with its row in the same transaction. `objectOf` gives the id of what it has changed, null where that has none, undefined where nothing was changed. */
+  /**
+   * Makes `change`, with its row in the same transaction. `objectOf` gives the id of what it has changed, null where that has none, undefined where
+   * nothing was changed.
+   *
+   * Changes of one user come one after the other, and what ends a token is such a change, or locks the user too: the token is valid until the change
+   * is committed, and nothing is changed with a token after its end was answered.
+   */
   change<Result>(
     db: Db,
     change: (tx: Db) => Promise<Result>,
     objectOf: (result: Result) => string | null | undefined,
   ): Promise<Result> {
-    const { viewer } = this.#context;
+    const viewer = this.#viewer;
     return db.transaction(async (tx) => {
-      if (viewer && !(await isTokenValid(tx, viewer.tokenId))) throw unauthenticated(); // it may have ended while the body came
+      if (viewer) {
+        await lockUser(tx, viewer.user.id);
+        if (!(await isTokenValid(tx, viewer.tokenId))) throw unauthenticated(); // a statement of its own, which sees what the lock waited for
+      }
       const result = await change(tx);
       const objectId = objectOf(result);
       if (objectId === undefined) return result;
@@ -122,7 +152,7 @@ export class Audit {
 
   #event<Outcome extends 'DONE' | 'REFUSED'>(outcome: Outcome) {
     const { client } = this.#context;
-    const viewer = this.#needs === 'NOTHING' ? undefined : this.#context.viewer; // a sign-in is nobody's act before it has succeeded
+    const viewer = this.#viewer;
     return {
       action: this.#action,
       outcome,

@@ -70,6 +70,14 @@ export function viewerOf(context: Context): Identity {
   return context.viewer;
 }
 
+/**
+ * Whose audit events the caller sees: its own account's, or all (undefined). All is for an administrator in a session: a program's token, which may
+ * leak, shows nothing of other accounts, and a program that collects all events has the log.
+ */
+export function auditedUserOf({ kind, user }: Identity): string | undefined {
+  return user.administrator && kind === 'SESSION' ? undefined : user.id;
+}
+
 /** The context of an operation that lasts, without what its transport has put beside it: the request as it came, for one. */
 export function contextAlone({ services, client, asker, viewer, load, budget }: Context): Context {
   return { services, client, asker, viewer, load, budget };

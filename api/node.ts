@@ -1,9 +1,9 @@
 import { findAuditEvent } from '../db/audit.ts';
 import type { Db } from '../db/client.ts';
-import type { UserRow } from '../db/schema.ts';
+import type { Identity } from '../db/tokens.ts';
 import { isId } from '../domain/ids.ts';
 import { builder } from './builder.ts';
-import { viewerOf } from './context.ts';
+import { auditedUserOf, viewerOf } from './context.ts';
 import { costs, STATEMENT_COST } from './field-cost.ts';
 
 export const Node = builder.interfaceRef<{ id: string }>('Node');
@@ -22,7 +22,8 @@ builder.queryField('node', (t) =>
     args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
     extensions: costs(STATEMENTS * STATEMENT_COST),
     resolve: async (_, { id }, context) => {
-      const { user } = viewerOf(context);
+      const viewer = viewerOf(context);
+      const { user } = viewer;
       const { load, services } = context;
       if (id.toLowerCase() === user.id) return named('User', user);
       const [workflow, job, build, notification, tokens, sessions] = await Promise.all([
@@ -42,7 +43,7 @@ builder.queryField('node', (t) =>
         named('Notification', notification) ??
         named('ApiToken', token) ??
         named('Session', session) ??
-        named('AuditEvent', await auditEvent(services.db, id, user)) ??
+        named('AuditEvent', await auditEvent(services.db, id, viewer)) ??
         null
       );
     },
@@ -52,11 +53,9 @@ builder.queryField('node', (t) =>
 /** It looks among all types. */
 const STATEMENTS = 7;
 
-/** One that the user may see: administrators see all. */
-async function auditEvent(db: Db, id: string, { id: userId, administrator }: UserRow) {
-  return isId(id)
-    ? findAuditEvent(db, { id: id.toLowerCase(), userId: administrator ? undefined : userId })
-    : undefined;
+/** One that the caller may see. */
+async function auditEvent(db: Db, id: string, viewer: Identity) {
+  return isId(id) ? findAuditEvent(db, { id: id.toLowerCase(), userId: auditedUserOf(viewer) }) : undefined;
 }
 
 /** Says of which type a row is, for where the schema allows several. */

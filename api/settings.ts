@@ -33,6 +33,8 @@ export interface ApiSettings {
   signUp?: SignUpMode;
   /** How many days an API token is valid at most; 0: for ever. A year unless given. */
   apiTokenDaysMax?: number;
+  /** How many mutations one user may call in an hour, where it is not the default. */
+  mutationsPerUserPerHour?: number;
   limits?: Partial<AccountLimits>;
   /** What one user may have, where it is not the default. */
   userLimits?: Partial<UserLimits>;

@@ -8,7 +8,6 @@ import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { TokenScopeEnum } from './enums.ts';
-import { unauthenticated } from './errors.ts';
 import { hashToken, newToken } from './identity.ts';
 import { Node } from './node.ts';
 import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
@@ -87,7 +86,7 @@ builder.mutationField('createApiToken', (t) =>
       'createApiToken',
       'SESSION',
       async ({ input }: Input<typeof CreateApiTokenInput>, context, audit): Promise<Created> => {
-        const { user, tokenId } = viewerOf(context);
+        const { user } = viewerOf(context);
         const { apiTokenDaysMax: daysMax = API_TOKEN_DAYS_MAX } = context.services.settings;
         const latest = daysMax === 0 ? null : new Date(Date.now() + daysMax * DAY_MS);
         const expiresAt = input.expiresAt ?? latest;
@@ -107,10 +106,9 @@ builder.mutationField('createApiToken', (t) =>
         const token = { userId: user.id, name, hash: hashToken(secret), scope: scope ?? 'WRITE', expiresAt };
         const apiToken = await audit.change(
           context.services.db,
-          (tx) => createApiToken(tx, token, { countMax: API_TOKENS_MAX, madeBy: tokenId }),
+          (tx) => createApiToken(tx, token, { countMax: API_TOKENS_MAX }),
           (made) => (typeof made === 'string' ? undefined : made.id),
         );
-        if (apiToken === 'ENDED') throw unauthenticated();
         if (apiToken !== 'FULL') return { apiToken, secret, userErrors: [] };
         const message = `An account may have ${API_TOKENS_MAX} API tokens: revoke one first.`;
         return refused({ code: 'LIMIT_EXCEEDED', message, path: null });

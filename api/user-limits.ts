@@ -1,5 +1,5 @@
 import type { LimitExceeded } from '../db/user-limits.ts';
-import { USER_LIMITS, type UserLimitName, type UserLimits } from '../domain/limits.ts';
+import { USER_LIMITS, type UserLimitName, type UserLimits, WITH_DELETED_FACTOR } from '../domain/limits.ts';
 import type { ApiSettings } from './settings.ts';
 import type { UserErrorShape } from './user-error.ts';
 
@@ -16,7 +16,8 @@ export function limitError({ limit, max }: LimitExceeded): UserErrorShape {
 
 const TEXTS: Record<UserLimitName, { sentence: (max: string) => string; path: string[] | null }> = {
   WORKFLOWS_PER_USER: {
-    sentence: (max) => `You may have ${max} workflows: delete one first`,
+    sentence: (max) =>
+      `You may have ${max} workflows, and ${WITH_DELETED_FACTOR} times as many with deleted ones that are not purged: delete one first, with purge where there are many deleted ones`,
     path: null,
   },
   PAYLOAD_BYTES_PER_USER: {

@@ -19,7 +19,9 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
     const databaseEmbedded = settings.databaseUrl === undefined;
     const web = { publicUrl, allowedOrigins, trustProxy, graphiql, introspection };
     const limits = { maxJobSeconds, maxResources, policy, logRetentionDays, userLimits, bounds };
-    const own = { port, host, databaseEmbedded, ...limits, signUp, apiTokenDaysMax: settings.apiTokenDaysMax, ...web };
+    const { apiTokenDaysMax, mutationsPerUserPerHour } = settings;
+    const accounts = { signUp, apiTokenDaysMax, mutationsPerUserPerHour };
+    const own = { port, host, databaseEmbedded, ...limits, ...accounts, ...web };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
     closing.add('api', api.close);
     done(`listens on ${host}`);

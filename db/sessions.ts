@@ -4,6 +4,7 @@ import type { Db } from './client.ts';
 import { noteAddress } from './known-addresses.ts';
 import { type TokenRow, tokens, users } from './schema.ts';
 import { insertToken } from './tokens.ts';
+import { lockUser } from './user-limits.ts';
 
 export interface NewSession {
   userId: string;
@@ -64,11 +65,11 @@ export async function endAllSessions(db: Db, userId: string): Promise<number> {
  * its sessions: two at once would wait for each other's.
  */
 export async function endSessions(
-  transaction: Pick<Db, 'select' | 'delete'>,
+  transaction: Pick<Db, 'execute' | 'delete'>,
   userId: string,
   { kept }: { kept?: string } = {},
 ): Promise<number> {
-  await transaction.select({ id: users.id }).from(users).where(eq(users.id, userId)).for('no key update');
+  await lockUser(transaction, userId);
   const ended = await transaction
     .delete(tokens)
     .where(and(isSessionOf(userId), kept === undefined ? undefined : ne(tokens.id, kept)))

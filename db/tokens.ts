@@ -5,6 +5,7 @@ import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { preparedByShape } from './prepared.ts';
 import { type TokenRow, tokens, type UserRow, users } from './schema.ts';
+import { lockUser } from './user-limits.ts';
 
 /** Who a presented token speaks for. */
 export interface Identity {
@@ -20,18 +21,14 @@ export interface Identity {
   user: UserRow;
 }
 
-/**
- * Stores an API token, or gives FULL where its owner has `countMax` already. ENDED where the session `madeBy` is not valid any more: what ends a
- * session takes the lock of its user's row too, so that no token is made behind it.
- */
+/** Stores an API token, or gives FULL where its owner has `countMax` already. */
 export async function createApiToken(
   db: Db,
   token: { userId: string; name: string; hash: Buffer; scope: TokenScope; expiresAt: Date | null },
-  { countMax, madeBy }: { countMax: number; madeBy?: string },
-): Promise<TokenRow | 'FULL' | 'ENDED'> {
+  { countMax }: { countMax: number },
+): Promise<TokenRow | 'FULL'> {
   return db.transaction(async (transaction) => {
-    await transaction.select({ id: users.id }).from(users).where(eq(users.id, token.userId)).for('update'); // two at once count right
-    if (madeBy !== undefined && !(await isTokenValid(transaction, madeBy))) return 'ENDED';
+    await lockUser(transaction, token.userId); // two at once count right
     const count = await transaction.$count(tokens, and(eq(tokens.userId, token.userId), eq(tokens.kind, 'API')));
     return count >= countMax ? 'FULL' : insertToken(transaction, { kind: 'API', ...token });
   });

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import type { UserLimitName, UserLimits } from '../domain/limits.ts';
+import { type UserLimitName, type UserLimits, WITH_DELETED_FACTOR } from '../domain/limits.ts';
 import type { WorkflowKind } from '../domain/states.ts';
 import type { Db } from './client.ts';
 
@@ -18,16 +18,21 @@ export class LimitExceeded extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Makes changes that count towards a limit of this user come one after the other, so that two at once cannot both be the last one that fits.
+ * Makes changes of this user come one after the other, so that two at once cannot both be the last one that fits, and none comes after the end of
+ * its token.
  * Before all other locks. What runs jobs does not take it.
  */
 export async function lockUser(tx: Transaction, userId: string): Promise<void> {
   await tx.execute(sql`SELECT FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
 }
 
-/** Of workflows that are not deleted. Under the user's lock, as all that follow; after the insert. */
+/**
+ * Of workflows that are not deleted, and of all that are stored, so that making and deleting has an end too. Under the user's lock, as all that
+ * follow; after the insert.
+ */
 export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
-  await check(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId} AND deleted_at IS NULL`);
+  const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
+  await check(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId}`, share);
 }
 
 /** Of builds that wait or run. */

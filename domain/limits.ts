@@ -80,6 +80,11 @@ export type UserLimitName = keyof UserLimits;
 /** What one worker runs at once of one user, at most; a fair share may be less (domain/fair-share.ts). */
 export const RUNNING_PER_USER = { heartbeats: 3_000, containers: 100, builds: 3 };
 
+/** How many mutations one user may call in an hour, unless the operator says otherwise. */
+export const MUTATIONS_PER_USER_PER_HOUR = 10_000;
+/** A user may have so many times as many workflows, where those count that were deleted and are not purged yet. */
+export const WITH_DELETED_FACTOR = 10;
+
 /** How long an API token is valid at most, and how long audit events are kept, where the operator says nothing. */
 export const API_TOKEN_DAYS_MAX = 365;
 export const AUDIT_RETENTION_DAYS = 365;

@@ -54,6 +54,7 @@ export interface Settings {
   jobRetentionDays: number;
   auditRetentionDays: number;
   apiTokenDaysMax: number;
+  mutationsPerUserPerHour: number;
   maxJobSeconds: number;
   maxBuildSeconds: number;
   maxJobLogBytes: number;
@@ -171,6 +172,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
     auditRetentionDays: need('AUDIT_RETENTION_DAYS', SETTINGS.AUDIT_RETENTION_DAYS),
     apiTokenDaysMax: need('API_TOKEN_DAYS_MAX', SETTINGS.API_TOKEN_DAYS_MAX),
+    mutationsPerUserPerHour: need('MUTATIONS_PER_USER_PER_HOUR', SETTINGS.MUTATIONS_PER_USER_PER_HOUR),
     maxJobSeconds: need('MAX_JOB_SECONDS', SETTINGS.MAX_JOB_SECONDS),
     maxBuildSeconds: need('MAX_BUILD_SECONDS', SETTINGS.MAX_BUILD_SECONDS),
     maxJobLogBytes: need('MAX_JOB_LOG_BYTES', SETTINGS.MAX_JOB_LOG_BYTES),

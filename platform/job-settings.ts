@@ -132,7 +132,8 @@ export const JOB_SETTINGS = {
   }),
   WORKFLOWS_PER_USER: userLimit({
     name: 'WORKFLOWS_PER_USER',
-    means: 'How many workflows one user may have; deleted ones do not count. One more is LIMIT_EXCEEDED.',
+    means:
+      'How many workflows one user may have, and ten times as many with deleted ones that are not purged. One more is LIMIT_EXCEEDED.',
     example: '100',
   }),
   VOLUMES_PER_USER: userLimit({

@@ -7,6 +7,7 @@ import {
   DELETED_RETENTION_DAYS,
   JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
+  MUTATIONS_PER_USER_PER_HOUR,
   RETENTION_DAYS_MIN,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
@@ -260,6 +261,13 @@ export const SETTINGS = {
     means:
       'How many days an API token is valid at most, from when it is made. 0: for ever, where nobody asks for less.',
     example: '90',
+  }),
+  MUTATIONS_PER_USER_PER_HOUR: withDefault({
+    schema: wholeNumber(1, 1_000_000_000),
+    default: String(MUTATIONS_PER_USER_PER_HOUR),
+    means:
+      'How many mutations one user may call in an hour. One more is RATE_LIMITED, but for those that end tokens and sessions.',
+    example: '100000',
   }),
   ...JOB_SETTINGS,
 };

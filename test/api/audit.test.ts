@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm';
+import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createRefusals } from '../../api/audit-refusals.ts';
 import { auditedMutations } from '../../api/audited.ts';
 import { schema } from '../../api/schema.ts';
 import { removeOldAuditEvents } from '../../db/audit.ts';
@@ -145,6 +147,18 @@ describe('the audit', () => {
     expect(codes(await query(api, EVENTS))).toEqual(['UNAUTHENTICATED']);
   });
 
+  test('an API token of an administrator sees the events of its own account alone', async () => {
+    const id = await idOf();
+    const { id: eventId } = await newest('createWorkflow');
+    const make = 'mutation { createApiToken(input: { name: "reader", scope: READ }) { secret } }';
+    const token = (await query(api, make, { token: root.token })).data.createApiToken.secret;
+    const seen = await events({ token });
+    expect(seen.map(({ action }) => action)).toContain('createApiToken');
+    expect(new Set(seen.map(({ userId }) => userId))).toEqual(new Set([root.id]));
+    expect((await query(api, `{ node(id: "${eventId}") { id } }`, { token })).data.node).toBeNull();
+    expect((await events(root)).some((event) => event.objectId === id)).toBe(true);
+  });
+
   test('has refusals, with their code, those that are alike counted; none of them stores what was given', async () => {
     const before = (await events(ann)).filter(({ outcome }) => outcome === 'REFUSED').length;
     const remove = 'mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) { userErrors { code } } }';
@@ -273,5 +287,35 @@ describe('the audit', () => {
     const ids = [...first.nodes, ...second.nodes].map(({ id }: { id: string }) => id);
     expect(ids).toEqual(ids.toSorted().toReversed());
     expect(new Set(ids).size).toBe(4);
+  });
+
+  test('counts 200 kinds of refusals of one account apart, and those of others still', async () => {
+    const many = Array.from({ length: 300 }, (_, n) => n);
+    const refusals = createRefusals(api.db, pino({ level: 'silent' }));
+    const note = (who: Person, n: number) =>
+      refusals.note({
+        action: 'flood',
+        outcome: 'REFUSED',
+        code: 'NOT_FOUND',
+        userId: who.id,
+        actorId: who.id,
+        address: `2001:db8:0:${n}::/64`,
+      });
+    for (const n of many) note(ann, n);
+    note(bob, 1);
+    await refusals.close();
+    const rows = async (who: Person) =>
+      api.db.execute<{ address: string | null; count: number }>(
+        sql`SELECT address, count FROM audit_events WHERE action = 'flood' AND actor_id = ${who.id}`,
+      );
+    const all = await rows(ann);
+    expect(all.filter(({ address }) => address !== null)).toHaveLength(200);
+    expect(
+      all
+        .filter(({ address }) => address === null)
+        .map(({ count }) => count)
+        .toSorted(),
+    ).toEqual([1, 99]);
+    expect(await rows(bob)).toMatchObject([{ address: '2001:db8:0:1::/64', count: 1 }]);
   });
 });

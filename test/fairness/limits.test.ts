@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { claimBuilds, endBuild } from '../../db/builds.ts';
+import { purgeSome } from '../../db/purge.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 import { claim, end, schedule } from '../scheduling/support.ts';
@@ -85,6 +86,23 @@ describe('what one user may have', () => {
     await remove(madeOf(made)[0] ?? '');
     expect(madeOf(await many(() => create()))).toHaveLength(1);
     expect((await create(HEARTBEAT, {}, await person(api, 'bob'))).error).toBeUndefined();
+  });
+
+  test('WORKFLOWS_PER_USER: making and deleting ends at ten times as many, until deleted ones are purged and gone', async () => {
+    for (let n = 0; n < 50; n += 1) {
+      const { id, error } = await create();
+      expect(error).toBeUndefined();
+      await remove(id ?? '');
+    }
+    expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null));
+    const purge = 'mutation ($id: ID!) { deleteWorkflow(input: { id: $id, purge: true }) { deletedWorkflowId } }';
+    const rows = await api.db.execute<{ id: string }>(sql`SELECT id FROM workflows WHERE user_id = ${ann.id} LIMIT 1`);
+    await query(api, purge, { token: ann.token, variables: rows[0] });
+    expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null)); // its rows are still there
+    await api.db.execute(sql`DELETE FROM schedules WHERE workflow_id = ${rows[0]?.id}`); // as when its last job has ended
+    while (await purgeSome(api.db));
+    expect((await create()).error).toBeUndefined();
+    expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null));
   });
 
   test('a refused call leaves its idempotency key free', async () => {
