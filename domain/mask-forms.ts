@@ -15,7 +15,7 @@ const OTHER_FORMS_LINES_MAX = 500;
 export function maskForms(secrets: readonly string[]): Latin1[] {
   const lines = [...new Set(secrets.flatMap((secret) => secret.split(/\r\n|\r|\n/)))].filter(isLong);
   const others = lines.slice(0, OTHER_FORMS_LINES_MAX).flatMap(otherForms);
-  return [...new Set([...lines.map(toLatin1), ...others])].filter((form) => form.length >= MASKED_BYTES_MIN);
+  return [...new Set([...lines.map(toLatin1), ...others, ...secrets.flatMap(wrappedBase64)])].filter((form) => form.length >= MASKED_BYTES_MIN);
 }
 
 /** What a header's value says besides itself: whoever refuses `Bearer abc` may well print `abc`. */
@@ -80,6 +80,22 @@ function base64(line: string): Latin1[] {
   const alone = bytes.toString('base64');
   const forms = [alone, alone.replace(/=+$/, ''), ...within];
   return [...forms, ...forms.map((form) => form.replaceAll('+', '-').replaceAll('/', '_'))];
+}
+
+/** Columns at which base64 goes on in the next line: Ruby's, OpenSSL's, and those of coreutils, Python and mails. */
+const BASE64_COLUMNS = [60, 64, 76];
+/** Of a secret, beyond which its base64 is looked for in one line alone. */
+const WRAPPED_BYTES_MAX = 8 * 1024;
+
+/** The lines of the base64 of a whole secret, with what follows it (a newline, say) left open. */
+function wrappedBase64(secret: string): Latin1[] {
+  const bytes = Buffer.from(secret.replace(/[\r\n]+$/, '')).subarray(0, WRAPPED_BYTES_MAX);
+  const encoded = bytes.toString('base64').slice(0, Math.floor((bytes.length * 8) / 6));
+  return BASE64_COLUMNS.filter((columns) => encoded.length > columns).flatMap((columns) =>
+    Array.from({ length: Math.ceil(encoded.length / columns) }, (_, n) =>
+      encoded.slice(n * columns, (n + 1) * columns),
+    ),
+  );
 }
 
 function toLatin1(text: string): Latin1 {

@@ -133,6 +133,19 @@ describe('a mask', () => {
     );
   });
 
+  test('finds a secret of any length in base64 that is wrapped as programs do it, but for 5 characters at the end', () => {
+    const long = fc.string({ unit: 'grapheme', minLength: 20, maxLength: 400 });
+    fc.assert(
+      fc.property(long, fc.constantFrom(60, 64, 76), fc.constantFrom('', '\n'), (secret, columns, end) => {
+        const encoded = Buffer.from(secret + end).toString('base64');
+        const mask = createMask([secret]);
+        const lines = encoded.match(new RegExp(`.{1,${columns}}`, 'g')) ?? [];
+        const seen = lines.map((line) => mask?.text(line) ?? line).join('');
+        expect(seen.replaceAll('***', '').length).toBeLessThanOrEqual(5);
+      }),
+    );
+  });
+
   test('masks the beginning of a secret at the end of a text that was cut off', () => {
     const mask = createMask(['open-sesame-4711']);
     expect(mask?.cutText('the password is open-ses')).toBe('the password is ***');
