@@ -15,7 +15,9 @@ const OTHER_FORMS_LINES_MAX = 500;
 export function maskForms(secrets: readonly string[]): Latin1[] {
   const lines = [...new Set(secrets.flatMap((secret) => secret.split(/\r\n|\r|\n/)))].filter(isLong);
   const others = lines.slice(0, OTHER_FORMS_LINES_MAX).flatMap(otherForms);
-  return [...new Set([...lines.map(toLatin1), ...others, ...secrets.flatMap(wrappedBase64)])].filter((form) => form.length >= MASKED_BYTES_MIN);
+  return [...new Set([...lines.map(toLatin1), ...others, ...secrets.flatMap(wrappedBase64)])].filter(
+    (form) => form.length >= MASKED_BYTES_MIN,
+  );
 }
 
 /** What a header's value says besides itself: whoever refuses `Bearer abc` may well print `abc`. */

@@ -1,7 +1,7 @@
 import { didYouMean } from '../nearest.ts';
 import { type LogicalLine, logicalLines, type Problems } from './lines.ts';
 import { listOf, printedList } from './list.ts';
-import { pairsProblem } from './pairs.ts';
+import { labelsProblem, pairsProblem } from './pairs.ts';
 
 export interface Instruction {
   /** Where it begins in the file, counted from 1. */
@@ -129,7 +129,7 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
   if (form === 'check') return checkOf(text);
   if (form === 'text') return { rest: text, words: [] };
   if (form === 'pairs') {
-    const problem = pairsProblem(name, text);
+    const problem = pairsProblem(name, text) ?? (name === 'LABEL' ? labelsProblem(text) : undefined);
     return problem === undefined ? { rest: text, words: [] } : wrong(problem);
   }
   if (form !== 'words' && text.startsWith('[')) {

@@ -7,6 +7,19 @@ export function pairsProblem(name: string, text: string): string | undefined {
   return `must have name=value in each word behind ${name}, and ${JSON.stringify(without.slice(0, 100))} has no "=".`;
 }
 
+/** By these an installation finds its images again, those that a stopped build has left too: they are not an author's. */
+export const IMAGE_LABELS = 'chronoverse.image.';
+
+/** What is wrong with the names of labels, of which the engine takes quotes and backslashes away, and puts in variables. */
+export function labelsProblem(text: string): string | undefined {
+  const all = words(text);
+  const names = (all[0]?.includes('=') ? all : all.slice(0, 1)).map((word) => word.replace(/=.*/s, ''));
+  if (names.some((name) => /[$\\]/.test(name)))
+    return 'must name its labels literally, without variables and backslashes.';
+  if (!names.some((name) => name.replace(/["']/g, '').startsWith(IMAGE_LABELS))) return undefined;
+  return `must not have a label that begins with "${IMAGE_LABELS}".`;
+}
+
 /** Split at blanks that are neither quoted nor behind a backslash. */
 function words(text: string): string[] {
   const found: string[] = [];

@@ -154,6 +154,14 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine busybox', 1, 'must be like'],
     ['RUN true\nFROM alpine', 1, 'before the first FROM'],
     // What the engine would fetch
+    ...[
+      'chronoverse.image.installation=x',
+      'chronoverse.image.workflow x',
+      'a=1 "chronoverse.image.workflow"=x',
+      `chrono'verse'.image.x=1`,
+    ].map((label): [string, number, string] => [`FROM alpine\nLABEL ${label}`, 2, 'must not have a label']),
+    ['FROM alpine\nENV L=chronoverse.image.x\nLABEL $L=x', 3, 'literally'],
+    ['FROM alpine\nLABEL a=1 chrono\\verse.image.x=1', 2, 'literally'],
     ['FROM alpine\nADD http://127.0.0.1/ /x', 2, 'fetch in a RUN'],
     [`FROM alpine\nVOLUME /a\nVOLUME ${'/b '.repeat(100)}`, 3, 'at most 100 volumes'],
     ['FROM alpine\nADD HTTPS://x/ /x', 2, 'fetch in a RUN'],

@@ -6,6 +6,7 @@ import { workflows } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/termination.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
+import { builtLabels, generationOf, layerOf } from '../../workers/workflow/built-image.ts';
 import { requirePart } from '../support/parts.ts';
 import { hasRegistry, type Registry, type RegistryProxy, registryProxy, startRegistry } from '../support/registry.ts';
 import { until } from '../support/time.ts';
@@ -121,6 +122,27 @@ describe.skipIf(!able)('images of a registry', () => {
     const image = await push('trigger:1', 'ONBUILD ADD http://127.0.0.1:1/ /x');
     const { buildId } = await here.create({ build: { dockerfile: `FROM ${image}` } });
     expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toContain('ONBUILD');
+  });
+
+  test("an image with labels like ours makes no layer that is not known for a build's own", async () => {
+    const forged = { generation: 'x', workflow: newId(), installation: 'x' };
+    const image = await push(
+      'forged:1',
+      Object.entries(forged)
+        .map(([name, value]) => `LABEL chronoverse.image.${name}=${value}`)
+        .join('\n'),
+    );
+    const dockerfile = `FROM ${image}\nRUN echo ${marker} > /x\nRUN sleep 600 # ${marker}`;
+    const { id, buildId } = await here.create({ build: { dockerfile } });
+    await until(
+      'its last step runs',
+      async () => (await madeWith(host, `sleep 600 # ${marker}`)).containers.length > 0,
+    );
+    const layers = await here.docker.listImages(builtLabels(here.installation));
+    expect(layers.map((layer) => [layerOf(layer), generationOf(layer)])).toContainEqual([id, undefined]);
+    await terminateWorkflow(here.database.db, await owned(id));
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
+    await buildIn(here.database.db, buildId, 'CANCELED');
   });
 
   test('an image with more volumes of its own than the engine makes in passing is refused, as a base too', async () => {

@@ -2,6 +2,7 @@ import type { Generation } from '../../db/payloads.ts';
 import { BUILDS_REFUSED, networkFor, networkProblem } from '../../domain/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { readDockerfile, triggersProblem } from '../../domain/dockerfile/dockerfile.ts';
+import { IMAGE_LABELS } from '../../domain/dockerfile/pairs.ts';
 import { type Printed, printDockerfile } from '../../domain/dockerfile/print.ts';
 import { isId } from '../../domain/ids.ts';
 import { BUILT_REGISTRY, registryOf } from '../../domain/image-reference.ts';
@@ -15,7 +16,7 @@ import type { ImageRequest, ImageSource } from './image-source.ts';
 import type { UserNetworks } from './networks.ts';
 
 // Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
-const LABEL_PREFIX = 'chronoverse.image.';
+const LABEL_PREFIX = IMAGE_LABELS;
 const INSTALLATION = `${LABEL_PREFIX}installation`;
 const WORKFLOW = `${LABEL_PREFIX}workflow`;
 const GENERATION = `${LABEL_PREFIX}generation`;
@@ -36,22 +37,23 @@ export function builtLabels(installation: string, generation?: Generation): Reco
 
 /**
  * Of every layer that a step makes: a build that is stopped while the engine writes one down leaves it where nobody is told of it. They are a
- * workflow's own, so that its generations find each other's layers and nobody finds another's.
+ * workflow's own, so that its generations find each other's layers and nobody finds another's. The label of built images takes away what the image
+ * that they begin from may say in its place.
  */
 function layerLabels(installation: string, { workflowId }: Generation): Record<string, string> {
-  return { [INSTALLATION]: installation, [WORKFLOW]: workflowId };
+  return { [INSTALLATION]: installation, [WORKFLOW]: workflowId, [GENERATION]: '' };
 }
 
 /** The workflow of which an image without a name is such a layer. */
 export function layerOf({ labels, tags }: { labels: Record<string, string>; tags: string[] }): string | undefined {
   const workflowId = labels[WORKFLOW];
-  const isLayer = tags.length === 0 && labels[GENERATION] === undefined;
+  const isLayer = tags.length === 0 && !labels[GENERATION];
   return isLayer && workflowId !== undefined && isId(workflowId) ? workflowId : undefined;
 }
 
 export function generationOf({ labels }: { labels: Record<string, string> }): Generation | undefined {
   const workflowId = labels[WORKFLOW];
-  const generation = Number(labels[GENERATION]); // NaN where there is none
+  const generation = Number(labels[GENERATION] || undefined); // NaN where there is none
   return workflowId !== undefined && isId(workflowId) && Number.isSafeInteger(generation)
     ? { workflowId, generation }
     : undefined;
