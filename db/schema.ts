@@ -184,6 +184,12 @@ export const runRequests = pgTable('run_requests', {
   kind: text('kind').$type<WorkflowKind>().notNull(),
 });
 
+/** The round that is being served. */
+export const turnRounds = pgTable('turn_rounds', {
+  kind: text('kind').$type<'CONTAINER' | 'BUILD'>().primaryKey(),
+  round: bigint('round', { mode: 'number' }).notNull(),
+});
+
 export const turns = pgTable('turns', {
   id: uuid('id').primaryKey(),
   kind: text('kind').$type<'CONTAINER' | 'BUILD'>().notNull(),

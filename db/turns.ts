@@ -8,7 +8,8 @@ import type { Db } from './client.ts';
  * have ended meanwhile. A turn that is lost comes again with the event that the scheduling worker sends again.
  *
  * Turns are numbered by round: a user's first waiting row goes into the round that is being served, the user's next one into the round
- * after it, and so on. So a user with one row waits for one round at most, however many another user has queued.
+ * after it, and so on. So a user with one row waits for one round at most, however many another user has queued. The round that is being
+ * served is stored, as the highest of which something was claimed: turns that are passed over, because their user is full, do not hold it back.
  */
 export type TurnKind = 'CONTAINER' | 'BUILD';
 
@@ -28,7 +29,7 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
       )
       INSERT INTO turns (id, kind, user_id, round)
       SELECT id, ${kind}, user_id, nth + greatest(
-        coalesce((SELECT min(round) FROM turns WHERE kind = ${kind}), 1) - 1,
+        (SELECT round FROM turn_rounds WHERE kind = ${kind}) - 1,
         coalesce((SELECT max(round) FROM turns WHERE kind = ${kind} AND turns.user_id = entering.user_id), 0))
       FROM entering ON CONFLICT DO NOTHING`);
   });
@@ -51,9 +52,15 @@ export async function takeTurn<Claimed>(
   claim: (tx: Db, ids: string[]) => Promise<Claimed[]>,
 ): Promise<Claimed[] | undefined> {
   return db.transaction(async (tx) => {
-    const [turn] = await tx.execute<{ id: string }>(sql`
-      DELETE FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id`);
-    return turn && claim(tx, [turn.id]);
+    const [turn] = await tx.execute<{ id: string; round: string }>(sql`
+      DELETE FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id, round`);
+    if (turn === undefined) return undefined;
+    const claimed = await claim(tx, [turn.id]);
+    if (claimed.length > 0)
+      await tx.execute(
+        sql`UPDATE turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
+      );
+    return claimed;
   });
 }
 

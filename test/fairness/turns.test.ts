@@ -56,6 +56,21 @@ test('a user who is full is passed over, and has the next turn when there is roo
   expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, other]);
 });
 
+test('P11: a user who is full for long does not let others pass who come again and again', async () => {
+  const [full, patient, pushing] = [await user('full'), await user('patient'), await user('pushing')];
+  await enter(await queued(full, 5));
+  await enter(await queued(patient, 30));
+  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(patient); // alone, in ten rounds
+  for (let batch = 0; batch < 3; batch += 1) {
+    await enter(await queued(pushing, 4));
+    const served = [];
+    for (let n = 0; n < 4; n += 1) served.push(await next([full]));
+    expect(served.filter((who) => who === patient)).toHaveLength(2);
+    expect(served.filter((who) => who === pushing)).toHaveLength(2);
+  }
+  while ((await next()) !== undefined);
+});
+
 test('P11: events that come at once, and twice, give each job one turn, and each user one a round', async () => {
   const [greedy, other] = [await user('greedy'), await user('other')];
   const ids = await queued(greedy, 40);

@@ -1,0 +1,240 @@
+import { sql } from 'drizzle-orm';
+import {
+  type GraphQLField,
+  type GraphQLInputField,
+  type GraphQLInputType,
+  GraphQLNonNull,
+  type GraphQLOutputType,
+  getNamedType,
+  getNullableType,
+  isInputObjectType,
+  isInterfaceType,
+  isListType,
+  isObjectType,
+} from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { schema } from '../../api/schema.ts';
+import { notifications } from '../../db/schema.ts';
+import { newId } from '../../domain/ids.ts';
+import { type Person, person, query, socketOf, type TestApi, testApi } from './support.ts';
+
+const OPERATIONS = [
+  { operation: 'query', typeName: 'Query' },
+  { operation: 'mutation', typeName: 'Mutation' },
+  { operation: 'subscription', typeName: 'Subscription' },
+] as const;
+
+/** A place in the schema that takes an id, and a document that gives one there as `$id`. */
+interface Place {
+  path: string;
+  operation: (typeof OPERATIONS)[number]['operation'];
+  document: string;
+}
+
+/** What else must be given beside an id. */
+const VALUES: Record<string, string> = {
+  'String!': '"x"',
+  'Int!': '1',
+  'WorkflowPayloadInput!': '{ heartbeat: {} }',
+};
+const PROFOUND = 2;
+
+/** All scalars of what a field gives, and those of objects within it. */
+function selection(type: GraphQLOutputType, depth = PROFOUND): string {
+  const named = getNamedType(type);
+  if (isInterfaceType(named)) return '{ __typename id }';
+  if (!isObjectType(named)) return '';
+  const fields = Object.values(named.getFields()).filter(({ args }) => args.every((arg) => !isRequired(arg.type)));
+  const inner = fields.flatMap((field) => {
+    const isLeaf = !isObjectType(getNamedType(field.type)) && !isInterfaceType(getNamedType(field.type));
+    return isLeaf ? field.name : depth > 0 ? `${field.name} ${selection(field.type, depth - 1)}` : [];
+  });
+  return inner.length > 0 ? `{ ${inner.join(' ')} }` : '{ __typename }';
+}
+
+function isRequired(type: GraphQLInputType): boolean {
+  return type instanceof GraphQLNonNull;
+}
+
+/** The values for this type that have an id in them, with where it is. */
+function givenIds(type: GraphQLInputType, path: string): { path: string; text: string }[] {
+  const nullable = getNullableType(type);
+  if (isListType(nullable)) return givenIds(nullable.ofType, path).map((one) => ({ ...one, text: `[${one.text}]` }));
+  if (nullable.toString() === 'ID') return [{ path, text: '$id' }];
+  if (!isInputObjectType(nullable)) return [];
+  const fields: GraphQLInputField[] = Object.values(nullable.getFields());
+  return fields.flatMap((field) =>
+    givenIds(field.type, `${path}.${field.name}`).map(({ path: at, text }) => {
+      const others = fields.filter((other) => other !== field && isRequired(other.type));
+      const rest = others.map((other) => `${other.name}: ${VALUES[String(other.type)] ?? 'UNKNOWN'}`);
+      return { path: at, text: `{ ${[`${field.name}: ${text}`, ...rest].join(', ')} }` };
+    }),
+  );
+}
+
+/** Every argument of a root field, and every field of an input below it, that takes an id. Cursors are made of ids, too. */
+function places(): Place[] {
+  return OPERATIONS.flatMap(({ operation, typeName }) => {
+    const root = schema.getType(typeName);
+    if (!isObjectType(root)) return [];
+    return Object.values(root.getFields()).flatMap((field: GraphQLField<unknown, unknown>) =>
+      field.args.flatMap((argument) =>
+        givenIds(argument.type, `${typeName}.${field.name}.${argument.name}`).map(({ path, text }) => ({
+          path,
+          operation,
+          document: `${operation} ($id: ID!) { ${field.name}(${argument.name}: ${text}) ${selection(field.type)} }`,
+        })),
+      ),
+    );
+  });
+}
+
+/** As `places`, of fields that are not at the root. */
+function innerFields(): string[] {
+  return Object.values(schema.getTypeMap()).flatMap((type) =>
+    isObjectType(type) && !OPERATIONS.some(({ typeName }) => typeName === type.name) && !type.name.startsWith('__')
+      ? Object.values(type.getFields()).flatMap((field) =>
+          field.args.some((argument) => givenIds(argument.type, '').length > 0) ? `${type.name}.${field.name}` : [],
+        )
+      : [],
+  );
+}
+
+describe("another account's id", () => {
+  let api: TestApi;
+  let ann: Person;
+  let bob: Person;
+  let ofAnn: Record<string, string>;
+  let innerPlaces: Place[];
+  beforeAll(async () => {
+    api = await testApi();
+    await person(api, 'root'); // the administrator
+    ann = await person(api, 'ann');
+    bob = await person(api, 'bob');
+    const own = await created(bob, { heartbeat: {} });
+    const filtered = `{ workflow(id: "${own}") { jobs(filter: { workflowId: $id }) { nodes { id } } } }`;
+    innerPlaces = [
+      { path: 'Workflow.jobs.filter.workflowId', operation: 'query', document: `query ($id: ID!) ${filtered}` },
+    ];
+    ofAnn = await everythingOf(ann);
+  });
+  afterAll(() => api.close());
+
+  async function created(who: Person, payload: object): Promise<string> {
+    const document =
+      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } userErrors { message } } }';
+    const input = { name: 'x', payload, interval: 60, maxConsecutiveJobFailuresAllowed: 3 };
+    return (await query(api, document, { token: who.token, variables: { input } })).data.createWorkflow.workflow.id;
+  }
+
+  /** An object of each type that has an id. */
+  async function everythingOf(who: Person): Promise<Record<string, string>> {
+    const workflow = await created(who, { heartbeat: {} });
+    const container = await created(who, { container: { image: 'alpine:3' } });
+    const own = async (document: string) => (await query(api, document, { token: who.token })).data;
+    const { runWorkflow } = await own(`mutation { runWorkflow(input: { id: "${workflow}" }) { job { id } } }`);
+    const { createApiToken } = await own('mutation { createApiToken(input: { name: "x" }) { apiToken { id } } }');
+    const asked = await own(`{ viewer { sessions { id } } auditEvents { nodes { id } }
+      workflow(id: "${container}") { build { id } } }`);
+    const notification = newId();
+    await api.db.insert(notifications).values({
+      id: notification,
+      userId: who.id,
+      workflowId: workflow,
+      workflowName: 'x',
+      jobId: runWorkflow.job.id,
+      kind: 'JOB_FAILED',
+    });
+    return {
+      User: who.id,
+      Workflow: workflow,
+      Job: runWorkflow.job.id,
+      Build: asked.workflow.build.id,
+      Notification: notification,
+      ApiToken: createApiToken.apiToken.id,
+      Session: asked.viewer.sessions[0].id,
+      AuditEvent: asked.auditEvents.nodes[0].id,
+    };
+  }
+
+  /** The first answer, as text, without the id that was asked for. */
+  async function answerTo({ operation, document }: Place, id: string, { token }: Person): Promise<string> {
+    const answer =
+      operation === 'subscription'
+        ? await firstOf(document, id, token)
+        : await query(api, document, { token, variables: { id } });
+    return JSON.stringify(answer).replaceAll(id, 'ID');
+  }
+
+  async function firstOf(document: string, id: string, token: string): Promise<unknown> {
+    const client = socketOf(api, token);
+    const answer = await new Promise((resolve) => {
+      client.subscribe(
+        { query: document, variables: { id } },
+        { next: resolve, error: resolve, complete: () => resolve('COMPLETE') },
+      );
+    });
+    await client.dispose();
+    return answer;
+  }
+
+  test('has an object of each type that is a node', () => {
+    const node = schema.getType('Node');
+    const types = isInterfaceType(node) ? schema.getPossibleTypes(node).map(({ name }) => name) : [];
+    expect(Object.keys(ofAnn).toSorted()).toEqual(types.toSorted());
+  });
+
+  test('is asked for in every field that takes one', () => {
+    expect(innerFields()).toEqual(['Workflow.jobs']);
+    expect(places().length).toBeGreaterThan(15);
+    for (const { document } of places()) expect(document).not.toContain('UNKNOWN');
+  });
+
+  test.each(places().map((place) => [place.path, place] as const))('is an id of nothing in %s', async (_, place) => {
+    const unknown = await answerTo(place, newId(), bob);
+    for (const [type, id] of Object.entries(ofAnn)) {
+      expect([type, await answerTo(place, id, bob)]).toEqual([type, unknown]);
+      expect([type, await answerTo(place, id.toUpperCase(), bob)]).toEqual([type, unknown]);
+    }
+  });
+
+  test("is an id of nothing below an object of one's own", async () => {
+    for (const place of innerPlaces) {
+      const unknown = await answerTo(place, newId(), bob);
+      for (const id of Object.values(ofAnn)) expect(await answerTo(place, id, bob)).toBe(unknown);
+    }
+  });
+
+  test('is an id of nothing among downloads', async () => {
+    const ask = async (id: string) => {
+      const response = await fetch(new URL(`/logs/${id}`, api.url), {
+        headers: { authorization: `Bearer ${bob.token}` },
+      });
+      return [response.status, (await response.text()).replaceAll(id, 'ID')];
+    };
+    const unknown = await ask(newId());
+    expect(unknown[0]).toBe(404);
+    for (const id of Object.values(ofAnn)) expect(await ask(id)).toEqual(unknown);
+  });
+
+  test("changes nothing of its owner's, who is answered otherwise", async () => {
+    const [row] = await api.db.execute(sql`SELECT
+      (SELECT terminated_at FROM workflows WHERE id = ${ofAnn.Workflow ?? ''}) AS terminated,
+      (SELECT completed_at FROM jobs WHERE id = ${ofAnn.Job ?? ''}) AS completed,
+      (SELECT read_at FROM notifications WHERE id = ${ofAnn.Notification ?? ''}) AS read,
+      (SELECT count(*)::integer FROM tokens WHERE user_id = ${ann.id}) AS tokens`);
+    expect(row).toEqual({ terminated: null, completed: null, read: null, tokens: 2 });
+    const answered = places().filter(({ path }) => !path.includes('Logs')); // these wait for a line
+    for (const place of answered.toSorted((one, other) => Number(isEnd(one)) - Number(isEnd(other)))) {
+      const unknown = await answerTo(place, newId(), ann);
+      const answers = [];
+      for (const id of Object.values(ofAnn)) answers.push(await answerTo(place, id, ann));
+      expect([place.path, answers.every((answer) => answer === unknown)]).toEqual([place.path, false]);
+    }
+  });
+});
+
+/** After it the owner has no session. */
+function isEnd({ path }: Place): boolean {
+  return path.includes('revokeSession');
+}
