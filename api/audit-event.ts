@@ -1,11 +1,11 @@
 import { listAuditEvents } from '../db/audit.ts';
 import type { AuditRow } from '../db/schema.ts';
-import type { AuditChange } from '../domain/audit.ts';
+import { AUDIT_CHANGES_MAX, type AuditChange } from '../domain/audit.ts';
 import { builder } from './builder.ts';
 import { connectionOf, PAGE_SIZE, PAGE_SIZE_MAX, pageOf, windowOf } from './connection.ts';
 import { auditedUserOf, viewerOf } from './context.ts';
 import { describedEnum } from './enums.ts';
-import { costs, LONG_TEXT_COST, STATEMENT_COST } from './field-cost.ts';
+import { costs, costsOfList, LONG_TEXT_COST, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
 
 const AuditOutcomeEnum = describedEnum('AuditOutcome', 'What came of a call.', ['DONE', 'REFUSED'] as const, {
@@ -72,7 +72,7 @@ AuditEvent.implement({
     changes: t.field({
       type: [AuditChangeType],
       description: 'The fields that the input gave. Values that can hold a secret are not stored.',
-      extensions: costs(LONG_TEXT_COST),
+      extensions: costsOfList(AUDIT_CHANGES_MAX, LONG_TEXT_COST),
       resolve: ({ changes }, _, { budget }) => {
         for (const { field, value } of changes) budget.take(field.length + value.length);
         return changes;

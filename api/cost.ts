@@ -11,10 +11,11 @@ import {
   isInterfaceType,
   isObjectType,
   Kind,
+  type OperationDefinitionNode,
   SchemaMetaFieldDef,
   type SelectionSetNode,
   TypeMetaFieldDef,
-  type ValueNode,
+  valueFromASTUntyped,
 } from 'graphql';
 import { PAGE_SIZE } from './connection.ts';
 import { failure } from './errors.ts';
@@ -54,6 +55,7 @@ export function operationCost({ schema, document, operationName, variableValues 
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   }
   const counted = new Map<string, number>(); // a fragment that is spread many times is walked once
+  let variables: { [name: string]: unknown } = {};
 
   /** `via` is the name of the field that has led to the type. */
   function ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType, via?: string): number {
@@ -86,7 +88,7 @@ export function operationCost({ schema, document, operationName, variableValues 
     const isPaged = definition.args.some(({ name }) => name === 'first');
     const size = isPaged
       ? pageSizeOf(field, type.name === 'LogLineConnection' ? LOG_PAGE_SIZE : PAGE_SIZE)
-      : (introspectionListSize(schema, via, parent.name, field.name.value) ?? 1);
+      : (introspectionListSize(schema, via, parent.name, field.name.value) ?? costOf(definition).itemsMax);
     return own + size * ofSelections(field.selectionSet, type, field.name.value);
   }
 
@@ -96,32 +98,19 @@ export function operationCost({ schema, document, operationName, variableValues 
     return isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
   }
 
-  function ownCost(field: FieldNode, { extensions }: GraphQLField<unknown, unknown>): number {
-    const { cost } = extensions;
-    if (!(cost instanceof FieldCost)) return 1;
-    const { base, given } = cost;
+  function ownCost(field: FieldNode, definition: GraphQLField<unknown, unknown>): number {
+    const { base, given } = costOf(definition);
     const isDearer = field.arguments?.some(
-      ({ name, value }) => given?.arguments.includes(name.value) && isGiven(value),
+      ({ name, value }) =>
+        given?.arguments.includes(name.value) && (valueFromASTUntyped(value, variables) ?? null) !== null,
     );
     return base + (given && isDearer ? given.cost : 0);
-  }
-
-  function isGiven(value: ValueNode): boolean {
-    return value.kind === Kind.VARIABLE
-      ? (variableValues?.[value.name.value] ?? null) !== null
-      : value.kind !== Kind.NULL;
   }
 
   function pageSizeOf(field: FieldNode, standard: number): number {
     const sizes = (field.arguments ?? [])
       .filter(({ name }) => name.value === 'first' || name.value === 'last')
-      .map(({ value }) =>
-        value.kind === Kind.INT
-          ? Number(value.value)
-          : value.kind === Kind.VARIABLE
-            ? variableValues?.[value.name.value]
-            : undefined,
-      )
+      .map(({ value }) => valueFromASTUntyped(value, variables))
       .filter((size) => typeof size === 'number');
     return sizes.length === 0 ? standard : Math.min(LOG_PAGE_SIZE_MAX, Math.max(1, ...sizes)); // what is out of bounds the field refuses
   }
@@ -134,8 +123,24 @@ export function operationCost({ schema, document, operationName, variableValues 
   for (const definition of document.definitions) {
     if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
     if (operationName && definition.name?.value !== operationName) continue;
+    variables = { ...defaultsOf(definition), ...variableValues };
     const root = schema.getRootType(definition.operation);
     if (root) return ofSelections(definition.selectionSet, root);
   }
   return 0;
+}
+
+function costOf({ extensions }: GraphQLField<unknown, unknown>): FieldCost {
+  return extensions.cost instanceof FieldCost ? extensions.cost : ONE_VALUE;
+}
+
+const ONE_VALUE = new FieldCost(1);
+
+/** What stands in for variables that are not given: a page's size, for one. */
+function defaultsOf({ variableDefinitions = [] }: OperationDefinitionNode): { [name: string]: unknown } {
+  return Object.fromEntries(
+    variableDefinitions.flatMap(({ variable, defaultValue }) =>
+      defaultValue ? [[variable.name.value, valueFromASTUntyped(defaultValue)]] : [],
+    ),
+  );
 }

@@ -6,16 +6,24 @@ export class FieldCost {
   readonly base: number;
   /** What it counts more where one of these arguments is given, once. */
   readonly given: { arguments: string[]; cost: number } | undefined;
+  /** How many items a list without pages has at most, or nearly always. */
+  readonly itemsMax: number;
 
-  constructor(base: number, given?: FieldCost['given']) {
+  constructor(base: number, given?: FieldCost['given'], itemsMax = 1) {
     this.base = base;
     this.given = given;
+    this.itemsMax = itemsMax;
   }
 }
 
 /** The `extensions` of a field that is more expensive than one value. */
 export function costs(base: number, given?: FieldCost['given']): { cost: FieldCost } {
   return { cost: new FieldCost(base, given) };
+}
+
+/** The `extensions` of a list that has no pages. */
+export function costsOfList(itemsMax: number, base = 1): { cost: FieldCost } {
+  return { cost: new FieldCost(base, undefined, itemsMax) };
 }
 
 /** A statement for each object that the field is asked of. */

@@ -2,6 +2,7 @@ import type { LogLine as LogLineShape } from '../domain/log-chunk.ts';
 import { builder } from './builder.ts';
 import { connectionOf } from './connection.ts';
 import { LogSourceEnum, LogStreamEnum } from './enums.ts';
+import { costsOfList } from './field-cost.ts';
 import type { LogBatchShape } from './log-batch.ts';
 
 export const LogLine = builder.objectRef<LogLineShape>('LogLine');
@@ -26,11 +27,19 @@ LogLine.implement({
 
 export const LogLineConnection = connectionOf<LogLineShape>(LogLine, 'LogLine', 'by number');
 
+/** Nearly all batches have fewer: one of 256 KiB has as many lines of 130 bytes. */
+const BATCH_LINES_TYPICAL_MAX = 2_000;
+
 export const LogBatch = builder.objectRef<LogBatchShape>('LogBatch');
 LogBatch.implement({
   description: 'Lines that follow each other.',
   fields: (t) => ({
-    lines: t.field({ type: [LogLine], description: 'The lines.', resolve: (batch) => batch.lines() }),
+    lines: t.field({
+      type: [LogLine],
+      description: 'The lines.',
+      extensions: costsOfList(BATCH_LINES_TYPICAL_MAX),
+      resolve: (batch) => batch.lines(),
+    }),
     text: t.string({
       description: "The same lines' texts, each with its newline unless it continues: cheap to follow.",
       resolve: (batch) => batch.text(),

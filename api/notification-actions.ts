@@ -5,6 +5,7 @@ import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { viewerOf } from './context.ts';
 import { NotificationPreferenceEnum } from './enums.ts';
+import { costsOfList } from './field-cost.ts';
 import { Notification } from './notification.ts';
 import { User } from './user.ts';
 import { invalid, refused, UserError, type UserErrorShape } from './user-error.ts';
@@ -29,11 +30,13 @@ const MarkNotificationsReadPayload = builder.objectRef<Marked>('MarkNotification
       type: [Notification],
       nullable: true,
       description: 'The notifications, in the order of their ids in the input.',
+      extensions: costsOfList(IDS_MAX),
       resolve: ({ notifications }) => notifications,
     }),
     userErrors: t.field({
       type: [UserError],
       description: 'What is to be mended.',
+      extensions: costsOfList(IDS_MAX),
       resolve: ({ userErrors }) => userErrors,
     }),
   }),

@@ -5,8 +5,9 @@ import { isId } from '../domain/ids.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { sessionViewerOf } from './context.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
+import { costsOfList, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
+import { SESSIONS_MAX } from './settings.ts';
 import { User } from './user.ts';
 import { notFound, UserError, type UserErrorShape } from './user-error.ts';
 
@@ -48,7 +49,7 @@ builder.objectField(User, 'sessions', (t) =>
   t.field({
     type: [Session],
     description: 'The sessions that are valid, newest first: 100 at most.',
-    extensions: costs(STATEMENT_COST),
+    extensions: costsOfList(SESSIONS_MAX, STATEMENT_COST),
     resolve: (user, _, { load }) => load.sessions(user.id),
   }),
 );

@@ -168,4 +168,4 @@ builder.mutationField('revokeApiToken', (t) =>
 
 const DAY_MS = 86_400_000;
 const CLOCK_MS = 60_000; // a client that adds a year by its own clock may be ahead
-const API_TOKENS_MAX = 100; // `User.apiTokens` has no pages
+export const API_TOKENS_MAX = 100; // `User.apiTokens` has no pages

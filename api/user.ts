@@ -1,9 +1,9 @@
 import type { UserRow } from '../db/schema.ts';
 import { builder } from './builder.ts';
 import { NotificationPreferenceEnum } from './enums.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
+import { costsOfList, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
-import { ApiToken } from './token.ts';
+import { API_TOKENS_MAX, ApiToken } from './token.ts';
 
 export const User = builder.objectRef<UserRow>('User');
 User.implement({
@@ -19,7 +19,7 @@ User.implement({
     apiTokens: t.field({
       type: [ApiToken],
       description: 'The API tokens that were made and not revoked, oldest first.',
-      extensions: costs(STATEMENT_COST),
+      extensions: costsOfList(API_TOKENS_MAX, STATEMENT_COST),
       resolve: (user, _, { load }) => load.apiTokens(user.id),
     }),
     administrator: t.exposeBoolean('administrator', {

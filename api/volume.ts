@@ -6,7 +6,7 @@ import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
 import { viewerOf } from './context.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
+import { costs, costsOfList, STATEMENT_COST } from './field-cost.ts';
 import { refused, UserError, type UserErrorShape } from './user-error.ts';
 import { Workflow } from './workflow.ts';
 
@@ -33,7 +33,7 @@ Volume.implement({
     workflows: t.field({
       type: [Workflow],
       description: `The workflows that name it and have not ended, newest first: ${VOLUME_WORKFLOWS_MAX} at most.`,
-      extensions: costs(STATEMENT_COST),
+      extensions: costsOfList(VOLUME_WORKFLOWS_MAX, STATEMENT_COST),
       resolve: async ({ name }, _, { load }): Promise<WorkflowRow[]> => {
         const rows = await Promise.all((await load.workflowsOfVolume(name)).map((id) => load.workflow(id)));
         return rows.filter((row) => row !== undefined);

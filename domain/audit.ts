@@ -19,7 +19,7 @@ const SHOWN = new Set([
   'scope',
 ]);
 const CHANGED = 'changed';
-const CHANGES_MAX = 100;
+export const AUDIT_CHANGES_MAX = 100;
 /** Of one event, over all of its changes: a payload may have 200 names of 255 characters. */
 const CHANGES_LENGTH_MAX = 4_096;
 const VALUE_LENGTH_MAX = 255;
@@ -32,7 +32,7 @@ export function auditChanges(input: object): AuditChange[] {
 
   function add(field: string, value: string): void {
     length += field.length + value.length;
-    if (changes.length < CHANGES_MAX && length <= CHANGES_LENGTH_MAX) changes.push({ field, value });
+    if (changes.length < AUDIT_CHANGES_MAX && length <= CHANGES_LENGTH_MAX) changes.push({ field, value });
     else left += 1;
   }
 

@@ -1,4 +1,12 @@
-import { getIntrospectionQuery, parse } from 'graphql';
+import {
+  type GraphQLObjectType,
+  getIntrospectionQuery,
+  getNamedType,
+  getNullableType,
+  isListType,
+  isObjectType,
+  parse,
+} from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission.ts';
 import { operationCost } from '../../api/cost.ts';
@@ -65,6 +73,45 @@ describe('an operation', () => {
     ['volumes(first: 1) { nodes { name } }', STATEMENT_COST],
   ])('that asks for %s costs the statements for it', (selection, cost) => {
     expect(operationCost({ schema, document: parse(`{ ${selection} }`) })).toBeGreaterThanOrEqual(cost);
+  });
+
+  test('that leaves the size of pages to defaults of variables costs what they say', async () => {
+    const nested =
+      'query ($n: Int = 100) { workflows(first: $n) { nodes { jobs(first: $n) { nodes { id status } } } } }';
+    expect(operationCost({ schema, document: parse(nested) })).toBeGreaterThan(20_000);
+    expect(operationCost({ schema, document: parse(nested), variableValues: { n: 10 } })).toBeLessThan(2_000);
+    const tooLarge = nested.replace('id status', 'id status attempt trigger createdAt');
+    expect(codes(await query(api, tooLarge, { token: ann.token }))).toEqual(['BAD_REQUEST']);
+    const filtered = 'query ($f: JobFilter = { status: [FAILED] }) { jobs(first: 1, filter: $f) { nodes { id } } }';
+    expect(operationCost({ schema, document: parse(filtered) })).toBeGreaterThan(2_000);
+    expect(operationCost({ schema, document: parse(filtered), variableValues: { f: null } })).toBeLessThan(2_000);
+  });
+
+  test('that marks very many notifications and asks for much of each is refused before it marks any', async () => {
+    const marked = (n: number) =>
+      `m${n}: markNotificationsRead(input: $input) { notifications { workflow { jobs(first: 100) { nodes { id } } } } }`;
+    const document = `mutation ($input: MarkNotificationsReadInput!) { ${marked(1)} }`;
+    const variables = { input: { ids: [] } };
+    expect(codes(await query(api, document, { token: ann.token, variables }))).toEqual(['BAD_REQUEST']);
+    const plain = 'notifications { id readAt } userErrors { code message path }';
+    const modest = `mutation ($input: MarkNotificationsReadInput!) { markNotificationsRead(input: $input) { ${plain} } }`;
+    expect(codes(await query(api, modest, { token: ann.token, variables }))).toEqual([]);
+  });
+
+  test('that has a list without pages multiplies by a size that the list declares', () => {
+    const isPaged = ({ name }: GraphQLObjectType, field: string) =>
+      /Connection$/.test(name) && /^(edges|nodes)$/.test(field);
+    const lists = Object.values(schema.getTypeMap()).flatMap((type) =>
+      isObjectType(type) && !type.name.startsWith('__')
+        ? Object.values(type.getFields()).flatMap((field) => {
+            const isList = isListType(getNullableType(field.type)) && isObjectType(getNamedType(field.type));
+            const isSmall = field.name === 'userErrors' || isPaged(type, field.name);
+            return isList && !isSmall ? [[`${type.name}.${field.name}`, field.extensions.cost]] : [];
+          })
+        : [],
+    );
+    expect(lists.length).toBeGreaterThanOrEqual(6);
+    for (const [name, cost] of lists) expect(cost, String(name)).toMatchObject({ itemsMax: expect.any(Number) });
   });
 
   test('that changes something costs a change, once', () => {
