@@ -11,6 +11,11 @@ export interface TurnLimits {
   restMsMin?: number;
 }
 
+interface Waiting {
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
 /**
  * Turns for who asks: a key that waits gets one before another key gets its second, however many that one has waiting. Between two turns the
  * event loop goes round, so that what others wait for is done.
@@ -18,7 +23,7 @@ export interface TurnLimits {
 export class FairTurns {
   readonly #limits: TurnLimits;
   readonly #running = new Map<string, number>();
-  readonly #waiting = new Map<string, (() => void)[]>(); // in the order in which the keys have their next turn
+  readonly #waiting = new Map<string, Waiting[]>(); // in the order in which the keys have their next turn
   #taken = 0;
   #waitingCount = 0;
 
@@ -33,9 +38,10 @@ export class FairTurns {
     if (this.#taken < atOnce && this.#runningOf(key) < perKey && queue.length === 0) this.#begin(key);
     else if (this.isFull(key)) throw tooManyRequests();
     else {
+      if (this.#waitingCount >= this.#limits.waiting) this.#refuseLast(this.#longest());
       this.#waitingCount += 1;
       this.#waiting.set(key, queue);
-      await new Promise<void>((resolve) => queue.push(resolve)); // resolved when another turn ends
+      await new Promise<void>((resolve, reject) => queue.push({ resolve, reject })); // when another turn ends
     }
     const begun = performance.now();
     let over = false;
@@ -45,10 +51,25 @@ export class FairTurns {
     };
   }
 
-  /** Whether one more of this key would be refused. */
+  /** Whether one more of this key would be refused. Where all places are taken, one of the key that has most gives way to a key that has fewer. */
   isFull(key: string): boolean {
     const { waiting, waitingPerKey } = this.#limits;
-    return this.#waitingCount >= waiting || (this.#waiting.get(key)?.length ?? 0) >= waitingPerKey;
+    const own = this.#waiting.get(key)?.length ?? 0;
+    if (own >= waitingPerKey) return true;
+    return this.#waitingCount >= waiting && own + 1 >= this.#longest().length;
+  }
+
+  #longest(): Waiting[] {
+    let longest: Waiting[] = [];
+    for (const queue of this.#waiting.values()) if (queue.length > longest.length) longest = queue;
+    return longest;
+  }
+
+  #refuseLast(queue: Waiting[]): void {
+    const last = queue.pop(); // others of the key still wait: it has more than one
+    if (!last) return;
+    this.#waitingCount -= 1;
+    last.reject(tooManyRequests());
   }
 
   #runningOf(key: string): number {
@@ -77,13 +98,13 @@ export class FairTurns {
     for (const [key, queue] of this.#waiting) {
       if (this.#taken >= this.#limits.atOnce) return;
       if (this.#runningOf(key) >= this.#limits.perKey) continue;
-      const resume = queue.shift();
+      const next = queue.shift();
       this.#waiting.delete(key); // to the end of the row
       if (queue.length > 0) this.#waiting.set(key, queue);
-      if (!resume) continue;
+      if (!next) continue;
       this.#waitingCount -= 1;
       this.#begin(key);
-      resume();
+      next.resolve();
     }
   }
 }

@@ -21,7 +21,10 @@ interface Limit {
   setting: string;
 }
 
-/** Counts what is open of one kind: in all, per address and per user, as far as there are limits. A place is taken in all of them or in none. */
+/**
+ * Counts what is open of one kind: in all, per address and per user, as far as there are limits. A place is taken in all of them or in none. No
+ * address has more places than are free for all others, so that a few of them do not take all: of N that take what they can, each has max / (N + 1).
+ */
 export class Places {
   readonly #what: string;
   readonly #limits: { inAll?: Limit; perAddress?: Limit; perUser?: Limit };
@@ -42,6 +45,8 @@ export class Places {
     const countedAddress = perAddress && address;
     if (isFull(this.#ofAddress, countedAddress, perAddress))
       return { full: this.#full('Your address has', perAddress, true) };
+    if (inAll && isFull(this.#ofAddress, countedAddress, { ...inAll, max: inAll.max - this.#inAll }))
+      return { full: this.#unfair(inAll) };
     const countedUser = perUser && userId;
     if (isFull(this.#ofUser, countedUser, perUser)) return { full: this.#full('You have', perUser, true) };
     this.#count(countedAddress, countedUser, 1);
@@ -58,6 +63,12 @@ export class Places {
     this.#inAll += change;
     add(this.#ofAddress, address, change);
     add(this.#ofUser, userId, change);
+  }
+
+  #unfair({ max, setting }: Limit): Full {
+    const free = (max - this.#inAll).toLocaleString('en');
+    const message = `Your address has as many ${this.#what} open as this process has left for all others, ${free} (${setting}): end one first.`;
+    return { isOwn: true, message };
   }
 
   #full(subject: string, { max, setting }: Limit, isOwn: boolean): Full {

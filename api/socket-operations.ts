@@ -7,6 +7,7 @@ import { bearerToken } from './credentials.ts';
 import { failure } from './errors.ts';
 import type { Graphql, Transport } from './graphql.ts';
 import { GuardedStream } from './guarded-stream.ts';
+import { abandoned } from './request-work.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 import type { Sent, SocketMessages } from './socket-messages.ts';
 import type { Turns } from './socket-turns.ts';
@@ -23,6 +24,10 @@ export type Peer = {
   /** Of its subscriptions, to make and send a message. */
   turns: Turns;
   messages: SocketMessages;
+  /** Operations that have come and are not over, whatever has become of their ids: a client may complete one that waits, and use its id again. */
+  underWay: number;
+  /** Its subscriptions: the library forgets one whose id is used again, and they end with the socket all the same. */
+  streams: Set<GuardedStream>;
   /** Runs `release` when the socket is gone: at once where it is already. */
   onGone(release: () => void): void;
   /** Whose socket it is, once that is known. */
@@ -47,7 +52,11 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   const { streams, identifier, admission, places } = services;
   const prepared = new WeakMap<object, Prepared>();
 
-  async function prepare(peer: Peer, { params, length }: Sent): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  async function prepare(
+    peer: Peer,
+    { params, length }: Sent,
+    isWanted: () => boolean,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const askedAt = performance.now();
     const identity = peer.token === undefined ? Promise.resolve(undefined) : identifier.identify(peer.token);
     const asker = await askerOf(identity, peer.address);
@@ -56,6 +65,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     try {
       const leave = await admission.turn(asker, length);
       try {
+        if (!isWanted()) throw abandoned(); // while it waited
         const args = await parsed(peer, { params, identity, askedAt, asker }, leave);
         if (Array.isArray(args)) leave(); // errors
         return args;
@@ -134,25 +144,32 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       return true;
     },
 
-    async onSubscribe({ subscriptions, extra: peer }, _, params) {
+    async onSubscribe(socket, id, params) {
+      const { extra: peer } = socket;
       const sent = peer.messages.take(params); // whatever becomes of it
-      if (Object.keys(subscriptions).length > OPERATIONS_MAX) {
+      if (peer.underWay >= OPERATIONS_MAX) {
         return [failure('RATE_LIMITED', `A socket may have ${OPERATIONS_MAX} operations open: complete one first.`)];
       }
+      peer.underWay += 1;
+      const isWanted = () => id in socket.subscriptions; // neither completed, nor is the socket gone
       try {
-        return await prepare(peer, sent);
+        const prepared = await prepare(peer, sent, isWanted);
+        if (Array.isArray(prepared)) peer.underWay -= 1; // errors
+        return prepared;
       } catch (error) {
+        peer.underWay -= 1;
         const masked = maskError(error); // thrown on, it would close the socket and every other subscription on it
         if (masked.extensions.code === 'UNAUTHENTICATED') peer.close(CloseCode.Forbidden, 'Forbidden');
         return [masked];
       }
     },
     async execute(args) {
-      const { engine, leave } = take(args);
+      const { engine, peer, leave } = take(args);
       try {
         return await engine.execute(args);
       } finally {
         leave();
+        peer.underWay -= 1;
       }
     },
     // Not the engine's, which would be held with its plugins for as long as the subscription lasts: a third of what one costs.
@@ -162,12 +179,18 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       const releaseAll = () => {
         release();
         endPlace?.();
+        peer.underWay -= 1;
       };
       try {
         endPlace = streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address });
         const stream = await subscribeSlim(sent, args, maskError, peer.turns);
-        if (stream instanceof GuardedStream) stream.onEnd(releaseAll);
-        else releaseAll();
+        if (stream instanceof GuardedStream) {
+          peer.streams.add(stream);
+          stream.onEnd(() => {
+            peer.streams.delete(stream);
+            releaseAll();
+          });
+        } else releaseAll();
         return stream;
       } catch (error) {
         releaseAll();

@@ -59,6 +59,8 @@ export function serveWebSockets(
       belongsTo,
       turns: new Turns(MESSAGES_AT_ONCE),
       messages: new SocketMessages(),
+      underWay: 0,
+      streams: new Set(),
     };
     const pace = new SocketPace();
     const closed = operations.opened(
@@ -87,6 +89,7 @@ export function serveWebSockets(
     socket.on('error', (error) => log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
     socket.once('close', (code, reason) => {
       for (const release of releases) release();
+      for (const stream of peer.streams) stream.end();
       closed(code, String(reason)).catch((error: unknown) =>
         log.error({ err: error }, 'A WebSocket did not end cleanly.'),
       );

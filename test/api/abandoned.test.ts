@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import WebSocket from 'ws';
 import { type Api, startApi } from '../../api/server.ts';
 import { testSealer } from '../support/workers.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
@@ -56,6 +57,13 @@ describe('a client that sends and leaves', () => {
     socket.write(`${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     return () => socket.resetAndDestroy();
   }
+  async function webSocket({ token }: Person): Promise<WebSocket> {
+    const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws');
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } }));
+    await once(socket, 'message');
+    return socket;
+  }
   const ofBob = async () => {
     for (let n = 0; n < 5; n += 1)
       expect(codes(await query(api, '{ viewer { id } }', { token: bob.token }))).toEqual([]);
@@ -81,9 +89,21 @@ describe('a client that sends and leaves', () => {
     expect(await ofAnn()).toEqual(['RATE_LIMITED']);
     await ofBob();
 
+    const socket = await webSocket(ann);
+    const create = `mutation { createWorkflow(input: { name: "late", payload: { heartbeat: { endpoint: "http://127.0.0.1:9/" } }, interval: 1000, maxConsecutiveJobFailuresAllowed: 1 }) { userErrors { message } } }`;
+    for (const id of ['1', '2'])
+      socket.send(JSON.stringify({ type: 'subscribe', id, payload: { query: create.replace('late', `late ${id}`) } }));
+    socket.send('{"type":"complete","id":"1"}');
+    await ofBob(); // meanwhile they have come
+    socket.close();
+    await once(socket, 'close');
+    await ofBob();
+
     engineAnswers(false);
     expect(await Promise.all(waiting)).toEqual(waiting.map(() => []));
     expect((await download).status).toBe(404);
     await expect.poll(ofAnn).toEqual([]);
+    const { data } = await query(api, '{ workflows(first: 10) { nodes { name } } }', { token: ann.token });
+    expect(data.workflows.nodes).toEqual([]); // what waited for a turn when its socket went is not done
   });
 });

@@ -24,9 +24,13 @@ async function apiWith(bounds: ApiSettings['bounds'], settings: Partial<ApiSetti
 }
 
 /** A bare connection, that has sent `text`. */
-async function connection({ url }: { url: string }, text = ''): Promise<{ socket: Socket; received(): string }> {
+async function connection(
+  { url }: { url: string },
+  text = '',
+  localAddress = '127.0.0.1',
+): Promise<{ socket: Socket; received(): string }> {
   const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
+  const socket = connect({ port: Number(port), host: hostname, localAddress });
   open.push({ close: () => socket.destroy() });
   let received = '';
   socket.on('data', (data) => {
@@ -48,8 +52,13 @@ interface Opened {
 }
 
 /** A WebSocket that is acknowledged or closed; rejects where the upgrade is refused. */
-async function webSocket(api: TestApi, token?: string, headers: Record<string, string> = {}): Promise<Opened> {
-  const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws', { headers });
+async function webSocket(
+  api: TestApi,
+  token?: string,
+  headers: Record<string, string> = {},
+  localAddress = '127.0.0.1',
+): Promise<Opened> {
+  const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws', { headers, localAddress });
   open.push({ close: () => socket.terminate() });
   const received: Opened['received'] = [];
   socket.on('message', (data) => received.push(JSON.parse(String(data))));
@@ -100,7 +109,7 @@ describe('connections beyond a bound', () => {
   test('in all are told 503, and end soon though their clients do nothing', async () => {
     const { api, ann } = await apiWith({ connections: 4 });
     const idle: Awaited<ReturnType<typeof connection>>[] = [];
-    for (let n = 0; n < 8; n += 1) idle.push(await connection(api));
+    for (let n = 0; n < 8; n += 1) idle.push(await connection(api, '', `127.0.0.${2 + n}`));
     const closed = idle.slice(4).map(({ socket }) => once(socket, 'close'));
     const late = await connection(api, signedIn(ann));
     await expect.poll(late.received).toMatch(/^HTTP\/1.1 503 .*4 connections open.*CONNECTIONS_MAX/s);
@@ -108,6 +117,27 @@ describe('connections beyond a bound', () => {
     const [first] = idle;
     first?.socket.write(signedIn(ann));
     await expect.poll(() => first?.received()).toContain('200 OK');
+  });
+
+  test.each([
+    ['connections', { connections: 10 }, ''],
+    [
+      'requests without a token',
+      { anonymous: 10 },
+      'POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{',
+    ],
+  ])('of two addresses that take all %s that they can leave some to a third', async (_, bounds, begun) => {
+    const { api } = await apiWith(bounds);
+    const ended: string[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const one = await connection(api, begun, `127.0.0.${2 + (n % 2)}`);
+      one.socket.once('close', () => ended.push(one.received()));
+    }
+    await expect.poll(() => ended.length, { timeout: 5_000 }).toBeGreaterThanOrEqual(12);
+    const honest = await connection(api, `${GET}Connection: close\r\n\r\n`, '127.0.0.4');
+    await expect.poll(honest.received).toMatch(/^HTTP\/1.1 200 /);
+    const more = await connection(api, `${GET}\r\n`, '127.0.0.2');
+    await expect.poll(more.received).toMatch(/^HTTP\/1.1 429 .*left for all others, \d \((CONNECTIONS|ANONYMOUS)_MAX/s);
   });
 
   test('of one user, as requests under way, are told 429', async () => {
@@ -201,11 +231,12 @@ describe('connections beyond a bound', () => {
 
 describe('WebSockets beyond a bound', () => {
   test.each([
-    [{ webSockets: 3 }, '503'],
-    [{ webSocketsPerAddress: 3 }, '429'],
-  ])('of %j are refused at the upgrade with %s, and those before them notice nothing', async (bounds, status) => {
+    [{ webSockets: 3 }, '503', [1, 2, 3]],
+    [{ webSockets: 5 }, '429', [1, 1, 1]], // as many as are left for others
+    [{ webSocketsPerAddress: 3 }, '429', [1, 1, 1]],
+  ])('of %j are refused at the upgrade with %s, and those before them notice nothing', async (bounds, status, from) => {
     const { api, ann } = await apiWith(bounds);
-    const sockets = await Promise.all([1, 2, 3].map(() => webSocket(api, ann.token)));
+    const sockets = await Promise.all(from.map((n) => webSocket(api, ann.token, {}, `127.0.0.${n}`)));
     await expect(webSocket(api, ann.token)).rejects.toThrow(status);
     for (const socket of sockets) await answers(socket, '1');
     sockets[0]?.socket.terminate();
@@ -245,7 +276,7 @@ describe('streams beyond a bound', () => {
   test.each([
     [{ streamsPerUser: 3 }, 'STREAMS_PER_USER_MAX'],
     [{ streamsPerAddress: 3 }, 'STREAMS_PER_ADDRESS_MAX'],
-    [{ streams: 3 }, 'STREAMS_MAX'],
+    [{ streams: 5 }, 'STREAMS_MAX'], // one address leaves as many to others as it has
   ])('of %j are RATE_LIMITED by %s, over WebSocket, SSE and as downloads', async (bounds, setting) => {
     const { api, ann } = await apiWith(bounds);
     const id = await runningJob(api, ann);
