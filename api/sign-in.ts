@@ -9,8 +9,7 @@ import { type Context, viewerOf } from './context.ts';
 import { costs, PASSWORD_COST } from './field-cost.ts';
 import { hashToken } from './identity.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
-import { beginSession, type SignedIn } from './signed-in.ts';
-import { User } from './user.ts';
+import { beginSession, type SignedIn, signedInPayload } from './signed-in.ts';
 import { refused, UserError, type UserErrorShape } from './user-error.ts';
 
 const SignInInput = builder.inputType('SignInInput', {
@@ -21,21 +20,7 @@ const SignInInput = builder.inputType('SignInInput', {
   }),
 });
 
-const SignInPayload = builder.objectRef<SignedIn>('SignInPayload').implement({
-  description: 'What `signIn` answers.',
-  fields: (t) => ({
-    user: t.field({ type: User, nullable: true, description: 'Who is signed in now.', resolve: ({ user }) => user }),
-    token: t.exposeString('token', {
-      nullable: true,
-      description: 'Of a session: valid for 30 days, unless signed out.',
-    }),
-    userErrors: t.field({
-      type: [UserError],
-      description: 'What is wrong with the input.',
-      resolve: ({ userErrors }) => userErrors,
-    }),
-  }),
-});
+const SignInPayload = signedInPayload('SignInPayload', 'Who is signed in now.');
 
 builder.mutationField('signIn', (t) =>
   t.field({

@@ -7,9 +7,8 @@ import { builder } from './builder.ts';
 import { failure } from './errors.ts';
 import { costs, PASSWORD_COST } from './field-cost.ts';
 import { ACCOUNT_LIMITS } from './settings.ts';
-import { beginSession, type SignedIn } from './signed-in.ts';
-import { User } from './user.ts';
-import { invalid, refused, UserError } from './user-error.ts';
+import { beginSession, type SignedIn, signedInPayload } from './signed-in.ts';
+import { invalid, refused } from './user-error.ts';
 
 const SignUpInput = builder.inputType('SignUpInput', {
   description: 'What a new account signs in with.',
@@ -22,21 +21,7 @@ const SignUpInput = builder.inputType('SignUpInput', {
   }),
 });
 
-const SignUpPayload = builder.objectRef<SignedIn>('SignUpPayload').implement({
-  description: 'What `signUp` answers.',
-  fields: (t) => ({
-    user: t.field({ type: User, nullable: true, description: 'The new account.', resolve: ({ user }) => user }),
-    token: t.exposeString('token', {
-      nullable: true,
-      description: 'Of a session: valid for 30 days, unless signed out.',
-    }),
-    userErrors: t.field({
-      type: [UserError],
-      description: 'What is wrong with the input.',
-      resolve: ({ userErrors }) => userErrors,
-    }),
-  }),
-});
+const SignUpPayload = signedInPayload('SignUpPayload', 'The new account.');
 
 builder.mutationField('signUp', (t) =>
   t.field({

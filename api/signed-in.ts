@@ -3,16 +3,38 @@ import type { UserRow } from '../db/schema.ts';
 import { createSession } from '../db/sessions.ts';
 import { addressKey } from '../domain/address-key.ts';
 import type { Audit } from './audited.ts';
+import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { hashToken, newToken } from './identity.ts';
 import { SESSION_DAYS, SESSIONS_MAX } from './settings.ts';
-import type { UserErrorShape } from './user-error.ts';
+import { User } from './user.ts';
+import { UserError, type UserErrorShape } from './user-error.ts';
 
 /** What signing up and signing in answer. */
 export interface SignedIn {
   user?: UserRow;
   token?: string;
   userErrors: UserErrorShape[];
+}
+
+/** The type that a mutation which signs in answers with. */
+export function signedInPayload(name: `${'SignIn' | 'SignUp'}Payload`, userDescription: string) {
+  const mutation = name === 'SignInPayload' ? 'signIn' : 'signUp';
+  return builder.objectRef<SignedIn>(name).implement({
+    description: `What \`${mutation}\` answers.`,
+    fields: (t) => ({
+      user: t.field({ type: User, nullable: true, description: userDescription, resolve: ({ user }) => user }),
+      token: t.exposeString('token', {
+        nullable: true,
+        description: 'Of a session: valid for 30 days, unless signed out.',
+      }),
+      userErrors: t.field({
+        type: [UserError],
+        description: 'What is wrong with the input.',
+        resolve: ({ userErrors }) => userErrors,
+      }),
+    }),
+  });
 }
 
 /**

@@ -1,20 +1,20 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import tls from 'node:tls';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Authority, makeAuthority } from '../support/certificates.ts';
+import { hasCommand } from '../support/servers.ts';
 import { check, listening, nameServer, outcome, texts } from './support.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'chronoverse-tls-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-const hasOpenssl = isThere('openssl');
-if (!hasOpenssl) console.warn('openssl is missing, which leaves untested: heartbeats over HTTPS');
+const isMissing = !(await hasCommand('openssl', 'heartbeats over HTTPS'));
 
-describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
-  const authority = hasOpenssl ? makeAuthority() : '';
-  const trust = hasOpenssl ? tls.createSecureContext({ ca: authority }) : undefined;
+describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
+  let authority: Authority;
+  let trust: tls.SecureContext;
+  beforeAll(async () => {
+    authority = await makeAuthority();
+    trust = tls.createSecureContext({ ca: authority.ca });
+  });
+  afterAll(() => authority?.close());
 
   async function visit(
     certificate: { key: string; cert: string },
@@ -24,12 +24,12 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
   ) {
     const { port } = await listening(https.createServer(certificate, (_, response) => response.end('hello')));
     const { names } = await nameServer(() => ['127.0.0.1']);
-    const context = { names, ...(isTrusted && trust !== undefined ? { trust } : {}) };
+    const context = { names, ...(isTrusted ? { trust } : {}) };
     return check({ endpoint: `https://${host}:${port}/`, min_tls_days_left: minTlsDaysLeft }, context);
   }
 
   it('is well with a valid certificate, and logs the handshake and the days left', async () => {
-    const result = await visit(makeCertificate('good', 'DNS:good.test', 30), 'good.test');
+    const result = await visit(authority.issue('good', ['DNS:good.test'], 30), 'good.test');
     expect(outcome(result)).toBe('ok');
     expect(texts(result)[3]).toMatch(
       /^TLSv1\.3 in [\d.]+ ms; the certificate of good is valid until \d{4}-\d\d-\d\dT[\d:.]+Z, (29|30) days left\.$/,
@@ -37,25 +37,25 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
   });
 
   it('takes a certificate for an address', async () => {
-    const certificate = makeCertificate('address', 'IP:127.0.0.1', 30);
+    const certificate = authority.issue('address', ['IP:127.0.0.1'], 30);
     expect(outcome(await visit(certificate, '127.0.0.1'))).toBe('ok');
     expect(outcome(await visit(certificate, 'good.test'))).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/);
   });
 
   it('fails on an authority that nobody knows', async () => {
-    expect(outcome(await visit(makeCertificate('stranger', 'DNS:good.test', 30), 'good.test', false))).toMatch(
+    expect(outcome(await visit(authority.issue('stranger', ['DNS:good.test'], 30), 'good.test', false))).toMatch(
       /^CHECK_FAILED: No TLS with 127\.0\.0\.1:\d+: .*(UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER).* A certificate valid for good\.test was expected\.$/,
     );
   });
 
   it('fails on a certificate that has expired', async () => {
-    expect(outcome(await visit(makeCertificate('expired', 'DNS:good.test', -1), 'good.test'))).toMatch(
+    expect(outcome(await visit(authority.issue('expired', ['DNS:good.test'], -1), 'good.test'))).toMatch(
       /^CHECK_FAILED: No TLS .*certificate has expired \(CERT_HAS_EXPIRED\)/,
     );
   });
 
   it('fails on a certificate that expires too soon, and says how many days are left and were expected', async () => {
-    const certificate = makeCertificate('soon', 'DNS:good.test', 5);
+    const certificate = authority.issue('soon', ['DNS:good.test'], 5);
     expect(outcome(await visit(certificate, 'good.test', true, 14))).toMatch(
       /^CHECK_FAILED: Of 127\.0\.0\.1:\d+, the certificate of soon is valid until \S+Z, [45] days left\. At least 14 were expected\.$/,
     );
@@ -64,7 +64,7 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
   });
 
   it('says that a certificate has expired, whatever days were expected', async () => {
-    expect(outcome(await visit(makeCertificate('past', 'DNS:good.test', -1), 'good.test', true, 0))).toMatch(
+    expect(outcome(await visit(authority.issue('past', ['DNS:good.test'], -1), 'good.test', true, 0))).toMatch(
       /^CHECK_FAILED: No TLS .*certificate has expired/,
     );
   });
@@ -75,9 +75,9 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
       new RegExp(
         `^CHECK_FAILED: No TLS with \\S+: ${why}; that of ${name}, ${issued}, ${until}\\. A certificate valid for ${host} was expected\\.$`,
       );
-    const old = await visit(makeCertificate('old', 'DNS:good.test', -1), 'good.test');
+    const old = await visit(authority.issue('old', ['DNS:good.test'], -1), 'good.test');
     expect(outcome(old)).toMatch(refused('certificate has expired \\(CERT_HAS_EXPIRED\\)', 'old', 'good.test'));
-    const named = makeCertificate('named', 'DNS:good.test', 30);
+    const named = authority.issue('named', ['DNS:good.test'], 30);
     expect(outcome(await visit(named, 'other.test'))).toMatch(
       refused('certificate is for other names \\(ERR_TLS_CERT_ALTNAME_INVALID\\)', 'named', 'other.test'),
     );
@@ -88,7 +88,7 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
 
   it('sends nothing to who shows a certificate that is refused', async () => {
     let requests = 0;
-    const server = https.createServer(makeCertificate('quiet', 'DNS:good.test', 30), (_, response) => {
+    const server = https.createServer(authority.issue('quiet', ['DNS:good.test'], 30), (_, response) => {
       requests += 1;
       response.end();
     });
@@ -105,64 +105,3 @@ describe.skipIf(!hasOpenssl)('a heartbeat over HTTPS', () => {
     );
   });
 });
-
-function isThere(command: string): boolean {
-  try {
-    execFileSync(command, ['version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function openssl(...args: string[]): void {
-  execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-}
-
-function makeAuthority(): string {
-  const options = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'];
-  openssl('req', ...options, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=Test authority');
-  return readFileSync(join(folder, 'ca.pem'), 'utf8');
-}
-
-function makeCertificate(name: string, altName: string, days: number): { key: string; cert: string } {
-  const [key, request, cert, extensions] = ['key', 'csr', 'pem', 'ext'].map((kind) => `${name}.${kind}`) as [
-    string,
-    string,
-    string,
-    string,
-  ];
-  openssl(
-    'req',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-keyout',
-    key,
-    '-out',
-    request,
-    '-subj',
-    `/CN=${name}`,
-  );
-  writeFileSync(join(folder, extensions), `subjectAltName=${altName}\n`);
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    request,
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-days',
-    String(days),
-    '-extfile',
-    extensions,
-    '-out',
-    cert,
-  );
-  return { key: readFileSync(join(folder, key), 'utf8'), cert: readFileSync(join(folder, cert), 'utf8') };
-}

@@ -17,8 +17,8 @@ export interface Authority {
   folder: string;
   ca: string;
   caFile: string;
-  /** A certificate for `names` ("DNS:localhost", "IP:127.0.0.1"). */
-  issue(name: string, names: string[]): Certificate;
+  /** A certificate for `names` ("DNS:localhost", "IP:127.0.0.1"), which is valid for so many days; -1: not any more. */
+  issue(name: string, names: string[], days?: number): Certificate;
   close(): Promise<void>;
 }
 
@@ -32,7 +32,7 @@ export async function makeAuthority(title = 'Test authority'): Promise<Authority
     folder,
     ca: readFileSync(at('ca.pem'), 'utf8'),
     caFile: at('ca.pem'),
-    issue(name, names) {
+    issue(name, names, days = 2) {
       const [keyFile, request, certFile] = [`${name}.key`, `${name}.csr`, `${name}.pem`];
       openssl(
         'req',
@@ -57,7 +57,7 @@ export async function makeAuthority(title = 'Test authority'): Promise<Authority
         'ca.key',
         '-CAcreateserial',
         '-days',
-        '2',
+        String(days),
         '-copy_extensions',
         'copy',
         '-out',
