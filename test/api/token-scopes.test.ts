@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { GraphQLNonNull, isInputObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { schema } from '../../api/schema.ts';
@@ -68,6 +69,19 @@ describe('an API token', () => {
     const answer = await query(api, CREATE, { token: secret, variables: { input: { name: 'a child' } } });
     expect(codes(answer)).toEqual(['FORBIDDEN']);
     expect((await create({})).userErrors).toEqual([]);
+  });
+
+  test('is one of 100 of an account at most, however many are asked for at once', async () => {
+    const bob = await person(api, 'bob');
+    await api.db.execute(sql`
+      INSERT INTO tokens (id, user_id, kind, name, hash)
+      SELECT gen_random_uuid(), ${bob.id}, 'API', 'x', sha256(n::text::bytea) FROM generate_series(1, 98) AS n`);
+    const made = await Promise.all(Array.from({ length: 8 }, () => create({}, bob.token)));
+    const refused = made.filter(({ apiToken }) => apiToken === null);
+    expect(refused).toHaveLength(6);
+    for (const { userErrors } of refused) expect(userErrors).toMatchObject([{ code: 'LIMIT_EXCEEDED' }]);
+    const { apiTokens } = (await query(api, '{ viewer { apiTokens { id } } }', bob)).data.viewer;
+    expect(apiTokens).toHaveLength(100);
   });
 
   test('expires in a year at most, and then unless it is asked for', async () => {
