@@ -92,7 +92,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     );
     const byKey = new Map(found.map((row) => [`${row.workflowId}${row.generation}`, row.payload]));
     return (key) => byKey.get(key);
-  });
+  }, PAYLOADS_PER_READ_MAX);
   const totals = byShape<TimeRange, Total[]>(async (ids, range) => {
     const found = await readWorkflowTotals(db, ids, range);
     return (id) => found.filter((row) => row.scopeId === id);
@@ -119,11 +119,14 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
       const key = JSON.stringify([filter, window]);
       const page =
         pages.get(key) ??
-        batched<JobRow[]>(async (ids) => {
-          pages.delete(key);
-          const found = await listJobsByWorkflow(db, ids, filter, window);
-          return (id) => found.get(id) ?? [];
-        });
+        batched<JobRow[]>(
+          async (ids) => {
+            pages.delete(key);
+            const found = await listJobsByWorkflow(db, ids, filter, window);
+            return (id) => found.get(id) ?? [];
+          },
+          Math.ceil(ROWS_PER_READ_AIM / window.count),
+        );
       pages.set(key, page);
       return page(workflowId);
     },
@@ -132,6 +135,9 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
 
 const UUID_LENGTH = 36;
 const BATCH_MAX = 1_000;
+/** What comes together is made into a part of the answer in one go: 10,000 rows kept the process busy for some tenths of a second. */
+const ROWS_PER_READ_AIM = 1_000;
+const PAYLOADS_PER_READ_MAX = 20;
 
 /** A malformed id is an unknown one. */
 function byId<Row extends { id: string }>(read: (ids: string[]) => Promise<Row[]>) {
@@ -158,17 +164,27 @@ function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(
   };
 }
 
-function batched<Value>(read: (keys: string[]) => Promise<(key: string) => Value>): (key: string) => Promise<Value> {
+/** At most `maxBatchSize` keys are read at a time, one batch after the other, so that others are served between them. */
+function batched<Value>(
+  read: (keys: string[]) => Promise<(key: string) => Value>,
+  maxBatchSize = BATCH_MAX,
+): (key: string) => Promise<Value> {
   let loader: DataLoader<string, Value> | undefined; // of this turn: it would keep its last keys, and with each the text that it was cut out of
-  return (key) => {
-    loader ??= new DataLoader<string, Value>(
+  function beginLoader(): DataLoader<string, Value> {
+    let before: Promise<unknown> = Promise.resolve();
+    return new DataLoader<string, Value>(
       async (keys) => {
         loader = undefined;
-        const find = await read([...new Set(keys)]);
+        const reading = before.then(() => read([...new Set(keys)]));
+        before = reading.catch(() => undefined); // it fails alone
+        const find = await reading;
         return keys.map((asked) => find(asked));
       },
-      { cache: false, maxBatchSize: BATCH_MAX },
+      { cache: false, maxBatchSize },
     );
+  }
+  return (key) => {
+    loader ??= beginLoader();
     return loader.load(key);
   };
 }
