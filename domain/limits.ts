@@ -21,6 +21,8 @@ export const CONTAINER_MEMORY_MB_MIN = 6; // the engine's own minimum
 export const VOLUMES_MAX = 20;
 /** Volumes without a name that an image, or a Dockerfile, has of its own. */
 export const IMAGE_VOLUMES_MAX = 100;
+/** Of the labels of an image that is named, as JSON. Most have less than 5 KB. */
+export const IMAGE_LABEL_BYTES_MAX = 64 * 1024;
 /** How many of the workflows that name one volume are listed with it. */
 export const VOLUME_WORKFLOWS_MAX = 20;
 export const BUILD_FILES_MAX = 100;

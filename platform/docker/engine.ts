@@ -163,7 +163,8 @@ async function readJson(answer: IncomingMessage): Promise<unknown> {
   for await (const part of answer) {
     parts.push(part);
     bytes += part.length;
-    if (bytes > ANSWER_BYTES_MAX) throw new Error(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`);
+    if (bytes > ANSWER_BYTES_MAX)
+      throw new EngineError('INVALID', `The Docker engine gave an answer of more than ${ANSWER_BYTES_MAX} bytes.`);
   }
   const text = Buffer.concat(parts).toString();
   if (text === '') return undefined;

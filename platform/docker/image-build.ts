@@ -44,14 +44,12 @@ const CLEAR_AGAIN_MS = 200;
 /** Drives the engine's own builder, which is there on every engine and stops when its connection is closed. */
 export function createImageBuilder(engine: Engine, images: Images): BuildImage {
   return async (spec, { onLine, signal }) => {
-    const before = await images.imageIds();
+    const since = await timeOf(engine);
     const shown = new Set<string>();
     try {
       return await build(engine, spec, shown, onLine, signal);
     } finally {
-      // What was there before is not ours to remove, whatever a step of the build prints.
-      const made = [...shown].filter((id) => !before.some((known) => known.startsWith(`sha256:${id}`)));
-      await clear(images, made.reverse());
+      await clear(images, [...shown].reverse(), since);
     }
   };
 }
@@ -127,14 +125,15 @@ function note(line: string, shown: Set<string>): void {
 
 /**
  * Removes what the steps of a build have made and no image needs: of a failed one all, of one with several stages those that the last one
- * is not made from. Images that have a name stay, and so do those that others are made from: the engine refuses to remove these.
+ * is not made from. What was there before is not ours to remove, whatever a step of the build prints. Images that have a name stay, and so do those that others are made from: the engine refuses to remove these.
  */
-async function clear(images: Images, ids: string[]): Promise<void> {
+async function clear(images: Images, ids: string[], since: Date): Promise<void> {
   const until = performance.now() + CLEAR_MS_MAX;
   for (const id of ids) {
     for (;;) {
       try {
-        if ((await images.isNamed(id)) === false) await images.removeImage(id);
+        const found = await images.lookAt(id);
+        if (found !== undefined && !found.isNamed && found.createdAt >= since) await images.removeImage(id);
         break;
       } catch (error) {
         const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.message);
@@ -145,6 +144,12 @@ async function clear(images: Images, ids: string[]): Promise<void> {
   }
 }
 
+/** By the engine's clock, which dates what it builds too. */
+async function timeOf(engine: Engine): Promise<Date> {
+  return new Date(clock.parse(await engine.call({ method: 'GET', path: '/info' })).SystemTime);
+}
+
+const clock = z.object({ SystemTime: z.string() });
 const progress = z.object({
   stream: z.string().optional(),
   error: z.string().optional(),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type ImageReference, parseImageReference } from '../../domain/image-reference.ts';
+import { byteCount } from '../../domain/text.ts';
 import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';
 
@@ -11,6 +12,8 @@ export interface NamedImage {
   digests: string[];
   /** Instructions that it carries out in a build that begins from it. */
   onBuild: string[];
+  /** Of its labels, which stand in each list that has the image, or a container of it. */
+  labelBytes: number;
   /** Folders for each of which the engine makes a volume for each of its containers. */
   volumeCount: number;
 }
@@ -30,12 +33,10 @@ export interface Images {
    */
   findNamedImage(reference: string): Promise<NamedImage | undefined>;
   listImages(labels: Record<string, string>): Promise<ListedImage[]>;
-  /** Of all images, those without a name too. */
-  imageIds(): Promise<string[]>;
   /** A tag, or an id; with the layers that nothing else needs. One that is not there is fine; one in use is a CONFLICT. */
   removeImage(tagOrId: string): Promise<void>;
-  /** Whether it has a name; undefined when it is not there. */
-  isNamed(id: string): Promise<boolean | undefined>;
+  /** Whether it has a name, and when it was made; undefined when it is not there. */
+  lookAt(id: string): Promise<{ isNamed: boolean; createdAt: Date } | undefined>;
 }
 
 export function createImages(engine: Engine): Images {
@@ -65,6 +66,7 @@ export function createImages(engine: Engine): Images {
         digest: known[0],
         digests: known.flatMap((name) => parsed(name)?.digest ?? []),
         onBuild: found.Config?.OnBuild ?? [],
+        labelBytes: byteCount(JSON.stringify(found.Config?.Labels ?? {})),
         volumeCount: Object.keys(found.Config?.Volumes ?? {}).length,
       };
     },
@@ -80,11 +82,6 @@ export function createImages(engine: Engine): Images {
       }));
     },
 
-    async imageIds() {
-      const listed = await engine.call({ method: 'GET', path: '/images/json', query: { all: true } });
-      return list.parse(listed).map(({ Id }) => Id);
-    },
-
     async removeImage(tagOrId) {
       try {
         await engine.call({ method: 'DELETE', path: pathOf(tagOrId) });
@@ -93,9 +90,11 @@ export function createImages(engine: Engine): Images {
       }
     },
 
-    async isNamed(id) {
+    async lookAt(id) {
       const found = await inspect(id);
-      return found && [...(found.RepoTags ?? []), ...(found.RepoDigests ?? [])].some(isName);
+      if (found === undefined) return undefined;
+      const isNamed = [...(found.RepoTags ?? []), ...(found.RepoDigests ?? [])].some(isName);
+      return { isNamed, createdAt: new Date(found.Created ?? 0) };
     },
   };
 }
@@ -126,8 +125,13 @@ const inspected = z.object({
   Id: z.string(),
   RepoTags: names,
   RepoDigests: names,
+  Created: z.string().nullish(),
   Config: z
-    .object({ OnBuild: z.array(z.string()).nullish(), Volumes: z.record(z.string(), z.unknown()).nullish() })
+    .object({
+      OnBuild: z.array(z.string()).nullish(),
+      Volumes: z.record(z.string(), z.unknown()).nullish(),
+      Labels: z.record(z.string(), z.string()).nullish(),
+    })
     .nullish(),
 });
 const list = z.array(

@@ -63,10 +63,10 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
   test('has no health check in a job: the engine would run it at its own cost', async () => {
     const check = 'HEALTHCHECK --interval=1ms CMD echo beat >> /tmp/beats';
     const { id } = await here.create({
-      build: sources(check, 'CMD ["sh", "-c", "sleep 1; cat /tmp/beats || echo none"]'),
+      build: sources(check, 'CMD ["sh", "-c", "sleep 1; cat /tmp/beats 2> /dev/null || echo none"]'),
     });
     const job = await here.job(id, 'COMPLETED');
-    expect((await storedTexts(here.database.db, job.id)).at(-1)).toBe('none');
+    expect(await storedTexts(here.database.db, job.id)).toEqual(['none']);
   });
 
   test('of several stages: what only the others need is not left behind', async () => {

@@ -145,6 +145,14 @@ describe.skipIf(!able)('images of a registry', () => {
     await buildIn(here.database.db, buildId, 'CANCELED');
   });
 
+  test('an image with labels that fill lists of the engine is refused, and does not stay there', async () => {
+    const label = (n: number) => `LABEL l${n}=${'x'.repeat(30_000)}`;
+    const image = await push('labels:1', label(1), label(2), label(3));
+    const { buildId } = await here.create({ build: { dockerfile: `FROM ${image}` } });
+    expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toMatch(/has labels of more than 65536 bytes/);
+    expect(await here.docker.findImage(image)).toBeUndefined();
+  });
+
   test('an image with more volumes of its own than the engine makes in passing is refused, as a base too', async () => {
     const image = await push('volumes:1', `VOLUME ${Array.from({ length: 101 }, (_, n) => `/v${n}`).join(' ')}`);
     for (const payload of [{ image }, { build: { dockerfile: `FROM ${image}` } }]) {

@@ -9,7 +9,7 @@ import {
   wasPulledFor,
 } from '../../db/images.ts';
 import { imageProblem, parseImageReference } from '../../domain/image-reference.ts';
-import { IMAGE_VOLUMES_MAX } from '../../domain/limits.ts';
+import { IMAGE_LABEL_BYTES_MAX, IMAGE_VOLUMES_MAX } from '../../domain/limits.ts';
 import type { Mask } from '../../domain/mask.ts';
 import type { RegistryAuth } from '../../domain/payload.ts';
 import { type ImagePatterns, matchesImage } from '../../domain/registry-allow.ts';
@@ -150,7 +150,12 @@ export function createImageSource({
       throw inOurWords(request, image, error);
     }
     const pulled = await docker.findNamedImage(image);
-    if (pulled === undefined) throw new Error(`The engine pulled ${image} and does not know it.`);
+    if (pulled === undefined || pulled.labelBytes > IMAGE_LABEL_BYTES_MAX) {
+      // It would make the engine's lists, which everybody's jobs and builds depend on, as long as its author likes.
+      await docker.removeImage(image);
+      if (auth !== undefined) await settlePrivatePull(db, note, undefined);
+      throw labelled(image);
+    }
     if (auth !== undefined) await settlePrivatePull(db, note, pulled.id);
     await notePulledImage(db, { userId, imageId: pulled.id, repository: note.repository });
     return pulled;
@@ -166,10 +171,10 @@ export function createImageSource({
   }
 
   return {
-    find: async (request, image, auth) => withinVolumes(image, await find(request, image, auth)),
+    find: async (request, image, auth) => withinBounds(image, await find(request, image, auth)),
 
     async pull(request, image, auth) {
-      return withinVolumes(image, await ask(request, image, auth, await docker.findNamedImage(image)));
+      return withinBounds(image, await ask(request, image, auth, await docker.findNamedImage(image)));
     },
 
     async confirm(request, { image, imageId, imageDigest }, auth) {
@@ -181,11 +186,17 @@ export function createImageSource({
   };
 }
 
-/** The engine makes them, one after the other, for each job and each step of a build: of 2,000 it takes 6 seconds. */
-function withinVolumes(image: string, found: NamedImage): NamedImage {
+/** The engine makes the volumes, one after the other, for each job and each step of a build: of 2,000 it takes 6 seconds. */
+function withinBounds(image: string, found: NamedImage): NamedImage {
+  if (found.labelBytes > IMAGE_LABEL_BYTES_MAX) throw labelled(image);
   if (found.volumeCount <= IMAGE_VOLUMES_MAX) return found;
   const message = `The image ${image} has ${found.volumeCount} volumes of its own: ${IMAGE_VOLUMES_MAX} are allowed at most.`;
   throw new EngineError('INVALID', message);
+}
+
+function labelled(image: string): EngineError {
+  const message = `The image ${image} has labels of more than ${IMAGE_LABEL_BYTES_MAX} bytes, or says more of itself than can be read.`;
+  return new EngineError('INVALID', message);
 }
 
 /** The registry does not answer, or its name leads nowhere just now, as it does without a network. */
