@@ -22,8 +22,8 @@ interface Limit {
 }
 
 /**
- * Counts what is open of one kind: in all, per address and per user, as far as there are limits. A place is taken in all of them or in none. No
- * address has more places than are free for all others, so that a few of them do not take all: of N that take what they can, each has max / (N + 1).
+ * Counts what is open of one kind: in all, per address and per user, as far as there are limits. A place is taken in all of them or in none. Of what
+ * is free an address may have the same part as it may have of all: so the places become scarce for those who have many, long before they run out.
  */
 export class Places {
   readonly #what: string;
@@ -43,10 +43,11 @@ export class Places {
     const { inAll, perAddress, perUser } = this.#limits;
     if (inAll && this.#inAll >= inAll.max) return { full: this.#full('This process has', inAll, false) };
     const countedAddress = perAddress && address;
+    const share = inAll &&
+      perAddress && { ...perAddress, max: (perAddress.max * (inAll.max - this.#inAll)) / inAll.max };
     if (isFull(this.#ofAddress, countedAddress, perAddress))
       return { full: this.#full('Your address has', perAddress, true) };
-    if (inAll && isFull(this.#ofAddress, countedAddress, { ...inAll, max: inAll.max - this.#inAll }))
-      return { full: this.#unfair(inAll) };
+    if (inAll && isFull(this.#ofAddress, countedAddress, share)) return { full: this.#scarce(inAll) };
     const countedUser = perUser && userId;
     if (isFull(this.#ofUser, countedUser, perUser)) return { full: this.#full('You have', perUser, true) };
     this.#count(countedAddress, countedUser, 1);
@@ -65,9 +66,8 @@ export class Places {
     add(this.#ofUser, userId, change);
   }
 
-  #unfair({ max, setting }: Limit): Full {
-    const free = (max - this.#inAll).toLocaleString('en');
-    const message = `Your address has as many ${this.#what} open as this process has left for all others, ${free} (${setting}): end one first.`;
+  #scarce({ max, setting }: Limit): Full {
+    const message = `Your address has its part of the ${this.#what} that this process takes, of which most are open (${max.toLocaleString('en')}, ${setting}): end one first.`;
     return { isOwn: true, message };
   }
 
