@@ -37,7 +37,7 @@ const VALUES: Record<string, string> = {
   'Int!': '1',
   'WorkflowPayloadInput!': '{ heartbeat: {} }',
 };
-const PROFOUND = 2;
+const PROFOUND = 1;
 
 /** All scalars of what a field gives, and those of objects within it. */
 function selection(type: GraphQLOutputType, depth = PROFOUND): string {
