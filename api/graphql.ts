@@ -13,6 +13,7 @@ import { hiddenSchema, withoutSuggestion } from './hidden-schema.ts';
 import { jsonProblem } from './json-size.ts';
 import { operationLimits } from './limits.ts';
 import { createLoaders, type Loaders } from './loaders.ts';
+import { abandoned } from './request-work.ts';
 import { schema } from './schema.ts';
 import { streamGuard } from './stream-guard.ts';
 
@@ -125,14 +126,16 @@ function countedExecution(): Plugin<Context> {
 function inTurns(): Plugin<Context, Transport> {
   return {
     onRequestParse({ requestParser, setRequestParser, serverContext, fetchAPI }) {
-      const { turn } = serverContext;
+      const { turn, client } = serverContext;
       if (!requestParser || !turn) return;
       setRequestParser(async (request) => {
         if (request.method === 'GET') {
           await turn.begin(0);
           return requestParser(request);
         }
-        const body = await request.text();
+        const body = await request.text().catch((error: unknown) => {
+          throw client.work?.isAbandoned ? abandoned() : error; // a reset is its client's, and no part of ours is away
+        });
         await turn.begin(body.length);
         const problem = jsonProblem(body);
         if (problem) throw failure('BAD_REQUEST', problem, { http: { status: 400, spec: true } });

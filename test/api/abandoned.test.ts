@@ -107,3 +107,22 @@ describe('a client that sends and leaves', () => {
     expect(data.workflows.nodes).toEqual([]); // what waited for a turn when its socket went is not done
   });
 });
+
+test('a client that leaves in the middle of a body leaves nothing in the log', async () => {
+  const api = await testApi({ bounds: { anonymousPerAddress: 1 } });
+  const { hostname, port } = new URL(api.url);
+  const isServed = async () => codes(await query(api, '{ __typename }')).length === 0;
+  for (let n = 0; n < 5; n += 1) {
+    const socket = connect(Number(port), hostname);
+    await once(socket, 'connect');
+    socket.write(
+      `POST /graphql HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{`,
+    );
+    await expect.poll(isServed).toBe(false); // it has the only place
+    if (n % 2) socket.resetAndDestroy();
+    else socket.destroy();
+    await expect.poll(isServed).toBe(true);
+  }
+  expect(api.logged).toEqual([]);
+  await api.close();
+});
