@@ -55,6 +55,29 @@ describe('streams and downloads of one user', () => {
     expect(await again()).toBe(200);
   });
 
+  test('that are refused when they begin give their places back', async () => {
+    const id = await runningJob(api, bob);
+    const unknown = await runningJob(api, ann);
+    const fields = 'lines { number text stream source }';
+    const dear = Array.from({ length: 10 }, (_, n) => `a${n}: ${fields}`).join(' ');
+    for (const [document, answer] of [
+      [`subscription { jobLogs(jobId: "${unknown}") { text } }`, 'NOT_FOUND'],
+      [`subscription { jobLogs(jobId: "${id}") { ${dear} } }`, 'BAD_REQUEST'],
+    ]) {
+      for (let n = 0; n < STREAMS_PER_USER_MAX; n += 1) {
+        const reply = await ask(api, `/graphql?query=${encodeURIComponent(document ?? '')}`, {
+          token: bob.token,
+          headers: { accept: 'text/event-stream' },
+        });
+        expect(await reply.whole()).toContain(answer);
+      }
+    }
+    const open = await Promise.all(Array.from({ length: STREAMS_PER_USER_MAX }, () => subscribe(id, bob)));
+    await print(api, await numberedChunk(id, 1, 1));
+    await endJob(api, bob, id, 1);
+    for (const reply of open) expect(await reply.whole()).toContain('line 1 é');
+  });
+
   test('whose clients leave before they begin give their places back', async () => {
     const id = await runningJob(api, bob);
     const { hostname, port } = new URL(api.url);
