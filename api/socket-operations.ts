@@ -153,9 +153,9 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       peer.underWay += 1;
       const isWanted = () => id in socket.subscriptions; // neither completed, nor is the socket gone
       try {
-        const prepared = await prepare(peer, sent, isWanted);
-        if (Array.isArray(prepared)) peer.underWay -= 1; // errors
-        return prepared;
+        const args = await prepare(peer, sent, isWanted);
+        if (Array.isArray(args)) peer.underWay -= 1; // errors
+        return args;
       } catch (error) {
         peer.underWay -= 1;
         const masked = maskError(error); // thrown on, it would close the socket and every other subscription on it

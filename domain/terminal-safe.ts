@@ -12,8 +12,7 @@ export function terminalSafe(bytes: Buffer): Buffer {
 }
 
 /** Controls but tab and newline; those of C1 too, which a terminal obeys in UTF-8; a carriage return where text comes after it. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what it looks for
-const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)/g;
+const CONTROLS = /(?![\t\n\r])\p{Cc}|\r(?!\n)/gu;
 
 function escaped(control: string): string {
   return `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`;

@@ -125,7 +125,8 @@ function note(line: string, shown: Set<string>): void {
 
 /**
  * Removes what the steps of a build have made and no image needs: of a failed one all, of one with several stages those that the last one
- * is not made from. What was there before is not ours to remove, whatever a step of the build prints. Images that have a name stay, and so do those that others are made from: the engine refuses to remove these.
+ * is not made from. What was there before is not ours to remove, whatever a step of the build prints. Images that have a name stay, and so do
+ * those that others are made from: the engine refuses to remove these.
  */
 async function clear(images: Images, ids: string[], since: Date): Promise<void> {
   const until = performance.now() + CLEAR_MS_MAX;

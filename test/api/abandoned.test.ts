@@ -1,11 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { type Api, startApi } from '../../api/server.ts';
-import { testSealer } from '../support/workers.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const UNDER_WAY_MAX = 16; // of one user
@@ -13,8 +10,7 @@ const REQUESTS_MAX = 19;
 const WAITS_MS = 1_000;
 
 describe('a client that sends and leaves', () => {
-  let owner: TestApi;
-  let api: Api;
+  let api: TestApi;
   let ann: Person;
   let bob: Person;
   /** Operations that ask for the engine are under way until it answers. */
@@ -24,27 +20,13 @@ describe('a client that sends and leaves', () => {
   });
 
   beforeAll(async () => {
-    owner = await testApi();
-    [ann, bob] = [await person(owner, 'ann'), await person(owner, 'bob')];
     const docker = { isThere: () => engine, isUp: async () => true };
-    api = await startApi({
-      ...owner,
-      docker,
-      log: pino({ level: 'silent' }),
-      sealer: testSealer,
-      settings: {
-        port: 0,
-        host: '127.0.0.1',
-        databaseEmbedded: true,
-        maxJobSeconds: 86_400,
-        bounds: { connectionsPerUser: REQUESTS_MAX },
-      },
-    });
+    api = await testApi({ bounds: { connectionsPerUser: REQUESTS_MAX } }, { docker });
+    [ann, bob] = [await person(api, 'ann'), await person(api, 'bob')];
   });
   afterAll(async () => {
     engineAnswers(false);
     await api.close();
-    await owner.close();
   });
 
   async function sendAndLeave({ token }: Person): Promise<() => void> {

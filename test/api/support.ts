@@ -23,7 +23,10 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-export async function testApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+export async function testApi(
+  settings: Partial<ApiSettings> = {},
+  parts: Pick<Parameters<typeof startApi>[0], 'docker'> = {},
+): Promise<TestApi> {
   const database = await testDatabase();
   const logged: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) });
@@ -36,6 +39,7 @@ export async function testApi(settings: Partial<ApiSettings> = {}): Promise<Test
     signUpsPerAddressPerHour: 1_000,
   };
   const api = await startApi({
+    ...parts,
     db: database.db,
     bus,
     cache,
