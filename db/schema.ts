@@ -118,7 +118,10 @@ export const builds = pgTable('builds', {
   userId: uuid('user_id').notNull(),
   generation: integer('generation').notNull(),
   status: text('status').$type<BuildStatus>().notNull(),
+  /** The number of the newest attempt: it is never used again. */
   attempt: integer('attempt').notNull().default(0),
+  /** Attempts that were given back before anything had started: they cost nothing. */
+  uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   leaseToken: uuid('lease_token'),
   leaseOwner: text('lease_owner'),
   leaseExpiresAt: time('lease_expires_at'),
@@ -144,6 +147,7 @@ export const schedules = pgTable('schedules', {
   nextRunAt: time('next_run_at'),
   wakeAt: time('wake_at'),
   waiting: boolean('waiting').notNull().default(false),
+  requested: boolean('requested').notNull().default(false), // run_requests may have a row of this workflow
   lastJobId: uuid('last_job_id'),
 });
 
@@ -155,7 +159,10 @@ export const jobs = pgTable('jobs', {
   trigger: text('trigger').$type<JobTrigger>().notNull(),
   status: text('status').$type<JobStatus>().notNull(),
   generation: integer('generation').notNull(),
+  /** The number of the newest attempt: it is never used again. */
   attempt: integer('attempt').notNull().default(0),
+  /** Attempts that were given back before anything had started: they cost nothing. */
+  uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   scheduledAt: time('scheduled_at').notNull(),
   createdAt: time('created_at').notNull().defaultNow(),
   updatedAt: time('updated_at').notNull().defaultNow(),
