@@ -1,7 +1,7 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import type { Db } from './client.ts';
-import { firstIdBefore } from './log-retention.ts';
+import { firstIdBefore } from './ids.ts';
 import { type AuditRow, auditEvents } from './schema.ts';
 
 export type NewAuditEvent = Omit<typeof auditEvents.$inferInsert, 'id' | 'at'>;

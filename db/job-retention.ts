@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import { firstIdBefore, hasEndedFor } from './log-retention.ts';
+import { firstIdBefore } from './ids.ts';
+import { hasEndedFor } from './log-retention.ts';
 import { deleteChunks } from './logs.ts';
 
 /**

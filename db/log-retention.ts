@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { firstIdBefore } from './ids.ts';
 import type { LogPartition } from './log-partitions.ts';
 import { deleteChunks } from './logs.ts';
 
@@ -129,9 +130,4 @@ const REMOVED_AFTER_DAYS = 3;
 /** That a job or build has ended for so long. */
 export function hasEndedFor(days: SQL): SQL {
   return sql`(completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => ${days}))`;
-}
-
-/** The smallest id that could be made `days` days ago. */
-export function firstIdBefore(days: SQL): SQL {
-  return sql`(lpad(to_hex((extract(epoch FROM now() - make_interval(days => ${days})) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid`;
 }

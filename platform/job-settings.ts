@@ -18,7 +18,8 @@ export const JOB_SETTINGS = {
   MAX_JOB_SECONDS: withDefault({
     schema: wholeNumber(1, 31_536_000),
     default: '86400',
-    means: 'The longest time-out that a CONTAINER workflow may ask for.',
+    means:
+      'The longest time-out that a CONTAINER workflow may ask for, and get. 3600 is what one gets that asks for nothing.',
     example: '86400',
   }),
   MAX_BUILD_SECONDS: withDefault({

@@ -22,13 +22,15 @@ export function trueOrFalse() {
   return z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 }
 
+/** The `min` and `max` stand in its metadata: a test takes each setting to both. */
 export function wholeNumber(min: number, max: number) {
   const wanted = `a whole number from ${min} to ${max}`;
   return z
     .string()
     .regex(/^\d{1,10}$/, wanted)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, wanted);
+    .refine((value) => value >= min && value <= max, wanted)
+    .meta({ min, max });
 }
 
 export function decimal(min: number, max: number) {
@@ -37,5 +39,6 @@ export function decimal(min: number, max: number) {
     .string()
     .regex(/^\d{1,10}(\.\d{1,3})?$/, wanted)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, wanted);
+    .refine((value) => value >= min && value <= max, wanted)
+    .meta({ min, max });
 }

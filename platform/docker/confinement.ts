@@ -48,6 +48,9 @@ export const SHARED_MEMORY_BYTES = 64 * MB;
 const LOG_FACTOR = 2;
 const LOG_MORE_BYTES = 64 * MB;
 
+/** The init process and the program: with one alone nothing starts. */
+const PROCESSES_MIN = 2;
+
 /**
  * The engine's HostConfig of every container: no capabilities, no new privileges, no swap, bounded processes, memory, CPU and open files,
  * nothing of the host mounted, and an init process that passes signals on and reaps (a program as process 1 ignores SIGTERM).
@@ -74,7 +77,7 @@ export function confine(
     CapDrop: ['ALL'],
     SecurityOpt: ['no-new-privileges'],
     Privileged: false,
-    PidsLimit: pids,
+    PidsLimit: Math.max(pids, PROCESSES_MIN),
     Memory: memoryBytes,
     MemorySwap: memoryBytes,
     NanoCpus: Math.round(cpus * 1e9),

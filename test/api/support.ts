@@ -18,6 +18,7 @@ export interface TestApi {
   bus: Bus;
   cache: Cache;
   api: Api;
+  databaseUrl: string;
   /** What was logged at `warn` and above. */
   logged: string[];
   close(): Promise<void>;
@@ -61,6 +62,7 @@ export async function testApi(
     bus,
     cache,
     api,
+    databaseUrl: database.url,
     logged,
     close: async () => {
       await api.close();

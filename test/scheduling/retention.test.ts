@@ -1,9 +1,12 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect } from '../../db/client.ts';
 import { endJobs } from '../../db/endings.ts';
+import { removeOldJobs } from '../../db/job-retention.ts';
 import { insertChunks } from '../../db/logs.ts';
 import { jobs, logChunks, workflows } from '../../db/schema.ts';
+import { NO_ID, newId } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
@@ -73,6 +76,33 @@ describe('the retention', () => {
     const kept = await api.db.select({ id: logChunks.sourceId }).from(logChunks);
     expect(kept.map(({ id }) => id).sort()).toEqual([late, running].sort());
     expect(await totals()).toEqual(before);
+  });
+
+  test('of jobs reads none of them where they are kept for longer than there are ids', async () => {
+    await api.db.execute(sql`
+      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)
+      SELECT (left(${v7({ msecs: daysAgo(50).getTime() })}, 24) || lpad(n::text, 12, '0'))::uuid, ${newId()}, ${ann.id}, 'HEARTBEAT', 'MANUAL',
+        'COMPLETED', 1, now(), now(), now() - interval '50 days' FROM generate_series(1, 3000) n`);
+    const alone = connect(api.databaseUrl, { max: 1, application: 'chronoverse-test' }); // counts are of a session until it tells them
+    const read = async () => {
+      await alone.db.execute(sql`SELECT pg_stat_force_next_flush()`);
+      const [row] = await alone.db.execute<{ read: number }>(sql`
+        SELECT idx_tup_fetch::integer + seq_tup_read::integer AS read FROM pg_stat_user_tables WHERE relname = 'jobs'`);
+      return row?.read ?? 0;
+    };
+    const remove = (days: number) => removeOldJobs(alone.db, { days, after: NO_ID, limit: 1_000, chunks: 1_000 });
+    try {
+      for (const days of [36_500, 20_000]) {
+        const before = await read();
+        expect(await remove(days)).toEqual({ after: undefined, removed: 0 });
+        expect((await read()) - before).toBeLessThan(10);
+      }
+      const before = await read();
+      expect(await remove(49)).toMatchObject({ removed: 1_000 });
+      expect((await read()) - before).toBeGreaterThan(999); // it does count
+    } finally {
+      await alone.close();
+    }
   });
 
   test('leaves a workflow whose last job it took to its next slot', async () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { runWorkflow } from '../../db/jobs.ts';
 import { renewLeases } from '../../db/leases.ts';
 import { updateWorkflow } from '../../db/workflows.ts';
+import { INTERVAL_MINUTES_MAX } from '../../domain/limits.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass } from '../support/time.ts';
 import { claim, end, heartbeat, jobsOf, run, schedule, scheduleOf } from './support.ts';
@@ -41,6 +42,19 @@ test('P1: of the slots missed while everything was down the last one is run, lat
   const following = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
   expect(following - (late?.scheduledAt.getTime() ?? 0)).toBe(120_000);
   expect(following).toBe(next); // an hour is a whole number of intervals: the grid has not moved
+});
+
+test('P1: at the longest interval too, after the system was down for several of them', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann, { intervalMinutes: INTERVAL_MINUTES_MAX });
+  await run(db, { status: 'COMPLETED' });
+  const year = INTERVAL_MINUTES_MAX * 60;
+  const next = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  await letPass(db, id, 50 * year);
+  expect(await schedule(db)).toHaveLength(1);
+  const late = (await jobsOf(db, id)).find(({ status }) => status === 'QUEUED');
+  expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(next);
+  expect(late?.scheduledAt.getTime()).toBe(next - year * 1_000);
 });
 
 test('P1: any number of schedulers make one job of each slot', async () => {

@@ -7,6 +7,7 @@ import { createMask } from '../../domain/mask.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { ContainerState, Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
+import { callAfter } from '../../platform/long-timer.ts';
 import { type Away, captureLog } from '../capture/capture.ts';
 import { createChunkWriter } from '../capture/chunk-writer.ts';
 import { maskLines } from '../capture/mask-lines.ts';
@@ -127,7 +128,7 @@ async function follow(
 ): Promise<RunEnd> {
   const stopper = createStopper(docker, containerId, control, log);
   const timeoutMs = template.timeoutSeconds * 1_000 - (adopted ? Date.now() - startedAt.getTime() : 0);
-  const timer = setTimeout(() => stopper.stop('TIMEOUT'), Math.max(0, timeoutMs));
+  const forget = callAfter(timeoutMs, () => stopper.stop('TIMEOUT'));
   const onCancel = () => stopper.stop('CANCEL');
   control.cancel.addEventListener('abort', onCancel);
   if (control.cancel.aborted) onCancel();
@@ -160,7 +161,7 @@ async function follow(
     });
     return { type: 'ENDED', outcome, logLineCount: writer.lastNumber, containerId };
   } finally {
-    clearTimeout(timer);
+    forget();
     control.cancel.removeEventListener('abort', onCancel);
   }
 }

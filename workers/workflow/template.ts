@@ -76,12 +76,20 @@ export function createTemplates({
   cache,
   log,
   sealer,
+  maxJobSeconds = Number.POSITIVE_INFINITY,
 }: {
   db: Db;
   cache: Cache;
   log: Logger;
   sealer: Sealer;
+  /** The operator's maximum, which holds for payloads that name no time-out, or were taken before, too. */
+  maxJobSeconds?: number | undefined;
 }): Templates {
+  function openWithin(generation: Generation, template: StoredTemplate): Template {
+    const timeoutSeconds = Math.min(template.timeoutSeconds, maxJobSeconds);
+    return { ...open(sealer, generation, template), timeoutSeconds };
+  }
+
   async function store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void> {
     const template = JSON.stringify(toTemplate(generation, payload, image));
     const [mac] = macsOf(sealer, generation, template);
@@ -102,7 +110,7 @@ export function createTemplates({
       const isOurs = macsOf(sealer, generation, JSON.stringify(template)).some(
         (one) => one.length === given.length && timingSafeEqual(one, given),
       );
-      if (isOurs) return open(sealer, generation, stored.parse(template));
+      if (isOurs) return openWithin(generation, stored.parse(template));
       log.warn(
         { ...generation },
         'A template in the cache is not what a worker put there; it is read from the database.',
@@ -124,7 +132,7 @@ export function createTemplates({
       if (row === undefined || row.payload.kind !== 'CONTAINER' || row.imageId === null) return undefined;
       const image = { imageId: row.imageId, imageDigest: row.imageDigest ?? undefined };
       await store(generation, row.payload, image);
-      return open(sealer, generation, toTemplate(generation, row.payload, image));
+      return openWithin(generation, toTemplate(generation, row.payload, image));
     },
 
     async source(generation) {

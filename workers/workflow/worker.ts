@@ -33,6 +33,7 @@ export interface WorkflowParts extends Parts {
   buildsPerUserMax?: number | undefined;
   /** The operator's maximums, which hold for payloads that were taken before too. */
   maxResources?: ResourceMaximums;
+  maxJobSeconds?: number | undefined;
   maxBuildSeconds?: number;
   /** Where the engine may be sent for images. */
   registryAllow: RegistryPolicy;

@@ -1,0 +1,13 @@
+/** Settings whose place is a Docker engine: engine-ends.test.ts takes them to both ends of their ranges, all at once. */
+export const AT_THE_ENGINE = [
+  'MAX_JOB_SECONDS',
+  'MAX_BUILD_SECONDS',
+  'MAX_JOB_LOG_BYTES',
+  'MAX_CONTAINER_CPUS',
+  'MAX_CONTAINER_MEMORY_MB',
+  'MAX_CONTAINER_PIDS',
+  'MAX_CONTAINER_DISK_MB',
+  'CONTAINERS_MAX',
+  'RUNNING_CONTAINERS_PER_USER',
+  'RUNNING_BUILDS_PER_USER',
+];
