@@ -12,6 +12,7 @@ const PENDING: JobRow = {
   status: 'PENDING',
   generation: 1,
   attempt: 0,
+  uncountedAttempts: 0,
   scheduledAt: at(0),
   createdAt: at(0),
   updatedAt: at(0),
