@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Db } from '../db/client.ts';
 import { getInstallation } from '../db/installation.ts';
 import { checkVersion, migrate } from '../db/migrate.ts';
 import type { Bus } from '../platform/bus/bus.ts';
@@ -16,6 +17,8 @@ import { Refusal } from './refusal.ts';
 
 /** What the api and the workers are made from. */
 export interface OpenParts extends Parts {
+  /** A connection of its own, beside the pool. */
+  lone: Db;
   /** Opened by who needs it: most processes talk to no engine. */
   docker: () => Promise<Docker>;
   /** Labels the containers of this installation on an engine that others may use too. */
@@ -41,7 +44,7 @@ export async function openParts(context: CommandContext, options: PartsOptions):
   const sealer = await openSealer(context, dataDir);
   const owner = await processName();
   const url = await startDatabase(context, dataDir);
-  const { db } = await openDatabase(context, url, options.connectionsMax);
+  const { db, lone } = await openDatabase(context, url, options.connectionsMax);
   if (options.migrates) await migrateNow(context, url);
   const refusal = await checkVersion(db);
   if (refusal !== undefined) throw new Refusal(refusal);
@@ -53,7 +56,7 @@ export async function openParts(context: CommandContext, options: PartsOptions):
     opened ??= openDocker(context);
     return opened;
   };
-  return { db, bus, cache, log, owner, docker, installation, sealer, dataDir };
+  return { db, lone, bus, cache, log, owner, docker, installation, sealer, dataDir };
 }
 
 export async function openFolder({ settings, closing }: CommandContext): Promise<DataDir> {

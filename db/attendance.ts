@@ -46,7 +46,8 @@ export interface Attendance {
 export async function attendSchedules(
   db: Db,
   workflowIds: string[],
-  { watchedSeconds }: { watchedSeconds: number },
+  /** For how long the database has been reachable without a break. Asked once the rows are read (workers/scheduling/watch.ts). */
+  { watchedSeconds }: { watchedSeconds: () => number },
 ): Promise<Attendance> {
   const { result, waiting } = await db.transaction(async (tx) => {
     const locked = await tx.execute<{ workflow_id: string }>(sql`
@@ -58,7 +59,11 @@ export async function attendSchedules(
       tx,
       locked.map((row) => row.workflow_id),
     );
-    const decided = rows.map((row) => ({ row, decision: attend({ ...toAttended(row), watchedSeconds }) }));
+    const watched = watchedSeconds();
+    const decided = rows.map((row) => ({
+      row,
+      decision: attend({ ...toAttended(row), watchedSeconds: watched }),
+    }));
     const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
 
     const { changed, notified, endedLogs } = await endOrReturn(tx, {
@@ -152,7 +157,7 @@ async function endOrReturn(
         ${array([...returned.map(() => 'PENDING'), ...failed.map(() => 'FAILED'), ...canceled.map(() => 'CANCELED')], 'text')}
       ) AS u (id, status), LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND (
-          jobs.status = 'RUNNING' AND lease_expires_at < clock_timestamp()
+          jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
           OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
         LIMIT 1 FOR UPDATE SKIP LOCKED) lost
     )

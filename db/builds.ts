@@ -134,12 +134,16 @@ function buildFailed(workflowId: string, detail: string) {
 /**
  * The sweep over builds: a STARTED one whose worker is lost is QUEUED again, or FAILED after ATTEMPTS_MAX; the ids of those
  * that have been QUEUED for a while, of which an event may be lost.
+ *
+ * After a break in which the database was away from everybody, workers get the length of a lease to renew theirs. `watchedSeconds` is asked
+ * once the expired leases are read, and what is taken had expired when this transaction began: a break in the middle of it, at any point, shows
+ * in one or the other.
  */
-export async function sweepBuilds(db: Db): Promise<string[]> {
+export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: () => number }): Promise<string[]> {
   await db.transaction(async (tx) => {
     const lost = await tx.execute<{ workflow_id: string }>(sql`
       SELECT workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()`);
-    if (lost.length === 0) return;
+    if (lost.length === 0 || watchedSeconds() < LEASE_SECONDS) return;
     const ids = array(
       lost.map((row) => row.workflow_id),
       'uuid',

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import type { TlsMaterial } from '../platform/pem.ts';
@@ -7,6 +8,8 @@ export type Db = PostgresJsDatabase;
 
 export interface Connection {
   db: Db;
+  /** One connection beside the pool, opened when it is used: a question on it waits for nobody else's statements. */
+  lone: Db;
   close(): Promise<void>;
 }
 
@@ -30,6 +33,18 @@ export function connect(
   url: string,
   { max, application, tls }: { max: number; application: string; tls?: TlsMaterial | undefined },
 ): Connection {
+  const open = (connections: number) => openPool(url, { max: connections, application, tls });
+  const [pool, lone] = [open(max), open(1)];
+  const close = async () => {
+    await Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
+  };
+  return { db: drizzle(pool), lone: drizzle(lone), close };
+}
+
+function openPool(
+  url: string,
+  { max, application, tls }: { max: number; application: string; tls: TlsMaterial | undefined },
+): postgres.Sql {
   const client = postgres(url, {
     ...sslOptions(url, tls),
     max,
@@ -39,7 +54,7 @@ export function connect(
     connection: { application_name: application, TimeZone: 'UTC', ...PLANNER },
   });
   prepareTransactions(prepareAll(client));
-  return { db: drizzle(client), close: () => client.end({ timeout: CLOSE_SECONDS }) };
+  return client;
 }
 
 /**
@@ -62,6 +77,16 @@ function prepareTransactions(client: postgres.Sql): void {
     if (work === undefined) throw new TypeError('A transaction needs something to do.');
     return begin(typeof first === 'string' ? first : '', (transaction) => work(prepareAll(transaction)));
   };
+}
+
+/**
+ * Resolves when the database has taken a write: down to its disk, and to the standby that it waits for, if it has one. Rejects on a standby, and
+ * where transactions are read-only. Nothing is stored but a few bytes of the write-ahead log.
+ */
+export async function tryToWrite(db: Db): Promise<void> {
+  const rows = await db.execute(sql`
+    SELECT pg_logical_emit_message(true, 'chronoverse', ''::text) WHERE current_setting('transaction_read_only') = 'off'`);
+  if (rows.length === 0) throw new Error('The database is read-only.');
 }
 
 /** Whether the database answers now. */

@@ -13,7 +13,7 @@ export interface Attended {
   nextRunInSeconds: number | undefined;
   requested: boolean;
   lastJob: LastJob | undefined;
-  /** For how long scheduling has watched without a break. */
+  /** For how long the database has been reachable without a break, as the scheduling worker sees it. */
   watchedSeconds: number;
 }
 

@@ -15,7 +15,7 @@ import { quiet, testSealer } from '../support/workers.ts';
 import { ask, numberedChunk, numberedText } from './download-support.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
-const FOR_EVER = { watchedSeconds: Number.POSITIVE_INFINITY };
+const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /** Its lines are on the bus, some of them not stored yet, when somebody else than its worker writes its end. */
 describe('a log whose job or build was ended without its worker', () => {
@@ -50,7 +50,7 @@ describe('a log whose job or build was ended without its worker', () => {
       intervalMinutes: 60,
       maxConsecutiveJobFailuresAllowed: 3,
     });
-    const { handOut } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: 0 });
+    const { handOut } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: () => 0 });
     const { claimed } = await claimJobs(
       api.db,
       handOut.map(({ id }) => id),

@@ -36,7 +36,7 @@ interface Subject {
 
 async function attendTo({ id, workflowId }: Subject): Promise<void> {
   await database.db.execute(sql`UPDATE schedules SET wake_at = now() WHERE last_job_id = ${id}`);
-  await attendSchedules(database.db, [workflowId], { watchedSeconds: Number.POSITIVE_INFINITY });
+  await attendSchedules(database.db, [workflowId], { watchedSeconds: () => Number.POSITIVE_INFINITY });
 }
 
 /** Every statement that is meant to bring a job into a status. */

@@ -4,7 +4,6 @@ import { cancelJob } from '../../db/jobs.ts';
 import { renewLeases, takeOverJobs } from '../../db/leases.ts';
 import { queueDueSlots } from '../../db/scheduling.ts';
 import { workflows } from '../../db/schema.ts';
-import { createWatch } from '../../workers/scheduling/watch.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass } from '../support/time.ts';
 import { claim, end, heartbeat, jobsOf, schedule, scheduleOf } from './support.ts';
@@ -89,16 +88,6 @@ test('P4: no attempt is given up until its worker has had the time to come back,
   await letPass(db, id, 3_600);
   await schedule(db, { watchedSeconds: 31 });
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'PENDING', attempt: 1 });
-});
-
-test('how long scheduling has watched is counted anew after a break: an outage, a pause, a machine asleep, a clock set back', () => {
-  let now = 1_000_000;
-  const watch = createWatch(() => now);
-  const after = (seconds: number) => {
-    now += seconds * 1_000;
-    return watch.seconds();
-  };
-  expect([after(0), after(5), after(10), after(11), after(4), after(-1), after(5)]).toEqual([0, 5, 15, 0, 4, 0, 5]);
 });
 
 test('P4: adoption takes an expired lease over without costing an attempt, once', async () => {

@@ -27,7 +27,7 @@ export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINI
   const handedOut: string[] = [];
   for (let again = true; again; ) {
     const { made, others } = await queueDueSlots(db, { limit: 100 });
-    const attended = await attendSchedules(db, others, { watchedSeconds });
+    const attended = await attendSchedules(db, others, { watchedSeconds: () => watchedSeconds });
     handedOut.push(...[...made, ...attended.handOut].map((job) => job.id));
     again = made.length > 0 || attended.again;
   }

@@ -44,7 +44,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
       await db.execute(sql`
         UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE id = ${running.id} AND status = 'RUNNING'`);
       await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
-      const { changed } = await attendSchedules(db, [id], { watchedSeconds: Number.POSITIVE_INFINITY });
+      const { changed } = await attendSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
       return changed.length > 0;
     });
     await until('another attempt', async () => {

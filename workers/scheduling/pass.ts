@@ -22,8 +22,7 @@ export async function schedulingPass({
 }: {
   db: Db;
   limit: number;
-  /** For how long passes have been made without a break. */
-  watchedSeconds: number;
+  watchedSeconds: () => number;
 }): Promise<PassResult> {
   const { made, others } = await queueDueSlots(db, { limit });
   const attended = others.length === 0 ? undefined : await attendSchedules(db, others, { watchedSeconds });

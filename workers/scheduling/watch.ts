@@ -1,24 +1,110 @@
+import type { Logger } from 'pino';
+import { createBackoff } from '../../platform/backoff.ts';
+import { createWake } from '../wake.ts';
+
 /** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
 const BREAK_MS = 10_000;
+/** Three questions may be late before that. */
+const ASK_MS = 2_500;
+
+/** A moment by this process's own clocks, in milliseconds. */
+export interface Moment {
+  monotonic: number;
+  wall: number;
+}
 
 /**
- * How long somebody has looked at the rows without a break. By the wall clock, which goes on while the machine sleeps: then, as after an
- * outage of the database, leases expire whose owners had no chance to renew them.
+ * For how long the database has taken writes without a break, as this process sees it. After a break (an outage, a database, process or machine
+ * that was frozen) leases have expired whose owners had no chance to renew them: they get the time from here on.
  */
-export interface Watch {
-  /** To be called at each look: seconds since the first one after the last break. */
+export interface Reach {
+  /** The database has taken a write just now. Whether that begins a period without a break. */
+  answered(): boolean;
+  failed(): void;
+  /** Up to the last answer; 0 when that is not recent. So it counts nothing that has not been seen. */
   seconds(): number;
 }
 
-export function createWatch(now: () => number = Date.now): Watch {
-  let since = Number.NEGATIVE_INFINITY;
-  let last = Number.NEGATIVE_INFINITY;
+/** By both clocks: the monotonic one stands still while the machine sleeps, the other one can be set. */
+export function createReach(now: () => Moment = moment): Reach {
+  let unbroken: { since: Moment; last: Moment } | undefined;
+  const isRecent = (last: Moment, at: Moment) =>
+    at.wall >= last.wall && Math.max(at.wall - last.wall, at.monotonic - last.monotonic) <= BREAK_MS;
   return {
-    seconds() {
+    answered() {
       const at = now();
-      if (at - last > BREAK_MS || at < last) since = at;
-      last = at;
-      return (at - since) / 1_000;
+      const goesOn = unbroken !== undefined && isRecent(unbroken.last, at);
+      unbroken = goesOn && unbroken !== undefined ? { ...unbroken, last: at } : { since: at, last: at };
+      return !goesOn;
+    },
+    failed() {
+      unbroken = undefined;
+    },
+    seconds() {
+      if (unbroken === undefined || !isRecent(unbroken.last, now())) return 0;
+      const { since, last } = unbroken;
+      return Math.min(last.wall - since.wall, last.monotonic - since.monotonic) / 1_000;
     },
   };
+}
+
+export interface Watch {
+  /**
+   * Seconds that the database has taken writes without a break. To be asked after the rows that are judged by it were read: a database that was frozen
+   * answers a statement of before, and by then every lease has expired.
+   */
+  seconds(): number;
+  close(): Promise<void>;
+}
+
+/**
+ * Asks the database every few seconds, in a loop of its own: how long others take with their work is no break. `ask` should wait for nobody (a
+ * connection of its own), or a pool that is busy for long looks like an outage.
+ */
+export function startWatch({
+  ask,
+  log,
+  now,
+  everyMs = ASK_MS,
+  onBack = () => undefined,
+}: {
+  /** Resolves when the database has taken a write. */
+  ask: () => Promise<void>;
+  log: Logger;
+  now?: () => Moment;
+  everyMs?: number;
+  /** Called when a period without a break begins: the first one, too. */
+  onBack?: () => void;
+}): Watch {
+  const reach = createReach(now);
+  const stop = new AbortController();
+  const loop = run(stop.signal);
+
+  async function run(signal: AbortSignal): Promise<void> {
+    const backoff = createBackoff({ log, what: 'Asking the database whether it takes writes', maxMs: everyMs });
+    const wake = createWake();
+    while (!signal.aborted) {
+      try {
+        await ask();
+        backoff.reset();
+        if (reach.answered()) onBack();
+        await wake.next({ timeoutMs: everyMs, signal });
+      } catch (error) {
+        reach.failed();
+        await backoff.wait(error, signal);
+      }
+    }
+  }
+
+  return {
+    seconds: reach.seconds,
+    async close() {
+      stop.abort();
+      await loop;
+    },
+  };
+}
+
+function moment(): Moment {
+  return { monotonic: performance.now(), wall: Date.now() };
 }

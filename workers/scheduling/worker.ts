@@ -1,6 +1,6 @@
 import { removeOldAuditEvents } from '../../db/audit.ts';
 import { sweepBuilds } from '../../db/builds.ts';
-import type { Db } from '../../db/client.ts';
+import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
 import { makeLogPartitions } from '../../db/log-partitions.ts';
@@ -19,7 +19,7 @@ import type { Parts, Worker } from '../parts.ts';
 import { createWake, type Wake } from '../wake.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
-import { createWatch } from './watch.ts';
+import { startWatch, type Watch } from './watch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
 /** Ids are made for every slot that a pass may find, so a pass that expects few asks for few. */
@@ -41,6 +41,8 @@ const OLD_JOBS_PER_STEP = 1_000;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 
 export interface SchedulingParts extends Parts {
+  /** A connection of its own, on which the watch asks; without it, one of the pool. */
+  lone?: Db;
   deletedRetentionDays?: number;
   logRetentionDays?: number;
   jobRetentionDays?: number;
@@ -51,10 +53,12 @@ export interface SchedulingParts extends Parts {
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
   const wake = createWake();
+  const { db, lone = db, log } = parts;
   const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, wake.notify, wake.notify);
+  const watch = startWatch({ ask: () => tryToWrite(lone), log });
   const loops = [
-    runScheduling(parts, wake, stop.signal),
-    runSweep(parts, stop.signal),
+    runScheduling(parts, { wake, watch, signal: stop.signal }),
+    runSweep(parts, watch, stop.signal),
     runFold(parts, stop.signal),
     runRetention(parts, stop.signal),
   ];
@@ -62,7 +66,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
     async close() {
       stop.abort();
       unsubscribe();
-      await Promise.all(loops);
+      await Promise.all([...loops, watch.close()]);
     },
   };
 }
@@ -71,14 +75,16 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
  * Sleeps until the next schedule is to be looked at, or until a hint. A crash is harmless: jobs that were made but not told of
  * come up again by their schedules. While the bus is away, what is made waits here to be told of, and nothing more is made.
  */
-async function runScheduling({ db, bus, cache, log }: Parts, wake: Wake, signal: AbortSignal): Promise<void> {
+async function runScheduling(
+  { db, bus, cache, log }: Parts,
+  { wake, watch, signal }: { wake: Wake; watch: Watch; signal: AbortSignal },
+): Promise<void> {
   const backoff = createBackoff({ log, what: 'Handing out due jobs' });
-  const watch = createWatch();
   let limit = SLOTS_PER_PASS_IDLE;
   let untold: PassResult | undefined;
   while (!signal.aborted) {
     try {
-      untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds() });
+      untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
       await tell(bus, jobsQueued(untold.handOut));
       await endLogs(bus, untold.endedLogs);
       const { changes, again } = untold;
@@ -97,6 +103,7 @@ async function runScheduling({ db, bus, cache, log }: Parts, wake: Wake, signal:
 /** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
 async function runSweep(
   { db, bus, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
+  watch: Watch,
   signal: AbortSignal,
 ): Promise<void> {
   const backoff = createBackoff({ log, what: 'The sweep' });
@@ -104,7 +111,7 @@ async function runSweep(
   while (!signal.aborted) {
     try {
       await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
-      await tell(bus, buildsQueued(await sweepBuilds(db)));
+      await tell(bus, buildsQueued(await sweepBuilds(db, { watchedSeconds: watch.seconds })));
       await sweepTurns(db, { limit: TURNS_PER_SWEEP_MAX });
       await sweepIdempotencyKeys(db);
       const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });

@@ -1,0 +1,124 @@
+import { eq, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { attendSchedules } from '../../db/attendance.ts';
+import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds.ts';
+import { type Connection, connect } from '../../db/client.ts';
+import { type BuildRow, builds } from '../../db/schema.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { letPass, until } from '../support/time.ts';
+import { claim, heartbeat, jobsOf, schedule } from './support.ts';
+
+let database: TestDatabase;
+let other: Connection;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  other = connect(database.url, { max: 2, application: 'chronoverse-test' });
+  ann = await testUser(database.db, 'ann');
+});
+beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, builds, run_requests CASCADE`));
+afterAll(async () => {
+  await other.close();
+  await database.close();
+});
+
+const forEver = () => Number.POSITIVE_INFINITY;
+
+async function startedBuild(): Promise<ClaimedBuild> {
+  const { buildId } = await createWorkflow(database.db, {
+    userId: ann,
+    name: 'image',
+    payload: { kind: 'CONTAINER', image: 'alpine:3' },
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 1,
+  });
+  const [build] = await claimBuilds(database.db, [buildId ?? ''], { owner: 'test' });
+  if (build === undefined) throw new Error('no build');
+  return build;
+}
+
+async function rowOf({ id }: ClaimedBuild): Promise<BuildRow | undefined> {
+  const [row] = await database.db.select().from(builds).where(eq(builds.id, id));
+  return row;
+}
+
+async function expire({ id }: ClaimedBuild): Promise<void> {
+  await database.db.execute(sql`
+    UPDATE builds SET lease_expires_at = now() - interval '1 second' WHERE id = ${id}`);
+}
+
+/** Runs `first` while `statement` locks something that it needs, and `meanwhile` before the lock goes. */
+async function whileLocked(statement: string, first: () => Promise<unknown>, meanwhile: () => Promise<void>) {
+  let running: Promise<unknown> | undefined;
+  await other.db.transaction(async (tx) => {
+    await tx.execute(statement);
+    running = first();
+    await until('it waits for the lock', async () => {
+      const rows = await other.db.execute(sql`
+        SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`);
+      return rows.length > 0;
+    });
+    await meanwhile();
+  });
+  return running;
+}
+
+test('P4: after a break a build’s worker gets the length of a lease to renew, and loses no attempt', async () => {
+  const { db } = database;
+  const build = await startedBuild();
+  await expire(build);
+  for (const seconds of [0, 10, 29.9]) await sweepBuilds(db, { watchedSeconds: () => seconds });
+  expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1, leaseToken: build.leaseToken });
+  expect((await renewBuildLeases(db, [build])).kept).toEqual(new Set([build.id]));
+  await sweepBuilds(db, { watchedSeconds: forEver });
+  expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1 });
+
+  await expire(build);
+  await sweepBuilds(db, { watchedSeconds: () => 30 });
+  expect(await rowOf(build)).toMatchObject({ status: 'QUEUED', leaseToken: null });
+});
+
+test('a build that is renewed while the sweep waits stays its worker’s, though that lease has run out, too, when the sweep goes on', async () => {
+  const { db } = database;
+  const build = await startedBuild();
+  await expire(build);
+  await whileLocked(
+    `SELECT FROM workflows WHERE id = '${build.workflowId}' FOR UPDATE`,
+    () => sweepBuilds(db, { watchedSeconds: forEver }),
+    async () => {
+      await other.db.execute(sql`UPDATE builds SET lease_expires_at = clock_timestamp() WHERE id = ${build.id}`);
+    },
+  );
+  expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1 });
+});
+
+test('P4: a database that is frozen in the middle of a look is a break for that look: of builds', async () => {
+  const build = await startedBuild();
+  await expire(build);
+  let watched = Number.POSITIVE_INFINITY;
+  await whileLocked(
+    'LOCK TABLE builds IN ACCESS EXCLUSIVE MODE',
+    () => sweepBuilds(database.db, { watchedSeconds: () => watched }),
+    async () => {
+      watched = 0;
+    },
+  );
+  expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1 });
+});
+
+test('P4: a database that is frozen in the middle of a look is a break for that look: of jobs', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann);
+  const [job] = await claim(db, await schedule(db));
+  await letPass(db, id, 3_600);
+  let watched = Number.POSITIVE_INFINITY;
+  await whileLocked(
+    'LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE',
+    () => attendSchedules(db, [id], { watchedSeconds: () => watched }),
+    async () => {
+      watched = 0;
+    },
+  );
+  expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'RUNNING', attempt: 1, leaseToken: job?.leaseToken });
+});
