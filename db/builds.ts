@@ -141,11 +141,16 @@ function buildFailed(workflowId: string, detail: string) {
  */
 export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: () => number }): Promise<string[]> {
   await db.transaction(async (tx) => {
-    const lost = await tx.execute<{ workflow_id: string }>(sql`
-      SELECT workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()`);
+    const lost = await tx.execute<{ id: string; workflow_id: string }>(sql`
+      SELECT id, workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
+      ORDER BY id LIMIT ${SWEPT_MAX}`);
     if (lost.length === 0 || watchedSeconds() < LEASE_SECONDS) return;
     const ids = array(
       lost.map((row) => row.workflow_id),
+      'uuid',
+    );
+    const buildIds = array(
+      lost.map((row) => row.id),
       'uuid',
     );
     await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
@@ -159,7 +164,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
           log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id),
           log_attempt = ${leftOpen(sql`attempt >= ${ATTEMPTS_MAX}`)}
-        WHERE workflow_id = ANY(${ids}) AND completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
+        WHERE id = ANY(${buildIds}) AND status = 'STARTED' AND lease_expires_at < now() -- by the ids: in the order of renewals
         RETURNING workflow_id, generation, status, error
       ), shown AS (
         UPDATE workflows SET build_status = swept.status, updated_at = now() FROM swept
@@ -178,23 +183,28 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
   });
   const rows = await db.execute<{ id: string }>(sql`
     SELECT id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
-      AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT 1000`);
+      AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT ${SWEPT_MAX}`);
   return rows.map((row) => row.id);
 }
+
+/** Lost builds, and those that wait for long, of one sweep. */
+const SWEPT_MAX = 1_000;
 
 /** Before the builds' own locks, which an update or the end of their workflow takes after this one: the other order deadlocks with them. */
 async function lockWorkflowsOf(tx: Pick<Db, 'execute'>, buildIds: string[]): Promise<void> {
   await tx.execute(sql`
-    SELECT FROM workflows WHERE id IN (SELECT workflow_id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')}))
+    SELECT FROM workflows WHERE id = ANY(ARRAY(SELECT workflow_id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')})))
     ORDER BY id FOR NO KEY UPDATE`);
 }
 
+/** In the order of the ids, as everybody locks builds who locks several. */
 function unnest(held: Held[]) {
+  const sorted = held.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return sql`unnest(${array(
-    held.map(({ id }) => id),
+    sorted.map(({ id }) => id),
     'uuid',
   )}, ${array(
-    held.map(({ leaseToken }) => leaseToken),
+    sorted.map(({ leaseToken }) => leaseToken),
     'uuid',
   )}) AS u (id, token)`;
 }

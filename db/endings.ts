@@ -157,7 +157,9 @@ async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): P
     WITH canceled AS (
       UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
         log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
-      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL RETURNING id, workflow_id
+      WHERE id = ANY(ARRAY(SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL))
+        AND completed_at IS NULL -- by the ids: in the order of renewals
+      RETURNING id, workflow_id
     ), shown AS (
       UPDATE workflows SET build_status = 'CANCELED' FROM canceled WHERE workflows.id = canceled.workflow_id
     )

@@ -148,7 +148,7 @@ export async function notePulledImage(db: Db, { userId, imageId, repository }: P
     DELETE FROM pulled_images p USING (
       SELECT image_id, image FROM pulled_images
       WHERE user_id = ${userId} AND (image_id, image) <> (${imageId}, ${repository})
-      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX - 1}) old
+      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX - 1} FOR UPDATE SKIP LOCKED) old
     WHERE p.user_id = ${userId} AND p.image_id = old.image_id AND p.image = old.image`);
 }
 

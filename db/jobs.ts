@@ -62,7 +62,10 @@ export async function runWorkflow(
     if (job === undefined) throw new Error('An insert returned no row.');
     await tx.insert(runRequests).values({ jobId: job.id, workflowId: id, userId, kind: schedule.kind });
     await checkRequests(tx, { userId, kind: schedule.kind }, limits);
-    await tx.update(schedules).set({ wakeAt: sql`now()` }).where(eq(schedules.workflowId, id));
+    await tx
+      .update(schedules)
+      .set({ wakeAt: sql`now()`, requested: true }) // the mark: see queueDueSlots
+      .where(eq(schedules.workflowId, id));
     return { outcome: 'REQUESTED', job };
   });
 }

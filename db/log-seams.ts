@@ -19,6 +19,9 @@ export interface SettledEnd {
  *
  * The end of a log is settled in the same way where somebody else than its worker has written the end of its job or build (`leftOpen`). Those
  * whose end is settled here are returned.
+ *
+ * The rows are locked in the order of their ids, as everybody locks them who locks several, before any is changed: grouping gives the order of
+ * a hash, in which this would deadlock with the renewal of the leases.
  */
 export async function settleSeams(db: Db, seams: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
   if (seams.length === 0) return [];
@@ -33,12 +36,18 @@ export async function settleSeams(db: Db, seams: { sourceId: string; attempt: nu
   const ended: SettledEnd[] = [];
   for (const of of ['jobs', 'builds'] as const) {
     const rows = await db.execute<{ id: string; user_id: string; ended: boolean }>(sql`
+      WITH given AS MATERIALIZED (
+        SELECT id, max(attempt) AS attempt FROM unnest(${ids}, ${attempts}) AS u (id, attempt) GROUP BY id ORDER BY id
+      ), locked AS MATERIALIZED (
+        SELECT given.id, given.attempt, source.log_line_count FROM given, LATERAL (
+          SELECT log_line_count FROM ${sql.identifier(of)} WHERE id = given.id AND ${SETTLED_ATTEMPT} < given.attempt
+            AND (log_attempt < 0 OR completed_at IS NULL AND given.attempt < ${ATTEMPT_OF_END})
+          LIMIT 1 FOR NO KEY UPDATE) source
+      )
       UPDATE ${sql.identifier(of)} AS source
-      SET log_attempt = CASE WHEN log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
+      SET log_attempt = CASE WHEN source.log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
         log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = u.id)
-      FROM (SELECT id, max(attempt) AS attempt FROM unnest(${ids}, ${attempts}) AS given (id, attempt) GROUP BY id) AS u
-      WHERE source.id = u.id AND ${SETTLED_ATTEMPT} < u.attempt
-        AND (log_attempt < 0 OR completed_at IS NULL AND u.attempt < ${ATTEMPT_OF_END})
+      FROM locked AS u WHERE source.id = u.id
       RETURNING source.id, user_id, log_attempt = ${ATTEMPT_OF_END} AS ended`);
     ended.push(...rows.filter((row) => row.ended).map((row) => ({ id: row.id, userId: row.user_id, of })));
   }

@@ -18,7 +18,9 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
     const other = longest.get(key);
     if (other === undefined || chunk.lastNumber > other.lastNumber) longest.set(key, chunk);
   }
-  const unique = [...longest.values()];
+  const unique = [...longest.values()].toSorted(
+    (a, b) => compare(a.sourceId, b.sourceId) || a.firstNumber - b.firstNumber, // the order in which rows are locked
+  );
   if (unique.length === 0) return;
   await db.execute(sql`
     INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
@@ -50,6 +52,10 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
     ON CONFLICT (source_id, first_number) DO UPDATE
       SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
       WHERE excluded.last_number > log_chunks.last_number`);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Removes chunks of these jobs or builds, the first lines of each first, `limit` at most; how many. */

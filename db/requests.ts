@@ -15,7 +15,7 @@ export async function cancelRequests(
   const canceled = await tx.execute<{ id: string; user_id: string }>(sql`
     WITH gone AS (DELETE FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) RETURNING job_id)
     UPDATE jobs SET status = 'CANCELED', completed_at = now(), updated_at = now()
-    FROM gone WHERE jobs.id = gone.job_id AND status = 'PENDING' RETURNING jobs.id, jobs.user_id`);
+    WHERE id = ANY(ARRAY(SELECT job_id FROM gone)) AND status = 'PENDING' RETURNING id, user_id`);
   await countEnded(
     tx,
     canceled.map((row) => row.id),

@@ -28,6 +28,11 @@ export interface Pass {
  *   read again under the lock and no longer matches, because advancing moves wake_at into the future.
  * - A last job that this statement's snapshot does not see (another scheduler has just made it) counts as active; so does one
  *   that is gone. attendSchedules, which looks with a snapshot taken under the lock, tells the two apart.
+ * - A request for a run may commit between this statement's snapshot and its lock of the schedule. The snapshot does not see the row of
+ *   run_requests, and moving wake_at would take back the wake-up that came with the request. So the request also sets
+ *   `schedules.requested`, in its transaction, and this statement goes by that mark: PostgreSQL reads a locked row again, in its newest version.
+ *   The mark may stay true after the last request has gone (a cancellation leaves it), and is never false while one waits: requests
+ *   come under the schedule's lock with the mark, and attendSchedules alone clears it, under that lock, where none is left.
  */
 export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
   const ids = Array.from({ length: limit }, newId);
@@ -38,16 +43,14 @@ export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promi
     kind: WorkflowKind;
   }>(sql`
     WITH due AS MATERIALIZED (
-      SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id
+      SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id, requested
       FROM schedules WHERE wake_at <= now()
       ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), looked AS MATERIALIZED (
-      SELECT due.*, state = 'READY' AND next_run_at <= now() AND requested IS NULL
+      SELECT due.*, state = 'READY' AND next_run_at <= now() AND NOT requested
           AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
       FROM due
         LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
-        LEFT JOIN LATERAL (
-          SELECT job_id AS requested FROM run_requests WHERE workflow_id = due.workflow_id LIMIT 1) request ON true
     ), slots AS MATERIALIZED (
       SELECT looked.*, row_number() OVER () AS n, next_run_at + make_interval(mins => interval_minutes *
         floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot

@@ -38,7 +38,8 @@ export async function reserveVolumes(
   { userId, payload }: { userId: string; payload: Payload },
   limits: UserLimits,
 ): Promise<void> {
-  const names = payload.kind === 'CONTAINER' ? [...new Set((payload.volumes ?? []).map(({ name }) => name))] : [];
+  const names =
+    payload.kind === 'CONTAINER' ? [...new Set((payload.volumes ?? []).map(({ name }) => name))].toSorted() : [];
   if (names.length === 0) return;
   const [going] = await tx.execute<{ name: string }>(sql`
     SELECT name FROM volumes

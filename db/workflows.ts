@@ -177,7 +177,8 @@ export async function cancelBuilds(tx: Transaction, workflowId: string): Promise
   const rows = await tx.execute<{ id: string }>(sql`
     UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
       log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
-    WHERE workflow_id = ${workflowId} AND completed_at IS NULL RETURNING id`);
+    WHERE id = ANY(ARRAY(SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL)) AND completed_at IS NULL
+    RETURNING id`);
   return rows.map((row) => row.id);
 }
 
