@@ -50,7 +50,8 @@ Job.implement({
     status: t.field({ type: JobStatusEnum, description: 'How far it is.', resolve: ({ status }) => status }),
     generation: t.exposeInt('generation', { description: "The payload's revision that it runs." }),
     attempt: t.exposeInt('attempt', {
-      description: 'How often it has been begun; more than once when a worker was lost.',
+      description:
+        'The number of its newest attempt: 0 before the first one. A job has another attempt when a worker is lost, or gives it back before anything has started.',
     }),
     scheduledAt: t.field({
       type: 'DateTime',

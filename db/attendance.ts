@@ -19,7 +19,7 @@ type Row = {
   request_id: string | null;
   job_id: string | null;
   status: JobStatus | null;
-  attempt: number | null;
+  attempts: number | null;
   age: number | null;
   lease_expired: number | null;
   cancel_requested: boolean | null;
@@ -100,7 +100,7 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
   return tx.execute<Row>(sql`
     SELECT s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
       extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id,
-      j.id AS job_id, j.status, j.attempt, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
+      j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
       extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
       j.cancel_requested_at IS NOT NULL AS cancel_requested
     FROM schedules s
@@ -122,7 +122,7 @@ function toAttended(row: Row): Omit<Attended, 'watchedSeconds'> {
         ? undefined
         : {
             status: row.status,
-            attempt: row.attempt ?? 0,
+            attempts: row.attempts ?? 0,
             ageSeconds: row.age ?? 0,
             leaseExpiredSeconds: row.lease_expired ?? 0,
             cancelRequested: row.cancel_requested ?? false,

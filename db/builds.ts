@@ -2,29 +2,29 @@ import { sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import { ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS } from '../domain/limits.ts';
 import type { ContainerPayload } from '../domain/payload.ts';
+import { instant } from '../platform/instant.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
-import type { Held } from './leases.ts';
+import { type Held, LEASE_END, type Lease } from './leases.ts';
 import { leftOpen } from './log-seams.ts';
 import { type Notified, notify } from './notifications.ts';
 import { cancelRequests } from './requests.ts';
 
-export interface ClaimedBuild {
-  id: string;
+export interface ClaimedBuild extends Lease {
   workflowId: string;
   userId: string;
   generation: number;
+  /** The attempt's number. No other attempt of the build ever has it. */
   attempt: number;
   /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
   linesBefore: number | undefined;
-  leaseToken: string;
   payload: ContainerPayload;
 }
 
 /** QUEUED -> STARTED under a new lease. Left out: builds canceled meanwhile, or taken by another worker. */
 export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: string }): Promise<ClaimedBuild[]> {
   if (ids.length === 0) return [];
-  const leaseToken = newId();
+  const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.transaction(async (tx) => {
     await lockWorkflowsOf(tx, ids);
     return tx.execute<{
@@ -40,7 +40,7 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
       SELECT id FROM builds WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED' ORDER BY id FOR UPDATE SKIP LOCKED
     ), claimed AS (
       UPDATE builds SET status = 'STARTED', attempt = attempt + 1, started_at = now(),
-        lease_token = ${leaseToken}, lease_owner = ${owner}, lease_expires_at = now() + ${seconds(LEASE_SECONDS)}
+        lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
       FROM free WHERE builds.id = free.id
       RETURNING builds.id, workflow_id, user_id, generation, attempt,
         CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines
@@ -57,7 +57,7 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
     generation: row.generation,
     attempt: row.attempt,
     linesBefore: row.lines ?? undefined,
-    leaseToken,
+    ...lease,
     payload: row.payload,
   }));
 }
@@ -66,7 +66,7 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
 export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Set<string> }> {
   if (held.length === 0) return { kept: new Set() };
   const rows = await db.execute<{ id: string }>(sql`
-    UPDATE builds SET lease_expires_at = now() + ${seconds(LEASE_SECONDS)} FROM ${unnest(held)}
+    UPDATE builds SET lease_expires_at = ${LEASE_END} FROM ${unnest(held)}
     WHERE builds.id = u.id AND lease_token = u.token RETURNING builds.id`);
   return { kept: new Set(rows.map((row) => row.id)) };
 }
@@ -81,7 +81,7 @@ export async function releaseBuilds(db: Db, held: Held[]): Promise<void> {
     );
     await tx.execute(sql`
       WITH released AS (
-        UPDATE builds SET status = 'QUEUED', attempt = attempt - 1, log_attempt = attempt - 1, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+        UPDATE builds SET status = 'QUEUED', uncounted_attempts = uncounted_attempts + 1, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
         FROM ${unnest(held)} WHERE builds.id = u.id AND lease_token = u.token RETURNING workflow_id, generation
       )
       UPDATE workflows SET build_status = 'QUEUED', updated_at = now() FROM released
@@ -127,6 +127,8 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<{ notifie
   });
 }
 
+const HAS_ATTEMPTS_LEFT = sql`(attempt - uncounted_attempts < ${ATTEMPTS_MAX})`;
+
 function buildFailed(workflowId: string, detail: string) {
   return { kind: 'WORKFLOW_BUILD_FAILED', workflowId, detail } as const;
 }
@@ -158,12 +160,12 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
     const swept = await tx.execute<{ workflow_id: string; status: string; error: string }>(sql`
       WITH swept AS (
         UPDATE builds SET lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-          status = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN 'QUEUED' ELSE 'FAILED' END,
-          completed_at = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL ELSE now() END,
-          error = CASE WHEN attempt < ${ATTEMPTS_MAX} THEN NULL
+          status = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN 'QUEUED' ELSE 'FAILED' END,
+          completed_at = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL ELSE now() END,
+          error = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
           log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id),
-          log_attempt = ${leftOpen(sql`attempt >= ${ATTEMPTS_MAX}`)}
+          log_attempt = ${leftOpen(sql`NOT ${HAS_ATTEMPTS_LEFT}`)}
         WHERE id = ANY(${buildIds}) AND status = 'STARTED' AND lease_expires_at < now() -- by the ids: in the order of renewals
         RETURNING workflow_id, generation, status, error
       ), shown AS (

@@ -1,28 +1,42 @@
 import { sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
-import { LEASE_SECONDS } from '../domain/limits.ts';
+import { ATTEMPTS_MAX, LEASE_SECONDS } from '../domain/limits.ts';
+import { type Instant, instant } from '../platform/instant.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 import { leftOpen } from './log-seams.ts';
 import { countEnded } from './totals.ts';
 
-/** A job as its worker holds it. Every later write of this attempt carries the token; whoever lost it can change nothing. */
-export interface ClaimedJob {
-  id: string;
+/** A job as its worker holds it. Every later write of this attempt carries the token; a worker that has lost it can change nothing. */
+export interface ClaimedJob extends Lease {
   workflowId: string;
   userId: string;
   generation: number;
+  /** The attempt's number. No other attempt of the job ever has it. */
   attempt: number;
+  /** Whether the job fails when this attempt is lost: attempts that were given back before anything had started are not counted. */
+  isLastAttempt: boolean;
   /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
   linesBefore: number | undefined;
   startedAt: Date;
-  leaseToken: string;
 }
 
 export interface Held {
   id: string;
   leaseToken: string;
 }
+
+/** A lease that was just taken. */
+export interface Lease extends Held {
+  /**
+   * The moment before the database was asked for it, from which on its time is counted here: the answer may come late, and the lease does
+   * not wait for it.
+   */
+  askedAt: Instant;
+}
+
+/** Of the statement's own time: a transaction may have begun long before it. */
+export const LEASE_END = sql`clock_timestamp() + ${seconds(LEASE_SECONDS)}`;
 
 const LINES_BEFORE = sql`CASE WHEN log_attempt >= attempt THEN log_line_count END`;
 
@@ -32,6 +46,7 @@ type ClaimedRow = {
   user_id: string;
   generation: number;
   attempt: number;
+  uncounted_attempts: number;
   lines_before: number | null;
   started_at: string;
 };
@@ -46,19 +61,19 @@ export async function claimJobs(
   ids: string[],
   { owner, engineId }: { owner: string; engineId?: string },
 ): Promise<{ leaseToken: string; claimed: ClaimedJob[] }> {
-  const leaseToken = newId();
+  const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.execute<ClaimedRow>(sql`
     UPDATE jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
-      lease_token = ${leaseToken}, lease_owner = ${owner}, lease_expires_at = now() + ${seconds(LEASE_SECONDS)},
+      lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
     WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
-    RETURNING id, workflow_id, user_id, generation, attempt, ${LINES_BEFORE} AS lines_before, started_at`);
-  return { leaseToken, claimed: rows.map((row) => toClaimed(row, leaseToken)) };
+    RETURNING id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
+  return { leaseToken: lease.leaseToken, claimed: rows.map((row) => toClaimed(row, lease)) };
 }
 
 /**
  * Takes over attempts whose lease has expired or is one of `endedOwners`, under a new token: adoption of containers that run on this
- * worker's engine. The attempt stays the same, and costs nothing.
+ * worker's engine, which is the engine that the attempt was claimed for. The attempt stays the same, and costs nothing.
  */
 export async function takeOverJobs(
   db: Db,
@@ -66,7 +81,7 @@ export async function takeOverJobs(
   { owner, engineId, endedOwners = [] }: { owner: string; engineId: string; endedOwners?: string[] },
 ): Promise<ClaimedJob[]> {
   if (attempts.length === 0) return [];
-  const leaseToken = newId();
+  const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.execute<ClaimedRow>(sql`
     WITH orphan AS MATERIALIZED (
       SELECT u.id FROM unnest(
@@ -79,21 +94,21 @@ export async function takeOverJobs(
         )}
       ) AS u (id, attempt), LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND jobs.attempt = u.attempt AND status = 'RUNNING'
-          AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
+          AND engine_id = ${engineId} AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
         LIMIT 1 FOR UPDATE SKIP LOCKED) orphan
     )
-    UPDATE jobs SET updated_at = now(), engine_id = ${engineId},
-      lease_token = ${leaseToken}, lease_owner = ${owner}, lease_expires_at = now() + ${seconds(LEASE_SECONDS)}
+    UPDATE jobs SET updated_at = now(),
+      lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, ${LINES_BEFORE} AS lines_before, started_at`);
-  return rows.map((row) => toClaimed(row, leaseToken));
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
+  return rows.map((row) => toClaimed(row, lease));
 }
 
 /** Renews what is still held. What is not in `kept` is lost: another worker, or the sweep, has taken it or ended it. */
 export async function renewLeases(db: Db, held: Held[]): Promise<{ kept: Set<string>; cancelRequested: Set<string> }> {
   if (held.length === 0) return { kept: new Set(), cancelRequested: new Set() };
   const rows = await db.execute<{ id: string; cancel: boolean }>(sql`
-    UPDATE jobs SET lease_expires_at = now() + ${seconds(LEASE_SECONDS)}
+    UPDATE jobs SET lease_expires_at = ${LEASE_END}
     ${whereHeld(held)} RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel`);
   return {
     kept: new Set(rows.map((row) => row.id)),
@@ -109,35 +124,46 @@ export async function releaseJobs(db: Db, held: Held[]): Promise<void> {
 }
 
 /**
- * RUNNING -> PENDING for jobs of which nothing was started. Their schedules come up at once; of an attempt that is `counted` the next one
- * waits for its back-off, of the others nothing is left. A job whose cancellation was asked for meanwhile does not come back to life: it is
- * CANCELED.
+ * RUNNING -> PENDING: their schedules come up at once. Attempts that are `counted` are used up, and the next one waits for its back-off; the
+ * others had started nothing and printed nothing, and cost nothing. A job whose cancellation was asked for meanwhile does not come back to
+ * life: it is CANCELED, and its log ends behind what its attempts have printed (db/log-seams.ts).
  */
-export async function returnJobs(db: Db, held: Held[], { counted = false } = {}): Promise<void> {
-  if (held.length === 0) return;
-  const rows = await db.transaction(async (tx) => {
+export async function returnJobs(db: Db, held: Held[], { counted = false } = {}): Promise<Returned> {
+  if (held.length === 0) return { pending: [], canceled: [] };
+  const { workflowIds, ...ids } = await db.transaction(async (tx) => {
     const returned = await tx.execute<{ id: string; workflow_id: string; status: string }>(sql`
       UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELED' END,
         completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
-        attempt = attempt - ${counted ? 0 : 1}::integer, updated_at = now(), started_at = NULL, queued_at = NULL,
-        lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-        log_attempt = ${leftOpen(sql`cancel_requested_at IS NOT NULL AND attempt > 1`)}
+        uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, updated_at = now(), started_at = NULL,
+        queued_at = NULL, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+        log_attempt = CASE WHEN cancel_requested_at IS NOT NULL THEN ${leftOpen(sql`${counted} OR attempt > 1`)}
+          -- what is settled for an attempt that printed nothing is settled for the next one
+          WHEN NOT ${counted} AND log_attempt >= attempt THEN attempt + 1 ELSE log_attempt END
       ${whereHeld(held)} RETURNING jobs.id, workflow_id, status`);
-    await countEnded(
-      tx,
-      returned.filter((row) => row.status === 'CANCELED').map((row) => row.id),
-    );
-    return returned;
+    const of = (status: string) => returned.filter((row) => row.status === status).map((row) => row.id);
+    const canceled = of('CANCELED');
+    await countEnded(tx, canceled);
+    return { workflowIds: returned.map((row) => row.workflow_id), pending: of('PENDING'), canceled };
   });
   await db.execute(sql`
-    UPDATE schedules SET wake_at = now()
-    WHERE workflow_id = ANY(${array(
-      rows.map((row) => row.workflow_id),
-      'uuid',
-    )})`);
+    UPDATE schedules SET wake_at = now() WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+  return ids;
 }
 
-export type JobState = { status: string; attempt: number; leaseExpired: boolean; owner: string | null };
+/** Ids of those that were still held. */
+export interface Returned {
+  pending: string[];
+  canceled: string[];
+}
+
+export interface JobState {
+  status: string;
+  attempt: number;
+  leaseExpired: boolean;
+  owner: string | null;
+  /** Of the engine that its newest attempt was claimed for. */
+  engineId: string | null;
+}
 
 /** What became of these jobs; unknown ids are missing. */
 export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobState>> {
@@ -148,13 +174,14 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
     attempt: number;
     expired: boolean | null;
     owner: string | null;
+    engine_id: string | null;
   }>(sql`
-    SELECT id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner
+    SELECT id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner, engine_id
     FROM jobs WHERE id = ANY(${array(ids, 'uuid')})`);
   return new Map(
-    rows.map(({ id, status, attempt, expired, owner }) => [
+    rows.map(({ id, status, attempt, expired, owner, engine_id: engineId }) => [
       id,
-      { status, attempt, leaseExpired: expired ?? true, owner },
+      { status, attempt, leaseExpired: expired ?? true, owner, engineId },
     ]),
   );
 }
@@ -173,15 +200,16 @@ function whereHeld(held: Held[]) {
     ) AS u (id, token) WHERE jobs.id = u.id AND lease_token = u.token`;
 }
 
-function toClaimed(row: ClaimedRow, leaseToken: string): ClaimedJob {
+function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
   return {
     id: row.id,
     workflowId: row.workflow_id,
     userId: row.user_id,
     generation: row.generation,
     attempt: row.attempt,
+    isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: new Date(row.started_at),
-    leaseToken,
+    ...lease,
   };
 }

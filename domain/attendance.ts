@@ -19,7 +19,8 @@ export interface Attended {
 
 export interface LastJob {
   status: JobStatus;
-  attempt: number;
+  /** Those that count. */
+  attempts: number;
   /** Since it entered its status. */
   ageSeconds: number;
   /** How long ago its lease expired; negative while it holds. Meaningful when RUNNING. */
@@ -40,8 +41,8 @@ export function attend(schedule: Attended): Decision {
 }
 
 /** Seconds before a job whose attempt was lost is tried again: 5, 10, 20, ... */
-export function retryDelaySeconds(attempt: number): number {
-  return attempt === 0 ? 0 : Math.min(5 * 2 ** (attempt - 1), 300);
+export function retryDelaySeconds(attempts: number): number {
+  return attempts === 0 ? 0 : Math.min(5 * 2 ** (attempts - 1), 300);
 }
 
 /**
@@ -63,7 +64,7 @@ function attendActive(schedule: Attended, job: LastJob): Decision {
   switch (job.status) {
     case 'PENDING': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
-      const remaining = retryDelaySeconds(job.attempt) - job.ageSeconds;
+      const remaining = retryDelaySeconds(job.attempts) - job.ageSeconds;
       return remaining > 0 ? look('NOTHING', remaining) : look('HAND_OUT_AGAIN', RECHECK_SECONDS);
     }
     case 'QUEUED': {
@@ -79,7 +80,7 @@ function attendActive(schedule: Attended, job: LastJob): Decision {
       const remaining = Math.max(patience - job.leaseExpiredSeconds, comeback - schedule.watchedSeconds);
       if (remaining > 0) return look('NOTHING', Math.min(Math.max(remaining, 1), RECHECK_SECONDS));
       if (job.cancelRequested) return look('CANCEL', 0);
-      if (job.attempt < ATTEMPTS_MAX) return look('RETURN', retryDelaySeconds(job.attempt));
+      if (job.attempts < ATTEMPTS_MAX) return look('RETURN', retryDelaySeconds(job.attempts));
       return look('FAIL', 0);
     }
   }

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import type { Db } from '../db/client.ts';
-import { type Held, renewLeases } from '../db/leases.ts';
+import { type Held, type Lease, renewLeases } from '../db/leases.ts';
 import { decodeIds } from '../domain/hints.ts';
 import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../domain/limits.ts';
 import { createBackoff } from '../platform/backoff.ts';
+import { elapsedMs, type Instant, instant } from '../platform/instant.ts';
 import { createWake } from './wake.ts';
 
 /** Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then nothing more is written of it). */
@@ -11,7 +12,7 @@ export type StopReason = 'CANCELED' | 'LOST';
 
 export interface LeaseKeeper {
   /** `onStop` is called at most once for each reason; not at all after `drop`. */
-  hold(held: Held, onStop: (reason: StopReason) => void): void;
+  hold(lease: Lease, onStop: (reason: StopReason) => void): void;
   drop(id: string): void;
   held(): Held[];
   /**
@@ -48,7 +49,7 @@ export function keepLeases({
     while (!stop.signal.aborted) {
       await wake.next({ timeoutMs: LEASE_RENEW_SECONDS * 1_000, signal: stop.signal });
       const asked = [...runs.values()];
-      const askedAt = now();
+      const askedAt = instant();
       try {
         const { kept, cancelRequested } = await renewHeld(
           db,
@@ -78,22 +79,23 @@ export function keepLeases({
   }
 
   return {
-    hold: (held, onStop) => {
+    hold: (lease, onStop) => {
       const told = new Set<StopReason>();
-      runs.set(held.id, {
-        held,
-        renewedAt: now(),
+      runs.set(lease.id, {
+        held: lease,
+        renewedAt: lease.askedAt,
         onStop: (reason) => {
           if (told.has(reason)) return;
           told.add(reason);
           onStop(reason);
         },
       });
+      if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify(); // its renewal is due
     },
     drop: (id) => runs.delete(id),
     isFresh: (id) => {
       const renewedAt = runs.get(id)?.renewedAt;
-      return renewedAt !== undefined && elapsedMs(renewedAt) < FRESH_MS;
+      return renewedAt !== undefined && isFreshSince(renewedAt);
     },
     held: () => [...runs.values()].map(({ held }) => held),
     onCancelHint: (message) => {
@@ -106,19 +108,10 @@ export function keepLeases({
   };
 }
 
-/** Before the database lets others take it, with room for the time that claiming took. */
+/** Whether a lease that was asked for, or renewed, at this moment cannot have expired yet. */
+export function isFreshSince(moment: Instant): boolean {
+  return elapsedMs(moment) < FRESH_MS;
+}
+
+/** Before the database lets others take it, with room for what is done under it last. */
 const FRESH_MS = (LEASE_SECONDS - 5) * 1_000;
-
-interface Instant {
-  monotonic: number;
-  wall: number;
-}
-
-function now(): Instant {
-  return { monotonic: performance.now(), wall: Date.now() };
-}
-
-/** The longer of what both clocks say: the monotonic one stands still while the machine sleeps, the other one can be set back. */
-function elapsedMs(since: Instant): number {
-  return Math.max(performance.now() - since.monotonic, Date.now() - since.wall);
-}

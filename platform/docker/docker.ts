@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { TlsMaterial } from '../pem.ts';
 import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './confinement.ts';
 import { broken, createEngine } from './engine.ts';
+import { engineTime } from './engine-time.ts';
 import { EngineError, isEngineError } from './errors.ts';
 import { type BuildImage, createImageBuilder } from './image-build.ts';
 import { createImages, type Images } from './images.ts';
@@ -64,6 +65,8 @@ export interface Docker extends Images, Networks, Volumes {
   /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
   engineId(): Promise<string>;
   isUp(): Promise<boolean>;
+  /** By how many milliseconds the engine's clock is ahead of this process's, give or take half the time that asking it takes. */
+  clockOffsetMs(): Promise<number>;
   platform(): Promise<Platform>;
   /** The user agent with which the engine asks registries. */
   registryAgent(): Promise<string>;
@@ -163,6 +166,12 @@ export function createDocker({
         known = undefined; // another engine may come up at this address
         return false;
       }
+    },
+
+    async clockOffsetMs() {
+      const before = Date.now();
+      const at = await engineTime(engine);
+      return at.getTime() - (before + Date.now()) / 2;
     },
 
     async platform() {

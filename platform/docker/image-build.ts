@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { SHARED_MEMORY_BYTES, ULIMITS } from './confinement.ts';
 import { broken, type Engine } from './engine.ts';
+import { engineTime } from './engine-time.ts';
 import { EngineError, fromBuild, isEngineError } from './errors.ts';
 import type { Images } from './images.ts';
 import { jsonLines } from './json-lines.ts';
@@ -44,7 +45,7 @@ const CLEAR_AGAIN_MS = 200;
 /** Drives the engine's own builder, which is there on every engine and stops when its connection is closed. */
 export function createImageBuilder(engine: Engine, images: Images): BuildImage {
   return async (spec, { onLine, signal }) => {
-    const since = await timeOf(engine);
+    const since = await engineTime(engine);
     const shown = new Set<string>();
     try {
       return await build(engine, spec, shown, onLine, signal);
@@ -145,12 +146,6 @@ async function clear(images: Images, ids: string[], since: Date): Promise<void> 
   }
 }
 
-/** By the engine's clock, which dates what it builds too. */
-async function timeOf(engine: Engine): Promise<Date> {
-  return new Date(clock.parse(await engine.call({ method: 'GET', path: '/info' })).SystemTime);
-}
-
-const clock = z.object({ SystemTime: z.string() });
 const progress = z.object({
   stream: z.string().optional(),
   error: z.string().optional(),

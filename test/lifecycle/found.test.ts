@@ -77,7 +77,7 @@ test('a job whose cancellation was asked for does not come back to life when its
   if (!job) throw new Error('no job');
   expect((await cancelJob(db, { userId: ann, id: job.id })).outcome).toBe('STOPPING');
   await returnJobs(db, [job]);
-  expect(await jobsOf(db, id)).toMatchObject([{ status: 'CANCELED', leaseToken: null, attempt: 0 }]);
+  expect(await jobsOf(db, id)).toMatchObject([{ status: 'CANCELED', leaseToken: null, uncountedAttempts: 1 }]);
   expect(await schedule(db)).toEqual([]);
 });
 

@@ -19,7 +19,8 @@ const BROKEN = {
     SELECT id FROM jobs WHERE status = 'RUNNING' AND (lease_token IS NULL OR lease_expires_at IS NULL OR lease_owner IS NULL)`,
   'a slot that was run twice': sql`
     SELECT workflow_id FROM jobs WHERE trigger = 'AUTOMATIC' GROUP BY workflow_id, scheduled_at HAVING count(*) > 1`,
-  'more attempts than there may be': sql`SELECT id FROM jobs WHERE attempt > 3 OR attempt < 0`,
+  'more attempts than there may be': sql`
+    SELECT id FROM jobs WHERE attempt - uncounted_attempts > 3 OR uncounted_attempts > attempt OR uncounted_attempts < 0`,
   'a schedule whose state is not its workflow’s': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id WHERE s.state <> CASE
       WHEN w.terminated_at IS NOT NULL THEN 'TERMINATED' WHEN w.build_status = 'COMPLETED' THEN 'READY' ELSE 'HELD' END`,

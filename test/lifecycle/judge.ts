@@ -30,10 +30,12 @@ export async function readState(db: Db) {
     ),
     jobs: new Map(jobRows.map((row) => [row.id, toModel(row, waiting)])),
     builds: new Map(
-      buildRows.map(({ id, workflowId, generation, status, attempt, leaseToken: token }) => [
-        id,
-        { workflowId, generation, status, attempt, token },
-      ]),
+      buildRows.map(
+        ({ id, workflowId, generation, status, attempt, uncountedAttempts: uncounted, leaseToken: token }) => [
+          id,
+          { workflowId, generation, status, attempt, uncounted, token },
+        ],
+      ),
     ),
   };
 }
@@ -80,7 +82,8 @@ function reproachNew(model: Model, job: JobRow, requested: boolean): string | un
 function reproachChange(model: Model, before: ModelJob, after: ModelJob, expired: boolean): string | undefined {
   const terminated = model.workflows.get(before.workflowId)?.reason !== null;
   if (isEnded(before.status)) return after.status === before.status ? undefined : 'An ended job that has changed';
-  if (before.attempt !== after.attempt) return 'An attempt out of nothing';
+  if (before.attempt !== after.attempt || before.uncounted !== after.uncounted) return 'An attempt out of nothing';
+  const counted = before.attempt - before.uncounted;
   if (after.waits !== (before.waits && after.status === 'PENDING')) return 'A request that is handed out and waits';
   switch (after.status) {
     case before.status:
@@ -91,11 +94,11 @@ function reproachChange(model: Model, before: ModelJob, after: ModelJob, expired
       if (before.status === 'RUNNING') return before.stopping && expired ? undefined : 'A job that nobody canceled';
       return terminated ? undefined : 'A job that nobody canceled';
     case 'PENDING':
-      return before.status === 'RUNNING' && expired && before.attempt < ATTEMPTS_MAX && !before.stopping
+      return before.status === 'RUNNING' && expired && counted < ATTEMPTS_MAX && !before.stopping
         ? undefined
         : 'A job that was not lost';
     case 'FAILED':
-      return before.status === 'RUNNING' && expired && before.attempt >= ATTEMPTS_MAX && !before.stopping
+      return before.status === 'RUNNING' && expired && counted >= ATTEMPTS_MAX && !before.stopping
         ? undefined
         : 'A job that should not have failed';
     default:
@@ -104,7 +107,7 @@ function reproachChange(model: Model, before: ModelJob, after: ModelJob, expired
 }
 
 function toModel(row: JobRow, waiting: ReadonlySet<string>): ModelJob {
-  const { workflowId, generation, status, attempt, leaseToken: token } = row;
+  const { workflowId, generation, status, attempt, uncountedAttempts: uncounted, leaseToken: token } = row;
   const stopping = row.cancelRequestedAt !== null;
-  return { workflowId, generation, status, attempt, stopping, waits: waiting.has(row.id), token };
+  return { workflowId, generation, status, attempt, uncounted, stopping, waits: waiting.has(row.id), token };
 }

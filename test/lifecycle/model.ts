@@ -20,6 +20,8 @@ export interface ModelJob {
   generation: number;
   status: JobStatus;
   attempt: number;
+  /** Attempts that cost nothing. */
+  uncounted: number;
   stopping: boolean;
   /** It was asked for and has never been handed out. */
   waits: boolean;
@@ -32,6 +34,7 @@ export interface ModelBuild {
   generation: number;
   status: BuildStatus;
   attempt: number;
+  uncounted: number;
   token: string | null;
 }
 
@@ -96,7 +99,8 @@ export class Model {
         for (const { id, leaseToken } of done.jobs ?? []) {
           if (!this.#holds(id, leaseToken)) continue;
           const job = this.#job(id);
-          Object.assign(job, { status: job.stopping ? 'CANCELED' : 'PENDING', attempt: job.attempt - 1, token: null });
+          const { stopping, uncounted } = job;
+          Object.assign(job, { status: stopping ? 'CANCELED' : 'PENDING', uncounted: uncounted + 1, token: null });
         }
         return undefined;
       case 'adopt':
@@ -155,6 +159,7 @@ export class Model {
       generation,
       status: 'PENDING',
       attempt: 0,
+      uncounted: 0,
       stopping: false,
       waits: true,
       token: null,
@@ -212,11 +217,15 @@ export class Model {
         if (held) this.#setBuild(build, op.status, null);
         return outcome === undefined ? undefined : String(held);
       case 'releaseBuild':
-        if (held) this.#setBuild(build, 'QUEUED', null, build.attempt - 1);
+        if (held) {
+          build.uncounted += 1;
+          this.#setBuild(build, 'QUEUED', null);
+        }
         return undefined;
       case 'loseBuilds':
         for (const each of this.builds.values()) {
-          if (each.status === 'STARTED') this.#setBuild(each, each.attempt < ATTEMPTS_MAX ? 'QUEUED' : 'FAILED', null);
+          if (each.status !== 'STARTED') continue;
+          this.#setBuild(each, each.attempt - each.uncounted < ATTEMPTS_MAX ? 'QUEUED' : 'FAILED', null);
         }
         return undefined;
       default:
@@ -233,7 +242,8 @@ export class Model {
   }
 
   #queueBuild(id: string | undefined, workflowId: string, generation: number): void {
-    if (id !== undefined) this.builds.set(id, { workflowId, generation, status: 'QUEUED', attempt: 0, token: null });
+    if (id !== undefined)
+      this.builds.set(id, { workflowId, generation, status: 'QUEUED', attempt: 0, uncounted: 0, token: null });
   }
 
   #cancelBuilds(workflowId: string): boolean {

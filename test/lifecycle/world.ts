@@ -100,7 +100,7 @@ export class World {
       case 'claim': {
         const ids = this.#events;
         this.#events = ids.slice(-2); // some come twice
-        const { claimed } = await claimJobs(this.db, ids, { owner: 'test' });
+        const { claimed } = await claimJobs(this.db, ids, { owner: 'test', engineId: 'engine' });
         this.held.push(...claimed);
         return { jobs: claimed };
       }

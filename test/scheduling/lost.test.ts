@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { cancelJob } from '../../db/jobs.ts';
-import { renewLeases, takeOverJobs } from '../../db/leases.ts';
+import { renewLeases, returnJobs, takeOverJobs } from '../../db/leases.ts';
 import { queueDueSlots } from '../../db/scheduling.ts';
 import { workflows } from '../../db/schema.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
@@ -92,7 +92,7 @@ test('P4: no attempt is given up until its worker has had the time to come back,
 
 test('P4: adoption takes an expired lease over without costing an attempt, once', async () => {
   const { db } = database;
-  const [job] = await claim(db, await schedule(db));
+  const [job] = await claim(db, await schedule(db), 'engine');
   if (job === undefined) throw new Error('no job');
   const adopt = () => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine' });
   expect(await adopt()).toEqual([]); // still held
@@ -102,9 +102,61 @@ test('P4: adoption takes an expired lease over without costing an attempt, once'
   expect((await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' })).ended.size).toBe(0);
 });
 
+test('no worker of another engine takes over, whatever it finds there', async () => {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db), 'engine');
+  if (job === undefined) throw new Error('no job');
+  await letPass(db, id, 31);
+  const adopt = (engineId: string) => takeOverJobs(db, [job], { owner: 'other', engineId, endedOwners: ['test'] });
+  expect(await adopt('another engine')).toEqual([]);
+  expect(await adopt('engine')).toMatchObject([{ id: job.id }]);
+});
+
+test('the number of an attempt that was given back is never used again, and costs nothing', async () => {
+  const { db } = database;
+  const [jobId = ''] = await schedule(db);
+  const numbers: number[] = [];
+  const next = async () => {
+    const [job] = await claim(db, [jobId]);
+    if (job === undefined) throw new Error('no job');
+    numbers.push(job.attempt);
+    return job;
+  };
+  for (let n = 0; n < 4; n++) {
+    expect(await returnJobs(db, [await next()])).toEqual({ pending: [jobId], canceled: [] });
+    expect(await schedule(db)).toEqual([jobId]); // at once
+  }
+  for (let n = 0; n < 2; n++) {
+    const job = await next();
+    expect(job.isLastAttempt).toBe(false);
+    await returnJobs(db, [job], { counted: true });
+    expect(await schedule(db)).toEqual([]); // it waits for its back-off
+    await letPass(db, id, 11);
+    expect(await schedule(db)).toEqual([jobId]);
+  }
+  expect((await next()).isLastAttempt).toBe(true);
+  expect(numbers).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  await letPass(db, id, 31);
+  await schedule(db);
+  expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'FAILED', attempt: 7, uncountedAttempts: 4 });
+});
+
+test('an attempt that was given back leaves nothing to be settled before the next one prints, a lost one does', async () => {
+  const { db } = database;
+  const [first] = await claim(db, await schedule(db));
+  if (first === undefined) throw new Error('no job');
+  await returnJobs(db, [first]);
+  const [second] = await claim(db, await schedule(db));
+  if (second === undefined) throw new Error('no job');
+  expect(second.linesBefore).toBe(0);
+  await returnJobs(db, [second], { counted: true });
+  await letPass(db, id, 11);
+  expect(await claim(db, await schedule(db))).toMatchObject([{ attempt: 3, linesBefore: undefined }]);
+});
+
 test('P4: adoption takes a lease over at once from a process that has ended, and from no other', async () => {
   const { db } = database;
-  const [job] = await claim(db, await schedule(db));
+  const [job] = await claim(db, await schedule(db), 'engine');
   if (job === undefined) throw new Error('no job');
   const adopt = (endedOwners: string[]) => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine', endedOwners });
   expect(await adopt(['somebody else'])).toEqual([]);

@@ -34,8 +34,8 @@ export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINI
   return handedOut;
 }
 
-export async function claim(db: Db, ids: string[]): Promise<ClaimedJob[]> {
-  return (await claimJobs(db, ids, { owner: 'test' })).claimed;
+export async function claim(db: Db, ids: string[], engineId?: string): Promise<ClaimedJob[]> {
+  return (await claimJobs(db, ids, { owner: 'test', ...(engineId === undefined ? {} : { engineId }) })).claimed;
 }
 
 export function end(db: Db, job: ClaimedJob, outcome: Pick<Outcome, 'status' | 'failureReason'>) {

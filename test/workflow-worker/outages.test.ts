@@ -1,6 +1,5 @@
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server } from 'node:net';
-import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runWorkflow } from '../../db/jobs.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -72,11 +71,11 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
     engine.mend();
     await until('its container is removed', async () => (await here.containers()).length === 0);
-    await until('its lease is let go', async () => {
-      const rows = await here.database.db.execute(
-        sql`SELECT id FROM jobs WHERE id = ${jobId} AND status = 'RUNNING' AND lease_expires_at < now()`,
-      );
-      return rows.length > 0;
+    expect(await here.job(id, 'PENDING')).toMatchObject({
+      id: jobId,
+      attempt: 1,
+      uncountedAttempts: 0,
+      exitCode: null,
     });
   });
 

@@ -6,7 +6,7 @@ import type { NetworkPolicy } from '../../domain/networks.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
-import { keepLeases, type StopReason } from '../leases.ts';
+import { isFreshSince, keepLeases, type StopReason } from '../leases.ts';
 import { settledLinesBefore } from '../log-seam.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createPublisher } from '../publish.ts';
@@ -68,6 +68,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     try {
       claimed = (await claimJobs(db, [...new Set(set.map(({ id }) => id))], { owner })).claimed;
       const loaded = await payloads.load(claimed);
+      // A check cannot be fenced: it is not begun when the answer came so late that the job may be another's by now.
+      if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
       settleSlots(set, claimed);
       // One look at the platform is enough for all of a set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));

@@ -39,7 +39,7 @@ export async function withBoundProcesses<T>(
   run: (cgroupParent: string | undefined) => Promise<T>,
 ): Promise<T> {
   if (policy.cgroupParent !== undefined) return run(policy.cgroupParent);
-  const until = Date.now() + (seconds + MARGIN_SECONDS) * 1_000;
+  const until = Date.now() + (await docker.clockOffsetMs()) + (seconds + MARGIN_SECONDS) * 1_000;
   const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
   const group = await docker.openProcessGroup({ name: `${NAME}${newId()}`, pids, labels });
   if (group === undefined) return run(undefined);
@@ -60,9 +60,10 @@ export async function warnOfUnboundBuilds(docker: Docker, policy: BuildPolicy, l
   );
 }
 
-/** Whose it is, of a container that holds the bound of a build; undefined for any other. */
-export function boundsOf({ name, labels }: ListedContainer): { owner: string; isOver: boolean } | undefined {
+/** Whose it is, of a container that holds the bound of a build, and until when by the engine's clock, in milliseconds; undefined for any other. */
+export function boundsOf({ name, labels }: ListedContainer): { owner: string; until: number } | undefined {
   const owner = labels[OWNER];
   if (!name.startsWith(NAME) || owner === undefined) return undefined;
-  return { owner, isOver: !(Number(labels[UNTIL]) > Date.now()) };
+  const until = Number(labels[UNTIL]);
+  return { owner, until: Number.isFinite(until) ? until : 0 };
 }

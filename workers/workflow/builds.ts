@@ -16,7 +16,7 @@ import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { announce, notifiedChanges } from '../announce.ts';
 import { type ChunkWriter, createChunkWriter } from '../capture/chunk-writer.ts';
-import { keepLeases } from '../leases.ts';
+import { isFreshSince, keepLeases } from '../leases.ts';
 import { settledLinesBefore } from '../log-seam.ts';
 import type { Parts } from '../parts.ts';
 import { createPublisher } from '../publish.ts';
@@ -82,6 +82,10 @@ export function createBuilds(
     if (slots.free === 0) return false;
     const claimed = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
     for (const build of claimed ?? []) {
+      if (!isFreshSince(build.askedAt)) {
+        await releaseBuilds(db, [build]); // the answer came late, and the build may be another's by now
+        continue;
+      }
       slots.take(build.userId);
       launch(build);
     }

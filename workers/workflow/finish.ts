@@ -2,10 +2,10 @@ import { type Ended, endJobs, type Outcome } from '../../db/endings.ts';
 import type { ClaimedJob } from '../../db/leases.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { createBackoff } from '../../platform/backoff.ts';
-import type { Docker } from '../../platform/docker/docker.ts';
 import { announce, notifiedChanges } from '../announce.ts';
 import type { Parts } from '../parts.ts';
 import type { RunOutcome } from './outcome.ts';
+import type { Removals } from './removals.ts';
 
 export interface Finished {
   job: ClaimedJob;
@@ -17,9 +17,9 @@ export interface Finished {
 /**
  * Ends a set of jobs by one statement, then removes their containers. In this order, because the end of a job whose container is gone could
  * not be told any more; a container that is left by a crash in between is removed by the sweep. A container whose job was not ended
- * here stays: it is another worker's. Tried again until it succeeds or `signal` aborts.
+ * here stays: it is another worker's. No end waits for a removal. Tried again until it succeeds or `signal` aborts.
  */
-export function createFinisher({ db, cache, docker, log }: Parts & { docker: Docker }, signal: AbortSignal) {
+export function createFinisher({ db, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
     const backoff = createBackoff({ log, what: 'Ending container jobs' });
     while (true) {
@@ -27,10 +27,8 @@ export function createFinisher({ db, cache, docker, log }: Parts & { docker: Doc
         const ended = await endJobs(db, set.map(toOutcome));
         backoff.reset();
         const mine = set.filter(({ job }) => ended.ended.has(job.id));
-        await Promise.all([
-          tell(cache, mine, ended),
-          ...mine.flatMap(({ containerId }) => (containerId === undefined ? [] : [remove(containerId)])),
-        ]);
+        for (const { containerId } of mine) if (containerId !== undefined) removals.remove(containerId);
+        await tell(cache, mine, ended);
         return;
       } catch (error) {
         await backoff.wait(error, signal);
@@ -38,17 +36,6 @@ export function createFinisher({ db, cache, docker, log }: Parts & { docker: Doc
       }
     }
   };
-
-  async function remove(containerId: string): Promise<void> {
-    try {
-      await docker.removeContainer(containerId, { force: true });
-    } catch (error) {
-      log.warn(
-        { err: error, containerId },
-        'A container of an ended job could not be removed; the sweep does it later.',
-      );
-    }
-  }
 }
 
 function toOutcome({ job, outcome, logLineCount }: Finished): Outcome {

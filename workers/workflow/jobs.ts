@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ClaimedJob, claimJobs, releaseJobs, returnJobs } from '../../db/leases.ts';
+import { type ClaimedJob, claimJobs, type Returned, releaseJobs, returnJobs } from '../../db/leases.ts';
 import { lastLogNumber } from '../../db/log-pages.ts';
 import { hasTurn, takeTurn } from '../../db/turns.ts';
 import { noteVolumeUse } from '../../db/volumes.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import type { ContainerState } from '../../platform/docker/docker.ts';
+import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
+import { createBackoff } from '../../platform/backoff.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import { announce } from '../announce.ts';
 import { createBatcher } from '../batcher.ts';
@@ -21,8 +22,8 @@ import { type RunEnd, type RunParts, runContainer } from './run.ts';
 export interface ContainerJobs {
   /** Somebody may wait for a turn: it is taken while slots are free. */
   look(): void;
-  /** Follows the container of a job that was taken over. It runs already: it takes no slot. */
-  adopt(job: ClaimedJob, container: ContainerState): void;
+  /** Holds a job that was just taken over, and follows its container. It runs already: it takes no slot. */
+  adopt(job: ClaimedJob, containerId: string): void;
   holds(attempt: Attempt): boolean;
   onCancelHint(message: string): void;
   /** Hands every running container on, within a bound: the next worker on the engine adopts it. */
@@ -32,7 +33,7 @@ export interface ContainerJobs {
 /** A job that is not ended here. */
 interface LetGo {
   job: ClaimedJob;
-  type: Exclude<RunEnd['type'], 'ENDED'>;
+  end: Exclude<RunEnd, { type: 'ENDED' }>;
 }
 
 const SET_SIZE_MAX = 1_000;
@@ -72,28 +73,49 @@ export function createContainerJobs(
     sizeMax: SET_SIZE_MAX,
     inFlightMax: 2,
     async write(set) {
-      await letGo(set).catch((error) =>
-        log.warn({ err: error }, 'Container jobs could not be handed on; their leases expire by themselves.'),
-      );
+      const backoff = createBackoff({ log, what: 'Handing on container jobs' });
+      for (let isDone = false; !isDone && !halt.signal.aborted; ) {
+        try {
+          await letGo(set);
+          isDone = true;
+          backoff.reset();
+        } catch (error) {
+          await backoff.wait(error, halt.signal); // where it ends without success, their leases expire by themselves
+        }
+      }
       for (const { done } of set) done();
     },
   });
 
   async function letGo(set: LetGo[]): Promise<void> {
-    const of = (...types: LetGo['type'][]) => set.filter(({ type }) => types.includes(type)).map(({ job }) => job);
-    const returned = of('NOT_STARTED', 'REFUSED');
-    await returnJobs(db, of('NOT_STARTED'));
-    await returnJobs(db, of('REFUSED'), { counted: true });
-    await releaseJobs(db, of('LOST_ATTEMPT', 'LEFT'));
-    if (returned.length === 0) return;
+    const of = (...types: LetGo['end']['type'][]) => set.filter(({ end }) => types.includes(end.type));
+    const jobsOf = (gone: LetGo[]) => gone.map(({ job }) => job);
+    const used = of('REFUSED', 'LOST_ATTEMPT');
+    await releaseJobs(db, jobsOf(of('LEFT')));
+    await afterReturn(await returnJobs(db, jobsOf(of('NOT_STARTED'))), of('NOT_STARTED'));
+    await afterReturn(await returnJobs(db, jobsOf(used), { counted: true }), used);
+  }
+
+  /** Containers go after their attempts are given up, so that nothing that is still somebody's is removed. */
+  async function afterReturn({ pending, canceled }: Returned, set: LetGo[]): Promise<void> {
+    const returned = new Set([...pending, ...canceled]);
+    const mine = set.filter(({ job }) => returned.has(job.id));
+    if (mine.length === 0) return;
+    for (const { end } of mine)
+      if (end.type === 'LOST_ATTEMPT' && end.containerId !== undefined) parts.removals.remove(end.containerId);
+    const ends = canceled.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) }));
+    if (ends.length > 0)
+      await bus
+        .publish('job_logs', ends)
+        .catch((error) => log.warn({ err: error }, 'The ends of logs of canceled jobs are not printed yet.'));
     await announce(
       cache,
-      returned.map(({ userId, id }) => ({ userId, jobs: [id] })),
+      mine.map(({ job: { userId, id } }) => ({ userId, jobs: [id] })),
     );
     await cache.publish(SCHEDULE_CHANNEL, '');
   }
 
-  function launch(job: ClaimedJob, release: () => void, found?: ContainerState): void {
+  function launch(job: ClaimedJob, release: () => void, found?: string): void {
     const leave = new AbortController();
     const cancel = new AbortController();
     leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
@@ -114,19 +136,13 @@ export function createContainerJobs(
   /** Resolves when the end of a run has been acted on. Never rejects. */
   async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
-    leases.drop(job.id); // before its lease is let go, or a renewal would take it back
-    if (end.type === 'LOST_ATTEMPT') {
+    if (end.type === 'LEFT') leases.drop(job.id); // before its lease is let go, or a renewal would take it back
+    if (end.type === 'LOST_ATTEMPT')
       log.warn(
         { jobId: job.id, attempt: job.attempt },
         'A container was lost with its engine, or removed by somebody.',
       );
-      if (end.containerId !== undefined) await docker.removeContainer(end.containerId, { force: true }).catch(later);
-    }
-    return new Promise((done) => lettingGo.add({ job, type: end.type, done }));
-  }
-
-  function later(error: unknown): void {
-    log.debug({ err: error }, 'A container could not be removed; the sweep does it later.');
+    return new Promise((done) => lettingGo.add({ job, end, done }));
   }
 
   /** Takes one turn. Whether there may be another one to take now. */
@@ -155,7 +171,7 @@ export function createContainerJobs(
 
   return {
     look: taker.look,
-    adopt: (job, container) => launch(job, () => undefined, container),
+    adopt: (job, containerId) => launch(job, () => undefined, containerId),
     holds: ({ id, attempt }) => running.get(id)?.job.attempt === attempt,
     onCancelHint: leases.onCancelHint,
 

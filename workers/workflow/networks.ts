@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import type { NetworkSpec } from '../../platform/docker/networks.ts';
+import { eachAlone } from './each.ts';
 
 /** The networks of users on one engine. */
 export interface UserNetworks {
@@ -71,7 +72,9 @@ export function createUserNetworks({
       await docker.ensureNetwork(spec);
     } catch (error) {
       if (!isEngineError(error, 'BUSY')) throw error;
-      if ((await removeIdle(0, spec.name)) === 0) throw error;
+      await removeIdle(0, spec.name).catch((refused: unknown) =>
+        log.debug({ err: refused }, 'A network was not removed.'),
+      );
       await docker.ensureNetwork(spec);
     }
     made.add(spec.name);
@@ -86,16 +89,16 @@ export function createUserNetworks({
     const there = new Set(listed.map(({ name }) => name));
     for (const name of neededAt.keys()) if (!there.has(name)) forget(name);
     let removed = 0;
-    for (const name of there) {
+    await eachAlone(there, async (name) => {
       const since = neededAt.get(name) ?? performance.now();
       neededAt.set(name, since);
-      if (name === except || held.has(name) || performance.now() - since < ms) continue;
+      if (name === except || held.has(name) || performance.now() - since < ms) return;
       made.delete(name); // first: who needs it from now on makes it anew
       if (await docker.removeNetwork(name)) {
         removed += 1;
         forget(name);
       } else neededAt.set(name, performance.now());
-    }
+    });
     return removed;
   }
 

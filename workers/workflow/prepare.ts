@@ -28,15 +28,15 @@ const START_PATIENCE_MS = 30_000;
 /** For an engine that refuses: what takes it longer to get over is waited for between attempts, where it holds up nothing else. */
 const REFUSED_PATIENCE_MS = 5_000;
 
-/** Gets a started container for the job: the one that was `found` running or ended, else a new one. */
+/** Gets a started container for the job: the one that was `found`, where it has been started, else a new one. */
 export async function prepareContainer(
   parts: RunParts,
   job: ClaimedJob,
   control: RunControl,
-  found?: ContainerState,
+  found?: string,
 ): Promise<Prepared> {
   const { docker, networks, templates, log } = parts;
-  let startTried = false;
+  let startTried = found !== undefined; // for all that is known before it is looked at
   const patience = {
     patienceMs: (error: unknown) => {
       if (control.cancel.aborted && !startTried) return 0;
@@ -46,16 +46,22 @@ export async function prepareContainer(
     onRetry: (error: unknown) => log.debug({ err: error, jobId: job.id }, 'A job could not be started; trying again.'),
     signal: control.leave,
   };
-  let containerId: string | undefined;
+  let containerId = found;
   let mask: ReturnType<typeof createMask>;
   try {
     const template = await withPatience(() => templates.load(job), patience);
-    if (template === undefined) return never(failed('SYSTEM', 'What this job should run is not stored any more.'));
+    if (template === undefined)
+      return never(failed('SYSTEM', 'What this job should run is not stored any more.'), containerId);
     mask = createMask(template.secrets);
-    if (found !== undefined && found.status !== 'created') return started(template, found, true);
+    if (found !== undefined) {
+      const state = await withPatience(() => docker.inspectContainer(found), patience);
+      if (state === undefined) return { type: 'LEFT' }; // gone since it was listed: the sweep over jobs takes the attempt
+      if (state.status !== 'created') return started(template, state, true);
+      startTried = false;
+    }
     // What the operator does not allow any more counts against no workflow.
     const problem = networkProblem(template.network, parts.policy);
-    if (problem !== undefined) return never(failed('SYSTEM', problem));
+    if (problem !== undefined) return never(failed('SYSTEM', problem), containerId);
 
     // Held until it runs: a network without a running container is one that a job of another user would take.
     return await networks.hold(job.userId, async () => {
@@ -70,11 +76,11 @@ export async function prepareContainer(
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startTried, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
-    if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message));
+    if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message), containerId);
     const words = isEngineError(error) ? (mask?.text(error.message) ?? error.message) : '';
     if (await isRefusal(docker, error, startTried)) {
       log.warn({ err: error, jobId: job.id, attempt: job.attempt }, 'The Docker engine does not start a job.');
-      return (await isCleared(docker, containerId)) ? { type: 'REFUSED', words } : { type: 'LEFT' };
+      return (await isCleared(parts, containerId)) ? { type: 'REFUSED', words } : { type: 'LEFT' };
     }
     if (!isEngineError(error) || error.passes) {
       log.warn({ err: error, jobId: job.id }, 'A job could not be started; it goes back.');
@@ -101,18 +107,24 @@ async function isRefusal(docker: Docker, error: unknown, startTried: boolean): P
   return isEngineError(error, 'UNREACHABLE') && !startTried && (await docker.isUp());
 }
 
-/** Removes what was never started. False where it was started after all, or that cannot be known now. */
-async function isCleared(docker: Docker, containerId: string | undefined): Promise<boolean> {
+/** Removes what was never started, later where the engine refuses that too. False where it was started after all, or that cannot be known now. */
+async function isCleared({ docker, removals }: RunParts, containerId: string | undefined): Promise<boolean> {
   if (containerId === undefined) return true; // one whose id was never told is removed by the sweep
   try {
     const state = await docker.inspectContainer(containerId);
     if (state !== undefined && state.status !== 'created') return false;
-    await docker.removeContainer(containerId, { force: false });
-    return true;
   } catch (error) {
     if (!isEngineError(error)) throw error;
     return false;
   }
+  try {
+    await docker.removeContainer(containerId, { force: false });
+  } catch (error) {
+    if (isEngineError(error, 'CONFLICT')) return false; // it runs
+    if (!isEngineError(error)) throw error;
+    removals.remove(containerId); // nobody starts it: that was this attempt's to do, and no other one has its number
+  }
+  return true;
 }
 
 /** Told to leave: what was never started is cleared away, so that it can begin anew at once elsewhere. */

@@ -1,6 +1,7 @@
 import type { Db } from '../../db/client.ts';
 import { endedPrivatePulls, settlePrivatePull } from '../../db/images.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
+import { eachAlone } from './each.ts';
 
 const PULLS_MAX = 100;
 
@@ -9,8 +10,8 @@ const PULLS_MAX = 100;
  * on the engine now is private, unless it stood for it before the pull.
  */
 export async function sweepPrivatePulls({ db, docker }: { db: Db; docker: Docker }): Promise<void> {
-  for (const pull of await endedPrivatePulls(db, await docker.engineId(), PULLS_MAX)) {
+  await eachAlone(await endedPrivatePulls(db, await docker.engineId(), PULLS_MAX), async (pull) => {
     const now = await docker.findNamedImage(pull.image);
     await settlePrivatePull(db, pull, now?.id);
-  }
+  });
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ClaimedJob } from '../../db/leases.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
-import { ATTEMPTS_MAX, STOP_GRACE_SECONDS } from '../../domain/limits.ts';
+import { STOP_GRACE_SECONDS } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/log-chunk.ts';
 import { createMask } from '../../domain/mask.ts';
 import { createBackoff } from '../../platform/backoff.ts';
@@ -16,6 +16,7 @@ import type { ImageSource } from './image-source.ts';
 import type { UserNetworks } from './networks.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
 import { prepareContainer } from './prepare.ts';
+import type { Removals } from './removals.ts';
 import type { Template, Templates } from './template.ts';
 
 export interface RunParts {
@@ -23,6 +24,7 @@ export interface RunParts {
   templates: Templates;
   images: ImageSource;
   networks: UserNetworks;
+  removals: Removals;
   policy: BuildPolicy;
   installation: string;
   /** This process. */
@@ -59,7 +61,7 @@ export type RunEnd =
   | { type: 'NOT_STARTED' }
   /** No program was started, because the engine refused to: the attempt counts. */
   | { type: 'REFUSED' }
-  /** The container is there no more, or its engine ended it: the attempt is lost. */
+  /** The container is there no more, or its engine ended it: the attempt is lost, and counts. */
   | { type: 'LOST_ATTEMPT'; containerId: string | undefined }
   /** The run was told to leave, or cannot know what its container does: whoever takes the job over follows it. */
   | { type: 'LEFT' };
@@ -83,13 +85,14 @@ export async function runContainer(
   parts: RunParts,
   job: ClaimedJob,
   control: RunControl,
-  found?: ContainerState,
+  /** The id of its container, of a job that was taken over. */
+  found?: string,
 ): Promise<RunEnd> {
   try {
     const prepared = await prepareContainer(parts, job, control, found);
     if (prepared.type === 'STARTED') return await follow(parts, job, control, prepared);
     if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
-    const isLast = job.attempt >= ATTEMPTS_MAX && !control.cancel.aborted; // a canceled one ends by going back
+    const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled one ends by going back
     if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
     const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
     return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
@@ -127,8 +130,8 @@ async function follow(
   { containerId, template, startedAt, adopted, endedUnseen }: Started,
 ): Promise<RunEnd> {
   const stopper = createStopper(docker, containerId, control, log);
-  const timeoutMs = template.timeoutSeconds * 1_000 - (adopted ? Date.now() - startedAt.getTime() : 0);
-  const forget = callAfter(timeoutMs, () => stopper.stop('TIMEOUT'));
+  const ranMs = adopted ? untilKnown(() => ageMs(docker, startedAt), log, control.leave) : Promise.resolve(0);
+  const clearTimeLimit = limitTime(template.timeoutSeconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
   const onCancel = () => stopper.stop('CANCEL');
   control.cancel.addEventListener('abort', onCancel);
   if (control.cancel.aborted) onCancel();
@@ -150,20 +153,54 @@ async function follow(
     else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
     const stoppedBy = await stopper.settled();
-    if (state === undefined) return { type: 'LOST_ATTEMPT', containerId: undefined };
-    if (stoppedBy === undefined && isEndedByEngine(state, { away, endedUnseen }))
-      return { type: 'LOST_ATTEMPT', containerId };
+    const logLineCount = writer.lastNumber;
+    if (state === undefined) return lost(job, control, { containerId: undefined, logLineCount });
+    if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen })))
+      return lost(job, control, { containerId, logLineCount });
     const outcome = outcomeOf({
       state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
       stoppedBy,
       timeoutSeconds: template.timeoutSeconds,
       lastText,
     });
-    return { type: 'ENDED', outcome, logLineCount: writer.lastNumber, containerId };
+    return { type: 'ENDED', outcome, logLineCount, containerId };
   } finally {
-    forget();
+    clearTimeLimit();
     control.cancel.removeEventListener('abort', onCancel);
   }
+}
+
+/** Of an attempt that is lost after it was started: its lines are counted, so that where it was the last one the job ends here. */
+function lost(
+  job: ClaimedJob,
+  { cancel }: RunControl,
+  { containerId, logLineCount }: { containerId: string | undefined; logLineCount: number },
+): RunEnd {
+  if (cancel.aborted) return { type: 'ENDED', outcome: { status: 'CANCELED' }, logLineCount, containerId };
+  if (!job.isLastAttempt) return { type: 'LOST_ATTEMPT', containerId };
+  const outcome = failed('SYSTEM', 'Its container was lost with the Docker engine, in the last attempt that there is.');
+  return { type: 'ENDED', outcome, logLineCount, containerId };
+}
+
+/** For how long a container has run: both moments by the engine's clock, which no other one is compared with. */
+async function ageMs(docker: Docker, startedAt: Date): Promise<number> {
+  return Date.now() + (await docker.clockOffsetMs()) - startedAt.getTime();
+}
+
+/** Calls `onEnd` when `ranMs`, which may not be known at once, has grown to `limitMs`. Returns what ends that. */
+function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): () => void {
+  let forget: (() => void) | undefined;
+  let isOver = false;
+  ranMs.then(
+    (ran) => {
+      if (!isOver) forget = callAfter(limitMs - ran, onEnd);
+    },
+    () => undefined, // the run was told to leave
+  );
+  return () => {
+    isOver = true;
+    forget?.();
+  };
 }
 
 const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
@@ -180,14 +217,16 @@ const AWAY_MARGIN_MS = 2_000;
  * answer with a code of their own; one that was killed does so when it comes back. Of a container that ended while no worker looked
  * (a host that was started anew), only the code is known.
  */
-function isEndedByEngine(
+async function isEndedByEngine(
+  docker: Docker,
   { exitCode, oomKilled, finishedAt }: ContainerState,
   { away, endedUnseen }: { away: Away | undefined; endedUnseen: boolean },
-): boolean {
+): Promise<boolean> {
   if (exitCode === 0 || oomKilled) return false;
   if (endedUnseen) return ENGINE_CODES.includes(exitCode);
-  const at = finishedAt?.getTime();
-  return away !== undefined && at !== undefined && at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
+  if (away === undefined || finishedAt === undefined) return false;
+  const at = finishedAt.getTime() - (await docker.clockOffsetMs()); // by this process's clock, as `away` is
+  return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
 }
 
 /** Stops the container for the first reason that comes: SIGTERM, the grace, SIGKILL; again and again while the engine is away. */

@@ -1,36 +1,44 @@
 import type { Db } from '../../db/client.ts';
-import { type JobState, jobStates, releaseJobs, takeOverJobs } from '../../db/leases.ts';
+import { type JobState, jobStates, takeOverJobs } from '../../db/leases.ts';
 import { isId } from '../../domain/ids.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { hasEnded } from '../../platform/process-identity.ts';
 import { boundsOf } from './build-bounds.ts';
 import { type Attempt, attemptOf, installationLabels } from './container.ts';
 import type { ContainerJobs } from './jobs.ts';
+import type { Removals } from './removals.ts';
 
 export interface Swept {
   adopted: number;
+  /** Whose removal began. */
   removed: number;
 }
 
 /**
  * Looks at every container of this installation on the engine, once: those whose worker is lost are adopted, those of which no job wants
  * anything any more are removed. A worker is lost when its lease has expired, or when its process was on this machine and has ended,
- * so that whoever starts a crashed worker again does not wait for the lease.
+ * so that who starts a crashed worker again does not wait for the lease.
  *
- * The order is what makes it safe: containers are listed first and jobs read afterwards. A container is created after its attempt was claimed,
- * so what is listed is of an attempt that the row has reached already: where the row stands at another attempt, or does not run, that
- * is later news, and the container is nobody's. Of two workers that sweep one engine, takeOverJobs lets one have a job.
+ * The order is what makes it safe: containers are listed first and jobs read afterwards. A container is created after its attempt was claimed for
+ * its engine, so what is listed is of an attempt that the row has reached already: where the row stands at another attempt, on another
+ * engine, or does not run, that is later news, and the container is nobody's, for good. Of two workers that sweep one engine, takeOverJobs
+ * lets one have a job.
+ *
+ * Adoption comes first and asks the engine for nothing: a run begins with its lease, and looks at its container by itself (prepare.ts). Nor does
+ * it wait for a removal.
  */
 export async function sweepContainers({
   db,
   docker,
   jobs,
+  removals,
   owner,
   installation,
 }: {
   db: Db;
   docker: Docker;
   jobs: ContainerJobs;
+  removals: Removals;
   owner: string;
   installation: string;
 }): Promise<Swept> {
@@ -40,34 +48,32 @@ export async function sweepContainers({
     const attempt = attemptOf(container);
     return attempt === undefined || jobs.holds(attempt) ? [] : [{ ...attempt, containerId: container.id }];
   });
+  const states = await jobStates(db, others.map(({ id }) => id).filter(isId));
+  const endedOwners = await endedAmong([...states.values()]);
+  const fates = others.map((other) => ({
+    ...other,
+    fate: fateOf(other, states.get(other.id), { engineId, endedOwners }),
+  }));
+
+  const orphans = fates.filter((other) => other.fate === 'ADOPT' && !jobs.holds(other));
+  const taken = await takeOverJobs(db, orphans, { owner, engineId, endedOwners });
+  for (const job of taken) {
+    const orphan = orphans.find(({ id }) => id === job.id);
+    if (orphan !== undefined) jobs.adopt(job, orphan.containerId);
+  }
+
   const holders = listed.flatMap((container) => {
     const bounds = boundsOf(container);
     return bounds === undefined ? [] : [{ ...bounds, containerId: container.id }];
   });
-  const states = await jobStates(db, others.map(({ id }) => id).filter(isId));
-  const endedOwners = await endedAmong([...states.values()]);
-  const fates = others.map((other) => ({ ...other, fate: fateOf(other, states.get(other.id), endedOwners) }));
-
-  const unwanted = fates.filter(({ fate }) => fate === 'REMOVE');
-  const ended = await endedAmong(holders);
-  const leftHolders = holders.filter(({ owner: whose, isOver }) => isOver || ended.includes(whose));
-  const removed = [...unwanted, ...leftHolders];
-  await Promise.all(removed.map(({ containerId }) => docker.removeContainer(containerId, { force: true })));
-
-  const orphans = fates.filter((other) => other.fate === 'ADOPT' && !jobs.holds(other));
-  const taken = await takeOverJobs(db, orphans, { owner, engineId, endedOwners });
-  let adopted = 0;
-  for (const job of taken) {
-    const containerId = orphans.find(({ id }) => id === job.id)?.containerId;
-    const container = containerId === undefined ? undefined : await docker.inspectContainer(containerId);
-    if (container === undefined) {
-      await releaseJobs(db, [job]); // gone meanwhile: the attempt is lost
-      continue;
-    }
-    jobs.adopt(job, container);
-    adopted += 1;
-  }
-  return { adopted, removed: removed.length };
+  const endedBuilders = await endedAmong(holders);
+  const now = holders.length === 0 ? 0 : Date.now() + (await docker.clockOffsetMs()); // the engine's
+  const unwanted = [
+    ...fates.filter(({ fate }) => fate === 'REMOVE'),
+    ...holders.filter(({ owner: whose, until }) => until <= now || endedBuilders.includes(whose)),
+  ];
+  const removed = unwanted.filter(({ containerId }) => removals.remove(containerId)).length;
+  return { adopted: taken.length, removed };
 }
 
 async function endedAmong(states: { owner: string | null }[]): Promise<string[]> {
@@ -79,8 +85,9 @@ async function endedAmong(states: { owner: string | null }[]): Promise<string[]>
 function fateOf(
   { attempt }: Attempt,
   state: JobState | undefined,
-  endedOwners: string[],
+  { engineId, endedOwners }: { engineId: string; endedOwners: string[] },
 ): 'REMOVE' | 'ADOPT' | 'LEAVE' {
-  if (state === undefined || state.status !== 'RUNNING' || state.attempt !== attempt) return 'REMOVE';
+  if (state === undefined || state.status !== 'RUNNING') return 'REMOVE';
+  if (state.attempt !== attempt || state.engineId !== engineId) return 'REMOVE';
   return state.leaseExpired || (state.owner !== null && endedOwners.includes(state.owner)) ? 'ADOPT' : 'LEAVE';
 }

@@ -3,6 +3,7 @@ import { noteFoundVolumes, unwantedVolumes, volumesRemoved } from '../../db/volu
 import { isId } from '../../domain/ids.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { installationLabels } from './container.ts';
+import { eachAlone } from './each.ts';
 import { NAME_LABEL, USER_LABEL, volumeName } from './volumes.ts';
 
 const REMOVED_MAX = 100;
@@ -16,10 +17,9 @@ interface OnEngine {
 /** Removes from one engine the volumes that users have deleted. */
 export async function removeUnwantedVolumes({ db, docker, installation }: OnEngine): Promise<void> {
   const engineId = await docker.engineId();
-  const removed: string[] = [];
-  for (const { id, userId, name } of await unwantedVolumes(db, engineId, REMOVED_MAX))
-    if (await docker.removeVolume(volumeName({ installation, userId, name }))) removed.push(id);
-  if (removed.length > 0) await volumesRemoved(db, engineId, removed);
+  await eachAlone(await unwantedVolumes(db, engineId, REMOVED_MAX), async ({ id, userId, name }) => {
+    if (await docker.removeVolume(volumeName({ installation, userId, name }))) await volumesRemoved(db, engineId, [id]);
+  });
 }
 
 /**

@@ -17,6 +17,7 @@ import { type ContainerJobs, createContainerJobs } from './jobs.ts';
 import { createUserNetworks, type UserNetworks } from './networks.ts';
 import { sweepPrivatePulls } from './private-pull-sweep.ts';
 import { createRegistries } from './registry/registries.ts';
+import { createRemovals, type Removals } from './removals.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
 import { noteVolumes, removeUnwantedVolumes } from './volume-sweep.ts';
@@ -65,7 +66,8 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   const templates = createTemplates(parts);
   const images = createImageSource({ ...parts, registries: createRegistries(parts.registryAllow) });
   const networks = createUserNetworks(parts);
-  const own = { ...parts, images, templates, networks, policy };
+  const removals = createRemovals(parts);
+  const own = { ...parts, images, templates, networks, removals, policy };
   const builds = createBuilds(own);
   const jobs = createContainerJobs({ ...own, capacity, perUserMax: parts.containersPerUserMax });
   const stop = new AbortController();
@@ -102,6 +104,7 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
       stop.abort();
       await sweeping;
       await Promise.all([builds.close(), jobs.close()]);
+      await removals.close();
       await networks.close();
       unsubscribe();
     },
@@ -113,7 +116,7 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
  * started. Each loop has a pace of its own: what takes the engine minutes keeps no container waiting.
  */
 async function sweep(
-  parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks },
+  parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks; removals: Removals },
   signal: AbortSignal,
 ): Promise<void> {
   const { docker, log, networks, policy = CONTAINER_POLICY } = parts;
@@ -133,7 +136,6 @@ async function sweep(
     if (!isUp) return false;
     const swept = await sweepContainers(parts);
     if (swept.adopted + swept.removed > 0) log.info(swept, 'Containers of other workers were looked after.');
-    await networks.sweep();
     if (!wasWarned) await warnOfUnboundBuilds(docker, policy, log);
     wasWarned = true;
     return true;
@@ -142,12 +144,11 @@ async function sweep(
   async function images(): Promise<void> {
     const removed = await sweepImages(parts);
     if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
-    await sweepPrivatePulls(parts);
   }
 
   const loop = (what: string, everyMs: number, run: () => Promise<boolean>) =>
     repeat({ log, what, everyMs, signal }, run);
-  const whenUp = (run: () => Promise<void>) => async () => {
+  const whenUp = (run: () => Promise<unknown>) => async () => {
     if (!(await docker.isUp())) return false;
     await run();
     return true;
@@ -159,7 +160,13 @@ async function sweep(
       SWEEP_MS,
       whenUp(() => removeUnwantedVolumes(parts)),
     ),
+    loop('Removing networks of users without a container', SWEEP_MS, whenUp(networks.sweep)),
     loop('Looking after the images on the engine', IMAGE_SWEEP_MS, whenUp(images)),
+    loop(
+      'Settling pulls with logins',
+      IMAGE_SWEEP_MS,
+      whenUp(() => sweepPrivatePulls(parts)),
+    ),
     loop(
       'Asking the engine for its volumes and their sizes',
       SIZES_MS,
