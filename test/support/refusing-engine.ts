@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import http, { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
 
 export interface RefusingEngine {
   /** In the form of DOCKER_HOST. */
   host: string;
-  /** Of each request that is refused, instead of its answer; undefined lets it through. */
-  refuse: ((method: string, path: string) => { status: number; message: string } | undefined) | undefined;
+  /** Of each request that is refused, instead of its answer; HANG gives none at all, undefined lets it through. */
+  refuse: ((method: string, path: string) => { status: number; message: string } | 'HANG' | undefined) | undefined;
+  /** Changes the JSON that the engine answers. */
+  rewrite: ((path: string, json: string) => string) | undefined;
   /** Requests that were refused. */
   refused: number;
   close(): Promise<void>;
@@ -22,12 +25,19 @@ export async function refusingEngine(host: string): Promise<RefusingEngine> {
     if (answer !== undefined) {
       engine.refused += 1;
       request.resume();
+      if (answer === 'HANG') return;
       response.writeHead(answer.status, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ message: answer.message }));
       return;
     }
     const { connection: _, host: __, ...headers } = request.headers;
-    const onward = http.request({ ...target, method, path: url, headers, agent: false }, (answered) => {
+    const onward = http.request({ ...target, method, path: url, headers, agent: false }, async (answered) => {
+      if (engine.rewrite !== undefined && answered.headers['content-type']?.startsWith('application/json')) {
+        const json = engine.rewrite(url, await text(answered));
+        response.writeHead(answered.statusCode ?? 502, { 'content-type': 'application/json' });
+        response.end(json);
+        return;
+      }
       response.writeHead(answered.statusCode ?? 502, answered.headers);
       response.flushHeaders();
       answered.pipe(response);
@@ -43,6 +53,7 @@ export async function refusingEngine(host: string): Promise<RefusingEngine> {
   const engine: RefusingEngine = {
     host: `tcp://127.0.0.1:${port}`,
     refuse: undefined,
+    rewrite: undefined,
     refused: 0,
     async close() {
       server.closeAllConnections();
