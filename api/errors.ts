@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
+import { isOutage } from '../db/reach.ts';
 
 /** The codes of errors that are no data (`userErrors` are): beside these only those for text that does not parse or validate. */
 export type ErrorCode =
@@ -34,7 +35,7 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
       if (typeof cause.extensions.code === 'string') return located ?? cause;
       if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', placed(located, cause)); // values for arguments
     }
-    if (isConnectionError(cause)) {
+    if (isOutage(cause)) {
       log.warn({ err: cause }, 'The database cannot be reached.');
       return coded(located, 'UNAVAILABLE', 'The database cannot be reached right now: try again soon.');
     }
@@ -50,35 +51,6 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
     );
   };
 }
-
-/** Whether the database was away, so that trying again is what helps. */
-export function isOutage(error: unknown): boolean {
-  return isConnectionError(rootCause(error));
-}
-
-/** Whether `error` says that there is no connection to a server, rather than what is wrong with a query. */
-export function isConnectionError(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return CONNECTION_CODES.has(code) || code.startsWith('08');
-}
-
-const CONNECTION_CODES = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOTFOUND',
-  'ENOENT',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'CONNECT_TIMEOUT',
-  'CONNECTION_CLOSED',
-  'CONNECTION_ENDED',
-  'CONNECTION_DESTROYED',
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
-  '53300', // too_many_connections
-]);
 
 /**
  * What is wrong with the value of a variable, and where: `$input.payload.heartbeat.headers[0].name: ...`. graphql has that in its own sentence,

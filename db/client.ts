@@ -14,6 +14,8 @@ export interface Connection {
 }
 
 const CLOSE_SECONDS = 5;
+const RECONNECT_SECONDS_MIN = 0.05;
+const RECONNECT_SECONDS_MAX = 1;
 
 /**
  * Every query of ours finds its rows by an index. Statistics are stale in the middle of a burst, when the planner would turn
@@ -50,11 +52,21 @@ function openPool(
     max,
     connect_timeout: 10,
     idle_timeout: 60,
+    backoff: reconnectSeconds,
     onnotice: () => undefined, // notices are for a person at a prompt
     connection: { application_name: application, TimeZone: 'UTC', ...PLANNER },
   });
   prepareTransactions(prepareAll(client));
   return client;
+}
+
+/**
+ * How long a connection that broke is not opened again. The driver's own goes up to 20 s for all connections of a pool, and whoever asks meanwhile waits:
+ * leases are given up after 30. Those who ask have a back-off of their own.
+ */
+function reconnectSeconds(failures: number): number {
+  const full = Math.min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** Math.min(failures, 10));
+  return full * (0.5 + Math.random() / 2);
 }
 
 /**

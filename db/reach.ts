@@ -25,3 +25,34 @@ export async function whyUnreachable(db: Db): Promise<Unreachable | undefined> {
     return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };
   }
 }
+
+/** Whether the database was away, or took no writes just then: trying again is what helps, and nothing is wrong with the statement. */
+export function isOutage(error: unknown): boolean {
+  let cause = error;
+  for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error && cause.cause instanceof Error; depth += 1)
+    cause = cause.cause; // drizzle wraps what the driver says
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  return OUTAGES.has(code) || code.startsWith('08');
+}
+
+const CAUSES_MAX = 10;
+const OUTAGES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'CONNECT_TIMEOUT',
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  '25006', // read_only_sql_transaction: a standby, or a server that has no room left
+  '53300', // too_many_connections
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+]);

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { chunksAfter } from '../../db/log-pages.ts';
-import { isOutage } from '../errors.ts';
+import { isOutage } from '../../db/reach.ts';
 import { SharedChunk } from './shared-chunk.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { asc, eq } from 'drizzle-orm';
 import { expect } from 'vitest';
-import type { Db } from '../../db/client.ts';
+import type { Connection, Db } from '../../db/client.ts';
 import { builds, type JobRow, jobs, logChunks } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';
@@ -51,11 +51,14 @@ export async function openInstallation(
   host: string | undefined,
   /** Instead of the in-process bus; a test that gives one starts joblogs itself. */
   bus?: Bus,
+  /** The workers' way to the database, where it is not the test's own. It is closed with the rest. */
+  connectTo?: (url: string) => Promise<Connection>,
 ): Promise<Installation> {
   const database = await testDatabase();
   const { db } = database;
   const ann = await testUser(db, 'ann');
-  const parts = { ...memoryParts(db), ...(bus && { bus }) };
+  const connection = await connectTo?.(database.url);
+  const parts = { ...memoryParts(connection?.db ?? db), ...(bus && { bus }) };
   const docker = createDocker({ host, log: quiet });
   const installation = `test-${process.pid}-${Date.now()}`;
   const workers: Worker[] = [...(bus ? [] : [await startJoblogs(parts)]), await startScheduling(parts)];
@@ -118,6 +121,7 @@ export async function openInstallation(
       if (left.length > 0) await removeNetworks(docker, installationLabels(installation));
       await parts.bus.close();
       await parts.cache.close();
+      await connection?.close();
       await database.close();
       expect(left).toEqual([]);
     },

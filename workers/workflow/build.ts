@@ -1,14 +1,20 @@
+import type { Logger } from 'pino';
 import type { ClaimedBuild } from '../../db/builds.ts';
+import { isOutage } from '../../db/reach.ts';
 import { createMask } from '../../domain/mask.ts';
 import type { RegistryAuth } from '../../domain/payload.ts';
 import { openingOf } from '../../domain/payload-secrets.ts';
 import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
+import { createBackoff } from '../../platform/backoff.ts';
 import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
 import { withPatience } from './patience.ts';
 import { openAuth, type PinnedImage } from './template.ts';
 
-export type BuildResult = PinnedImage | { error: string };
+export type BuildResult =
+  | PinnedImage
+  /** `cause`: what the engine said, or that it said nothing. */
+  | { error: string; cause?: EngineError };
 
 /** Where the operator says nothing: MAX_BUILD_SECONDS. */
 export const BUILD_SECONDS_MAX = 3_600;
@@ -25,11 +31,16 @@ const BUSY_PATIENCE_MS = 60_000;
 export async function buildImage({
   build,
   sealer,
+  isFresh,
+  log,
   maxSeconds = BUILD_SECONDS_MAX,
   ...context
 }: Omit<BuildContext, 'userId' | 'puller' | 'mask' | 'maxSeconds'> & {
   build: ClaimedBuild;
   sealer: Sealer;
+  /** Whether the lease is held for sure: it is not when the database has been away for long. */
+  isFresh: () => boolean;
+  log: Logger;
   maxSeconds?: number | undefined;
 }): Promise<BuildResult> {
   const { say: print, signal } = context;
@@ -47,25 +58,43 @@ export async function buildImage({
   const masked = (line: string) => mask?.text(line) ?? line;
   const say = (line: string) => print(masked(line));
   const output = (line: string) => context.output(masked(line));
-  const limit = AbortSignal.timeout(maxSeconds * 1_000);
-  const both = AbortSignal.any([signal, limit]);
-  try {
-    const whose = { userId: build.userId, puller: build.id, mask };
-    const image = await withPatience(
-      () => pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth),
-      {
-        patienceMs,
-        onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
-        signal: both,
-      },
-    );
-    say(`The image of generation ${build.generation} is ${image.imageId}.`);
-    return image;
-  } catch (error) {
-    if (signal.aborted || !(limit.aborted || isEngineError(error))) throw error;
-    const reason = limit.aborted ? `It took longer than ${maxSeconds} s, and was stopped.` : words(error);
-    say(reason);
-    return { error: masked(reason) };
+  const backoff = createBackoff({ log, what: 'Reading what a build needs from the database' });
+  const whose = { userId: build.userId, puller: build.id, mask };
+  for (;;) {
+    let outage: unknown;
+    const limit = AbortSignal.timeout(maxSeconds * 1_000);
+    const both = AbortSignal.any([signal, limit]);
+    try {
+      const image = await withPatience(
+        async () => {
+          try {
+            return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);
+          } catch (error) {
+            if (!isEngineError(error) && isOutage(error)) outage = error;
+            throw error;
+          }
+        },
+        {
+          patienceMs,
+          onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
+          signal: both,
+        },
+      );
+      backoff.reset();
+      say(`The image of generation ${build.generation} is ${image.imageId}.`);
+      return image;
+    } catch (error) {
+      // An outage of the database is no fault of the build's: it begins again, with all of its time, when it is over.
+      if (limit.aborted && !isFresh()) outage ??= error;
+      if (!signal.aborted && outage !== undefined) {
+        await backoff.wait(outage, signal);
+        continue;
+      }
+      if (signal.aborted || !(limit.aborted || isEngineError(error))) throw error;
+      const reason = limit.aborted ? `It took longer than ${maxSeconds} s, and was stopped.` : words(error);
+      say(reason);
+      return { error: masked(reason), ...(isEngineError(error) && { cause: error }) };
+    }
   }
 }
 

@@ -117,6 +117,8 @@ export function createBuilds(
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,
       build,
+      isFresh: () => leases.isFresh(build.id),
+      log,
       say: write('SYSTEM'),
       output: write('PROGRAM'),
       signal,

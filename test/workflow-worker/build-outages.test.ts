@@ -1,0 +1,103 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { connect } from '../../db/client.ts';
+import { newId } from '../../domain/ids.ts';
+import type { Worker } from '../../workers/parts.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
+import type { WorkflowParts } from '../../workers/workflow/worker.ts';
+import { requirePart } from '../support/parts.ts';
+import { proxyTo, type TestProxy } from '../support/proxy.ts';
+import { until } from '../support/time.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+/** Longer than scheduling goes without a question to the database, so that it sees the break. */
+const BREAK_MS = 4_000;
+/** For those who ask just then. */
+const AWAY_MS = 1_500;
+
+const host = requirePart('docker', 'builds while the database is away');
+describe.skipIf(host === undefined)('builds and outages of the database', () => {
+  let here: Installation;
+  let proxy: TestProxy;
+  let worker: Worker | undefined;
+  beforeAll(async () => {
+    here = await openInstallation(host, undefined, async (url) => {
+      const proxied = new URL(url);
+      proxy = await proxyTo(proxied.hostname, Number(proxied.port));
+      proxied.port = String(proxy.port);
+      return connect(proxied.href, { max: 10, application: 'chronoverse-test' });
+    });
+  });
+  afterEach(async () => {
+    proxy.mend();
+    await worker?.close();
+  });
+  afterAll(async () => {
+    await here.close();
+    await proxy.close();
+  });
+
+  async function start(changes: Partial<WorkflowParts> = {}): Promise<void> {
+    worker = await here.start(changes);
+  }
+
+  /** What `run` gives, and the database is away from before it until some time after it. */
+  function cutBefore<Given extends unknown[], T>(run: (...given: Given) => Promise<T>) {
+    let cuts = 1;
+    return async (...given: Given): Promise<T> => {
+      if (cuts > 0) {
+        cuts -= 1;
+        proxy.cut();
+        setTimeout(proxy.mend, AWAY_MS);
+      }
+      return run(...given);
+    };
+  }
+
+  test('P4: a build goes on while the database is away for longer than its lease lasts, and keeps its attempt', async () => {
+    await start();
+    const dockerfile = `FROM ${IMAGE}\nRUN echo ${newId()} && for i in 1 2 3 4 5 6; do echo "line $i"; sleep 1; done`;
+    const { buildId } = await here.create({ build: { dockerfile } });
+    await buildIn(here.database.db, buildId, 'STARTED');
+    await until('it prints', async () => (await storedTexts(here.database.db, buildId)).includes('line 1'));
+    proxy.cut();
+    await delay(BREAK_MS);
+    await here.database.db.execute(sql`UPDATE builds SET lease_expires_at = now() - interval '1 minute'`);
+    const early = await startScheduling({ ...here.parts, db: here.database.db }); // it looks before anybody can renew
+    proxy.mend();
+    const built = await buildIn(here.database.db, buildId, 'COMPLETED');
+    await early.close();
+    expect(built).toMatchObject({ attempt: 1, uncountedAttempts: 0 });
+    const lines = await until('its log is whole', async () => {
+      const texts = await storedTexts(here.database.db, buildId);
+      return texts.length === built.logLineCount && texts;
+    });
+    expect(lines.filter((text) => /^line \d$/.test(text))).toHaveLength(6);
+  });
+
+  test.each([
+    ['an image', {}],
+    ['a Dockerfile', { build: { dockerfile: `FROM ${IMAGE}\nRUN echo ${newId()}` } }],
+  ])('P4: a build of %s that comes to ask the database just then waits for it', async (_, payload) => {
+    const { docker } = here;
+    await start({ docker: { ...docker, findNamedImage: cutBefore(docker.findNamedImage) } });
+    const { buildId } = await here.create(payload);
+    expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1, uncountedAttempts: 0 });
+  });
+
+  test('a build that waits for the database gets all of its time when that is back', async () => {
+    const { docker } = here;
+    await start({ docker: { ...docker, findNamedImage: cutBefore(docker.findNamedImage) }, maxBuildSeconds: 1 });
+    const { buildId } = await here.create({});
+    expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1 });
+  });
+
+  test('P4: a build that ends just then is COMPLETED when the database is back', async () => {
+    const { cache } = here.parts;
+    await start({ cache: { ...cache, set: cutBefore(cache.set) } });
+    const { id, buildId } = await here.create({ args: ['true'] });
+    expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1 });
+    await here.job(id, 'COMPLETED');
+  });
+});
