@@ -1,14 +1,13 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm';
-import { newId } from '../domain/ids.ts';
 import type { Db } from './client.ts';
-import { firstIdBefore } from './ids.ts';
+import { firstIdBefore, NEW_ID } from './ids.ts';
 import { type AuditRow, auditEvents } from './schema.ts';
 
 export type NewAuditEvent = Omit<typeof auditEvents.$inferInsert, 'id' | 'at'>;
 
 /** Writes what was done, in the transaction of the change where there is one. */
 export async function recordAudit(db: Pick<Db, 'insert'>, event: NewAuditEvent): Promise<void> {
-  await db.insert(auditEvents).values({ id: newId(), ...event });
+  await db.insert(auditEvents).values({ id: NEW_ID, ...event });
 }
 
 /** Audit events, newest first: those that concern `userId`, or all. */

@@ -1,7 +1,7 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
-import { newId } from '../domain/ids.ts';
 import { REQUESTED_JOBS_MAX, USER_LIMITS, type UserLimits } from '../domain/limits.ts';
 import type { Db } from './client.ts';
+import { NEW_ID } from './ids.ts';
 import { leftOpen } from './log-seams.ts';
 import { isKept } from './lookup.ts';
 import { wakeWaiting } from './scheduling.ts';
@@ -47,7 +47,7 @@ export async function runWorkflow(
     const [job] = await tx
       .insert(jobs)
       .values({
-        id: newId(),
+        id: NEW_ID,
         workflowId: id,
         userId,
         kind: schedule.kind,

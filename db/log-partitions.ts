@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { firstIdAt } from '../domain/ids.ts';
 import { DAY_MS } from '../domain/limits.ts';
 import type { Db } from './client.ts';
+import { databaseNow } from './lookup.ts';
 
 /** A day's partition of log_chunks: the lines of what was made on that day (UTC), whose ids are from the one bound up to the other. */
 export interface LogPartition {
@@ -18,7 +19,7 @@ export const OTHER_LOG_PARTITION = 'log_chunks_other';
  * then lines go to the default partition, which a later partition of that day could not be made beside.
  */
 export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: number }): Promise<void> {
-  const today = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // by which ids are made
   for (let day = 0; day <= daysAhead; day++) {
     const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
     const [found] = await db.execute(sql`SELECT 1 FROM pg_class WHERE relname = ${name}`);

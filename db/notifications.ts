@@ -1,7 +1,8 @@
-import { and, desc, eq, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm';
 import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { NEW_ID, newIdAfter } from './ids.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
 /** A notification that was written: whoever watches is told of it after the commit. */
@@ -56,20 +57,11 @@ export const TELL_COMPLETED = sql`
     SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended) AND notification_preference = 'ALL'
   ), told AS (
     INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
-    SELECT ${newIdAfter(sql`0`)}, ended.user_id, 'JOB_COMPLETED', workflows.id, workflows.name, ended.id
+    SELECT ${NEW_ID}, ended.user_id, 'JOB_COMPLETED', workflows.id, workflows.name, ended.id
     FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ended.workflow_id
     WHERE ended.status = 'COMPLETED'
     RETURNING id, user_id
   )`;
-
-/**
- * A UUIDv7 made by the database, some milliseconds after now: nearly no end makes a notification, so that none is made for each of them
- * beforehand, and ids by one clock are what their readers go by.
- */
-function newIdAfter(ms: SQL): SQL {
-  return sql`encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
-    substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + ${ms}) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid`;
-}
 
 /** A user's notifications, newest first, at most `count`. */
 export async function listNotifications(

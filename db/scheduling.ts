@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
-import { newId } from '../domain/ids.ts';
 import { RECHECK_SECONDS } from '../domain/limits.ts';
 import type { WorkflowKind } from '../domain/states.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
+import { ID_SET, idInSet } from './ids.ts';
 
 export interface HandedOut {
   id: string;
@@ -35,7 +35,6 @@ export interface Pass {
  *   come under the schedule's lock with the mark, and attendSchedules alone clears it, under that lock, where none is left.
  */
 export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
-  const ids = Array.from({ length: limit }, newId);
   const rows = await db.execute<{
     workflow_id: string;
     job_id: string | null;
@@ -56,9 +55,9 @@ export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promi
         floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot
       FROM looked WHERE idle
     ), ids AS MATERIALIZED (
-      SELECT ${array(ids, 'uuid')} AS of -- once: evaluated for each row, or joined by position, it is quadratic
+      SELECT ${ID_SET}
     ), made AS MATERIALIZED (
-      SELECT slots.*, ids.of[n] AS job_id, slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
+      SELECT slots.*, ${idInSet(sql`n`)} AS job_id, slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
     ), advanced AS (
       UPDATE schedules SET last_slot_at = made.slot, next_run_at = made.following, last_job_id = made.job_id,
         waiting = false, wake_at = least(made.following, now() + ${seconds(RECHECK_SECONDS)})

@@ -5,6 +5,7 @@ import type { Payload } from '../domain/payload.ts';
 import type { Parsed, Problem } from '../domain/problem.ts';
 import type { WorkflowKind } from '../domain/states.ts';
 import type { Db } from './client.ts';
+import { NEW_ID } from './ids.ts';
 import { leftOpen } from './log-seams.ts';
 import { pruneGenerations } from './payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from './schema.ts';
@@ -205,8 +206,11 @@ async function queueBuild(
   { id, userId, generation }: WorkflowRow,
   limits: UserLimits,
 ): Promise<string> {
-  const buildId = newId();
-  await tx.insert(builds).values({ id: buildId, workflowId: id, userId, generation, status: 'QUEUED' });
+  const [build] = await tx
+    .insert(builds)
+    .values({ id: NEW_ID, workflowId: id, userId, generation, status: 'QUEUED' })
+    .returning({ id: builds.id });
+  if (build === undefined) throw new Error('An insert returned no row.');
   await checkBuilds(tx, userId, limits);
-  return buildId;
+  return build.id;
 }
