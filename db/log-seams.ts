@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { ATTEMPT_OF_END } from '../domain/log-chunk.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { COUNT_MORE_LINES } from './totals.ts';
 
 /** The log of a job or a build that is settled to its end. */
 export interface SettledEnd {
@@ -19,6 +20,9 @@ export interface SettledEnd {
  *
  * The end of a log is settled in the same way where somebody else than its worker has written the end of its job or build (`leftOpen`). Those
  * whose end is settled here are returned.
+ *
+ * A job that has ended was counted with the lines that were stored by then; what is settled now is added by the same statement. The number never falls:
+ * where nobody came to the end for long, retention may have removed the lines.
  *
  * The rows are locked in the order of their ids, as everybody locks them who locks several, before any is changed: grouping gives the order of
  * a hash, in which this would deadlock with the renewal of the leases.
@@ -43,12 +47,14 @@ export async function settleSeams(db: Db, seams: { sourceId: string; attempt: nu
           SELECT log_line_count FROM ${sql.identifier(of)} WHERE id = given.id AND ${SETTLED_ATTEMPT} < given.attempt
             AND (log_attempt < 0 OR completed_at IS NULL AND given.attempt < ${ATTEMPT_OF_END})
           LIMIT 1 FOR NO KEY UPDATE) source
-      )
-      UPDATE ${sql.identifier(of)} AS source
-      SET log_attempt = CASE WHEN source.log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
-        log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = u.id)
-      FROM locked AS u WHERE source.id = u.id
-      RETURNING source.id, user_id, log_attempt = ${ATTEMPT_OF_END} AS ended`);
+      ), settled AS (
+        UPDATE ${sql.identifier(of)} AS source
+        SET log_attempt = CASE WHEN source.log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
+          log_line_count = greatest(u.log_line_count, (SELECT max(last_number) FROM log_chunks WHERE source_id = u.id))
+        FROM locked AS u WHERE source.id = u.id
+        RETURNING source.*, source.log_line_count - u.log_line_count AS more_lines
+      )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
+      SELECT id, user_id, log_attempt = ${ATTEMPT_OF_END} AS ended FROM settled`);
     ended.push(...rows.filter((row) => row.ended).map((row) => ({ id: row.id, userId: row.user_id, of })));
   }
   return ended;

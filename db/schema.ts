@@ -257,7 +257,7 @@ export const dailyTotals = pgTable('daily_totals', {
 export const totalsPending = pgTable('totals_pending', {
   id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
   at: time('at').notNull().defaultNow(),
-  weight: integer('weight').notNull().default(1),
+  weight: integer('weight').notNull().default(1), // of each element; 0: lines of jobs that are counted already
   userIds: uuid('user_ids').array().notNull(),
   workflowIds: uuid('workflow_ids').array().notNull(),
   whats: text('whats').array().notNull(),

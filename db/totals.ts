@@ -23,6 +23,15 @@ export async function countEnded(tx: Pick<Db, 'execute'>, jobIds: string[]): Pro
 }
 
 /**
+ * Adds lines to jobs that are counted already. For a statement whose CTE `settled` has their rows, with the lines in more_lines: an element without
+ * weight, which stands where that of the job's end does.
+ */
+export const COUNT_MORE_LINES = sql`
+  INSERT INTO totals_pending (at, weight, user_ids, workflow_ids, whats, started_ats, log_lines)
+  SELECT completed_at, 0, ARRAY[user_id], ARRAY[workflow_id], ARRAY[status], ARRAY[started_at], ARRAY[more_lines]
+  FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
+
+/**
  * Adds what is pending to the totals, at most `limit` sets: deleted there and added here by one statement, so that each job counts once,
  * whatever crashes and however many fold at once (in the order of the keys, so that two do not deadlock). Returns how many sets it took.
  */
@@ -143,7 +152,7 @@ async function readTotals(db: Db, ids: SQL, folded: SQL, range: TimeRange): Prom
 function happened(pending: SQL): SQL {
   return sql`
     SELECT scope.id AS scope_id, of_user, what, date_trunc('hour', at, 'UTC') AS hour, duration_bucket(ms) AS bucket, weight::bigint AS count,
-      lines::bigint AS log_lines, coalesce(ms, 0) AS duration_ms
+      lines::bigint AS log_lines, weight * coalesce(ms, 0) AS duration_ms
     FROM ${pending} AS pending,
       LATERAL unnest(user_ids, workflow_ids, whats, started_ats, pending.log_lines) AS e (user_id, workflow_id, what, started_at, lines),
       LATERAL (VALUES (user_id, true), (workflow_id, false)) AS scope (id, of_user),
