@@ -1,4 +1,4 @@
-import { ADOPTION_SECONDS, ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS } from './limits.ts';
+import { ADOPTION_SECONDS, ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS, RECHECK_SECONDS_MAX } from './limits.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
 
 /**
@@ -46,11 +46,12 @@ export function retryDelaySeconds(attempts: number): number {
 }
 
 /**
- * A QUEUED job may wait long in a backlog. Each time it is handed out again the backlog grows by its event, so the looks
- * become rarer with its age, from RECHECK_SECONDS to 15 minutes.
+ * A QUEUED job may wait long in a backlog. Each time it is handed out again the backlog grows by its event, so the looks become rarer with its
+ * age. An event of a CONTAINER job that has its turn costs little (db/turns.ts), so those stay more frequent. What may have been
+ * lost for many at once does not wait for this: db/recall.ts.
  */
-function recheckDelaySeconds(ageSeconds: number): number {
-  return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), 900);
+function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
+  return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), RECHECK_SECONDS_MAX[kind]);
 }
 
 function attendActive(schedule: Attended, job: LastJob): Decision {
@@ -70,7 +71,9 @@ function attendActive(schedule: Attended, job: LastJob): Decision {
     case 'QUEUED': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
       const remaining = RECHECK_SECONDS - job.ageSeconds;
-      return remaining > 0 ? look('NOTHING', remaining) : look('HAND_OUT_AGAIN', recheckDelaySeconds(job.ageSeconds));
+      return remaining > 0
+        ? look('NOTHING', remaining)
+        : look('HAND_OUT_AGAIN', recheckDelaySeconds(schedule.kind, job.ageSeconds));
     }
     default: {
       // Where everybody was away (the database, the machine, all processes), every lease has expired, and its owner is to have the

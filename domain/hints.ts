@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 /** A schedule has come nearer than what the scheduling worker sleeps towards: look now. */
 export const SCHEDULE_CHANNEL = 'schedule';
+/** On that channel: a worker has started, perhaps in the place of one that had taken events and did nothing with them yet. */
+export const QUEUED_LOST = 'queued';
 /** Jobs or builds whose cancellation was asked for: ids, a JSON array. Their workers stop them. */
 export const CANCEL_CHANNEL = 'cancel';
 

@@ -35,6 +35,8 @@ export const LEASE_RENEW_SECONDS = 10;
 
 /** How long an active job is left alone before the scheduling worker looks whether it is stuck. */
 export const RECHECK_SECONDS = 30;
+/** The longest between two looks at a job that waits for a worker (domain/attendance.ts). */
+export const RECHECK_SECONDS_MAX = { HEARTBEAT: 900, CONTAINER: 120 };
 /** An engine that stays away longer than this beyond the lease's end costs a CONTAINER job an attempt. */
 export const ADOPTION_SECONDS = 60;
 

@@ -1,7 +1,7 @@
 import { type ClaimedJob, claimJobs, returnJobs } from '../../db/leases.ts';
 import { generationKey } from '../../db/payloads.ts';
 import { decodeEvent, encodeEvent, jobsQueued } from '../../domain/events.ts';
-import { CANCEL_CHANNEL } from '../../domain/hints.ts';
+import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { NetworkPolicy } from '../../domain/networks.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import { announce } from '../announce.ts';
@@ -188,6 +188,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       }
     },
   });
+
+  await cache.publish(SCHEDULE_CHANNEL, QUEUED_LOST); // what was set aside in a process that crashed
 
   return {
     async close() {

@@ -9,7 +9,7 @@ import { nextWakeMs } from '../../db/scheduling.ts';
 import { foldTotals } from '../../db/totals.ts';
 import { sweepTurns } from '../../db/turns.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
-import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
 import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
 import { createBackoff } from '../../platform/backoff.ts';
@@ -19,6 +19,7 @@ import type { Parts, Worker } from '../parts.ts';
 import { createWake, type Wake } from '../wake.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
+import { runRecall } from './recall.ts';
 import { startWatch, type Watch } from './watch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
@@ -54,10 +55,16 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
   const wake = createWake();
   const { db, lone = db, log } = parts;
-  const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, wake.notify, wake.notify);
-  const watch = startWatch({ ask: () => tryToWrite(lone), log });
+  const recall = createWake();
+  const hinted = (message?: string) => {
+    if (message === QUEUED_LOST) recall.notify();
+    wake.notify();
+  };
+  const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, hinted, hinted);
+  const watch = startWatch({ ask: () => tryToWrite(lone), log, onBack: recall.notify });
   const loops = [
-    runScheduling(parts, { wake, watch, signal: stop.signal }),
+    runScheduling(parts, { wake, recall, watch, signal: stop.signal }),
+    runRecall({ db, log, asked: recall, found: wake }, stop.signal),
     runSweep(parts, watch, stop.signal),
     runFold(parts, stop.signal),
     runRetention(parts, stop.signal),
@@ -77,11 +84,12 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
  */
 async function runScheduling(
   { db, bus, cache, log }: Parts,
-  { wake, watch, signal }: { wake: Wake; watch: Watch; signal: AbortSignal },
+  { wake, recall, watch, signal }: { wake: Wake; recall: Wake; watch: Watch; signal: AbortSignal },
 ): Promise<void> {
   const backoff = createBackoff({ log, what: 'Handing out due jobs' });
   let limit = SLOTS_PER_PASS_IDLE;
   let untold: PassResult | undefined;
+  let wasUntold = false;
   while (!signal.aborted) {
     try {
       untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
@@ -89,12 +97,15 @@ async function runScheduling(
       await endLogs(bus, untold.endedLogs);
       const { changes, again } = untold;
       untold = undefined;
+      if (wasUntold) recall.notify(); // the bus was away, and may have lost what it had
+      wasUntold = false;
       limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
       await announce(cache, changes); // after the bus: workers wait for it
       backoff.reset();
       if (!again)
         await wake.next({ timeoutMs: Math.ceil(Math.min((await nextWakeMs(db)) ?? IDLE_MS, IDLE_MS)), signal });
     } catch (error) {
+      wasUntold ||= untold !== undefined;
       await backoff.wait(error, signal);
     }
   }
