@@ -1,5 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { claimJobs, returnJobs } from '../../db/leases.ts';
 import { jobs, workflows } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
@@ -35,7 +36,7 @@ describe('a status that is followed', () => {
   const mutate = async (name: string, input: object) => {
     const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
     const object = name.endsWith('Workflow') && name !== 'runWorkflow' ? 'workflow' : 'job';
-    const document = `mutation ($input: ${type}!) { ${name}(input: $input) { ${object} { id } userErrors { code } } }`;
+    const document = `mutation ($input: ${type}!) { ${name}(input: $input) { ${object} { id ${object === 'job' ? 'workflowId ' : ''}} userErrors { code } } }`;
     return (await query(api, document, { token: ann.token, variables: { input } })).data[name][object];
   };
   const createWorkflow = (name = 'a'): Promise<{ id: string }> =>
@@ -78,6 +79,32 @@ describe('a status that is followed', () => {
         ['COMPLETED', 1],
       ]);
       expect(statuses.map((seen) => seen?.completedAt !== null)).toEqual([false, false, false, true]);
+    }
+  });
+
+  test.each([true, false])('of a job that goes back is PENDING again, counted: %s', async (counted) => {
+    const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
+    for (const variables of [{ jobId: job.id }, { workflowId: job.workflowId }]) {
+      const follower = follow(JOB, variables);
+      const seen = async () => {
+        const update = (await follower.take()).data?.jobUpdated;
+        return [update?.status, update?.attempt];
+      };
+      const hint = () => api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [job.id] }));
+      const [now] = await api.db.select().from(jobs).where(eq(jobs.id, job.id));
+      const before = now?.attempt ?? 0;
+      expect(await seen()).toEqual(['PENDING', before]);
+      for (const attempt of [before + 1, before + 2]) {
+        await set(job.id, queued());
+        expect(await seen()).toEqual(['QUEUED', attempt - 1]);
+        const { claimed } = await claimJobs(api.db, [job.id], { owner: 'test' });
+        await hint();
+        expect(await seen()).toEqual(['RUNNING', attempt]);
+        await returnJobs(api.db, claimed, { counted });
+        await hint();
+        expect(await seen()).toEqual(['PENDING', attempt]);
+      }
+      await follower.stop();
     }
   });
 
