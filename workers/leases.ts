@@ -11,15 +11,17 @@ import { createWake } from './wake.ts';
 export type StopReason = 'CANCELED' | 'LOST';
 
 export interface LeaseKeeper {
-  /** `onStop` is called at most once for each reason; not at all after `drop`. */
+  /**
+   * `onStop` is called at most once for each reason; not at all after `drop`. One lease of a job or build is held: an earlier one is lost by
+   * then, of which this process may not know yet when it is given the next one.
+   */
   hold(lease: Lease, onStop: (reason: StopReason) => void): void;
-  drop(id: string): void;
-  held(): Held[];
+  drop(lease: Held): void;
   /**
    * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced in the database (starting
    * or stopping a container, printing lines) is not done without it, so that a process that was frozen does no harm when it goes on.
    */
-  isFresh(id: string): boolean;
+  isFresh(lease: Held): boolean;
   /** A hint of the channel of cancellations: the database is asked at once. Who can write to the cache cancels nothing by it. */
   onCancelHint(message: string): void;
   close(): Promise<void>;
@@ -78,8 +80,13 @@ export function keepLeases({
     run.onStop(reason);
   }
 
+  function isHeld({ id, leaseToken }: Held): boolean {
+    return runs.get(id)?.held.leaseToken === leaseToken;
+  }
+
   return {
     hold: (lease, onStop) => {
+      end(lease.id, 'LOST');
       const told = new Set<StopReason>();
       runs.set(lease.id, {
         held: lease,
@@ -92,12 +99,13 @@ export function keepLeases({
       });
       if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify(); // its renewal is due
     },
-    drop: (id) => runs.delete(id),
-    isFresh: (id) => {
-      const renewedAt = runs.get(id)?.renewedAt;
+    drop: (lease) => {
+      if (isHeld(lease)) runs.delete(lease.id);
+    },
+    isFresh: (lease) => {
+      const renewedAt = isHeld(lease) ? runs.get(lease.id)?.renewedAt : undefined;
       return renewedAt !== undefined && isFreshSince(renewedAt);
     },
-    held: () => [...runs.values()].map(({ held }) => held),
     onCancelHint: (message) => {
       if (decodeIds(message).some((id) => runs.has(id))) wake.notify();
     },

@@ -13,7 +13,7 @@ import { createMemoryBus } from '../../platform/bus/memory.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { createSealer } from '../../platform/sealer.ts';
-import { startExecution } from '../../workers/execution/worker.ts';
+import { type ExecutionParts, startExecution } from '../../workers/execution/worker.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import type { Parts, Worker } from '../../workers/parts.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
@@ -55,9 +55,7 @@ export function memoryParts(db: Db): Parts & { allow: NetworkPolicy } {
 }
 
 /** Scheduling, execution and joblogs. `close` drains them and closes bus and cache. */
-export async function startHeartbeatWorkers(
-  parts: Parts & { allow: NetworkPolicy; bus: Bus; cache: Cache },
-): Promise<Worker> {
+export async function startHeartbeatWorkers(parts: ExecutionParts & { bus: Bus; cache: Cache }): Promise<Worker> {
   const workers = [await startJoblogs(parts), await startExecution(parts), await startScheduling(parts)];
   return {
     async close() {

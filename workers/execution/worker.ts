@@ -50,14 +50,14 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   let claimingAside = 0;
   const leases = keepLeases({ db, log });
   const finish = createFinisher(parts, halt.signal);
-  const running = new Map<string, { job: ClaimedJob; stop: AbortController | undefined }>();
+  const running = new Set<{ job: ClaimedJob; stop: AbortController | undefined }>();
 
   const ending = createBatcher<Finished>({
     sizeMax: SET_SIZE_MAX,
     inFlightMax: SETS_IN_FLIGHT,
     async write(set) {
       await finish(set);
-      for (const { job } of set) leases.drop(job.id);
+      for (const { job } of set) leases.drop(job);
       slots.release(set.map(({ job }) => job.userId));
     },
   });
@@ -126,7 +126,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     const stop = runnable?.payload?.endpoint === undefined ? undefined : new AbortController();
     const lost = job.linesBefore === undefined ? new AbortController() : undefined;
     let stopped: StopReason | undefined;
-    running.set(job.id, { job, stop });
+    const own = { job, stop };
+    running.add(own);
     leases.hold(job, (reason) => {
       stopped = reason;
       stop?.abort();
@@ -134,7 +135,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     });
     const result = await check(runnable, stop?.signal, platformCheck);
     const linesBefore = lost === undefined ? job.linesBefore : await settle(job, lost.signal);
-    if (!running.delete(job.id)) return; // handed back by the drain
+    if (!running.delete(own)) return; // handed back by the drain
     if (stopped === 'LOST' || linesBefore === undefined) return slots.release([job.userId]);
     ending.add({
       job,
@@ -147,7 +148,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   /** How many lines earlier attempts have printed; undefined when the job is lost before that is known. */
   async function settle(job: ClaimedJob, lost: AbortSignal): Promise<number | undefined> {
     const signal = AbortSignal.any([halt.signal, lost]);
-    const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(job.id), signal });
+    const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(job), signal });
     try {
       return await settledLinesBefore({ db, log, publish, signal }, job);
     } catch (error) {
@@ -220,10 +221,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   /** Checks that outlast the drain are run again elsewhere, without an attempt lost. */
   function handBack(): void {
     halt.abort();
-    const jobs = [...running.values()].map(({ job }) => job);
-    for (const { stop } of running.values()) stop?.abort();
+    const jobs = [...running].map(({ job }) => job);
+    for (const { stop } of running) stop?.abort();
     running.clear();
-    for (const { id } of jobs) leases.drop(id);
+    for (const job of jobs) leases.drop(job);
     returnJobs(db, jobs)
       .catch((error) => log.warn({ err: error }, 'Handing back heartbeats failed; their leases expire soon.'))
       .finally(() => slots.release(jobs.map(({ userId }) => userId)));

@@ -58,23 +58,24 @@ export function createBuilds(
   const taker = createTaker({ log, what: 'Taking turns of builds', take: takeNext });
   const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: taker.look });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
-  const running = new Map<string, { stop: AbortController; settled: Promise<void> }>();
+  const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
   const halt = new AbortController();
 
   function launch(build: ClaimedBuild): void {
     const stop = new AbortController();
     leases.hold(build, () => stop.abort()); // lost, or canceled: its row says so already
-    const settled = run(build, stop.signal)
+    const held = { stop, settled: Promise.resolve() };
+    running.add(held);
+    held.settled = run(build, stop.signal)
       .catch((error) => {
         if (!stop.signal.aborted)
           log.error({ err: error, buildId: build.id }, 'A build failed unforeseen; it is tried again.');
       })
       .then(() => giveUp(build))
       .finally(() => {
-        running.delete(build.id);
+        running.delete(held);
         slots.release([build.userId]);
       });
-    running.set(build.id, { stop, settled });
   }
 
   /** Takes one turn. Whether there may be another one to take now. */
@@ -94,7 +95,7 @@ export function createBuilds(
   }
 
   async function run(build: ClaimedBuild, signal: AbortSignal): Promise<void> {
-    const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(build.id), signal });
+    const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(build), signal });
     const writer = createChunkWriter({
       sourceId: build.id,
       attempt: build.attempt,
@@ -117,7 +118,7 @@ export function createBuilds(
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,
       build,
-      isFresh: () => leases.isFresh(build.id),
+      isFresh: () => leases.isFresh(build),
       log,
       say: write('SYSTEM'),
       output: write('PROGRAM'),
@@ -133,7 +134,7 @@ export function createBuilds(
       try {
         const ended = await endBuild(db, outcome);
         if (ended) await tell([build], ended.notified);
-        leases.drop(build.id);
+        leases.drop(build);
         return;
       } catch (error) {
         await backoff.wait(error, signal);
@@ -152,7 +153,7 @@ export function createBuilds(
 
   /** Of a build that ended here this changes nothing: its lease is no more. */
   async function giveUp(build: ClaimedBuild): Promise<void> {
-    leases.drop(build.id);
+    leases.drop(build);
     if (!halt.signal.aborted) return; // lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides
     await releaseBuilds(db, [build]).catch((error) =>
       log.warn({ err: error }, 'A build could not be handed on; its lease expires by itself.'),
@@ -167,7 +168,7 @@ export function createBuilds(
     async close() {
       await taker.close();
       halt.abort();
-      const left = [...running.values()];
+      const left = [...running];
       for (const { stop } of left) stop.abort();
       const limit = new AbortController();
       const all = Promise.all(left.map(({ settled }) => settled));

@@ -53,7 +53,8 @@ export function createContainerJobs(
   const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: taker.look });
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
-  const running = new Map<string, { job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
+  /** Runs by their leases: one that was lost may not have left yet when the next one of its job begins. */
+  const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
   const runParts: RunParts = {
     ...parts,
@@ -119,24 +120,25 @@ export function createContainerJobs(
     const leave = new AbortController();
     const cancel = new AbortController();
     leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
-    const isFresh = () => leases.isFresh(job.id);
+    const isFresh = () => leases.isFresh(job);
     const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
     const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);
     const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, linesBefore };
-    const settled = runContainer(runParts, job, control, found)
+    const run = { job, leave, settled: Promise.resolve() };
+    running.add(run);
+    run.settled = runContainer(runParts, job, control, found)
       .then((end) => settle(job, end))
       .then(() => {
-        running.delete(job.id);
-        leases.drop(job.id);
+        running.delete(run);
+        leases.drop(job);
         release();
       });
-    running.set(job.id, { job, leave, settled });
   }
 
   /** Resolves when the end of a run has been acted on. Never rejects. */
   async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
-    if (end.type === 'LEFT') leases.drop(job.id); // before its lease is let go, or a renewal would take it back
+    if (end.type === 'LEFT') leases.drop(job); // before its lease is let go, or a renewal would take it back
     if (end.type === 'LOST_ATTEMPT')
       log.warn(
         { jobId: job.id, attempt: job.attempt },
@@ -172,12 +174,12 @@ export function createContainerJobs(
   return {
     look: taker.look,
     adopt: (job, containerId) => launch(job, () => undefined, containerId),
-    holds: ({ id, attempt }) => running.get(id)?.job.attempt === attempt,
+    holds: ({ id, attempt }) => [...running].some(({ job }) => job.id === id && job.attempt === attempt),
     onCancelHint: leases.onCancelHint,
 
     async close() {
       await taker.close();
-      const left = [...running.values()];
+      const left = [...running];
       for (const { leave } of left) leave.abort();
       const all = Promise.all(left.map(({ settled }) => settled));
       const limit = new AbortController();
