@@ -67,7 +67,8 @@ export async function openFolder({ settings, closing }: CommandContext): Promise
 
 export async function migrateNow({ log, settings }: CommandContext, url: string): Promise<void> {
   const done = progress(log, 'migrations');
-  const applied = await migrate(url, settings.databaseTls);
+  const report = (message: string) => log.info({ event: 'part', part: 'migrations' }, `migrations: ${message}`);
+  const applied = await migrate(url, { tls: settings.databaseTls, report });
   done(applied.length === 0 ? 'the database is at the right version' : `applied ${applied.join(', ')}`);
 }
 

@@ -109,7 +109,7 @@ export const payloads = pgTable('payloads', {
   workflowId: uuid('workflow_id').notNull(),
   generation: integer('generation').notNull(),
   payload: jsonb('payload').$type<Payload>().notNull(),
-  bytes: integer('bytes').notNull().generatedAlwaysAs(sql`octet_length(payload::text)`),
+  bytes: integer('bytes').notNull().generatedAlwaysAs(sql`octet_length(payload::text)`), // by a trigger
 });
 
 export const builds = pgTable('builds', {

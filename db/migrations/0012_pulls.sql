@@ -1,5 +1,6 @@
 -- Who pulled which image. A login's image is noted before its pull, so that no crash between the two leaves it on the engine for all; and an
 -- image that was pulled for a user stays usable for that user while its registry does not answer.
+-- Locks for a moment: users (SHARE ROW EXCLUSIVE), for a foreign key of an empty table.
 
 -- A pull with a login that is under way, or whose end nobody saw. image_id_before: what the name stood for on the engine before, which the
 -- login has not brought. puller: the build or job that pulls.

@@ -1,6 +1,9 @@
 -- Who did what: one row for each mutation, written in the transaction of its change, never updated. What an API token may do, and who asked
--- for a MANUAL job. Locks: tokens and jobs, for a moment (the new columns are constants or empty, so no row is rewritten).
+-- for a MANUAL job.
+-- Locks for a moment: tokens (ACCESS EXCLUSIVE), jobs (ACCESS EXCLUSIVE). The new columns are constants or empty, so no row is rewritten.
+-- Takes, and blocks nobody: reading tokens once.
 
+-- part: makes the audit
 CREATE TABLE audit_events (
   id uuid PRIMARY KEY, -- UUIDv7: the order in time, by which old rows are found
   at timestamptz NOT NULL DEFAULT now(),
@@ -26,8 +29,14 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_update();
 
-ALTER TABLE tokens ADD COLUMN scope text NOT NULL DEFAULT 'WRITE' CHECK (scope IN ('READ', 'RUN', 'WRITE'));
+-- part: adds the scope of tokens
+ALTER TABLE tokens ADD COLUMN scope text NOT NULL DEFAULT 'WRITE',
+  ADD CONSTRAINT tokens_scope_check CHECK (scope IN ('READ', 'RUN', 'WRITE')) NOT VALID;
 
+-- part: checks the scope
+ALTER TABLE tokens VALIDATE CONSTRAINT tokens_scope_check;
+
+-- part: adds who asked for a job
 ALTER TABLE jobs
   ADD COLUMN requested_by uuid,
   ADD COLUMN requested_with text;

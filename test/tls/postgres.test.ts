@@ -81,7 +81,7 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
     for (const url of [withMode('verify-full'), withMode('verify-ca'), withMode('require'), server.url]) {
       expect(await reach(url, tls)).toBe('up');
     }
-    expect(await migrate(withMode('verify-full'), tls)).not.toEqual([]);
+    expect(await migrate(withMode('verify-full'), { tls })).not.toEqual([]);
     expect(await reach(withMode('require'), { cert: own.cert, key: own.key })).toBe('up'); // as libpq: encrypted, not verified
   });
 

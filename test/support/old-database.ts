@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { inject } from 'vitest';
+import { migrate } from '../../db/migrate.ts';
+import { withDatabase } from './global-setup.ts';
+
+export interface OldDatabase {
+  url: string;
+  /** Another session than the one that migrates. */
+  client: postgres.Sql;
+  close(): Promise<void>;
+}
+
+/** A database at the first version, with rows in all its tables: the same ones each time. */
+export async function oldDatabase(): Promise<OldDatabase> {
+  const name = `cvtest_${randomBytes(8).toString('hex')}`;
+  const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
+  await admin.unsafe(`CREATE DATABASE ${name}`);
+  const url = withDatabase(inject('adminUrl'), name);
+  const client = postgres(url, { max: 4, onnotice: () => undefined });
+  await migrate(url, { upTo: 1 });
+  await fill(client, 1);
+  return {
+    url,
+    client,
+    close: async () => {
+      await client.end();
+      await admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`);
+      await admin.end({ timeout: 5 });
+    },
+  };
+}
+
+export const JOBS = 900;
+export const ROWS_PER_STEP = 250; // so that the jobs take several steps
+
+/** Fills the tables that the migration to `version` has made, where there are such. */
+export async function fill(client: postgres.Sql, version: number): Promise<void> {
+  await client.unsafe(FILLS[version] ?? '');
+}
+
+/** Ids are made from numbers, so that two databases have the same ones. */
+const FILLS: Record<number, string> = {
+  1: `
+    INSERT INTO users (id, email, password_hash, created_at)
+      SELECT md5('user' || n)::uuid, n || '@example.com', '!', '2026-01-01Z'::timestamptz + n * interval '1 hour' FROM generate_series(1, 60) n;
+    INSERT INTO tokens (id, user_id, kind, hash, expires_at)
+      SELECT md5('token' || n)::uuid, md5('user' || n)::uuid, 'SESSION', n::text::bytea, '2099-01-01Z' FROM generate_series(1, 60) n;
+    INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, generation, build_status,
+        created_at, updated_at, terminated_at, termination_reason, deleted_at)
+      SELECT md5('workflow' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'w' || n, 'CONTAINER', 1, 3, 2, 'COMPLETED',
+        '2026-02-01Z', '2026-02-01Z', gone, CASE WHEN gone IS NOT NULL THEN 'DELETED' END, gone
+      FROM generate_series(1, 300) n, LATERAL (SELECT CASE WHEN n % 10 = 0 THEN '2026-03-01Z'::timestamptz END) AS g (gone);
+    INSERT INTO payloads (workflow_id, generation, payload)
+      SELECT md5('workflow' || n)::uuid, generation, jsonb_build_object('image', 'alpine:' || n,
+        'volumes', jsonb_build_array(jsonb_build_object('name', 'v' || n % 7)), 'registry_auth', '{}'::jsonb)
+      FROM generate_series(1, 300) n, generate_series(1, 2) generation;
+    INSERT INTO builds (id, workflow_id, user_id, generation, status, image_id, created_at, completed_at)
+      SELECT md5('build' || n)::uuid, md5('workflow' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 2, 'COMPLETED', 'sha256:' || n % 20,
+        '2026-02-01Z', '2026-02-01Z' FROM generate_series(1, 300) n;
+    INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, created_at, updated_at, started_at, completed_at,
+        log_line_count)
+      SELECT md5('job' || n)::uuid, md5('workflow' || n % 300 + 1)::uuid, md5('user' || n % 300 % 60 + 1)::uuid, 'CONTAINER', 'MANUAL',
+        CASE WHEN n % 9 = 0 THEN 'PENDING' ELSE 'COMPLETED' END, 1 + n % 2, '2026-02-01Z', '2026-02-01Z', '2026-02-01Z',
+        CASE WHEN n % 9 <> 0 THEN '2026-02-01Z'::timestamptz END,
+        CASE WHEN n % 9 <> 0 THEN '2026-02-01Z'::timestamptz + n * interval '1 minute' END, n
+      FROM generate_series(1, ${JOBS}) n;
+    INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
+      SELECT md5('workflow' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'CONTAINER', 'READY', 2, 1, '2099-01-01Z', '2099-01-01Z'
+      FROM generate_series(1, 300) n WHERE n % 10 <> 0;
+    INSERT INTO run_requests (job_id, workflow_id) SELECT id, workflow_id FROM jobs WHERE status = 'PENDING';
+    INSERT INTO run_requests (job_id, workflow_id) SELECT md5('nothing' || n)::uuid, md5('workflow1')::uuid FROM generate_series(1, 50) n;
+    INSERT INTO log_chunks SELECT id, 1, 1, 1, '' FROM jobs`,
+  2: 'INSERT INTO installations (id) VALUES (md5($$installation$$)::uuid)',
+  4: `
+    INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, created_at)
+      SELECT md5('notification' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'WORKFLOW_TERMINATED', md5('workflow' || n)::uuid, 'w', '2026-02-01Z'
+      FROM generate_series(1, 300) n`,
+  5: `
+    INSERT INTO idempotency_keys (user_id, mutation, key, input_hash, created_at)
+      SELECT md5('user' || n % 60 + 1)::uuid, 'createWorkflow', n::text, '', '2026-02-01Z' FROM generate_series(1, 300) n`,
+  11: `
+    INSERT INTO turns (id, kind, user_id, round)
+      SELECT md5('job' || n)::uuid, 'CONTAINER', md5('user' || n % 60 + 1)::uuid, n FROM generate_series(3, 300) n`,
+  12: `
+    INSERT INTO private_pulls (puller, image, started_at)
+      SELECT md5('build' || n)::uuid, 'registry.example/image', '2026-02-01Z' FROM generate_series(1, 60) n;
+    INSERT INTO pulled_images (user_id, image_id, image, pulled_at)
+      SELECT md5('user' || n % 60 + 1)::uuid, 'sha256:' || n, 'registry.example/image', '2026-02-01Z' FROM generate_series(1, 300) n`,
+  14: `
+    INSERT INTO audit_events (id, action, outcome, at)
+      SELECT md5('audit' || n)::uuid, 'createWorkflow', 'DONE', '2026-02-01Z' FROM generate_series(1, 300) n`,
+};
