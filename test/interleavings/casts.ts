@@ -1,0 +1,36 @@
+import type { Cast } from './orders.ts';
+import { statesOf, VERBS, type VerbName } from './verbs.ts';
+
+export const NAMES = Object.keys(VERBS).filter((name): name is VerbName => name in VERBS);
+
+/** Statements that look for rows by one condition and lock what they find: what commits in between is the danger. */
+const LOOKING: VerbName[] = ['hand out', 'adopt', 'take a turn', 'claim build', 'sweep builds'];
+
+/**
+ * Every two verbs, and each with itself: first in one state, then with the statements of those that look for work as two steps, then in the
+ * other states that they share, then with all statements as two steps.
+ */
+export function pairs(): Cast[] {
+  const all = NAMES.flatMap((first, at) => NAMES.slice(at).map((second): VerbName[] => [first, second]));
+  const inFirst = all.flatMap((verbs) =>
+    statesOf(verbs)
+      .slice(0, 1)
+      .map((state) => ({ state, verbs })),
+  );
+  const inOthers = all.flatMap((verbs) =>
+    statesOf(verbs)
+      .slice(1)
+      .map((state) => ({ state, verbs })),
+  );
+  const looking = [...inFirst, ...inOthers].flatMap((cast) => {
+    const splitting = cast.verbs.filter((name) => LOOKING.includes(name));
+    return splitting.length === 0 ? [] : [{ ...cast, splitting }];
+  });
+  const split = inFirst.map((cast) => ({ ...cast, splitting: cast.verbs }));
+  return [...inFirst, ...looking, ...inOthers, ...split];
+}
+
+/** A row for each verb: with what, and where it is tried. */
+export function table(): string[] {
+  return NAMES.map((name) => `| ${name} | ${VERBS[name][0].join('; ')} |`);
+}

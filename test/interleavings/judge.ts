@@ -1,0 +1,119 @@
+import { sql } from 'drizzle-orm';
+import type { Db } from '../../db/client.ts';
+import { endJobs } from '../../db/endings.ts';
+import { claimJobs } from '../../db/leases.ts';
+import { drain } from '../lifecycle/drain.ts';
+import { broken } from '../lifecycle/invariants.ts';
+import { schedule } from '../scheduling/support.ts';
+import { timePasses } from './states.ts';
+import type { Answers } from './verbs.ts';
+
+/**
+ * Writes down every change of a status, an attempt's number or an end, in the transaction that makes it: what happened on the way is judged
+ * too, and not by the answers of who did it.
+ */
+export async function writeDown(db: Db): Promise<void> {
+  await db.execute(`
+    CREATE TABLE happened (
+      seq bigserial, source text, id uuid, workflow_id uuid,
+      was text, status text, attempt integer, is_late boolean);
+    CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO happened (source, id, workflow_id, was, status, attempt, is_late) VALUES (
+        TG_TABLE_NAME, NEW.id, NEW.workflow_id, OLD.status, NEW.status, NEW.attempt,
+        OLD.completed_at IS NOT NULL AND (OLD.status, OLD.completed_at) IS DISTINCT FROM (NEW.status, NEW.completed_at));
+      RETURN NULL;
+    END $$;
+    CREATE FUNCTION write_down_termination() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO happened (source, id, workflow_id, was, status) VALUES ('workflows', NEW.id, NEW.id, 'ALIVE', 'TERMINATED');
+      RETURN NULL;
+    END $$;
+    CREATE TRIGGER write_down AFTER UPDATE OF status, attempt, completed_at ON jobs FOR EACH ROW EXECUTE FUNCTION write_down();
+    CREATE TRIGGER write_down AFTER UPDATE OF status, attempt, completed_at ON builds FOR EACH ROW EXECUTE FUNCTION write_down();
+    CREATE TRIGGER write_down AFTER UPDATE OF terminated_at ON workflows FOR EACH ROW
+      WHEN (OLD.terminated_at IS NULL AND NEW.terminated_at IS NOT NULL) EXECUTE FUNCTION write_down_termination();`);
+}
+
+/** What must hold of all that has happened, and of the rows when all has come to an end. */
+const WRONG = {
+  'an attempt’s number was given twice': sql`
+    SELECT id, attempt FROM happened WHERE (was, status) IN (('QUEUED', 'RUNNING'), ('QUEUED', 'STARTED'))
+    GROUP BY id, attempt HAVING count(*) > 1`,
+  'it was written after its end': sql`SELECT source, id, was, status FROM happened WHERE is_late`,
+  'it was claimed after its workflow’s end': sql`
+    SELECT claim.id FROM happened claim JOIN happened termination ON termination.source = 'workflows'
+      AND termination.workflow_id = claim.workflow_id AND claim.seq > termination.seq
+    WHERE claim.source <> 'workflows' AND claim.was = 'QUEUED' AND claim.status IN ('RUNNING', 'STARTED')`,
+  'ends that are not counted once': sql`
+    SELECT * FROM (
+      SELECT status, count(*) FROM happened
+      WHERE source = 'jobs' AND status IN ('COMPLETED', 'FAILED', 'CANCELED') AND was IN ('PENDING', 'QUEUED', 'RUNNING') GROUP BY status
+    ) ended FULL JOIN (
+      SELECT what AS status, count(*) FROM totals_pending, unnest(whats) what
+      WHERE what IN ('COMPLETED', 'FAILED', 'CANCELED') GROUP BY what
+    ) counted USING (status) WHERE ended.count IS DISTINCT FROM counted.count`,
+  'a failure that is notified twice': sql`
+    SELECT job_id FROM notifications WHERE kind = 'JOB_FAILED' GROUP BY job_id HAVING count(*) > 1`,
+  'a termination that is notified twice': sql`
+    SELECT workflow_id FROM notifications WHERE kind = 'WORKFLOW_TERMINATED' GROUP BY workflow_id HAVING count(*) > 1`,
+};
+
+const ALL = sql.join(
+  Object.entries(WRONG).map(([name, query]) => sql`SELECT ${name} AS name, rows::text AS row FROM (${query}) rows`),
+  sql` UNION ALL `,
+);
+
+const SECONDS = 5;
+/** One for what waits, one for what waits behind that. Less than RECHECK_SECONDS: its looks find everything. */
+const ROUNDS = 3;
+
+/** What an order has broken: in the rows as it left them, within seconds, and when everything has come to an end. */
+export async function judge(db: Db, answers: Answers): Promise<string[]> {
+  const found = [...(await broken(db))];
+  found.push(...(await forgotten(db)));
+  try {
+    await drain({ db });
+  } catch (error) {
+    found.push({ name: 'it does not come to an end', row: String(error) });
+  }
+  found.push(...(await broken(db)), ...(await db.execute<{ name: string; row: string }>(ALL)));
+  found.push(...(await unkept(db, answers)));
+  return [...new Set(found.map(({ name, row }) => `${name}: ${row}`))];
+}
+
+/** What could go on and is not found in the seconds after it, in which what is QUEUED is run. */
+async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
+  for (let round = 0; round < ROUNDS; round += 1) {
+    await timePasses(db, SECONDS);
+    const again = await schedule(db);
+    const queued = await db.execute<{ id: string }>(sql`SELECT id FROM jobs WHERE status = 'QUEUED'`);
+    if (again.length + queued.length === 0) break;
+    const ids = queued.map(({ id }) => id);
+    const { claimed } = await claimJobs(db, ids, { owner: 'worker 9' });
+    await endJobs(
+      db,
+      claimed.map((job) => ({ ...job, status: 'COMPLETED' as const, logLineCount: 0 })),
+    );
+  }
+  const rows = await db.execute<{ row: string }>(sql`
+    SELECT s.workflow_id::text AS row FROM schedules s LEFT JOIN jobs last ON last.id = s.last_job_id
+    WHERE s.state = 'READY' AND (last.id IS NULL OR last.completed_at IS NOT NULL)
+      AND (s.next_run_at <= now() OR EXISTS (SELECT FROM run_requests r WHERE r.workflow_id = s.workflow_id))`);
+  return rows.map(({ row }) => ({ name: 'a request or a slot that is not found within seconds', row }));
+}
+
+/** Answers that the rows do not keep. */
+async function unkept(db: Db, { ended, canceled, requested }: Answers): Promise<{ name: string; row: string }[]> {
+  const rows = await db.execute<{ id: string; status: string }>(sql`SELECT id, status FROM jobs`);
+  const status = new Map(rows.map((row) => [row.id, row.status]));
+  const told = [...ended, ...canceled.map((id) => ({ id, status: 'CANCELED' }))];
+  const runs = requested.filter((id) => !['COMPLETED', 'CANCELED'].includes(status.get(id) ?? ''));
+  return [
+    ...told
+      .filter((answer) => status.get(answer.id) !== answer.status)
+      .map((answer) => ({ name: `it was answered ${answer.status} and is ${status.get(answer.id)}`, row: answer.id })),
+    ...(new Set(ended.map(({ id }) => id)).size < ended.length
+      ? [{ name: 'two were told that they have ended it', row: JSON.stringify(ended) }]
+      : []),
+    ...runs.map((id) => ({ name: `a request that was accepted is ${status.get(id)}`, row: id })),
+  ];
+}

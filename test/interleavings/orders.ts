@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { testUser } from '../support/database.ts';
+import { openCopies } from './copies.ts';
+import type { RunOrder } from './explore.ts';
+import { judge, writeDown } from './judge.ts';
+import { openSeats } from './seats.ts';
+import type { State } from './states.ts';
+import { type Act, type Answers, VERBS, type VerbName } from './verbs.ts';
+
+/** Two or three verbs, and where they begin. */
+export interface Cast {
+  state: State;
+  verbs: VerbName[];
+  /** Whose statements are two steps each: their snapshot, and their locks. */
+  splitting?: VerbName[];
+}
+
+export interface Stage {
+  /** Runs orders of the verbs, each from the state. */
+  of(cast: Cast): RunOrder;
+  close(): Promise<void>;
+}
+
+export async function openStage(actors: number): Promise<Stage> {
+  const seats = await openSeats(actors);
+  const { db, dbs, scheduler } = seats;
+  await writeDown(db);
+  const copies = await openCopies(db, await testUser(db, 'ann'));
+  const verdicts = new Map<string, string[]>();
+
+  /** Orders that end alike are judged once. */
+  async function judged(answers: Answers): Promise<string[]> {
+    const end = createHash('sha256')
+      .update(await copies.fingerprint(answers))
+      .digest('base64');
+    const known = verdicts.get(end) ?? (await judge(db, answers));
+    verdicts.set(end, known);
+    return known;
+  }
+
+  return {
+    of:
+      ({ state, verbs, splitting = [] }) =>
+      async (choose) => {
+        const subject = await copies.begin(state);
+        seats.splitting.clear();
+        for (const [actor, name] of verbs.entries()) if (splitting.includes(name)) seats.splitting.add(actor);
+        const answers: Answers = { ended: [], canceled: [], requested: [] };
+        const acting = verbs.map((name, actor) => {
+          const act: Act = VERBS[name][1];
+          const own = dbs[actor];
+          if (own === undefined) throw new Error(`There are seats for ${dbs.length} actors.`);
+          const label = verbs.indexOf(name) === actor ? name : `${name}, again`;
+          return { name: label, run: async () => void (await act(own, subject, answers)) };
+        });
+        const order = await scheduler.run(acting, choose).finally(() => seats.splitting.clear());
+        const wrong = order.errors.map(({ actor, error }) => `${actor} failed: ${messageOf(error)}`);
+        if (!order.isAbandoned) wrong.push(...(await judged(answers)));
+        return { order, wrong };
+      },
+    close: () => seats.close(),
+  };
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.cause.message} (${error.message.slice(0, 80)})` : error.message;
+}

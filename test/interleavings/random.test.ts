@@ -1,0 +1,48 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { MARGIN_MS, runMs, SEED } from './bounds.ts';
+import { NAMES } from './casts.ts';
+import { openStage, type Stage } from './orders.ts';
+import { reportOf } from './report.ts';
+import { statesOf } from './verbs.ts';
+
+const ACTORS = 3;
+const STEPS = 60;
+const RUN_MS = runMs(8);
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await openStage(ACTORS);
+});
+afterAll(() => stage.close());
+
+const verb = fc.constantFrom(...NAMES);
+const game = fc.record({
+  verbs: fc.tuple(verb, verb, verb),
+  begin: fc.nat(),
+  splitting: fc.subarray([0, 1, 2]),
+  /** Which of the steps that can be taken is taken next. */
+  picks: fc.array(fc.nat({ max: ACTORS - 1 }), { maxLength: STEPS, size: 'max' }),
+});
+
+test(
+  'P1, P2, P3, P7: random orders of three verbs break nothing',
+  async () => {
+    let orders = 0;
+    await fc.assert(
+      fc.asyncProperty(game, async ({ verbs, begin, splitting, picks }) => {
+        const states = statesOf(verbs);
+        const state = states[begin % states.length];
+        if (state === undefined) return;
+        const cast = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
+        const left = [...picks];
+        const run = await stage.of(cast)((ready) => ready[(left.shift() ?? 0) % ready.length]?.key);
+        orders += 1;
+        expect(run.wrong.length > 0 ? reportOf(cast, run) : '').toBe('');
+      }),
+      { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
+    );
+    console.info(`${orders} random orders.`);
+  },
+  RUN_MS + MARGIN_MS,
+);

@@ -1,0 +1,225 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Point, Touches } from './points.ts';
+import type { Stands } from './stands.ts';
+
+/** A step that can be taken now. */
+export interface Choice {
+  /** Names it in every run of the same order: the actor, and the how manyth of its points it is. */
+  key: string;
+  actor: number;
+  point: Point;
+}
+
+/** Picks the key of the next step; undefined: what is left need not be seen. `last`: what the step before it has touched. */
+export type Choose = (ready: Choice[], last: Touches) => string | undefined;
+
+export interface Actor {
+  name: string;
+  run(): Promise<void>;
+}
+
+export interface Order {
+  /** The steps that were taken, as they are printed. */
+  steps: string[];
+  /** The keys of those. */
+  keys: string[];
+  /** What an actor threw, by its name. */
+  errors: { actor: string; error: unknown }[];
+  /** Whether `choose` has given up. */
+  isAbandoned: boolean;
+}
+
+/** How many of each actor's statements wait for a lock in the database. */
+export type CountBlocked = () => Promise<Map<number, number>>;
+
+const STEPS_MAX = 2_000;
+const STUCK_MS_MAX = 20_000;
+/** An answer comes sooner, nearly always; then nobody asks who waits for a lock. */
+const ANSWER_MS = 3;
+
+/**
+ * Lets actors go one step at a time. A step is granted, and the next one is chosen when nothing moves any more: each statement that was sent
+ * has its answer, or waits for a lock that another actor holds; such a statement goes on by itself when the lock is free.
+ */
+export class Scheduler {
+  readonly #countBlocked: CountBlocked;
+  #order: Running | undefined;
+
+  constructor(countBlocked: CountBlocked) {
+    this.#countBlocked = countBlocked;
+  }
+
+  /** The step of an actor: at once where no order is run. */
+  async step<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
+    const order = this.#order;
+    if (order === undefined) return act();
+    await order.arrive(actor, point);
+    return order.fly(actor, point, act);
+  }
+
+  /**
+   * A statement that stands between its snapshot and its first lock: two steps. One that never comes to look for a row is one.
+   */
+  async split<T>(actor: number, point: Point, act: () => Promise<T>, stands: Stands): Promise<T> {
+    const order = this.#order;
+    if (order === undefined) return act();
+    await order.arrive(actor, snapshotOf(point));
+    const answered = new AbortController();
+    const { answer } = await order.fly(actor, snapshotOf(point), async () => {
+      await stands.close(actor);
+      const answer = act().finally(() => answered.abort());
+      await Promise.race([answer, stands.standing(actor, answered.signal)]).catch(() => undefined); // its caller learns of it below
+      return { answer };
+    });
+    if (!answered.signal.aborted) await order.arrive(actor, point);
+    return order.fly(actor, point, async () => {
+      await stands.open(actor);
+      return answer;
+    });
+  }
+
+  /** Something that is sent at once, and whose answer is waited for before the next step is chosen. */
+  async fly<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
+    return this.#order === undefined ? act() : this.#order.fly(actor, point, act);
+  }
+
+  async run(actors: Actor[], choose: Choose): Promise<Order> {
+    const order = new Running(actors, this.#countBlocked);
+    this.#order = order;
+    try {
+      return await order.run(choose);
+    } finally {
+      this.#order = undefined;
+    }
+  }
+}
+
+class Running {
+  readonly #actors: Actor[];
+  readonly #countBlocked: CountBlocked;
+  readonly #waiting = new Map<string, Choice & { go: () => void }>();
+  readonly #flying = new Set<{ actor: number; point: Point }>();
+  readonly #arrivals: number[];
+  /** Flights that waited for a lock when that was asked last. */
+  #blocked: ReadonlySet<object> = new Set();
+  #ended = 0;
+  /** What was touched since the last choice. */
+  #touched: Point[] = [];
+  #moved: () => void = () => undefined;
+  #isOpen = false; // an abandoned order goes on without being asked
+
+  constructor(actors: Actor[], countBlocked: CountBlocked) {
+    this.#actors = actors;
+    this.#countBlocked = countBlocked;
+    this.#arrivals = actors.map(() => 0);
+  }
+
+  arrive(actor: number, point: Point): Promise<void> {
+    if (this.#isOpen) return Promise.resolve();
+    const nth = this.#arrivals[actor] ?? 0;
+    this.#arrivals[actor] = nth + 1;
+    const key = `${actor}.${nth}`;
+    return new Promise((go) => {
+      this.#waiting.set(key, { key, actor, point, go });
+      this.#moved();
+    });
+  }
+
+  async fly<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
+    const flight = { actor, point };
+    this.#flying.add(flight);
+    try {
+      return await act();
+    } finally {
+      this.#flying.delete(flight);
+      this.#touched.push(point);
+      this.#moved();
+    }
+  }
+
+  async run(choose: Choose): Promise<Order> {
+    const order: Order = { steps: [], keys: [], errors: [], isAbandoned: false };
+    const runs = this.#actors.map(({ name, run }) =>
+      run()
+        .catch((error: unknown) => order.errors.push({ actor: name, error }))
+        .finally(() => {
+          this.#ended += 1;
+          this.#moved();
+        }),
+    );
+    while (await this.#settled()) {
+      const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor || (a.key < b.key ? -1 : 1));
+      if (order.keys.length >= STEPS_MAX) throw new Error(`An order has more than ${STEPS_MAX} steps.`);
+      const key = choose(ready, union(this.#touched));
+      const choice = key === undefined ? undefined : this.#waiting.get(key);
+      if (key !== undefined && choice === undefined)
+        throw new Error(`${key} cannot be taken now: ${ready.map((one) => `${one.key} ${one.point.name}`).join(', ')}`);
+      if (choice === undefined) {
+        order.isAbandoned = true;
+        this.#isOpen = true;
+        for (const { go } of this.#waiting.values()) go();
+        break;
+      }
+      this.#touched = [choice.point];
+      this.#waiting.delete(choice.key);
+      order.keys.push(choice.key);
+      order.steps.push(`${this.#actors[choice.actor]?.name}: ${choice.point.name}`);
+      choice.go();
+    }
+    await Promise.all(runs);
+    return order;
+  }
+
+  /** Resolves when nothing moves any more: whether there is a step to choose. */
+  async #settled(): Promise<boolean> {
+    const since = performance.now();
+    for (;;) {
+      await turn(); // what goes on by itself has come to its next point, or has ended
+      if (this.#flying.size === 0 || (await this.#areBlocked())) {
+        if (this.#waiting.size > 0) return true;
+        if (this.#ended === this.#actors.length) return false;
+      }
+      if (performance.now() - since > STUCK_MS_MAX) throw new Error(`Nothing moves: ${this.#describe()}`);
+      await this.#motion();
+    }
+  }
+
+  #motion(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ANSWER_MS);
+      this.#moved = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Whether all that was sent waits for locks. Asked only where no answer has come for a while. */
+  async #areBlocked(): Promise<boolean> {
+    const flights = [...this.#flying];
+    if (flights.some((flight) => !this.#blocked.has(flight))) await this.#motion();
+    if (flights.length !== this.#flying.size || flights.some((flight) => !this.#flying.has(flight))) return false;
+    const counts = await this.#countBlocked();
+    await turn();
+    const isSame = flights.length === this.#flying.size && flights.every((flight) => this.#flying.has(flight));
+    const flightsOf = (actor: number) => flights.filter((flight) => flight.actor === actor).length;
+    const areBlocked = isSame && this.#actors.every((_, actor) => (counts.get(actor) ?? 0) === flightsOf(actor));
+    this.#blocked = new Set(areBlocked ? flights : []);
+    return areBlocked;
+  }
+
+  #describe(): string {
+    return [...this.#flying].map(({ actor, point }) => `${this.#actors[actor]?.name}: ${point.name}`).join(', ');
+  }
+}
+
+function snapshotOf({ name, reads, writes }: Point): Point {
+  return { name: `snapshot of ${name}`, reads: new Set([...reads, ...writes]), writes: new Set() };
+}
+
+function union(points: Touches[]): Touches {
+  return {
+    reads: new Set(points.flatMap(({ reads }) => [...reads])),
+    writes: new Set(points.flatMap(({ writes }) => [...writes])),
+  };
+}

@@ -1,0 +1,158 @@
+import { sql } from 'drizzle-orm';
+import { claimBuilds, endBuild } from '../../db/builds.ts';
+import type { Db } from '../../db/client.ts';
+import { endJobs } from '../../db/endings.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { returnJobs } from '../../db/leases.ts';
+import { enterTurns } from '../../db/turns.ts';
+import { createWorkflow } from '../../db/workflows.ts';
+import { ATTEMPTS_MAX } from '../../domain/limits.ts';
+import { claim, schedule } from '../scheduling/support.ts';
+
+/** What an order is about: one workflow, its newest job and build, and a lease that somebody has of the job or the build, or had. */
+export interface Subject {
+  userId: string;
+  workflowId: string;
+  buildId: string;
+  jobId: string;
+  leaseToken: string;
+  attempt: number;
+}
+
+export const ENGINE = 'engine 1';
+export const OWNER = 'worker 1';
+const IMAGE_ID = 'sha256:1';
+const NOBODYS = '00000000-0000-7000-8000-000000000000';
+
+type Build = (db: Db, userId: string) => Promise<Subject>;
+
+/** Where orders begin. Each is reached by the verbs that lead there; only time is moved by hand. */
+export const STATES = {
+  'BUILD QUEUED': (db, userId) => createContainer(db, userId),
+  'BUILD STARTED': startedBuild,
+  'BUILD LOST': (db, userId) => startedBuild(db, userId).then(lost(db)),
+  DUE: (db, userId) => built(db, userId),
+  REQUESTED: async (db, userId) => {
+    const subject = await built(db, userId);
+    await db.execute(
+      sql`UPDATE schedules SET next_run_at = now() + interval '1 hour', wake_at = now() + interval '1 hour'`,
+    );
+    return { ...subject, jobId: await request(db, subject) };
+  },
+  /** A second attempt: the lease of the first one, of which nothing was started, is no more. */
+  QUEUED: async (db, userId) => {
+    const subject = await running(db, userId);
+    await returnJobs(db, [held(subject)]);
+    await enterTurns(db, 'CONTAINER', await schedule(db));
+    return subject;
+  },
+  /** Waits for its second attempt. */
+  PENDING: async (db, userId) => {
+    const subject = await running(db, userId);
+    await returnJobs(db, [held(subject)], { counted: true });
+    await schedule(db);
+    return subject;
+  },
+  RUNNING: (db, userId) => running(db, userId),
+  /** While a request waits. */
+  'RUNNING, WAITED FOR': async (db, userId) => {
+    const subject = await running(db, userId);
+    await request(db, subject);
+    await schedule(db);
+    return subject;
+  },
+  /** After a job that has failed. */
+  'RUNNING, FAILED BEFORE': async (db, userId) => {
+    const subject = await running(db, userId);
+    await endJobs(db, [{ ...held(subject), ...FAILED, workflowId: subject.workflowId, logLineCount: 0 }]);
+    return claimed(db, { ...subject, jobId: await request(db, subject) });
+  },
+  /** Where one failure terminates the workflow. */
+  'RUNNING, LAST CHANCE': (db, userId) => running(db, userId, { failuresAllowed: 1 }),
+  STOPPING: async (db, userId) => {
+    const subject = await running(db, userId);
+    await cancelJob(db, { userId, id: subject.jobId });
+    return subject;
+  },
+  /** RUNNING, and its lease has expired long ago. */
+  LOST: (db, userId) => running(db, userId).then(lost(db)),
+  'LOST, LAST ATTEMPT': async (db, userId) => {
+    const subject = await running(db, userId).then(lost(db));
+    await db.execute(sql`UPDATE jobs SET attempt = ${ATTEMPTS_MAX} WHERE id = ${subject.jobId}`);
+    return { ...subject, attempt: ATTEMPTS_MAX };
+  },
+} satisfies Record<string, Build>;
+export type State = keyof typeof STATES;
+
+export function held({ jobId, leaseToken }: Subject) {
+  return { id: jobId, leaseToken };
+}
+
+export function heldBuild({ buildId, leaseToken }: Subject) {
+  return { id: buildId, leaseToken };
+}
+
+async function createContainer(db: Db, userId: string, { failuresAllowed = 3 } = {}): Promise<Subject> {
+  const { workflow, buildId = '' } = await createWorkflow(db, {
+    userId,
+    name: 'test',
+    payload: { kind: 'CONTAINER', image: 'image:1' },
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: failuresAllowed,
+  });
+  return { userId, workflowId: workflow.id, buildId, jobId: NOBODYS, leaseToken: NOBODYS, attempt: 1 };
+}
+
+async function startedBuild(db: Db, userId: string, options = {}): Promise<Subject> {
+  const subject = await createContainer(db, userId, options);
+  const [build] = await claimBuilds(db, [subject.buildId], { owner: OWNER });
+  if (build === undefined) throw new Error('The build cannot be claimed.');
+  return { ...subject, leaseToken: build.leaseToken };
+}
+
+async function built(db: Db, userId: string, options = {}): Promise<Subject> {
+  const subject = await startedBuild(db, userId, options);
+  const { workflowId } = subject;
+  await endBuild(db, { ...heldBuild(subject), workflowId, status: 'COMPLETED', imageId: IMAGE_ID, logLineCount: 0 });
+  return subject;
+}
+
+async function running(db: Db, userId: string, options = {}): Promise<Subject> {
+  return claimed(db, await built(db, userId, options));
+}
+
+async function claimed(db: Db, subject: Subject): Promise<Subject> {
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('No job can be claimed.');
+  await db.execute(sql`UPDATE jobs SET engine_id = ${ENGINE} WHERE id = ${job.id}`);
+  return { ...subject, jobId: job.id, leaseToken: job.leaseToken, attempt: job.attempt };
+}
+
+const FAILED = { status: 'FAILED' as const, failureReason: 'EXIT_CODE' as const };
+
+async function request(db: Db, { userId, workflowId }: Subject): Promise<string> {
+  const requested = await runWorkflow(db, { userId, id: workflowId });
+  if (requested.outcome !== 'REQUESTED') throw new Error(`A request was answered ${requested.outcome}.`);
+  return requested.job.id;
+}
+
+function lost(db: Db) {
+  return async (subject: Subject): Promise<Subject> => {
+    await timePasses(db, 7_200);
+    return subject;
+  };
+}
+
+/** For all rows of the database: they move into the past. A whole number of hours and a second, so that no slot comes where one was. */
+export async function timePasses(db: Db, seconds: number): Promise<void> {
+  const by = sql`make_interval(secs => ${seconds})`;
+  await db.execute(sql`
+    WITH moved_schedules AS (
+      UPDATE schedules SET next_run_at = next_run_at - ${by}, wake_at = wake_at - ${by}, last_slot_at = last_slot_at - ${by}
+    ), moved_builds AS (
+      UPDATE builds SET created_at = created_at - ${by}, started_at = started_at - ${by}, lease_expires_at = lease_expires_at - ${by}
+      WHERE completed_at IS NULL
+    )
+    UPDATE jobs SET lease_expires_at = lease_expires_at - ${by}, updated_at = updated_at - ${by},
+      queued_at = queued_at - ${by}, scheduled_at = scheduled_at - ${by} WHERE completed_at IS NULL`);
+}

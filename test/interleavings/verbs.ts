@@ -1,0 +1,139 @@
+import { attendSchedules } from '../../db/attendance.ts';
+import { claimBuilds, endBuild, releaseBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds.ts';
+import type { Db } from '../../db/client.ts';
+import { endJobs, type Outcome } from '../../db/endings.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { claimJobs, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/leases.ts';
+import { settleSeams } from '../../db/log-seams.ts';
+import { queueDueSlots } from '../../db/scheduling.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
+import { takeTurn } from '../../db/turns.ts';
+import { updateWorkflow } from '../../db/workflows.ts';
+import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
+
+/** What was answered to who called a verb: a promise that the rows must keep. */
+export interface Answers {
+  /** Jobs that ended, once for each time that somebody was told so. */
+  ended: { id: string; status: string }[];
+  canceled: string[];
+  requested: string[];
+}
+
+export type Act = (db: Db, subject: Subject, answers: Answers) => Promise<unknown>;
+
+const JOB: State[] = ['QUEUED', 'RUNNING', 'LOST'];
+const HELD: State[] = ['RUNNING', 'STOPPING', 'LOST'];
+const BUILDING: State[] = ['BUILD QUEUED', 'BUILD STARTED', 'BUILD LOST'];
+const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
+
+/** Everything that writes a job, a schedule or a build, and the states in which it does something. */
+export const VERBS = {
+  claim: [['QUEUED'], (db, { jobId }) => claimed(db, [jobId], 'worker 2')],
+  'take a turn': [
+    ['QUEUED'],
+    async (db) => {
+      await takeTurn(db, 'CONTAINER', [], async (tx, ids) => {
+        return (await claimJobs(tx, ids, { owner: 'worker 3', engineId: ENGINE })).claimed;
+      });
+    },
+  ],
+  renew: [HELD, (db, subject) => renewLeases(db, [held(subject)])],
+  'return uncounted': [HELD, (db, subject) => returnJobs(db, [held(subject)])],
+  'return counted': [HELD, (db, subject) => returnJobs(db, [held(subject)], { counted: true })],
+  release: [HELD, (db, subject) => releaseJobs(db, [held(subject)])],
+  adopt: [
+    ['LOST', 'LOST, LAST ATTEMPT'],
+    (db, { jobId, attempt }) => takeOverJobs(db, [{ id: jobId, attempt }], { owner: 'worker 4', engineId: ENGINE }),
+  ],
+  complete: [[...HELD, 'RUNNING, WAITED FOR', 'RUNNING, FAILED BEFORE'], ending({ status: 'COMPLETED' })],
+  fail: [
+    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, LAST CHANCE'],
+    ending({ status: 'FAILED', failureReason: 'EXIT_CODE', failureMessage: 'It exited with the code 1.' }),
+  ],
+  'end canceled': [['STOPPING'], ending({ status: 'CANCELED' })],
+  cancel: [
+    [...JOB, 'REQUESTED', 'PENDING'],
+    async (db, { userId, jobId }, { canceled }) => {
+      const { outcome } = await cancelJob(db, { userId, id: jobId });
+      if (outcome === 'CANCELED') canceled.push(jobId);
+    },
+  ],
+  terminate: [
+    [...JOB, 'DUE', 'REQUESTED', 'PENDING', ...BUILDING],
+    async (db, { userId, workflowId }, { canceled }) => {
+      canceled.push(...((await terminateWorkflow(db, { userId, id: workflowId }))?.canceledJobIds ?? []));
+    },
+  ],
+  delete: [
+    [...JOB, 'REQUESTED', ...BUILDING],
+    async (db, { userId, workflowId }, { canceled }) => {
+      canceled.push(...((await deleteWorkflow(db, { userId, id: workflowId }))?.canceledJobIds ?? []));
+    },
+  ],
+  request: [
+    [...JOB, 'DUE', 'REQUESTED', 'PENDING'],
+    async (db, { userId, workflowId }, { requested }) => {
+      const answer = await runWorkflow(db, { userId, id: workflowId });
+      if (answer.outcome === 'REQUESTED') requested.push(answer.job.id);
+    },
+  ],
+  'hand out': [[...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'LOST, LAST ATTEMPT'], handOut],
+  update: [
+    [...JOB, 'DUE', 'REQUESTED', ...BUILDING],
+    (db, { userId, workflowId }) =>
+      updateWorkflow(db, { userId, id: workflowId, payload: { kind: 'CONTAINER', image: 'image:2' } }),
+  ],
+  'settle seams': [
+    [...HELD, ...HELD_BUILD],
+    (db, { jobId, buildId }) =>
+      settleSeams(db, [
+        { sourceId: jobId, attempt: 2 },
+        { sourceId: buildId, attempt: 2 },
+      ]),
+  ],
+  'claim build': [['BUILD QUEUED'], (db, { buildId }) => claimBuilds(db, [buildId], { owner: 'worker 2' })],
+  'renew build': [HELD_BUILD, (db, subject) => renewBuildLeases(db, [heldBuild(subject)])],
+  'release build': [HELD_BUILD, (db, subject) => releaseBuilds(db, [heldBuild(subject)])],
+  'complete build': [
+    HELD_BUILD,
+    (db, subject) => endBuild(db, { ...ended(subject), status: 'COMPLETED', imageId: 'sha256:2' }),
+  ],
+  'fail build': [
+    HELD_BUILD,
+    (db, subject) => endBuild(db, { ...ended(subject), status: 'FAILED', error: 'No such image.' }),
+  ],
+  'sweep builds': [['BUILD QUEUED', 'BUILD LOST'], (db) => sweepBuilds(db, ALWAYS_WATCHED)],
+} satisfies Record<string, [State[], Act]>;
+export type VerbName = keyof typeof VERBS;
+
+async function claimed(db: Db, ids: string[], owner: string): Promise<void> {
+  await claimJobs(db, ids, { owner, engineId: ENGINE });
+}
+
+function ending(outcome: Omit<Outcome, 'id' | 'workflowId' | 'leaseToken' | 'logLineCount'>): Act {
+  return async (db, subject, answers) => {
+    const { workflowId } = subject;
+    const { ended } = await endJobs(db, [{ ...held(subject), workflowId, logLineCount: 0, ...outcome }]);
+    for (const id of ended) answers.ended.push({ id, status: outcome.status });
+  };
+}
+
+function ended(subject: Subject) {
+  return { ...heldBuild(subject), workflowId: subject.workflowId, logLineCount: 0 };
+}
+
+/** Scheduling has watched without a break: what is lost is lost. */
+const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
+
+/** A pass of scheduling that has watched for long. */
+async function handOut(db: Db): Promise<void> {
+  const { others } = await queueDueSlots(db, { limit: 100 });
+  if (others.length > 0) await attendSchedules(db, others, ALWAYS_WATCHED);
+}
+
+/** Where both do something; where there is no such state, in those of each: one of the two comes too late or too early then. */
+export function statesOf(names: VerbName[]): State[] {
+  const [first = [], ...others]: State[][] = names.map((name) => VERBS[name][0]);
+  const common = first.filter((state) => others.every((states) => states.includes(state)));
+  return common.length > 0 ? common : [...new Set([first, ...others].flatMap((states) => states.slice(0, 1)))];
+}
