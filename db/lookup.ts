@@ -98,6 +98,53 @@ export async function newestJobs(db: Db, workflowIds: string[], count: number): 
   return rows.map((row) => row.newest);
 }
 
+/** The newest `count` jobs of a workflow and all that have not ended, in the order of their ids. */
+export async function jobsToFollow(db: Db, workflowId: string, count: number): Promise<JobRow[]> {
+  return db
+    .select()
+    .from(jobs)
+    .where(
+      sql`${jobs.id} = ANY(ARRAY(
+        (SELECT id FROM jobs WHERE workflow_id = ${workflowId} ORDER BY id DESC LIMIT ${count})
+        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ${workflowId}
+        UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ${workflowId}))`,
+    )
+    .orderBy(jobs.id);
+}
+
+/**
+ * Of each of the workflows: the first `count` jobs behind `after`, the one that was handed out last, and those that are `open`. All of them in the order of
+ * their ids, by one query.
+ */
+export async function jobsToRecheck(
+  db: Db,
+  asked: { workflowId: string; after: string; open: Iterable<string> }[],
+  count: number,
+): Promise<JobRow[]> {
+  const workflowIds = array(
+    asked.map(({ workflowId }) => workflowId),
+    'uuid',
+  );
+  const afters = array(
+    asked.map(({ after }) => after),
+    'uuid',
+  );
+  const open = array(
+    asked.flatMap((of) => [...of.open]),
+    'uuid',
+  );
+  return db
+    .select()
+    .from(jobs)
+    .where(
+      sql`${jobs.id} = ANY(${open} || ARRAY(
+        SELECT made.id FROM unnest(${workflowIds}, ${afters}) AS asked (id, after), LATERAL (
+          SELECT id FROM jobs WHERE workflow_id = asked.id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made
+        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${workflowIds})))`,
+    )
+    .orderBy(jobs.id);
+}
+
 /** Workflows of these users that have changed since `since`: what heals a lost hint for who watches all of theirs. */
 export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
   return db

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
-import { anyBuilds, anyJobs, anyWorkflows, newestJobs, workflowsChangedSince } from '../../db/lookup.ts';
+import { anyBuilds, anyJobs, anyWorkflows, workflowsChangedSince } from '../../db/lookup.ts';
 import type { BuildRow, JobRow, WorkflowRow } from '../../db/schema.ts';
 import { decodeChanged, userChannel } from '../../domain/hints.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
+import { JobLists } from './job-lists.ts';
 import { NotificationFeed } from './notification-feed.ts';
 import { type Listener, WatchedRows } from './watched-rows.ts';
 
@@ -16,10 +17,16 @@ export interface Changes {
   /** Resolves when hints about the user's rows arrive (or cannot, for now). Counted: each needs its `leave`. */
   join(userId: string): Promise<() => void>;
   /** Follows the jobs of one workflow. */
-  watchJobsOf(workflow: WorkflowRow, listener: Listener<JobRow>): () => void;
+  watchJobsOf(workflow: WorkflowRow, listener: Listener<JobRow>): FollowedJobs;
   /** Follows all workflows of one user, as they are changed after `since`. */
   watchWorkflowsOf(userId: string, since: Date, listener: Listener<WorkflowRow>): () => void;
   close(): void;
+}
+
+export interface FollowedJobs {
+  /** The newest `count` of them and all that have not ended, in the order of their ids: the re-check finds what changes from here on. */
+  read(count: number): Promise<JobRow[]>;
+  leave(): void;
 }
 
 export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: Logger }): Changes {
@@ -28,7 +35,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
   const workflows = new WatchedRows((ids) => anyWorkflows(db, ids), log);
   const notifications = new NotificationFeed(db);
   const channels = new Map<string, Channel>();
-  const workflowsWithJobs = counter();
+  const jobLists = new JobLists(db);
   const usersWithWorkflows = counter();
   const since = new Map<string, Date>();
 
@@ -40,8 +47,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
   }
 
   async function recheckWide(): Promise<void> {
-    const workflowIds = workflowsWithJobs.keys();
-    if (workflowIds.length > 0) jobs.deliver(await newestJobs(db, workflowIds, JOBS_RECHECKED));
+    jobs.deliver(await jobLists.recheck());
     const userIds = usersWithWorkflows.keys();
     if (userIds.length === 0) return;
     const from = Math.min(...userIds.map((id) => since.get(id)?.getTime() ?? Number.POSITIVE_INFINITY));
@@ -87,14 +93,15 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       });
     },
     watchJobsOf(workflow, listener) {
-      const release = workflowsWithJobs.add(workflow.id);
+      const release = jobLists.follow(workflow.id);
       const unwatch = jobs.watchUser(workflow.userId, (job) => {
         if (job?.workflowId === workflow.id) listener(job);
       });
-      return once(() => {
+      const leave = once(() => {
         unwatch();
         release();
       });
+      return { read: (count) => jobLists.read(workflow.id, count), leave };
     },
     watchWorkflowsOf(userId, from, listener) {
       since.set(userId, new Date(Math.min(from.getTime(), since.get(userId)?.getTime() ?? Number.POSITIVE_INFINITY)));
@@ -149,7 +156,6 @@ interface Channel {
 
 const RECHECK_MS = 3_000;
 const JOIN_WAIT_MS = 2_000; // with the cache away a subscription starts all the same, and lives by the re-check
-const JOBS_RECHECKED = 5;
 const OVERLAP_MS = 60_000;
 
 function counter() {

@@ -1,4 +1,4 @@
-import { anyJobs, newestJobs } from '../../db/lookup.ts';
+import { anyJobs } from '../../db/lookup.ts';
 import type { JobRow, WorkflowRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
 import type { Services } from '../context.ts';
@@ -31,16 +31,19 @@ export function followJob({ db, changes }: Sources, { id, userId }: JobRow): Asy
 }
 
 /** The newest job of a workflow, if any, then each state of each of its jobs, until the workflow is there no more. */
-export function followJobsOf({ db, changes }: Sources, workflow: WorkflowRow): AsyncGenerator<JobRow, void, undefined> {
+export function followJobsOf(
+  { changes }: Pick<Sources, 'changes'>,
+  workflow: WorkflowRow,
+): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
     const mailbox = new Mailbox<JobRow>();
     const leave = await changes.join(workflow.userId);
-    const unwatch = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
+    const jobs = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
     const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? mailbox.put(workflow.id, undefined));
     try {
-      const newest = (await newestJobs(db, [workflow.id], JOBS_REMEMBERED)).sort((a, b) => (a.id < b.id ? 1 : -1));
-      const seen = new Map(newest.reverse().map((job) => [job.id, job])); // the others are no news
-      const now = newest.at(-1);
+      const known = await jobs.read(ENDED_REMEMBERED);
+      const seen = new Map(known.map((job) => [job.id, job])); // the others are no news
+      const now = known.at(-1);
       if (now) yield now;
       for (;;) {
         const taken = await mailbox.take(signal);
@@ -48,14 +51,15 @@ export function followJobsOf({ db, changes }: Sources, workflow: WorkflowRow): A
         for (const state of statesSince(seen.get(taken.id), taken.row)) yield state;
         seen.delete(taken.id);
         seen.set(taken.id, taken.row);
-        for (const [id, job] of seen) if (seen.size > JOBS_REMEMBERED && isEnded(job.status)) seen.delete(id);
+        const ended = [...seen.values()].filter((job) => isEnded(job.status));
+        for (const { id } of ended.slice(0, -ENDED_REMEMBERED)) seen.delete(id);
       }
     } finally {
       unwatchWorkflow();
-      unwatch();
+      jobs.leave();
       leave();
     }
   });
 }
 
-const JOBS_REMEMBERED = 50; // a hint about a job that ended before them would tell of it again
+const ENDED_REMEMBERED = 50; // a hint about a job that ended before them would tell of it again
