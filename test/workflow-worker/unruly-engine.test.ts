@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Db } from '../../db/client.ts';
-import { runWorkflow } from '../../db/jobs.ts';
-import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { containerName, toSpec } from '../../workers/workflow/container.ts';
@@ -134,7 +134,9 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     expect(await here.job(id, 'RUNNING')).toMatchObject({ attempt: 2 });
     engine.refuse = undefined;
     await until('it is gone', async () => (await here.docker.inspectContainer(container)) === undefined);
-    await here.database.db.execute(sql`UPDATE jobs SET cancel_requested_at = now() WHERE id = ${jobId}`);
+    const { userId } = await here.job(id, 'RUNNING');
+    await cancelJob(here.database.db, { userId, id: jobId });
+    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([jobId]));
     await here.job(id, 'CANCELED');
     await worker.close();
   });

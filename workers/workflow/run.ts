@@ -105,7 +105,7 @@ export async function runContainer(
 
 async function unforeseen({ log, lastLogNumber }: RunParts, job: ClaimedJob, { leave }: RunControl): Promise<RunEnd> {
   try {
-    const logLineCount = await untilKnown(() => lastLogNumber(job.id), log, leave);
+    const logLineCount = await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, leave);
     const outcome = failed('SYSTEM', 'The platform could not follow its container to the end.');
     return { type: 'ENDED', outcome, logLineCount, containerId: undefined };
   } catch (error) {
@@ -130,7 +130,9 @@ async function follow(
   { containerId, template, startedAt, adopted, endedUnseen }: Started,
 ): Promise<RunEnd> {
   const stopper = createStopper(docker, containerId, control, log);
-  const ranMs = adopted ? untilKnown(() => ageMs(docker, startedAt), log, control.leave) : Promise.resolve(0);
+  const ranMs = adopted
+    ? untilKnown(ASKING_AGE, () => ageMs(docker, startedAt), log, control.leave)
+    : Promise.resolve(0);
   const clearTimeLimit = limitTime(template.timeoutSeconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
   const onCancel = () => stopper.stop('CANCEL');
   control.cancel.addEventListener('abort', onCancel);
@@ -140,7 +142,7 @@ async function follow(
       sourceId: job.id,
       attempt: job.attempt,
       linesBefore: await control.linesBefore(),
-      storedNumber: adopted ? await untilKnown(() => lastLogNumber(job.id), log, control.leave) : 0,
+      storedNumber: adopted ? await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, control.leave) : 0,
       bytesMax: maxLogBytes,
       publish: control.publish,
     });
@@ -256,8 +258,11 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
   };
 }
 
-async function untilKnown<T>(ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
-  const backoff = createBackoff({ log, what: 'Asking for the last stored line' });
+const ASKING_LINE = 'Asking for the last stored line';
+const ASKING_AGE = 'Asking for how long a container has run';
+
+async function untilKnown<T>(what: string, ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
+  const backoff = createBackoff({ log, what });
   for (;;) {
     leave.throwIfAborted();
     try {
