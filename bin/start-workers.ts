@@ -27,6 +27,7 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         logRetentionDays: settings.logRetentionDays,
         jobRetentionDays: settings.jobRetentionDays,
         auditRetentionDays: settings.auditRetentionDays,
+        notificationRetentionDays: settings.notificationRetentionDays,
       });
     case 'workflow':
       return (await import('../workers/workflow/worker.ts')).startWorkflow({

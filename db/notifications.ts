@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm';
 import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import { NEW_ID, newIdAfter } from './ids.ts';
+import { firstIdBefore, NEW_ID, newIdAfter } from './ids.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
 /** A notification that was written: whoever watches is told of it after the commit. */
@@ -149,6 +149,20 @@ export async function markNotificationsRead(db: Db, userId: string, ids: string[
       .returning();
     return { outcome: 'MARKED', notifications: rows };
   });
+}
+
+/**
+ * Removes notifications that are older than `days` days, by the database's clock, which made their ids; `limit` at most. How many. Two that remove at once
+ * lock the rows in the order of their ids, as marking does.
+ */
+export async function removeOldNotifications(
+  db: Db,
+  { days, limit }: { days: number; limit: number },
+): Promise<number> {
+  const removed = await db.execute(sql`
+    DELETE FROM notifications WHERE id = ANY(ARRAY(
+      SELECT id FROM notifications WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit})) RETURNING 1`);
+  return removed.length;
 }
 
 export async function setNotificationPreference(

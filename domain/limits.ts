@@ -92,3 +92,6 @@ export const WITH_DELETED_FACTOR = 10;
 /** How long an API token is valid at most, and how long audit events are kept, where the operator says nothing. */
 export const API_TOKEN_DAYS_MAX = 365;
 export const AUDIT_RETENTION_DAYS = 365;
+
+/** How long notifications are kept, read or not, unless the operator says otherwise. */
+export const NOTIFICATION_RETENTION_DAYS = 90;

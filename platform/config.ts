@@ -53,6 +53,7 @@ export interface Settings {
   logRetentionDays: number;
   jobRetentionDays: number;
   auditRetentionDays: number;
+  notificationRetentionDays: number;
   apiTokenDaysMax: number;
   mutationsPerUserPerHour: number;
   maxJobSeconds: number;
@@ -171,6 +172,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     logRetentionDays: need('LOG_RETENTION_DAYS', SETTINGS.LOG_RETENTION_DAYS),
     jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
     auditRetentionDays: need('AUDIT_RETENTION_DAYS', SETTINGS.AUDIT_RETENTION_DAYS),
+    notificationRetentionDays: need('NOTIFICATION_RETENTION_DAYS', SETTINGS.NOTIFICATION_RETENTION_DAYS),
     apiTokenDaysMax: need('API_TOKEN_DAYS_MAX', SETTINGS.API_TOKEN_DAYS_MAX),
     mutationsPerUserPerHour: need('MUTATIONS_PER_USER_PER_HOUR', SETTINGS.MUTATIONS_PER_USER_PER_HOUR),
     maxJobSeconds: need('MAX_JOB_SECONDS', SETTINGS.MAX_JOB_SECONDS),

@@ -8,6 +8,7 @@ import {
   JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
   MUTATIONS_PER_USER_PER_HOUR,
+  NOTIFICATION_RETENTION_DAYS,
   RETENTION_DAYS_MIN,
 } from '../domain/limits.ts';
 import { parseAllow } from '../domain/networks.ts';
@@ -254,6 +255,12 @@ export const SETTINGS = {
     default: String(AUDIT_RETENTION_DAYS),
     means: 'How many days audit events are kept: who did what, and what was refused.',
     example: '365',
+  }),
+  NOTIFICATION_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: String(NOTIFICATION_RETENTION_DAYS),
+    means: 'How many days notifications are kept, whether they were read or not.',
+    example: '30',
   }),
   API_TOKEN_DAYS_MAX: withDefault({
     schema: wholeNumber(0, DAYS_MAX),

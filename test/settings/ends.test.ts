@@ -6,8 +6,9 @@ import { removeOldAuditEvents } from '../../db/audit.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
 import { runWorkflow } from '../../db/jobs.ts';
 import { insertChunks } from '../../db/logs.ts';
+import { removeOldNotifications } from '../../db/notifications.ts';
 import { purgeDeleted } from '../../db/purge.ts';
-import { auditEvents, jobs, logChunks } from '../../db/schema.ts';
+import { auditEvents, jobs, logChunks, notifications } from '../../db/schema.ts';
 import { LimitExceeded } from '../../db/user-limits.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows.ts';
 import { NO_ID } from '../../domain/ids.ts';
@@ -84,6 +85,14 @@ const PLACES: Record<string, Place> = {
     await database.db.insert(auditEvents).values({ id, action: 'test', outcome: 'DONE', userId: ann });
     await removeOldAuditEvents(database.db, { days, limit: 100 });
     expect(await database.db.$count(auditEvents, sql`id = ${id}`)).toBe(end > 2 ? 1 : 0);
+  },
+  async NOTIFICATION_RETENTION_DAYS({ notificationRetentionDays: days }, end) {
+    const id = v7({ msecs: Date.now() - 2 * DAY_MS });
+    const workflowId = await heartbeat();
+    const kind = 'WORKFLOW_TERMINATED';
+    await database.db.insert(notifications).values({ id, userId: ann, kind, workflowId, workflowName: 'a' });
+    await removeOldNotifications(database.db, { days, limit: 100 });
+    expect(await database.db.$count(notifications, sql`id = ${id}`)).toBe(end > 2 ? 1 : 0);
   },
   API_TOKEN_DAYS_MAX: (settings, end) =>
     withApi(settings, async (url) => {

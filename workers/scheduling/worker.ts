@@ -4,13 +4,19 @@ import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
 import { makeLogPartitions } from '../../db/log-partitions.ts';
+import { removeOldNotifications } from '../../db/notifications.ts';
 import { purgeDeleted, purgeSome } from '../../db/purge.ts';
 import { nextWakeMs } from '../../db/scheduling.ts';
 import { foldTotals } from '../../db/totals.ts';
 import { sweepTurns } from '../../db/turns.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, JOB_RETENTION_DAYS } from '../../domain/limits.ts';
+import {
+  AUDIT_RETENTION_DAYS,
+  DELETED_RETENTION_DAYS,
+  JOB_RETENTION_DAYS,
+  NOTIFICATION_RETENTION_DAYS,
+} from '../../domain/limits.ts';
 import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
@@ -48,6 +54,7 @@ export interface SchedulingParts extends Parts {
   logRetentionDays?: number;
   jobRetentionDays?: number;
   auditRetentionDays?: number;
+  notificationRetentionDays?: number;
 }
 
 /** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
@@ -159,6 +166,7 @@ async function runRetention(
     logRetentionDays,
     jobRetentionDays = JOB_RETENTION_DAYS,
     auditRetentionDays = AUDIT_RETENTION_DAYS,
+    notificationRetentionDays = NOTIFICATION_RETENTION_DAYS,
   }: SchedulingParts,
   signal: AbortSignal,
 ): Promise<void> {
@@ -172,7 +180,8 @@ async function runRetention(
       if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
       const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
       if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
-      await removeAuditEvents(db, auditRetentionDays, signal);
+      await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
+      await untilDone(signal, (limit) => removeOldNotifications(db, { days: notificationRetentionDays, limit }));
       backoff.reset();
       await wake.next({ timeoutMs: RETENTION_MS, signal });
     } catch (error) {
@@ -181,13 +190,12 @@ async function runRetention(
   }
 }
 
-/** In steps, so that no statement takes long. */
-async function removeAuditEvents(db: Db, days: number, signal: AbortSignal): Promise<void> {
-  const limit = OLD_AUDIT_EVENTS_PER_STEP;
-  while (!signal.aborted && (await removeOldAuditEvents(db, { days, limit })) === limit);
+/** Removes in steps, so that no statement takes long. */
+async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise<number>): Promise<void> {
+  while (!signal.aborted && (await remove(OLD_ROWS_PER_STEP)) === OLD_ROWS_PER_STEP);
 }
 
-const OLD_AUDIT_EVENTS_PER_STEP = 1_000;
+const OLD_ROWS_PER_STEP = 1_000;
 
 async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
   if (events.length > 0)
