@@ -13,13 +13,18 @@ export interface OldDatabase {
 
 /** A database at the first version, with rows in all its tables: the same ones each time. */
 export async function oldDatabase(): Promise<OldDatabase> {
+  const database = await emptyDatabase();
+  await migrate(database.url, { upTo: 1 });
+  await fill(database.client, 1);
+  return database;
+}
+
+export async function emptyDatabase(): Promise<OldDatabase> {
   const name = `cvtest_${randomBytes(8).toString('hex')}`;
   const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
   await admin.unsafe(`CREATE DATABASE ${name}`);
   const url = withDatabase(inject('adminUrl'), name);
   const client = postgres(url, { max: 4, onnotice: () => undefined });
-  await migrate(url, { upTo: 1 });
-  await fill(client, 1);
   return {
     url,
     client,
@@ -44,8 +49,8 @@ const FILLS: Record<number, string> = {
   1: `
     INSERT INTO users (id, email, password_hash, created_at)
       SELECT md5('user' || n)::uuid, n || '@example.com', '!', '2026-01-01Z'::timestamptz + n * interval '1 hour' FROM generate_series(1, 60) n;
-    INSERT INTO tokens (id, user_id, kind, hash, expires_at)
-      SELECT md5('token' || n)::uuid, md5('user' || n)::uuid, 'SESSION', n::text::bytea, '2099-01-01Z' FROM generate_series(1, 60) n;
+    INSERT INTO tokens (id, user_id, kind, hash, created_at, expires_at)
+      SELECT md5('token' || n)::uuid, md5('user' || n)::uuid, 'SESSION', n::text::bytea, '2026-02-01Z', '2099-01-01Z' FROM generate_series(1, 60) n;
     INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, generation, build_status,
         created_at, updated_at, terminated_at, termination_reason, deleted_at)
       SELECT md5('workflow' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'w' || n, 'CONTAINER', 1, 3, 2, 'COMPLETED',

@@ -1,0 +1,56 @@
+import postgres from 'postgres';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { migrate } from '../../db/migrate.ts';
+import { type OldDatabase, oldDatabase } from '../support/old-database.ts';
+import { seen } from '../support/time.ts';
+
+let database: OldDatabase;
+beforeAll(async () => {
+  database = await oldDatabase();
+  await migrate(database.url, { upTo: 3 });
+});
+afterAll(() => database.close());
+
+/** Runs `work` while a transaction that has read users stays open. */
+async function besideLongReader(work: () => Promise<void>): Promise<void> {
+  const reader = postgres(database.url, { max: 1 });
+  await reader.unsafe('BEGIN; SELECT count(*) FROM users');
+  try {
+    await work();
+  } finally {
+    await reader.end();
+  }
+}
+
+/** Migrates to version 4, which locks users first; resolves when it waits for that. */
+async function startWaiting(): Promise<{ migrated: Promise<string[]> }> {
+  const said: string[] = [];
+  const migrated = migrate(database.url, { upTo: 4, report: (message) => said.push(message) });
+  migrated.catch(() => undefined); // the test looks at it later
+  await seen('the migration waits', async () => said.some((message) => message.includes('waits for a lock')));
+  return { migrated };
+}
+
+test('a migration whose connection is lost between two tries does not go on without its turn', () =>
+  besideLongReader(async () => {
+    const { migrated } = await startWaiting();
+    await seen('the backend is between two tries, and killed', async () => {
+      const rows = await database.client`
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'chronoverse-migrate' AND state = 'idle'`;
+      return rows.length > 0;
+    });
+    await expect(migrated).rejects.toThrow(/Run `chronoverse migrate` again|CONNECTION/);
+  }));
+
+test('a migration that waits for a long reader lets everybody else through, and goes on when it can', async () => {
+  const client = postgres(database.url, { max: 1, connection: { lock_timeout: 5_000 } });
+  let migrating: Promise<string[]> | undefined;
+  await besideLongReader(async () => {
+    migrating = (await startWaiting()).migrated;
+    // Behind a statement that waits for its lock until it has it, the first of these would never come back.
+    for (let n = 0; n < 10; n++) await client`UPDATE users SET password_hash = ${n} WHERE id = md5('user2')::uuid`;
+  });
+  expect(await migrating).toEqual(['0004_notifications_and_totals']);
+  await client.end();
+});
