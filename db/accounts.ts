@@ -128,7 +128,7 @@ export async function disableUser(
     const [user] = await transaction.select().from(users).where(hasEmail(email));
     if (user === undefined) return 'UNKNOWN';
     if (user.administrator) {
-      const others = and(eq(users.administrator, true), isNull(users.disabledAt), ne(users.id, user.id));
+      const others = and(sql`${users.administrator}`, isNull(users.disabledAt), ne(users.id, user.id));
       if ((await transaction.$count(users, others)) === 0) return 'LAST_ADMINISTRATOR';
     }
     await transaction

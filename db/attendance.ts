@@ -211,7 +211,8 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
   if (decided.length === 0) return;
   await tx.execute(sql`
     UPDATE schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in), waiting = u.waiting,
-      last_job_id = u.last_job_id, requested = EXISTS (SELECT FROM run_requests WHERE workflow_id = u.workflow_id)
+      last_job_id = u.last_job_id, requested = EXISTS (
+        SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
     FROM unnest(
       ${array(
         decided.map(({ row }) => row.workflow_id),

@@ -65,18 +65,29 @@ export async function takeTurn<Claimed>(
 }
 
 /**
- * Removes turns whose job or build does not wait any more, `limit` at most; how many. A worker that takes such a turn removes it too, but no
+ * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait any more. Resolves with where to go on,
+ * undefined at the end. A worker that takes such a turn removes it too, but no
  * worker takes one of a user who is full: jobs that are asked for and canceled all the time would fill the table.
  */
-export async function sweepTurns(db: Db, { limit }: { limit: number }): Promise<number> {
-  const rows = await db.execute(sql`
-    WITH left_behind AS (
-      SELECT id FROM turns WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
-        AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
-      LIMIT ${limit} FOR UPDATE SKIP LOCKED
+export async function sweepTurns(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<{ after: string | undefined; removed: number }> {
+  const [row] = await db.execute<{ looked: number; last: string | null; removed: number }>(sql`
+    WITH looked AS MATERIALIZED (
+      SELECT id FROM turns WHERE id > ${after} ORDER BY id LIMIT ${limit}
+    ), left_behind AS MATERIALIZED (
+      SELECT looked.id FROM looked, LATERAL (
+        SELECT FROM turns WHERE turns.id = looked.id
+          AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
+          AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
+        LIMIT 1 FOR UPDATE SKIP LOCKED) turn
+    ), removed AS (
+      DELETE FROM turns WHERE id = ANY(ARRAY(SELECT id FROM left_behind)) RETURNING 1
     )
-    DELETE FROM turns USING left_behind WHERE turns.id = left_behind.id RETURNING 1`);
-  return rows.length;
+    SELECT count(*)::integer AS looked, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
+      (SELECT count(*) FROM removed)::integer AS removed FROM looked`);
+  return { after: row?.looked === limit ? (row.last ?? undefined) : undefined, removed: row?.removed ?? 0 };
 }
 
 function nextTurn(kind: TurnKind, fullUsers: string[]) {

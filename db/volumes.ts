@@ -123,7 +123,8 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
           OR EXISTS (SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
             WHERE s.workflow_id = w.id AND j.generation = p.generation AND j.completed_at IS NULL)
           OR EXISTS (SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-            WHERE r.workflow_id = w.id AND j.generation = p.generation)))
+            WHERE r.workflow_id = w.id AND j.generation = p.generation))
+        OFFSET 0) -- a fence: stale statistics make the planner begin with everybody's payloads
       ORDER BY w.id LIMIT 1`);
     if (user !== undefined) return { outcome: 'IN_USE', workflowId: user.id };
     await tx.execute(sql`
@@ -212,7 +213,7 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
     await tx.execute(sql`
       INSERT INTO volumes (id, user_id, name)
       SELECT u.id, u.user_id, u.name FROM unnest(${ids}, ${userIds}, ${names}) AS u (id, user_id, name)
-        JOIN users ON users.id = u.user_id
+        CROSS JOIN LATERAL (SELECT FROM users WHERE users.id = u.user_id LIMIT 1) known -- by key, whatever the statistics say
       ORDER BY u.user_id, u.name
       ON CONFLICT DO NOTHING`);
     const there = await tx.execute<{ volume_id: string }>(sql`

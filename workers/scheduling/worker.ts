@@ -11,6 +11,7 @@ import { foldTotals } from '../../db/totals.ts';
 import { sweepTurns } from '../../db/turns.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { NO_ID } from '../../domain/ids.ts';
 import {
   AUDIT_RETENTION_DAYS,
   DELETED_RETENTION_DAYS,
@@ -124,13 +125,14 @@ async function runSweep(
   watch: Watch,
   signal: AbortSignal,
 ): Promise<void> {
+  let turn = NO_ID; // up to which turns were looked through
   const backoff = createBackoff({ log, what: 'The sweep' });
   const wake = createWake();
   while (!signal.aborted) {
     try {
       await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
       await tell(bus, buildsQueued(await sweepBuilds(db, { watchedSeconds: watch.seconds })));
-      await sweepTurns(db, { limit: TURNS_PER_SWEEP_MAX });
+      turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
       await sweepIdempotencyKeys(db);
       const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
       if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');

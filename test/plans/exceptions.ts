@@ -1,0 +1,92 @@
+/** A statement of which one of the rules does not hold, and why that does no harm. */
+export interface Exception {
+  /** Of its text. */
+  text: RegExp;
+  because: string;
+}
+
+/** Statements that lock several rows in another order than that of their keys. */
+export const OUT_OF_ORDER: Exception[] = [
+  {
+    text: /DELETE FROM run_requests WHERE (workflow_id|job_id) = ANY/,
+    because: 'all that remove requests hold the locks of their schedules, which are taken in order',
+  },
+  {
+    text: /UPDATE workflows SET updated_at = now\(\), consecutive_job_failures_count = CASE/,
+    because: 'endCounted has locked these workflows in order, by the first statement of its transaction',
+  },
+];
+
+/** Statements that read more rows than what they are about. */
+export const READS_MORE: (Exception & { rowsMax: number })[] = [
+  {
+    text: /SELECT id FROM workflows WHERE id > \$1 ORDER BY id LIMIT \$2 FOR NO KEY UPDATE|payload::text LIKE '%"sealed"%'/,
+    because: 'another key goes through all secrets, in sets of 200 workflows',
+    rowsMax: 200,
+  },
+  {
+    text: /WHERE v\.delete_requested_at IS NOT NULL ORDER BY v\.id LIMIT/,
+    because: 'under no lock: volumes that wait for their removal, on any engine',
+    rowsMax: 500,
+  },
+];
+
+/** Exported functions of db/ that lock no row, and change none: what they read is listed for people, or looked up by ids. */
+export const READS = new Set([
+  ...['findUserByEmail', 'hasAccounts', 'listUsers', 'findAuditEvent', 'listAuditEvents'],
+  ...['neededGenerations', 'privateNames', 'wasPulledFor', 'workflowsBuilding', 'jobStates'],
+  ...['listJobs', 'listJobsByWorkflow', 'listWorkflows', 'chunksAfter', 'chunksBefore', 'lastLogNumber', 'lookThrough'],
+  ...[
+    'anyBuilds',
+    'anyJobs',
+    'anyWorkflows',
+    'buildsOf',
+    'databaseNow',
+    'firstLineNumbers',
+    'jobsOf',
+    'lastLineNumbers',
+  ],
+  ...[
+    'jobsToFollow',
+    'jobsToRecheck',
+    'newestBuilds',
+    'newestJobs',
+    'nextRuns',
+    'payloadsOf',
+    'workflowsChangedSince',
+    'workflowsOf',
+    'loadPayloads',
+  ],
+  ...['anyNotifications', 'listNotifications', 'notificationsAfter', 'notificationsOf', 'listSessions'],
+  ...['findApiToken', 'findIdentities', 'findValidTokens', 'isTokenValid', 'listApiTokens'],
+  ...['readUserTotals', 'readWorkflowTotals', 'listVolumes', 'workflowsByVolume'],
+]);
+
+/** What builds a part of a statement, or opens a connection. */
+export const NO_STATEMENTS = new Set([
+  ...[
+    'array',
+    'seconds',
+    'connect',
+    'isDatabaseUp',
+    'tryToWrite',
+    'firstIdBefore',
+    'newIdAfter',
+    'idInSet',
+    'hasEndedFor',
+    'leftOpen',
+    'isKept',
+  ],
+  ...[
+    'migrate',
+    'readMigrations',
+    'indexOf',
+    'checkVersion',
+    'generationKey',
+    'preparedByShape',
+    'whyUnreachable',
+    'isOutage',
+    'sslOptions',
+  ],
+  ...['LimitExceeded', 'VolumeBeingRemoved'],
+]);

@@ -1,0 +1,190 @@
+import { z } from 'zod';
+
+/** A node of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) gives. */
+export interface Plan {
+  type: string;
+  relation: string | undefined;
+  index: string | undefined;
+  /** Of the index, and what else the rows must fulfil. */
+  condition: string;
+  sortKey: string | undefined;
+  cte: string | undefined;
+  /** As `CTE locked`, where this node is the top of it. */
+  name: string | undefined;
+  operation: string | undefined;
+  conflict: string | undefined;
+  isBackward: boolean;
+  isHashed: boolean;
+  /** Rows that it gave, and those that it read and threw away. */
+  rows: number;
+  blocks: number;
+  children: Plan[];
+}
+
+const nodeSchema: z.ZodType<Plan> = z
+  .looseObject({
+    'Node Type': z.string(),
+    'Relation Name': z.string().optional(),
+    'Index Name': z.string().optional(),
+    'Index Cond': z.string().optional(),
+    Filter: z.string().optional(),
+    'Sort Key': z.array(z.string()).optional(),
+    'CTE Name': z.string().optional(),
+    'Subplan Name': z.string().optional(),
+    Operation: z.string().optional(),
+    'Conflict Resolution': z.string().optional(),
+    'Scan Direction': z.string().optional(),
+    Strategy: z.string().optional(),
+    'Actual Rows': z.number().default(0),
+    'Actual Loops': z.number().default(0),
+    'Rows Removed by Filter': z.number().default(0),
+    'Rows Removed by Index Recheck': z.number().default(0),
+    'Rows Removed by Join Filter': z.number().default(0),
+    'Shared Hit Blocks': z.number().default(0),
+    'Shared Read Blocks': z.number().default(0),
+    get Plans() {
+      return z.array(nodeSchema).default([]);
+    },
+  })
+  .transform((node) => ({
+    type: node['Node Type'],
+    relation: node['Relation Name'],
+    index: node['Index Name'],
+    condition: `${node['Index Cond'] ?? ''} ${node.Filter?.includes(' OR ') ? '' : (node.Filter ?? '')}`,
+    sortKey: node['Sort Key']?.[0],
+    cte: node['CTE Name'],
+    name: node['Subplan Name'],
+    operation: node.Operation,
+    conflict: node['Conflict Resolution'],
+    isBackward: node['Scan Direction'] === 'Backward',
+    isHashed: node.Strategy === 'Hashed' || node.Strategy === 'Mixed',
+    rows:
+      (node['Actual Rows'] +
+        node['Rows Removed by Filter'] +
+        node['Rows Removed by Index Recheck'] +
+        node['Rows Removed by Join Filter']) *
+      node['Actual Loops'],
+    blocks: node['Shared Hit Blocks'] + node['Shared Read Blocks'],
+    children: node.Plans,
+  }));
+
+export const explainSchema = z.tuple([z.looseObject({ Plan: nodeSchema })]);
+
+export function nodesOf(plan: Plan): Plan[] {
+  return [plan, ...plan.children.flatMap(nodesOf)];
+}
+
+/** The most rows that one node of the plan has read, loops and what it threw away included: a statement that reads a table has it here. */
+export function rowsRead(plan: Plan): number {
+  return Math.max(...nodesOf(plan).map((node) => node.rows));
+}
+
+/** The tables' keys and indexes, as lists of columns. */
+export interface Keys {
+  /** Of the primary key, by table. */
+  primary: Map<string, string[]>;
+  /** By index. */
+  columns: Map<string, string[]>;
+  unique: Set<string>;
+}
+
+export interface Target {
+  what: string;
+  /** How the rows come, where it is not in the order of their ids. */
+  disorder: string | undefined;
+}
+
+/** What of the statement locks rows of tables, and waits for them, and whether it comes to them in the order of their primary key. */
+export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): Target[] {
+  const all = nodesOf(plan);
+  const look: Look = { all, keys, isSorted: areSorted(parameters) };
+  const passesOver = /SKIP LOCKED/i.test(text); // and waits for nobody
+  const targets: Target[] = [];
+  /** `outer`: how the rows come that the node is carried out for, one after the other. */
+  const visit = (node: Plan, outer: string | undefined): void => {
+    const [source, inner] = inputsOf(node);
+    const disorder = outer ?? (source && disorderOf(source, look));
+    if (node.type === 'LockRows' && !passesOver) targets.push({ what: 'a lock', disorder });
+    if (node.type === 'ModifyTable' && source !== undefined && waits(node, source))
+      targets.push({ what: `${node.operation} of ${node.relation}`, disorder });
+    for (const child of node.children) visit(child, child === inner && node.type === 'Nested Loop' ? disorder : outer);
+  };
+  visit(plan, undefined);
+  return targets;
+}
+
+/** New rows have no locks, and of those that a lock was taken of the change waits for nobody. */
+function waits({ operation, conflict }: Plan, source: Plan): boolean {
+  if (operation === 'Insert' && conflict === undefined) return false;
+  return !nodesOf(source).some(({ type }) => type === 'LockRows');
+}
+
+type Explained = { text: string; parameters: unknown[]; plan: Plan };
+type Look = { all: Plan[]; keys: Keys; isSorted: boolean };
+
+/** The columns by whose order rows of several tables are locked. */
+const SORTED_BY = /(^|\.)"?(id|workflow_id|source_id|scope_id|user_id)"?$/;
+
+function disorderOf(node: Plan, look: Look): string | undefined {
+  const [first] = inputsOf(node);
+  const ofFirst = () => first && disorderOf(first, look);
+  switch (node.type) {
+    case 'Result':
+    case 'Limit':
+    case 'Materialize':
+    case 'Memoize':
+    case 'Subquery Scan':
+    case 'Unique':
+    case 'WindowAgg':
+    case 'ModifyTable':
+    case 'Nested Loop': // each row of the first input, in turn
+      return ofFirst();
+    case 'Aggregate':
+      return node.isHashed ? 'comes in the order of a hash' : ofFirst();
+    case 'Sort':
+    case 'Incremental Sort':
+      return SORTED_BY.test(node.sortKey ?? '') ? undefined : `is sorted by ${node.sortKey}`;
+    case 'Index Scan':
+    case 'Index Only Scan':
+      return disorderOfIndex(node, look.keys);
+    case 'Function Scan':
+      return look.isSorted ? undefined : 'unnests ids that are not sorted';
+    case 'CTE Scan': {
+      const cte = look.all.find((other) => other.name === `CTE ${node.cte}`);
+      if (cte === undefined) return `reads ${node.cte}, which is not in the plan`;
+      const hasLocks = nodesOf(cte).some(({ type }) => type === 'LockRows' || type === 'ModifyTable');
+      return hasLocks ? undefined : disorderOf(cte, look);
+    }
+    default:
+      return `is a ${node.type}`;
+  }
+}
+
+/** Columns that equal one value are left out: rows of one user come by an index on user and id in the order of their ids. */
+function disorderOfIndex(
+  { relation = '', index = '', condition = '', isBackward }: Plan,
+  keys: Keys,
+): string | undefined {
+  const equals = (column: string) => new RegExp(`\\(${column} = (?!ANY)`).test(condition);
+  const columns = keys.columns.get(index) ?? [];
+  const left = columns.filter((column) => !equals(column));
+  const leftOfKey = (keys.primary.get(relation) ?? ['?']).filter((column) => !equals(column));
+  const isOne = leftOfKey.length === 0 || (keys.unique.has(index) && (left.length === 0 || columns.length === 0));
+  if (isOne) return undefined;
+  const isInOrder = !isBackward && leftOfKey.every((column, n) => left[n] === column);
+  return isInOrder ? undefined : `comes by ${index}`;
+}
+
+/** The inputs of a node, without the plans of its subqueries and CTEs. */
+function inputsOf(node: Plan): Plan[] {
+  return node.children.filter((child) => child.name === undefined);
+}
+
+/** Whether the first array of ids among the values is: the code sorts it where it is unnested. */
+function areSorted(parameters: unknown[]): boolean {
+  const arrays = parameters.filter((value) => typeof value === 'string' && /^\{[0-9a-f-]{36},/.test(value));
+  const ids = String(arrays[0] ?? '{}')
+    .slice(1, -1)
+    .split(',');
+  return ids.every((id, n) => n === 0 || (ids[n - 1] ?? '') <= id);
+}

@@ -1,0 +1,129 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Db } from '../../db/client.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS, READS_MORE } from './exceptions.ts';
+import { emptyHistory, fillHistory, prepareTables, withoutForeignKeys } from './history.ts';
+import { type Keys, lockTargets, nodesOf, rowsRead } from './plan.ts';
+import { type Recorder, record, type Statement } from './recorder.ts';
+import { type Drive, runScenario } from './scenario.ts';
+import { isFrom, lockingTemplates, modulesOfDb } from './statements.ts';
+
+/**
+ * Every statement of db/ that locks or changes rows, as the database carries it out beside the history of other people: with statistics from
+ * when the tables were nearly empty and with fresh ones, planned for its values and for any.
+ *
+ * Jobs of other users, and of all the rest what goes with so many. To see it with more: PLANS_ROWS=1000000 npx vitest run test/plans
+ */
+const ROWS = Number(process.env.PLANS_ROWS ?? 50_000);
+
+/** The scenario's user has about a hundred workflows, and gives 6 to 36 ids at once. */
+const ROWS_READ_MAX = 150;
+const BLOCKS_READ_MAX = 1_000;
+
+let database: TestDatabase;
+let recorder: Recorder;
+let keys: Keys;
+const driven = new Set<string>();
+beforeAll(async () => {
+  database = await testDatabase();
+  const { db } = database;
+  await prepareTables(db);
+  keys = await keysOf(db);
+  await withoutForeignKeys(db, async () => {
+    await fillHistory(db, 200);
+    await db.execute(sql`ANALYZE`);
+    await emptyHistory(db);
+    await fillHistory(db, ROWS);
+  });
+  recorder = record(db);
+  const drive: Drive = (verb, ...given) => {
+    driven.add(verb.name);
+    return recorder.during(verb.name, () => verb(...given));
+  };
+  recorder.statistics = 'stale';
+  await runScenario(db, drive);
+  await db.execute(sql`ANALYZE`);
+  recorder.statistics = 'fresh';
+  await runScenario(db, drive);
+}, 900_000);
+afterAll(() => database.close());
+
+test('every statement reads what it is about, by key, however much others have stored', () => {
+  const tooMuch = recorder.statements.flatMap((statement) => {
+    const { plan, text } = statement;
+    const rowsMax = READS_MORE.find((exception) => exception.text.test(flat(text)))?.rowsMax ?? ROWS_READ_MAX;
+    const scanned = nodesOf(plan).filter(({ type, rows }) => type === 'Seq Scan' && rows > 1);
+    const what = [
+      ...scanned.map(({ relation }) => `scans ${relation}`),
+      ...(rowsRead(plan) > rowsMax ? [`reads ${rowsRead(plan)} rows`] : []),
+      ...(plan.blocks > BLOCKS_READ_MAX ? [`reads ${plan.blocks} blocks`] : []),
+    ];
+    return what.map((text) => describe(statement, text));
+  });
+  expect(unique(tooMuch)).toEqual([]);
+});
+
+test('every statement that locks several rows locks them in the order of their keys', () => {
+  const outOfOrder = recorder.statements.flatMap((statement) => {
+    if (OUT_OF_ORDER.some(({ text }) => text.test(flat(statement.text)))) return [];
+    return lockTargets(statement, keys).flatMap(({ what, disorder }) =>
+      disorder === undefined ? [] : [describe(statement, `${what} ${disorder}`)],
+    );
+  });
+  expect(unique(outOfOrder)).toEqual([]);
+});
+
+test('the scenario sends every statement of db/ that locks or changes rows', async () => {
+  const templates = await lockingTemplates();
+  expect(templates.length).toBeGreaterThan(50); // they are found
+  const missing = templates.filter((template) => !recorder.statements.some(({ text }) => isFrom(text, template)));
+  expect(missing).toEqual([]);
+});
+
+test('the scenario drives every function of db/ but those that only read', async () => {
+  const missing: string[] = [];
+  for (const [file, exported] of await modulesOfDb())
+    for (const [name, value] of Object.entries(exported))
+      if (typeof value === 'function' && !driven.has(name) && !READS.has(name) && !NO_STATEMENTS.has(name))
+        missing.push(`db/${file}: ${name}`);
+  expect(missing).toEqual([]);
+});
+
+test('every exception to the rules is needed', () => {
+  const isUsed = ({ text }: Exception) => recorder.statements.some((statement) => text.test(flat(statement.text)));
+  expect([...OUT_OF_ORDER, ...READS_MORE].filter((exception) => !isUsed(exception))).toEqual([]);
+  expect([...READS, ...NO_STATEMENTS].filter((name) => driven.has(name))).toEqual([]);
+});
+
+function describe({ by, statistics, mode, text }: Statement, what: string): string {
+  return `${by}: ${what} (${statistics} statistics, ${mode} plan): ${flat(text).slice(0, 200)}`;
+}
+
+function flat(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
+
+function unique(texts: string[]): string[] {
+  return [...new Set(texts)];
+}
+
+async function keysOf(db: Db): Promise<Keys> {
+  const rows = await db.execute<{
+    relation: string;
+    index: string;
+    primary: boolean;
+    unique: boolean;
+    columns: string[];
+  }>(sql`
+    SELECT t.relname AS relation, i.relname AS index, indisprimary AS primary, indisunique AS unique,
+      ARRAY(SELECT attname::text FROM unnest(indkey) WITH ORDINALITY AS k (n, at) JOIN pg_attribute ON attrelid = indrelid AND attnum = k.n
+        ORDER BY at) AS columns
+    FROM pg_index JOIN pg_class t ON t.oid = indrelid JOIN pg_class i ON i.oid = indexrelid
+    WHERE t.relnamespace = 'public'::regnamespace`);
+  return {
+    primary: new Map(rows.filter((row) => row.primary).map((row) => [row.relation, row.columns])),
+    columns: new Map(rows.map((row) => [row.index, row.columns])),
+    unique: new Set(rows.filter((row) => row.unique).map((row) => row.index)),
+  };
+}

@@ -1,0 +1,131 @@
+import type postgres from 'postgres';
+import { z } from 'zod';
+import type { Db } from '../../db/client.ts';
+import { explainSchema, type Plan } from './plan.ts';
+
+const MODES = ['custom', 'generic'] as const;
+
+/** A statement as it was sent, and how the database would carry it out at that moment. */
+export interface Statement {
+  /** The function of db/ that sent it. */
+  by: string;
+  text: string;
+  parameters: unknown[];
+  /** Planned for these values, or for any. */
+  mode: (typeof MODES)[number];
+  /** What the planner knew of the tables. */
+  statistics: string;
+  plan: Plan;
+}
+
+export interface Recorder {
+  statistics: string;
+  statements: Statement[];
+  /** What is sent while `work` runs is that function's. */
+  during<Result>(by: string, work: () => Promise<Result>): Promise<Result>;
+}
+
+/** One result of each command of a string, of which EXPLAIN alone gives rows. */
+const answersSchema = z
+  .array(z.array(z.looseObject({ 'QUERY PLAN': explainSchema.optional() })))
+  .transform((results) => results.flat().flatMap((row) => row['QUERY PLAN'] ?? []));
+
+type Client = Pick<postgres.TransactionSql, 'unsafe'>;
+
+/** Of the same statement by the same function: it may be given a few more values than the first time. */
+const EXPLAINED_MAX = 2;
+
+/**
+ * Explains each statement of `db` before it is sent, where it is sent: in its transaction, with its values, by the settings of its connection.
+ * EXPLAIN ANALYZE carries it out, so what that changed is rolled back.
+ */
+export function record(db: Db): Recorder {
+  const statements: Statement[] = [];
+  const explained = new Map<string, number>();
+  let by = '';
+  const client: postgres.Sql = Reflect.get(db, '$client');
+  const { begin } = client;
+
+  const explainIn = async (sql: Client, text: string, parameters: unknown[]) => {
+    const call = parameters.length === 0 ? 'cv_plan' : `cv_plan(${parameters.map(literal).join(', ')})`;
+    const explain = MODES.map(
+      (mode) => `SAVEPOINT plan; SET LOCAL plan_cache_mode = force_${mode}_plan;
+        EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE ${call}; ROLLBACK TO SAVEPOINT plan; RELEASE SAVEPOINT plan;`,
+    );
+    const results: unknown = await sql.unsafe(`PREPARE cv_plan AS ${text}; ${explain.join('')} DEALLOCATE cv_plan`);
+    for (const [n, { Plan: plan }] of answersSchema.parse(results).entries()) {
+      const mode = MODES[n];
+      if (mode !== undefined) statements.push({ by, statistics: recorder.statistics, text, parameters, mode, plan });
+    }
+  };
+
+  const wrap = (sql: Client, explain: (text: string, parameters: unknown[]) => Promise<void>) => {
+    const { unsafe } = sql;
+    Reflect.set(sql, 'unsafe', (text: string, parameters?: unknown[], options?: postgres.UnsafeQueryOptions) => {
+      const query: object = Reflect.apply(unsafe, sql, [text, parameters, options]);
+      const key = `${recorder.statistics} ${by} ${text}`;
+      const count = (explained.get(key) ?? 0) + 1;
+      explained.set(key, count);
+      if (count > EXPLAINED_MAX || by === '' || !/^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b/i.test(text)) return query;
+      return explainedFirst(query, () => explain(text, parameters ?? []));
+    });
+  };
+
+  wrap(client, (text, parameters) => begin((tx) => explainIn(tx, text, parameters)).then(() => undefined));
+  const wrapTransaction = (tx: postgres.TransactionSql) => {
+    const explaining: Client = { unsafe: tx.unsafe };
+    wrap(tx, (text, parameters) => explainIn(explaining, text, parameters));
+    const { savepoint } = tx;
+    Reflect.set(tx, 'savepoint', (work: (nested: postgres.TransactionSql) => unknown) =>
+      savepoint((nested) => {
+        wrapTransaction(nested);
+        return work(nested);
+      }),
+    );
+  };
+  Reflect.set(client, 'begin', (options: string, work: (tx: postgres.TransactionSql) => unknown) => {
+    const inner = typeof options === 'string' ? work : (options as typeof work);
+    return begin(typeof options === 'string' ? options : '', (tx) => {
+      wrapTransaction(tx);
+      return inner(tx);
+    });
+  });
+
+  const recorder: Recorder = {
+    statistics: '',
+    statements,
+    during: async (name, work) => {
+      by = name;
+      try {
+        return await work();
+      } finally {
+        by = '';
+      }
+    },
+  };
+  return recorder;
+}
+
+/** A query of the driver is sent when it is waited for. */
+function explainedFirst<Query extends object>(query: Query, explain: () => Promise<void>): Query {
+  return new Proxy(query, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (key === 'then')
+        return (...on: Parameters<Promise<unknown>['then']>) =>
+          explain()
+            .then(() => target)
+            .then(...on);
+      if (key === 'values' && typeof value === 'function') return () => explainedFirst(value.call(target), explain);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return 'NULL';
+  if (Buffer.isBuffer(value)) return `'\\x${value.toString('hex')}'`;
+  if (value instanceof Date) return `'${value.toISOString()}'`;
+  if (Array.isArray(value)) return `'{${value.map((element) => `"${String(element)}"`).join(',')}}'`;
+  return `'${String(value).replaceAll("'", "''")}'`;
+}
