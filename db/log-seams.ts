@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { ATTEMPT_OF_END } from '../domain/log-chunk.ts';
-import { array } from './arrays.ts';
+import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 import { COUNT_MORE_LINES } from './totals.ts';
 
@@ -66,6 +66,20 @@ export async function settleSeams(db: Db, seams: { sourceId: string; attempt: nu
  */
 export function leftOpen(mayHavePrinted: SQL): SQL {
   return sql`CASE WHEN ${mayHavePrinted} THEN ~log_attempt ELSE log_attempt END`;
+}
+
+/**
+ * Jobs and builds that have ended `seconds` ago or before and whose log's end is still open: who was to print it may have crashed. `limit` of those
+ * after the id `after` at most, in the order of their ids.
+ */
+export async function openEnds(
+  db: Db,
+  { seconds: ago, after, limit }: { seconds: number; after: string; limit: number },
+): Promise<string[]> {
+  const open = sql`id > ${after} AND log_attempt < 0 AND completed_at < now() - ${seconds(ago)} ORDER BY id LIMIT ${limit}`;
+  const rows = await db.execute<{ id: string }>(sql`
+    (SELECT id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
+  return rows.map(({ id }) => id);
 }
 
 /** The attempt that `log_attempt` stands for, also where the log's end is open. */

@@ -4,6 +4,7 @@ import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
 import { makeLogPartitions } from '../../db/log-partitions.ts';
+import { openEnds } from '../../db/log-seams.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';
 import { purgeDeleted, purgeSome } from '../../db/purge.ts';
 import { nextWakeMs } from '../../db/scheduling.ts';
@@ -76,6 +77,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
     runSweep(parts, watch, stop.signal),
     runFold(parts, stop.signal),
     runRetention(parts, stop.signal),
+    runOpenEnds(parts, stop.signal),
   ];
   return {
     async close() {
@@ -192,6 +194,30 @@ async function runRetention(
   }
 }
 
+/**
+ * Prints the ends of logs that are still open: of builds that were canceled, and where a process crashed between the end of a job and the end of
+ * its log. By then no worker prints lines of them any more: its lease is gone for longer than it may act under one.
+ */
+async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
+  const backoff = createBackoff({ log, what: 'Printing the ends of logs' });
+  const wake = createWake();
+  let after = NO_ID;
+  while (!signal.aborted) {
+    try {
+      const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
+      await endLogs(bus, ids);
+      after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each is printed in its turn
+      backoff.reset();
+      await wake.next({ timeoutMs: OPEN_SECONDS * 1_000, signal });
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+const OPEN_SECONDS = 60;
+const ENDS_PER_LOOK = 1_000;
+
 /** Removes in steps, so that no statement takes long. */
 async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise<number>): Promise<void> {
   while (!signal.aborted && (await remove(OLD_ROWS_PER_STEP)) === OLD_ROWS_PER_STEP);
@@ -207,7 +233,7 @@ async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
     );
 }
 
-/** Where a crash comes between, who follows such a log asks for its end (api/live/log-feed.ts). */
+/** Where a crash comes between, runOpenEnds prints them later, and who follows such a log at once (api/live/log-feed.ts). */
 async function endLogs(bus: Bus, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await bus.publish(
