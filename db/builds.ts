@@ -71,21 +71,36 @@ export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Se
   return { kept: new Set(rows.map((row) => row.id)) };
 }
 
-/** STARTED -> QUEUED: the worker stops before they have ended. The attempt does not count, but it may have printed lines. */
-export async function releaseBuilds(db: Db, held: Held[]): Promise<void> {
-  if (held.length === 0) return;
-  await db.transaction(async (tx) => {
+/** Whether somebody else builds now, under a lease that holds. */
+export async function othersBuild(db: Db, { owner }: { owner: string }): Promise<boolean> {
+  const rows = await db.execute(sql`
+    SELECT FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at > now() AND lease_owner <> ${owner} LIMIT 1`);
+  return rows.length > 0;
+}
+
+/**
+ * STARTED -> QUEUED: the worker stops before they have ended. They may have printed lines. The attempt does not count, unless `counted`: then a
+ * build that has no other one left stays as it is. The ids of those that are QUEUED now.
+ */
+export async function releaseBuilds(db: Db, held: Held[], { counted = false } = {}): Promise<string[]> {
+  if (held.length === 0) return [];
+  return db.transaction(async (tx) => {
     await lockWorkflowsOf(
       tx,
       held.map(({ id }) => id),
     );
-    await tx.execute(sql`
+    const rows = await tx.execute<{ id: string }>(sql`
       WITH released AS (
-        UPDATE builds SET status = 'QUEUED', uncounted_attempts = uncounted_attempts + 1, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
-        FROM ${unnest(held)} WHERE builds.id = u.id AND lease_token = u.token RETURNING workflow_id, generation
+        UPDATE builds SET status = 'QUEUED', uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1},
+          lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+        FROM ${unnest(held)} WHERE builds.id = u.id AND lease_token = u.token ${counted ? sql`AND ${HAS_ATTEMPTS_LEFT}` : sql``}
+        RETURNING builds.id, workflow_id, generation
+      ), shown AS (
+        UPDATE workflows SET build_status = 'QUEUED', updated_at = now() FROM released
+        WHERE workflows.id = released.workflow_id AND workflows.generation = released.generation
       )
-      UPDATE workflows SET build_status = 'QUEUED', updated_at = now() FROM released
-      WHERE workflows.id = released.workflow_id AND workflows.generation = released.generation`);
+      SELECT id FROM released`);
+    return rows.map(({ id }) => id);
   });
 }
 
@@ -135,7 +150,7 @@ function buildFailed(workflowId: string, detail: string) {
 
 /**
  * The sweep over builds: a STARTED one whose worker is lost is QUEUED again, or FAILED after ATTEMPTS_MAX; the ids of those
- * that have been QUEUED for a while, of which an event may be lost.
+ * that have been QUEUED for a while and have no turn: their event may be lost.
  *
  * After a break in which the database was away from everybody, workers get the length of a lease to renew theirs. `watchedSeconds` is asked
  * once the expired leases are read, and what is taken had expired when this transaction began: a break in the middle of it, at any point, shows
@@ -185,6 +200,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
   });
   const rows = await db.execute<{ id: string }>(sql`
     SELECT id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
+      AND NOT EXISTS (SELECT FROM turns WHERE turns.id = builds.id)
       AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT ${SWEPT_MAX}`);
   return rows.map((row) => row.id);
 }

@@ -35,9 +35,15 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
   });
 }
 
-/** Whether somebody waits who is not among `fullUsers`. */
-export async function hasTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<boolean> {
-  const rows = await db.execute(sql`SELECT ${nextTurn(kind, fullUsers)}`);
+/** Whose turn is next of those who are not among `fullUsers`: the job or build. Undefined when nobody waits. */
+export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
+  const [turn] = await db.execute<{ id: string }>(sql`SELECT ${nextTurn(kind, fullUsers)}`);
+  return turn?.id;
+}
+
+/** Whether this job or build has a turn that nobody has taken. */
+export async function hasTurn(db: Db, id: string): Promise<boolean> {
+  const rows = await db.execute(sql`SELECT FROM turns WHERE id = ${id}`);
   return rows.length > 0;
 }
 

@@ -12,6 +12,8 @@ export interface Taker {
 
 /** An event wakes one worker alone, which may be full: the others find what waits within this time. */
 const LOOK_MS = 1_000;
+/** What waits is found within seconds when the database is back. */
+const BACKOFF_MS_MAX = 3_000;
 
 /** `take` takes one thing, and says whether there may be another one to take now. */
 export function createTaker({ log, what, take }: { log: Logger; what: string; take: () => Promise<boolean> }): Taker {
@@ -20,7 +22,7 @@ export function createTaker({ log, what, take }: { log: Logger; what: string; ta
   const loop = run();
 
   async function run(): Promise<void> {
-    const backoff = createBackoff({ log, what });
+    const backoff = createBackoff({ log, what, maxMs: BACKOFF_MS_MAX });
     let more = false;
     while (!stop.signal.aborted) {
       try {

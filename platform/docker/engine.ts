@@ -72,7 +72,7 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
 
   function noAnswer({ method, path }: EngineRequest, timeoutMs: number): EngineError {
     const words = `The Docker engine at ${address} gave no answer in ${timeoutMs / 1_000} s to ${method} ${path}.`;
-    return new EngineError('UNREACHABLE', words);
+    return new EngineError('UNREACHABLE', words, { isAway: true });
   }
 
   async function dial(request: EngineRequest): Promise<IncomingMessage> {
@@ -94,7 +94,12 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
             modem = undefined; // an engine may come up at another usual socket
             reject(toEngineError(error, address));
           } else if (isStream(answer)) resolve(answer);
-          else reject(new EngineError('UNREACHABLE', `The Docker engine at ${address} gave an answer without a body.`));
+          else
+            reject(
+              new EngineError('UNREACHABLE', `The Docker engine at ${address} gave an answer without a body.`, {
+                isAway: true,
+              }),
+            );
         },
       );
     });
@@ -122,6 +127,7 @@ export function broken(address: string, cause: unknown): EngineError {
   const words = cause instanceof Error ? cause.message : String(cause);
   return new EngineError('UNREACHABLE', `The connection to the Docker engine at ${address} broke: ${words}.`, {
     cause,
+    isAway: true,
   });
 }
 
@@ -185,5 +191,8 @@ function toEngineError(error: Error, address: string): EngineError {
   }
   const advice = tlsAdvice(error, 'DOCKER');
   const words = `No Docker engine answers at ${address}: ${error.message}.`;
-  return new EngineError('UNREACHABLE', advice === undefined ? words : `${words} ${advice}`, { cause: error });
+  return new EngineError('UNREACHABLE', advice === undefined ? words : `${words} ${advice}`, {
+    cause: error,
+    isAway: true,
+  });
 }

@@ -12,10 +12,13 @@ export type EngineErrorKind = 'UNREACHABLE' | 'BUSY' | 'NOT_FOUND' | 'DENIED' | 
 export class EngineError extends Error {
   override readonly name = 'EngineError';
   readonly kind: EngineErrorKind;
+  /** UNREACHABLE: the engine itself gave no answer, or went away in the middle of one. */
+  readonly isAway: boolean;
 
-  constructor(kind: EngineErrorKind, message: string, options?: ErrorOptions) {
+  constructor(kind: EngineErrorKind, message: string, options: ErrorOptions & { isAway?: boolean } = {}) {
     super(message, options);
     this.kind = kind;
+    this.isAway = options.isAway ?? false;
   }
 
   /** Whether the same request may succeed a little later. */

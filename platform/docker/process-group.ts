@@ -7,6 +7,8 @@ import { tarOf } from './tar.ts';
 export interface ProcessGroup {
   /** The cgroup below which the engine puts the containers. */
   cgroupParent: string;
+  /** That keeps it. */
+  containerId: string;
   close(): Promise<void>;
 }
 
@@ -78,7 +80,7 @@ export async function openProcessGroup(
     await close();
     throw error;
   }
-  return { cgroupParent: `${PARENT}/${id}`, close };
+  return { cgroupParent: `${PARENT}/${id}`, containerId: id, close };
 }
 
 async function importImage(engine: Engine, program: Buffer): Promise<void> {

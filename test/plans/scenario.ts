@@ -292,7 +292,9 @@ async function buildsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const claimed = await drive(builds.claimBuilds, db, ids, { owner: 'test' });
   const held = claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
   await drive(builds.renewBuildLeases, db, held);
+  await drive(builds.othersBuild, db, { owner: 'other' });
   await drive(builds.releaseBuilds, db, held);
+  await drive(builds.releaseBuilds, db, held, { counted: true });
   await claim();
   const lose = sql`UPDATE builds SET lease_expires_at = now() - interval '1 hour' WHERE id = ANY(${array(ids, 'uuid')})`;
   await db.execute(lose);
@@ -365,7 +367,8 @@ async function turnsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, CONTAINER);
   const ids = own.map(({ buildId }) => buildId);
   await drive(turns.enterTurns, db, 'BUILD', ids);
-  await drive(turns.hasTurn, db, 'BUILD', [randomUUID()]);
+  await drive(turns.peekTurn, db, 'BUILD', [randomUUID()]);
+  await drive(turns.hasTurn, db, ids[0] ?? '');
   const take = turns.takeTurn<builds.ClaimedBuild>;
   await drive(take, db, 'BUILD', [randomUUID()], (tx, claimed) => builds.claimBuilds(tx, claimed, { owner: 'test' }));
   const jobs = await handedOut(db, await make(db, userId, HEARTBEAT));

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, tryToWrite } from '../../db/client.ts';
-import { createReach, startWatch, type Watch } from '../../workers/scheduling/watch.ts';
+import { startWatch, type Watch } from '../../workers/scheduling/watch.ts';
+import { createUnbroken } from '../../workers/unbroken.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { until } from '../support/time.ts';
@@ -24,23 +25,23 @@ function clocks() {
 
 function reach() {
   const clock = clocks();
-  const reached = createReach(clock.now);
+  const reached = createUnbroken({ gapMs: 10_000, now: clock.now });
   const answerAfter = (seconds: number, options?: { asleep: boolean }) => {
     clock.pass(seconds, options);
-    reached.answered();
+    reached.goesOn();
     return reached.seconds();
   };
   return { ...clock, ...reached, answerAfter };
 }
 
 test('nothing is counted before the first answer, and from then on up to the last one', () => {
-  const { answered, seconds, answerAfter, pass } = reach();
+  const { goesOn, seconds, answerAfter, pass } = reach();
   expect(seconds()).toBe(0);
-  expect(answered()).toBe(true);
+  expect(goesOn()).toBe(true);
   expect([answerAfter(2), answerAfter(3)]).toEqual([2, 5]);
   pass(9);
   expect(seconds()).toBe(5);
-  expect(answered()).toBe(false);
+  expect(goesOn()).toBe(false);
   expect(seconds()).toBe(14);
 });
 
@@ -53,7 +54,7 @@ test('how often somebody looks changes nothing: slow passes are no break', () =>
 });
 
 test.each([
-  ['a question fails', ({ failed }: ReturnType<typeof reach>) => failed()],
+  ['a question fails', ({ ended }: ReturnType<typeof reach>) => ended()],
   ['no answer comes for more than 10 s', ({ pass }: ReturnType<typeof reach>) => pass(10.1)],
   ['the machine sleeps', ({ pass }: ReturnType<typeof reach>) => pass(11, { asleep: true })],
   ['the clock is set back', ({ set }: ReturnType<typeof reach>) => set(-0.001)],
@@ -71,7 +72,7 @@ test.each([
   expect(watched.seconds()).toBe(45);
   happens(watched);
   expect(watched.seconds()).toBe(0);
-  expect(watched.answered()).toBe(true);
+  expect(watched.goesOn()).toBe(true);
   expect(watched.seconds()).toBe(0);
   expect(watched.answerAfter(5)).toBe(5);
 });

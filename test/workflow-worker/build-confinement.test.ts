@@ -10,8 +10,10 @@ import { processName } from '../../platform/process-identity.ts';
 import { withBoundProcesses } from '../../workers/workflow/build-bounds.ts';
 import { builtTag } from '../../workers/workflow/built-image.ts';
 import { sweepImages } from '../../workers/workflow/image-sweep.ts';
+import { createRemovals } from '../../workers/workflow/removals.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
+import { quiet } from '../support/workers.ts';
 import { madeWith } from './engine-state.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
 
@@ -111,7 +113,15 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     const alive = await processName();
     const dead = alive.split(' ').with(2, '999999999').join(' ');
     const { docker, installation } = here;
-    const bounds = { docker, installation, pids: 5, seconds: 60, policy: { networks: [], buildsAllowed: true } };
+    const removals = createRemovals({ docker, log: quiet });
+    const bounds = {
+      docker,
+      removals,
+      installation,
+      pids: 5,
+      seconds: 60,
+      policy: { networks: [], buildsAllowed: true },
+    };
     const done = new AbortController();
     const names = async () => {
       const left = await docker.listContainers({ 'chronoverse.installation': installation });

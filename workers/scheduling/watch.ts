@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { createBackoff } from '../../platform/backoff.ts';
+import type { Instant } from '../../platform/instant.ts';
+import { createUnbroken } from '../unbroken.ts';
 import { createWake } from '../wake.ts';
 
 /** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
@@ -7,47 +9,10 @@ const BREAK_MS = 10_000;
 /** Three questions may be late before that. */
 const ASK_MS = 2_500;
 
-/** A moment by this process's own clocks, in milliseconds. */
-export interface Moment {
-  monotonic: number;
-  wall: number;
-}
-
 /**
  * For how long the database has taken writes without a break, as this process sees it. After a break (an outage, a database, process or machine
  * that was frozen) leases have expired whose owners had no chance to renew them: they get the time from here on.
  */
-export interface Reach {
-  /** The database has taken a write just now. Whether that begins a period without a break. */
-  answered(): boolean;
-  failed(): void;
-  /** Up to the last answer; 0 when that is not recent. So it counts nothing that has not been seen. */
-  seconds(): number;
-}
-
-/** By both clocks: the monotonic one stands still while the machine sleeps, the other one can be set. */
-export function createReach(now: () => Moment = moment): Reach {
-  let unbroken: { since: Moment; last: Moment } | undefined;
-  const isRecent = (last: Moment, at: Moment) =>
-    at.wall >= last.wall && Math.max(at.wall - last.wall, at.monotonic - last.monotonic) <= BREAK_MS;
-  return {
-    answered() {
-      const at = now();
-      const goesOn = unbroken !== undefined && isRecent(unbroken.last, at);
-      unbroken = goesOn && unbroken !== undefined ? { ...unbroken, last: at } : { since: at, last: at };
-      return !goesOn;
-    },
-    failed() {
-      unbroken = undefined;
-    },
-    seconds() {
-      if (unbroken === undefined || !isRecent(unbroken.last, now())) return 0;
-      const { since, last } = unbroken;
-      return Math.min(last.wall - since.wall, last.monotonic - since.monotonic) / 1_000;
-    },
-  };
-}
-
 export interface Watch {
   /**
    * Seconds that the database has taken writes without a break. To be asked after the rows that are judged by it were read: a database that was frozen
@@ -71,12 +36,12 @@ export function startWatch({
   /** Resolves when the database has taken a write. */
   ask: () => Promise<void>;
   log: Logger;
-  now?: () => Moment;
+  now?: () => Instant;
   everyMs?: number;
   /** Called when a period without a break begins: the first one, too. */
   onBack?: () => void;
 }): Watch {
-  const reach = createReach(now);
+  const reach = createUnbroken({ gapMs: BREAK_MS, now });
   const stop = new AbortController();
   const loop = run(stop.signal);
 
@@ -87,10 +52,10 @@ export function startWatch({
       try {
         await ask();
         backoff.reset();
-        if (reach.answered()) onBack();
+        if (reach.goesOn()) onBack();
         await wake.next({ timeoutMs: everyMs, signal });
       } catch (error) {
-        reach.failed();
+        reach.ended();
         await backoff.wait(error, signal);
       }
     }
@@ -103,8 +68,4 @@ export function startWatch({
       await loop;
     },
   };
-}
-
-function moment(): Moment {
-  return { monotonic: performance.now(), wall: Date.now() };
 }

@@ -3,6 +3,7 @@ import type { ContainerPolicy } from '../../domain/container-policy.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Docker, ListedContainer } from '../../platform/docker/docker.ts';
 import { installationLabels } from './container.ts';
+import type { Removals } from './removals.ts';
 
 /** What the operator says of builds, and of what they share with jobs. */
 export interface BuildPolicy extends ContainerPolicy {
@@ -23,6 +24,7 @@ const MARGIN_SECONDS = 600;
 export async function withBoundProcesses<T>(
   {
     docker,
+    removals,
     installation,
     owner,
     policy,
@@ -30,6 +32,7 @@ export async function withBoundProcesses<T>(
     seconds,
   }: {
     docker: Docker;
+    removals: Removals;
     installation: string;
     owner: string;
     policy: BuildPolicy;
@@ -46,8 +49,7 @@ export async function withBoundProcesses<T>(
   try {
     return await run(group.cgroupParent);
   } finally {
-    // One that could not be removed is removed by the sweep, and costs a process that does nothing.
-    await group.close().catch(() => undefined);
+    await group.close().catch(() => removals.remove(group.containerId)); // when the engine is back
   }
 }
 

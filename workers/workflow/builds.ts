@@ -8,12 +8,13 @@ import {
   renewBuildLeases,
 } from '../../db/builds.ts';
 import type { Notified } from '../../db/notifications.ts';
-import { takeTurn } from '../../db/turns.ts';
+import { enterTurns, peekTurn, takeTurn } from '../../db/turns.ts';
 import type { ResourceMaximums } from '../../domain/container-schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { LogSource } from '../../domain/line-flags.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
+import type { Instant } from '../../platform/instant.ts';
 import { announce, notifiedChanges } from '../announce.ts';
 import { type ChunkWriter, createChunkWriter } from '../capture/chunk-writer.ts';
 import { isFreshSince, keepLeases } from '../leases.ts';
@@ -25,7 +26,9 @@ import { createTaker } from '../taker.ts';
 import { type BuildResult, buildImage } from './build.ts';
 import type { BuildPolicy } from './build-bounds.ts';
 import type { ImageSource } from './image-source.ts';
+import { createLastResort } from './last-resort.ts';
 import type { UserNetworks } from './networks.ts';
+import type { Removals } from './removals.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
@@ -43,11 +46,14 @@ const CLOSE_MS = 10_000;
 interface Limits {
   installation: string;
   networks: UserNetworks;
+  removals: Removals;
   policy: BuildPolicy;
   maxResources?: ResourceMaximums | undefined;
   maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
   buildsPerUserMax?: number | undefined;
+  /** The clocks of this process. */
+  now?: (() => Instant) | undefined;
 }
 
 /** The builds that this process runs. */
@@ -60,13 +66,14 @@ export function createBuilds(
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
   const halt = new AbortController();
+  const lastResort = createLastResort({ db, owner, now: parts.now });
 
-  function launch(build: ClaimedBuild): void {
+  function launch(build: ClaimedBuild, hadEngine: boolean): void {
     const stop = new AbortController();
     leases.hold(build, () => stop.abort()); // lost, or canceled: its row says so already
     const held = { stop, settled: Promise.resolve() };
     running.add(held);
-    held.settled = run(build, stop.signal)
+    held.settled = run(build, hadEngine, stop.signal)
       .catch((error) => {
         if (!stop.signal.aborted)
           log.error({ err: error, buildId: build.id }, 'A build failed unforeseen; it is tried again.');
@@ -81,20 +88,32 @@ export function createBuilds(
   /** Takes one turn. Whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
     if (slots.free === 0) return false;
+    const next = await peekTurn(db, 'BUILD', slots.full());
+    const hasEngine = next !== undefined && (await docker.isUp());
+    if (next === undefined || hasEngine) lastResort.reset();
+    if (next === undefined || !(hasEngine || (await lastResort.mayTake(next)))) return false;
     const claimed = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
+    if (claimed !== undefined) lastResort.taken();
     for (const build of claimed ?? []) {
       if (!isFreshSince(build.askedAt)) {
-        await releaseBuilds(db, [build]); // the answer came late, and the build may be another's by now
+        await putBack(build); // the answer came late, and the build may be another's by now
         continue;
       }
       slots.take(build.userId);
-      launch(build);
+      launch(build, hasEngine);
     }
     if (claimed !== undefined && claimed.length > 0) await tell(claimed);
     return claimed !== undefined;
   }
 
-  async function run(build: ClaimedBuild, signal: AbortSignal): Promise<void> {
+  /** Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost, or this was the last attempt. */
+  async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
+    const ids = await releaseBuilds(db, [build], options);
+    await enterTurns(db, 'BUILD', ids);
+    return ids.length > 0;
+  }
+
+  async function run(build: ClaimedBuild, hadEngine: boolean, signal: AbortSignal): Promise<void> {
     const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(build), signal });
     const writer = createChunkWriter({
       sourceId: build.id,
@@ -112,6 +131,7 @@ export function createBuilds(
       sealer,
       images: parts.images,
       networks: parts.networks,
+      removals: parts.removals,
       policy: parts.policy,
       owner,
       installation: parts.installation,
@@ -125,17 +145,41 @@ export function createBuilds(
       signal,
     });
     if ('imageId' in result) await templates.store(build, build.payload, result);
-    await end(build, toOutcome(build, result, await ended(writer)), signal);
+    const logLineCount = await ended(writer);
+    const isGone = hadEngine && 'cause' in result && result.cause?.isAway === true;
+    if (isGone && (await leave(build, signal))) return;
+    await end(build, toOutcome(build, result, logLineCount), signal);
+  }
+
+  /** Its engine went away in the middle, which is no fault of the build's: whoever has an engine tries again. False: that was the last attempt. */
+  async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
+    const isLeft = await untilDone(
+      'Handing on a build whose engine is away',
+      () => putBack(build, { counted: true }),
+      signal,
+    );
+    if (!isLeft) return false;
+    leases.drop(build);
+    log.warn(
+      { buildId: build.id, attempt: build.attempt },
+      'The Docker engine went away during a build, which is tried again.',
+    );
+    await tell([build]);
+    return true;
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
-    const backoff = createBackoff({ log, what: 'Ending a build' });
+    const ended = await untilDone('Ending a build', () => endBuild(db, outcome), signal);
+    if (ended) await tell([build], ended.notified);
+    leases.drop(build);
+  }
+
+  /** Tries for as long as the database is away. Rejects when `signal` aborts. */
+  async function untilDone<T>(what: string, write: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const backoff = createBackoff({ log, what });
     for (;;) {
       try {
-        const ended = await endBuild(db, outcome);
-        if (ended) await tell([build], ended.notified);
-        leases.drop(build);
-        return;
+        return await write();
       } catch (error) {
         await backoff.wait(error, signal);
         signal.throwIfAborted();
@@ -155,7 +199,7 @@ export function createBuilds(
   async function giveUp(build: ClaimedBuild): Promise<void> {
     leases.drop(build);
     if (!halt.signal.aborted) return; // lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides
-    await releaseBuilds(db, [build]).catch((error) =>
+    await putBack(build).catch((error) =>
       log.warn({ err: error }, 'A build could not be handed on; its lease expires by itself.'),
     );
   }

@@ -14,6 +14,7 @@ import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
 import { type BuildPolicy, withBoundProcesses } from './build-bounds.ts';
 import type { ImageRequest, ImageSource } from './image-source.ts';
 import type { UserNetworks } from './networks.ts';
+import type { Removals } from './removals.ts';
 
 // Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
 const LABEL_PREFIX = IMAGE_LABELS;
@@ -63,6 +64,7 @@ export interface BuildContext extends ImageRequest {
   docker: Docker;
   images: ImageSource;
   networks: UserNetworks;
+  removals: Removals;
   installation: string;
   /** This process. */
   owner: string;
@@ -152,14 +154,14 @@ function withImageNames(line: string, { lines }: Printed): string {
 
 /** On the network that jobs of the payload have, and with bound processes. */
 function inBounds<T>(
-  { docker, networks, installation, owner, policy, maxResources, maxSeconds, userId }: BuildContext,
+  { docker, removals, networks, installation, owner, policy, maxResources, maxSeconds, userId }: BuildContext,
   { network, pids = BUILD_PIDS }: Built,
   run: (network: string, cgroupParent: string | undefined) => Promise<T>,
 ): Promise<T> {
   const problem = networkProblem(network, policy);
   if (problem !== undefined) throw new EngineError('INVALID', problem);
   const most = Math.min(pids, maxResources?.pids ?? CONTAINER_RESOURCES_MAX.pids);
-  const bounds = { docker, installation, owner, policy, pids: most, seconds: maxSeconds };
+  const bounds = { docker, removals, installation, owner, policy, pids: most, seconds: maxSeconds };
   return withBoundProcesses(bounds, (cgroupParent) =>
     networkFor(network, policy) === 'NONE'
       ? run('none', cgroupParent)

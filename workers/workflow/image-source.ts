@@ -167,7 +167,11 @@ export function createImageSource({
     const cause = error.cause instanceof Error ? error.cause.message : undefined;
     const said = cause === undefined ? undefined : (mask?.text(cause) ?? cause);
     log.warn({ image, userId, kind: error.kind, said }, `An image was not given. ${error.message}`);
-    return new EngineError(error.kind, error.message, error.cause instanceof NameFault ? { cause: error.cause } : {});
+    const { isAway } = error;
+    return new EngineError(error.kind, error.message, {
+      isAway,
+      ...(error.cause instanceof NameFault && { cause: error.cause }),
+    });
   }
 
   return {

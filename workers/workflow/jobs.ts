@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ClaimedJob, claimJobs, type Returned, releaseJobs, returnJobs } from '../../db/leases.ts';
 import { lastLogNumber } from '../../db/log-pages.ts';
-import { hasTurn, takeTurn } from '../../db/turns.ts';
+import { peekTurn, takeTurn } from '../../db/turns.ts';
 import { noteVolumeUse } from '../../db/volumes.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
@@ -149,7 +149,8 @@ export function createContainerJobs(
 
   /** Takes one turn. Whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
-    if (slots.free === 0 || !(await hasTurn(db, 'CONTAINER', slots.full())) || !(await docker.isUp())) return false;
+    if (slots.free === 0 || (await peekTurn(db, 'CONTAINER', slots.full())) === undefined || !(await docker.isUp()))
+      return false;
     let engineId: string;
     try {
       engineId = await docker.engineId();

@@ -7,6 +7,7 @@ import { CANCEL_CHANNEL } from '../../domain/hints.ts';
 import type { ImagePatterns, RegistryPolicy } from '../../domain/registry-allow.ts';
 import { createBackoff } from '../../platform/backoff.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
+import type { Instant } from '../../platform/instant.ts';
 import type { Parts, Worker } from '../parts.ts';
 import { createWake } from '../wake.ts';
 import { type BuildPolicy, warnOfUnboundBuilds } from './build-bounds.ts';
@@ -43,6 +44,8 @@ export interface WorkflowParts extends Parts {
   policy?: BuildPolicy;
   /** What a container may write to its own layer, where the engine can bound that. */
   maxDiskBytes?: number | undefined;
+  /** The clocks of this process. */
+  now?: () => Instant;
   /** The most that is kept of what one attempt of a job, or of a build, prints. */
   maxLogBytes?: number;
 }

@@ -1,0 +1,126 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { eq } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { builds, jobs } from '../../db/schema.ts';
+import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { newId } from '../../domain/ids.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
+import { requirePart } from '../support/parts.ts';
+import { proxyTo, type TestProxy } from '../support/proxy.ts';
+import { letPass, until } from '../support/time.ts';
+import { quiet } from '../support/workers.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+
+const SOON_MS = 8_000;
+
+const host = requirePart('docker', 'workers whose engine is away');
+describe.skipIf(host === undefined)('workers whose engine is away', () => {
+  let here: Installation;
+  let bridge: Server;
+  let way: TestProxy;
+  let proxied: Docker;
+  let nowhere: Docker;
+  beforeAll(async () => {
+    here = await openInstallation(host);
+    bridge = await bridgeTo(host ?? '');
+    way = await proxyTo('127.0.0.1', (bridge.address() as AddressInfo).port);
+    proxied = createDocker({ host: `tcp://127.0.0.1:${way.port}`, log: quiet });
+    nowhere = createDocker({ host: 'unix:///nowhere/docker.sock', log: quiet });
+  });
+  afterAll(async () => {
+    way.mend();
+    await here.close();
+    await way.close();
+    bridge.close();
+  });
+
+  test('P3: a job that has waited 20 minutes for the engine runs within seconds when that is back', async () => {
+    const worker = await here.start({ docker: proxied });
+    const { id } = await here.create({ args: ['true'] });
+    await here.job(id, 'COMPLETED');
+    way.cut();
+    await letPass(here.database.db, id, 3_601); // its next slot
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    await here.job(id, 'QUEUED', 1);
+    for (let minutes = 0; minutes < 20; minutes += 4) {
+      await letPass(here.database.db, id, 240);
+      await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    }
+    way.mend();
+    const back = Date.now();
+    expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1 });
+    expect(Date.now() - back).toBeLessThan(SOON_MS);
+    await worker.close();
+  });
+
+  test('P3: of two workers, the one without an engine leaves all jobs and builds to the other', async () => {
+    const { db } = here.database;
+    const dead = await here.start({ docker: nowhere, owner: 'dead' });
+    const live = await here.start({ owner: 'live' });
+    const made = await Promise.all(
+      Array.from({ length: 4 }, (_, n) =>
+        here.create(n > 0 ? { args: ['true'] } : { build: { dockerfile: `FROM ${IMAGE}\nRUN echo ${newId()}` } }),
+      ),
+    );
+    for (const { id, buildId } of made) {
+      await buildIn(db, buildId, 'COMPLETED');
+      await here.job(id, 'COMPLETED');
+      expect(await db.select().from(builds).where(eq(builds.id, buildId))).toMatchObject([{ attempt: 1 }]);
+      expect(await db.select().from(jobs).where(eq(jobs.workflowId, id))).toMatchObject([{ attempt: 1 }]);
+    }
+    await Promise.all([dead.close(), live.close()]);
+  });
+
+  test('an engine that goes away in the middle of a build costs it an attempt: another worker builds it', async () => {
+    const { db } = here.database;
+    const broken = await here.start({ docker: proxied, owner: 'broken' });
+    const { buildId } = await here.create({ build: { dockerfile: `FROM ${IMAGE}\nRUN echo ${newId()} && sleep 3` } });
+    await until('a step runs', async () => (await storedTexts(db, buildId)).some((text) => text.startsWith('Step 2')));
+    way.cut();
+    const live = await here.start({ owner: 'live' });
+    expect(await buildIn(db, buildId, 'COMPLETED')).toMatchObject({ attempt: 2, uncountedAttempts: 0, error: null });
+    way.mend();
+    await until('nothing is left on the engine', async () => (await here.containers()).length === 0);
+    await Promise.all([broken.close(), live.close()]);
+  });
+
+  test('where no worker has an engine, builds fail and say so, each of several workers waiting for none', async () => {
+    const { db } = here.database;
+    const now = fastClock();
+    const workers = [
+      await here.start({ docker: nowhere, owner: 'dead', now }),
+      await here.start({ docker: nowhere, owner: 'dead too', now }),
+    ];
+    const made = await Promise.all(Array.from({ length: 3 }, () => here.create({})));
+    for (const { buildId } of made)
+      expect(await buildIn(db, buildId, 'FAILED')).toMatchObject({
+        error: expect.stringContaining('No Docker engine answers at unix:///nowhere/docker.sock'),
+      });
+    await Promise.all(workers.map((worker) => worker.close()));
+  });
+});
+
+/** By which time passes three times as fast. */
+function fastClock() {
+  const began = { monotonic: performance.now(), wall: Date.now() };
+  return () => ({
+    monotonic: began.monotonic + 3 * (performance.now() - began.monotonic),
+    wall: began.wall + 3 * (Date.now() - began.wall),
+  });
+}
+
+/** The engine's socket as a port of its own. */
+async function bridgeTo(dockerHost: string): Promise<Server> {
+  const target = dockerHost.startsWith('unix://')
+    ? { path: dockerHost.slice('unix://'.length) }
+    : { host: new URL(dockerHost).hostname, port: Number(new URL(dockerHost).port) };
+  const server = createServer((client) => {
+    const upstream = connect(target);
+    client.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
+    upstream.on('error', () => client.destroy()).on('close', () => client.destroy());
+    client.pipe(upstream).pipe(client);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
