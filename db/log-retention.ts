@@ -7,7 +7,8 @@ import { deleteChunks } from './logs.ts';
 
 /**
  * The lines of a job or build go when it has ended for `days` days, by the database's clock. Each call here looks at a bounded set, in the
- * order of ids; what has ended for so long stays so, which is why nothing that was passed has to be looked at again.
+ * order of ids. What has ended for so long stays so, which is why nothing that was passed has to be looked at again, but for what was made since with
+ * an id of the past.
  */
 
 /** How far a look through a partition's jobs has come. */

@@ -219,6 +219,66 @@ describe('the retention of log lines', () => {
     await parts.cache.close();
   });
 
+  describe('of a job with the id of a machine whose clock is 40 days behind', () => {
+    const slow = () => job({ made: new Date(dayOf(daysAgo(40)).getTime() + 1_000) });
+    const endNow = (id: string) =>
+      db.update(jobs).set({ status: 'COMPLETED', completedAt: new Date(), leaseToken: null }).where(eq(jobs.id, id));
+
+    test('are kept where its day was looked through before it appeared, whatever keeps the day', async () => {
+      const name = await makePartition(daysAgo(40));
+      const noon = new Date(dayOf(daysAgo(40)).getTime() + DAY_MS / 2);
+      const old = await job({ made: noon, ended: noon });
+      const last = await job({ made: new Date(noon.getTime() + 1_000) });
+      const retention = createLogRetention({ db, days: 30 });
+      for (let n = 0; n < 2; n++) await retention.pass(signal); // they come to the one that runs
+      expect(await isKept(old)).toBe(false);
+      const live = await slow();
+      await db
+        .update(jobs)
+        .set({ status: 'COMPLETED', completedAt: daysAgo(31), leaseToken: null })
+        .where(eq(jobs.id, last));
+      for (let n = 0; n < 2; n++) await retention.pass(signal);
+      expect(await Promise.all([old, last, live].map(isKept))).toEqual([false, false, true]);
+      await endNow(live);
+      for (let n = 0; n < 2; n++) await retention.pass(signal);
+      expect(await isKept(live)).toBe(true);
+      await db
+        .update(jobs)
+        .set({ completedAt: daysAgo(30.1) })
+        .where(eq(jobs.id, live));
+      expect(await retention.pass(signal)).toEqual({ partitions: 1, chunks: 0 });
+      expect(await partitions()).not.toContain(name);
+    });
+
+    test('are kept where its day could not be dropped at once, or had gone', async () => {
+      await makePartition(daysAgo(40));
+      const noon = new Date(dayOf(daysAgo(40)).getTime() + DAY_MS / 2);
+      await job({ made: noon, ended: noon });
+      const retention = createLogRetention({ db, days: 30 });
+      await second.db.transaction(async (tx) => {
+        await tx.execute(sql`SELECT count(*) FROM log_chunks`);
+        expect(await retention.pass(signal)).toEqual({ partitions: 0, chunks: 0 });
+      });
+      const live = await slow();
+      await retention.pass(signal);
+      expect(await isKept(live)).toBe(true);
+      await endNow(live);
+      await retention.pass(signal);
+      expect(await isKept(live)).toBe(true);
+      await db
+        .update(jobs)
+        .set({ completedAt: daysAgo(31) })
+        .where(eq(jobs.id, live));
+      expect(await retention.pass(signal)).toMatchObject({ partitions: 1 });
+      const later = await slow();
+      for (let n = 0; n < 2; n++) await retention.pass(signal);
+      expect(await isKept(later)).toBe(true);
+      await endNow(later);
+      for (let n = 0; n < 2; n++) await retention.pass(signal);
+      expect(await isKept(later)).toBe(true);
+    });
+  });
+
   test('several workers at once remove what is to go once', async () => {
     for (const days of [12, 13, 14]) {
       await makePartition(daysAgo(days));

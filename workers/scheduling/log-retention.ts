@@ -28,7 +28,7 @@ export interface Removed {
  * what two of them remove at once is removed once.
  *
  * Lines of a day go with its partition, when all jobs and builds of that day have ended for long enough. How far a partition's jobs
- * were looked through is kept here, in memory alone: each is looked at once, or again after a restart. Where one job keeps a day for
+ * were looked through is kept here, in memory alone: each is looked at once while its day is kept, and once more before it goes. Where one job keeps a day for
  * longer, and in the default partition, lines are deleted job by job; so are those of workflows that keep theirs for a shorter time.
  */
 export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
@@ -36,12 +36,22 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
 } {
   const looked = new Map<string, string | undefined>(); // partitions, to the last job that was looked at
 
+  /**
+   * Goes on where the last look had come to a job that keeps the day. Where that leads to the end, all is looked at once more: a job may have an id
+   * before that place that was made since, by a machine whose clock is behind (ids are by the database's clock, but those of older versions were not).
+   */
   async function isClear(partition: LogPartition, signal: AbortSignal): Promise<boolean> {
+    let isWhole = !looked.has(partition.name);
     while (!signal.aborted) {
       const look = await lookThrough(db, partition, { days, after: looked.get(partition.name), limit: JOBS_PER_LOOK });
       looked.set(partition.name, look.to);
-      if (look.found !== 'MORE') return look.found === 'CLEAR';
+      if (look.found === 'KEPT') return false;
+      if (look.found === 'MORE') continue;
+      looked.delete(partition.name);
+      if (isWhole) return true;
+      isWhole = true;
     }
+    looked.delete(partition.name);
     return false;
   }
 
@@ -53,7 +63,6 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
       for (const partition of await logPartitionsBefore(db, { days })) {
         if (await isClear(partition, signal)) {
           if (!(await dropLogPartition(db, partition))) continue; // in use: the next pass tries again
-          looked.delete(partition.name);
           removed.partitions += 1;
         } else if (late.has(partition.name)) partly.push(partition);
       }
