@@ -7,6 +7,7 @@ export async function runMigrate(context: CommandContext): Promise<number> {
   const dataDir = context.settings.databaseUrl === undefined ? await openFolder(context) : undefined;
   const url = await startDatabase(context, dataDir);
   await openDatabase(context, url, 1);
+  process.exitCode = 1; // of a signal that stops it on the way: what waits for a migrated database must not go on
   await migrateNow(context, url);
   return 0;
 }

@@ -6,7 +6,7 @@ const DRAIN_SECONDS_MAX = 25;
 /** npm hands a Ctrl-C on to a process that the terminal has sent it to already: that is one Ctrl-C, not two. */
 const SAME_SIGNAL_MS = 500;
 
-/** SIGTERM and SIGINT drain and exit with 0; a second SIGINT exits at once with 130. What nobody caught is logged; exit 1. */
+/** SIGTERM and SIGINT drain and exit with 0 (or process.exitCode, where a command has set one); a second SIGINT exits at once with 130. What nobody caught is logged; exit 1. */
 export function handleSignals(closing: Closing, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
 
@@ -15,12 +15,12 @@ export function handleSignals(closing: Closing, log: Logger): { stopping(): bool
     log.info(`${signal}: stopping; a second Ctrl-C stops at once`);
     const timer = setTimeout(() => {
       log.warn(`Not drained after ${DRAIN_SECONDS_MAX} seconds: what still runs is left to its leases.`);
-      process.exit(0);
+      process.exit();
     }, DRAIN_SECONDS_MAX * 1000);
     await closing.close();
     clearTimeout(timer);
     log.info({ event: 'stopped' }, `stopped after ${Math.round(performance.now() - stoppingSince)} ms`);
-    process.exit(0);
+    process.exit();
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

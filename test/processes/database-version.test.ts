@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { withDatabase } from '../support/global-setup.ts';
+import { oldDatabase } from '../support/old-database.ts';
 import { cleanUp, startProcess } from '../support/processes.ts';
+import { seen } from '../support/time.ts';
 
 const name = `cvtest_${randomBytes(8).toString('hex')}`;
 const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
@@ -50,4 +52,24 @@ describe.sequential('a database that is not at its version', () => {
     expect(await refused.exit()).toEqual({ code: 2, signal: null });
     expect(refused.output()).toContain('start a newer program');
   });
+});
+
+it('that is half migrated when a signal comes is no success, and is migrated by the next call', async () => {
+  const database = await oldDatabase();
+  const reader = postgres(database.url, { max: 1 });
+  try {
+    await reader.unsafe('BEGIN; SELECT count(*) FROM users');
+    const stopped = startProcess(['migrate'], { ...env, DATABASE_URL: database.url });
+    await seen('it waits', async () => stopped.output().includes('waits for a lock'));
+    expect(await stopped.kill('SIGTERM')).toEqual({ code: 1, signal: null });
+    const refused = startProcess(['api'], { ...env, DATABASE_URL: database.url, PORT: '0' });
+    expect(await refused.exit()).toEqual({ code: 2, signal: null });
+    await reader.end();
+    const migration = startProcess(['migrate'], { ...env, DATABASE_URL: database.url });
+    expect(await migration.exit()).toEqual({ code: 0, signal: null });
+    expect(migration.output()).toContain('migrations: applied 0004_');
+  } finally {
+    await reader.end();
+    await database.close();
+  }
 });
