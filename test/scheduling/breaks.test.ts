@@ -4,6 +4,7 @@ import { attendSchedules } from '../../db/attendance.ts';
 import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds.ts';
 import { type Connection, connect } from '../../db/client.ts';
 import { type BuildRow, builds } from '../../db/schema.ts';
+import { enterTurns } from '../../db/turns.ts';
 import { createWorkflow } from '../../db/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass, until } from '../support/time.ts';
@@ -121,4 +122,15 @@ test('P4: a database that is frozen in the middle of a look is a break for that 
     },
   );
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'RUNNING', attempt: 1, leaseToken: job?.leaseToken });
+});
+
+test('P3: the sweep tells of builds that have no turn, and of those alone', async () => {
+  const { db } = database;
+  const ids = [];
+  for (let n = 0; n < 3; n++) ids.push((await startedBuild()).id);
+  await db.execute(sql`
+    UPDATE builds SET status = 'QUEUED', lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+      started_at = now() - interval '1 minute'`);
+  await enterTurns(db, 'BUILD', ids.slice(0, 2));
+  expect(await sweepBuilds(db, { watchedSeconds: forEver })).toEqual(ids.slice(2));
 });

@@ -5,6 +5,7 @@ import { decodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
+import { startExecution } from '../../workers/execution/worker.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
@@ -83,6 +84,24 @@ test('P3: a scheduling worker that starts finds within seconds what has waited l
     return row?.count === ids.length;
   });
   await workers.close();
+});
+
+test('P3: what a worker of heartbeats took and lost with its process is handed out again when another one starts', async () => {
+  const { db } = database;
+  const parts = memoryParts(db);
+  const scheduling = await startScheduling(parts);
+  await waiting(3);
+  const execution = await startExecution(parts);
+  await until('all have ended', async () => {
+    const [row] = await db.execute<{ count: number }>(
+      sql`SELECT count(*)::integer AS count FROM jobs WHERE completed_at IS NOT NULL`,
+    );
+    return row?.count === 3;
+  });
+  await scheduling.close();
+  await execution.close();
+  await parts.bus.close();
+  await parts.cache.close();
 });
 
 test('P3: a bus that was away may have lost what it had: what is QUEUED is handed out again', async () => {
