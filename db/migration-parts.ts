@@ -64,7 +64,7 @@ export async function applyParts(turn: Turn, migration: Migration, options: Part
         return next;
       };
       progress = await withShortLocks(turn, commit, (error) => sayWait(`${label} waits for a lock: ${error.message}`));
-      sayProgress(`${label}: up to ${steps * rowsPerStep} rows in this run`);
+      sayProgress(`${label}: ${steps} steps of at most ${rowsPerStep} rows in this run`);
     }
   }
 }

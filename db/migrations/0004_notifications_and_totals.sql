@@ -1,6 +1,6 @@
 -- Notifications with each user's preference, and running totals of what has ended, so that analytics read no history.
 -- Locks for a moment: users (ACCESS EXCLUSIVE), workflows (SHARE ROW EXCLUSIVE, ACCESS EXCLUSIVE), jobs (SHARE ROW EXCLUSIVE, ACCESS EXCLUSIVE).
--- Takes, and blocks nobody: reading users once, workflows once and jobs once; about 20 seconds for a million jobs.
+-- Takes, and blocks nobody: reading users once, workflows once and jobs once; a minute or two for a million jobs.
 -- What there is already is counted in steps. What ends or is made meanwhile is counted by triggers, which note it, and the steps leave out
 -- what is noted: each job counts once, also those that workers of the old version end. When this migration has ended, those of the old
 -- version count no more: stop them before, or restart them soon.

@@ -15,7 +15,7 @@ CREATE TRIGGER payloads_bytes BEFORE INSERT OR UPDATE OF payload ON payloads FOR
 
 -- steps: fills the size of payloads
 WITH step AS MATERIALIZED (
-  SELECT id FROM workflows WHERE id > $1::uuid ORDER BY id LIMIT $2
+  SELECT id FROM workflows WHERE id > $1::uuid ORDER BY id LIMIT greatest($2 / 10, 1) -- payloads are large, and locked until the commit
 ), filled AS (
   UPDATE payloads SET bytes = octet_length(payload::text) FROM step WHERE payloads.workflow_id = step.id AND bytes IS NULL
 )

@@ -34,19 +34,20 @@ interface Node {
 /**
  * Every order of the actors' steps, depth first, each run from a fresh state. Of orders that differ only in the places of steps that share
  * nothing, one is run (sleep sets: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, 1996). `preemptionsMax`
- * bounds how often an actor that could go on is left for another one.
+ * bounds how often an actor that could go on is left for another one, `untilMs` the time (of performance.now) at which no order begins any more.
  */
 export async function explore(
   run: RunOrder,
   {
     ordersMax,
+    untilMs = Number.POSITIVE_INFINITY,
     preemptionsMax = Number.POSITIVE_INFINITY,
     brokenMax = 1,
-  }: { ordersMax: number; preemptionsMax?: number; brokenMax?: number },
+  }: { ordersMax: number; untilMs?: number; preemptionsMax?: number; brokenMax?: number },
 ): Promise<Explored> {
   const path: Node[] = [];
   const explored: Explored = { orders: 0, broken: [], isComplete: false };
-  while (explored.orders < ordersMax) {
+  while (explored.orders < ordersMax && performance.now() < untilMs) {
     let depth = 0;
     const { order, wrong } = await run((ready, last) => {
       const before = path[depth - 1];

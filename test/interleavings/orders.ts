@@ -3,7 +3,7 @@ import { testUser } from '../support/database.ts';
 import { openCopies } from './copies.ts';
 import type { RunOrder } from './explore.ts';
 import { judge, writeDown } from './judge.ts';
-import { openSeats } from './seats.ts';
+import { dbOf, openSeats } from './seats.ts';
 import type { State } from './states.ts';
 import { type Act, type Answers, VERBS, type VerbName } from './verbs.ts';
 
@@ -23,7 +23,7 @@ export interface Stage {
 
 export async function openStage(actors: number): Promise<Stage> {
   const seats = await openSeats(actors);
-  const { db, dbs, scheduler } = seats;
+  const { db, scheduler } = seats;
   await writeDown(db);
   const copies = await openCopies(db, await testUser(db, 'ann'));
   const verdicts = new Map<string, string[]>();
@@ -48,8 +48,7 @@ export async function openStage(actors: number): Promise<Stage> {
         const answers: Answers = { ended: [], canceled: [], requested: [] };
         const acting = verbs.map((name, actor) => {
           const act: Act = VERBS[name][1];
-          const own = dbs[actor];
-          if (own === undefined) throw new Error(`There are seats for ${dbs.length} actors.`);
+          const own = dbOf(seats, actor);
           const label = verbs.indexOf(name) === actor ? name : `${name}, again`;
           return { name: label, run: async () => void (await act(own, subject, answers)) };
         });

@@ -24,7 +24,10 @@ async function exploreAll(casts: Cast[], untilMs: number, preemptionsMax: number
       while (performance.now() < untilMs) {
         const cast = left.shift();
         if (cast === undefined) return;
-        results.push({ cast, explored: await explore(stage.of(cast), { ordersMax: ORDERS_MAX, preemptionsMax }) });
+        results.push({
+          cast,
+          explored: await explore(stage.of(cast), { ordersMax: ORDERS_MAX, untilMs, preemptionsMax }),
+        });
       }
     }),
   );

@@ -21,6 +21,8 @@ export interface Stepper {
   fly<T>(point: Point, act: () => Promise<T>): Promise<T>;
   /** Where statements are two steps: what stands in their WHERE for the one between their snapshot and their first lock. */
   stand(): string | undefined;
+  /** A point at which the answer of what was sent at `point` comes, of what is not in a transaction and of commits. */
+  answer(point: Point): Promise<void>;
   /** Two steps: `act` sends a statement with that in its WHERE. */
   split<T>(point: Point, act: () => Promise<T>): Promise<T>;
 }
@@ -73,6 +75,7 @@ export function stepStatements(db: Db, stepper: Stepper): void {
       opened();
       answered();
       await ending;
+      await stepper.answer({ name: 'commit', reads: new Set(), writes: touched.writes });
     }
   };
 }
@@ -114,7 +117,10 @@ function stepQuery<Pending extends Promise<unknown> & { values(): unknown }>(
   const stepped: Pending = new Proxy(pending, {
     get(target, key): unknown {
       if (key === 'then')
-        return (...handlers: Parameters<Pending['then']>) => take(point, async () => await target).then(...handlers);
+        return (...handlers: Parameters<Pending['then']>) =>
+          take(point, async () => await target)
+            .finally(() => (touched === undefined ? stepper.answer(point) : undefined))
+            .then(...handlers);
       if (key === 'values')
         return () => {
           target.values();

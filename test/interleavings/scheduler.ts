@@ -1,5 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Point, Touches } from './points.ts';
+import { realNowMs, sleep, turn } from './real-time.ts';
 import type { Stands } from './stands.ts';
 
 /** A step that can be taken now. */
@@ -32,8 +32,8 @@ export interface Order {
 /** How many of each actor's statements wait for a lock in the database. */
 export type CountBlocked = () => Promise<Map<number, number>>;
 
-const STEPS_MAX = 2_000;
-const STUCK_MS_MAX = 20_000;
+const STEPS_MAX = 10_000;
+const STUCK_MS_MAX = 10_000;
 /** An answer comes sooner, nearly always; then nobody asks who waits for a lock. */
 const ANSWER_MS = 3;
 
@@ -90,6 +90,7 @@ export class Scheduler {
       return await order.run(choose);
     } finally {
       this.#order = undefined;
+      order.open(); // also where it failed: nobody stands for ever
     }
   }
 }
@@ -147,8 +148,8 @@ class Running {
           this.#moved();
         }),
     );
-    while (await this.#settled()) {
-      const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor || (a.key < b.key ? -1 : 1));
+    while (await this.#settled(order.steps)) {
+      const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor); // and in the order of their coming
       if (order.keys.length >= STEPS_MAX) throw new Error(`An order has more than ${STEPS_MAX} steps.`);
       const key = choose(ready, union(this.#touched));
       const choice = key === undefined ? undefined : this.#waiting.get(key);
@@ -156,8 +157,7 @@ class Running {
         throw new Error(`${key} cannot be taken now: ${ready.map((one) => `${one.key} ${one.point.name}`).join(', ')}`);
       if (choice === undefined) {
         order.isAbandoned = true;
-        this.#isOpen = true;
-        for (const { go } of this.#waiting.values()) go();
+        this.open();
         break;
       }
       this.#touched = [choice.point];
@@ -170,28 +170,33 @@ class Running {
     return order;
   }
 
+  /** From here on nobody is held. */
+  open(): void {
+    this.#isOpen = true;
+    for (const { go } of this.#waiting.values()) go();
+    this.#waiting.clear();
+  }
+
   /** Resolves when nothing moves any more: whether there is a step to choose. */
-  async #settled(): Promise<boolean> {
-    const since = performance.now();
+  async #settled(steps: string[]): Promise<boolean> {
+    const since = realNowMs();
     for (;;) {
       await turn(); // what goes on by itself has come to its next point, or has ended
       if (this.#flying.size === 0 || (await this.#areBlocked())) {
         if (this.#waiting.size > 0) return true;
         if (this.#ended === this.#actors.length) return false;
       }
-      if (performance.now() - since > STUCK_MS_MAX) throw new Error(`Nothing moves: ${this.#describe()}`);
+      if (realNowMs() - since > STUCK_MS_MAX)
+        throw new Error(`Nothing moves: ${this.#describe()}, after:\n${steps.join('\n')}`);
       await this.#motion();
     }
   }
 
   #motion(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ANSWER_MS);
-      this.#moved = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    const moved = new Promise<void>((resolve) => {
+      this.#moved = resolve;
     });
+    return Promise.race([moved, sleep(ANSWER_MS)]);
   }
 
   /** Whether all that was sent waits for locks. Asked only where no answer has come for a while. */

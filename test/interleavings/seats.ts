@@ -10,6 +10,8 @@ export interface Seats {
   scheduler: Scheduler;
   /** Of the actors. */
   dbs: Db[];
+  /** Of the actors as well: what goes through it is no step, but may wait for locks. */
+  sides: Db[];
   /** Of nobody: what goes through it is no step. */
   db: Db;
   /** Whose statements are two steps each (stands.ts). */
@@ -20,7 +22,7 @@ export interface Seats {
 /** A deadlock is a failure: it need not take a second to be one. */
 const DEADLOCK_TIMEOUT = '50ms';
 
-export async function openSeats(count: number, { connections = 1 } = {}): Promise<Seats> {
+export async function openSeats(count: number, { connections = 1, hasLateAnswers = false } = {}): Promise<Seats> {
   const database: TestDatabase = await testDatabase();
   const url = new URL(database.url);
   url.searchParams.set('synchronous_commit', 'off'); // nothing here is about a crash of the server
@@ -28,6 +30,9 @@ export async function openSeats(count: number, { connections = 1 } = {}): Promis
   const control = connect(url.href, { max: 2, application: 'control' });
   const actors = Array.from({ length: count }, (_, actor) =>
     connect(url.href, { max: connections, application: `actor ${actor}` }),
+  );
+  const sides = Array.from({ length: count }, (_, actor) =>
+    connect(url.href, { max: 1, application: `actor ${actor}` }),
   );
   const keeper = connect(url.href, { max: 1, application: 'keeper' });
   const stands = await openStands(keeper.db);
@@ -38,6 +43,10 @@ export async function openSeats(count: number, { connections = 1 } = {}): Promis
       step: (point, act) => scheduler.step(actor, point, act),
       fly: (point, act) => scheduler.fly(actor, point, act),
       stand: () => (splitting.has(actor) ? stands.condition(actor) : undefined),
+      answer: async ({ name, reads, writes }) => {
+        if (hasLateAnswers)
+          await scheduler.step(actor, { name: `answer of ${name}`, reads, writes }, async () => undefined);
+      },
       split: (point, act) => scheduler.split(actor, point, act, stands),
     });
     return db;
@@ -45,10 +54,11 @@ export async function openSeats(count: number, { connections = 1 } = {}): Promis
   return {
     scheduler,
     dbs,
+    sides: sides.map(({ db }) => db),
     db: control.db,
     splitting,
     async close() {
-      for (const { close } of [...actors, control, keeper]) await close();
+      for (const { close } of [...actors, ...sides, control, keeper]) await close();
       await database.close();
     },
   };
@@ -62,4 +72,16 @@ async function countBlocked(db: Db): Promise<Map<number, number>> {
       AND pg_blocking_pids(pid) <> '{}'
     GROUP BY 1`);
   return new Map(rows.map(({ actor, count }) => [actor, count]));
+}
+
+export function dbOf({ dbs }: Seats, actor: number): Db {
+  const db = dbs[actor];
+  if (db === undefined) throw new Error(`There are seats for ${dbs.length} actors.`);
+  return db;
+}
+
+export function sideOf({ sides }: Seats, actor: number): Db {
+  const side = sides[actor];
+  if (side === undefined) throw new Error(`There are seats for ${sides.length} actors.`);
+  return side;
 }

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
+import { sleep } from './real-time.ts';
 
 /**
  * Makes a statement stand between its snapshot and its first lock: a condition in its WHERE waits for an advisory lock. What commits
@@ -37,7 +37,7 @@ export async function openStands(db: Db): Promise<Stands> {
           SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${actor} AND NOT granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
         if (rows.length > 0 || signal.aborted) return;
-        await delay(ASK_MS);
+        await sleep(ASK_MS);
       }
     },
   };

@@ -1,0 +1,170 @@
+import { sql } from 'drizzle-orm';
+import { cancelJob } from '../../db/jobs.ts';
+import { enterTurns } from '../../db/turns.ts';
+import { schedulingPass } from '../../workers/scheduling/pass.ts';
+import { testUser } from '../support/database.ts';
+import { type Clock, startClock } from './clock.ts';
+import { openCopies } from './copies.ts';
+import { FakeEngine, type Fault, Truth } from './engine.ts';
+import { judge, writeDown } from './judge.ts';
+import type { Point } from './points.ts';
+import { realNowMs, sleep } from './real-time.ts';
+import type { Choose, Order } from './scheduler.ts';
+import { openSeats, sideOf } from './seats.ts';
+import { type State, type Subject, timePasses } from './states.ts';
+import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
+
+/** What happens around two workers, besides their own steps. */
+export type Event =
+  | { type: 'pass'; seconds: number }
+  | { type: 'schedule' | 'cancel' }
+  | { type: 'sweep' | 'look' | 'away' | 'back'; worker: number }
+  | { type: 'fault'; worker: number; call: string; fault: Fault };
+
+export interface Play {
+  state: State;
+  /** Whether both workers are on one engine. */
+  isOneEngine: boolean;
+  events: Event[];
+}
+
+export interface Theatre {
+  /** Plays it from the state; `choose` takes the steps until the last event, then all goes on without faults to its end. */
+  play(play: Play, choose: Choose): Promise<{ order: Order; wrong: string[] }>;
+  close(): Promise<void>;
+}
+
+const WORKERS = 2;
+const WORLD = WORKERS;
+const PROGRAM_MS = 5_000;
+/** Longer than three attempts take, each with its lease, the patience for adoption and its back-off. */
+const ROUNDS_MAX = 60;
+const ROUND_SECONDS = 10;
+const CLOSE_MS_MAX = 10_000;
+
+export async function openTheatre(): Promise<Theatre> {
+  const seats = await openSeats(WORKERS + 1, { connections: 4, hasLateAnswers: true });
+  const { db, scheduler } = seats;
+  const side = sideOf(seats, WORLD);
+  await writeDown(db);
+  const copies = await openCopies(db, await testUser(db, 'ann'));
+  async function perform(event: Event, subject: Subject, workers: JobWorker[], clock: Clock): Promise<void> {
+    const worker = 'worker' in event ? workers[event.worker] : undefined;
+    switch (event.type) {
+      case 'pass':
+        await timePasses(side, event.seconds);
+        await clock.pass(event.seconds);
+        return;
+      case 'schedule': {
+        const { handOut } = await schedulingPass({
+          db: side,
+          limit: 100,
+          watchedSeconds: () => Number.POSITIVE_INFINITY,
+        });
+        await enterTurns(
+          side,
+          'CONTAINER',
+          handOut.map(({ id }) => id),
+        );
+        for (const each of workers) each.look();
+        return;
+      }
+      case 'cancel':
+        await cancelJob(side, { userId: subject.userId, id: subject.jobId });
+        return;
+      case 'sweep':
+        return worker?.sweep();
+      case 'look':
+        return worker?.look();
+      case 'away':
+      case 'back':
+        if (worker !== undefined) worker.engine.isAway = event.type === 'away';
+        return;
+      case 'fault':
+        worker?.faults.set(event.call, event.fault);
+        return;
+    }
+  }
+
+  return {
+    async play({ state, isOneEngine, events }, choose) {
+      const subject = await copies.begin(state);
+      const clock = startClock();
+      const truth = new Truth();
+      const statusOf = (jobId: string) =>
+        scheduler.fly(WORLD, pointOf('status'), async () => {
+          const [row] = await db.execute<{ status: string }>(sql`SELECT status FROM jobs WHERE id = ${jobId}`);
+          return row?.status ?? 'gone';
+        });
+      const made = (id: string) => new FakeEngine(id, truth, { runMs: PROGRAM_MS, statusOf });
+      const first = made('engine 1');
+      const engines = isOneEngine ? [first] : [first, made('engine 2')];
+      const workers: JobWorker[] = [];
+      let isFree = false;
+
+      const happen = (event: Event) =>
+        scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, subject, workers, clock));
+      const isOver = async () => {
+        const [row] = await db.execute<{ left: number }>(
+          sql`SELECT count(*)::integer AS left FROM jobs WHERE completed_at IS NULL`,
+        );
+        return row?.left === 0 && isQuiet(truth, engines);
+      };
+      const world = async () => {
+        for (const event of events) await happen(event);
+        isFree = true;
+        for (const engine of engines) engine.isAway = false;
+        for (const { faults } of workers) faults.clear();
+        for (let round = 0; round < ROUNDS_MAX; round += 1) {
+          await happen({ type: 'pass', seconds: ROUND_SECONDS });
+          await happen({ type: 'schedule' });
+          for (const worker of workers.keys()) await happen({ type: 'sweep', worker });
+          if (await scheduler.fly(WORLD, pointOf('looking whether all is over'), isOver)) return;
+        }
+        truth.wrong.push('it does not come to an end');
+      };
+      const actors = [0, 1].map((actor) => ({
+        name: `worker ${actor}`,
+        run: async () => {
+          const worker = startJobWorker(seats, actor, engines[actor] ?? first);
+          workers.push(worker);
+          worker.look();
+        },
+      }));
+      const run = () =>
+        scheduler.run([...actors, { name: 'world', run: world }], (ready, last) =>
+          isFree ? (ready.find(({ actor }) => actor !== WORLD) ?? ready[0])?.key : choose(ready, last),
+        );
+      const order = await run()
+        .finally(() => closeAll(workers, clock))
+        .finally(() => clock.stop());
+      const wrong = [...truth.wrong, ...order.errors.map(({ actor, error }) => `${actor} failed: ${String(error)}`)];
+      wrong.push(...(await judge(db, { ended: [], canceled: [], requested: [] })));
+      return { order, wrong };
+    },
+    close: () => seats.close(),
+  };
+}
+
+function pointOf(name: string): Point {
+  return { name, reads: new Set(), writes: new Set(['everything']) };
+}
+
+function nameOf(event: Event): string {
+  const { type, ...rest } = event;
+  return [type, ...Object.values(rest)].join(' ');
+}
+
+/** What they wait for at their end is partly time. */
+async function closeAll(workers: JobWorker[], clock: Clock): Promise<void> {
+  let isClosed = false;
+  const closing = Promise.all(workers.map((worker) => worker.close())).then(() => {
+    isClosed = true;
+  });
+  const since = realNowMs();
+  while (!isClosed && realNowMs() - since < CLOSE_MS_MAX) {
+    await clock.pass(1);
+    await sleep(1);
+  }
+  await closing;
+}

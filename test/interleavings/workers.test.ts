@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { MARGIN_MS, runMs, SEED } from './bounds.ts';
+import { type Event, openTheatre, type Theatre } from './plays.ts';
+import type { Choose } from './scheduler.ts';
+
+vi.mock('node:timers/promises', () => import('./timers.ts'));
+vi.mock('../../platform/process-identity.ts', () => ({ hasEnded: async () => false }));
+
+const RUN_MS = runMs(12);
+
+let theatre: Theatre;
+beforeAll(async () => {
+  theatre = await openTheatre();
+});
+afterAll(() => theatre.close());
+
+const worker = fc.nat({ max: 1 });
+const event: fc.Arbitrary<Event> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('pass' as const), seconds: fc.constantFrom(4, 10, 40, 100) }) },
+  { weight: 3, arbitrary: fc.constant({ type: 'schedule' as const }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constantFrom('sweep' as const, 'look' as const), worker }) },
+  { weight: 1, arbitrary: fc.constant({ type: 'cancel' as const }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('away' as const, 'back' as const), worker }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('fault' as const),
+      worker,
+      call: fc.constantFrom('create', 'start', 'inspect', 'remove', 'list', 'stop'),
+      fault: fc.constantFrom('REFUSED' as const, 'UNANSWERED' as const),
+    }),
+  },
+);
+const play = fc.record({
+  state: fc.constantFrom('QUEUED', 'DUE', 'REQUESTED'),
+  isOneEngine: fc.boolean(),
+  events: fc.array(event, { maxLength: 10, size: 'max' }),
+});
+const picks = fc.array(fc.nat({ max: 5 }), { maxLength: 80, size: 'max' });
+
+/** The steps by number; when they are used up, the first one that can be taken. */
+function by(numbers: number[]): Choose {
+  const left = [...numbers];
+  return (ready) => ready[(left.shift() ?? 0) % ready.length]?.key;
+}
+
+/** One worker does not get an answer until the last event has come; all others go on as they can. */
+function withholding(actor: number, name: string): Choose {
+  return (ready) => ready.find((choice) => choice.actor !== actor || choice.point.name !== name)?.key;
+}
+
+const pass = (seconds: number): Event => ({ type: 'pass', seconds });
+
+test('a claim whose answer comes after its lease starts nothing beside the next attempt', async () => {
+  const events: Event[] = [pass(40), pass(60), { type: 'schedule' }, pass(6), { type: 'schedule' }, pass(1)];
+  const choose = withholding(0, 'answer of commit');
+  for (const isOneEngine of [true, false]) {
+    const { order, wrong } = await theatre.play({ state: 'QUEUED', isOneEngine, events }, choose);
+    expect(wrong).toEqual([]);
+    expect(order.steps.filter((step) => step.endsWith('answer to start'))).toEqual([
+      "worker 1: engine's answer to start",
+    ]);
+  }
+});
+
+test(
+  'P1, P2, P3, P4: two workers whose engines, answers and clocks fail them run no program twice, and end every job once',
+  async () => {
+    let plays = 0;
+    await fc.assert(
+      fc.asyncProperty(play, picks, async (played, numbers) => {
+        const { order, wrong } = await theatre.play(played, by(numbers));
+        plays += 1;
+        expect(wrong.length > 0 ? [...order.steps, ...wrong].join('\n') : '').toBe('');
+      }),
+      { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
+    );
+    console.info(`${plays} plays of two workers.`);
+  },
+  RUN_MS + MARGIN_MS,
+);

@@ -1,0 +1,127 @@
+import type { Db } from '../../db/client.ts';
+import { settleSeams } from '../../db/log-seams.ts';
+import { insertChunks } from '../../db/logs.ts';
+import { CONTAINER_POLICY } from '../../domain/container-policy.ts';
+import { decodeChunks, isSeam } from '../../domain/log-chunk.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import { createMemoryCache } from '../../platform/cache/memory.ts';
+import { type ContainerJobs, createContainerJobs } from '../../workers/workflow/jobs.ts';
+import { createRemovals, type Removals } from '../../workers/workflow/removals.ts';
+import { sweepContainers } from '../../workers/workflow/sweep.ts';
+import type { Template, Templates } from '../../workers/workflow/template.ts';
+import { quiet, testSealer } from '../support/workers.ts';
+import type { FakeEngine, Fault, Truth } from './engine.ts';
+import type { Scheduler } from './scheduler.ts';
+import { dbOf, type Seats, sideOf } from './seats.ts';
+
+/** The part of a workflow worker that runs jobs, as production puts it together. */
+export interface JobWorker {
+  look(): void;
+  /** Begins a sweep over its engine's containers. */
+  sweep(): void;
+  /** What happens to its next call of that name at the engine. */
+  readonly faults: Map<string, Fault>;
+  readonly engine: FakeEngine;
+  close(): Promise<void>;
+}
+
+const INSTALLATION = 'interleavings';
+const NOTHING = { reads: new Set<string>(), writes: new Set(['engine']) };
+
+export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine): JobWorker {
+  const { scheduler } = seats;
+  const db = dbOf(seats, actor);
+  const owner = `worker ${actor}`;
+  const faults = new Map<string, Fault>();
+  const docker = engine.docker(
+    (call) => scheduler.step(actor, { ...NOTHING, name: `engine's answer to ${call}` }, async () => undefined),
+    faults,
+  );
+  const removals: Removals = createRemovals({ docker, log: quiet });
+  const jobs: ContainerJobs = createContainerJobs({
+    db,
+    bus: storingBus(scheduler, actor, sideOf(seats, actor)),
+    cache: createMemoryCache(),
+    log: quiet,
+    owner,
+    sealer: testSealer,
+    docker,
+    templates: TEMPLATES,
+    images: { find: unused, pull: unused, confirm: async () => undefined },
+    networks: {
+      ensure: async () => 'network',
+      hold: (_, run) => run(),
+      sweep: async () => 0,
+      close: async () => undefined,
+    },
+    removals,
+    policy: CONTAINER_POLICY,
+    installation: INSTALLATION,
+    capacity: 4,
+  });
+  let sweeping: Promise<unknown> = Promise.resolve();
+  let isSweeping = false;
+  return {
+    look: jobs.look,
+    faults,
+    engine,
+    sweep() {
+      if (isSweeping) return; // one after the other, as the worker does
+      isSweeping = true;
+      sweeping = sweepContainers({ db, docker, jobs, removals, owner, installation: INSTALLATION })
+        .catch((error: unknown) => quiet.warn({ err: error }, 'A sweep failed.'))
+        .finally(() => {
+          isSweeping = false;
+        });
+    },
+    async close() {
+      await jobs.close();
+      await removals.close();
+      await sweeping;
+    },
+  };
+}
+
+async function unused(): Promise<never> {
+  throw new Error('No image is looked for here.');
+}
+
+const TEMPLATE: Template = {
+  image: 'image:1',
+  isBuilt: true,
+  imageId: 'sha256:1',
+  timeoutSeconds: 3_600,
+  network: 'NONE',
+  secrets: [],
+};
+const TEMPLATES: Templates = {
+  store: async () => undefined,
+  load: async () => TEMPLATE,
+  source: async () => undefined,
+};
+
+/** What is printed is stored at once, as the joblogs worker does it. */
+function storingBus(scheduler: Scheduler, actor: number, db: Db): Bus {
+  return {
+    embedded: true,
+    publish: (topic, messages) =>
+      scheduler.fly(actor, { ...NOTHING, name: 'storing lines' }, async () => {
+        if (topic !== 'job_logs') return;
+        const chunks = messages.flatMap(({ value }) => decodeChunks(value));
+        await insertChunks(
+          db,
+          chunks.filter((chunk) => !isSeam(chunk)),
+        );
+        await settleSeams(db, chunks.filter(isSeam));
+      }),
+    partitionOf: async () => 0,
+    consume: unused,
+    tail: unused,
+    isUp: async () => true,
+    close: async () => undefined,
+  };
+}
+
+export function isQuiet(truth: Truth, engines: FakeEngine[]): boolean {
+  return truth.running === 0 && engines.every(({ containers }) => containers.size === 0);
+}
