@@ -119,14 +119,17 @@ async function kill(client: postgres.Sql, pid: number): Promise<void> {
   expect(row?.ended).toBe(true);
 }
 
-/** A hash of the rows of each table, without ids and times that differ from run to run. */
+/** Columns whose values differ from run to run. */
+const VOLATILE: Record<string, string[]> = { volumes: ['id', 'created_at'], volume_copies: ['volume_id'] };
+
+/** A hash of the rows of each table. */
 async function contents(client: postgres.Sql): Promise<Record<string, unknown>> {
   const tables = await client<{ name: string }[]>`
     SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
       AND relname !~ '^(log_chunks_|schema_migrations)'`;
   const found: Record<string, unknown> = {};
   for (const { name } of tables) {
-    const volatile = name === 'volumes' ? ['id', 'created_at'] : [];
+    const volatile = VOLATILE[name] ?? [];
     const [row] = await client`
       SELECT count(*)::int AS rows, md5(string_agg(line, '|' ORDER BY line)) AS hash
       FROM (SELECT (to_jsonb(t) - ${volatile}::text[])::text AS line FROM ${client(name)} t) lines`;

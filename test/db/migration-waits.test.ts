@@ -43,6 +43,22 @@ test('a migration whose connection is lost between two tries does not go on with
     await expect(migrated).rejects.toThrow(/Run `chronoverse migrate` again|CONNECTION/);
   }));
 
+test('a migration waits for a vacuum for as long as one takes to give way', async () => {
+  const vacuum = postgres(database.url, { max: 1 });
+  await vacuum.unsafe('BEGIN; LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE');
+  const { migrated } = await startWaiting();
+  await seen('it waits for longer than for others', async () => {
+    const rows = await database.client`
+      SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chronoverse-migrate' AND wait_event_type = 'Lock'
+        AND clock_timestamp() - query_start > current_setting('deadlock_timeout')::interval`;
+    return rows.length > 0;
+  });
+  await database.client`
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chronoverse-migrate'`;
+  await expect(migrated).rejects.toThrow();
+  await vacuum.end();
+});
+
 test('a migration that waits for a long reader lets everybody else through, and goes on when it can', async () => {
   const client = postgres(database.url, { max: 1, connection: { lock_timeout: 5_000 } });
   let migrating: Promise<string[]> | undefined;

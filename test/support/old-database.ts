@@ -84,6 +84,9 @@ const FILLS: Record<number, string> = {
   5: `
     INSERT INTO idempotency_keys (user_id, mutation, key, input_hash, created_at)
       SELECT md5('user' || n % 60 + 1)::uuid, 'createWorkflow', n::text, '', '2026-02-01Z' FROM generate_series(1, 300) n`,
+  10: `
+    INSERT INTO known_addresses (user_id, address, last_used_at)
+      SELECT md5('user' || n)::uuid, '192.0.2.1', '2026-02-01Z' FROM generate_series(1, 60) n`,
   11: `
     INSERT INTO turns (id, kind, user_id, round)
       SELECT md5('job' || n)::uuid, 'CONTAINER', md5('user' || n % 60 + 1)::uuid, n FROM generate_series(3, 300) n`,
@@ -92,6 +95,7 @@ const FILLS: Record<number, string> = {
       SELECT md5('build' || n)::uuid, 'registry.example/image', '2026-02-01Z' FROM generate_series(1, 60) n;
     INSERT INTO pulled_images (user_id, image_id, image, pulled_at)
       SELECT md5('user' || n % 60 + 1)::uuid, 'sha256:' || n, 'registry.example/image', '2026-02-01Z' FROM generate_series(1, 300) n`,
+  13: "INSERT INTO volume_copies (volume_id, engine_id) SELECT id, 'engine' FROM volumes",
   14: `
     INSERT INTO audit_events (id, action, outcome, at)
       SELECT md5('audit' || n)::uuid, 'createWorkflow', 'DONE', '2026-02-01Z' FROM generate_series(1, 300) n`,
