@@ -78,6 +78,7 @@ export const NO_STATEMENTS = new Set([
     'isKept',
   ],
   ...[
+    'applyParts',
     'migrate',
     'readMigrations',
     'indexOf',

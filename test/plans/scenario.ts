@@ -16,7 +16,7 @@ import { noteAddress } from '../../db/known-addresses.ts';
 import * as leases from '../../db/leases.ts';
 import * as partitions from '../../db/log-partitions.ts';
 import * as logRetention from '../../db/log-retention.ts';
-import { settledLines, settleSeams } from '../../db/log-seams.ts';
+import { openEnds, settledLines, settleSeams } from '../../db/log-seams.ts';
 import { deleteChunks, insertChunks } from '../../db/logs.ts';
 import * as notifications from '../../db/notifications.ts';
 import { pruneGenerations } from '../../db/payloads.ts';
@@ -360,6 +360,7 @@ async function logsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const built = (await make(db, userId, CONTAINER)).map(({ buildId }) => buildId);
   await drive(settleSeams, db, [...ids, ...built].map((sourceId) => ({ sourceId, attempt: 2 }))); // biome-ignore format: one line
   await drive(settledLines, db, ids[0] ?? '', 2);
+  await drive(openEnds, db, { seconds: 60, after: NO_ID, limit: 10 });
   await drive(deleteChunks, db, ids, { limit: 3 });
 }
 
