@@ -41,7 +41,8 @@ export interface Attendance {
  * Looks after schedules that came up for another reason than a due slot of an idle workflow (domain/attendance.ts decides what
  * happens): the sweep that finds lost events and lost workers, and the way in for requested jobs and out for terminated workflows.
  *
- * Locks: schedules, then jobs. Jobs that somebody else has locked (their worker is just ending them) are left for the next look.
+ * Locks: schedules, then jobs. Jobs that somebody else has locked (their worker is just ending them) are left for the next look. Those that
+ * it waits for it locks first, in the order of their ids: to wait with others in hand could be a deadlock.
  */
 export async function attendSchedules(
   db: Db,
@@ -66,17 +67,18 @@ export async function attendSchedules(
     }));
     const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
 
+    const requested = of('HAND_OUT_REQUESTED');
+    const handOut = [
+      ...of('HAND_OUT_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
+      ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
+    ];
+    await lockPending(tx, handOut, of('REMOVE'));
     const { changed, notified, endedLogs } = await endOrReturn(tx, {
       returned: jobIds(of('RETURN')),
       failed: jobIds(of('FAIL')),
       canceled: jobIds(of('CANCEL')),
     });
-    const requested = of('HAND_OUT_REQUESTED');
     await takeRequests(tx, requested);
-    const handOut = [
-      ...of('HAND_OUT_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
-      ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
-    ];
     await markQueued(
       tx,
       handOut.map(({ id }) => id),
@@ -132,6 +134,18 @@ function toAttended(row: Row): Omit<Attended, 'watchedSeconds'> {
 
 function jobIds(rows: Row[]): string[] {
   return rows.flatMap((row) => row.job_id ?? []);
+}
+
+/** Of what is handed out, and of what was asked for of workflows that are removed: the jobs that markQueued and cancelRequests change. */
+async function lockPending(tx: Transaction, handOut: HandedOut[], removed: Row[]): Promise<void> {
+  if (handOut.length + removed.length === 0) return;
+  const ids = handOut.map(({ id }) => id);
+  const workflowIds = removed.map((row) => row.workflow_id);
+  await tx.execute(sql`
+    SELECT FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
+      SELECT unnest(${array(ids, 'uuid')})
+      UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))
+    ORDER BY id FOR NO KEY UPDATE`);
 }
 
 /**
@@ -238,8 +252,12 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`
-    UPDATE schedules SET wake_at = now() FROM jobs
-    WHERE schedules.workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND wake_at > now()
-      AND jobs.id = last_job_id AND jobs.completed_at IS NOT NULL RETURNING 1`);
+    WITH locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules
+      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+        AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
   return rows.length;
 }

@@ -39,7 +39,8 @@ export async function findAuditEvent(
 export async function removeOldAuditEvents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const removed = await db.execute(sql`
     DELETE FROM audit_events WHERE id = ANY(ARRAY(
-      SELECT id FROM audit_events WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit})) RETURNING 1`);
+      SELECT id FROM audit_events WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
+      FOR UPDATE SKIP LOCKED)) RETURNING 1`);
   return removed.length;
 }
 

@@ -173,7 +173,10 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
     await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`);
     const swept = await tx.execute<{ workflow_id: string; status: string; error: string }>(sql`
-      WITH swept AS (
+      WITH locked AS MATERIALIZED (
+        SELECT id FROM builds WHERE id = ANY(${buildIds}) AND status = 'STARTED' AND lease_expires_at < now()
+        ORDER BY id FOR UPDATE
+      ), swept AS (
         UPDATE builds SET lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
           status = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN 'QUEUED' ELSE 'FAILED' END,
           completed_at = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL ELSE now() END,
@@ -181,7 +184,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
           log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id),
           log_attempt = ${leftOpen(sql`NOT ${HAS_ATTEMPTS_LEFT}`)}
-        WHERE id = ANY(${buildIds}) AND status = 'STARTED' AND lease_expires_at < now() -- by the ids: in the order of renewals
+        FROM locked WHERE builds.id = locked.id
         RETURNING workflow_id, generation, status, error
       ), shown AS (
         UPDATE workflows SET build_status = swept.status, updated_at = now() FROM swept

@@ -154,12 +154,13 @@ const RETURNING = sql`RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.st
 async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Ended['canceledBuilds']> {
   if (workflowIds.length === 0) return [];
   const rows = await tx.execute<{ id: string; workflow_id: string }>(sql`
-    WITH canceled AS (
+    WITH locked AS MATERIALIZED (
+      SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL
+      ORDER BY id FOR UPDATE
+    ), canceled AS (
       UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
         log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
-      WHERE id = ANY(ARRAY(SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL))
-        AND completed_at IS NULL -- by the ids: in the order of renewals
-      RETURNING id, workflow_id
+      FROM locked WHERE builds.id = locked.id RETURNING builds.id, workflow_id
     ), shown AS (
       UPDATE workflows SET build_status = 'CANCELED' FROM canceled WHERE workflows.id = canceled.workflow_id
     )

@@ -21,6 +21,7 @@ export async function removeOldJobs(
   const ids = rows.map(({ id }) => id);
   if (ids.length === 0) return { after: undefined, removed: 0 };
   if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 }; // there may be more of them
-  const removed = await db.execute(sql`DELETE FROM jobs WHERE id = ANY(${array(ids, 'uuid')}) RETURNING 1`);
+  const removed = await db.execute(sql`
+    DELETE FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
   return { after: ids.length === limit ? ids.at(-1) : undefined, removed: removed.length };
 }

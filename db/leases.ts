@@ -66,8 +66,8 @@ export async function claimJobs(
     UPDATE jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
-    WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
-    RETURNING id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
+    FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
   return { leaseToken: lease.leaseToken, claimed: rows.map((row) => toClaimed(row, lease)) };
 }
 
@@ -146,7 +146,11 @@ export async function returnJobs(db: Db, held: Held[], { counted = false } = {})
     return { workflowIds: returned.map((row) => row.workflow_id), pending: of('PENDING'), canceled };
   });
   await db.execute(sql`
-    UPDATE schedules SET wake_at = now() WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+    WITH locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id`);
   return ids;
 }
 

@@ -152,8 +152,8 @@ export async function markNotificationsRead(db: Db, userId: string, ids: string[
 }
 
 /**
- * Removes notifications that are older than `days` days, by the database's clock, which made their ids; `limit` at most. How many. Two that remove at once
- * lock the rows in the order of their ids, as marking does.
+ * Removes notifications that are older than `days` days, by the database's clock, which made their ids; `limit` at most. How many. It passes over rows
+ * that are just being marked or removed.
  */
 export async function removeOldNotifications(
   db: Db,
@@ -161,7 +161,8 @@ export async function removeOldNotifications(
 ): Promise<number> {
   const removed = await db.execute(sql`
     DELETE FROM notifications WHERE id = ANY(ARRAY(
-      SELECT id FROM notifications WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit})) RETURNING 1`);
+      SELECT id FROM notifications WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
+      FOR UPDATE SKIP LOCKED)) RETURNING 1`);
   return removed.length;
 }
 

@@ -23,7 +23,7 @@ export async function purgeSome(db: Db): Promise<boolean> {
     const jobIds = jobs.map((job) => job.id);
     if (jobIds.length === 0) return purgeRest(tx, workflow.id);
     if (await hasChunksLeft(tx, jobIds)) return true;
-    await tx.execute(sql`DELETE FROM jobs WHERE id = ANY(${array(jobIds, 'uuid')})`);
+    await tx.execute(sql`DELETE FROM jobs USING unnest(${array(jobIds, 'uuid')}) AS u (id) WHERE jobs.id = u.id`);
     return true;
   });
 }
@@ -33,7 +33,7 @@ export async function purgeDeleted(db: Db, { days, limit }: { days: number; limi
   const rows = await db.execute(sql`
     UPDATE workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(
       SELECT id FROM workflows WHERE purge_requested_at IS NULL AND deleted_at <= now() - make_interval(days => ${days})
-      ORDER BY deleted_at LIMIT ${limit})) RETURNING 1`);
+      ORDER BY deleted_at LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED)) RETURNING 1`);
   return rows.length;
 }
 
@@ -46,7 +46,7 @@ async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> 
   const buildIds = builds.map((build) => build.id);
   if (buildIds.length > 0) {
     if (await hasChunksLeft(tx, buildIds)) return true;
-    await tx.execute(sql`DELETE FROM builds WHERE id = ANY(${array(buildIds, 'uuid')})`);
+    await tx.execute(sql`DELETE FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = u.id`);
     return true;
   }
   await tx.execute(sql`DELETE FROM run_requests WHERE workflow_id = ${workflowId}`);

@@ -13,9 +13,13 @@ export async function cancelRequests(
 ): Promise<{ id: string; userId: string }[]> {
   if (workflowIds.length === 0) return [];
   const canceled = await tx.execute<{ id: string; user_id: string }>(sql`
-    WITH gone AS (DELETE FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) RETURNING job_id)
+    WITH gone AS (
+      DELETE FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) RETURNING job_id
+    ), locked AS MATERIALIZED (
+      SELECT id FROM jobs WHERE id = ANY(ARRAY(SELECT job_id FROM gone)) AND status = 'PENDING' ORDER BY id FOR UPDATE
+    )
     UPDATE jobs SET status = 'CANCELED', completed_at = now(), updated_at = now()
-    WHERE id = ANY(ARRAY(SELECT job_id FROM gone)) AND status = 'PENDING' RETURNING id, user_id`);
+    FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, user_id`);
   await countEnded(
     tx,
     canceled.map((row) => row.id),

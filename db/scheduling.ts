@@ -92,7 +92,11 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`
-    UPDATE schedules SET wake_at = now()
-    WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND wake_at > now() RETURNING 1`);
+    WITH locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules
+      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
   return rows.length;
 }

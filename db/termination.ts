@@ -77,15 +77,20 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
     UPDATE schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
     WHERE workflow_id = ${found.id} RETURNING last_job_id`);
   const jobs = await tx.execute<{ id: string; status: string }>(sql`
-    WITH requested AS (DELETE FROM run_requests WHERE workflow_id = ${found.id} RETURNING job_id)
+    WITH requested AS (
+      DELETE FROM run_requests WHERE workflow_id = ${found.id} RETURNING job_id
+    ), locked AS MATERIALIZED (
+      SELECT id FROM jobs
+      WHERE id = ANY(ARRAY(SELECT job_id FROM requested UNION ALL SELECT ${schedule?.last_job_id ?? null}::uuid)) -- as OR: all jobs are read
+        AND completed_at IS NULL
+      ORDER BY id FOR UPDATE
+    )
     UPDATE jobs SET updated_at = now(),
       status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
       completed_at = CASE WHEN jobs.status = 'RUNNING' THEN NULL ELSE now() END,
       cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at, now()) END,
       log_attempt = ${leftOpen(sql`jobs.status <> 'RUNNING' AND attempt > 0`)}
-    WHERE id = ANY(ARRAY(SELECT job_id FROM requested UNION ALL SELECT ${schedule?.last_job_id ?? null}::uuid)) -- as OR: all jobs are read
-      AND completed_at IS NULL
-    RETURNING id, status`);
+    FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, status`);
   const of = (status: string) => jobs.filter((job) => job.status === status).map((job) => job.id);
   await countEnded(tx, of('CANCELED'));
   const canceledBuildIds = await cancelBuilds(tx, found.id);

@@ -172,7 +172,12 @@ export async function unwantedVolumes(
 export async function volumesRemoved(db: Db, engineId: string, ids: string[]): Promise<void> {
   await db.transaction(async (tx) => {
     await tx.execute(
-      sql`DELETE FROM volume_copies WHERE engine_id = ${engineId} AND volume_id = ANY(${array(ids, 'uuid')})`,
+      sql`
+        WITH locked AS MATERIALIZED (
+          SELECT volume_id FROM volume_copies WHERE engine_id = ${engineId} AND volume_id = ANY(${array(ids, 'uuid')})
+          ORDER BY volume_id FOR UPDATE
+        )
+        DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = locked.volume_id`,
     );
     await removeForgotten(tx, ids);
   });
@@ -181,7 +186,10 @@ export async function volumesRemoved(db: Db, engineId: string, ids: string[]): P
 /** Of volumes whose deletion was asked for: those that no engine has. */
 async function removeForgotten(tx: Transaction, ids: string[]): Promise<void> {
   await tx.execute(sql`
-    DELETE FROM volumes WHERE id = ANY(${array(ids, 'uuid')}) AND delete_requested_at IS NOT NULL
+    WITH locked AS MATERIALIZED (
+      SELECT id FROM volumes WHERE id = ANY(${array(ids, 'uuid')}) AND delete_requested_at IS NOT NULL ORDER BY id FOR UPDATE
+    )
+    DELETE FROM volumes USING locked WHERE volumes.id = locked.id
       AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = volumes.id)`);
 }
 

@@ -176,10 +176,12 @@ export async function lockWorkflow(
 /** Builds that have not ended are CANCELED; the worker of one that was STARTED finds its lease gone and stops it. Their ids. */
 export async function cancelBuilds(tx: Transaction, workflowId: string): Promise<string[]> {
   const rows = await tx.execute<{ id: string }>(sql`
+    WITH locked AS MATERIALIZED (
+      SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL ORDER BY id FOR UPDATE
+    )
     UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
       log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
-    WHERE id = ANY(ARRAY(SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL)) AND completed_at IS NULL
-    RETURNING id`);
+    FROM locked WHERE builds.id = locked.id RETURNING builds.id`);
   return rows.map((row) => row.id);
 }
 

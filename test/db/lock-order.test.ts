@@ -84,7 +84,12 @@ const ROWS = 60;
 
 describe.each(Object.keys(onJobs))('%s', (first) => {
   test.each(Object.keys(onJobs))('and %s of the same jobs do not deadlock', async (second) => {
-    await meet('jobs', await seed('jobs', ['RUNNING', 'QUEUED', 'COMPLETED']), onJobs[first], onJobs[second]);
+    await meet(
+      'jobs',
+      await seed('jobs', ['RUNNING', 'PENDING', 'QUEUED', 'COMPLETED']),
+      onJobs[first],
+      onJobs[second],
+    );
   });
 });
 
@@ -119,7 +124,7 @@ describe('chunks', () => {
 async function meet(table: string, rows: Row[], first: Actor | undefined, second: Actor | undefined): Promise<void> {
   const { db } = database;
   const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  const held = ['RUNNING', 'STARTED', 'QUEUED', 'COMPLETED'].flatMap(
+  const held = ['RUNNING', 'STARTED', 'PENDING', 'QUEUED', 'COMPLETED'].flatMap(
     (status) => sorted.filter((row) => row.status === status).slice(1, 2), // the second of them
   );
   const key = sql.identifier(table === 'log_chunks' ? 'source_id' : 'id');

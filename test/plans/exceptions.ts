@@ -15,6 +15,31 @@ export const OUT_OF_ORDER: Exception[] = [
     text: /UPDATE workflows SET updated_at = now\(\), consecutive_job_failures_count = CASE/,
     because: 'endCounted has locked these workflows in order, by the first statement of its transaction',
   },
+  {
+    text: /^UPDATE schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now\(\) WHERE workflow_id = ANY/,
+    because: 'endCounted has locked these schedules in order, by the second statement of its transaction',
+  },
+  {
+    text: /^UPDATE jobs SET status = 'QUEUED', queued_at = now\(\)/,
+    because: 'attendSchedules has locked these jobs in order (lockPending)',
+  },
+  {
+    text: /^DELETE FROM schedules WHERE workflow_id = ANY/,
+    because: 'attendSchedules has locked these schedules, by the first statement of its transaction',
+  },
+  {
+    text: /^update "notifications" set "read_at"/,
+    because: 'markNotificationsRead has locked these notifications in order, by the first statement of its transaction',
+  },
+];
+
+/** Tables that are locked after one that comes behind them in the order of tables. */
+export const TABLES_OUT_OF_ORDER: Exception[] = [
+  {
+    text: /^WITH gone AS \( DELETE FROM run_requests/,
+    because:
+      'who locks a build and then jobs that were asked for holds the row of their workflow, whichever comes first',
+  },
 ];
 
 /** Statements that read more rows than what they are about. */
@@ -81,6 +106,7 @@ export const NO_STATEMENTS = new Set([
     'applyParts',
     'migrate',
     'readMigrations',
+    'applyParts',
     'indexOf',
     'checkVersion',
     'generationKey',

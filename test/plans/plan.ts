@@ -12,6 +12,8 @@ export interface Plan {
   /** As `CTE locked`, where this node is the top of it. */
   name: string | undefined;
   operation: string | undefined;
+  /** A join that asks of a row whether there is another one. */
+  isExists: boolean;
   conflict: string | undefined;
   isBackward: boolean;
   isHashed: boolean;
@@ -32,6 +34,7 @@ const nodeSchema: z.ZodType<Plan> = z
     'CTE Name': z.string().optional(),
     'Subplan Name': z.string().optional(),
     Operation: z.string().optional(),
+    'Join Type': z.string().optional(),
     'Conflict Resolution': z.string().optional(),
     'Scan Direction': z.string().optional(),
     Strategy: z.string().optional(),
@@ -55,6 +58,7 @@ const nodeSchema: z.ZodType<Plan> = z
     cte: node['CTE Name'],
     name: node['Subplan Name'],
     operation: node.Operation,
+    isExists: node['Join Type'] === 'Anti' || node['Join Type'] === 'Semi',
     conflict: node['Conflict Resolution'],
     isBackward: node['Scan Direction'] === 'Backward',
     isHashed: node.Strategy === 'Hashed' || node.Strategy === 'Mixed',
@@ -90,6 +94,10 @@ export interface Keys {
 
 export interface Target {
   what: string;
+  relation: string;
+  /** Whether it waits for rows that somebody else has locked. */
+  waits: boolean;
+  rows: number;
   /** How the rows come, where it is not in the order of their ids. */
   disorder: string | undefined;
 }
@@ -104,19 +112,38 @@ export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): 
   const visit = (node: Plan, outer: string | undefined): void => {
     const [source, inner] = inputsOf(node);
     const disorder = outer ?? (source && disorderOf(source, look));
-    if (node.type === 'LockRows' && !passesOver) targets.push({ what: 'a lock', disorder });
-    if (node.type === 'ModifyTable' && source !== undefined && waits(node, source))
-      targets.push({ what: `${node.operation} of ${node.relation}`, disorder });
+    if (node.type === 'LockRows') {
+      const saysOrder = / ORDER BY [\w".]+ (LIMIT \S+ )?FOR /i.test(text.replace(/\s+/g, ' '));
+      const how = saysOrder ? undefined : disorder;
+      targets.push({ what: 'a lock', relation: relationOf(node), waits: !passesOver, rows: node.rows, disorder: how });
+    }
+    if (node.type === 'ModifyTable' && source !== undefined && locks(node, all))
+      targets.push({
+        what: `${node.operation}`,
+        relation: relationOf(node),
+        waits: true,
+        rows: source.rows,
+        disorder,
+      });
     for (const child of node.children) visit(child, child === inner && node.type === 'Nested Loop' ? disorder : outer);
   };
   visit(plan, undefined);
   return targets;
 }
 
-/** New rows have no locks, and of those that a lock was taken of the change waits for nobody. */
-function waits({ operation, conflict }: Plan, source: Plan): boolean {
-  if (operation === 'Insert' && conflict === undefined) return false;
-  return !nodesOf(source).some(({ type }) => type === 'LockRows');
+/** New rows have no locks, and a statement that has locked the rows before it changes them waits for nobody then. */
+function locks(node: Plan, all: Plan[]): boolean {
+  if (node.operation === 'Insert' && node.conflict === undefined) return false;
+  return !all.some((other) => other.type === 'LockRows' && relationOf(other) === node.relation);
+}
+
+/** The table of whose rows it is: of a join, the last one, which is looked up for each row of the others. */
+function relationOf(node: Plan): string {
+  if (node.relation !== undefined) return node.relation;
+  const relations = inputsOf(node)
+    .map(relationOf)
+    .filter((relation) => relation !== '');
+  return (node.isExists ? relations[0] : relations.at(-1)) ?? '';
 }
 
 type Explained = { text: string; parameters: unknown[]; plan: Plan };
@@ -171,6 +198,8 @@ function disorderOfIndex(
   const leftOfKey = (keys.primary.get(relation) ?? ['?']).filter((column) => !equals(column));
   const isOne = leftOfKey.length === 0 || (keys.unique.has(index) && (left.length === 0 || columns.length === 0));
   if (isOne) return undefined;
+  // Another index that has the key, too, would give another order, and it is the planner that chooses.
+  if (leftOfKey.some((column) => condition.includes(`(${column} = ANY`))) return `comes by ${index} as it happens`;
   const isInOrder = !isBackward && leftOfKey.every((column, n) => left[n] === column);
   return isInOrder ? undefined : `comes by ${index}`;
 }

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS, READS_MORE } from './exceptions.ts';
+import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS, READS_MORE, TABLES_OUT_OF_ORDER } from './exceptions.ts';
 import { emptyHistory, fillHistory, prepareTables, withoutForeignKeys } from './history.ts';
 import { type Keys, lockTargets, nodesOf, rowsRead } from './plan.ts';
 import { type Recorder, record, type Statement } from './recorder.ts';
@@ -20,6 +20,9 @@ const ROWS = Number(process.env.PLANS_ROWS ?? 50_000);
 /** The scenario's user has about a hundred workflows, and gives 6 to 36 ids at once. */
 const ROWS_READ_MAX = 150;
 const BLOCKS_READ_MAX = 1_000;
+
+/** The order in which a transaction takes locks of more than one of them. */
+const TABLES = ['idempotency_keys', 'users', 'workflows', 'schedules', 'jobs', 'builds'];
 
 let database: TestDatabase;
 let recorder: Recorder;
@@ -67,8 +70,31 @@ test('every statement reads what it is about, by key, however much others have s
 test('every statement that locks several rows locks them in the order of their keys', () => {
   const outOfOrder = recorder.statements.flatMap((statement) => {
     if (OUT_OF_ORDER.some(({ text }) => text.test(flat(statement.text)))) return [];
-    return lockTargets(statement, keys).flatMap(({ what, disorder }) =>
-      disorder === undefined ? [] : [describe(statement, `${what} ${disorder}`)],
+    return lockTargets(statement, keys).flatMap(({ what, relation, waits, disorder }) =>
+      disorder === undefined || !waits ? [] : [describe(statement, `${what} of ${relation} ${disorder}`)],
+    );
+  });
+  expect(unique(outOfOrder)).toEqual([]);
+});
+
+test('every transaction locks tables in one order', () => {
+  const transactions = new Map<string, Statement[]>();
+  for (const statement of recorder.statements) {
+    const key = `${statement.by} ${statement.mode} ${statement.transaction}`;
+    transactions.set(key, [...(transactions.get(key) ?? []), statement]);
+  }
+  const outOfOrder = [...transactions.values()].flatMap((statements) => {
+    const seen: string[] = [];
+    return statements.flatMap((statement) =>
+      lockTargets(statement, keys).flatMap(({ relation, waits }) => {
+        const rank = TABLES.indexOf(relation);
+        const last = TABLES[Math.max(...seen.map((table) => TABLES.indexOf(table)))];
+        const isFirst = rank !== -1 && !seen.includes(relation); // what is locked again is locked already
+        if (isFirst) seen.push(relation);
+        const isExpected = TABLES_OUT_OF_ORDER.some(({ text }) => text.test(flat(statement.text)));
+        if (!isFirst || !waits || isExpected || last === undefined || rank >= TABLES.indexOf(last)) return [];
+        return [describe(statement, `${relation} after ${last}`)];
+      }),
     );
   });
   expect(unique(outOfOrder)).toEqual([]);
@@ -92,7 +118,9 @@ test('the scenario drives every function of db/ but those that only read', async
 
 test('every exception to the rules is needed', () => {
   const isUsed = ({ text }: Exception) => recorder.statements.some((statement) => text.test(flat(statement.text)));
-  expect([...OUT_OF_ORDER, ...READS_MORE].filter((exception) => !isUsed(exception))).toEqual([]);
+  expect([...OUT_OF_ORDER, ...TABLES_OUT_OF_ORDER, ...READS_MORE].filter((exception) => !isUsed(exception))).toEqual(
+    [],
+  );
   expect([...READS, ...NO_STATEMENTS].filter((name) => driven.has(name))).toEqual([]);
 });
 

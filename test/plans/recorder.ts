@@ -13,6 +13,8 @@ export interface Statement {
   parameters: unknown[];
   /** Planned for these values, or for any. */
   mode: (typeof MODES)[number];
+  /** Statements of one transaction have the same number. */
+  transaction: number;
   /** What the planner knew of the tables. */
   statistics: string;
   plan: Plan;
@@ -33,7 +35,7 @@ const answersSchema = z
 type Client = Pick<postgres.TransactionSql, 'unsafe'>;
 
 /** Of the same statement by the same function: it may be given a few more values than the first time. */
-const EXPLAINED_MAX = 2;
+const EXPLAINED_MAX = 8;
 
 /**
  * Explains each statement of `db` before it is sent, where it is sent: in its transaction, with its values, by the settings of its connection.
@@ -43,10 +45,11 @@ export function record(db: Db): Recorder {
   const statements: Statement[] = [];
   const explained = new Map<string, number>();
   let by = '';
+  let transactions = 0;
   const client: postgres.Sql = Reflect.get(db, '$client');
   const { begin } = client;
 
-  const explainIn = async (sql: Client, text: string, parameters: unknown[]) => {
+  const explainIn = async (sql: Client, transaction: number, text: string, parameters: unknown[]) => {
     const call = parameters.length === 0 ? 'cv_plan' : `cv_plan(${parameters.map(literal).join(', ')})`;
     const explain = MODES.map(
       (mode) => `SAVEPOINT plan; SET LOCAL plan_cache_mode = force_${mode}_plan;
@@ -55,7 +58,8 @@ export function record(db: Db): Recorder {
     const results: unknown = await sql.unsafe(`PREPARE cv_plan AS ${text}; ${explain.join('')} DEALLOCATE cv_plan`);
     for (const [n, { Plan: plan }] of answersSchema.parse(results).entries()) {
       const mode = MODES[n];
-      if (mode !== undefined) statements.push({ by, statistics: recorder.statistics, text, parameters, mode, plan });
+      const { statistics } = recorder;
+      if (mode !== undefined) statements.push({ by, transaction, statistics, text, parameters, mode, plan });
     }
   };
 
@@ -71,14 +75,16 @@ export function record(db: Db): Recorder {
     });
   };
 
-  wrap(client, (text, parameters) => begin((tx) => explainIn(tx, text, parameters)).then(() => undefined));
-  const wrapTransaction = (tx: postgres.TransactionSql) => {
+  wrap(client, (text, parameters) =>
+    begin((tx) => explainIn(tx, ++transactions, text, parameters)).then(() => undefined),
+  );
+  const wrapTransaction = (tx: postgres.TransactionSql, transaction: number) => {
     const explaining: Client = { unsafe: tx.unsafe };
-    wrap(tx, (text, parameters) => explainIn(explaining, text, parameters));
+    wrap(tx, (text, parameters) => explainIn(explaining, transaction, text, parameters));
     const { savepoint } = tx;
     Reflect.set(tx, 'savepoint', (work: (nested: postgres.TransactionSql) => unknown) =>
       savepoint((nested) => {
-        wrapTransaction(nested);
+        wrapTransaction(nested, transaction);
         return work(nested);
       }),
     );
@@ -86,7 +92,7 @@ export function record(db: Db): Recorder {
   Reflect.set(client, 'begin', (options: string, work: (tx: postgres.TransactionSql) => unknown) => {
     const inner = typeof options === 'string' ? work : (options as typeof work);
     return begin(typeof options === 'string' ? options : '', (tx) => {
-      wrapTransaction(tx);
+      wrapTransaction(tx, ++transactions);
       return inner(tx);
     });
   });
