@@ -61,8 +61,8 @@ function openPool(
 }
 
 /**
- * How long a connection that broke is not opened again. The driver's own goes up to 20 s for all connections of a pool, and whoever asks meanwhile waits:
- * leases are given up after 30. Those who ask have a back-off of their own.
+ * How long a connection that broke is not opened again. The driver's own goes up to 20 s for all connections of a pool, and each statement waits for it:
+ * leases are given up after 30. Loops have a back-off of their own.
  */
 function reconnectSeconds(failures: number): number {
   const full = Math.min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** Math.min(failures, 10));

@@ -124,7 +124,7 @@ test('P4: a database that is frozen in the middle of a look is a break for that 
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'RUNNING', attempt: 1, leaseToken: job?.leaseToken });
 });
 
-test('P3: the sweep tells of builds that have no turn, and of those alone', async () => {
+test('P3: the sweep names builds that have no turn, and those alone', async () => {
   const { db } = database;
   const ids = [];
   for (let n = 0; n < 3; n++) ids.push((await startedBuild()).id);

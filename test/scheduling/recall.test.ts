@@ -119,7 +119,7 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is hande
   const worker = await startScheduling({ ...parts, bus });
   const { id: first } = await heartbeat(db, ann);
   await parts.cache.publish(SCHEDULE_CHANNEL, '');
-  await until('it is told of', async () => told.length === 1);
+  await until('its event is sent', async () => told.length === 1);
   isAway = true;
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '10 minutes'`);
   await db.execute(sql`UPDATE schedules SET wake_at = now() + interval '8 minutes'`);
@@ -128,7 +128,7 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is hande
   await until('the second one waits for the bus', async () => (await jobsOf(db, second))[0]?.status === 'QUEUED');
   isAway = false;
   const again = (await jobsOf(db, first))[0]?.id;
-  await until('the first one is told of again', async () => told.filter((id) => id === again).length === 2);
+  await until('the event of the first one is sent again', async () => told.filter((id) => id === again).length === 2);
   await worker.close();
   await parts.bus.close();
   await parts.cache.close();

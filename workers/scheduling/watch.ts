@@ -15,8 +15,8 @@ const ASK_MS = 2_500;
  */
 export interface Watch {
   /**
-   * Seconds that the database has taken writes without a break. To be asked after the rows that are judged by it were read: a database that was frozen
-   * answers a statement of before, and by then every lease has expired.
+   * Seconds that the database has taken writes without a break. Read the rows that are judged by it first, and ask then: a database that was frozen
+   * answers a statement from before the break when every lease has expired.
    */
   seconds(): number;
   close(): Promise<void>;

@@ -151,7 +151,7 @@ export function createBuilds(
     await end(build, toOutcome(build, result, logLineCount), signal);
   }
 
-  /** Its engine went away in the middle, which is no fault of the build's: whoever has an engine tries again. False: that was the last attempt. */
+  /** Its engine went away in the middle, which is no fault of the build's: a worker that has one tries again. False: that was the last attempt. */
   async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
     const isLeft = await untilDone(
       'Handing on a build whose engine is away',

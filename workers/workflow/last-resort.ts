@@ -6,7 +6,7 @@ import { createUnbroken } from '../unbroken.ts';
 
 /** A worker with an engine takes what waits within a second or two, unless it is full. */
 const WAIT_SECONDS = 10;
-/** Looks come every second: after a longer break, other workers are to have had theirs. */
+/** Looks come every second: after a longer break, other workers get the time to have theirs. */
 const GAP_MS = 6_000;
 
 /**
@@ -19,7 +19,7 @@ const GAP_MS = 6_000;
  *   two workers without an engine                      one of them takes, the other sees its builds STARTED and leaves the rest to it
  */
 export interface LastResort {
-  /** To be asked at each look that finds a build waiting, `next` the first of them. */
+  /** Ask at each look that finds a build waiting; `next` is the first of them. */
   mayTake(next: string): Promise<boolean>;
   /** This worker has taken a turn. */
   taken(): void;
