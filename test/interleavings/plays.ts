@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { cancelJob } from '../../db/jobs.ts';
 import { enterTurns } from '../../db/turns.ts';
+import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { testUser } from '../support/database.ts';
 import { type Clock, startClock } from './clock.ts';
@@ -18,7 +19,10 @@ import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
 export type Event =
   | { type: 'pass'; seconds: number }
   | { type: 'schedule' | 'cancel' }
-  | { type: 'sweep' | 'look' | 'away' | 'back'; worker: number }
+  /** So much time that a lost attempt is given up, and the next one waits for a worker. */
+  | { type: 'outlast' }
+  /** A worker that is stopped hands on what it has; another one is started in its place. */
+  | { type: 'sweep' | 'look' | 'away' | 'back' | 'restart'; worker: number }
   | { type: 'fault'; worker: number; call: string; fault: Fault };
 
 export interface Play {
@@ -34,12 +38,23 @@ export interface Theatre {
   close(): Promise<void>;
 }
 
+interface Scene {
+  subject: Subject;
+  /** Those that work now. */
+  workers: JobWorker[];
+  clock: Clock;
+  /** Starts a worker, in the place of the one that is there. */
+  start(actor: number): void;
+}
+
 const WORKERS = 2;
 const WORLD = WORKERS;
 const PROGRAM_MS = 5_000;
 /** Longer than three attempts take, each with its lease, the patience for adoption and its back-off. */
 const ROUNDS_MAX = 60;
 const ROUND_SECONDS = 10;
+/** The lease and the patience for adoption, then the back-off. */
+const OUTLAST_SECONDS = [LEASE_SECONDS + ADOPTION_SECONDS + 10, 30];
 const CLOSE_MS_MAX = 10_000;
 
 export async function openTheatre(): Promise<Theatre> {
@@ -48,7 +63,9 @@ export async function openTheatre(): Promise<Theatre> {
   const side = sideOf(seats, WORLD);
   await writeDown(db);
   const copies = await openCopies(db, await testUser(db, 'ann'));
-  async function perform(event: Event, subject: Subject, workers: JobWorker[], clock: Clock): Promise<void> {
+
+  async function perform(event: Event, scene: Scene): Promise<void> {
+    const { subject, workers, clock, start } = scene;
     const worker = 'worker' in event ? workers[event.worker] : undefined;
     switch (event.type) {
       case 'pass':
@@ -69,6 +86,12 @@ export async function openTheatre(): Promise<Theatre> {
         for (const each of workers) each.look();
         return;
       }
+      case 'outlast':
+        for (const seconds of OUTLAST_SECONDS) {
+          await perform({ type: 'pass', seconds }, scene);
+          await perform({ type: 'schedule' }, scene);
+        }
+        return;
       case 'cancel':
         await cancelJob(side, { userId: subject.userId, id: subject.jobId });
         return;
@@ -76,6 +99,10 @@ export async function openTheatre(): Promise<Theatre> {
         return worker?.sweep();
       case 'look':
         return worker?.look();
+      case 'restart':
+        void worker?.close();
+        start(event.worker);
+        return;
       case 'away':
       case 'back':
         if (worker !== undefined) worker.engine.isAway = event.type === 'away';
@@ -100,10 +127,17 @@ export async function openTheatre(): Promise<Theatre> {
       const first = made('engine 1');
       const engines = isOneEngine ? [first] : [first, made('engine 2')];
       const workers: JobWorker[] = [];
+      const started: JobWorker[] = [];
+      const start = (actor: number) => {
+        const worker = startJobWorker(seats, actor, engines[actor] ?? first);
+        started.push(worker);
+        workers[actor] = worker;
+        worker.look();
+      };
+      const scene: Scene = { subject, workers, clock, start };
       let isFree = false;
 
-      const happen = (event: Event) =>
-        scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, subject, workers, clock));
+      const happen = (event: Event) => scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, scene));
       const isOver = async () => {
         const [row] = await db.execute<{ left: number }>(
           sql`SELECT count(*)::integer AS left FROM jobs WHERE completed_at IS NULL`,
@@ -125,18 +159,14 @@ export async function openTheatre(): Promise<Theatre> {
       };
       const actors = [0, 1].map((actor) => ({
         name: `worker ${actor}`,
-        run: async () => {
-          const worker = startJobWorker(seats, actor, engines[actor] ?? first);
-          workers.push(worker);
-          worker.look();
-        },
+        run: async () => start(actor),
       }));
       const run = () =>
         scheduler.run([...actors, { name: 'world', run: world }], (ready, last) =>
           isFree ? (ready.find(({ actor }) => actor !== WORLD) ?? ready[0])?.key : choose(ready, last),
         );
       const order = await run()
-        .finally(() => closeAll(workers, clock))
+        .finally(() => closeAll(started, clock))
         .finally(() => clock.stop());
       const wrong = [...truth.wrong, ...order.errors.map(({ actor, error }) => `${actor} failed: ${String(error)}`)];
       wrong.push(...(await judge(db, { ended: [], canceled: [], requested: [] })));

@@ -2,6 +2,7 @@ import type { Db } from '../../db/client.ts';
 import { settleSeams } from '../../db/log-seams.ts';
 import { insertChunks } from '../../db/logs.ts';
 import { CONTAINER_POLICY } from '../../domain/container-policy.ts';
+import { newId } from '../../domain/ids.ts';
 import { decodeChunks, isSeam } from '../../domain/log-chunk.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
@@ -31,7 +32,7 @@ const NOTHING = { reads: new Set<string>(), writes: new Set(['engine']) };
 export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine): JobWorker {
   const { scheduler } = seats;
   const db = dbOf(seats, actor);
-  const owner = `worker ${actor}`;
+  const owner = `worker ${actor} ${newId()}`;
   const faults = new Map<string, Fault>();
   const docker = engine.docker(
     (call) => scheduler.step(actor, { ...NOTHING, name: `engine's answer to ${call}` }, async () => undefined),
@@ -61,12 +62,20 @@ export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine):
   });
   let sweeping: Promise<unknown> = Promise.resolve();
   let isSweeping = false;
+  let closing: Promise<void> | undefined;
+
+  async function close(): Promise<void> {
+    await jobs.close();
+    await removals.close();
+    await sweeping;
+  }
+
   return {
     look: jobs.look,
     faults,
     engine,
     sweep() {
-      if (isSweeping) return; // one after the other, as the worker does
+      if (isSweeping || closing !== undefined) return; // one after the other, as the worker does
       isSweeping = true;
       sweeping = sweepContainers({ db, docker, jobs, removals, owner, installation: INSTALLATION })
         .catch((error: unknown) => quiet.warn({ err: error }, 'A sweep failed.'))
@@ -74,10 +83,9 @@ export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine):
           isSweeping = false;
         });
     },
-    async close() {
-      await jobs.close();
-      await removals.close();
-      await sweeping;
+    close() {
+      closing ??= close();
+      return closing;
     },
   };
 }
