@@ -53,7 +53,8 @@ type ClaimedRow = {
 
 /**
  * QUEUED -> RUNNING under a new lease, of those that are QUEUED. Left out: jobs canceled meanwhile, or taken by another worker,
- * for whose commit this waits: batches overlap only when an event came twice. Locking with SKIP LOCKED first wrote each row twice.
+ * for whose commit this waits, in the order of the ids: batches overlap only when an event came twice. Locking with SKIP LOCKED first wrote each
+ * row twice; `id = ANY` comes in the order of whatever index the planner takes.
  * `engineId` names the Docker engine that a container will run on.
  */
 export async function claimJobs(
