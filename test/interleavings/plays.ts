@@ -1,5 +1,4 @@
 import { sql } from 'drizzle-orm';
-import { cancelJob } from '../../db/jobs.ts';
 import { enterTurns } from '../../db/turns.ts';
 import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
@@ -13,12 +12,13 @@ import { realNowMs, sleep } from './real-time.ts';
 import type { Choose, Order } from './scheduler.ts';
 import { openSeats, sideOf } from './seats.ts';
 import { type State, type Subject, timePasses } from './states.ts';
+import { type Answers, VERBS } from './verbs.ts';
 import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
 
 /** What happens around two workers, besides their own steps. */
 export type Event =
   | { type: 'pass'; seconds: number }
-  | { type: 'schedule' | 'cancel' }
+  | { type: 'schedule' | 'cancel' | 'terminate' | 'request' }
   /** So much time that a lost attempt is given up, and the next one waits for a worker. */
   | { type: 'outlast' }
   /** A worker that is stopped hands on what it has; another one is started in its place. */
@@ -43,6 +43,7 @@ interface Scene {
   /** Those that work now. */
   workers: JobWorker[];
   clock: Clock;
+  answers: Answers;
   /** Starts a worker, in the place of the one that is there. */
   start(actor: number): void;
 }
@@ -65,7 +66,7 @@ export async function openTheatre(): Promise<Theatre> {
   const copies = await openCopies(db, await testUser(db, 'ann'));
 
   async function perform(event: Event, scene: Scene): Promise<void> {
-    const { subject, workers, clock, start } = scene;
+    const { subject, workers, clock, start, answers } = scene;
     const worker = 'worker' in event ? workers[event.worker] : undefined;
     switch (event.type) {
       case 'pass':
@@ -93,7 +94,9 @@ export async function openTheatre(): Promise<Theatre> {
         }
         return;
       case 'cancel':
-        await cancelJob(side, { userId: subject.userId, id: subject.jobId });
+      case 'terminate':
+      case 'request':
+        await VERBS[event.type][1](side, subject, answers);
         return;
       case 'sweep':
         return worker?.sweep();
@@ -134,7 +137,8 @@ export async function openTheatre(): Promise<Theatre> {
         workers[actor] = worker;
         worker.look();
       };
-      const scene: Scene = { subject, workers, clock, start };
+      const answers: Answers = { ended: [], canceled: [], requested: [] };
+      const scene: Scene = { subject, workers, clock, start, answers };
       let isFree = false;
 
       const happen = (event: Event) => scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, scene));
@@ -169,7 +173,7 @@ export async function openTheatre(): Promise<Theatre> {
         .finally(() => closeAll(started, clock))
         .finally(() => clock.stop());
       const wrong = [...truth.wrong, ...order.errors.map(({ actor, error }) => `${actor} failed: ${String(error)}`)];
-      wrong.push(...(await judge(db, { ended: [], canceled: [], requested: [] })));
+      wrong.push(...(await judge(db, { ...answers, requested: [] }))); // one may use up its attempts;
       return { order, wrong };
     },
     close: () => seats.close(),

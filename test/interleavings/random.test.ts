@@ -4,10 +4,10 @@ import { MARGIN_MS, runMs, SEED } from './bounds.ts';
 import { NAMES } from './casts.ts';
 import { openStage, type Stage } from './orders.ts';
 import { reportOf } from './report.ts';
+import { by, turnsOf } from './turns.ts';
 import { statesOf } from './verbs.ts';
 
 const ACTORS = 3;
-const STEPS = 60;
 const RUN_MS = runMs(8);
 
 let stage: Stage;
@@ -21,8 +21,7 @@ const game = fc.record({
   verbs: fc.tuple(verb, verb, verb),
   begin: fc.nat(),
   splitting: fc.subarray([0, 1, 2]),
-  /** Which of the steps that can be taken is taken next. */
-  picks: fc.array(fc.nat({ max: ACTORS - 1 }), { maxLength: STEPS, size: 'max' }),
+  turns: turnsOf(ACTORS),
 });
 
 test(
@@ -30,13 +29,12 @@ test(
   async () => {
     let orders = 0;
     await fc.assert(
-      fc.asyncProperty(game, async ({ verbs, begin, splitting, picks }) => {
+      fc.asyncProperty(game, async ({ verbs, begin, splitting, turns }) => {
         const states = statesOf(verbs);
         const state = states[begin % states.length];
         if (state === undefined) return;
         const cast = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
-        const left = [...picks];
-        const run = await stage.of(cast)((ready) => ready[(left.shift() ?? 0) % ready.length]?.key);
+        const run = await stage.of(cast)(by(turns));
         orders += 1;
         expect(run.wrong.length > 0 ? reportOf(cast, run) : '').toBe('');
       }),

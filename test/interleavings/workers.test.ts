@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { MARGIN_MS, runMs, SEED } from './bounds.ts';
 import { type Event, openTheatre, type Theatre } from './plays.ts';
 import type { Choose } from './scheduler.ts';
+import { by, turnsOf } from './turns.ts';
 
 vi.mock('node:timers/promises', () => import('./timers.ts'));
 vi.mock('../../platform/process-identity.ts', () => ({ hasEnded: async () => false }));
@@ -21,7 +22,10 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 3, arbitrary: fc.constant({ type: 'schedule' as const }) },
   { weight: 3, arbitrary: fc.constant({ type: 'outlast' as const }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constantFrom('sweep' as const, 'look' as const), worker }) },
-  { weight: 1, arbitrary: fc.constant({ type: 'cancel' as const }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constantFrom('cancel' as const, 'terminate' as const, 'request' as const) }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({ type: fc.constantFrom('away' as const, 'back' as const, 'restart' as const), worker }),
@@ -41,31 +45,6 @@ const play = fc.record({
   isOneEngine: fc.boolean(),
   events: fc.array(event, { maxLength: 10, size: 'max' }),
 });
-/**
- * For so many steps the first of the actors that can take one takes it: one that comes last is as good as frozen. Few changes find more than a new
- * choice for each step does (S. Burckhardt et al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
- */
-const turns = fc.array(
-  fc.record({
-    steps: fc.integer({ min: 1, max: 12 }),
-    order: fc.shuffledSubarray([0, 1, 2], { minLength: 3 }),
-    /** Which of an actor's own steps, where it has several. */
-    nth: fc.nat({ max: 3 }),
-  }),
-  { maxLength: 10, size: 'max' },
-);
-type Turn = typeof turns extends fc.Arbitrary<(infer T)[]> ? T : never;
-
-function by(given: Turn[]): Choose {
-  const left = given.flatMap((turn) => Array.from({ length: turn.steps }, () => turn));
-  return (ready) => {
-    const turn = left.shift();
-    const actor = turn?.order.find((one) => ready.some((choice) => choice.actor === one));
-    const own = ready.filter((choice) => choice.actor === actor);
-    return (own[(turn?.nth ?? 0) % own.length] ?? ready[0])?.key;
-  };
-}
-
 /** One worker does not get an answer until the last event has come; all others go on as they can. */
 function withholding(actor: number, name: string): Choose {
   return (ready) => ready.find((choice) => choice.actor !== actor || choice.point.name !== name)?.key;
@@ -90,7 +69,7 @@ test(
   async () => {
     let plays = 0;
     await fc.assert(
-      fc.asyncProperty(play, turns, async (played, given) => {
+      fc.asyncProperty(play, turnsOf(3), async (played, given) => {
         const { order, wrong } = await theatre.play(played, by(given));
         plays += 1;
         expect(wrong.length > 0 ? [...order.steps, ...wrong].join('\n') : '').toBe('');
