@@ -3,7 +3,7 @@ import { type Attended, attend, type Decision } from '../domain/attendance.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from '../domain/states.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import { leftOpen } from './log-seams.ts';
+import { leftOpen, storedLines } from './log-seams.ts';
 import { type Notified, notify } from './notifications.ts';
 import { cancelRequests } from './requests.ts';
 import type { HandedOut } from './scheduling.ts';
@@ -179,7 +179,7 @@ async function endOrReturn(
       completed_at = CASE WHEN ends THEN now() END,
       failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
       failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost, and so was each one that tried again.' END,
-      log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = jobs.id),
+      log_line_count = ${storedLines(sql`jobs.id`)},
       log_attempt = ${leftOpen(sql`ends AND attempt > 0`)}
     FROM target WHERE jobs.id = target.id
     RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail`);

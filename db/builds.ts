@@ -6,7 +6,7 @@ import { instant } from '../platform/instant.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 import { type Held, LEASE_END, type Lease } from './leases.ts';
-import { leftOpen } from './log-seams.ts';
+import { leftOpen, storedLines } from './log-seams.ts';
 import { type Notified, notify } from './notifications.ts';
 import { cancelRequests } from './requests.ts';
 
@@ -182,7 +182,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
           completed_at = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL ELSE now() END,
           error = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
-          log_line_count = (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = builds.id),
+          log_line_count = ${storedLines(sql`builds.id`)},
           log_attempt = ${leftOpen(sql`NOT ${HAS_ATTEMPTS_LEFT}`)}
         FROM locked WHERE builds.id = locked.id
         RETURNING workflow_id, generation, status, error

@@ -50,7 +50,7 @@ export async function settleSeams(db: Db, seams: { sourceId: string; attempt: nu
       ), settled AS (
         UPDATE ${sql.identifier(of)} AS source
         SET log_attempt = CASE WHEN source.log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
-          log_line_count = greatest(u.log_line_count, (SELECT max(last_number) FROM log_chunks WHERE source_id = u.id))
+          log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
         FROM locked AS u WHERE source.id = u.id
         RETURNING source.*, source.log_line_count - u.log_line_count AS more_lines
       )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
@@ -80,6 +80,15 @@ export async function openEnds(
   const rows = await db.execute<{ id: string }>(sql`
     (SELECT id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
   return rows.map(({ id }) => id);
+}
+
+/**
+ * How many lines of this job or build are stored, for statements that lock rows. The array keeps the planner from choosing partitions of log_chunks while
+ * the statement runs: each of them is asked, by its key, which costs microseconds. Where a row that was waited for has changed, the executor starts anew
+ * for it, and a server (PostgreSQL 18.4) has once crashed in the choice of partitions that it went on with.
+ */
+export function storedLines(id: SQL): SQL {
+  return sql`(SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], ${id})))`;
 }
 
 /** The attempt that `log_attempt` stands for, also where the log's end is open. */

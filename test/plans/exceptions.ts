@@ -100,6 +100,7 @@ export const NO_STATEMENTS = new Set([
     'idInSet',
     'hasEndedFor',
     'leftOpen',
+    'storedLines',
     'isKept',
   ],
   ...[
