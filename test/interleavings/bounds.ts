@@ -8,6 +8,6 @@ export function runMs(defaultSeconds: number): number {
 
 export const IS_LONG = INTERLEAVINGS_SECONDS !== undefined;
 
-export const SEED = INTERLEAVINGS_SEED === undefined ? {} : { seed: Number(INTERLEAVINGS_SEED) };
+export const SEED: { seed?: number } = INTERLEAVINGS_SEED === undefined ? {} : { seed: Number(INTERLEAVINGS_SEED) };
 
 export const MARGIN_MS = 60_000;

@@ -4,7 +4,7 @@ import type { Stands } from './stands.ts';
 
 /** A step that can be taken now. */
 export interface Choice {
-  /** Names it in every run of the same order: the actor, and the how manyth of its points it is. */
+  /** Names it in every run of the same order: the actor, and the number of its point. */
   key: string;
   actor: number;
   point: Point;
@@ -33,7 +33,7 @@ export interface Order {
 export type CountBlocked = () => Promise<Map<number, number>>;
 
 const STEPS_MAX = 10_000;
-const STUCK_MS_MAX = 10_000;
+const STUCK_MS_MAX = 30_000;
 /** An answer comes sooner, nearly always; then nobody asks who waits for a lock. */
 const ANSWER_MS = 3;
 
