@@ -6,8 +6,10 @@ import { builds, jobs } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
+import { containerName } from '../../workers/workflow/container.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
+import { refusingEngine } from '../support/refusing-engine.ts';
 import { letPass, until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
@@ -83,6 +85,26 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     way.mend();
     await until('nothing is left on the engine', async () => (await here.containers()).length === 0);
     await Promise.all([broken.close(), live.close()]);
+  });
+
+  test('a container that ended while its engine was away costs an attempt, though the engine is busy when it is back', async () => {
+    const busy = await refusingEngine(`tcp://127.0.0.1:${way.port}`);
+    const worker = await here.start({ docker: createDocker({ host: busy.host, log: quiet }) });
+    const { id } = await here.create({ command: ['sh', '-c'], args: ['echo up; sleep 600'] });
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    const name = containerName({ id: jobId, attempt: 1 });
+    await until('its log is followed', async () => (await storedTexts(here.database.db, jobId)).length > 0);
+    way.cut();
+    await here.docker.stopContainer(name, 0);
+    busy.refuse = (method, path) => {
+      if (method !== 'GET' || !path.startsWith('/info')) return undefined;
+      return busy.refused < 3 ? { status: 503, message: 'busy' } : undefined;
+    };
+    way.mend();
+    expect(await here.job(id, 'PENDING')).toMatchObject({ id: jobId, attempt: 1, uncountedAttempts: 0 });
+    expect(busy.refused).toBe(3);
+    await worker.close();
+    await busy.close();
   });
 
   test('where no worker has an engine, builds fail and say so, each of several workers waiting for none', async () => {

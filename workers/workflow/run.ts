@@ -15,6 +15,7 @@ import type { BuildPolicy } from './build-bounds.ts';
 import type { ImageSource } from './image-source.ts';
 import type { UserNetworks } from './networks.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
+import { withPatience } from './patience.ts';
 import { prepareContainer } from './prepare.ts';
 import type { Removals } from './removals.ts';
 import type { Template, Templates } from './template.ts';
@@ -157,7 +158,7 @@ async function follow(
     const stoppedBy = await stopper.settled();
     const logLineCount = writer.lastNumber;
     if (state === undefined) return lost(job, control, { containerId: undefined, logLineCount });
-    if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen })))
+    if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen }, control.leave)))
       return lost(job, control, { containerId, logLineCount });
     const outcome = outcomeOf({
       state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
@@ -213,22 +214,35 @@ const ENGINE_STARTED_ANEW =
 const ENGINE_CODES = [137, 143, 255];
 /** Between the moments at which an engine ends its containers, and those at which it is seen to go or to come back. */
 const AWAY_MARGIN_MS = 2_000;
+const CLOCK_PATIENCE_MS = 30_000;
 
 /**
  * Whether an end is to be put down to the engine, and not to the workflow: an engine that stops sends its containers SIGTERM, which some
  * answer with a code of their own; one that was killed does so when it comes back. Of a container that ended while no worker looked
- * (a host that was started anew), only the code is known.
+ * (a host that was started anew), only the code is known. An engine that was away and does not tell its time for long is not over it.
  */
 async function isEndedByEngine(
   docker: Docker,
   { exitCode, oomKilled, finishedAt }: ContainerState,
   { away, endedUnseen }: { away: Away | undefined; endedUnseen: boolean },
+  leave: AbortSignal,
 ): Promise<boolean> {
   if (exitCode === 0 || oomKilled) return false;
   if (endedUnseen) return ENGINE_CODES.includes(exitCode);
   if (away === undefined || finishedAt === undefined) return false;
-  const at = finishedAt.getTime() - (await docker.clockOffsetMs()); // by this process's clock, as `away` is
-  return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
+  try {
+    const offsetMs = await withPatience(docker.clockOffsetMs, {
+      patienceMs: () => CLOCK_PATIENCE_MS,
+      onRetry: () => undefined,
+      signal: leave,
+    });
+    const at = finishedAt.getTime() - offsetMs; // by this process's clock, as `away` is
+    return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
+  } catch (error) {
+    leave.throwIfAborted();
+    if (!isEngineError(error)) throw error;
+    return true;
+  }
 }
 
 /** Stops the container for the first reason that comes: SIGTERM, the grace, SIGKILL; again and again while the engine is away. */
