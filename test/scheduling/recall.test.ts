@@ -5,6 +5,7 @@ import { decodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
+import type { Cache } from '../../platform/cache/cache.ts';
 import { startExecution } from '../../workers/execution/worker.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
@@ -130,6 +131,36 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is hande
   const again = (await jobsOf(db, first))[0]?.id;
   await until('the event of the first one is sent again', async () => told.filter((id) => id === again).length === 2);
   await worker.close();
+  await parts.bus.close();
+  await parts.cache.close();
+});
+
+test('P3: a cache that was away may have lost that a worker has started: what is QUEUED is handed out again', async () => {
+  const { db } = database;
+  const parts = memoryParts(db);
+  let back: () => void = () => undefined;
+  const cache: Cache = {
+    ...parts.cache,
+    subscribe: async (channel, onMessage, onGap) => {
+      if (channel === SCHEDULE_CHANNEL && onGap !== undefined) back = onGap;
+      return parts.cache.subscribe(channel, onMessage, onGap);
+    },
+    publish: async (channel, message) => {
+      if (channel !== SCHEDULE_CHANNEL) await parts.cache.publish(channel, message);
+    },
+  };
+  const scheduling = await startScheduling({ ...parts, cache });
+  await waiting(3);
+  const execution = await startExecution({ ...parts, cache });
+  back();
+  await until('all have ended', async () => {
+    const [row] = await db.execute<{ count: number }>(
+      sql`SELECT count(*)::integer AS count FROM jobs WHERE completed_at IS NOT NULL`,
+    );
+    return row?.count === 3;
+  });
+  await scheduling.close();
+  await execution.close();
   await parts.bus.close();
   await parts.cache.close();
 });

@@ -65,11 +65,12 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const wake = createWake();
   const { db, lone = db, log } = parts;
   const recall = createWake();
-  const hinted = (message?: string) => {
+  const hinted = (message: string) => {
     if (message === QUEUED_LOST) recall.notify();
     wake.notify();
   };
-  const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, hinted, hinted);
+  // Among the hints that an outage of the cache has lost may be one that a worker has started.
+  const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, hinted, () => hinted(QUEUED_LOST));
   const watch = startWatch({ ask: () => tryToWrite(lone), log, onBack: recall.notify });
   const loops = [
     runScheduling(parts, { wake, recall, watch, signal: stop.signal }),
