@@ -50,6 +50,7 @@ describe('P1, P2, P3, P7', () => {
       const orders = results.reduce((sum, { explored }) => sum + explored.orders, 0);
       console.info(`Seed ${seed}: ${orders} orders of ${results.length} of ${casts.length} pairs with their states.`);
       expect(reports(results)).toBe('');
+      expect(orders).toBeGreaterThan(0);
     },
     RUN_MS + MARGIN_MS,
   );

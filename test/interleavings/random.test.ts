@@ -41,6 +41,7 @@ test(
       { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
     );
     console.info(`${orders} random orders.`);
+    expect(orders).toBeGreaterThan(0);
   },
   RUN_MS + MARGIN_MS,
 );

@@ -77,6 +77,7 @@ test(
       { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
     );
     console.info(`${plays} plays of two workers.`);
+    expect(plays).toBeGreaterThan(0);
   },
   RUN_MS + MARGIN_MS,
 );
