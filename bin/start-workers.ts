@@ -22,7 +22,6 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
     case 'scheduling':
       return (await import('../workers/scheduling/worker.ts')).startScheduling({
         ...own,
-        lone: parts.lone,
         deletedRetentionDays: settings.deletedRetentionDays,
         logRetentionDays: settings.logRetentionDays,
         jobRetentionDays: settings.jobRetentionDays,

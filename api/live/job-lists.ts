@@ -14,7 +14,7 @@ interface List {
 }
 
 /**
- * The jobs of workflows that somebody follows. A hint names each that changes, and a slow re-check finds what no hint told of: jobs that were made since
+ * The jobs of workflows that somebody follows. A hint names each that changes, and a slow re-check finds what no hint named: jobs that were made since
  * the last look, which come in the order of their ids (a workflow's jobs are made under the lock of its schedule, by one clock), and
  * those that had not ended at the last look, whatever their ids.
  */

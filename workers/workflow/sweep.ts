@@ -17,7 +17,7 @@ export interface Swept {
 /**
  * Looks at every container of this installation on the engine, once: those whose worker is lost are adopted, those of which no job wants
  * anything any more are removed. A worker is lost when its lease has expired, or when its process was on this machine and has ended,
- * so that who starts a crashed worker again does not wait for the lease.
+ * so that a worker that is started again after a crash does not wait for the lease.
  *
  * The order is what makes it safe: containers are listed first and jobs read afterwards. A container is created after its attempt was claimed for
  * its engine, so what is listed is of an attempt that the row has reached already: where the row stands at another attempt, on another

@@ -24,7 +24,7 @@ import { createTemplates } from './template.ts';
 import { noteVolumes, removeUnwantedVolumes } from './volume-sweep.ts';
 
 export interface WorkflowParts extends Parts {
-  /** It may come up later; until then builds fail, and say so. */
+  /** It may come up later; until then its jobs wait, and builds are left to other workers (last-resort.ts). */
   docker: Docker;
   /** Names this installation on an engine that several share: the same for all of its workers. */
   installation: string;
@@ -133,7 +133,7 @@ async function sweep(
         { engine: docker.address },
         isUp
           ? 'The Docker engine answers.'
-          : 'No Docker engine answers: jobs of CONTAINER workflows wait for it, and their builds fail.',
+          : 'No Docker engine answers: jobs of CONTAINER workflows wait for one, and builds fail where no other worker has one.',
       );
     wasUp = isUp;
     if (!isUp) return false;
