@@ -52,7 +52,7 @@ export const READS_MORE: (Exception & { rowsMax: number })[] = [
   {
     text: /WHERE v\.delete_requested_at IS NOT NULL ORDER BY v\.id LIMIT/,
     because: 'under no lock: volumes that wait for their removal, on any engine',
-    rowsMax: 500,
+    rowsMax: 1_000,
   },
 ];
 

@@ -111,6 +111,11 @@ function statements(jobs: number): string[] {
     `INSERT INTO turns (id, kind, user_id, round) SELECT id, 'CONTAINER', user_id, row_number() OVER (PARTITION BY user_id ORDER BY id)
       FROM jobs WHERE status = 'QUEUED'`,
     fill(
+      'turns (id, kind, user_id, round)',
+      `gen_random_uuid(), 'CONTAINER', ${owner('n')}, n / ${users} + 1`,
+      jobs < 1_000 ? 0 : tenth,
+    ), // a burst
+    fill(
       'log_chunks (source_id, first_number, last_number, attempt, lines)',
       `${id('05', 'n')}, 1, 3, 1, '\\x00'`,
       jobs / 2,
@@ -159,7 +164,7 @@ function statements(jobs: number): string[] {
     fill(
       'private_pulls (puller, image, repository, engine_id)',
       `${id('05', 'n')}, 'registry.example.com/' || n || ':1', 'registry.example.com/' || n, 'other-engine'`,
-      tenth,
+      1_000,
     ),
     fill(
       'pulled_images (user_id, image_id, image)',
