@@ -47,13 +47,17 @@ export async function explore(
 ): Promise<Explored> {
   const path: Node[] = [];
   const explored: Explored = { orders: 0, broken: [], isComplete: false };
+  let isWhole = true;
+  let repeats = 0;
   while (explored.orders < ordersMax && performance.now() < untilMs) {
     let depth = 0;
+    let isOther = false; // the same steps led elsewhere: on a machine that stood still, so much time passes that a verb sees other work
     const { order, wrong } = await run((ready, last) => {
       const before = path[depth - 1];
       if (before !== undefined) before.touched = last;
       const node = path[depth] ?? begin(ready, before, preemptionsMax);
-      if (node === undefined) return undefined;
+      isOther = node !== undefined && !ready.some(({ key }) => key === node.chosen);
+      if (node === undefined || isOther) return undefined;
       if (depth === path.length) path.push(node);
       depth += 1;
       return node.chosen;
@@ -61,10 +65,18 @@ export async function explore(
     explored.orders += order.isAbandoned ? 0 : 1;
     if (wrong.length > 0) explored.broken.push({ order, wrong });
     if (explored.broken.length >= brokenMax) return explored;
-    if (!backtrack(path, preemptionsMax)) return { ...explored, isComplete: true };
+    if (isOther && repeats < REPEATS_MAX) {
+      repeats += 1;
+      continue;
+    }
+    isWhole &&= !isOther;
+    repeats = 0;
+    if (!backtrack(path, preemptionsMax)) return { ...explored, isComplete: isWhole };
   }
   return explored;
 }
+
+const REPEATS_MAX = 3;
 
 function begin(ready: Choice[], before: Node | undefined, preemptionsMax: number): Node | undefined {
   const seen = before === undefined ? [] : [...before.sleeping, ...before.tried];

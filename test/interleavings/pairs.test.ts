@@ -19,7 +19,7 @@ afterAll(() => Promise.all(stages.map((stage) => stage.close())));
 async function exploreAll(casts: Cast[], untilMs: number, preemptionsMax: number) {
   const left = [...casts];
   const results: { cast: Cast; explored: Explored }[] = [];
-  await Promise.all(
+  const explorations = await Promise.allSettled(
     stages.map(async (stage) => {
       while (performance.now() < untilMs) {
         const cast = left.shift();
@@ -31,6 +31,7 @@ async function exploreAll(casts: Cast[], untilMs: number, preemptionsMax: number
       }
     }),
   );
+  for (const one of explorations) if (one.status === 'rejected') throw one.reason;
   return results;
 }
 
