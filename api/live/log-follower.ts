@@ -24,29 +24,34 @@ export interface End {
   at: Date;
 }
 
-/** Undefined while the store is away. Whoever gives it tells of its failures: they are tried again here, without a word. */
-type Read = (after: number, count: number) => Promise<SharedChunk[] | undefined>;
+interface Store {
+  /** Undefined while the store is away. The store logs its failures: they are tried again here, without a word. */
+  read(after: number, count: number): Promise<SharedChunk[] | undefined>;
+  /** By the database's clock, which dates ends: that of this process may be hours ahead. Undefined while the store is away. */
+  now(): Promise<Date | undefined>;
+}
 
 /**
  * A subscriber to a log is a cursor: it reads what is stored after it, then goes on with what comes live, and back to the store where
  * live chunks do not follow on what it has. It is pulled: nothing is unpacked that the client has not come to.
  */
 export class LogFollower {
-  readonly #read: Read;
+  readonly #store: Store;
   readonly #buffer = new LogBuffer();
   readonly #wake = new Wake();
   #next: number;
   #reading = true;
   #chunksPerRead = CHUNKS_PER_READ_MIN;
   #emptyReads = 0;
+  #isLost = false; // what is missing does not come any more
   #readSinceEnd = false; // the store, and there was nothing
   #attempt = 0;
   #failedReads = 0;
   #end: End | undefined;
 
-  constructor(after: number, read: Read) {
+  constructor(after: number, store: Store) {
     this.#next = after + 1;
-    this.#read = read;
+    this.#store = store;
   }
 
   /**
@@ -80,6 +85,7 @@ export class LogFollower {
     if (this.#end?.lastNumber === end.lastNumber) return;
     this.#end = end;
     this.#emptyReads = 0; // a look from before says nothing of what was stored since
+    this.#isLost = false;
     this.#wake.wake();
   }
 
@@ -113,13 +119,12 @@ export class LogFollower {
   #isComplete(): boolean {
     if (!this.#end) return false;
     if (this.#isAtEnd()) return this.#readSinceEnd;
-    // Lines of a log that ended long ago and are not in the store do not come any more: their time has run out.
-    return this.#emptyReads > 0 && Date.now() - this.#end.at.getTime() > LATE_LINES_MS;
+    return this.#isLost;
   }
 
   async #fromStore(signal: AbortSignal): Promise<SharedChunk[]> {
     this.#reading = false; // before the query: what comes from here on makes it true again
-    const hasEnded = this.#end !== undefined;
+    const end = this.#end;
     const chunks = await this.#readOrWait(signal);
     if (!chunks) return [];
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes, 0);
@@ -127,7 +132,8 @@ export class LogFollower {
     const first = follows[0];
     if (!first || first.firstNumber > this.#next) {
       this.#emptyReads += 1;
-      this.#readSinceEnd = hasEnded;
+      this.#readSinceEnd = end !== undefined;
+      if (end !== undefined && !this.#isAtEnd()) await this.#giveUpLate(end);
       return [];
     }
     this.#reading = true; // there may be more
@@ -137,9 +143,17 @@ export class LogFollower {
     return follows;
   }
 
+  /** Lines of a log that ended long ago and are not in the store do not come any more: their time has run out. */
+  async #giveUpLate(end: End): Promise<void> {
+    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return; // nearly always: the database is asked where that may be so
+    const now = await this.#store.now();
+    if (now === undefined || this.#end !== end) return;
+    this.#isLost = now.getTime() - end.at.getTime() > LATE_LINES_MS;
+  }
+
   /** A store that is away ends no subscription: undefined, after a wait, when it is to be read again. */
   async #readOrWait(signal: AbortSignal): Promise<SharedChunk[] | undefined> {
-    const chunks = await this.#read(this.#next - 1, this.#chunksPerRead);
+    const chunks = await this.#store.read(this.#next - 1, this.#chunksPerRead);
     this.#failedReads = chunks ? 0 : this.#failedReads + 1;
     if (chunks) return chunks;
     this.#reading = true;

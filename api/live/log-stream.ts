@@ -105,7 +105,7 @@ function follow(
 
 function followerOf({ db, log }: Pick<Sources, 'db' | 'log'>, sourceId: string, after: number): LogFollower {
   const store = storeOf(db, log);
-  return new LogFollower(after, (number, count) => store.read(sourceId, number, count));
+  return new LogFollower(after, { read: (number, count) => store.read(sourceId, number, count), now: store.now });
 }
 
 const stores = new WeakMap<Sources['db'], ReturnType<typeof createLogStore>>();

@@ -42,19 +42,20 @@ async function textOf(batches: AsyncIterable<Batch>): Promise<string> {
   return text;
 }
 
+const now = async () => new Date();
 const numbered = (count: number) => Array.from({ length: count }, (_, n) => `${n + 1}\n`).join('');
 
 describe('a subscriber to a log', () => {
   test('whose source ended without its worker gets the lines that came to the store later than its end says', async () => {
     const store = storeOf([chunk(1, 5), chunk(6, 9)]);
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.ended({ lastNumber: 5, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
   });
 
   test('is given nothing by a worker that was frozen while another attempt has begun, unless it was stored', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(2);
     follower.push(chunk(6, 12, 1)); // which whoever stores chunks has dropped
     store.chunks.push(chunk(6, 9, 2));
@@ -65,18 +66,24 @@ describe('a subscriber to a log', () => {
   test('P4: that reads while the store is away waits for it, and ends at once when it is told to', async () => {
     const store = storeOf([chunk(1, 5), chunk(6, 9)]);
     let failures = 2;
-    const follower = new LogFollower(0, async (after, count) => {
-      failures -= 1;
-      if (failures >= 0) return undefined;
-      return store.read(after, count);
+    const follower = new LogFollower(0, {
+      now,
+      read: async (after, count) => {
+        failures -= 1;
+        if (failures >= 0) return undefined;
+        return store.read(after, count);
+      },
     });
     follower.ended({ lastNumber: 9, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
 
     const stop = new AbortController();
-    const forEver = new LogFollower(0, async () => {
-      stop.abort();
-      return undefined;
+    const forEver = new LogFollower(0, {
+      now,
+      read: async () => {
+        stop.abort();
+        return undefined;
+      },
     });
     expect(await textOf(forEver.batches(stop.signal))).toBe('');
   });
@@ -84,7 +91,10 @@ describe('a subscriber to a log', () => {
   test('P4: that began to look into a store that is away goes on with what comes live and follows on what it has', async () => {
     const store = storeOf([chunk(1, 5)]);
     let isAway = false;
-    const follower = new LogFollower(0, async (after, count) => (isAway ? undefined : store.read(after, count)));
+    const follower = new LogFollower(0, {
+      now,
+      read: async (after, count) => (isAway ? undefined : store.read(after, count)),
+    });
     const batches = follower.batches(new AbortController().signal);
     expect((await batches.next()).value).toMatchObject({ lastNumber: 5 });
     isAway = true;
@@ -99,7 +109,7 @@ describe('a subscriber to a log', () => {
 
   test('knows from a seam on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(1);
     const text = textOf(follower.batches(new AbortController().signal));
     await expect.poll(() => store.reads).toBe(2); // it has what is stored, and lives by what comes
@@ -114,7 +124,7 @@ describe('a subscriber to a log', () => {
 
   test('that does not read keeps a bounded number of chunks, and reads the store later', async () => {
     const store = storeOf();
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const weak: WeakRef<SharedChunk>[] = [];
     for (let n = 0; n < 2_000; n += 1) {
       const next = chunk(n * 5 + 1, n * 5 + 5);
@@ -129,7 +139,7 @@ describe('a subscriber to a log', () => {
 
   test('that keeps up reads the store no more', async () => {
     const store = storeOf();
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const stop = new AbortController();
     const batches = follower.batches(stop.signal);
     for (let n = 0; n < 100; n += 1) {
@@ -144,9 +154,20 @@ describe('a subscriber to a log', () => {
   });
 
   test('is given up on lines that a log which ended long ago has lost', async () => {
-    const follower = new LogFollower(0, async () => []);
+    const follower = new LogFollower(0, { now, read: async () => [] });
     follower.ended({ lastNumber: 10, at: new Date(Date.now() - 2 * 3_600_000) });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe('');
+  });
+
+  test('P4: waits for lines of a log that has just ended, though this machine is two hours ahead of the database', async () => {
+    const store = storeOf();
+    const at = new Date(Date.now() - 2 * 3_600_000);
+    const follower = new LogFollower(0, { now: async () => at, read: (after, count) => store.read(after, count) });
+    follower.ended({ lastNumber: 5, at });
+    const text = textOf(follower.batches(new AbortController().signal));
+    await expect.poll(() => store.reads).toBeGreaterThan(2);
+    store.chunks.push(chunk(1, 5));
+    expect(await text).toBe(numbered(5));
   });
 
   test('P4: misses neither lines nor the end, at whichever instant of its reading these come, in any order', async () => {
@@ -165,11 +186,14 @@ describe('a subscriber to a log', () => {
           if (instant === then) for (const step of left.splice(0)) step();
           instant += 1;
         };
-        const follower = new LogFollower(0, async (after, count) => {
-          pass();
-          const chunks = await store.read(after, count);
-          pass();
-          return chunks;
+        const follower = new LogFollower(0, {
+          now,
+          read: async (after, count) => {
+            pass();
+            const chunks = await store.read(after, count);
+            pass();
+            return chunks;
+          },
         });
         const text = textOf(follower.batches(new AbortController().signal));
         for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
@@ -181,7 +205,7 @@ describe('a subscriber to a log', () => {
 
   test('that hears hours late of the end, as after the machine slept, reads what was stored meanwhile', async () => {
     const store = storeOf([chunk(1, 5)]);
-    const follower = new LogFollower(0, (after, count) => store.read(after, count));
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const text = textOf(follower.batches(new AbortController().signal));
     await expect.poll(() => store.reads).toBe(2); // the second one has found nothing, and it waits
     store.chunks.push(chunk(6, 9));
@@ -204,7 +228,7 @@ describe('a subscriber to a log', () => {
     await fc.assert(
       fc.asyncProperty(cut, fc.integer({ min: 0, max: 5 }), async (parts, after) => {
         const store = storeOf();
-        const follower = new LogFollower(after, (number, count) => store.read(number, count));
+        const follower = new LogFollower(after, { now, read: (number, count) => store.read(number, count) });
         const batches = textOf(follower.batches(new AbortController().signal));
         let last = 0;
         const late: SharedChunk[] = [];
