@@ -1,6 +1,5 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/attendance.ts';
 import { jobs } from '../../db/schema.ts';
 import { decodeChunks } from '../../domain/log-chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
@@ -40,13 +39,6 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
     await tail.watch(running.id);
     await until('its lines are on the bus', async () => (told >= 500 ? true : undefined));
     for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true }); // as with its engine
-    await until('the first attempt is given up', async () => {
-      await db.execute(sql`
-        UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE id = ${running.id} AND status = 'RUNNING'`);
-      await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
-      const { changed } = await attendSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
-      return changed.length > 0;
-    });
     await until('another attempt', async () => {
       await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
       const [job] = await db.select().from(jobs).where(eq(jobs.id, running.id));
