@@ -58,20 +58,33 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Removes chunks of these jobs or builds, the first lines of each first, `limit` at most; how many. */
+/**
+ * Removes chunks of these jobs or builds, the first lines of each first, `limit` at most; how many. What is removed is found first, by a statement that
+ * locks nothing: the one that may wait for a row chooses no partitions while it runs (`storedLines` in db/log-seams.ts says why).
+ */
 export async function deleteChunks(
   db: Pick<Db, 'execute'>,
   sourceIds: string[],
   { limit }: { limit: number },
 ): Promise<number> {
   if (sourceIds.length === 0) return 0;
+  const found = await db.execute<{ source_id: string; first_number: number }>(sql`
+    SELECT chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL ( -- a join: each id is looked for in its own partition
+      SELECT source_id, first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT ${limit}
+    ) chunk LIMIT ${limit}`);
+  if (found.length === 0) return 0;
   const rows = await db.execute(sql`
-    WITH part AS MATERIALIZED ( -- by a join, so that each id is looked for in its own partition alone
-      SELECT chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL (
-        SELECT source_id, first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT ${limit}
-      ) chunk LIMIT ${limit}
-    )
-    DELETE FROM log_chunks USING part
-    WHERE log_chunks.source_id = part.source_id AND log_chunks.first_number = part.first_number RETURNING 1`);
+    DELETE FROM log_chunks USING unnest(
+      ${array(
+        found.map((row) => row.source_id),
+        'uuid',
+      )},
+      ${array(
+        found.map((row) => row.first_number),
+        'integer',
+      )}
+    ) AS part (source_id, first_number)
+    WHERE log_chunks.source_id = ANY(array_append(NULL::uuid[], part.source_id)) AND log_chunks.first_number = part.first_number
+    RETURNING 1`);
   return rows.length;
 }
