@@ -107,7 +107,6 @@ export const NO_STATEMENTS = new Set([
     'applyParts',
     'migrate',
     'readMigrations',
-    'applyParts',
     'indexOf',
     'checkVersion',
     'generationKey',

@@ -359,7 +359,6 @@ async function logsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   await drive(insertChunks, db, ids.map((id) => chunk(id, 2))); // biome-ignore format: one line
   const built = (await make(db, userId, CONTAINER)).map(({ buildId }) => buildId);
   await drive(settleSeams, db, [...ids, ...built].map((sourceId) => ({ sourceId, attempt: 2 }))); // biome-ignore format: one line
-  await drive(openEnds, db, { seconds: 60, after: NO_ID, limit: 10 });
   await drive(settledLines, db, ids[0] ?? '', 2);
   await drive(openEnds, db, { seconds: 60, after: NO_ID, limit: 10 });
   await drive(deleteChunks, db, ids, { limit: 3 });
