@@ -42,7 +42,8 @@ export async function withBoundProcesses<T>(
   run: (cgroupParent: string | undefined) => Promise<T>,
 ): Promise<T> {
   if (policy.cgroupParent !== undefined) return run(policy.cgroupParent);
-  const until = Date.now() + (await docker.clockOffsetMs()) + (seconds + MARGIN_SECONDS) * 1_000;
+  const offsetMs = await docker.clockOffsetMs();
+  const until = Date.now() + offsetMs + (seconds + MARGIN_SECONDS) * 1_000;
   const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
   const group = await docker.openProcessGroup({ name: `${NAME}${newId()}`, pids, labels });
   if (group === undefined) return run(undefined);

@@ -187,7 +187,8 @@ function lost(
 
 /** For how long a container has run: both moments by the engine's clock, which no other one is compared with. */
 async function ageMs(docker: Docker, startedAt: Date): Promise<number> {
-  return Date.now() + (await docker.clockOffsetMs()) - startedAt.getTime();
+  const offsetMs = await docker.clockOffsetMs(); // first: a slow answer is part of the age
+  return Date.now() + offsetMs - startedAt.getTime();
 }
 
 /** Calls `onEnd` when `ranMs`, which may not be known at once, has grown to `limitMs`. Returns what ends that. */
