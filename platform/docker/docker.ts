@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { TlsMaterial } from '../pem.ts';
 import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './confinement.ts';
+import { type ContainerState, containerState } from './container-state.ts';
 import { broken, createEngine } from './engine.ts';
 import { engineTime } from './engine-time.ts';
 import { EngineError, isEngineError } from './errors.ts';
@@ -32,18 +33,6 @@ export interface ContainerSpec extends Confinement {
   resources?: Resources;
   /** What it may write into its own layer, where the engine's storage driver can bound that. */
   diskBytes?: number | undefined;
-}
-
-export interface ContainerState {
-  id: string;
-  status: 'created' | 'running' | 'ended';
-  exitCode: number;
-  oomKilled: boolean;
-  /** The engine's word on why it could not be run, empty where there is none. */
-  error: string;
-  startedAt: Date | undefined;
-  finishedAt: Date | undefined;
-  labels: Record<string, string>;
 }
 
 export interface ListedContainer {
@@ -276,7 +265,7 @@ export function createDocker({
 
     async inspectContainer(idOrName) {
       try {
-        return toState(inspected.parse(await engine.call({ method: 'GET', path: `${container(idOrName)}/json` })));
+        return containerState(await engine.call({ method: 'GET', path: `${container(idOrName)}/json` }));
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return undefined;
         throw error;
@@ -373,36 +362,3 @@ const image = z.object({ Id: z.string() });
 const created = z.object({ Id: z.string() });
 const labels = z.record(z.string(), z.string()).nullish();
 const list = z.array(z.object({ Id: z.string(), Names: z.array(z.string()).nullish(), Labels: labels }));
-const inspected = z.object({
-  Id: z.string(),
-  State: z.object({
-    Status: z.string(),
-    Running: z.boolean(),
-    ExitCode: z.number(),
-    OOMKilled: z.boolean(),
-    Error: z.string(),
-    StartedAt: z.string(),
-    FinishedAt: z.string(),
-  }),
-  Config: z.object({ Labels: labels }),
-});
-
-function toState({ Id, State, Config }: z.infer<typeof inspected>): ContainerState {
-  const startedAt = time(State.StartedAt);
-  return {
-    id: Id,
-    status: State.Running ? 'running' : startedAt !== undefined || State.Status !== 'created' ? 'ended' : 'created',
-    exitCode: State.ExitCode,
-    oomKilled: State.OOMKilled,
-    error: State.Error,
-    startedAt,
-    finishedAt: time(State.FinishedAt),
-    labels: Config.Labels ?? {},
-  };
-}
-
-/** The engine says the year 1 for never. */
-function time(text: string): Date | undefined {
-  const date = new Date(text);
-  return date.getTime() > 0 ? date : undefined;
-}

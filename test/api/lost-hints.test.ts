@@ -42,7 +42,7 @@ describe("a workflow's jobs without a hint", () => {
       (await claim(api.db, ids)).map((job) => ({ ...job, status: 'COMPLETED' as const, logLineCount: 0 })),
     );
 
-  test('is told of each state of a job that is far from the newest', async () => {
+  test('gets each state of a job that is far from the newest', async () => {
     const { id: workflowId } = await heartbeat(api.db, ann.id);
     await complete(await schedule(api.db));
     for (let n = 0; n < 60; n++) await runWorkflow(api.db, { userId: ann.id, id: workflowId });
@@ -62,7 +62,7 @@ describe("a workflow's jobs without a hint", () => {
     }
   });
 
-  test('is told of a job with the id of a machine whose clock is far behind', async () => {
+  test('gets a job with the id of a machine whose clock is far behind', async () => {
     const { id: workflowId } = await heartbeat(api.db, ann.id);
     const [made = ''] = await schedule(api.db);
     const slow = v7({ msecs: Date.now() - 40 * DAY_MS });
@@ -77,7 +77,7 @@ describe("a workflow's jobs without a hint", () => {
     ]);
   });
 
-  test('is told of jobs that were made and have ended between two looks, each once', async () => {
+  test('gets jobs that were made and have ended between two looks, each once', async () => {
     const { id: workflowId } = await heartbeat(api.db, ann.id);
     const [first = ''] = await schedule(api.db);
     const stream = await follow(workflowId);

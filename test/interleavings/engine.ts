@@ -1,7 +1,8 @@
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { newId } from '../../domain/ids.ts';
-import { type ContainerState, createDocker, type Docker } from '../../platform/docker/docker.ts';
+import type { ContainerState } from '../../platform/docker/container-state.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { EngineError } from '../../platform/docker/errors.ts';
 import { attemptOf } from '../../workers/workflow/container.ts';
 import { quiet } from '../support/workers.ts';

@@ -62,7 +62,7 @@ test('notifications go when they are as old as the setting says, read or not; pa
     pageInfo: { hasNextPage: false },
   });
   let told = 0;
-  const id = await until('the subscriber is told of a new one', async () => {
+  const id = await until('the subscriber gets a new one', async () => {
     const [made] = await notify(db, [{ kind: 'JOB_FAILED', workflowId, jobId: newId() }]);
     await cache.publish(userChannel(ann.id), encodeChanged({ notifications: [made?.id ?? ''] }));
     told += 1;

@@ -6,7 +6,8 @@ import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS, READS_MORE, TABLES_
 import { emptyHistory, fillHistory, prepareTables, withoutForeignKeys } from './history.ts';
 import { type Keys, lockTargets, nodesOf, rowsRead } from './plan.ts';
 import { type Recorder, record, type Statement } from './recorder.ts';
-import { type Drive, runScenario } from './scenario.ts';
+import { runScenario } from './scenario.ts';
+import type { Drive } from './scenario-rows.ts';
 import { isFrom, lockingTemplates, modulesOfDb } from './statements.ts';
 
 /**

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { type Backoff, createBackoff } from '../../platform/backoff.ts';
+import type { ContainerState } from '../../platform/docker/container-state.ts';
 import { createDemultiplexer, type OnFrame, type StreamType } from '../../platform/docker/demultiplexer.ts';
-import { type ContainerState, type Docker, logBroken } from '../../platform/docker/docker.ts';
+import { type Docker, logBroken } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
 import { createLineCutter } from './lines.ts';

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Outcome } from '../../db/endings.ts';
-import type { ContainerState } from '../../platform/docker/docker.ts';
+import type { ContainerState } from '../../platform/docker/container-state.ts';
 import { isPayloadsFault, toldOf } from '../../platform/docker/errors.ts';
 
 export type RunOutcome = Pick<Outcome, 'status' | 'exitCode' | 'failureReason' | 'failureMessage'>;

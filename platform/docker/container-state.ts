@@ -1,0 +1,49 @@
+import { z } from 'zod';
+
+export interface ContainerState {
+  id: string;
+  status: 'created' | 'running' | 'ended';
+  exitCode: number;
+  oomKilled: boolean;
+  /** The engine's word on why it could not be run, empty where there is none. */
+  error: string;
+  startedAt: Date | undefined;
+  finishedAt: Date | undefined;
+  labels: Record<string, string>;
+}
+
+const inspected = z.object({
+  Id: z.string(),
+  State: z.object({
+    Status: z.string(),
+    Running: z.boolean(),
+    ExitCode: z.number(),
+    OOMKilled: z.boolean(),
+    Error: z.string(),
+    StartedAt: z.string(),
+    FinishedAt: z.string(),
+  }),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }),
+});
+
+/** Of the engine's answer about one container. */
+export function containerState(answer: unknown): ContainerState {
+  const { Id, State, Config } = inspected.parse(answer);
+  const startedAt = time(State.StartedAt);
+  return {
+    id: Id,
+    status: State.Running ? 'running' : startedAt !== undefined || State.Status !== 'created' ? 'ended' : 'created',
+    exitCode: State.ExitCode,
+    oomKilled: State.OOMKilled,
+    error: State.Error,
+    startedAt,
+    finishedAt: time(State.FinishedAt),
+    labels: Config.Labels ?? {},
+  };
+}
+
+/** The engine says the year 1 for never. */
+function time(text: string): Date | undefined {
+  const date = new Date(text);
+  return date.getTime() > 0 ? date : undefined;
+}

@@ -1,0 +1,176 @@
+import { randomUUID } from 'node:crypto';
+import { sql } from 'drizzle-orm';
+import { array } from '../../db/arrays.ts';
+import * as builds from '../../db/builds.ts';
+import type { Db } from '../../db/client.ts';
+import { endJobs } from '../../db/endings.ts';
+import * as images from '../../db/images.ts';
+import * as leases from '../../db/leases.ts';
+import { openEnds, settledLines, settleSeams } from '../../db/log-seams.ts';
+import { deleteChunks, insertChunks } from '../../db/logs.ts';
+import { pruneGenerations } from '../../db/payloads.ts';
+import * as turns from '../../db/turns.ts';
+import * as userLimits from '../../db/user-limits.ts';
+import * as volumes from '../../db/volumes.ts';
+import * as workflows from '../../db/workflows.ts';
+import { NO_ID, newId } from '../../domain/ids.ts';
+import { USER_LIMITS } from '../../domain/limits.ts';
+import type { Payload } from '../../domain/payload.ts';
+import { CONTAINER, type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
+
+export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  await drive(workflows.createWorkflow, db, {
+    userId,
+    name: 'driven',
+    payload: CONTAINER,
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 3,
+  });
+  await drive(workflows.createWorkflow, db, {
+    userId,
+    name: 'driven',
+    payload: HEARTBEAT,
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 3,
+  });
+  const own = await make(db, userId, CONTAINER);
+  const ids = own.map(({ buildId }) => buildId);
+  const claim = async () =>
+    (await builds.claimBuilds(db, ids, { owner: 'test' })).toSorted((a, b) => (a.id < b.id ? 1 : -1));
+  const claimed = await drive(builds.claimBuilds, db, ids, { owner: 'test' });
+  const held = claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
+  await drive(builds.renewBuildLeases, db, held);
+  await drive(builds.othersBuild, db, { owner: 'other' });
+  await drive(builds.releaseBuilds, db, held);
+  await drive(builds.releaseBuilds, db, held, { counted: true });
+  await claim();
+  const lose = sql`UPDATE builds SET lease_expires_at = now() - interval '1 hour' WHERE id = ANY(${array(ids, 'uuid')})`;
+  await db.execute(lose);
+  await drive(builds.sweepBuilds, db, WATCHED);
+  await db.execute(sql`UPDATE builds SET attempt = 9 WHERE id = ${ids[0]}`);
+  await claim();
+  await db.execute(lose);
+  await drive(builds.sweepBuilds, db, WATCHED); // one of them fails
+  const [one, two, ...rest] = await claim();
+  if (one === undefined || two === undefined) throw new Error('There are more builds.');
+  await drive(builds.endBuild, db, { ...one, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
+  await drive(builds.endBuild, db, { ...two, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
+  for (const build of rest)
+    await builds.endBuild(db, { ...build, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
+
+  // Another payload, while a job of the one before it runs and fails once too often.
+  const ready = rest.map(({ workflowId: id }) => ({ id }));
+  await db.execute(
+    sql`UPDATE workflows SET max_consecutive_job_failures_allowed = 1 WHERE id = ANY(${array(idsOf(ready), 'uuid')})`,
+  );
+  const { claimed: running } = await leases.claimJobs(db, await handedOut(db, ready), {
+    owner: 'test',
+    engineId: ENGINE,
+  });
+  const payload = (n: number): Payload => ({ ...CONTAINER, args: [String(n)] });
+  for (const [n, { id }] of ready.entries())
+    await drive(workflows.updateWorkflow, db, { userId, id, payload: payload(n), intervalMinutes: 30 });
+  await drive(
+    endJobs,
+    db,
+    running
+      .toSorted((a, b) => (a.id < b.id ? 1 : -1))
+      .map((job) => ({ ...job, status: 'FAILED', failureReason: 'EXIT_CODE', logLineCount: 0 })),
+  );
+  await db.transaction(async (tx) => {
+    const last = await make(db, userId, CONTAINER, 1);
+    const id = last[0]?.id ?? '';
+    await drive(workflows.lockWorkflow, tx, { userId, id });
+    await drive(workflows.cancelBuilds, tx, id);
+    await drive(pruneGenerations, tx, { workflowId: id, generation: 2 });
+    await drive(volumes.reserveVolumes, tx, { userId, payload: CONTAINER }, USER_LIMITS);
+    await drive(userLimits.checkBuilds, tx, userId, USER_LIMITS);
+    await drive(userLimits.checkPayloads, tx, { userId, workflowId: id }, USER_LIMITS);
+    await drive(userLimits.checkRequests, tx, { userId, kind: 'CONTAINER' }, USER_LIMITS);
+    await drive(userLimits.checkVolumes, tx, userId, USER_LIMITS);
+    await drive(userLimits.checkWorkflows, tx, userId, USER_LIMITS);
+  });
+}
+
+export async function logsOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  const own = await make(db, userId, HEARTBEAT);
+  const ids = await handedOut(db, own);
+  await leases.claimJobs(db, ids, { owner: 'test', engineId: ENGINE });
+  const chunk = (sourceId: string, lastNumber: number) => ({
+    sourceId,
+    attempt: 1,
+    firstNumber: 1,
+    lastNumber,
+    lines: Buffer.of(1),
+  });
+  await drive(
+    insertChunks,
+    db,
+    ids.map((id) => chunk(id, 1)),
+  );
+  await drive(
+    insertChunks,
+    db,
+    ids.map((id) => chunk(id, 2)),
+  );
+  const built = (await make(db, userId, CONTAINER)).map(({ buildId }) => buildId);
+  await drive(
+    settleSeams,
+    db,
+    [...ids, ...built].map((sourceId) => ({ sourceId, attempt: 2 })),
+  );
+  await drive(settledLines, db, ids[0] ?? '', 2);
+  await drive(openEnds, db, { seconds: 60, after: NO_ID, limit: 10 });
+  await drive(deleteChunks, db, ids, { limit: 3 });
+}
+
+export async function turnsOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  const own = await make(db, userId, CONTAINER);
+  const ids = own.map(({ buildId }) => buildId);
+  await drive(turns.enterTurns, db, 'BUILD', ids);
+  await drive(turns.peekTurn, db, 'BUILD', [randomUUID()]);
+  await drive(turns.hasTurn, db, ids[0] ?? '');
+  const take = turns.takeTurn<builds.ClaimedBuild>;
+  await drive(take, db, 'BUILD', [randomUUID()], (tx, claimed) => builds.claimBuilds(tx, claimed, { owner: 'test' }));
+  const jobs = await handedOut(db, await make(db, userId, HEARTBEAT));
+  await drive(turns.enterTurns, db, 'CONTAINER', jobs);
+  const takeJob = turns.takeTurn<leases.ClaimedJob>;
+  await drive(takeJob, db, 'CONTAINER', [randomUUID()], async (tx, claimed) => {
+    return (await leases.claimJobs(tx, claimed, { owner: 'test', engineId: ENGINE })).claimed;
+  });
+  await db.execute(
+    sql`INSERT INTO turns (id, kind, user_id, round) SELECT gen_random_uuid(), 'BUILD', ${userId}, 1 FROM generate_series(1, 50)`,
+  );
+  await drive(turns.sweepTurns, db, { after: NO_ID, limit: 10 });
+  await db.execute(sql`DELETE FROM turns WHERE kind = 'BUILD'`);
+}
+
+export async function volumesAndImagesOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  const pull = { puller: newId(), image: 'r/i:1', repository: 'r/i', engineId: ENGINE };
+  await drive(images.beginPrivatePull, db, pull, undefined);
+  await drive(images.settlePrivatePull, db, pull, 'sha256:1');
+  for (let n = 0; n < SET; n++) {
+    const begun = { ...pull, puller: newId() };
+    await images.beginPrivatePull(db, begun, undefined);
+    await db.execute(
+      sql`UPDATE private_pulls SET started_at = now() - interval '1 day' WHERE puller = ${begun.puller}`,
+    );
+  }
+  await drive(images.endedPrivatePulls, db, ENGINE, 3);
+  await drive(images.notePulledImage, db, { userId, imageId: 'sha256:1', repository: 'r/i' });
+
+  const names = ['work', 'cache'];
+  await drive(volumes.noteVolumeUse, db, { userId, names, engineId: ENGINE });
+  const found = names.map((name) => ({ userId, name, sizeBytes: 1 }));
+  await drive(volumes.noteFoundVolumes, db, ENGINE, found);
+  await drive(volumes.noteFoundVolumes, db, ENGINE, found.slice(1)); // the other one is gone
+  await drive(volumes.deleteVolume, db, { userId, name: 'work' }); // which is in use
+  const spare = await db.execute<{ id: string }>(sql`
+    INSERT INTO volumes (id, user_id, name) SELECT gen_random_uuid(), ${userId}, 'spare-' || n FROM generate_series(1, ${SET}) n
+    RETURNING id`);
+  await db.execute(sql`INSERT INTO volume_copies (volume_id, engine_id)
+    SELECT id, ${ENGINE} FROM unnest(${array(idsOf(spare), 'uuid')}) AS u (id)`);
+  for (let n = 1; n <= SET; n++) await drive(volumes.deleteVolume, db, { userId, name: `spare-${n}` });
+  const unwanted = await drive(volumes.unwantedVolumes, db, ENGINE, 10);
+  await drive(volumes.volumesRemoved, db, ENGINE, idsOf(unwanted).toReversed());
+}

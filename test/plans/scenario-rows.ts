@@ -1,0 +1,51 @@
+import { sql } from 'drizzle-orm';
+import { array } from '../../db/arrays.ts';
+import type { Db } from '../../db/client.ts';
+import { queueDueSlots } from '../../db/scheduling.ts';
+import * as workflows from '../../db/workflows.ts';
+import type { ContainerPayload, Payload } from '../../domain/payload.ts';
+
+/** Calls a function of db/ so that its statements are noted as its own. */
+export type Drive = <Arguments extends unknown[], Result>(
+  verb: (...given: Arguments) => Promise<Result>,
+  ...given: Arguments
+) => Promise<Result>;
+
+export const SET = 6; // of ids that a call is given, in another order than that of the ids
+export const ENGINE = 'engine';
+export const HEARTBEAT: Payload = { kind: 'HEARTBEAT' };
+export const CONTAINER: ContainerPayload = {
+  kind: 'CONTAINER',
+  image: 'alpine:3',
+  volumes: [
+    { name: 'work', path: '/work' },
+    { name: 'cache', path: '/cache' },
+  ],
+};
+export const WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
+
+/** `count` workflows, in another order than that of their ids; the builds of containers are QUEUED. */
+export async function make(db: Db, userId: string, payload: Payload, count = SET, failuresAllowed = 3) {
+  const made: { id: string; buildId: string }[] = [];
+  for (let n = 0; n < count; n++) {
+    const { workflow, buildId } = await workflows.createWorkflow(db, {
+      userId,
+      name: `test ${n}`,
+      payload,
+      intervalMinutes: 60,
+      maxConsecutiveJobFailuresAllowed: failuresAllowed,
+    });
+    made.unshift({ id: workflow.id, buildId: buildId ?? '' });
+  }
+  return made;
+}
+
+/** Slots are due: jobs that are QUEUED, in another order than that of their ids. */
+export async function handedOut(db: Db, ofWorkflows: { id: string }[]): Promise<string[]> {
+  await db.execute(sql`
+    UPDATE schedules SET next_run_at = now(), wake_at = now() WHERE workflow_id = ANY(${array(idsOf(ofWorkflows), 'uuid')})`);
+  const { made } = await queueDueSlots(db, { limit: 100 });
+  return idsOf(made).toSorted().reverse();
+}
+
+export const idsOf = (rows: { id: string }[]) => rows.map(({ id }) => id);
