@@ -59,8 +59,10 @@ function compare(a: string, b: string): number {
 }
 
 /**
- * Removes chunks of these jobs or builds, the first lines of each first, `limit` at most; how many. What is removed is found first, by a statement that
+ * Removes chunks of these jobs or builds, the first lines of each first, `limit` at most. What is removed is found first, by a statement that
  * locks nothing: the one that may wait for a row chooses no partitions while it runs (`storedLines` in db/log-seams.ts says why).
+ *
+ * Resolves with how many it has found: fewer than `limit` when it leaves none. Of those another call, which it waits for, may have removed some.
  */
 export async function deleteChunks(
   db: Pick<Db, 'execute'>,
@@ -73,7 +75,7 @@ export async function deleteChunks(
       SELECT source_id, first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT ${limit}
     ) chunk LIMIT ${limit}`);
   if (found.length === 0) return 0;
-  const rows = await db.execute(sql`
+  await db.execute(sql`
     DELETE FROM log_chunks USING unnest(
       ${array(
         found.map((row) => row.source_id),
@@ -84,7 +86,6 @@ export async function deleteChunks(
         'integer',
       )}
     ) AS part (source_id, first_number)
-    WHERE log_chunks.source_id = ANY(array_append(NULL::uuid[], part.source_id)) AND log_chunks.first_number = part.first_number
-    RETURNING 1`);
-  return rows.length;
+    WHERE log_chunks.source_id = ANY(array_append(NULL::uuid[], part.source_id)) AND log_chunks.first_number = part.first_number`);
+  return found.length;
 }

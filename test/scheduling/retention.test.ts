@@ -1,12 +1,12 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect } from '../../db/client.ts';
+import { connect, type Db } from '../../db/client.ts';
 import { endJobs } from '../../db/endings.ts';
 import { removeOldJobs } from '../../db/job-retention.ts';
-import { insertChunks } from '../../db/logs.ts';
+import { deleteChunks, insertChunks } from '../../db/logs.ts';
 import { jobs, logChunks, workflows } from '../../db/schema.ts';
-import { NO_ID, newId } from '../../domain/ids.ts';
+import { firstIdAt, NO_ID, newId } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
@@ -100,6 +100,32 @@ describe('the retention', () => {
       const before = await read();
       expect(await remove(49)).toMatchObject({ removed: 1_000 });
       expect((await read()) - before).toBeGreaterThan(999); // it does count
+    } finally {
+      await alone.close();
+    }
+  });
+
+  test('leaves no lines behind of a job whose first ones another worker removes just then', async () => {
+    const old = await jobOf(await create(), { made: 9, ended: 8 });
+    const lines = Buffer.from('o2026-01-01T00:00:00.000000000Z a\n');
+    await insertChunks(api.db, [{ sourceId: old, attempt: 1, firstNumber: 2, lastNumber: 2, lines }]);
+    const after = firstIdAt(daysAgo(10));
+    const remove = (db: Db) => removeOldJobs(db, { days: 7, after, limit: 10, chunks: 1 });
+    const alone = connect(api.databaseUrl, { max: 1, application: 'second' });
+    try {
+      const second = await api.db.transaction(async (tx) => {
+        await deleteChunks(tx, [old], { limit: 1 });
+        const removing = remove(alone.db);
+        await until('it waits for the first one', async () => {
+          const waiting = await api.db.execute(sql`
+            SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'second' AND wait_event_type = 'Lock'`);
+          return waiting.length > 0;
+        });
+        return { removing };
+      });
+      expect(await second.removing).toMatchObject({ after, removed: 0 });
+      for (let n = 0; n < 2; n++) await remove(alone.db);
+      expect([await isSeen(old), await api.db.$count(logChunks, eq(logChunks.sourceId, old))]).toEqual([false, 0]);
     } finally {
       await alone.close();
     }
