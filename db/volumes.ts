@@ -156,15 +156,15 @@ export async function noteVolumeUse(
   return names.filter((name) => !kept.has(name));
 }
 
-/** The copies that an engine has of volumes whose owner has deleted them, so many at most. */
+/** The copies that an engine has of volumes whose owner has deleted them: `limit` of those after the volume `after` at most, in the order of their ids. */
 export async function unwantedVolumes(
   db: Db,
   engineId: string,
-  countMax: number,
+  { after, limit }: { after: string; limit: number },
 ): Promise<{ id: string; userId: string; name: string }[]> {
   const unwanted = await db.execute<{ id: string; user_id: string; name: string }>(sql`
     SELECT v.id, v.user_id, v.name FROM volumes v JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
-    WHERE v.delete_requested_at IS NOT NULL ORDER BY v.id LIMIT ${countMax}`);
+    WHERE v.delete_requested_at IS NOT NULL AND v.id > ${after} ORDER BY v.id LIMIT ${limit}`);
   return unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name }));
 }
 

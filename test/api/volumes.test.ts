@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { noteFoundVolumes, noteVolumeUse, unwantedVolumes, volumesRemoved } from '../../db/volumes.ts';
+import { NO_ID } from '../../domain/ids.ts';
 import { type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
@@ -119,7 +120,7 @@ describe('the volumes of a user', () => {
       userErrors: [{ code: 'CONFLICT', path: ['payload'], message: expect.stringContaining('old') }],
     });
     for (const engineId of ['one', 'two']) {
-      const unwanted = await unwantedVolumes(db, engineId, 10);
+      const unwanted = await unwantedVolumes(db, engineId, { after: NO_ID, limit: 10 });
       expect(unwanted).toMatchObject([{ userId: ann.id, name: 'old' }]);
       await volumesRemoved(
         db,

@@ -50,7 +50,7 @@ export const READS_MORE: (Exception & { rowsMax: number })[] = [
     rowsMax: 200,
   },
   {
-    text: /WHERE v\.delete_requested_at IS NOT NULL ORDER BY v\.id LIMIT/,
+    text: /WHERE v\.delete_requested_at IS NOT NULL AND v\.id > \S+ ORDER BY v\.id LIMIT/,
     because: 'under no lock: volumes that wait for their removal, on any engine',
     rowsMax: 1_000,
   },

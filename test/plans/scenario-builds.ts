@@ -171,6 +171,6 @@ export async function volumesAndImagesOf(db: Db, drive: Drive, userId: string): 
   await db.execute(sql`INSERT INTO volume_copies (volume_id, engine_id)
     SELECT id, ${ENGINE} FROM unnest(${array(idsOf(spare), 'uuid')}) AS u (id)`);
   for (let n = 1; n <= SET; n++) await drive(volumes.deleteVolume, db, { userId, name: `spare-${n}` });
-  const unwanted = await drive(volumes.unwantedVolumes, db, ENGINE, 10);
+  const unwanted = await drive(volumes.unwantedVolumes, db, ENGINE, { after: NO_ID, limit: 10 });
   await drive(volumes.volumesRemoved, db, ENGINE, idsOf(unwanted).toReversed());
 }

@@ -1,11 +1,15 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Db } from '../../db/client.ts';
 import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { volumes } from '../../db/schema.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { containerName, toSpec } from '../../workers/workflow/container.ts';
+import { createVolumeRemoval } from '../../workers/workflow/volume-sweep.ts';
+import { volumeName } from '../../workers/workflow/volumes.ts';
+import { testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { letPass, until } from '../support/time.ts';
@@ -139,6 +143,29 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([jobId]));
     await here.job(id, 'CANCELED');
     await worker.close();
+  });
+
+  test('volumes that it does not remove, however many, hold up no others', async () => {
+    const { db } = here.database;
+    const engineId = await here.docker.engineId();
+    const userId = await testUser(db, 'bob');
+    await db.execute(sql`
+      WITH made AS (
+        INSERT INTO volumes (id, user_id, name, delete_requested_at)
+        SELECT lpad(n::text, 32, '0')::uuid, ${userId}, 'volume-' || n, now() FROM generate_series(1, 101) AS n RETURNING id
+      )
+      INSERT INTO volume_copies (volume_id, engine_id) SELECT id, ${engineId} FROM made`);
+    const before = engine.refused;
+    const last = volumeName({ installation: here.installation, userId, name: 'volume-101' });
+    engine.refuse = (method, path) =>
+      method === 'DELETE' && path.startsWith('/volumes/') && !path.includes(encodeURIComponent(last))
+        ? { status: 409, message: 'volume is in use' }
+        : undefined;
+    const remove = createVolumeRemoval({ db, docker: unruly, installation: here.installation });
+    for (let pass = 0; pass < 2; pass++) await remove();
+    expect(await db.$count(volumes, eq(volumes.userId, userId))).toBe(100);
+    expect(engine.refused - before).toBe(100);
+    await db.execute(sql`DELETE FROM volumes WHERE user_id = ${userId}`);
   });
 
   test('what an attempt has left on one engine is nobody’s once another engine has the job', async () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { terminateWorkflow } from '../../db/termination.ts';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
 import type { ContainerSpec } from '../../platform/docker/docker.ts';
-import { noteVolumes, removeUnwantedVolumes } from '../../workers/workflow/volume-sweep.ts';
+import { createVolumeRemoval, noteVolumes } from '../../workers/workflow/volume-sweep.ts';
 import { volumeName } from '../../workers/workflow/volumes.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
@@ -63,7 +63,7 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
         await db.execute(sql`UPDATE jobs SET status = 'CANCELED', completed_at = now(), lease_token = NULL`);
         await terminateWorkflow(db, { userId, id: made.id });
         expect(await deleteVolume(db, { userId, name: 'lost' })).toEqual({ outcome: 'DELETED' });
-        await removeUnwantedVolumes(lost);
+        await createVolumeRemoval(lost)();
         expect(await deleteVolume(db, { userId, name: 'lost' })).toEqual({ outcome: 'NOT_FOUND' });
         const id = await here.docker.createContainer(spec);
         deleted.abort();

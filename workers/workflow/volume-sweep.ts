@@ -1,12 +1,12 @@
 import type { Db } from '../../db/client.ts';
 import { noteFoundVolumes, unwantedVolumes, volumesRemoved } from '../../db/volumes.ts';
-import { isId } from '../../domain/ids.ts';
+import { isId, NO_ID } from '../../domain/ids.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { installationLabels } from './container.ts';
 import { eachAlone } from './each.ts';
 import { NAME_LABEL, USER_LABEL, volumeName } from './volumes.ts';
 
-const REMOVED_MAX = 100;
+const VOLUMES_PER_PASS = 100;
 
 interface OnEngine {
   db: Db;
@@ -14,12 +14,21 @@ interface OnEngine {
   installation: string;
 }
 
-/** Removes from one engine the volumes that users have deleted. */
-export async function removeUnwantedVolumes({ db, docker, installation }: OnEngine): Promise<void> {
-  const engineId = await docker.engineId();
-  await eachAlone(await unwantedVolumes(db, engineId, REMOVED_MAX), async ({ id, userId, name }) => {
-    if (await docker.removeVolume(volumeName({ installation, userId, name }))) await volumesRemoved(db, engineId, [id]);
-  });
+/**
+ * Removes from one engine the volumes that users have deleted, some in each pass, which goes on where the one before has come to: however many
+ * the engine does not remove, those behind them have their turn.
+ */
+export function createVolumeRemoval({ db, docker, installation }: OnEngine): () => Promise<void> {
+  let after = NO_ID;
+  return async () => {
+    const engineId = await docker.engineId();
+    const unwanted = await unwantedVolumes(db, engineId, { after, limit: VOLUMES_PER_PASS });
+    after = (unwanted.length === VOLUMES_PER_PASS && unwanted.at(-1)?.id) || NO_ID;
+    await eachAlone(unwanted, async ({ id, userId, name }) => {
+      if (await docker.removeVolume(volumeName({ installation, userId, name })))
+        await volumesRemoved(db, engineId, [id]);
+    });
+  };
 }
 
 /**

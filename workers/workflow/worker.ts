@@ -21,7 +21,7 @@ import { createRegistries } from './registry/registries.ts';
 import { createRemovals, type Removals } from './removals.ts';
 import { sweepContainers } from './sweep.ts';
 import { createTemplates } from './template.ts';
-import { noteVolumes, removeUnwantedVolumes } from './volume-sweep.ts';
+import { createVolumeRemoval, noteVolumes } from './volume-sweep.ts';
 
 export interface WorkflowParts extends Parts {
   /** It may come up later; until then its jobs wait, and builds are left to other workers (last-resort.ts). */
@@ -158,11 +158,7 @@ async function sweep(
   };
   await Promise.all([
     loop('Looking after the containers on the engine', SWEEP_MS, containers),
-    loop(
-      'Removing volumes from the engine',
-      SWEEP_MS,
-      whenUp(() => removeUnwantedVolumes(parts)),
-    ),
+    loop('Removing volumes from the engine', SWEEP_MS, whenUp(createVolumeRemoval(parts))),
     loop('Removing networks of users without a container', SWEEP_MS, whenUp(networks.sweep)),
     loop('Looking after the images on the engine', IMAGE_SWEEP_MS, whenUp(images)),
     loop(
