@@ -7,7 +7,7 @@ import { isEnded } from '../../domain/states.ts';
  * that can be seen has changed, or `row` is the older one.
  */
 export function statesSince(last: JobRow | undefined, row: JobRow): JobRow[] {
-  if (last && (rank(row) < rank(last) || fingerprint(last) === fingerprint(row))) return [];
+  if (last && (isOlder(row, last) || fingerprint(last) === fingerprint(row))) return [];
   const states = [row];
   if (!last) return states;
   if (row.startedAt && row.status !== 'RUNNING' && isEnded(row.status) && rank(last) < rank(running(row)))
@@ -22,6 +22,11 @@ export function statesSince(last: JobRow | undefined, row: JobRow): JobRow[] {
     states.unshift(queued(row));
   }
   return states;
+}
+
+/** Whether `row` was read before `than`, of the same job. */
+export function isOlder(row: JobRow, than: JobRow): boolean {
+  return rank(row) < rank(than);
 }
 
 /** An attempt that is lost goes back to PENDING, and further attempts count on: attempts first, then the order within one. */

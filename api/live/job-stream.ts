@@ -2,7 +2,7 @@ import { anyJobs } from '../../db/lookup.ts';
 import type { JobRow, WorkflowRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
 import type { Services } from '../context.ts';
-import { statesSince } from './job-states.ts';
+import { isOlder, statesSince } from './job-states.ts';
 import { Mailbox } from './mailbox.ts';
 import { stoppable } from './stoppable.ts';
 
@@ -11,7 +11,7 @@ type Sources = Pick<Services, 'db' | 'changes'>;
 /** A job as it is now, then each of its states, to the terminal one. */
 export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<JobRow>();
+    const mailbox = new Mailbox<JobRow>(isOlder);
     const leave = await changes.join(userId);
     const unwatch = changes.jobs.watch(id, (row) => mailbox.put(id, row));
     try {
@@ -19,7 +19,7 @@ export function followJob({ db, changes }: Sources, { id, userId }: JobRow): Asy
       const [now] = await anyJobs(db, [id]); // after the watch has begun: what changes from here on is in the mailbox
       for (let next = now; next && !signal.aborted; ) {
         for (const state of statesSince(last, next)) yield state;
-        last = next;
+        if (last === undefined || !isOlder(next, last)) last = next;
         if (isEnded(next.status)) return;
         next = (await mailbox.take(signal))?.row;
       }
@@ -36,7 +36,7 @@ export function followJobsOf(
   workflow: WorkflowRow,
 ): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<JobRow>();
+    const mailbox = new Mailbox<JobRow>(isOlder);
     const leave = await changes.join(workflow.userId);
     const jobs = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
     const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? mailbox.put(workflow.id, undefined));
@@ -48,7 +48,9 @@ export function followJobsOf(
       for (;;) {
         const taken = await mailbox.take(signal);
         if (!taken?.row) return; // stopped, or purged
-        for (const state of statesSince(seen.get(taken.id), taken.row)) yield state;
+        const last = seen.get(taken.id);
+        if (last && isOlder(taken.row, last)) continue;
+        for (const state of statesSince(last, taken.row)) yield state;
         seen.delete(taken.id);
         seen.set(taken.id, taken.row);
         const ended = [...seen.values()].filter((job) => isEnded(job.status));

@@ -3,15 +3,22 @@ import { Wake } from './wake.ts';
 
 /**
  * The rows that wait for one subscriber: of each the newest only, in the order in which they first changed. So a subscriber that
- * does not read costs no more than the rows it watches.
+ * does not read costs no more than the rows it watches. Two readings of a row may come in the other order: `isOlder` tells.
  */
 export class Mailbox<Row extends { id: string }> {
   readonly #waiting = new Map<string, Row | undefined>();
   readonly #wake = new Wake();
+  readonly #isOlder: (row: Row, than: Row) => boolean;
   #overflown = false;
+
+  constructor(isOlder: (row: Row, than: Row) => boolean = () => false) {
+    this.#isOlder = isOlder;
+  }
 
   /** Undefined: the row is there no more. */
   put(id: string, row: Row | undefined): void {
+    const waiting = this.#waiting.get(id);
+    if (row && waiting && this.#isOlder(row, waiting)) return;
     if (!this.#waiting.has(id) && this.#waiting.size >= ROWS_MAX) this.#overflown = true;
     else this.#waiting.set(id, row);
     this.#wake.wake();

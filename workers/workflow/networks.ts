@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import { settledWithin } from '../../platform/deadline.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import type { NetworkSpec } from '../../platform/docker/networks.ts';
@@ -19,6 +20,8 @@ export interface UserNetworks {
 
 /** Making a network takes the engine 20 ms, so a user's next job finds it there. */
 const IDLE_MS = 60_000;
+/** A job that waits for addresses waits so long for the removal of others' networks. */
+const REMOVAL_MS = 10_000;
 const NAME_HASH_LENGTH = 40;
 /** An interface's name has at most 15 characters. By this prefix an operator's firewall knows them. */
 export const BRIDGE_PREFIX = 'cvn-';
@@ -72,9 +75,10 @@ export function createUserNetworks({
       await docker.ensureNetwork(spec);
     } catch (error) {
       if (!isEngineError(error, 'BUSY')) throw error;
-      await removeIdle(0, spec.name).catch((refused: unknown) =>
+      const removing = removeIdle(0, spec.name).catch((refused: unknown) =>
         log.debug({ err: refused }, 'A network was not removed.'),
       );
+      await settledWithin(removing, REMOVAL_MS); // one that the engine does not answer about goes on by itself
       await docker.ensureNetwork(spec);
     }
     made.add(spec.name);

@@ -1,7 +1,7 @@
 import type { Db } from '../../db/client.ts';
 import { type JobState, jobStates, takeOverJobs } from '../../db/leases.ts';
 import { isId } from '../../domain/ids.ts';
-import type { Docker } from '../../platform/docker/docker.ts';
+import type { Docker, ListedContainer } from '../../platform/docker/docker.ts';
 import { hasEnded } from '../../platform/process-identity.ts';
 import { boundsOf } from './build-bounds.ts';
 import { type Attempt, attemptOf, installationLabels } from './container.ts';
@@ -62,18 +62,23 @@ export async function sweepContainers({
     if (orphan !== undefined) jobs.adopt(job, orphan.containerId);
   }
 
+  const begin = (unwanted: { containerId: string }[]) =>
+    unwanted.filter(({ containerId }) => removals.remove(containerId)).length;
+  const removed = begin(fates.filter(({ fate }) => fate === 'REMOVE'));
+  return { adopted: taken.length, removed: removed + begin(await leftBounds(docker, listed)) };
+}
+
+/** Containers that hold the bounds of builds whose process has ended, or that must have ended by the engine's clock. */
+async function leftBounds(docker: Docker, listed: ListedContainer[]): Promise<{ containerId: string }[]> {
   const holders = listed.flatMap((container) => {
     const bounds = boundsOf(container);
     return bounds === undefined ? [] : [{ ...bounds, containerId: container.id }];
   });
+  if (holders.length === 0) return [];
   const endedBuilders = await endedAmong(holders);
-  const now = holders.length === 0 ? 0 : Date.now() + (await docker.clockOffsetMs()); // the engine's
-  const unwanted = [
-    ...fates.filter(({ fate }) => fate === 'REMOVE'),
-    ...holders.filter(({ owner: whose, until }) => until <= now || endedBuilders.includes(whose)),
-  ];
-  const removed = unwanted.filter(({ containerId }) => removals.remove(containerId)).length;
-  return { adopted: taken.length, removed };
+  const offsetMs = await docker.clockOffsetMs();
+  const now = Date.now() + offsetMs;
+  return holders.filter(({ owner, until }) => until <= now || endedBuilders.includes(owner));
 }
 
 async function endedAmong(states: { owner: string | null }[]): Promise<string[]> {

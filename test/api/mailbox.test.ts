@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest';
+import { Mailbox } from '../../api/live/mailbox.ts';
+
+const { signal } = new AbortController();
+const row = (version: number) => ({ id: 'a', version });
+
+test('a reading of a row that comes late does not take the place of a newer one', async () => {
+  const mailbox = new Mailbox<ReturnType<typeof row>>((one, than) => one.version < than.version);
+  for (const version of [1, 3, 2]) mailbox.put('a', row(version));
+  expect(await mailbox.take(signal)).toEqual({ id: 'a', row: row(3) });
+  mailbox.put('a', row(3));
+  mailbox.put('a', undefined); // there no more
+  expect(await mailbox.take(signal)).toEqual({ id: 'a', row: undefined });
+});
