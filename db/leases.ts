@@ -19,6 +19,8 @@ export interface ClaimedJob extends Lease {
   /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
   linesBefore: number | undefined;
   startedAt: Date;
+  /** Of a job that was taken over: its worker may have been lost while it stopped the container. */
+  cancelRequested: boolean;
 }
 
 export interface Held {
@@ -49,6 +51,7 @@ type ClaimedRow = {
   uncounted_attempts: number;
   lines_before: number | null;
   started_at: string;
+  cancel_requested: boolean;
 };
 
 /**
@@ -68,7 +71,8 @@ export async function claimJobs(
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
     FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
+      cancel_requested_at IS NOT NULL AS cancel_requested`);
   return { leaseToken: lease.leaseToken, claimed: rows.map((row) => toClaimed(row, lease)) };
 }
 
@@ -101,7 +105,8 @@ export async function takeOverJobs(
     UPDATE jobs SET updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at`);
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
+      cancel_requested_at IS NOT NULL AS cancel_requested`);
   return rows.map((row) => toClaimed(row, lease));
 }
 
@@ -215,6 +220,7 @@ function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
     isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: new Date(row.started_at),
+    cancelRequested: row.cancel_requested,
     ...lease,
   };
 }

@@ -6,7 +6,7 @@ import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './
 import { type ContainerState, containerState } from './container-state.ts';
 import { broken, createEngine } from './engine.ts';
 import { engineTime } from './engine-time.ts';
-import { EngineError, isEngineError } from './errors.ts';
+import { EngineError, isContainerMissing, isEngineError } from './errors.ts';
 import { type BuildImage, createImageBuilder } from './image-build.ts';
 import { createImages, type Images } from './images.ts';
 import { createNetworks, type Networks } from './networks.ts';
@@ -51,8 +51,8 @@ export interface Platform {
 /** One Docker engine. Everything rejects with an EngineError that says what can be done about it, or when its signal aborts. */
 export interface Docker extends Images, Networks, Volumes {
   readonly address: string;
-  /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage. */
-  engineId(): Promise<string>;
+  /** The engine's own id: it stays the same over its restarts. Asked once, and again after an outage, or where it is wanted `anew`. */
+  engineId(options?: { anew: boolean }): Promise<string>;
   isUp(): Promise<boolean>;
   /** By how many milliseconds the engine's clock is ahead of this process's, give or take half the time that asking it takes. */
   clockOffsetMs(): Promise<number>;
@@ -143,7 +143,10 @@ export function createDocker({
     address: engine.address,
     isThere: engine.isThere,
 
-    engineId: async () => (await ask()).ID,
+    async engineId({ anew } = { anew: false }) {
+      if (anew) known = undefined;
+      return (await ask()).ID;
+    },
 
     async isUp() {
       try {
@@ -250,14 +253,16 @@ export function createDocker({
       const before = await this.inspectContainer(id);
       if (before?.status !== 'running') return false;
       const timeoutMs = (graceSeconds + PATIENCE_SECONDS) * 1000;
-      await engine.call({ method: 'POST', path: `${container(id)}/stop`, query: { t: graceSeconds }, timeoutMs });
+      await ofContainer(
+        engine.call({ method: 'POST', path: `${container(id)}/stop`, query: { t: graceSeconds }, timeoutMs }),
+      );
       return true;
     },
 
     async waitContainer(id, { timeoutMs, signal }) {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
       try {
-        await engine.call({ method: 'POST', path: `${container(id)}/wait`, signal: limit });
+        await ofContainer(engine.call({ method: 'POST', path: `${container(id)}/wait`, signal: limit }));
       } catch (error) {
         if (signal.aborted || !limit.aborted) throw error;
       }
@@ -265,7 +270,7 @@ export function createDocker({
 
     async inspectContainer(idOrName) {
       try {
-        return containerState(await engine.call({ method: 'GET', path: `${container(idOrName)}/json` }));
+        return containerState(await ofContainer(engine.call({ method: 'GET', path: `${container(idOrName)}/json` })));
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return undefined;
         throw error;
@@ -274,7 +279,7 @@ export function createDocker({
 
     async removeContainer(id, { force }) {
       try {
-        await engine.call({ method: 'DELETE', path: container(id), query: { force, v: true } });
+        await ofContainer(engine.call({ method: 'DELETE', path: container(id), query: { force, v: true } }));
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return;
         if (isEngineError(error, 'CONFLICT') && error.message.includes('already in progress')) return;
@@ -301,15 +306,23 @@ export function createDocker({
         ...(since === undefined ? {} : { since }),
         ...(tail === undefined ? {} : { tail }),
       };
-      return engine.open({
-        method: 'GET',
-        path: `${container(id)}/logs`,
-        query,
-        signal,
-        headTimeoutMs: LOG_HEAD_TIMEOUT_MS,
-      });
+      const path = `${container(id)}/logs`;
+      return ofContainer(engine.open({ method: 'GET', path, query, signal, headTimeoutMs: LOG_HEAD_TIMEOUT_MS }));
     },
   };
+}
+
+/**
+ * The answer to a request for a container. A 404 in other words than those for a missing container is no answer of an engine's: a gateway before it gives
+ * that while the engine behind it is not known to it yet. Taken for the container's end, it would let another attempt run beside it.
+ */
+async function ofContainer<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!isEngineError(error, 'NOT_FOUND') || isContainerMissing(error)) throw error;
+    throw new EngineError('BUSY', error.message, { cause: error });
+  }
 }
 
 /** Without a tag the engine would take `abc` for the beginning of an image's id as well. */

@@ -31,6 +31,11 @@ export function isEngineError(error: unknown, ...kinds: EngineErrorKind[]): erro
   return error instanceof EngineError && (kinds.length === 0 || kinds.includes(error.kind));
 }
 
+/** Whether the engine says that there is no such container, and not that something else is missing. */
+export function isContainerMissing(error: EngineError): boolean {
+  return /no such container/i.test(error.message);
+}
+
 /** Of an answer with an error status, in the engine's words. */
 export function fromStatus(status: number, words: string): EngineError {
   const told = toldOf(words);

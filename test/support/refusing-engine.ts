@@ -2,16 +2,28 @@ import { once } from 'node:events';
 import http, { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 
+export interface Refusal {
+  status: number;
+  message: string;
+  /** The engine carries the request out first, and its own answer is lost. */
+  carriedOut?: boolean;
+}
+
 export interface RefusingEngine {
   /** In the form of DOCKER_HOST. */
   host: string;
   /** Of each request that is refused, instead of its answer; HANG gives none at all, undefined lets it through. */
-  refuse: ((method: string, path: string) => { status: number; message: string } | 'HANG' | undefined) | undefined;
+  refuse: ((method: string, path: string) => Refusal | 'HANG' | undefined) | undefined;
   /** Changes the JSON that the engine answers. */
   rewrite: ((path: string, json: string) => string) | undefined;
   /** Requests that were refused. */
   refused: number;
   close(): Promise<void>;
+}
+
+function refuseWith(response: http.ServerResponse, { status, message }: Refusal): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ message }));
 }
 
 /** A way to a real engine that answers in its place where a test says so. */
@@ -22,16 +34,19 @@ export async function refusingEngine(host: string): Promise<RefusingEngine> {
   const server = createServer((request, response) => {
     const { method = '', url = '' } = request;
     const answer = engine.refuse?.(method, url);
-    if (answer !== undefined) {
-      engine.refused += 1;
+    if (answer !== undefined) engine.refused += 1;
+    if (answer !== undefined && (answer === 'HANG' || !answer.carriedOut)) {
       request.resume();
-      if (answer === 'HANG') return;
-      response.writeHead(answer.status, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ message: answer.message }));
+      if (answer !== 'HANG') refuseWith(response, answer);
       return;
     }
     const { connection: _, host: __, ...headers } = request.headers;
     const onward = http.request({ ...target, method, path: url, headers, agent: false }, async (answered) => {
+      if (answer !== undefined) {
+        answered.resume();
+        refuseWith(response, answer);
+        return;
+      }
       if (engine.rewrite !== undefined && answered.headers['content-type']?.startsWith('application/json')) {
         const json = engine.rewrite(url, await text(answered));
         response.writeHead(answered.statusCode ?? 502, { 'content-type': 'application/json' });

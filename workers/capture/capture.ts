@@ -27,6 +27,8 @@ export interface Away {
 type LineWriter = Pick<ChunkWriter, 'onLine' | 'room'>;
 
 const END_WAIT_MS = 1_000;
+/** For an engine that answers a request for a container of ours as if it were wrong, or forbidden. */
+const REFUSED_PATIENCE_MS = 60_000;
 
 /**
  * Reads the whole log of a started container into `writer`, following it to its end; an engine that goes away is waited for. Rejects
@@ -55,6 +57,7 @@ export async function captureLog({
   let away: Away | undefined;
   let isAway = false;
   let startedAnew = false;
+  let refusedAt: number | undefined;
   const captured = (state: ContainerState | undefined): Captured => {
     reader.end();
     return { state, away, startedAnew };
@@ -74,6 +77,7 @@ export async function captureLog({
       });
       const state = await settled(docker, containerId, signal);
       backoff.reset();
+      refusedAt = undefined;
       if (state === undefined) return captured(undefined);
       if (state.status !== 'running') {
         if (endedBefore || (await reader.isWhole())) return captured(state);
@@ -82,8 +86,12 @@ export async function captureLog({
     } catch (error) {
       signal.throwIfAborted();
       if (isEngineError(error, 'NOT_FOUND')) return captured(undefined);
-      // A conflict: the container is being removed, and will be gone when it is asked for again.
-      if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
+      if (!isEngineError(error)) throw error;
+      // A conflict: the container is being removed, and will be gone when it is asked for again. Others say no for a moment, a gateway that starts, say.
+      if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) {
+        refusedAt ??= performance.now();
+        if (performance.now() - refusedAt > REFUSED_PATIENCE_MS) throw error;
+      }
       if (error.kind === 'UNREACHABLE' && !isAway) {
         isAway = true;
         away = { from: reader.lastContact(), to: Number.POSITIVE_INFINITY };

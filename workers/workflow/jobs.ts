@@ -120,6 +120,7 @@ export function createContainerJobs(
     const leave = new AbortController();
     const cancel = new AbortController();
     leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
+    if (job.cancelRequested) cancel.abort();
     const isFresh = () => leases.isFresh(job);
     const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
     const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);

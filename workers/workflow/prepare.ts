@@ -4,7 +4,7 @@ import { createMask } from '../../domain/mask.ts';
 import { UnreadableSecret } from '../../domain/secret.ts';
 import type { ContainerState } from '../../platform/docker/container-state.ts';
 import type { ContainerSpec, Docker } from '../../platform/docker/docker.ts';
-import { EngineError, isEngineError } from '../../platform/docker/errors.ts';
+import { EngineError, isContainerMissing, isEngineError } from '../../platform/docker/errors.ts';
 import { isNetworkMissing } from '../../platform/docker/networks.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
@@ -104,7 +104,7 @@ function isFinal(error: unknown): boolean {
  */
 async function isRefusal(docker: Docker, error: unknown, startTried: boolean): Promise<boolean> {
   if (isEngineError(error, 'BUSY')) return true;
-  if (isEngineError(error, 'NOT_FOUND')) return startTried && !isOurContainer(error);
+  if (isEngineError(error, 'NOT_FOUND')) return startTried && !isContainerMissing(error);
   return isEngineError(error, 'UNREACHABLE') && !startTried && (await docker.isUp());
 }
 
@@ -148,10 +148,6 @@ function started(template: Template, state: ContainerState, adopted: boolean): P
     adopted,
     endedUnseen: adopted && state.status === 'ended',
   };
-}
-
-function isOurContainer(error: EngineError): boolean {
-  return /no such container/i.test(error.message);
 }
 
 /** The id of a new container, or the state of one of this attempt that has been started already. */

@@ -156,7 +156,10 @@ async function follow(
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
     else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
-    const stoppedBy = await stopper.settled();
+    const timeoutMs = template.timeoutSeconds * 1_000;
+    const stoppedBy =
+      (await stopper.settled()) ??
+      (adopted && state !== undefined ? stoppedBefore(state, { timeoutMs, cancel: control.cancel }) : undefined);
     const logLineCount = writer.lastNumber;
     if (state === undefined) return lost(job, control, { containerId: undefined, logLineCount });
     if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen }, control.leave)))
@@ -172,6 +175,20 @@ async function follow(
     clearTimeLimit();
     control.cancel.removeEventListener('abort', onCancel);
   }
+}
+
+/**
+ * Why the worker before this one has stopped a container that was adopted, if it did: it may have been lost, or told to leave, while the engine was
+ * stopping it. Both moments are by the engine's clock. What ended well in spite of that has ended well.
+ */
+function stoppedBefore(
+  { exitCode, startedAt, finishedAt }: ContainerState,
+  { timeoutMs, cancel }: { timeoutMs: number; cancel: AbortSignal },
+): StoppedBy | undefined {
+  if (exitCode === 0) return undefined;
+  if (cancel.aborted) return 'CANCEL';
+  if (startedAt === undefined || finishedAt === undefined) return undefined;
+  return finishedAt.getTime() - startedAt.getTime() >= timeoutMs ? 'TIMEOUT' : undefined;
 }
 
 /** Of an attempt that is lost after it was started: its lines are counted, so that where it was the last one the job ends here. */
@@ -253,10 +270,15 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
 
   async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
     const backoff = createBackoff({ log, what: 'Stopping a container', maxMs: 2_000 });
+    let wasSent = false; // while it ran: an engine may stop it and not say so
     while (!leave.aborted) {
       try {
         if (!isFresh()) throw new Error('The lease could not be renewed in time');
-        return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) ? reason : undefined;
+        const isRunning = (await docker.inspectContainer(containerId))?.status === 'running';
+        if (!isRunning) return wasSent ? reason : undefined;
+        const wasSentBefore = wasSent;
+        wasSent = true;
+        return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) || wasSentBefore ? reason : undefined;
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return undefined;
         await backoff.wait(error, leave);

@@ -24,6 +24,10 @@ export interface Swept {
  * engine, or does not run, that is later news, and the container is nobody's, for good. Of two workers that sweep one engine, takeOverJobs
  * lets one have a job.
  *
+ * The engine says anew, after the list, which one it is: another one may have come up at its address in the time between two questions whether it is
+ * up. By the id of the one before, everything that runs on the new one would be nobody's. A list of the one before names containers that the new
+ * one does not have.
+ *
  * Adoption comes first and asks the engine for nothing: a run begins with its lease, and looks at its container by itself (prepare.ts). Nor does
  * it wait for a removal.
  */
@@ -42,8 +46,8 @@ export async function sweepContainers({
   owner: string;
   installation: string;
 }): Promise<Swept> {
-  const engineId = await docker.engineId();
   const listed = await docker.listContainers(installationLabels(installation));
+  const engineId = await docker.engineId({ anew: true });
   const others = listed.flatMap((container) => {
     const attempt = attemptOf(container);
     return attempt === undefined || jobs.holds(attempt) ? [] : [{ ...attempt, containerId: container.id }];
