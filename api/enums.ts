@@ -56,7 +56,7 @@ export const TerminationReasonEnum = describedEnum(
   TERMINATION_REASONS,
   {
     REQUESTED: 'Somebody asked for it with `terminateWorkflow`.',
-    FAILURES: 'More jobs in a row have failed than it allows.',
+    FAILURES: 'As many jobs in a row have failed as it allows.',
     DELETED: 'It was deleted.',
   },
 );

@@ -51,7 +51,7 @@ Job.implement({
     generation: t.exposeInt('generation', { description: "The payload's revision that it runs." }),
     attempt: t.exposeInt('attempt', {
       description:
-        'The number of its newest attempt: 0 before the first one. A job has another attempt when a worker is lost, or gives it back before anything has started.',
+        'The number of its newest attempt: 0 before the first one. A job has another attempt when its worker is lost, when the engine refuses its container, or when the worker gives it back: a check at any time, a container before it was started.',
     }),
     scheduledAt: t.field({
       type: 'DateTime',

@@ -14,7 +14,7 @@ export interface ClaimedJob extends Lease {
   generation: number;
   /** The attempt's number. No other attempt of the job ever has it. */
   attempt: number;
-  /** Whether the job fails when this attempt is lost: attempts that were given back before anything had started are not counted. */
+  /** Whether the job fails when this attempt is lost: attempts that were given back are not counted. */
   isLastAttempt: boolean;
   /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
   linesBefore: number | undefined;

@@ -120,7 +120,7 @@ export const builds = pgTable('builds', {
   status: text('status').$type<BuildStatus>().notNull(),
   /** The number of the newest attempt: it is never used again. */
   attempt: integer('attempt').notNull().default(0),
-  /** Attempts that were given back before anything had started: they cost nothing. */
+  /** Attempts that their workers gave back, a check at any time and a container before it was started: they cost nothing. */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   leaseToken: uuid('lease_token'),
   leaseOwner: text('lease_owner'),
@@ -161,7 +161,7 @@ export const jobs = pgTable('jobs', {
   generation: integer('generation').notNull(),
   /** The number of the newest attempt: it is never used again. */
   attempt: integer('attempt').notNull().default(0),
-  /** Attempts that were given back before anything had started: they cost nothing. */
+  /** Attempts that their workers gave back, a check at any time and a container before it was started: they cost nothing. */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   scheduledAt: time('scheduled_at').notNull(),
   createdAt: time('created_at').notNull().defaultNow(),

@@ -185,8 +185,12 @@ async function runRetention(
       if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
       const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
       if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
-      await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
-      await untilDone(signal, (limit) => removeOldNotifications(db, { days: notificationRetentionDays, limit }));
+      const events = await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
+      if (events > 0) log.info({ events }, 'Old audit events were removed.');
+      const notifications = await untilDone(signal, (limit) =>
+        removeOldNotifications(db, { days: notificationRetentionDays, limit }),
+      );
+      if (notifications > 0) log.info({ notifications }, 'Old notifications were removed.');
       backoff.reset();
       await wake.next({ timeoutMs: RETENTION_MS, signal });
     } catch (error) {
@@ -219,9 +223,12 @@ async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promis
 const OPEN_SECONDS = 60;
 const ENDS_PER_LOOK = 1_000;
 
-/** Removes in steps, so that no statement takes long. */
-async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise<number>): Promise<void> {
-  while (!signal.aborted && (await remove(OLD_ROWS_PER_STEP)) === OLD_ROWS_PER_STEP);
+/** Removes in steps, so that no statement takes long; how many. */
+async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise<number>): Promise<number> {
+  let count = 0;
+  for (let removed = OLD_ROWS_PER_STEP; removed === OLD_ROWS_PER_STEP && !signal.aborted; count += removed)
+    removed = await remove(OLD_ROWS_PER_STEP);
+  return count;
 }
 
 const OLD_ROWS_PER_STEP = 1_000;
