@@ -19,6 +19,8 @@ export interface ClaimedJob extends Lease {
   /** Lines of earlier attempts; undefined while that is not settled (db/log-seams.ts). */
   linesBefore: number | undefined;
   startedAt: Date;
+  /** Of the engine that the attempt was claimed for; undefined where it needs none. */
+  engineId: string | undefined;
   /** Of a job that was taken over: its worker may have been lost while it stopped the container. */
   cancelRequested: boolean;
 }
@@ -52,6 +54,7 @@ type ClaimedRow = {
   lines_before: number | null;
   started_at: string;
   cancel_requested: boolean;
+  engine_id: string | null;
 };
 
 /**
@@ -72,7 +75,7 @@ export async function claimJobs(
       engine_id = ${engineId ?? null}
     FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested`);
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id`);
   return { leaseToken: lease.leaseToken, claimed: rows.map((row) => toClaimed(row, lease)) };
 }
 
@@ -106,7 +109,7 @@ export async function takeOverJobs(
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested`);
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id`);
   return rows.map((row) => toClaimed(row, lease));
 }
 
@@ -220,6 +223,7 @@ function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
     isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: new Date(row.started_at),
+    engineId: row.engine_id ?? undefined,
     cancelRequested: row.cancel_requested,
     ...lease,
   };

@@ -155,4 +155,28 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     expect(await ended(id)).toMatchObject({ status: 'COMPLETED', attempt: 1 });
     await Promise.all([runner.close(), other.close()]);
   });
+
+  test('P2: a container that another engine at the same address does not know is left, and adopted when its own is back', async () => {
+    const moved = createDocker({ host: engine.host, log: quiet });
+    const worker = await here.start({ docker: moved });
+    const { id } = await here.create(shell('echo up; sleep 2; echo done'));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    await untilPrinted(jobId);
+    engine.rewrite = (path, json) => {
+      if (path.startsWith('/info')) return JSON.stringify({ ...JSON.parse(json), ID: 'another engine' });
+      return path.startsWith('/containers/json') ? '[]' : json;
+    };
+    engine.refuse = (_, path) =>
+      /^\/containers\/[0-9a-f]{64}\//.test(path) ? { status: 404, message: 'No such container' } : undefined;
+    await until('it is left', async () => {
+      const [row] = await here.database.db.select().from(jobs).where(eq(jobs.workflowId, id));
+      expect(row).toMatchObject({ status: 'RUNNING', attempt: 1 });
+      return (row?.leaseExpiresAt?.getTime() ?? 0) < Date.now();
+    });
+    engine.refuse = undefined;
+    engine.rewrite = undefined;
+    expect(await ended(id)).toMatchObject({ status: 'COMPLETED', attempt: 1 });
+    await until('its log is whole', async () => (await storedTexts(here.database.db, jobId)).join() === 'up,done');
+    await worker.close();
+  });
 });

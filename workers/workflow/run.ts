@@ -152,6 +152,7 @@ async function follow(
     const masked = maskLines(writer, mask);
     const captured = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
     const { state, away } = captured;
+    if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
     const lastText = writer.lastText();
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
     else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
@@ -189,6 +190,19 @@ function stoppedBefore(
   if (cancel.aborted) return 'CANCEL';
   if (startedAt === undefined || finishedAt === undefined) return undefined;
   return finishedAt.getTime() - startedAt.getTime() >= timeoutMs ? 'TIMEOUT' : undefined;
+}
+
+/**
+ * Whether another engine has come up at the address of the one that the attempt was claimed for. It does not know the container, which may run on: what
+ * becomes of it is for a worker on its engine, or for scheduling when none has come back for long.
+ */
+async function isElsewhere(
+  docker: Docker,
+  { engineId }: ClaimedJob,
+  log: Logger,
+  leave: AbortSignal,
+): Promise<boolean> {
+  return (await untilKnown(ASKING_ENGINE, () => docker.engineId({ anew: true }), log, leave)) !== engineId;
 }
 
 /** Of an attempt that is lost after it was started: its lines are counted, so that where it was the last one the job ends here. */
@@ -297,6 +311,7 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
 }
 
 const ASKING_LINE = 'Asking for the last stored line';
+const ASKING_ENGINE = 'Asking the engine for its id';
 const ASKING_AGE = 'Asking for how long a container has run';
 
 async function untilKnown<T>(what: string, ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
