@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LogChunk, parseLines, unpackLinesSync } from '../../domain/log-chunk.ts';
-import type { Docker } from '../../platform/docker/docker.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { captureLog } from '../../workers/capture/capture.ts';
 import { type ChunkSource, createChunkWriter } from '../../workers/capture/chunk-writer.ts';
+import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
+import { until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { dockerHost, openDocker, removeAll, runLabel, startShell } from './support.ts';
 
@@ -15,10 +17,19 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   });
   afterAll(() => removeAll(docker, labels));
 
+  /** Through an engine that refuses what the test says, which it may for half a second. */
+  async function patiently(engine: RefusingEngine, containerId: string) {
+    return capture(containerId, {}, undefined, {
+      docker: createDocker({ host: engine.host, log: quiet }),
+      patienceMs: 500,
+    });
+  }
+
   async function capture(
     containerId: string,
     source: Partial<ChunkSource> = {},
     signal = new AbortController().signal,
+    options: { docker?: Docker; patienceMs?: number } = {},
   ) {
     const chunks: LogChunk[] = [];
     const writer = createChunkWriter({
@@ -30,10 +41,10 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       },
       ...source,
     });
-    const { state } = await captureLog({ docker, containerId, writer, log: quiet, signal });
+    const { state, isCutShort } = await captureLog({ docker, containerId, writer, log: quiet, signal, ...options });
     await writer.end();
     const lines = chunks.flatMap((chunk) => parseLines(unpackLinesSync(chunk.lines), chunk.firstNumber, 1));
-    return { state, writer, chunks, lines, texts: lines.map(({ text }) => text) };
+    return { state, isCutShort, writer, chunks, lines, texts: lines.map(({ text }) => text) };
   }
 
   test('what is printed right before the exit is there, on both streams, with the last line that has no newline', async () => {
@@ -50,6 +61,34 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(lines.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5]);
     expect(Date.parse(lines[0]?.timestamp ?? '')).toBeGreaterThan(Date.now() - 60_000);
     expect([writer.lastNumber, writer.lastText()]).toEqual([5, 'last']);
+  });
+
+  test.each([
+    ['refuses', { status: 500, message: 'error from daemon in stream: invalid character' }],
+    ['forbids', { status: 403, message: 'forbidden' }],
+  ])('an engine that %s the log of a container that has ended is not asked for ever', async (_, refusal) => {
+    const engine = await refusingEngine(host ?? '');
+    engine.refuse = (__, path) => (/\/logs/.test(path) ? refusal : undefined);
+    const id = await startShell(docker, labels, 'echo lost; exit 4');
+    await docker.waitContainer(id, { timeoutMs: 10_000, signal: new AbortController().signal });
+    const captured = await patiently(engine, id);
+    expect(captured).toMatchObject({ isCutShort: true, state: { status: 'ended', exitCode: 4 } });
+    await engine.close();
+  });
+
+  test('a log that the engine refuses is waited for while its container runs, and while the engine tells nothing of it', async () => {
+    const engine = await refusingEngine(host ?? '');
+    engine.refuse = (_, path) => (/\/logs/.test(path) ? { status: 500, message: 'busy' } : undefined);
+    const id = await startShell(docker, labels, 'echo kept; while [ ! -e /go ]; do sleep 0.1; done; exit 4');
+    const capturing = patiently(engine, id);
+    await until('it was refused for longer than the patience', async () => engine.refused > 6);
+    engine.refuse = () => ({ status: 500, message: 'busy' });
+    await docker.stopContainer(id, 0);
+    const before = engine.refused;
+    await until('it was refused again', async () => engine.refused > before + 4);
+    engine.refuse = undefined;
+    expect(await capturing).toMatchObject({ isCutShort: false, state: { status: 'ended' }, texts: ['kept'] });
+    await engine.close();
   });
 
   test('a container that prints nothing has an empty log', async () => {

@@ -15,6 +15,8 @@ export interface Captured {
   away: Away | undefined;
   /** Whether the engine was started anew meanwhile: lines that it had taken and not written down are lost. */
   startedAnew: boolean;
+  /** Whether the engine did not give the log to its end, though the container has ended. */
+  isCutShort: boolean;
 }
 
 /** By this process's clock, in milliseconds: from the last sign of life to the first one. */
@@ -44,12 +46,15 @@ export async function captureLog({
   writer,
   log,
   signal,
+  patienceMs = REFUSED_PATIENCE_MS,
 }: {
   docker: Docker;
   containerId: string;
   writer: LineWriter;
   log: Logger;
   signal: AbortSignal;
+  /** With an engine that is there and does not give the log. */
+  patienceMs?: number;
 }): Promise<Captured> {
   const reader = createReader(docker, containerId, writer, signal);
   const backoff = createBackoff({ log, what: 'Reading the log of a container', maxMs: 2_000 });
@@ -58,9 +63,9 @@ export async function captureLog({
   let isAway = false;
   let startedAnew = false;
   let refusedAt: number | undefined;
-  const captured = (state: ContainerState | undefined): Captured => {
+  const captured = (state: ContainerState | undefined, { isCutShort = false } = {}): Captured => {
     reader.end();
-    return { state, away, startedAnew };
+    return { state, away, startedAnew, isCutShort };
   };
 
   for (;;) {
@@ -88,9 +93,13 @@ export async function captureLog({
       if (isEngineError(error, 'NOT_FOUND')) return captured(undefined);
       if (!isEngineError(error)) throw error;
       // A conflict: the container is being removed, and will be gone when it is asked for again. Others say no for a moment, a gateway that starts, say.
-      if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) {
-        refusedAt ??= performance.now();
-        if (performance.now() - refusedAt > REFUSED_PATIENCE_MS) throw error;
+      refusedAt ??= performance.now();
+      if (performance.now() - refusedAt > patienceMs) {
+        const state = await seen(docker, containerId);
+        if (state?.status === 'ended') return captured(state, { isCutShort: true }); // its log can be read no more
+        if (state === undefined)
+          refusedAt = undefined; // nothing is refused by an engine that is away
+        else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
       }
       if (error.kind === 'UNREACHABLE' && !isAway) {
         isAway = true;
@@ -98,6 +107,16 @@ export async function captureLog({
       }
       await pause(backoff, error, signal);
     }
+  }
+}
+
+/** Its state; undefined where the engine does not tell it. */
+async function seen(docker: Docker, id: string): Promise<ContainerState | undefined> {
+  try {
+    return await docker.inspectContainer(id);
+  } catch (error) {
+    if (isEngineError(error)) return undefined;
+    throw error;
   }
 }
 

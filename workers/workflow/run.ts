@@ -90,9 +90,13 @@ export async function runContainer(
   /** The id of its container, of a job that was taken over. */
   found?: string,
 ): Promise<RunEnd> {
+  let containerId = found;
   try {
     const prepared = await prepareContainer(parts, job, control, found);
-    if (prepared.type === 'STARTED') return await follow(parts, job, control, prepared);
+    if (prepared.type === 'STARTED') {
+      containerId = prepared.containerId;
+      return await follow(parts, job, control, prepared);
+    }
     if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
     const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled one ends by going back
     if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
@@ -101,15 +105,21 @@ export async function runContainer(
   } catch (error) {
     if (control.leave.aborted) return { type: 'LEFT' };
     parts.log.error({ err: error, jobId: job.id }, 'A run failed in a way that was not foreseen.');
-    return unforeseen(parts, job, control);
+    return unforeseen(parts, job, control, containerId);
   }
 }
 
-async function unforeseen({ log, lastLogNumber }: RunParts, job: ClaimedJob, { leave }: RunControl): Promise<RunEnd> {
+/** The container is removed with the end: no program runs on beside the next job. */
+async function unforeseen(
+  { log, lastLogNumber }: RunParts,
+  job: ClaimedJob,
+  { leave }: RunControl,
+  containerId: string | undefined,
+): Promise<RunEnd> {
   try {
     const logLineCount = await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, leave);
     const outcome = failed('SYSTEM', 'The platform could not follow its container to the end.');
-    return { type: 'ENDED', outcome, logLineCount, containerId: undefined };
+    return { type: 'ENDED', outcome, logLineCount, containerId };
   } catch (error) {
     if (!leave.aborted) throw error;
     return { type: 'LEFT' };
@@ -155,6 +165,7 @@ async function follow(
     if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
     const lastText = writer.lastText();
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
+    else if (captured.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
     else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
     const timeoutMs = template.timeoutSeconds * 1_000;
@@ -240,6 +251,7 @@ function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): 
 }
 
 const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
+const LOG_CUT_SHORT = 'The Docker engine does not give the log of the container: lines may be missing above.';
 const ENGINE_STARTED_ANEW =
   'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
