@@ -31,6 +31,13 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
   });
   afterEach(async () => {
     proxy.mend();
+    // A worker that is closed leaves a running container to the next one: the last one has none behind it.
+    await until('the first job of each workflow has ended', async () => {
+      const left = await here?.database.db.execute(sql`
+        SELECT FROM workflows WHERE build_status = 'COMPLETED'
+          AND NOT EXISTS (SELECT FROM jobs WHERE workflow_id = workflows.id AND completed_at IS NOT NULL)`);
+      return left === undefined || left.length === 0;
+    });
     await worker?.close();
   });
   afterAll(async () => {

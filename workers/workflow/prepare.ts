@@ -38,6 +38,7 @@ export async function prepareContainer(
 ): Promise<Prepared> {
   const { docker, networks, templates, log } = parts;
   let startTried = found !== undefined; // for all that is known before it is looked at
+  let startSent = startTried; // until then it runs for sure not, and is nobody else's to start
   const patience = {
     patienceMs: (error: unknown) => {
       if (control.cancel.aborted && !startTried) return 0;
@@ -59,6 +60,7 @@ export async function prepareContainer(
       if (state === undefined) return { type: 'LEFT' }; // gone since it was listed: the sweep over jobs takes the attempt
       if (state.status !== 'created') return started(template, state, true);
       startTried = false;
+      startSent = false;
     }
     // What the operator does not allow any more counts against no workflow.
     const problem = networkProblem(template.network, parts.policy);
@@ -71,11 +73,14 @@ export async function prepareContainer(
       containerId = created;
       if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
       startTried = true;
-      const state = await withPatience(() => start(parts, job, created, control), patience);
+      const onSend = () => {
+        startSent = true;
+      };
+      const state = await withPatience(() => start(parts, job, created, control, onSend), patience);
       return started(template, state, false);
     });
   } catch (error) {
-    if (control.leave.aborted) return await leave(docker, startTried, containerId);
+    if (control.leave.aborted) return await leave(docker, startSent, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
     if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message), containerId);
     const words = isEngineError(error) ? (mask?.text(error.message) ?? error.message) : '';
@@ -128,9 +133,9 @@ async function isCleared({ docker, removals }: RunParts, containerId: string | u
   return true;
 }
 
-/** Told to leave: what was never started is cleared away, so that it can begin anew at once elsewhere. */
-async function leave(docker: Docker, startTried: boolean, containerId: string | undefined): Promise<Prepared> {
-  if (startTried) return { type: 'LEFT' };
+/** Told to leave: what nobody has asked the engine to start is cleared away, so that it can begin anew at once elsewhere. */
+async function leave(docker: Docker, startSent: boolean, containerId: string | undefined): Promise<Prepared> {
+  if (startSent) return { type: 'LEFT' };
   if (containerId !== undefined) await docker.removeContainer(containerId, { force: false });
   return { type: 'NOT_STARTED' };
 }
@@ -231,11 +236,14 @@ async function start(
   job: ClaimedJob,
   containerId: string,
   control: RunControl,
+  onSend: () => void,
 ): Promise<ContainerState> {
   const before = await docker.inspectContainer(containerId);
   if (before === undefined) throw new EngineError('NOT_FOUND', `No such container: ${containerId}`);
   if (before.status !== 'created') return before;
   refuseUnlessFresh(control);
+  control.leave.throwIfAborted();
+  onSend();
   try {
     await docker.startContainer(containerId);
   } catch (error) {
