@@ -61,7 +61,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
       away();
       await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(false);
       got.all.length = 0;
-      proxy.mend();
+      proxy.restore();
       await got.until((all) => all.includes('gap'));
       await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(true);
       await cache.publish('channel', 'hint');
@@ -75,7 +75,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     const got = signals();
     await cache.subscribe('channel', got.add, () => got.add('gap'));
     await expect(cache.get('k')).rejects.toThrow();
-    proxy.mend();
+    proxy.restore();
     await got.until((all) => all.includes('gap'));
     await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(true);
     await cache.publish('channel', 'hint');
@@ -86,7 +86,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     await open();
     proxy.cut();
     for (let n = 0; n < 20; n += 1) await cache.get('k').catch(() => undefined);
-    proxy.mend();
+    proxy.restore();
     await expect.poll(() => lines.length, { timeout: 10_000 }).toBeGreaterThanOrEqual(2);
     await cache.set('k', 'v', 60);
     expect(lines).toEqual([expect.stringContaining('Redis is away'), 'Redis is back.']);

@@ -56,7 +56,7 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
     await delay(AWAY_MS);
     // Live lines need no database; who was just asking it for lines may have to wait for its answer.
     expect(all.some(({ followed }, index) => followed.last > (before[index] ?? 0))).toBe(true);
-    proxy.mend();
+    proxy.restore();
 
     await here.tell(jobs[0]?.id ?? '');
     const ended = await Promise.all(ids.map((id) => here.job(id, 'ENDED')));

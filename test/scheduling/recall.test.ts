@@ -87,18 +87,21 @@ test('P3: a scheduling worker that starts finds within seconds what has waited l
   await workers.close();
 });
 
+/** So many jobs have ended. */
+async function ended(count: number): Promise<void> {
+  await until(`${count} have ended`, async () => {
+    const rows = await database.db.execute(sql`SELECT FROM jobs WHERE completed_at IS NOT NULL`);
+    return rows.length === count;
+  });
+}
+
 test('P3: what a worker of heartbeats took and lost with its process is handed out again when another one starts', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   const scheduling = await startScheduling(parts);
   await waiting(3);
   const execution = await startExecution(parts);
-  await until('all have ended', async () => {
-    const [row] = await db.execute<{ count: number }>(
-      sql`SELECT count(*)::integer AS count FROM jobs WHERE completed_at IS NOT NULL`,
-    );
-    return row?.count === 3;
-  });
+  await ended(3);
   await scheduling.close();
   await execution.close();
   await parts.bus.close();
@@ -153,12 +156,7 @@ test('P3: a cache that was away may have lost that a worker has started: what is
   await waiting(3);
   const execution = await startExecution({ ...parts, cache });
   back();
-  await until('all have ended', async () => {
-    const [row] = await db.execute<{ count: number }>(
-      sql`SELECT count(*)::integer AS count FROM jobs WHERE completed_at IS NOT NULL`,
-    );
-    return row?.count === 3;
-  });
+  await ended(3);
   await scheduling.close();
   await execution.close();
   await parts.bus.close();

@@ -109,7 +109,7 @@ test('a database that goes away and comes back is a break, and its end is announ
     expect(back).toBe(1);
     proxy.cut();
     await until('the break is seen', async () => seconds() === 0);
-    proxy.mend();
+    proxy.restore();
     await until('it counts again', async () => seconds() > 0);
     expect(back).toBeGreaterThanOrEqual(2);
   });

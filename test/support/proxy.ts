@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** A way to a real server that a test can cut, freeze and mend, without touching the server. */
+/** A way to a real server that a test can cut, freeze and restore, without touching the server. */
 export interface TestProxy {
   port: number;
   /** Ends all connections and accepts no more. */
   cut(): void;
   /** Connections stay, but nothing gets through any more, as when the server is stopped or the network swallows packets. */
   freeze(): void;
-  mend(): void;
+  restore(): void;
   close(): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ export async function proxyTo(host: string, port: number): Promise<TestProxy> {
       state = 'frozen';
       for (const socket of sockets) socket.unpipe().pause();
     },
-    mend() {
+    restore() {
       if (state === 'frozen') end(); // what was swallowed does not come again
       state = 'open';
     },

@@ -30,7 +30,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     });
   });
   afterEach(async () => {
-    proxy.mend();
+    proxy.restore();
     // A worker that is closed leaves a running container to the next one: the last one has none behind it.
     await until('the first job of each workflow has ended', async () => {
       const left = await here?.database.db.execute(sql`
@@ -56,7 +56,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
       if (cuts > 0) {
         cuts -= 1;
         proxy.cut();
-        setTimeout(proxy.mend, AWAY_MS);
+        setTimeout(proxy.restore, AWAY_MS);
       }
       return run(...given);
     };
@@ -72,7 +72,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     await delay(BREAK_MS);
     await here.database.db.execute(sql`UPDATE builds SET lease_expires_at = now() - interval '1 minute'`);
     const early = await startScheduling({ ...here.parts, db: here.database.db }); // it looks before anybody can renew
-    proxy.mend();
+    proxy.restore();
     const built = await buildIn(here.database.db, buildId, 'COMPLETED');
     await early.close();
     expect(built).toMatchObject({ attempt: 1, uncountedAttempts: 0 });

@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { builds, jobs } from '../../db/schema.ts';
@@ -7,6 +6,7 @@ import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { containerName } from '../../workers/workflow/container.ts';
+import { bridgeTo } from '../support/engine-bridge.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { refusingEngine } from '../support/refusing-engine.ts';
@@ -31,7 +31,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     nowhere = createDocker({ host: 'unix:///nowhere/docker.sock', log: quiet });
   });
   afterAll(async () => {
-    way.mend();
+    way.restore();
     await here.close();
     await way.close();
     bridge.close();
@@ -49,7 +49,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
       await letPass(here.database.db, id, 240);
       await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     }
-    way.mend();
+    way.restore();
     const back = Date.now();
     expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1 });
     expect(Date.now() - back).toBeLessThan(SOON_MS);
@@ -82,7 +82,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     way.cut();
     const live = await here.start({ owner: 'live' });
     expect(await buildIn(db, buildId, 'COMPLETED')).toMatchObject({ attempt: 2, uncountedAttempts: 0, error: null });
-    way.mend();
+    way.restore();
     await until('nothing is left on the engine', async () => (await here.containers()).length === 0);
     await Promise.all([broken.close(), live.close()]);
   });
@@ -100,7 +100,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
       if (method !== 'GET' || !path.startsWith('/info')) return undefined;
       return busy.refused < 3 ? { status: 503, message: 'busy' } : undefined;
     };
-    way.mend();
+    way.restore();
     expect(await here.job(id, 'PENDING')).toMatchObject({ id: jobId, attempt: 1, uncountedAttempts: 0 });
     expect(busy.refused).toBe(3);
     await worker.close();
@@ -130,19 +130,4 @@ function fastClock() {
     monotonic: began.monotonic + 3 * (performance.now() - began.monotonic),
     wall: began.wall + 3 * (Date.now() - began.wall),
   });
-}
-
-/** The engine's socket as a port of its own. */
-async function bridgeTo(dockerHost: string): Promise<Server> {
-  const target = dockerHost.startsWith('unix://')
-    ? { path: dockerHost.slice('unix://'.length) }
-    : { host: new URL(dockerHost).hostname, port: Number(new URL(dockerHost).port) };
-  const server = createServer((client) => {
-    const upstream = connect(target);
-    client.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
-    upstream.on('error', () => client.destroy()).on('close', () => client.destroy());
-    client.pipe(upstream).pipe(client);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return server;
 }

@@ -1,5 +1,4 @@
-import type { AddressInfo } from 'node:net';
-import { connect, createServer, type Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runWorkflow } from '../../db/jobs.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -7,6 +6,7 @@ import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker } from '../../platform/docker/docker.ts';
 import type { Worker } from '../../workers/parts.ts';
 import { containerName } from '../../workers/workflow/container.ts';
+import { bridgeTo } from '../support/engine-bridge.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { letPass, until } from '../support/time.ts';
@@ -35,7 +35,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     worker = await here.start({ docker, bus });
   });
   afterAll(async () => {
-    engine.mend();
+    engine.restore();
     // What could not be removed while the engine was away is removed by the worker's sweep, a few seconds later.
     await until('no container is left', async () => (await here.containers()).length === 0);
     await worker.close();
@@ -56,7 +56,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
       await untilPrinted(jobId);
       engine.cut();
       await new Promise((resolve) => setTimeout(resolve, 100)); // while it prints
-      engine.mend();
+      engine.restore();
     }
     expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 1, logLineCount: 400 });
     expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
@@ -69,7 +69,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     engine.cut();
     const container = containerName({ id: jobId, attempt: 1 });
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
-    engine.mend();
+    engine.restore();
     await until('its container is removed', async () => (await here.containers()).length === 0);
     expect(await here.job(id, 'PENDING')).toMatchObject({
       id: jobId,
@@ -99,24 +99,9 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     await runWorkflow(here.database.db, { userId, id });
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     await here.job(id, 'QUEUED', 1);
-    engine.mend();
+    engine.restore();
     await letPass(here.database.db, id, 31);
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1 });
   });
 });
-
-/** The engine's socket as a port of its own. */
-async function bridgeTo(dockerHost: string): Promise<Server> {
-  const target = dockerHost.startsWith('unix://')
-    ? { path: dockerHost.slice('unix://'.length) }
-    : { host: new URL(dockerHost).hostname, port: Number(new URL(dockerHost).port) };
-  const server = createServer((client) => {
-    const upstream = connect(target);
-    client.on('error', () => upstream.destroy()).on('close', () => upstream.destroy());
-    upstream.on('error', () => client.destroy()).on('close', () => client.destroy());
-    client.pipe(upstream).pipe(client);
-  }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  return server;
-}

@@ -179,6 +179,29 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await worker.close();
   });
 
+  test('a drain clears away a container that was created and not started, and gives the attempt back', async () => {
+    const builder = await here.start();
+    const { id } = await here.create(shell('echo ran'));
+    const { userId } = await here.job(id, 'COMPLETED');
+    await builder.close();
+    const worker = await here.start({ docker: unruly });
+    let closing: Promise<void> | undefined;
+    engine.refuse = (method, path) => {
+      if (method !== 'GET' || !/^\/containers\/[0-9a-f]{64}\/json/.test(path)) return undefined;
+      closing ??= worker.close(); // it looks at what it has created, before it starts it
+      return { status: 500, message: 'busy' };
+    };
+    await runWorkflow(here.database.db, { userId, id });
+    await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
+    await until('it drains', async () => closing?.then(() => true));
+    const rows = await here.database.db.execute<{ id: string }>(
+      sql`SELECT id, attempt, uncounted_attempts, started_at FROM jobs WHERE workflow_id = ${id} ORDER BY id DESC LIMIT 1`,
+    );
+    expect(rows).toMatchObject([{ attempt: 1, uncounted_attempts: 1, started_at: null }]);
+    expect(await here.containers()).toEqual([]);
+    await cancelJob(here.database.db, { userId, id: rows[0]?.id ?? '' });
+  });
+
   test('a claim whose answer comes after its lease starts nothing', async () => {
     const builder = await here.start();
     const { id } = await here.create(shell('echo ran; sleep 1'));
