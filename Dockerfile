@@ -6,7 +6,7 @@ ARG BASE=node:24-bookworm-slim
 FROM ${BASE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-COPY db/patches ./db/patches
+COPY patches ./patches
 # Scripts of packages are left out. Of our own, the patches are called here, and the build below, which needs the sources.
 RUN npm ci --ignore-scripts && npm run postinstall
 COPY . .

@@ -3,7 +3,7 @@
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
-import { bundleGraphiql } from './api/graphiql/bundle.js';
+import { bundleGraphiql } from './api/http/graphiql/bundle.js';
 
 const OUT = 'dist';
 const KEPT_DAYS = 7;

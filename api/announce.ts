@@ -1,4 +1,4 @@
-import type { Terminated } from '../db/termination.ts';
+import type { Terminated } from '../db/workflows/terminate.ts';
 import { buildsQueued, encodeEvent } from '../domain/events.ts';
 import {
   CANCEL_CHANNEL,
@@ -8,7 +8,7 @@ import {
   SCHEDULE_CHANNEL,
   userChannel,
 } from '../domain/hints.ts';
-import { encodeChunks, endOf } from '../domain/log-chunk.ts';
+import { encodeChunks, endOf } from '../domain/logs/chunk.ts';
 import type { Services } from './context.ts';
 
 type Told = Pick<Services, 'bus' | 'cache' | 'log'>;

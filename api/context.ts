@@ -1,22 +1,22 @@
 import type { Logger } from 'pino';
+import type { Identity } from '../db/accounts/tokens.ts';
 import type { Db } from '../db/client.ts';
-import type { Identity } from '../db/tokens.ts';
-import type { Sealer } from '../domain/secret.ts';
+import type { Sealer } from '../domain/payload/secret.ts';
 import type { Bus } from '../platform/bus/bus.ts';
 import type { Cache } from '../platform/cache/cache.ts';
 import type { Docker } from '../platform/docker/docker.ts';
-import type { Admission, Asker } from './admission.ts';
-import type { AnswerBudget } from './answer-budget.ts';
-import type { Refusals } from './audit-refusals.ts';
-import { failure, unauthenticated } from './errors.ts';
-import type { Identifier } from './identity.ts';
+import type { Admission, Asker } from './admission/admission.ts';
+import type { AllPlaces } from './admission/places.ts';
+import type { RequestWork } from './admission/request-work.ts';
+import type { Refusals } from './auth/audit-refusals.ts';
+import type { Passwords } from './auth/passwords.ts';
+import type { Identifier } from './auth/tokens.ts';
+import type { AnswerBudget } from './graphql/answer-budget.ts';
+import { failure, unauthenticated } from './graphql/errors.ts';
+import type { Loaders } from './graphql/loaders.ts';
 import type { Changes } from './live/changes.ts';
-import type { LogFeed } from './live/log-feed.ts';
 import type { Streams } from './live/streams.ts';
-import type { Loaders } from './loaders.ts';
-import type { Passwords } from './passwords.ts';
-import type { AllPlaces } from './places.ts';
-import type { RequestWork } from './request-work.ts';
+import type { LogFeed } from './logs/feed.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What the whole process shares. */

@@ -1,10 +1,10 @@
-import type { SignUpMode } from '../domain/account-input.ts';
-import type { ConnectionBounds } from '../domain/connection-bounds.ts';
-import type { ContainerPolicy } from '../domain/container-policy.ts';
-import type { ResourceMaximums } from '../domain/container-schema.ts';
+import type { SignUpMode } from '../domain/account/account-input.ts';
 import type { UserLimits } from '../domain/limits.ts';
-import type { TrustedProxies } from '../domain/trusted-proxies.ts';
-import type { ConnectionTimes } from './connections.ts';
+import type { ConnectionBounds } from '../domain/network/connection-bounds.ts';
+import type { TrustedProxies } from '../domain/network/trusted-proxies.ts';
+import type { ContainerPolicy } from '../domain/payload/container-policy.ts';
+import type { ResourceMaximums } from '../domain/payload/container-schema.ts';
+import type { ConnectionTimes } from './admission/connections.ts';
 
 /** What the process tells the api. */
 export interface ApiSettings {

@@ -1,4 +1,4 @@
-import { Refusal } from './refusal.ts';
+import { Refusal } from './startup-error.ts';
 import { parseUsers, type UsersAction } from './users-arguments.ts';
 import { listOf, meantFor } from './words.ts';
 

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { Settings } from '../platform/config.ts';
-import type { Closing } from './closing.ts';
+import type { Settings } from '../platform/settings/parse.ts';
+import type { Closing } from './shutdown.ts';
 
 /** What every command is given. */
 export interface CommandContext {

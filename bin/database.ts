@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, connect } from '../db/client.ts';
-import { whyUnreachable } from '../db/reach.ts';
+import { whyUnreachable } from '../db/connection-check.ts';
 import type { DataDir } from '../platform/data-dir.ts';
 import type { CommandContext } from './context.ts';
 import { progress } from './progress.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { createPasswords } from '../api/passwords.ts';
-import { createUser } from '../db/accounts.ts';
+import { createPasswords } from '../api/auth/passwords.ts';
+import { createUser } from '../db/accounts/accounts.ts';
 import type { Db } from '../db/client.ts';
 import type { DataDir } from '../platform/data-dir.ts';
 import { createDemoClient } from './demo-client.ts';

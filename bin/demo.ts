@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { withImage } from '../domain/registry-allow.ts';
+import { withImage } from '../domain/images/registry-allow.ts';
 import type { CommandContext } from './context.ts';
 import { type DemoCredentials, keepDemoUser, signInToDemo } from './demo-account.ts';
 import { createDemoClient, type DemoClient } from './demo-client.ts';
 import { type DemoWorkflow, runDemoWorkflow } from './demo-workflow.ts';
-import type { OpenParts } from './parts.ts';
-import { PortTaken } from './refusal.ts';
+import type { OpenParts } from './open-parts.ts';
 import { refuseTakenPort } from './start-api.ts';
+import { PortTaken } from './startup-error.ts';
 import { startAll } from './up.ts';
 
 /** Both jobs take seconds; pulling the image takes what the network gives. */

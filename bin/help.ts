@@ -1,5 +1,5 @@
-import type { Setting } from '../platform/setting.ts';
-import { SETTINGS } from '../platform/settings.ts';
+import type { Setting } from '../platform/settings/setting.ts';
+import { SETTINGS } from '../platform/settings/settings.ts';
 
 const NAME_WIDTH = 24;
 

@@ -1,16 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { parseSettings, SettingsError } from '../platform/config.ts';
 import { DataDirUnusable } from '../platform/data-dir.ts';
 import { createLogger } from '../platform/log.ts';
-import { readSettingFiles } from '../platform/setting-files.ts';
-import { createClosing } from './closing.ts';
+import { parseSettings, SettingsError } from '../platform/settings/parse.ts';
+import { readSettingFiles } from '../platform/settings/setting-files.ts';
 import { type Command, parseCommand } from './command-line.ts';
 import type { CommandContext } from './context.ts';
 import { help } from './help.ts';
-import { Refusal } from './refusal.ts';
 import { requiredSettings } from './required-settings.ts';
+import { createClosing } from './shutdown.ts';
 import { handleSignals } from './signals.ts';
+import { Refusal } from './startup-error.ts';
 
 try {
   await run(parseCommand(process.argv.slice(2)));
@@ -46,9 +46,9 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
     case 'up':
       return (await import('./up.ts')).runUp(context);
     case 'api':
-      return (await import('./apart.ts')).runApi(context);
+      return (await import('./standalone.ts')).runApi(context);
     case 'worker':
-      return (await import('./apart.ts')).runWorkers(context, command.workers);
+      return (await import('./standalone.ts')).runWorkers(context, command.workers);
     case 'migrate':
       return (await import('./migrate.ts')).runMigrate(context);
     case 'rotate-secrets':

@@ -1,6 +1,6 @@
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
-import { migrateNow, openFolder } from './parts.ts';
+import { migrateNow, openFolder } from './open-parts.ts';
 
 /** `chronoverse migrate`: brings the database, the embedded one too, to this program's version, and ends. */
 export async function runMigrate(context: CommandContext): Promise<number> {

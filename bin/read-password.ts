@@ -1,6 +1,6 @@
 import { createInterface, type Interface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { Refusal } from './refusal.ts';
+import { Refusal } from './startup-error.ts';
 
 /** More than the longest password has in UTF-8. */
 const INPUT_BYTES_MAX = 4_096;

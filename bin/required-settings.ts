@@ -1,5 +1,5 @@
-import type { Environment } from '../platform/config.ts';
-import type { SettingName } from '../platform/settings.ts';
+import type { Environment } from '../platform/settings/parse.ts';
+import type { SettingName } from '../platform/settings/settings.ts';
 import type { Command } from './command-line.ts';
 
 /** The settings that `command` cannot do without: processes apart meet in real servers, and a real database is shared by many. */

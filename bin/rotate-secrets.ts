@@ -1,10 +1,10 @@
-import { checkVersion } from '../db/migrate.ts';
-import { changeSecrets } from '../db/secrets.ts';
-import { UnreadableSecret } from '../domain/secret.ts';
+import { changeSecrets } from '../db/accounts/secrets.ts';
+import { checkVersion } from '../db/migrate/migrate.ts';
+import { UnreadableSecret } from '../domain/payload/secret.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
-import { openFolder, openSealer } from './parts.ts';
-import { Refusal } from './refusal.ts';
+import { openFolder, openSealer } from './open-parts.ts';
+import { Refusal } from './startup-error.ts';
 
 const PROBLEMS_SHOWN_MAX = 10;
 

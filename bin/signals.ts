@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Closing } from './closing.ts';
+import type { Closing } from './shutdown.ts';
 
 /** What is not drained by then is left to its lease: another process takes it over. Below the 40 s that docker-compose.yml grants. */
 const DRAIN_SECONDS_MAX = 25;

@@ -1,11 +1,11 @@
 import { createServer } from 'node:net';
 import { startApi } from '../api/server.ts';
-import { hasAccounts } from '../db/accounts.ts';
+import { hasAccounts } from '../db/accounts/accounts.ts';
 import type { CommandContext } from './context.ts';
-import type { OpenParts } from './parts.ts';
+import { isReachedByOthers } from './exposure.ts';
+import type { OpenParts } from './open-parts.ts';
 import { progress } from './progress.ts';
-import { isReachedByOthers } from './reach.ts';
-import { PortTaken, Refusal } from './refusal.ts';
+import { PortTaken, Refusal } from './startup-error.ts';
 
 /** Listens, and gives the URL of the GraphQL endpoint. A Refusal when the port is taken. */
 export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {

@@ -1,7 +1,7 @@
-import type { Worker } from '../workers/parts.ts';
+import type { Worker } from '../workers/shared/parts.ts';
 import { WORKERS, type WorkerName } from './command-line.ts';
 import type { CommandContext } from './context.ts';
-import type { OpenParts } from './parts.ts';
+import type { OpenParts } from './open-parts.ts';
 import { progress } from './progress.ts';
 
 /** They are started from the end of the path, and closed from its beginning: whoever stores the lines stays until the last is made. */

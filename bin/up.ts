@@ -1,6 +1,6 @@
 import { logReady } from '../platform/log.ts';
 import type { CommandContext } from './context.ts';
-import { type OpenParts, openParts } from './parts.ts';
+import { type OpenParts, openParts } from './open-parts.ts';
 import { listen, refuseTakenPort } from './start-api.ts';
 import { startWorkers } from './start-workers.ts';
 

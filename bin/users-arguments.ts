@@ -1,5 +1,5 @@
-import { emailProblems, normalizedEmail } from '../domain/account-input.ts';
-import { Refusal } from './refusal.ts';
+import { emailProblems, normalizedEmail } from '../domain/account/account-input.ts';
+import { Refusal } from './startup-error.ts';
 import { listOf, meantFor } from './words.ts';
 
 export const USERS_ACTIONS = ['list', 'create', 'set-password', 'disable', 'enable'] as const;

@@ -1,13 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Db } from '../db/client.ts';
-import { checkVersion } from '../db/migrate.ts';
+import { checkVersion } from '../db/migrate/migrate.ts';
 import { DataDirTaken } from '../platform/data-dir.ts';
 import { runningPostgres } from '../platform/postgres/running.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
-import { migrateNow, openFolder } from './parts.ts';
-import { Refusal } from './refusal.ts';
+import { migrateNow, openFolder } from './open-parts.ts';
+import { Refusal } from './startup-error.ts';
 
 /**
  * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is started and brought to its version; or the

@@ -1,13 +1,20 @@
-import { createPasswords } from '../api/passwords.ts';
-import { createUser, disableUser, enableUser, type ListedUser, listUsers, setPassword } from '../db/accounts.ts';
-import { recordAudit } from '../db/audit.ts';
+import { createPasswords } from '../api/auth/passwords.ts';
+import {
+  createUser,
+  disableUser,
+  enableUser,
+  type ListedUser,
+  listUsers,
+  setPassword,
+} from '../db/accounts/accounts.ts';
+import { recordAudit } from '../db/accounts/audit.ts';
 import type { Db } from '../db/client.ts';
-import { terminateWorkflowsOf } from '../db/termination.ts';
-import { newCredentialProblems } from '../domain/account-input.ts';
+import { terminateWorkflowsOf } from '../db/workflows/terminate.ts';
+import { newCredentialProblems } from '../domain/account/account-input.ts';
 import { NO_ID } from '../domain/ids.ts';
 import type { CommandContext } from './context.ts';
 import { readNewPassword } from './read-password.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal } from './startup-error.ts';
 import type { UsersAction } from './users-arguments.ts';
 import { openUsersDatabase } from './users-database.ts';
 

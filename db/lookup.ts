@@ -1,5 +1,5 @@
 import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
-import type { Payload } from '../domain/payload.ts';
+import type { Payload } from '../domain/payload/payload.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import {

@@ -11,9 +11,10 @@ import {
   timestamp,
   uuid,
 } from 'drizzle-orm/pg-core';
-import type { AuditChange } from '../domain/audit.ts';
+import type { AuditChange } from '../domain/account/audit.ts';
+import type { TokenScope } from '../domain/account/token-scope.ts';
 import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
-import type { Payload } from '../domain/payload.ts';
+import type { Payload } from '../domain/payload/payload.ts';
 import type {
   BuildStatus,
   FailureReason,
@@ -23,7 +24,6 @@ import type {
   TerminationReason,
   WorkflowKind,
 } from '../domain/states.ts';
-import type { TokenScope } from '../domain/token-scope.ts';
 
 /**
  * The tables as queries see them. Keys, checks and indexes, and the reasons for them, stand in the migrations alone; a
@@ -129,7 +129,7 @@ export const builds = pgTable('builds', {
   imageId: text('image_id'),
   imageDigest: text('image_digest'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/log-seams.ts)
+  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/logs/markers.ts)
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
   completedAt: time('completed_at'),
@@ -178,7 +178,7 @@ export const jobs = pgTable('jobs', {
   failureReason: text('failure_reason').$type<FailureReason>(),
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/log-seams.ts)
+  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/logs/markers.ts)
   requestedBy: uuid('requested_by'), // of MANUAL jobs
   requestedWith: text('requested_with'), // the name of the API token
 });

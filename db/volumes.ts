@@ -1,12 +1,12 @@
 import { and, asc, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import type { UserLimits } from '../domain/limits.ts';
-import type { Payload } from '../domain/payload.ts';
+import type { Payload } from '../domain/payload/payload.ts';
+import { checkVolumes, lockUser } from './accounts/user-limits.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import type { IdWindow } from './listing.ts';
 import { volumes } from './schema.ts';
-import { checkVolumes, lockUser } from './user-limits.ts';
 
 export interface VolumeRow {
   id: string;
@@ -30,7 +30,7 @@ export class VolumeBeingRemoved extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Notes the volumes that a payload names. Under the user's lock (db/user-limits.ts), as `deleteVolume`: a payload names no volume that is
+ * Notes the volumes that a payload names. Under the user's lock (db/accounts/user-limits.ts), as `deleteVolume`: a payload names no volume that is
  * being removed, and no volume is removed that a payload names. Throws LimitExceeded, or VolumeBeingRemoved.
  */
 export async function reserveVolumes(

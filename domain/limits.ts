@@ -1,4 +1,4 @@
-/** Bounds of the whole system, each with its unit last. Operator maximums are settings (platform/config.ts). */
+/** Bounds of the whole system, each with its unit last. Operator maximums are settings (platform/settings/parse.ts). */
 
 export const NAME_LENGTH_MAX = 255;
 export const INTERVAL_MINUTES_MAX = 525_600;
@@ -35,7 +35,7 @@ export const LEASE_RENEW_SECONDS = 10;
 
 /** How long an active job is left alone before the scheduling worker looks whether it is stuck. */
 export const RECHECK_SECONDS = 30;
-/** The longest between two looks at a job that waits for a worker (domain/attendance.ts). */
+/** The longest between two looks at a job that waits for a worker (domain/reconcile.ts). */
 export const RECHECK_SECONDS_MAX = { HEARTBEAT: 900, CONTAINER: 120 };
 /** An engine that stays away longer than this beyond the lease's end costs a CONTAINER job an attempt. */
 export const ADOPTION_SECONDS = 60;

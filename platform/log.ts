@@ -1,6 +1,6 @@
 import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
-import type { Settings } from './config.ts';
+import type { Settings } from './settings/parse.ts';
 
 /** Names under which a secret might be handed to the log, at the top and one level down. */
 const SECRETS = [

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
-import { type Sealer, UnreadableSecret } from '../domain/secret.ts';
+import { type Sealer, UnreadableSecret } from '../domain/payload/secret.ts';
 
 /** A Sealer that also knows which of its keys a sealed text is under. */
 export interface KeyedSealer extends Sealer {

@@ -6,7 +6,7 @@ import { decodeChanged, userChannel } from '../../domain/hints.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { JobLists } from './job-lists.ts';
 import { NotificationFeed } from './notification-feed.ts';
-import { type Listener, WatchedRows } from './watched-rows.ts';
+import { type Listener, WatchedRows } from './row-watcher.ts';
 
 /** What changes, for all subscribers of the process: hints on one channel a user, and a slow re-check of the rows that heals lost ones. */
 export interface Changes {

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
+import type { Identity } from '../../db/accounts/tokens.ts';
+import { findValidTokens } from '../../db/accounts/tokens.ts';
 import type { Db } from '../../db/client.ts';
-import type { Identity } from '../../db/tokens.ts';
-import { findValidTokens } from '../../db/tokens.ts';
-import { addressKey } from '../../domain/address-key.ts';
-import { failure } from '../errors.ts';
-import { failureOf, type Places } from '../places.ts';
+import { addressKey } from '../../domain/network/address-key.ts';
+import { failureOf, type Places } from '../admission/places.ts';
+import { failure } from '../graphql/errors.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 

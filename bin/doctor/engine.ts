@@ -1,7 +1,7 @@
 import { newId } from '../../domain/ids.ts';
-import type { Settings } from '../../platform/config.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
+import type { Settings } from '../../platform/settings/parse.ts';
 import type { CommandContext } from '../context.ts';
 import { type Finding, fine, unknown, unsafe } from './finding.ts';
 import { openProbe, type Probe } from './probe.ts';

@@ -1,6 +1,6 @@
-import { matchesImage } from '../../domain/registry-allow.ts';
-import type { Settings } from '../../platform/config.ts';
-import { isLoopback, isReachedByOthers } from '../reach.ts';
+import { matchesImage } from '../../domain/images/registry-allow.ts';
+import type { Settings } from '../../platform/settings/parse.ts';
+import { isLoopback, isReachedByOthers } from '../exposure.ts';
 import { type Finding, fine, unsafe } from './finding.ts';
 
 /**

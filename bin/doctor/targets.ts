@@ -1,4 +1,4 @@
-import type { Settings } from '../../platform/config.ts';
+import type { Settings } from '../../platform/settings/parse.ts';
 import type { Target } from './probe.ts';
 
 const METADATA = '169.254.169.254';

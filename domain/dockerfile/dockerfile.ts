@@ -1,4 +1,4 @@
-import { imageProblem } from '../image-reference.ts';
+import { imageProblem } from '../images/image-reference.ts';
 import { IMAGE_VOLUMES_MAX } from '../limits.ts';
 import { type Instruction, type InstructionName, instructionsOf } from './instructions.ts';
 import { createProblems } from './lines.ts';

@@ -3,7 +3,7 @@ import { connect as connectTls } from 'node:tls';
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { TlsMaterial } from '../pem.ts';
-import type { KafkaSasl } from '../tls-settings.ts';
+import type { KafkaSasl } from '../settings/tls-settings.ts';
 import './kafka-timers.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;

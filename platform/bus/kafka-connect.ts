@@ -1,4 +1,4 @@
-import { withDeadline } from '../deadline.ts';
+import { withDeadline } from '../async/deadline.ts';
 
 interface Client {
   connect(): Promise<void>;

@@ -1,7 +1,7 @@
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
-import { createBackoff } from '../backoff.ts';
-import { settledWithin } from '../deadline.ts';
+import { settledWithin } from '../async/deadline.ts';
+import { createBackoff } from '../async/retry.ts';
 import type { Topic } from './bus.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
 

@@ -1,5 +1,5 @@
 import type { Kafka, Message } from 'kafkajs';
-import { withDeadline } from '../deadline.ts';
+import { withDeadline } from '../async/deadline.ts';
 import { connectLazily } from './kafka-connect.ts';
 
 /** Sends messages whose partition is chosen already. */

@@ -1,5 +1,5 @@
 import type { Admin, Kafka } from 'kafkajs';
-import { waitAfter } from '../backoff.ts';
+import { waitAfter } from '../async/retry.ts';
 import type { Topic } from './bus.ts';
 import { connectLazily } from './kafka-connect.ts';
 import { PARTITIONS } from './partitions.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
-import { tlsAdvice } from '../../domain/tls-refusals.ts';
-import { createBackoff } from '../backoff.ts';
-import { settledWithin } from '../deadline.ts';
+import { tlsAdvice } from '../../domain/network/tls-advice.ts';
+import { settledWithin } from '../async/deadline.ts';
+import { createBackoff } from '../async/retry.ts';
 import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
 import { createKafkaClient, type KafkaAddress } from './kafka-client.ts';
 import { joinKafkaGroup } from './kafka-group.ts';

@@ -1,5 +1,5 @@
 import type { Closable } from './bus.ts';
-import { batchLength, type Lanes, type Source } from './lanes.ts';
+import { batchLength, type Lanes, type Source } from './partition-runner.ts';
 import { PARTITIONS } from './partitions.ts';
 
 export interface Entry {

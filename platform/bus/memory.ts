@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Bus, BusMessage, Tail, Topic } from './bus.ts';
-import { createLanes } from './lanes.ts';
 import { createMemoryGroup, type Entry, type MemoryGroup } from './memory-group.ts';
+import { createLanes } from './partition-runner.ts';
 import { PARTITIONS, partitionFor } from './partitions.ts';
 
 /** Messages of `workflows` that wait, per group and partition: beyond, the oldest is dropped, and the sweep finds its rows. */

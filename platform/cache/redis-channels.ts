@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { settledWithin } from '../deadline.ts';
+import { settledWithin } from '../async/deadline.ts';
 import type { Cache } from './cache.ts';
 
 /** Hints of all channels over one connection, which Redis wants for itself once it subscribes. */

@@ -1,8 +1,8 @@
 import { Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
-import { tlsAdvice } from '../../domain/tls-refusals.ts';
-import { settledWithin } from '../deadline.ts';
+import { tlsAdvice } from '../../domain/network/tls-advice.ts';
+import { settledWithin } from '../async/deadline.ts';
 import type { TlsMaterial } from '../pem.ts';
 import type { Cache } from './cache.ts';
 import { createLimits } from './limits.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type Modem from 'docker-modem';
 import Dockerode from 'dockerode';
 import { z } from 'zod';
-import { tlsAdvice } from '../../domain/tls-refusals.ts';
+import { tlsAdvice } from '../../domain/network/tls-advice.ts';
 import type { TlsMaterial } from '../pem.ts';
 import { EngineError, fromStatus } from './errors.ts';
 

@@ -1,4 +1,4 @@
-import { registryOf } from '../../domain/image-reference.ts';
+import { registryOf } from '../../domain/images/image-reference.ts';
 
 /**
  * What went wrong at the engine, by what can be done about it.

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type ImageReference, parseImageReference } from '../../domain/image-reference.ts';
+import { type ImageReference, parseImageReference } from '../../domain/images/image-reference.ts';
 import { byteCount } from '../../domain/text.ts';
 import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';

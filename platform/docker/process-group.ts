@@ -1,4 +1,4 @@
-import { BUILT_REGISTRY } from '../../domain/image-reference.ts';
+import { BUILT_REGISTRY } from '../../domain/images/image-reference.ts';
 import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';
 import { tarOf } from './tar.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseImageReference } from '../../domain/image-reference.ts';
+import { parseImageReference } from '../../domain/images/image-reference.ts';
 import { broken, type Engine } from './engine.ts';
 import { EngineError, fromPull, isEngineError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { endJobs } from '../../db/endings.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
-import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
-import { foldTotals, readUserTotals, readWorkflowTotals } from '../../db/totals.ts';
+import { foldTotals, readUserTotals, readWorkflowTotals } from '../../db/analytics.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { type TimeRange, wholeDays } from '../../domain/analytics.ts';
 import { DURATION_ERROR_MAX, percentileMs } from '../../domain/durations.ts';
 import { claim, heartbeat, schedule } from '../scheduling/support.ts';

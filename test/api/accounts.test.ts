@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createPasswords } from '../../api/passwords.ts';
-import { createUser } from '../../db/accounts.ts';
+import { createPasswords } from '../../api/auth/passwords.ts';
+import { createUser } from '../../db/accounts/accounts.ts';
 import { codes, person, query, type TestApi, testApi } from './support.ts';
 
 const SIGN_UP =

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { endJobs } from '../../db/endings.ts';
-import { deleteWorkflow } from '../../db/termination.ts';
-import { foldTotals } from '../../db/totals.ts';
+import { foldTotals } from '../../db/analytics.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { deleteWorkflow } from '../../db/workflows/terminate.ts';
 import { claim, heartbeat, schedule } from '../scheduling/support.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

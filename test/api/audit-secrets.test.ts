@@ -7,8 +7,8 @@ import {
   isNonNullType,
 } from 'graphql';
 import { expect, test } from 'vitest';
-import { schema } from '../../api/schema.ts';
-import { auditChanges } from '../../domain/audit.ts';
+import { schema } from '../../api/schema/schema.ts';
+import { auditChanges } from '../../domain/account/audit.ts';
 import { newId } from '../../domain/ids.ts';
 
 const SECRET = 's3cr3t';

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createRefusals } from '../../api/audit-refusals.ts';
-import { auditedMutations } from '../../api/audited.ts';
-import { schema } from '../../api/schema.ts';
-import { removeOldAuditEvents } from '../../db/audit.ts';
+import { createRefusals } from '../../api/auth/audit-refusals.ts';
+import { auditedMutations } from '../../api/schema/audited.ts';
+import { schema } from '../../api/schema/schema.ts';
+import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
 import { until } from '../support/time.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

@@ -2,11 +2,11 @@ import { type IncomingHttpHeaders, request } from 'node:http';
 import type { Readable } from 'node:stream';
 import { constants, createGunzip } from 'node:zlib';
 import { eq } from 'drizzle-orm';
-import { insertChunks } from '../../db/logs.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { jobs } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
+import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
 import type { Person, TestApi } from './support.ts';
 
 /** A job of the person's that runs: only its row, which is all that a log needs. */

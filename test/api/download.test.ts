@@ -1,13 +1,13 @@
 import { eq } from 'drizzle-orm';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { logCursor } from '../../api/log-cursor.ts';
+import { logCursor } from '../../api/logs/cursor.ts';
 import { startApi } from '../../api/server.ts';
 import { connect } from '../../db/client.ts';
-import { insertChunks } from '../../db/logs.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { builds, jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, type LogChunk } from '../../domain/log-chunk.ts';
+import { formatLine, type LogChunk } from '../../domain/logs/chunk.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { testSealer } from '../support/workers.ts';
 import { ask, endJob, numberedChunk, numberedText, runningJob } from './download-support.ts';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { disableUser, setPassword } from '../../db/accounts.ts';
-import { revokeToken } from '../../db/tokens.ts';
-import { lockUser } from '../../db/user-limits.ts';
+import { disableUser, setPassword } from '../../db/accounts/accounts.ts';
+import { revokeToken } from '../../db/accounts/tokens.ts';
+import { lockUser } from '../../db/accounts/user-limits.ts';
 import { until } from '../support/time.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

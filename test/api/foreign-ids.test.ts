@@ -13,7 +13,7 @@ import {
   isObjectType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { schema } from '../../api/schema.ts';
+import { schema } from '../../api/schema/schema.ts';
 import { notifications } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, socketOf, type TestApi, testApi } from './support.ts';

@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { insertChunks } from '../../db/logs.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { builds, jobs } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
+import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const FOLLOW =

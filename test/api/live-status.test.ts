@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimJobs, returnJobs } from '../../db/leases.ts';
+import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
 import { jobs, workflows } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Batch, LogFollower } from '../../api/live/log-follower.ts';
-import { SharedChunk } from '../../api/live/shared-chunk.ts';
-import { formatLine, seamOf } from '../../domain/log-chunk.ts';
-import { plainText } from '../../domain/log-text.ts';
+import { type Batch, LogFollower } from '../../api/logs/follower.ts';
+import { SharedChunk } from '../../api/logs/shared-chunk.ts';
+import { formatLine, seamOf } from '../../domain/logs/chunk.ts';
+import { plainText } from '../../domain/logs/text.ts';
 
 const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
   new SharedChunk({

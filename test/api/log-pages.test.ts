@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { insertChunks } from '../../db/logs.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, type LogLine, packLines } from '../../domain/log-chunk.ts';
+import { formatLine, type LogLine, packLines } from '../../domain/logs/chunk.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 interface Page {

@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { logCursor } from '../../api/log-cursor.ts';
-import { insertChunks } from '../../db/logs.ts';
+import { logCursor } from '../../api/logs/cursor.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { builds, jobs, logChunks } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { encodeChunks, formatLine, type LogChunk } from '../../domain/log-chunk.ts';
+import { encodeChunks, formatLine, type LogChunk } from '../../domain/logs/chunk.ts';
 import { ask } from './download-support.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 

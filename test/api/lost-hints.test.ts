@@ -1,8 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { endJobs } from '../../db/endings.ts';
-import { runWorkflow } from '../../db/jobs.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
 import { jobs } from '../../db/schema.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { claim, heartbeat, jobsOf, schedule } from '../scheduling/support.ts';

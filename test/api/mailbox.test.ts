@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Mailbox } from '../../api/live/mailbox.ts';
+import { Mailbox } from '../../api/live/coalescing-queue.ts';
 
 const { signal } = new AbortController();
 const row = (version: number) => ({ id: 'a', version });

@@ -14,7 +14,7 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { schema } from '../../api/schema.ts';
+import { schema } from '../../api/schema/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Answer, codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobs, logChunks } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, packLines } from '../../domain/log-chunk.ts';
+import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 describe('a list', () => {

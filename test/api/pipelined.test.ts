@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { REQUESTS_WAITING_MAX } from '../../api/http/serializer.ts';
 import { STREAMS_PER_USER_MAX } from '../../api/live/streams.ts';
-import { REQUESTS_WAITING_MAX } from '../../api/one-at-a-time.ts';
 import { ask, endJob, numberedChunk, print, runningJob } from './download-support.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 

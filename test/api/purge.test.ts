@@ -1,10 +1,10 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { endJobs } from '../../db/endings.ts';
-import { claimJobs } from '../../db/leases.ts';
-import { insertChunks } from '../../db/logs.ts';
-import { purgeSome } from '../../db/purge.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { idempotencyKeys, jobs, workflows } from '../../db/schema.ts';
+import { purgeSome } from '../../db/workflows/purge.ts';
 import { newId } from '../../domain/ids.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { schedule } from '../scheduling/support.ts';

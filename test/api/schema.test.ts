@@ -13,7 +13,7 @@ import {
   printSchema,
 } from 'graphql';
 import { describe, expect, test } from 'vitest';
-import { schema } from '../../api/schema.ts';
+import { schema } from '../../api/schema/schema.ts';
 
 describe('the schema', () => {
   test('is what schema.graphql says (after a change: npx vitest run test/api/schema.test.ts -u)', async () => {

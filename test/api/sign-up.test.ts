@@ -1,7 +1,7 @@
 import pino from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { startApi } from '../../api/server.ts';
-import { createUser } from '../../db/accounts.ts';
+import { createUser } from '../../db/accounts/accounts.ts';
 import { connect } from '../../db/client.ts';
 import { users } from '../../db/schema.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { insertChunks } from '../../db/logs.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { endJob, numberedChunk, runningJob } from './download-support.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 

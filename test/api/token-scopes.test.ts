@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { GraphQLNonNull, isInputObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { schema } from '../../api/schema.ts';
+import { schema } from '../../api/schema/schema.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const CREATE = `mutation ($input: CreateApiTokenInput!) {

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { HELD_BYTES_PER_OWNER_MAX } from '../../api/connections.ts';
-import { insertChunks } from '../../db/logs.ts';
-import { formatLine, packLines } from '../../domain/log-chunk.ts';
+import { HELD_BYTES_PER_OWNER_MAX } from '../../api/admission/connections.ts';
+import { insertChunks } from '../../db/logs/append.ts';
+import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { connectionsOf } from '../support/connections.ts';
 import { frame, ping, upgradeRequest } from '../support/frames.ts';
 import { runningJob } from './download-support.ts';

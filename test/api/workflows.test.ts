@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds.ts';
+import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
 import { CANCEL_CHANNEL, decodeChanged, SCHEDULE_CHANNEL, userChannel } from '../../domain/hints.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

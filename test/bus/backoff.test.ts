@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { createBackoff } from '../../platform/backoff.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
 
 function make() {
   const lines: string[] = [];

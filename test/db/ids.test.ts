@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { version } from 'uuid';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import { recordAudit } from '../../db/audit.ts';
+import { recordAudit } from '../../db/accounts/audit.ts';
 import { ID_SET, idInSet, NEW_ID } from '../../db/ids.ts';
-import { runWorkflow } from '../../db/jobs.ts';
-import { makeLogPartitions } from '../../db/log-partitions.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { auditEvents } from '../../db/schema.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { firstIdAt } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { heartbeat, jobsOf, run, schedule } from '../scheduling/support.ts';

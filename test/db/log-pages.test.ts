@@ -2,11 +2,11 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Db, PLANNER } from '../../db/client.ts';
-import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/log-pages.ts';
-import { makeLogPartitions } from '../../db/log-partitions.ts';
+import { makeLogPartitions } from '../../db/logs/partitions.ts';
+import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
 import { firstLineNumbers, lastLineNumbers } from '../../db/lookup.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, packLines } from '../../domain/log-chunk.ts';
+import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 const CHUNK_LINES = 2_500; // of 60 bytes, with a time in front of each: 230 KB

@@ -1,8 +1,8 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkVersion, migrate } from '../../db/migrate.ts';
-import { readMigrations } from '../../db/migrations.ts';
+import { checkVersion, migrate } from '../../db/migrate/migrate.ts';
+import { readMigrations } from '../../db/migrate/migrations.ts';
 import { fill, type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 import { describeSchema } from '../support/schema-description.ts';
 import { seen } from '../support/time.ts';

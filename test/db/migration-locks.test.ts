@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../db/migrate.ts';
-import type { Part } from '../../db/migrations.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
+import type { Part } from '../../db/migrate/migrations.ts';
 import { fill, type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 import { seen } from '../support/time.ts';
 

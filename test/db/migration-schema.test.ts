@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../db/migrate.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
 import { emptyDatabase, type OldDatabase, oldDatabase } from '../support/old-database.ts';
 import { describeSchema } from '../support/schema-description.ts';
 

@@ -1,8 +1,8 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../db/migrate.ts';
-import { foldTotals } from '../../db/totals.ts';
+import { foldTotals } from '../../db/analytics.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
 import { type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 
 let database: OldDatabase;

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../db/migrate.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
 import { type OldDatabase, oldDatabase } from '../support/old-database.ts';
 import { seen } from '../support/time.ts';
 

@@ -1,7 +1,7 @@
 import { getTableColumns, getTableName, is, sql } from 'drizzle-orm';
 import { PgTable } from 'drizzle-orm/pg-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkVersion, migrate } from '../../db/migrate.ts';
+import { checkVersion, migrate } from '../../db/migrate/migrate.ts';
 import * as schema from '../../db/schema.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { and, eq, isNull } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { disableUser, enableUser, setPassword } from '../../db/accounts.ts';
+import { disableUser, enableUser, setPassword } from '../../db/accounts/accounts.ts';
+import { createSession, listSessions } from '../../db/accounts/sessions.ts';
 import { connect } from '../../db/client.ts';
 import { users } from '../../db/schema.ts';
-import { createSession, listSessions } from '../../db/sessions.ts';
 import { newId } from '../../domain/ids.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 

@@ -1,13 +1,13 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/attendance.ts';
-import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds.ts';
-import { endJobs } from '../../db/endings.ts';
-import { cancelJob } from '../../db/jobs.ts';
-import { claimJobs, returnJobs } from '../../db/leases.ts';
+import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds/builds.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
 import { builds, jobs, schedules } from '../../db/schema.ts';
-import { terminateWorkflow } from '../../db/termination.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { newId } from '../../domain/ids.ts';
 import {
   BUILD_STATUSES,

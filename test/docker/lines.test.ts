@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseLines } from '../../domain/log-chunk.ts';
-import { createLineCutter } from '../../workers/capture/lines.ts';
-import { createPosition } from '../../workers/capture/position.ts';
+import { parseLines } from '../../domain/logs/chunk.ts';
+import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
+import { createPosition } from '../../workers/shared/log-collector/position.ts';
 
 const KIB_16 = 16 * 1024;
 const KIB_64 = 64 * 1024;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addressKey } from '../../domain/address-key.ts';
+import { addressKey } from '../../domain/network/address-key.ts';
 
 describe('the key of an address', () => {
   test.each([

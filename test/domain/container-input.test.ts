@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parsePayload } from '../../domain/payload-input.ts';
-import { printPayload } from '../../domain/payload-print.ts';
+import { parsePayload } from '../../domain/payload/input.ts';
+import { printPayload } from '../../domain/payload/print.ts';
 
 const LIMITS = { maxJobSeconds: 60, maxResources: { cpus: 2, memoryMb: 256, pids: 100 } };
 const json = (document: object) => parsePayload({ json: JSON.stringify({ kind: 'CONTAINER', ...document }) }, LIMITS);

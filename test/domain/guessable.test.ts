@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { guessableProblem } from '../../domain/guessable.ts';
+import { guessableProblem } from '../../domain/account/guessable.ts';
 
 const EMAIL = 'ann.miller@example.com';
 

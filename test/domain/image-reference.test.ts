@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseImageReference } from '../../domain/image-reference.ts';
+import { parseImageReference } from '../../domain/images/image-reference.ts';
 
 describe('an image reference', () => {
   test.each([

@@ -7,7 +7,7 @@ import {
   parseImagePatterns,
   parseRegistryAllow,
   withImage,
-} from '../../domain/registry-allow.ts';
+} from '../../domain/images/registry-allow.ts';
 import { imagePatterns, registryPolicy } from '../support/workers.ts';
 
 describe('REGISTRY_ALLOW', () => {

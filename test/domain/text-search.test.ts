@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { partFinder } from '../../domain/text-search.ts';
+import { partFinder } from '../../domain/logs/text-search.ts';
 
 /** What a regular expression says, whose folding is the same. */
 function expected(part: string, text: string, from: number): number {

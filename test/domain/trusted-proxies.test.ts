@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clientBehind, parseTrustedProxies, type TrustedProxies } from '../../domain/trusted-proxies.ts';
+import { clientBehind, parseTrustedProxies, type TrustedProxies } from '../../domain/network/trusted-proxies.ts';
 
 function trust(text: string): TrustedProxies {
   const parsed = parseTrustedProxies(text);

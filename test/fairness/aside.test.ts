@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createAside } from '../../workers/execution/aside.ts';
+import { createAside } from '../../workers/execution/deferred-jobs.ts';
 
 const all = () => true;
 const entries = (userId: string, count: number) =>

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { terminateWorkflow } from '../../db/termination.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { CANCEL_CHANNEL, encodeIds } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { testUser } from '../support/database.ts';

@@ -1,12 +1,12 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { encodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { startExecution } from '../../workers/execution/worker.ts';
-import type { Worker } from '../../workers/parts.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
+import type { Worker } from '../../workers/shared/parts.ts';
 import { heartbeat, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { memoryParts } from '../support/workers.ts';

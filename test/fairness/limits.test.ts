@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds.ts';
-import { purgeSome } from '../../db/purge.ts';
+import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { purgeSome } from '../../db/workflows/purge.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 import { claim, end, schedule } from '../scheduling/support.ts';

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { cancelJob } from '../../db/jobs.ts';
-import { claimJobs } from '../../db/leases.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { enterTurns, takeTurn } from '../../db/jobs/turns.ts';
 import { turns } from '../../db/schema.ts';
-import { enterTurns, takeTurn } from '../../db/turns.ts';
 import { mayTake } from '../../domain/fair-share.ts';
 import { newId } from '../../domain/ids.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, describe, expect, test } from 'vitest';
-import { cancelJob } from '../../db/jobs.ts';
-import { chunksBefore, lastLogNumber } from '../../db/log-pages.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
 import { jobs } from '../../db/schema.ts';
-import { parseLines, unpackLines } from '../../domain/log-chunk.ts';
+import { parseLines, unpackLines } from '../../domain/logs/chunk.ts';
 import { createDemultiplexer } from '../../platform/docker/demultiplexer.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
 import { hasCommand, type OwnServer, ownEngine } from '../support/servers.ts';
 import { until } from '../support/time.ts';

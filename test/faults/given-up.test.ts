@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/attendance.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
 import { letPass, seen } from '../support/time.ts';

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { createDocker } from '../../platform/docker/docker.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 import { steadyPort } from '../support/servers.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
-import type { LogLine } from '../../domain/log-chunk.ts';
+import type { LogLine } from '../../domain/logs/chunk.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 
 /**
  * Prints numbered lines on both streams, about 2,000 a second, until it gets SIGUSR1; then it says how many there were, and exits with

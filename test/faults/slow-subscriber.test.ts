@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import WebSocket from 'ws';
-import { formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
+import { formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
 import { endJob, print, runningJob } from '../api/download-support.ts';
 import { type Person, person, type TestApi, testApi } from '../api/support.ts';
 

@@ -1,7 +1,7 @@
 import net from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isAllowed, type NetworkPolicy, parseAllow } from '../../domain/networks.ts';
+import { isAllowed, type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 
 describe('the networks that a HEARTBEAT may reach', () => {
   it('takes each address for what the registries say it is', () => {

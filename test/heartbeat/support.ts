@@ -2,8 +2,8 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net, { type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { type NetworkPolicy, parseAllow } from '../../domain/networks.ts';
-import type { HeartbeatPayload } from '../../domain/payload.ts';
+import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
+import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import { type CheckContext, type CheckResult, runCheck } from '../../workers/execution/check.ts';
 import { createNames, type Names } from '../../workers/execution/checks/names.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FairTurns } from '../../api/fair-turns.ts';
+import { FairTurns } from '../../api/admission/fair-semaphore.ts';
 
 describe('where all places of those who wait for a turn are taken', () => {
   const turns = () => new FairTurns({ atOnce: 1, perKey: 1, waiting: 4, waitingPerKey: 4 });

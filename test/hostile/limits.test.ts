@@ -8,11 +8,11 @@ import {
   parse,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission.ts';
-import { operationCost } from '../../api/cost.ts';
-import { ANONYMOUS_DOCUMENT_LIMITS, DOCUMENT_LIMITS } from '../../api/documents.ts';
-import { CHANGE_COST, STATEMENT_COST } from '../../api/field-cost.ts';
-import { schema } from '../../api/schema.ts';
+import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission/admission.ts';
+import { operationCost } from '../../api/graphql/cost.ts';
+import { ANONYMOUS_DOCUMENT_LIMITS, DOCUMENT_LIMITS } from '../../api/graphql/documents.ts';
+import { CHANGE_COST, STATEMENT_COST } from '../../api/schema/field-cost.ts';
+import { schema } from '../../api/schema/schema.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 
 const times = (count: number, text: (n: number) => string) =>

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { OPERATIONS_MAX } from '../../api/socket-operations.ts';
+import { OPERATIONS_MAX } from '../../api/websocket/operations.ts';
 import { runningJob } from '../api/download-support.ts';
 import { type Person, person, type TestApi, testApi } from '../api/support.ts';
 

@@ -4,7 +4,7 @@ import { newId } from '../../domain/ids.ts';
 import type { ContainerState } from '../../platform/docker/container-state.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { EngineError } from '../../platform/docker/errors.ts';
-import { attemptOf } from '../../workers/workflow/container.ts';
+import { attemptOf } from '../../workers/workflow/jobs/container.ts';
 import { quiet } from '../support/workers.ts';
 
 /** What may happen to the next call of one name: it is not carried out, or it is and nobody learns of it. */

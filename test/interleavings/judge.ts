@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
-import { endJobs } from '../../db/endings.ts';
-import { claimJobs } from '../../db/leases.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
 import { drain } from '../lifecycle/drain.ts';
 import { broken } from '../lifecycle/invariants.ts';
 import { schedule } from '../scheduling/support.ts';

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { enterTurns } from '../../db/turns.ts';
+import { enterTurns } from '../../db/jobs/turns.ts';
 import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { testUser } from '../support/database.ts';

@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { claimBuilds, endBuild } from '../../db/builds.ts';
+import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
 import type { Db } from '../../db/client.ts';
-import { endJobs } from '../../db/endings.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
-import { returnJobs } from '../../db/leases.ts';
-import { enterTurns } from '../../db/turns.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { returnJobs } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { enterTurns } from '../../db/jobs/turns.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { claim, schedule } from '../scheduling/support.ts';
 

@@ -1,14 +1,14 @@
-import { attendSchedules } from '../../db/attendance.ts';
-import { claimBuilds, endBuild, releaseBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds.ts';
+import { claimBuilds, endBuild, releaseBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
 import type { Db } from '../../db/client.ts';
-import { endJobs, type Outcome } from '../../db/endings.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
-import { claimJobs, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/leases.ts';
-import { settleSeams } from '../../db/log-seams.ts';
-import { queueDueSlots } from '../../db/scheduling.ts';
-import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
-import { takeTurn } from '../../db/turns.ts';
-import { updateWorkflow } from '../../db/workflows.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { claimJobs, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { takeTurn } from '../../db/jobs/turns.ts';
+import { settleSeams } from '../../db/logs/markers.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
 
 /** What was answered to who called a verb: a promise that the rows must keep. */

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds.ts';
-import { endJobs } from '../../db/endings.ts';
-import { claimJobs } from '../../db/leases.ts';
-import { purgeSome } from '../../db/purge.ts';
+import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds/builds.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { purgeSome } from '../../db/workflows/purge.ts';
 import { schedule } from '../scheduling/support.ts';
 import type { World } from './world.ts';
 

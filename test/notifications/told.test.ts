@@ -1,12 +1,12 @@
 import { asc, eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds.ts';
-import { endJobs } from '../../db/endings.ts';
-import { cancelJob } from '../../db/jobs.ts';
+import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds/builds.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
 import { setNotificationPreference } from '../../db/notifications.ts';
 import { builds, notifications } from '../../db/schema.ts';
-import { terminateWorkflow } from '../../db/termination.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { messageOf, NOTIFICATION_PREFERENCES, titleOf } from '../../domain/notifications.ts';
 import { claim, end, heartbeat, jobsOf, run, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';

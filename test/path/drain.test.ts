@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jobs } from '../../db/schema.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 import { memoryParts, startHeartbeatWorkers } from '../support/workers.ts';

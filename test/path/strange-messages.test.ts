@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lastLogNumber } from '../../db/log-pages.ts';
+import { lastLogNumber } from '../../db/logs/read.ts';
 import { jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { encodeChunks, formatLine } from '../../domain/log-chunk.ts';
+import { encodeChunks, formatLine } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
-import type { Worker } from '../../workers/parts.ts';
+import type { Worker } from '../../workers/shared/parts.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { until } from '../support/time.ts';
 import { memoryParts } from '../support/workers.ts';

@@ -1,21 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
+import * as userLimits from '../../db/accounts/user-limits.ts';
 import { array } from '../../db/arrays.ts';
-import * as builds from '../../db/builds.ts';
+import * as builds from '../../db/builds/builds.ts';
+import * as images from '../../db/builds/images.ts';
 import type { Db } from '../../db/client.ts';
-import { endJobs } from '../../db/endings.ts';
-import * as images from '../../db/images.ts';
-import * as leases from '../../db/leases.ts';
-import { openEnds, settledLines, settleSeams } from '../../db/log-seams.ts';
-import { deleteChunks, insertChunks } from '../../db/logs.ts';
-import { pruneGenerations } from '../../db/payloads.ts';
-import * as turns from '../../db/turns.ts';
-import * as userLimits from '../../db/user-limits.ts';
+import * as leases from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import * as turns from '../../db/jobs/turns.ts';
+import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
+import { openEnds, settledLines, settleSeams } from '../../db/logs/markers.ts';
 import * as volumes from '../../db/volumes.ts';
-import * as workflows from '../../db/workflows.ts';
+import { pruneGenerations } from '../../db/workflows/payloads.ts';
+import * as workflows from '../../db/workflows/workflows.ts';
 import { NO_ID, newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
-import type { Payload } from '../../domain/payload.ts';
+import type { Payload } from '../../domain/payload/payload.ts';
 import { CONTAINER, type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<void> {

@@ -1,16 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
+import { countEnded } from '../../db/analytics.ts';
 import { array } from '../../db/arrays.ts';
-import { attendSchedules } from '../../db/attendance.ts';
 import type { Db } from '../../db/client.ts';
-import { endJobs, type Outcome } from '../../db/endings.ts';
 import { once } from '../../db/idempotency.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
-import * as leases from '../../db/leases.ts';
-import { recallQueued } from '../../db/recall.ts';
-import { cancelRequests } from '../../db/requests.ts';
-import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/scheduling.ts';
-import { countEnded } from '../../db/totals.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import * as leases from '../../db/jobs/claim.ts';
+import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
+import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { recallQueued } from '../../db/jobs/redispatch.ts';
+import { cancelRequests } from '../../db/jobs/requests.ts';
 import { type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void> {

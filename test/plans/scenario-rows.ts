@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../../db/arrays.ts';
 import type { Db } from '../../db/client.ts';
-import { queueDueSlots } from '../../db/scheduling.ts';
-import * as workflows from '../../db/workflows.ts';
-import type { ContainerPayload, Payload } from '../../domain/payload.ts';
+import { queueDueSlots } from '../../db/jobs/dispatch.ts';
+import * as workflows from '../../db/workflows/workflows.ts';
+import type { ContainerPayload, Payload } from '../../domain/payload/payload.ts';
 
 /** Calls a function of db/ so that its statements are noted as its own. */
 export type Drive = <Arguments extends unknown[], Result>(

@@ -3,9 +3,9 @@ import ts from 'typescript';
 
 const FOLDER = new URL('../../db/', import.meta.url);
 
-/** The modules of db/, by file name. */
+/** The modules of db/, by their paths in it. */
 export async function modulesOfDb(): Promise<Map<string, Record<string, unknown>>> {
-  const names = (await readdir(FOLDER)).filter((name) => name.endsWith('.ts'));
+  const names = (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.ts'));
   return new Map(
     await Promise.all(names.map(async (name) => [name, await import(new URL(name, FOLDER).href)] as const)),
   );
@@ -22,7 +22,7 @@ export interface Template {
 const LOCKS = /\b(INSERT INTO|UPDATE|DELETE FROM|FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE)\b/;
 
 export async function lockingTemplates(): Promise<Template[]> {
-  const names = (await readdir(FOLDER)).filter((name) => name.endsWith('.ts'));
+  const names = (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.ts'));
   const found: Template[] = [];
   for (const name of names) {
     const text = await readFile(new URL(name, FOLDER), 'utf8');

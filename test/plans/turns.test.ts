@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { enterTurns, peekTurn, takeTurn } from '../../db/turns.ts';
+import { enterTurns, peekTurn, takeTurn } from '../../db/jobs/turns.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { rowsRead } from './plan.ts';
 import { record } from './recorder.ts';

@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { insertChunks } from '../../db/logs.ts';
-import { formatLine, packLines } from '../../domain/log-chunk.ts';
+import { insertChunks } from '../../db/logs/append.ts';
+import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { runningJob } from '../api/download-support.ts';
 import { person } from '../api/support.ts';
 import { randomOf } from '../faults/random.ts';

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { findCommand } from '../../services/packages.ts';
-import { run } from '../../services/process.ts';
+import { findCommand } from '../../dev/services/packages.ts';
+import { run } from '../../dev/services/process.ts';
 import { openDocker } from '../docker/support.ts';
 import { cleanUp, startProcess } from '../support/processes.ts';
 import { type FirewalledEngine, firewalledEngine } from '../support/servers.ts';

@@ -1,11 +1,11 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { payloads } from '../../db/schema.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
-import type { GivenPayload, Payload } from '../../domain/payload.ts';
-import { openingOf, sealPayload } from '../../domain/payload-secrets.ts';
+import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
+import { openingOf, sealPayload } from '../../domain/payload/secrets.ts';
 import { createSealer } from '../../platform/sealer.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { cleanUp, startProcess } from '../support/processes.ts';

@@ -5,7 +5,7 @@ import pino from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Api, startApi } from '../../api/server.ts';
 import { parseCommand } from '../../bin/command-line.ts';
-import { Refusal } from '../../bin/refusal.ts';
+import { Refusal } from '../../bin/startup-error.ts';
 import { auditEvents, tokens, users } from '../../db/schema.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';

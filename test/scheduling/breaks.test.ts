@@ -1,11 +1,11 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/attendance.ts';
-import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds.ts';
+import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
 import { type Connection, connect } from '../../db/client.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { enterTurns } from '../../db/jobs/turns.ts';
 import { type BuildRow, builds } from '../../db/schema.ts';
-import { enterTurns } from '../../db/turns.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass, until } from '../support/time.ts';
 import { claim, heartbeat, jobsOf, schedule } from './support.ts';

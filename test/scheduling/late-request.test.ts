@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/attendance.ts';
 import { type Connection, connect, type Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
-import { queueDueSlots } from '../../db/scheduling.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass, until } from '../support/time.ts';
 import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { cancelJob } from '../../db/jobs.ts';
-import { renewLeases, returnJobs, takeOverJobs } from '../../db/leases.ts';
-import { queueDueSlots } from '../../db/scheduling.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { workflows } from '../../db/schema.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass } from '../support/time.ts';

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type RecallPlace, recallQueued } from '../../db/recall.ts';
+import { type RecallPlace, recallQueued } from '../../db/jobs/redispatch.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';

@@ -1,11 +1,11 @@
 import { and, eq } from 'drizzle-orm';
-import { attendSchedules } from '../../db/attendance.ts';
 import type { Db } from '../../db/client.ts';
-import { endJobs, type Outcome } from '../../db/endings.ts';
-import { type ClaimedJob, claimJobs } from '../../db/leases.ts';
-import { queueDueSlots } from '../../db/scheduling.ts';
+import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
+import { queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
 import { type JobRow, jobs, schedules } from '../../db/schema.ts';
-import { createWorkflow } from '../../db/workflows.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
 
 export async function heartbeat(
   db: Db,

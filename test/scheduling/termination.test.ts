@@ -1,9 +1,9 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { workflows } from '../../db/schema.ts';
-import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
-import { updateWorkflow } from '../../db/workflows.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass } from '../support/time.ts';
 import { claim, end, heartbeat, jobsOf, run, schedule, scheduleOf } from './support.ts';

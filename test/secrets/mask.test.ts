@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createMask } from '../../domain/mask.ts';
-import { createLineCutter } from '../../workers/capture/lines.ts';
-import { maskLines } from '../../workers/capture/mask-lines.ts';
+import { createMask } from '../../domain/masking/mask.ts';
+import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
+import { maskLines } from '../../workers/shared/log-collector/mask-lines.ts';
 
 const STAMP = '2026-11-24T12:24:27.254500310Z';
 const FRAME_BYTES = 16 * 1024;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { UnreadableSecret } from '../../domain/secret.ts';
+import { UnreadableSecret } from '../../domain/payload/secret.ts';
 import { createSealer } from '../../platform/sealer.ts';
 
 const key = randomBytes(32);

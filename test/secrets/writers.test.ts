@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { createMask } from '../../domain/mask.ts';
+import { createMask } from '../../domain/masking/mask.ts';
 
 /** Each has what some writer quotes, and a part at each end and between that is seen when it is not masked. */
 const SECRETS = [

@@ -2,9 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseSettings } from '../../platform/config.ts';
-import { readSettingFiles } from '../../platform/setting-files.ts';
-import { writeComposeFiles } from '../../services/compose-files.ts';
+import { writeComposeFiles } from '../../dev/services/compose-files.ts';
+import { parseSettings } from '../../platform/settings/parse.ts';
+import { readSettingFiles } from '../../platform/settings/setting-files.ts';
 
 describe('the files of docker-compose.yml', () => {
   let dir: string;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import type { Setting } from '../../platform/setting.ts';
-import { SETTINGS } from '../../platform/settings.ts';
+import type { Setting } from '../../platform/settings/setting.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 
 interface Row {
   default: string;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseSettings } from '../../platform/config.ts';
-import type { Setting } from '../../platform/setting.ts';
-import { SETTINGS } from '../../platform/settings.ts';
+import { parseSettings } from '../../platform/settings/parse.ts';
+import type { Setting } from '../../platform/settings/setting.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { buildIn, type Installation, openInstallation, storedTexts } from '../workflow-worker/support.ts';

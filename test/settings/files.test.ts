@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Environment, parseSettings, SettingsError } from '../../platform/config.ts';
-import { readSettingFiles } from '../../platform/setting-files.ts';
-import { SETTINGS } from '../../platform/settings.ts';
+import { type Environment, parseSettings, SettingsError } from '../../platform/settings/parse.ts';
+import { readSettingFiles } from '../../platform/settings/setting-files.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'chronoverse-settings-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { callAfter, TIMER_MS_MAX } from '../../platform/long-timer.ts';
+import { callAfter, TIMER_MS_MAX } from '../../platform/async/long-timer.ts';
 
 test('a call that is longer away than a timer may be comes when it is due, and not at once', () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSettings } from '../../platform/config.ts';
+import { parseSettings } from '../../platform/settings/parse.ts';
 
 describe('a misspelt setting', () => {
   it.each([

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { isAllowed } from '../../domain/networks.ts';
-import { parseSettings, SettingsError } from '../../platform/config.ts';
-import type { Setting } from '../../platform/setting.ts';
-import { SETTINGS } from '../../platform/settings.ts';
+import { isAllowed } from '../../domain/network/networks.ts';
+import { parseSettings, SettingsError } from '../../platform/settings/parse.ts';
+import type { Setting } from '../../platform/settings/setting.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 
 function problemsIn(env: Record<string, string>): string[] {
   try {

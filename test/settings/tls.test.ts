@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseSettings, SettingsError } from '../../platform/config.ts';
+import { parseSettings, SettingsError } from '../../platform/settings/parse.ts';
 import { type Authority, type Certificate, makeAuthority } from '../support/certificates.ts';
 import { hasCommand } from '../support/servers.ts';
 

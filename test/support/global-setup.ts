@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../../db/migrate.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
 
 declare module 'vitest' {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
-import { SETTINGS } from '../../platform/settings.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 
 const READY_MS_MAX = 40_000; // on a busy machine a new PostgreSQL alone takes ten seconds
 const EXIT_MS_MAX = 40_000;

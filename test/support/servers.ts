@@ -7,14 +7,14 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import Docker from 'dockerode';
 import { pino } from 'pino';
-import { migrate } from '../../db/migrate.ts';
+import { migrate } from '../../db/migrate/migrate.ts';
+import { ensureBaseImage } from '../../dev/services/base-image.ts';
+import { engineAddress, prepareEngine } from '../../dev/services/docker.ts';
+import { address, type Broker, prepareBroker, probeBroker } from '../../dev/services/kafka.ts';
+import { findCommand } from '../../dev/services/packages.ts';
+import type { Launch } from '../../dev/services/parts.ts';
+import { run } from '../../dev/services/process.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
-import { ensureBaseImage } from '../../services/base-image.ts';
-import { engineAddress, prepareEngine } from '../../services/docker.ts';
-import { address, type Broker, prepareBroker, probeBroker } from '../../services/kafka.ts';
-import { findCommand } from '../../services/packages.ts';
-import type { Launch } from '../../services/parts.ts';
-import { run } from '../../services/process.ts';
 import { seen } from './time.ts';
 
 /** A server that a test has for itself, to kill and to start again with the same data at the same address. */

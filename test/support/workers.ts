@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import type { Db } from '../../db/client.ts';
-import { type NetworkPolicy, parseAllow } from '../../domain/networks.ts';
 import {
   type ImagePatterns,
   parseImagePatterns,
   parseRegistryAllow,
   type RegistryPolicy,
-} from '../../domain/registry-allow.ts';
+} from '../../domain/images/registry-allow.ts';
+import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
@@ -15,8 +15,8 @@ import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { createSealer } from '../../platform/sealer.ts';
 import { type ExecutionParts, startExecution } from '../../workers/execution/worker.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
-import type { Parts, Worker } from '../../workers/parts.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
+import type { Parts, Worker } from '../../workers/shared/parts.ts';
 
 export const quiet = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs.ts';
-import { claimJobs } from '../../db/leases.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
 import { newId } from '../../domain/ids.ts';
-import { installationLabels, toSpec } from '../../workers/workflow/container.ts';
-import { createTemplates } from '../../workers/workflow/template.ts';
+import { createTemplates } from '../../workers/workflow/builds/template.ts';
+import { installationLabels, toSpec } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';

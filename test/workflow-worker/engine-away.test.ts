@@ -5,7 +5,7 @@ import { builds, jobs } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { bridgeTo } from '../support/engine-bridge.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';

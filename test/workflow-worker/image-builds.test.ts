@@ -1,13 +1,13 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { builds, workflows } from '../../db/schema.ts';
-import { deleteWorkflow, terminateWorkflow } from '../../db/termination.ts';
-import { updateWorkflow } from '../../db/workflows.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { builtTag } from '../../workers/workflow/built-image.ts';
-import { sweepImages } from '../../workers/workflow/image-sweep.ts';
+import { builtTag } from '../../workers/workflow/builds/built-image.ts';
+import { sweepImages } from '../../workers/workflow/sweeps/images.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { madeWith } from './engine-state.ts';

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds.ts';
-import { enterTurns, peekTurn, takeTurn } from '../../db/turns.ts';
-import { createWorkflow } from '../../db/workflows.ts';
-import { createLastResort } from '../../workers/workflow/last-resort.ts';
+import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { enterTurns, peekTurn, takeTurn } from '../../db/jobs/turns.ts';
+import { createWorkflow } from '../../db/workflows/workflows.ts';
+import { createLastResort } from '../../workers/workflow/builds/last-resort.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 
 let database: TestDatabase;

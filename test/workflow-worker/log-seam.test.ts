@@ -1,7 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobs } from '../../db/schema.ts';
-import { decodeChunks } from '../../domain/log-chunk.ts';
+import { decodeChunks } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { brokers, dropTopics, kafkaBus, randomPrefix } from '../bus/support.ts';
 import { requirePart } from '../support/parts.ts';

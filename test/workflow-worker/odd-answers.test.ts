@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { cancelJob } from '../../db/jobs.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import { jobs, workflows } from '../../db/schema.ts';
 import { CANCEL_CHANNEL, encodeIds } from '../../domain/hints.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Refusal, type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { until } from '../support/time.ts';

@@ -1,11 +1,11 @@
 import type { AddressInfo, Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker } from '../../platform/docker/docker.ts';
-import type { Worker } from '../../workers/parts.ts';
-import { containerName } from '../../workers/workflow/container.ts';
+import type { Worker } from '../../workers/shared/parts.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { bridgeTo } from '../support/engine-bridge.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cancelJob } from '../../db/jobs.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import { CANCEL_CHANNEL, encodeIds } from '../../domain/hints.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';

@@ -1,13 +1,13 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { beginPrivatePull } from '../../db/images.ts';
-import { runWorkflow } from '../../db/jobs.ts';
+import { beginPrivatePull } from '../../db/builds/images.ts';
+import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { privatePulls, workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { sealPayload } from '../../domain/payload-secrets.ts';
+import { sealPayload } from '../../domain/payload/secrets.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
-import { sweepPrivatePulls } from '../../workers/workflow/private-pull-sweep.ts';
+import { sweepPrivatePulls } from '../../workers/workflow/sweeps/private-pulls.ts';
 import { testUser } from '../support/database.ts';
 import {
   hasRegistry,

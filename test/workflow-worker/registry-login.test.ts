@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { workflows } from '../../db/schema.ts';
-import { terminateWorkflow } from '../../db/termination.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { newId } from '../../domain/ids.ts';
-import { sealPayload } from '../../domain/payload-secrets.ts';
-import { builtLabels } from '../../workers/workflow/built-image.ts';
-import { sweepImages } from '../../workers/workflow/image-sweep.ts';
+import { sealPayload } from '../../domain/payload/secrets.ts';
+import { builtLabels } from '../../workers/workflow/builds/built-image.ts';
+import { sweepImages } from '../../workers/workflow/sweeps/images.ts';
 import { hasRegistry, removeImage, startRegistry, type TestRegistry } from '../support/login-registry.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';

@@ -1,12 +1,12 @@
 import Dockerode from 'dockerode';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { workflows } from '../../db/schema.ts';
-import { terminateWorkflow } from '../../db/termination.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { builtLabels, generationOf, layerOf } from '../../workers/workflow/built-image.ts';
+import { builtLabels, generationOf, layerOf } from '../../workers/workflow/builds/built-image.ts';
 import { requirePart } from '../support/parts.ts';
 import { hasRegistry, type Registry, type RegistryProxy, registryProxy, startRegistry } from '../support/registry.ts';
 import { until } from '../support/time.ts';

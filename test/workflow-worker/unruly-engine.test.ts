@@ -1,14 +1,14 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { volumes } from '../../db/schema.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
-import { containerName, toSpec } from '../../workers/workflow/container.ts';
-import { createVolumeRemoval } from '../../workers/workflow/volume-sweep.ts';
-import { volumeName } from '../../workers/workflow/volumes.ts';
+import { containerName, toSpec } from '../../workers/workflow/jobs/container.ts';
+import { volumeName } from '../../workers/workflow/jobs/volumes.ts';
+import { createVolumeRemoval } from '../../workers/workflow/sweeps/volumes.ts';
 import { testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';

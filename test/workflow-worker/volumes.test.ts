@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { terminateWorkflow } from '../../db/termination.ts';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import type { ContainerSpec } from '../../platform/docker/docker.ts';
-import { createVolumeRemoval, noteVolumes } from '../../workers/workflow/volume-sweep.ts';
-import { volumeName } from '../../workers/workflow/volumes.ts';
+import { volumeName } from '../../workers/workflow/jobs/volumes.ts';
+import { createVolumeRemoval, noteVolumes } from '../../workers/workflow/sweeps/volumes.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { removeVolumes } from './engine-state.ts';

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS_MAX } from '../../domain/limits.ts';
-import type { HeartbeatPayload } from '../../domain/payload.ts';
+import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import { checkDns } from './checks/dns.ts';
 import { parseEndpoint } from './checks/endpoint.ts';
 import { checkHttp } from './checks/http.ts';

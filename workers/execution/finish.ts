@@ -1,11 +1,11 @@
-import { type Ended, endJobs, type Outcome } from '../../db/endings.ts';
-import type { ClaimedJob } from '../../db/leases.ts';
+import type { ClaimedJob } from '../../db/jobs/claim.ts';
+import { type Ended, endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/log-chunk.ts';
-import { createBackoff } from '../../platform/backoff.ts';
+import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
 import type { Bus, BusMessage } from '../../platform/bus/bus.ts';
-import { announce, notifiedChanges } from '../announce.ts';
-import type { Parts } from '../parts.ts';
+import { announce, notifiedChanges } from '../shared/announce.ts';
+import type { Parts } from '../shared/parts.ts';
 import type { CheckLine } from './check.ts';
 
 export interface Finished {

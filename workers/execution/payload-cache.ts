@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { Db } from '../../db/client.ts';
-import type { ClaimedJob } from '../../db/leases.ts';
-import { type GenerationKey, generationKey, loadPayloads } from '../../db/payloads.ts';
-import { createMask, type Mask } from '../../domain/mask.ts';
-import { credentialsIn } from '../../domain/mask-forms.ts';
-import type { HeartbeatPayload } from '../../domain/payload.ts';
-import { openingOf } from '../../domain/payload-secrets.ts';
-import { type Sealer, UnreadableSecret } from '../../domain/secret.ts';
+import type { ClaimedJob } from '../../db/jobs/claim.ts';
+import { type GenerationKey, generationKey, loadPayloads } from '../../db/workflows/payloads.ts';
+import { credentialsIn } from '../../domain/masking/forms.ts';
+import { createMask, type Mask } from '../../domain/masking/mask.ts';
+import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
+import { type Sealer, UnreadableSecret } from '../../domain/payload/secret.ts';
+import { openingOf } from '../../domain/payload/secrets.ts';
 
 const CACHE_BYTES_MAX = 64 * 1024 * 1024;
 const ENTRY_BYTES = 300; // what an entry costs beside its text

@@ -1,5 +1,5 @@
 import { isDatabaseUp } from '../../db/client.ts';
-import type { Parts } from '../parts.ts';
+import type { Parts } from '../shared/parts.ts';
 import type { PlatformChecks } from './check.ts';
 
 const REMEMBERED_MS = 1_000;

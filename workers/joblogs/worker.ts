@@ -1,10 +1,10 @@
-import { settleSeams } from '../../db/log-seams.ts';
-import { insertChunks } from '../../db/logs.ts';
-import { decodeChunks, isSeam, type LogChunk } from '../../domain/log-chunk.ts';
-import { createBackoff } from '../../platform/backoff.ts';
-import { announce } from '../announce.ts';
-import { createBatcher } from '../batcher.ts';
-import type { Parts, Worker } from '../parts.ts';
+import { insertChunks } from '../../db/logs/append.ts';
+import { settleSeams } from '../../db/logs/markers.ts';
+import { decodeChunks, isSeam, type LogChunk } from '../../domain/logs/chunk.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
+import { announce } from '../shared/announce.ts';
+import { createBatcher } from '../shared/batcher.ts';
+import type { Parts, Worker } from '../shared/parts.ts';
 
 /** One statement: large enough that the round trip is nothing, small enough that memory stays flat. */
 const STORE_BYTES_MAX = 4 * 1024 * 1024;

@@ -4,8 +4,8 @@ import {
   type LogPartition,
   logPartitionsBefore,
   OTHER_LOG_PARTITION,
-} from '../../db/log-partitions.ts';
-import { lookThrough, removeChunksOfWorkflows, removeOldChunks } from '../../db/log-retention.ts';
+} from '../../db/logs/partitions.ts';
+import { lookThrough, removeChunksOfWorkflows, removeOldChunks } from '../../db/logs/retention.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { LOG_RETENTION_DAYS } from '../../domain/limits.ts';
 

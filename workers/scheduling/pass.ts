@@ -1,7 +1,7 @@
-import { attendSchedules } from '../../db/attendance.ts';
 import type { Db } from '../../db/client.ts';
-import { type HandedOut, queueDueSlots } from '../../db/scheduling.ts';
-import { notifiedChanges, type UserChange } from '../announce.ts';
+import { type HandedOut, queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { notifiedChanges, type UserChange } from '../shared/announce.ts';
 
 export interface PassResult {
   /** QUEUED jobs that are to be told of on the bus. */

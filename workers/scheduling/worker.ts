@@ -1,15 +1,15 @@
-import { removeOldAuditEvents } from '../../db/audit.ts';
-import { sweepBuilds } from '../../db/builds.ts';
+import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
+import { foldTotals } from '../../db/analytics.ts';
+import { sweepBuilds } from '../../db/builds/builds.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
-import { removeOldJobs } from '../../db/job-retention.ts';
-import { makeLogPartitions } from '../../db/log-partitions.ts';
-import { openEnds } from '../../db/log-seams.ts';
+import { nextWakeMs } from '../../db/jobs/dispatch.ts';
+import { removeOldJobs } from '../../db/jobs/retention.ts';
+import { sweepTurns } from '../../db/jobs/turns.ts';
+import { openEnds } from '../../db/logs/markers.ts';
+import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';
-import { purgeDeleted, purgeSome } from '../../db/purge.ts';
-import { nextWakeMs } from '../../db/scheduling.ts';
-import { foldTotals } from '../../db/totals.ts';
-import { sweepTurns } from '../../db/turns.ts';
+import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { NO_ID } from '../../domain/ids.ts';
@@ -19,16 +19,16 @@ import {
   JOB_RETENTION_DAYS,
   NOTIFICATION_RETENTION_DAYS,
 } from '../../domain/limits.ts';
-import { encodeChunks, endOf } from '../../domain/log-chunk.ts';
-import { createBackoff } from '../../platform/backoff.ts';
+import { encodeChunks, endOf } from '../../domain/logs/chunk.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
-import { announce } from '../announce.ts';
-import type { Parts, Worker } from '../parts.ts';
-import { createWake, type Wake } from '../wake.ts';
+import { announce } from '../shared/announce.ts';
+import type { Parts, Worker } from '../shared/parts.ts';
+import { createWake, type Wake } from '../shared/signal.ts';
+import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
-import { runRecall } from './recall.ts';
-import { startWatch, type Watch } from './watch.ts';
+import { runRecall } from './redispatch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
 /** Ids are made for every slot that a pass may find, so a pass that expects few asks for few. */
@@ -40,7 +40,7 @@ const SWEEP_MS = 10_000;
 const FOLD_MS = 5_000;
 const SETS_PER_FOLD_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
 const LOG_PARTITION_DAYS_AHEAD = 3;
-/** Each pass may hold up everybody's log lines for a moment: see db/log-partitions.ts. */
+/** Each pass may hold up everybody's log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
 /** Between two looks at the builds: a large history goes over several sweeps. */
 const PURGE_STEPS_MAX = 200;
@@ -241,7 +241,7 @@ async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
     );
 }
 
-/** Where a crash comes between, runOpenEnds prints them later, and who follows such a log at once (api/live/log-feed.ts). */
+/** Where a crash comes between, runOpenEnds prints them later, and who follows such a log at once (api/logs/feed.ts). */
 async function endLogs(bus: Bus, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await bus.publish(

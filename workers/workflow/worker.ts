@@ -1,27 +1,27 @@
 import type { Logger } from 'pino';
-import { enterTurns } from '../../db/turns.ts';
-import { CONTAINER_POLICY } from '../../domain/container-policy.ts';
-import type { ResourceMaximums } from '../../domain/container-schema.ts';
+import { enterTurns } from '../../db/jobs/turns.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
-import type { ImagePatterns, RegistryPolicy } from '../../domain/registry-allow.ts';
-import { createBackoff } from '../../platform/backoff.ts';
+import type { ImagePatterns, RegistryPolicy } from '../../domain/images/registry-allow.ts';
+import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
+import type { ResourceMaximums } from '../../domain/payload/container-schema.ts';
+import type { Instant } from '../../platform/async/instant.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
-import type { Instant } from '../../platform/instant.ts';
-import type { Parts, Worker } from '../parts.ts';
-import { createWake } from '../wake.ts';
-import { type BuildPolicy, warnOfUnboundBuilds } from './build-bounds.ts';
-import { createBuilds } from './builds.ts';
-import { createImageSource } from './image-source.ts';
-import { sweepImages } from './image-sweep.ts';
-import { type ContainerJobs, createContainerJobs } from './jobs.ts';
-import { createUserNetworks, type UserNetworks } from './networks.ts';
-import { sweepPrivatePulls } from './private-pull-sweep.ts';
+import type { Parts, Worker } from '../shared/parts.ts';
+import { createWake } from '../shared/signal.ts';
+import { type BuildPolicy, warnOfUnboundBuilds } from './builds/bounds.ts';
+import { createBuilds } from './builds/builds.ts';
+import { createImageSource } from './builds/image-source.ts';
+import { createTemplates } from './builds/template.ts';
+import { type ContainerJobs, createContainerJobs } from './jobs/jobs.ts';
+import { createUserNetworks, type UserNetworks } from './jobs/networks.ts';
 import { createRegistries } from './registry/registries.ts';
-import { createRemovals, type Removals } from './removals.ts';
-import { sweepContainers } from './sweep.ts';
-import { createTemplates } from './template.ts';
-import { createVolumeRemoval, noteVolumes } from './volume-sweep.ts';
+import { sweepContainers } from './sweeps/containers.ts';
+import { sweepImages } from './sweeps/images.ts';
+import { sweepPrivatePulls } from './sweeps/private-pulls.ts';
+import { createRemovals, type Removals } from './sweeps/removals.ts';
+import { createVolumeRemoval, noteVolumes } from './sweeps/volumes.ts';
 
 export interface WorkflowParts extends Parts {
   /** It may come up later; until then its jobs wait, and builds are left to other workers (last-resort.ts). */

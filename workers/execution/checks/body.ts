@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Mask } from '../../../domain/mask.ts';
+import type { Mask } from '../../../domain/masking/mask.ts';
 import { CheckFailure } from './run.ts';
 
 export const BODY_BYTES_MAX = 1024 * 1024;

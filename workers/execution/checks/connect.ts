@@ -1,5 +1,5 @@
 import net, { type Socket } from 'node:net';
-import { isAllowed } from '../../../domain/networks.ts';
+import { isAllowed } from '../../../domain/network/networks.ts';
 import { NameFault } from './names.ts';
 import { CheckFailure, elapsed, type Run } from './run.ts';
 

@@ -1,4 +1,4 @@
-import type { HeartbeatPayload } from '../../../domain/payload.ts';
+import type { HeartbeatPayload } from '../../../domain/payload/payload.ts';
 import { connect } from './connect.ts';
 import { decoded, hostOf, parseEndpoint, shown } from './endpoint.ts';
 import { exchange, type Request, type Response } from './exchange.ts';

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
-import type { Mask } from '../../../domain/mask.ts';
-import type { NetworkPolicy } from '../../../domain/networks.ts';
+import type { Mask } from '../../../domain/masking/mask.ts';
+import type { NetworkPolicy } from '../../../domain/network/networks.ts';
 import type { Names } from './names.ts';
 import type { PlatformChecks } from './platform.ts';
 

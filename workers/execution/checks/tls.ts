@@ -1,6 +1,6 @@
 import net from 'node:net';
 import tls, { type DetailedPeerCertificate, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { TLS_REFUSALS } from '../../../domain/tls-refusals.ts';
+import { TLS_REFUSALS } from '../../../domain/network/tls-advice.ts';
 import type { Connection } from './connect.ts';
 import { CheckFailure, elapsed, type Run } from './run.ts';
 

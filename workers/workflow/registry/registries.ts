@@ -1,7 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseImageReference } from '../../../domain/image-reference.ts';
-import type { RegistryAuth } from '../../../domain/payload.ts';
-import { authorityOf, DOCKER_HUB, isTrustedRegistry, type RegistryPolicy } from '../../../domain/registry-allow.ts';
+import { parseImageReference } from '../../../domain/images/image-reference.ts';
+import {
+  authorityOf,
+  DOCKER_HUB,
+  isTrustedRegistry,
+  type RegistryPolicy,
+} from '../../../domain/images/registry-allow.ts';
+import type { RegistryAuth } from '../../../domain/payload/payload.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createNames, type Names } from '../../execution/checks/names.ts';

@@ -1,8 +1,8 @@
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
-import { isAllowed, parseAllow } from '../../../domain/networks.ts';
-import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/registry-allow.ts';
+import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/images/registry-allow.ts';
+import { isAllowed, parseAllow } from '../../../domain/network/networks.ts';
 import { isAnswered } from '../../execution/checks/name-servers.ts';
 import { NameFault, type Names } from '../../execution/checks/names.ts';
 import { notAllowed, notReachable } from './refusal.ts';

@@ -1,0 +1,76 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { addressKey } from '../../domain/network/address-key.ts';
+import type { Caller } from '../auth/caller.ts';
+import { isToken } from '../auth/tokens.ts';
+import type { Services } from '../context.ts';
+import { sendJson } from '../http/send-json.ts';
+import type { Asker } from './admission.ts';
+import type { Connections } from './connections.ts';
+import { type Full, statusOf } from './places.ts';
+import type { RequestWork } from './request-work.ts';
+
+/** Who sends a request, and what it carries to tell. */
+export type Sender = Caller & { token: string | undefined };
+
+interface Counting {
+  services: Services;
+  connections: Connections;
+  work: RequestWork;
+}
+
+/** Counts the request to its address until it is over. What is full, where something is. */
+export function takePlaces(
+  request: IncomingMessage,
+  { address, isProxied, token }: Sender,
+  { services: { places }, connections, work }: Counting,
+): Full | undefined {
+  const refused = connections.refusalOf(request.socket);
+  if (refused) return refused;
+  const key = addressKey(address);
+  connections.belongsTo(request.socket, key);
+  const kinds = [
+    ...(isProxied ? [places.clients] : []), // else the connection is counted
+    ...(isToken(token) ? [] : [places.anonymousRequests]),
+  ];
+  for (const kind of kinds) {
+    const place = kind.take({ address: key });
+    if (place.full) return place.full;
+    work.takes(place.release);
+  }
+  return undefined;
+}
+
+/** Counts the request to its user, once that is looked up; to its address where its token turns out to be nobody's. */
+export function takePlaceOfAsker(
+  request: IncomingMessage,
+  { userId }: Asker,
+  { address, token }: Sender,
+  { services: { places }, connections, work }: Counting,
+): Full | undefined {
+  if (userId === undefined && !isToken(token)) return undefined; // it has one already
+  const place =
+    userId === undefined
+      ? places.anonymousRequests.take({ address: addressKey(address) })
+      : places.requests.take({ userId });
+  if (place.full) return place.full;
+  work.takes(place.release);
+  if (userId !== undefined) connections.belongsTo(request.socket, `user ${userId}`);
+  return undefined;
+}
+
+/** Calls when the response is over: at once where its client has gone already, which no event tells any more. */
+export function onClosed(response: ServerResponse, run: () => void): void {
+  if (response.destroyed) run();
+  else response.once('close', run);
+}
+
+/** Answers what is over a bound, and ends the connection. */
+export function refuseFull(response: ServerResponse, full: Full, { graphql }: { graphql: boolean }): void {
+  const { message } = full;
+  response.setHeader('connection', 'close');
+  response.setHeader('retry-after', RETRY_AFTER_SECONDS);
+  const code = full.isOwn ? 'RATE_LIMITED' : 'UNAVAILABLE';
+  sendJson(response, statusOf(full), graphql ? { errors: [{ message, extensions: { code } }] } : { message });
+}
+
+const RETRY_AFTER_SECONDS = 5;

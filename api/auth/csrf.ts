@@ -1,0 +1,41 @@
+import type { IncomingMessage } from 'node:http';
+import type { Caller } from './caller.ts';
+import { bearerToken } from './cookies.ts';
+
+/** Why a request or an upgrade is not served, whatever it asks for. */
+export interface WebRefusal {
+  status: 403 | 421;
+  message: string;
+}
+
+/** A page of another site uses the API neither with a browser's session nor with a token. */
+export function foreignPage({ headers }: IncomingMessage, { origin }: Caller): WebRefusal | undefined {
+  if (origin !== 'FOREIGN') return undefined;
+  const page = JSON.stringify(shortened(headers.origin));
+  return {
+    status: 403,
+    message: `Pages of ${page} may not use this API. An operator allows an origin by the setting ALLOWED_ORIGINS or, where it is the address of this API itself, by PUBLIC_URL.`,
+  };
+}
+
+/** What a browser is made to fetch for another site, by an image or a link. */
+export function embedded({ isUnnamedForeign }: Caller): WebRefusal | undefined {
+  if (!isUnnamedForeign) return undefined;
+  return { status: 403, message: 'A page of another site may not make this browser send that.' };
+}
+
+/** Under an unknown name only who presents a token is served: a page cannot have one. */
+export function unknownName(request: IncomingMessage, { hostIsKnown }: Caller): WebRefusal | undefined {
+  if (hostIsKnown || bearerToken(request.headers.authorization)) return undefined;
+  const host = JSON.stringify(shortened(request.headers.host));
+  return {
+    status: 421,
+    message: `This server does not go by the name ${host}. An operator sets PUBLIC_URL to the address that browsers use, for example PUBLIC_URL=https://chronoverse.example.com; a program sends a token.`,
+  };
+}
+
+const SHOWN_LENGTH_MAX = 100;
+
+function shortened(text = ''): string {
+  return text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
+}

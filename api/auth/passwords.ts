@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto';
+import { hash, verify } from '@node-rs/argon2';
+import { failure } from '../graphql/errors.ts';
+
+export interface Passwords {
+  hash(password: string): Promise<string>;
+  /** Whether `password` is the one of `stored`. With nothing stored it takes the same time to say no. */
+  matches(stored: string | undefined, password: string): Promise<boolean>;
+}
+
+/** Argon2id with OWASP's first choice of parameters. At most a few at a time: each takes 19 MiB and a core for some 30 ms. */
+export function createPasswords(): Passwords {
+  const slot = slots(CONCURRENT_MAX, WAITING_MAX);
+  const nobodys = hash(randomBytes(16), PARAMETERS);
+  nobodys.catch(() => undefined); // told where it is awaited
+  return {
+    hash: (password) => slot(() => hash(password, PARAMETERS)),
+    matches: (stored, password) =>
+      slot(async () => {
+        const right = await verify(stored ?? (await nobodys), password);
+        return right && stored !== undefined;
+      }),
+  };
+}
+
+const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }; // argon2id is the library's default
+const CONCURRENT_MAX = 2;
+const WAITING_MAX = 64;
+
+/** Runs at most `concurrent` at once; refuses when `waiting` wait already. */
+function slots(concurrent: number, waiting: number): <T>(run: () => Promise<T>) => Promise<T> {
+  let running = 0;
+  const queue: (() => void)[] = [];
+  return async (run) => {
+    if (running >= concurrent) {
+      if (queue.length >= waiting)
+        throw failure('RATE_LIMITED', 'Too many are signing in at once: try again in a moment.');
+      await new Promise<void>((resolve) => queue.push(resolve)); // the slot is handed over, so that `running` stays
+    } else running += 1;
+    try {
+      return await run();
+    } finally {
+      const next = queue.shift();
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}

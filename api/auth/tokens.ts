@@ -1,0 +1,54 @@
+import { createHash, randomBytes } from 'node:crypto';
+import DataLoader from 'dataloader';
+import type { Logger } from 'pino';
+import { findIdentities, type Identity, markTokensUsed } from '../../db/accounts/tokens.ts';
+import type { Db } from '../../db/client.ts';
+
+export interface Identifier {
+  /** Who the token speaks for, or undefined when it is not valid (any more). */
+  identify(token: string): Promise<Identity | undefined>;
+}
+
+/** Tokens presented in the same turn of the event loop are looked up by one query. No answer is kept: a revoked token is refused at once. */
+export function createIdentifier(db: Db, log: Logger): Identifier {
+  const loader = new DataLoader<string, Identity | undefined>(
+    async (presented) => {
+      const found = await findIdentities(db, presented.map(hashToken));
+      const byHash = new Map(found.map((identity) => [identity.hash, identity]));
+      noteUse(db, log, found);
+      return presented.map((token) => byHash.get(hashToken(token).toString('hex')));
+    },
+    { cache: false, maxBatchSize: BATCH_MAX, batchScheduleFn: (run) => setImmediate(run) },
+  );
+  return { identify: async (token) => (isToken(token) ? loader.load(token) : undefined) };
+}
+
+/** A secret of 256 bits that tells what it is, so that people and scanners know one that has leaked. */
+export function newToken(kind: Identity['kind']): string {
+  return `${kind === 'SESSION' ? 'cvs' : 'cva'}_${randomBytes(32).toString('base64url')}`;
+}
+
+/** What is stored of a token. A plain hash is enough: its entropy cannot be guessed through. */
+export function hashToken(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
+
+/** Whether it has the form of a token; what has not is nobody's, and is not looked up. */
+export function isToken(text: string | undefined): text is string {
+  return text !== undefined && TOKEN.test(text);
+}
+
+const TOKEN = /^cv[sa]_[A-Za-z0-9_-]{43}$/;
+const BATCH_MAX = 500;
+const USE_NOTED_EVERY_SECONDS = 60;
+
+function noteUse(db: Db, log: Logger, identities: Identity[]): void {
+  const before = Date.now() - USE_NOTED_EVERY_SECONDS * 1_000;
+  const stale = identities.filter(({ lastUsedAt }) => lastUsedAt === null || lastUsedAt.getTime() < before);
+  if (stale.length === 0) return;
+  markTokensUsed(
+    db,
+    stale.map(({ tokenId }) => tokenId),
+    { everySeconds: USE_NOTED_EVERY_SECONDS },
+  ).catch((error: unknown) => log.warn({ err: error }, 'The use of tokens could not be noted.'));
+}

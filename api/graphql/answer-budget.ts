@@ -1,0 +1,22 @@
+import { Turns } from '../websocket/serializer.ts';
+import { failure } from './errors.ts';
+
+/** What the long texts in one answer may take together: it is bounded before it is made, because an answer is held whole until it is sent. */
+export class AnswerBudget {
+  #left = ANSWER_TEXT_LENGTH_MAX;
+  /** Pages of logs are read in turns: each holds what it reads until it has found its lines. */
+  readonly logTurns = new Turns(LOG_PAGES_AT_ONCE);
+
+  /** Throws BAD_REQUEST where an answer becomes too long. */
+  take(length: number): void {
+    this.#left -= length;
+    if (this.#left >= 0) return;
+    throw failure(
+      'BAD_REQUEST',
+      `The answer has more than ${ANSWER_TEXT_LENGTH_MAX} characters of log lines, payloads and audited changes: ask for fewer, in several requests.`,
+    );
+  }
+}
+
+export const ANSWER_TEXT_LENGTH_MAX = 16 * 1024 * 1024;
+const LOG_PAGES_AT_ONCE = 4;

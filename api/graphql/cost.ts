@@ -1,0 +1,146 @@
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  type GraphQLError,
+  type GraphQLField,
+  type GraphQLSchema,
+  getNamedType,
+  isCompositeType,
+  isInterfaceType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  SchemaMetaFieldDef,
+  type SelectionSetNode,
+  TypeMetaFieldDef,
+  valueFromASTUntyped,
+} from 'graphql';
+import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
+import { PAGE_SIZE } from '../schema/connection.ts';
+import { CHANGE_COST, FieldCost } from '../schema/field-cost.ts';
+import { failure } from './errors.ts';
+import { introspectionListSize } from './introspection-size.ts';
+
+export interface Operation {
+  schema: GraphQLSchema;
+  document: DocumentNode;
+  operationName?: string | null | undefined;
+  variableValues?: { readonly [name: string]: unknown } | null | undefined;
+}
+
+/** The two bounds on what an operation costs: for callers who are signed in, and for others. */
+export const COST_MAX = 50_000;
+export const ANONYMOUS_COST_MAX = 20_000;
+
+/** Why an operation is refused, or undefined. */
+export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | undefined {
+  const max = isAnonymous ? ANONYMOUS_COST_MAX : COST_MAX;
+  if (cost <= max) return undefined;
+  return failure(
+    'BAD_REQUEST',
+    `The operation costs ${Math.ceil(cost)} values, and ${max} are allowed${isAnonymous ? ' without signing in' : ''}: ask for smaller pages, fewer fields, or fewer logs (docs/use/graphql.md says what costs how much).`,
+  );
+}
+
+/**
+ * What an operation costs: how many values its answer may hold, and for some fields what they do besides (api/schema/field-cost.ts). A list multiplies what
+ * is inside of it by the size of the page that is asked for; one of introspection, by its size in this schema. It is counted when the variables
+ * are known, because pages hide in them.
+ */
+export function operationCost({ schema, document, operationName, variableValues }: Operation): number {
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const definition of document.definitions) {
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  }
+  const counted = new Map<string, number>(); // a fragment that is spread many times is walked once
+  let variables: { [name: string]: unknown } = {};
+
+  /** `via` is the name of the field that has led to the type. */
+  function ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType, via?: string): number {
+    return selections.reduce((sum, selection) => {
+      if (selection.kind === Kind.FIELD) return sum + ofField(selection, type, via);
+      if (selection.kind === Kind.FRAGMENT_SPREAD) return sum + ofFragment(selection.name.value, via);
+      return sum + ofSelections(selection.selectionSet, typeNamed(selection.typeCondition?.name.value) ?? type, via);
+    }, 0);
+  }
+
+  function ofFragment(name: string, via: string | undefined): number {
+    const fragment = fragments.get(name);
+    const type = typeNamed(fragment?.typeCondition.name.value);
+    if (!fragment || !type) return 0;
+    const key = `${via ?? ''} ${name}`;
+    const known = counted.get(key);
+    if (known !== undefined) return known;
+    counted.set(key, 0); // validation has refused cycles already
+    const cost = ofSelections(fragment.selectionSet, type, via);
+    counted.set(key, cost);
+    return cost;
+  }
+
+  function ofField(field: FieldNode, parent: GraphQLCompositeType, via: string | undefined): number {
+    const definition = definitionOf(parent, field.name.value);
+    if (!definition) return 1;
+    const own = ownCost(field, definition) + (parent === schema.getMutationType() ? CHANGE_COST : 0);
+    const type = getNamedType(definition.type);
+    if (!isCompositeType(type) || !field.selectionSet) return own;
+    const isPaged = definition.args.some(({ name }) => name === 'first');
+    const size = isPaged
+      ? pageSizeOf(field, type.name === 'LogLineConnection' ? LOG_PAGE_SIZE : PAGE_SIZE)
+      : (introspectionListSize(schema, via, parent.name, field.name.value) ?? costOf(definition).itemsMax);
+    return own + size * ofSelections(field.selectionSet, type, field.name.value);
+  }
+
+  function definitionOf(parent: GraphQLCompositeType, name: string): GraphQLField<unknown, unknown> | undefined {
+    if (name === SchemaMetaFieldDef.name) return SchemaMetaFieldDef;
+    if (name === TypeMetaFieldDef.name) return TypeMetaFieldDef;
+    return isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
+  }
+
+  function ownCost(field: FieldNode, definition: GraphQLField<unknown, unknown>): number {
+    const { base, given } = costOf(definition);
+    const isDearer = field.arguments?.some(
+      ({ name, value }) =>
+        given?.arguments.includes(name.value) && (valueFromASTUntyped(value, variables) ?? null) !== null,
+    );
+    return base + (given && isDearer ? given.cost : 0);
+  }
+
+  function pageSizeOf(field: FieldNode, standard: number): number {
+    const sizes = (field.arguments ?? [])
+      .filter(({ name }) => name.value === 'first' || name.value === 'last')
+      .map(({ value }) => valueFromASTUntyped(value, variables))
+      .filter((size) => typeof size === 'number');
+    return sizes.length === 0 ? standard : Math.min(LOG_PAGE_SIZE_MAX, Math.max(1, ...sizes)); // what is out of bounds the field refuses
+  }
+
+  function typeNamed(name: string | undefined): GraphQLCompositeType | undefined {
+    const type = name === undefined ? undefined : schema.getType(name);
+    return type && isCompositeType(type) ? type : undefined;
+  }
+
+  for (const definition of document.definitions) {
+    if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
+    if (operationName && definition.name?.value !== operationName) continue;
+    variables = { ...defaultsOf(definition), ...variableValues };
+    const root = schema.getRootType(definition.operation);
+    if (root) return ofSelections(definition.selectionSet, root);
+  }
+  return 0;
+}
+
+function costOf({ extensions }: GraphQLField<unknown, unknown>): FieldCost {
+  return extensions.cost instanceof FieldCost ? extensions.cost : ONE_VALUE;
+}
+
+const ONE_VALUE = new FieldCost(1);
+
+/** What stands in for variables that are not given: a page's size, for one. */
+function defaultsOf({ variableDefinitions = [] }: OperationDefinitionNode): { [name: string]: unknown } {
+  return Object.fromEntries(
+    variableDefinitions.flatMap(({ variable, defaultValue }) =>
+      defaultValue ? [[variable.name.value, valueFromASTUntyped(defaultValue)]] : [],
+    ),
+  );
+}

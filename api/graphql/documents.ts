@@ -1,0 +1,124 @@
+import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
+import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
+import { type DocumentNode, type GraphQLError, Kind, parse, type SelectionSetNode, validate } from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import { LRUCache } from 'lru-cache';
+import type { Context } from '../context.ts';
+import { failure } from './errors.ts';
+
+/** What one document may hold. What is within these bounds is parsed and validated in some tens of milliseconds at most. */
+export interface DocumentLimits {
+  length: number;
+  tokens: number;
+  depth: number;
+  aliases: number;
+}
+
+export const DOCUMENT_LIMITS: DocumentLimits = { length: 256 * 1024, tokens: 5_000, depth: 12, aliases: 30 };
+/** Enough for GraphiQL's look at the schema, for signing in, and for `system`. */
+export const ANONYMOUS_DOCUMENT_LIMITS: DocumentLimits = { length: 16 * 1024, tokens: 1_000, depth: 8, aliases: 10 };
+
+/** Parses and validates within bounds, over HTTP and WebSocket alike, and keeps what came of it for the next time. */
+export function documents(): Plugin<Context> {
+  const ofUsers = new Documents(DOCUMENT_LIMITS, CACHED_LENGTH_MAX);
+  const ofAnonymous = new Documents(ANONYMOUS_DOCUMENT_LIMITS, ANONYMOUS_CACHED_LENGTH_MAX); // so that they push nobody else's out
+  const documentsOf = ({ asker }: Context) => (asker.isAnonymous ? ofAnonymous : ofUsers);
+  return {
+    onParse: ({ context, setParseFn }) => setParseFn((source) => documentsOf(context).parse(String(source))),
+    onValidate: ({ context, addValidationRule, setValidationFn }) => {
+      const { depth, aliases } = documentsOf(context).limits;
+      addValidationRule(maxDepthRule({ n: depth }));
+      addValidationRule(maxAliasesRule({ n: aliases }));
+      setValidationFn((schema, document, rules, _, options) =>
+        documentsOf(context).validate(document, () =>
+          validate(schema, document, rules, { ...options, maxErrors: ERRORS_MAX }),
+        ),
+      );
+    },
+  };
+}
+
+const CACHED_MAX = 1_000;
+const CACHED_LENGTH_MAX = 1_000_000; // together: a document takes some 50 times its text
+const ANONYMOUS_CACHED_LENGTH_MAX = 100_000;
+const ERRORS_MAX = 20;
+const DEFINITIONS_MAX = 100;
+const SPREADS_MAX = 200;
+/** Fields with the same name are compared with each other: so many pairs at most. */
+const PAIRS_MAX = 40_000;
+
+class Documents {
+  readonly limits: DocumentLimits;
+  readonly #parsed: LRUCache<string, DocumentNode | GraphQLError>;
+  readonly #problems = new WeakMap<DocumentNode, readonly GraphQLError[]>();
+
+  constructor(limits: DocumentLimits, cachedLength: number) {
+    this.limits = limits;
+    this.#parsed = new LRUCache({
+      max: CACHED_MAX,
+      maxSize: cachedLength,
+      sizeCalculation: (_, text) => text.length + 1,
+    });
+  }
+
+  parse(text: string): DocumentNode {
+    const known = this.#parsed.get(text) ?? this.#parse(text);
+    this.#parsed.set(text, known);
+    if (known instanceof Error) throw known;
+    return known;
+  }
+
+  validate(document: DocumentNode, run: () => readonly GraphQLError[]): readonly GraphQLError[] {
+    const known = this.#problems.get(document) ?? problemsBefore(document) ?? run();
+    this.#problems.set(document, known);
+    return known;
+  }
+
+  #parse(text: string): DocumentNode | GraphQLError {
+    const { length, tokens } = this.limits;
+    if (text.length > length) {
+      return refusal(
+        `A document may have ${length} characters, and this one has ${text.length}: give values as variables.`,
+      );
+    }
+    try {
+      return parse(text, { maxTokens: tokens });
+    } catch (error) {
+      if (error instanceof RangeError) return refusal('The document is nested too deeply.');
+      return error as GraphQLError; // parse throws nothing else
+    }
+  }
+}
+
+function refusal(message: string): GraphQLError {
+  return failure('BAD_REQUEST', message, { http: { status: 400, spec: true } });
+}
+
+/** What would make the validation itself take long. */
+function problemsBefore({ definitions }: DocumentNode): GraphQLError[] | undefined {
+  if (definitions.length > DEFINITIONS_MAX)
+    return [
+      refusal(
+        `A document may have ${DEFINITIONS_MAX} operations and fragments, and this one has ${definitions.length}.`,
+      ),
+    ];
+  const sameNames = new Map<string, number>();
+  let spreads = 0;
+  const sets: SelectionSetNode[] = definitions.flatMap((definition) =>
+    'selectionSet' in definition ? [definition.selectionSet] : [],
+  );
+  for (let set = sets.pop(); set; set = sets.pop()) {
+    for (const selection of set.selections) {
+      if (selection.kind === Kind.FRAGMENT_SPREAD) spreads += 1;
+      else if (selection.selectionSet) sets.push(selection.selectionSet);
+      if (selection.kind !== Kind.FIELD) continue;
+      const { value } = selection.alias ?? selection.name;
+      sameNames.set(value, (sameNames.get(value) ?? 0) + 1);
+    }
+  }
+  if (spreads > SPREADS_MAX)
+    return [refusal(`A document may spread fragments ${SPREADS_MAX} times, and this one does ${spreads} times.`)];
+  const pairs = [...sameNames.values()].reduce((sum, count) => sum + count ** 2, 0);
+  if (pairs <= PAIRS_MAX) return undefined;
+  return [refusal('The document has too many fields of the same name: ask for each once, or under aliases.')];
+}

@@ -1,0 +1,190 @@
+import DataLoader from 'dataloader';
+import { listSessions } from '../../db/accounts/sessions.ts';
+import { listApiTokens } from '../../db/accounts/tokens.ts';
+import { readWorkflowTotals, type Total } from '../../db/analytics.ts';
+import type { Db } from '../../db/client.ts';
+import { type IdWindow, type JobFilter, listJobsByWorkflow } from '../../db/listing.ts';
+import {
+  buildsOf,
+  firstLineNumbers,
+  jobsOf,
+  lastLineNumbers,
+  newestBuilds,
+  newestJobs,
+  nextRuns,
+  payloadsOf,
+  workflowsOf,
+} from '../../db/lookup.ts';
+import { notificationsOf } from '../../db/notifications.ts';
+import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../../db/schema.ts';
+import { workflowsByVolume } from '../../db/volumes.ts';
+import type { TimeRange } from '../../domain/analytics.ts';
+import { isId } from '../../domain/ids.ts';
+import { VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
+import type { Payload } from '../../domain/payload/payload.ts';
+
+/**
+ * Reads for the requests of one user: what resolvers ask for in the same tick is one query. Nothing is kept, because a mutation changes rows
+ * and a subscription's request lives for hours. The first four give the viewer's own alone; the others must be given what came from those.
+ */
+export interface Loaders {
+  workflow(id: string): Promise<WorkflowRow | undefined>;
+  job(id: string): Promise<JobRow | undefined>;
+  build(id: string): Promise<BuildRow | undefined>;
+  notification(id: string): Promise<NotificationRow | undefined>;
+
+  newestBuild(workflowId: string): Promise<BuildRow | undefined>;
+  newestJob(workflowId: string): Promise<JobRow | undefined>;
+  jobs(page: { workflowId: string; filter: JobFilter; window: IdWindow }): Promise<JobRow[]>;
+  nextRun(workflowId: string): Promise<Date | undefined>;
+  totals(asked: { workflowId: string; range: TimeRange }): Promise<Total[]>;
+  payload(workflow: WorkflowRow): Promise<Payload | undefined>;
+  firstLineNumber(sourceId: string): Promise<number | undefined>;
+  lastLineNumber(sourceId: string): Promise<number>;
+  apiTokens(userId: string): Promise<TokenRow[]>;
+  sessions(userId: string): Promise<TokenRow[]>;
+  /** The ids of workflows of the viewer's that name it. */
+  workflowsOfVolume(name: string): Promise<string[]>;
+}
+
+export function createLoaders(db: Db, userId: () => string): Loaders {
+  const workflow = byId((ids) => workflowsOf(db, userId(), ids));
+  const job = byId((ids) => jobsOf(db, userId(), ids));
+  const build = byId((ids) => buildsOf(db, userId(), ids));
+  const notification = byId((ids) => notificationsOf(db, userId(), ids));
+
+  const newestBuild = batched<BuildRow | undefined>(async (ids) => {
+    const found = new Map((await newestBuilds(db, ids)).map((row) => [row.workflowId, row]));
+    return (id) => found.get(id);
+  });
+  const newestJob = batched<JobRow | undefined>(async (ids) => {
+    const found = new Map((await newestJobs(db, ids, 1)).map((row) => [row.workflowId, row]));
+    return (id) => found.get(id);
+  });
+  const nextRun = batched<Date | undefined>(async (ids) => {
+    const found = new Map((await nextRuns(db, ids)).map((row) => [row.workflowId, row.nextRunAt ?? undefined]));
+    return (id) => found.get(id);
+  });
+  const firstLineNumber = batched<number | undefined>(async (ids) => {
+    const found = await firstLineNumbers(db, ids);
+    return (id) => found.get(id);
+  });
+  const lastLineNumber = batched<number>(async (ids) => {
+    const found = await lastLineNumbers(db, ids);
+    return (id) => found.get(id) ?? 0;
+  });
+  const apiTokens = batched<TokenRow[]>(async (ids) => {
+    const found = await listApiTokens(db, ids);
+    return (id) => found.filter((row) => row.userId === id);
+  });
+  const sessions = batched<TokenRow[]>(async (ids) => {
+    const found = await listSessions(db, ids);
+    return (id) => found.filter((row) => row.userId === id);
+  });
+  const workflowsOfVolume = batched<string[]>(async (names) => {
+    const found = await workflowsByVolume(db, userId(), names, VOLUME_WORKFLOWS_MAX);
+    return (name) => found.get(name) ?? [];
+  });
+  const payload = batched<Payload | undefined>(async (keys) => {
+    const found = await payloadsOf(
+      db,
+      keys.map((key) => ({ workflowId: key.slice(0, UUID_LENGTH), generation: Number(key.slice(UUID_LENGTH)) })),
+    );
+    const byKey = new Map(found.map((row) => [`${row.workflowId}${row.generation}`, row.payload]));
+    return (key) => byKey.get(key);
+  }, PAYLOADS_PER_READ_MAX);
+  const totals = byShape<TimeRange, Total[]>(async (ids, range) => {
+    const found = await readWorkflowTotals(db, ids, range);
+    return (id) => found.filter((row) => row.scopeId === id);
+  });
+  /** A loader for each window that is asked for: few, because a document has few fields. */
+  const pages = new Map<string, (workflowId: string) => Promise<JobRow[]>>();
+
+  return {
+    workflow,
+    job,
+    build,
+    notification,
+    newestBuild,
+    newestJob,
+    nextRun,
+    firstLineNumber,
+    lastLineNumber,
+    apiTokens,
+    sessions,
+    workflowsOfVolume,
+    totals: ({ workflowId, range }) => totals(range, workflowId),
+    payload: ({ id, generation }) => payload(`${id}${generation}`),
+    jobs: ({ workflowId, filter, window }) => {
+      const key = JSON.stringify([filter, window]);
+      const page =
+        pages.get(key) ??
+        batched<JobRow[]>(
+          async (ids) => {
+            pages.delete(key);
+            const found = await listJobsByWorkflow(db, ids, filter, window);
+            return (id) => found.get(id) ?? [];
+          },
+          Math.ceil(ROWS_PER_READ_AIM / window.count),
+        );
+      pages.set(key, page);
+      return page(workflowId);
+    },
+  };
+}
+
+const UUID_LENGTH = 36;
+const BATCH_MAX = 1_000;
+/** What comes together is made into a part of the answer in one go: 10,000 rows kept the process busy for some tenths of a second. */
+const ROWS_PER_READ_AIM = 1_000;
+const PAYLOADS_PER_READ_MAX = 20;
+
+/** A malformed id is an unknown one. */
+function byId<Row extends { id: string }>(read: (ids: string[]) => Promise<Row[]>) {
+  const load = batched<Row | undefined>(async (ids) => {
+    const found = new Map((await read(ids)).map((row) => [row.id, row]));
+    return (id) => found.get(id);
+  });
+  return async (id: string) => (isId(id) ? load(id.toLowerCase()) : undefined);
+}
+
+/** A batch for each shape of a question that is asked in the same turn: few, because a document has few fields. */
+function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(key: string) => Value>) {
+  const loaders = new Map<string, (key: string) => Promise<Value>>();
+  return (shape: Shape, key: string): Promise<Value> => {
+    const name = JSON.stringify(shape);
+    const load =
+      loaders.get(name) ??
+      batched<Value>((keys) => {
+        loaders.delete(name);
+        return read(keys, shape);
+      });
+    loaders.set(name, load);
+    return load(key);
+  };
+}
+
+/** At most `maxBatchSize` keys are read at a time, one batch after the other, so that others are served between them. */
+function batched<Value>(
+  read: (keys: string[]) => Promise<(key: string) => Value>,
+  maxBatchSize = BATCH_MAX,
+): (key: string) => Promise<Value> {
+  let loader: DataLoader<string, Value> | undefined; // of this turn: it would keep its last keys, and with each the text that it was cut out of
+  function beginLoader(): DataLoader<string, Value> {
+    let before: Promise<unknown> = Promise.resolve();
+    return new DataLoader<string, Value>(
+      async (keys) => {
+        loader = undefined;
+        const reading = before.then(() => read([...new Set(keys)]));
+        before = reading.catch(() => undefined); // it fails alone
+        const find = await reading;
+        return keys.map((asked) => find(asked));
+      },
+      { cache: false, maxBatchSize },
+    );
+  }
+  return (key) => {
+    loader ??= beginLoader();
+    return loader.load(key);
+  };
+}

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
+import { z } from 'zod';
+import { PACKAGE_FOLDER } from '../../../platform/package-folder.ts';
+import { pathOf } from '../path.ts';
+import { sendJson } from '../send-json.ts';
+import { type Stored, sendStored } from '../stored.ts';
+import { graphiqlTabs } from './tabs.ts';
+
+export interface Graphiql {
+  /** Whether it answered, because the page or a part of it was asked for. */
+  serve(request: IncomingMessage, response: ServerResponse): Promise<boolean>;
+}
+
+/** GraphiQL for browsers: a page of a few KB, and its script and style sheet under names that browsers keep for good. */
+export function createGraphiql(): Graphiql {
+  let loading: Promise<Map<string, Stored>> | undefined; // when the first one asks: few processes are asked at all
+  return {
+    async serve(request, response) {
+      const path = pathOf(request);
+      if (!path.startsWith(FOLDER) && !opensPage(request)) return false;
+      loading ??= load();
+      const found = (await loading).get(path);
+      if (!found) sendJson(response, 404, { message: 'GraphiQL has no such part (any more): load its page again.' });
+      else sendStored(request, response, found);
+      return true;
+    },
+  };
+}
+
+/** In place of GraphiQL, where it is turned off. */
+export const noGraphiql: Graphiql = {
+  async serve(request, response) {
+    if (!opensPage(request)) return false;
+    sendJson(response, 404, { message: 'GraphiQL is turned off here (GRAPHIQL=false): send operations by POST.' });
+    return true;
+  },
+};
+
+/** Programs ask for JSON, and an operation in the query is run whatever is asked for. */
+function opensPage({ method, url, headers }: IncomingMessage): boolean {
+  return (method === 'GET' || method === 'HEAD') && url === PAGE && headers.accept?.includes('text/html') === true;
+}
+
+const PAGE = '/graphql';
+const FOLDER = '/graphql/';
+const DIST = new URL('dist/', PACKAGE_FOLDER);
+
+const Manifest = z.object({ script: z.string(), style: z.string() });
+
+async function load(): Promise<Map<string, Stored>> {
+  const read = (name: string) => readFile(new URL(name, DIST));
+  const { script, style } = Manifest.parse(JSON.parse(String(await read('graphiql.json'))));
+  const part = async (name: string, type: string): Promise<[string, Stored]> => [
+    `${FOLDER}${name}`,
+    {
+      bodies: { br: await read(`${name}.br`), gzip: await read(`${name}.gz`), identity: await read(name) },
+      etag: `W/"${name}"`,
+      headers: { 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
+    },
+  ];
+  return new Map([
+    [PAGE, page(script, style)],
+    await part(script, 'text/javascript; charset=utf-8'),
+    await part(style, 'text/css; charset=utf-8'),
+  ]);
+}
+
+function page(script: string, style: string): Stored {
+  const options = JSON.stringify({ defaultTabs: graphiqlTabs }).replaceAll('<', '\\u003c'); // ends no script
+  const inline = `globalThis.graphiqlOptions = ${options};`;
+  const body = Buffer.from(`<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>Chronoverse</title>
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <link rel="icon" href="data:,">
+    <link rel="stylesheet" href="${FOLDER}${style}">
+    <script>${inline}</script>
+    <script type="module" src="${FOLDER}${script}"></script>
+  </head>
+  <body><div id="graphiql"></div></body>
+</html>
+`);
+  return {
+    bodies: { gzip: gzipSync(body), identity: body },
+    etag: `W/"${sha256(body, 'base64url')}"`,
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'cache-control': 'private, no-cache',
+      'content-security-policy': policy(sha256(inline, 'base64')),
+      vary: 'Origin, Accept, Accept-Encoding',
+    },
+  };
+}
+
+/** Its own files, this one script, and this server: nothing that was written into the page by somebody else runs or leaves. */
+function policy(inlineHash: string): string {
+  return [
+    "default-src 'none'",
+    `script-src 'self' 'sha256-${inlineHash}'`,
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
+}
+
+function sha256(data: string | Buffer, encoding: 'base64' | 'base64url'): string {
+  return createHash('sha256').update(data).digest(encoding);
+}

@@ -1,0 +1,217 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { constants, createGzip } from 'node:zlib';
+import type { GraphQLError } from 'graphql';
+import { lastLogNumber } from '../../db/logs/read.ts';
+import type { BuildRow, JobRow } from '../../db/schema.ts';
+import { terminalSafe } from '../../domain/logs/terminal-safe.ts';
+import { plainTextUtf8 } from '../../domain/logs/text.ts';
+import { onClosed } from '../admission/request-places.ts';
+import { type Context, type Services, viewerOf } from '../context.ts';
+import { failure } from '../graphql/errors.ts';
+import type { Loaders } from '../graphql/loaders.ts';
+import type { Graphql, Transport } from '../graphql/yoga.ts';
+import { mapped } from '../live/stoppable.ts';
+import { logCursor } from '../logs/cursor.ts';
+import type { Batch } from '../logs/follower.ts';
+import { firstStoredLine, isRemoved, startAfter } from '../logs/retention.ts';
+import { followBuildLog, followJobLog, readStoredLog } from '../logs/stream.ts';
+import { type DownloadQuery, NDJSON, negotiate, parseDownloadQuery, TEXT } from './log-download-request.ts';
+import { ndjsonWriter } from './ndjson.ts';
+import { sendJson } from './send-json.ts';
+
+/** The id in the path of a log, or undefined where the path is not one. It may be malformed, which is unknown. */
+export function logIdOf(path: string): string | undefined {
+  return /^\/logs\/([^/]+)$/.exec(path)?.[1];
+}
+
+/**
+ * GET /logs/ID: the log of a job or a build in one piece, as text or NDJSON; to its end as it is now, or live to the end of the job. Who
+ * asks, and what they may see, is as in GraphQL. What is cut short ends without the end that HTTP has for it: no client takes it for whole.
+ */
+export async function downloadLog(
+  request: IncomingMessage,
+  response: ServerResponse,
+  asked: string,
+  transport: Transport,
+  services: Services,
+  { contextOf, maskError }: Graphql,
+): Promise<void> {
+  response.appendHeader('vary', 'Accept, Accept-Encoding');
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    return sendJson(response, 405, { message: `A log can only be read: by GET or HEAD, not ${request.method}.` });
+  }
+  const { type, gzip } = negotiate(request);
+  if (type === undefined) {
+    return sendJson(response, 406, {
+      message: `A log comes as text/plain in UTF-8 or as ${NDJSON}: accept one of them.`,
+    });
+  }
+  const stop = new AbortController();
+  onClosed(response, () => stop.abort());
+  response.on('error', () => stop.abort()); // of a write that meets the client's leaving
+  let download: Download;
+  let release: () => void = () => undefined;
+  try {
+    const query = parseDownloadQuery(request);
+    await transport.turn?.begin(0);
+    const context = await contextOf(transport);
+    const { follow } = query;
+    release = services.streams.openOverHttp(
+      { viewer: viewerOf(context), address: transport.client.address }, // before it is looked up: of many at once none may pass the others by
+      (reason) => {
+        if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
+      },
+    );
+    download = await openDownload(context, asked, query);
+  } catch (error) {
+    release();
+    return refuse(response, maskError(error));
+  } finally {
+    transport.turn?.end();
+  }
+  const { id, follow, end } = download;
+  response.writeHead(200, {
+    'content-type': type,
+    'content-disposition': `inline; filename="${id}.${type === TEXT ? 'log' : 'ndjson'}"`,
+    ...(gzip ? { 'content-encoding': 'gzip' } : {}),
+    ...(end === undefined ? {} : { 'log-cursor': logCursor(id, end) }),
+    ...(follow ? { 'x-accel-buffering': 'no' } : {}), // a proxy must not hold back what is live
+  });
+  if (request.method === 'HEAD') {
+    release();
+    response.end();
+    return;
+  }
+  response.flushHeaders();
+  if (follow) request.socket.setKeepAlive(true, KEEP_ALIVE_MS); // of a peer that is gone nothing else tells while nothing is printed
+
+  const sink = gzip ? createGzip(GZIP) : response;
+  if (sink !== response) sink.pipe(response);
+  try {
+    await writeAll(bytesOf(download, type), sink, stop.signal);
+    if (await download.isWhole()) return void sink.end();
+    services.log.warn({ id }, 'Lines of a log that is downloaded are not there (any more): it is cut.');
+  } catch (error) {
+    if (!stop.signal.aborted) maskError(error); // which logs it
+  } finally {
+    release();
+  }
+  cut(request, response);
+  sink.destroy();
+}
+
+const KEEP_ALIVE_MS = 30_000;
+const GZIP = { level: constants.Z_BEST_SPEED, flush: constants.Z_SYNC_FLUSH }; // a client can unpack each batch when it comes
+
+interface Download extends DownloadQuery {
+  id: string;
+  batches: AsyncGenerator<Batch, void, undefined>;
+  /** The number of the last line, where it is known beforehand. */
+  end?: number;
+  /** Once `batches` has ended: whether it came to the last line. */
+  isWhole(): Promise<boolean>;
+}
+
+/** Throws what GraphQL throws: whoever may not see a log learns no more than that there is none. */
+async function openDownload(context: Context, asked: string, query: DownloadQuery): Promise<Download> {
+  const { services, load } = context;
+  const { db } = services;
+  viewerOf(context);
+  const row = await rowOf(load, asked);
+  if (!row) throw failure('NOT_FOUND', 'You have no job and no build with this id.');
+  const { id } = row;
+  const isGone =
+    query.after === undefined && (await firstStoredLine(db, row)) === undefined && (await isRemoved(db, row));
+  if (isGone)
+    throw failure('GONE', `Its ${row.logLineCount} lines are not there any more: retention has removed them.`);
+  const after = await startAfter(db, row, query.after);
+  let reached = after;
+  const counted = (batches: AsyncGenerator<Batch, void, undefined>) =>
+    mapped(batches, (batch) => {
+      reached = batch.lastNumber;
+      return batch;
+    });
+  if (query.follow) {
+    const isWhole = async () => {
+      const ended = await rowOf(load, id); // none: it was purged meanwhile
+      if (!ended?.completedAt) return false;
+      return reached >= ended.logLineCount || (await lastLogNumber(db, id)) === 0; // nothing is kept of an old one
+    };
+    return { ...query, id, batches: counted(followLog(services, row, after)), isWhole };
+  }
+  const end = Math.max(after, await lastLogNumber(db, id));
+  const batches = counted(readStoredLog(services, id, { after, last: end }));
+  return { ...query, id, batches, end, isWhole: async () => reached >= end };
+}
+
+async function rowOf(load: Loaders, id: string): Promise<JobRow | BuildRow | undefined> {
+  const [job, build] = await Promise.all([load.job(id), load.build(id)]);
+  return job ?? build;
+}
+
+function followLog(services: Services, row: JobRow | BuildRow, after: number): AsyncGenerator<Batch, void, undefined> {
+  return 'trigger' in row ? followJobLog(services, row, after) : followBuildLog(services, row, after);
+}
+
+/** Writes at the pace of the client, and ends nothing. Rejects when `signal` aborts, whatever it waits for. */
+async function writeAll(
+  pieces: AsyncGenerator<Buffer, void, undefined>,
+  sink: Writable,
+  signal: AbortSignal,
+): Promise<void> {
+  const leave = () => void pieces.return().catch(() => undefined); // the loop is told the same
+  signal.addEventListener('abort', leave, { once: true });
+  signal.throwIfAborted(); // before: then nothing has begun
+  for await (const piece of pieces) {
+    signal.throwIfAborted();
+    if (sink.write(piece))
+      await nextTurn(); // others are served between two pieces
+    else await once(sink, 'drain', { signal });
+  }
+  signal.throwIfAborted();
+}
+
+/** A piece a batch, so that a client that does not read costs a few of them. */
+function bytesOf(
+  { id, batches, stream, raw }: Download,
+  type: typeof TEXT | typeof NDJSON,
+): AsyncGenerator<Buffer, void, undefined> {
+  const ndjson = ndjsonWriter(id);
+  return mapped(batches, async ({ slices, lastNumber }) => {
+    const parts = slices.map(async ({ chunk, from }) => {
+      const range = { skip: from - chunk.firstNumber, end: lastNumber + 1 - chunk.firstNumber, stream };
+      const lines = await chunk.lines();
+      if (type === NDJSON) return ndjson(lines, chunk, range);
+      const text = plainTextUtf8(lines, range);
+      return raw ? text : terminalSafe(text);
+    });
+    const [first, ...others] = await Promise.all(parts);
+    const bytes = first && others.length > 0 ? Buffer.concat([first, ...others]) : first;
+    return bytes?.length === 0 ? undefined : bytes;
+  });
+}
+
+function refuse(response: ServerResponse, { message, extensions }: GraphQLError): void {
+  const status = STATUS.get(extensions.code) ?? 500;
+  sendJson(response, status, { message, ...('requestId' in extensions ? { requestId: extensions.requestId } : {}) });
+}
+
+const STATUS = new Map<unknown, number>([
+  ['BAD_REQUEST', 400],
+  ['UNAUTHENTICATED', 401],
+  ['FORBIDDEN', 403],
+  ['NOT_FOUND', 404],
+  ['GONE', 410],
+  ['RATE_LIMITED', 429],
+  ['UNAVAILABLE', 503],
+]);
+
+/** Ends the connection so that the client knows that there was more. HTTP/1.0 has no other word for that than a reset. */
+function cut(request: IncomingMessage, response: ServerResponse): void {
+  if (request.httpVersion === '1.0') response.socket?.resetAndDestroy();
+  response.destroy();
+}

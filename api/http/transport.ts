@@ -1,0 +1,84 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { GraphQLError } from 'graphql';
+import { type Asker, askerOf, bodyBytes } from '../admission/admission.ts';
+import type { Connections } from '../admission/connections.ts';
+import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from '../admission/request-places.ts';
+import { abandoned, type RequestWork } from '../admission/request-work.ts';
+import type { Caller } from '../auth/caller.ts';
+import { sessionCookie, setCookie } from '../auth/cookies.ts';
+import type { Client, Services } from '../context.ts';
+import type { Transport, Turn } from '../graphql/yoga.ts';
+import { pathOf } from './path.ts';
+import { sendJson } from './send-json.ts';
+
+/** Who asks over HTTP, and for how much at a time. Undefined where that is too much, and was answered. */
+export async function httpTransport(
+  request: IncomingMessage,
+  response: ServerResponse,
+  from: Sender,
+  { services, connections, work }: { services: Services; connections: Connections; work: RequestWork },
+): Promise<Transport | undefined> {
+  const { identifier, admission } = services;
+  const client = httpClient(request, response, from, work);
+  const { token } = from;
+  const askedAt = performance.now();
+  const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
+  const asker = await askerOf(identity, client.address);
+  if (work.isAbandoned) return undefined;
+  const full = takePlaceOfAsker(request, asker, from, { services, connections, work });
+  if (full) {
+    refuseFull(response, full, { graphql: pathOf(request) === '/graphql' });
+    return undefined;
+  }
+  try {
+    admission.count(asker);
+    work.takes(admission.hold(asker, bodyBytes(request)));
+  } catch (error) {
+    refuse(request, response, error);
+    return undefined;
+  }
+  return { client, token, identity, askedAt, asker, turn: turnOf(services, asker, work) };
+}
+
+/** Leaves the rest of the body unread: reading it would be as expensive as the request. */
+function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+  if (!(error instanceof GraphQLError)) throw error;
+  const { message, extensions } = error;
+  response.setHeader('retry-after', '1');
+  if (bodyBytes(request) > UNREAD_BYTES_MAX) response.setHeader('connection', 'close');
+  sendJson(response, 429, { errors: [{ message, extensions: { code: extensions.code } }] });
+}
+
+const UNREAD_BYTES_MAX = 64 * 1024;
+
+function turnOf({ admission }: Services, asker: Asker, work: RequestWork): Turn {
+  let leave: (() => void) | undefined;
+  return {
+    begin: (length) =>
+      work.run(async () => {
+        leave = await admission.turn(asker, length);
+        work.takes(leave);
+        if (work.isAbandoned) throw abandoned(); // while it waited
+      }),
+    end: () => leave?.(),
+  };
+}
+
+function httpClient(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { address, secure }: Caller,
+  work: RequestWork,
+): Client {
+  return {
+    address,
+    userAgent: request.headers['user-agent'],
+    transport: 'HTTP',
+    setSession(token) {
+      if (token === undefined && sessionCookie(request, secure) === undefined) return;
+      if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));
+    },
+    onGone: (gone) => onClosed(response, gone),
+    work,
+  };
+}

@@ -1,0 +1,42 @@
+import { badCursor } from '../schema/connection.ts';
+
+/** A line's place: the job or build, and the number. It holds on any process, for as long as the log does. */
+export function logCursor(sourceId: string, number: number): string {
+  const bytes = Buffer.alloc(CURSOR_BYTES);
+  bytes.write(sourceId.replaceAll('-', ''), 'hex');
+  bytes.writeUInt32BE(number, ID_BYTES);
+  return bytes.toString('base64url');
+}
+
+/** `logCursor` for line after line of one log: all but the last two bytes of a cursor are the same for 65,536 lines. */
+export function lineCursors(sourceId: string): (number: number) => string {
+  let block: number | undefined;
+  let head = '';
+  return (number) => {
+    if (number >>> 16 !== block) {
+      block = number >>> 16;
+      head = logCursor(sourceId, number).slice(0, -TAIL_LENGTH);
+    }
+    return `${head}${base64url(number >> 10)}${base64url(number >> 4)}${base64url(number << 2)}`;
+  };
+}
+
+/** The number that `cursor` stands for. Throws BAD_REQUEST where it is none, or one of another log. */
+export function logCursorNumber(sourceId: string, cursor: string): number {
+  const bytes = Buffer.from(cursor, 'base64url');
+  if (bytes.length !== CURSOR_BYTES || bytes.toString('base64url') !== cursor) throw badCursor();
+  if (bytes.toString('hex', 0, ID_BYTES) !== sourceId.replaceAll('-', '')) throw badCursor();
+  const number = bytes.readUInt32BE(ID_BYTES);
+  if (number > NUMBER_MAX) throw badCursor();
+  return number;
+}
+
+/** The digit of the last six bits. */
+function base64url(bits: number): string {
+  return 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'.charAt(bits & 0x3f);
+}
+
+const TAIL_LENGTH = 3; // what 16 bits take
+const ID_BYTES = 16;
+const CURSOR_BYTES = ID_BYTES + 4;
+const NUMBER_MAX = 0x7fff_fffe; // the column is an integer, and the next line's number has to fit too

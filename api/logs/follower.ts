@@ -1,0 +1,222 @@
+import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
+import { waitAfter } from '../../platform/async/retry.ts';
+import { Wake } from '../live/signal.ts';
+import { LogBuffer } from './buffer.ts';
+import type { SharedChunk } from './shared-chunk.ts';
+
+/** The lines of a chunk from `from` on. */
+export interface Slice {
+  chunk: SharedChunk;
+  from: number;
+}
+
+/** Lines that follow each other without a gap. */
+export interface Batch {
+  slices: Slice[];
+  firstNumber: number;
+  lastNumber: number;
+}
+
+/** Once the source has ended: the number of its last line as far as its row knows, and when that was. */
+export interface End {
+  /** The store has the last word where it has more. */
+  lastNumber: number;
+  at: Date;
+}
+
+interface Store {
+  /** Undefined while the store is away. The store logs its failures: they are tried again here, without a word. */
+  read(after: number, count: number): Promise<SharedChunk[] | undefined>;
+  /** By the database's clock, which dates ends: that of this process may be hours ahead. Undefined while the store is away. */
+  now(): Promise<Date | undefined>;
+}
+
+/**
+ * A subscriber to a log is a cursor: it reads what is stored after it, then goes on with what comes live, and back to the store where
+ * live chunks do not follow on what it has. It is pulled: nothing is unpacked that the client has not come to.
+ */
+export class LogFollower {
+  readonly #store: Store;
+  readonly #buffer = new LogBuffer();
+  readonly #wake = new Wake();
+  #next: number;
+  #reading = true;
+  #chunksPerRead = CHUNKS_PER_READ_MIN;
+  #emptyReads = 0;
+  #isLost = false; // what is missing does not come any more
+  #readSinceEnd = false; // the store, and there was nothing
+  #attempt = 0;
+  #failedReads = 0;
+  #end: End | undefined;
+
+  constructor(after: number, store: Store) {
+    this.#next = after + 1;
+    this.#store = store;
+  }
+
+  /**
+   * A live chunk, or a seam. One of an attempt that another has followed may be of a worker that was frozen: the store knows whether it
+   * counts. Such a one comes behind the seam, which may be here before it is heard that the row has come to the next attempt.
+   */
+  push(chunk: SharedChunk): void {
+    this.isAt(chunk.attempt);
+    if (chunk.lastNumber < this.#next) return;
+    if (chunk.attempt < this.#attempt || !this.#buffer.push(chunk)) this.#reading = true;
+    this.#wake.wake();
+  }
+
+  /** Something may have been missed: look into the store. */
+  readStore(): void {
+    this.#reading = true;
+    this.#wake.wake();
+  }
+
+  /** The line of this number is stored. */
+  isStored(number: number): void {
+    if (number >= this.#next && this.#buffer.peek(this.#next) === undefined) this.readStore();
+  }
+
+  /** The source has come to this attempt. */
+  isAt(attempt: number): void {
+    this.#attempt = Math.max(this.#attempt, attempt);
+  }
+
+  ended(end: End): void {
+    if (this.#end?.lastNumber === end.lastNumber) return;
+    this.#end = end;
+    this.#emptyReads = 0; // a look from before says nothing of what was stored since
+    this.#isLost = false;
+    this.#wake.wake();
+  }
+
+  /** Once `batches` has ended by itself: the first line that it has not come to, where its source's end says that there are more. */
+  get missing(): { number: number; end: End } | undefined {
+    return this.#end === undefined || this.#isAtEnd() ? undefined : { number: this.#next, end: this.#end };
+  }
+
+  async *batches(signal: AbortSignal): AsyncGenerator<Batch, void, undefined> {
+    while (!signal.aborted && !this.#isComplete()) {
+      if (this.#isAtEnd()) this.#reading = true;
+      const live = this.#isAtEnd() ? [] : this.#fromBuffer();
+      if (live.length > 0) this.#reading = false; // nothing was missed before them, and the store may be away
+      const chunks = this.#reading ? await this.#fromStore(signal) : live;
+      if (chunks.length > 0) {
+        this.#emptyReads = 0;
+        for (const batch of this.#batchesOf(chunks)) yield batch;
+        continue;
+      }
+      if (this.#reading || this.#isComplete()) continue;
+      const gap = this.#buffer.peek(this.#next) !== undefined;
+      if (!gap && !this.#end) await this.#wake.wait(signal);
+      else await this.#lookAgain(signal, gap); // what is missing is on its way to the store
+    }
+  }
+
+  #isAtEnd(): boolean {
+    return this.#end !== undefined && this.#next > this.#end.lastNumber;
+  }
+
+  #isComplete(): boolean {
+    if (!this.#end) return false;
+    if (this.#isAtEnd()) return this.#readSinceEnd;
+    return this.#isLost;
+  }
+
+  async #fromStore(signal: AbortSignal): Promise<SharedChunk[]> {
+    this.#reading = false; // before the query: what comes from here on makes it true again
+    const end = this.#end;
+    const chunks = await this.#readOrWait(signal);
+    if (!chunks) return [];
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes, 0);
+    const follows = chunks.filter((chunk) => chunk.lastNumber >= this.#next);
+    const first = follows[0];
+    if (!first || first.firstNumber > this.#next) {
+      this.#emptyReads += 1;
+      this.#readSinceEnd = end !== undefined;
+      if (end !== undefined && !this.#isAtEnd()) await this.#giveUpLate(end);
+      return [];
+    }
+    this.#reading = true; // there may be more
+    if (bytes > READ_BYTES_AIM) this.#chunksPerRead = Math.max(CHUNKS_PER_READ_MIN, this.#chunksPerRead >> 1);
+    else if (chunks.length === this.#chunksPerRead)
+      this.#chunksPerRead = Math.min(CHUNKS_PER_READ_MAX, this.#chunksPerRead * 2);
+    return follows;
+  }
+
+  /** Lines of a log that ended long ago and are not in the store do not come any more: their time has run out. */
+  async #giveUpLate(end: End): Promise<void> {
+    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return; // nearly always: the database is asked where that may be so
+    const now = await this.#store.now();
+    if (now === undefined || this.#end !== end) return;
+    this.#isLost = now.getTime() - end.at.getTime() > LATE_LINES_MS;
+  }
+
+  /** A store that is away ends no subscription: undefined, after a wait, when it is to be read again. */
+  async #readOrWait(signal: AbortSignal): Promise<SharedChunk[] | undefined> {
+    const chunks = await this.#store.read(this.#next - 1, this.#chunksPerRead);
+    this.#failedReads = chunks ? 0 : this.#failedReads + 1;
+    if (chunks) return chunks;
+    this.#reading = true;
+    await waitAfter(this.#failedReads, { maxMs: LOOK_AGAIN_MS_MAX, signal });
+    return undefined;
+  }
+
+  #fromBuffer(): SharedChunk[] {
+    const chunk = this.#buffer.peek(this.#next);
+    if (!chunk || chunk.firstNumber > this.#next) return [];
+    const chunks: SharedChunk[] = [];
+    let next = this.#next;
+    for (
+      let following: SharedChunk | undefined = chunk;
+      following && following.firstNumber <= next;
+      following = this.#buffer.peek(next)
+    ) {
+      chunks.push(following);
+      next = following.lastNumber + 1;
+      this.#buffer.shift();
+    }
+    return chunks;
+  }
+
+  /** Batches of a bounded size, to the first gap. What a batch holds counts as delivered when the next one is asked for. */
+  *#batchesOf(chunks: SharedChunk[]): Generator<Batch> {
+    let slices: Slice[] = [];
+    let bytes = 0;
+    let firstNumber = this.#next;
+    for (const chunk of chunks) {
+      if (chunk.lastNumber < this.#next) continue;
+      if (chunk.firstNumber > this.#next) {
+        this.#reading = true;
+        break;
+      }
+      if (slices.length > 0 && (bytes + chunk.textBytes > BATCH_TEXT_BYTES_MAX || slices.length >= BATCH_SLICES_MAX)) {
+        yield { slices, firstNumber, lastNumber: this.#next - 1 };
+        slices = [];
+        bytes = 0;
+        firstNumber = this.#next;
+      }
+      slices.push({ chunk, from: this.#next });
+      bytes += chunk.textBytes;
+      this.#next = chunk.lastNumber + 1;
+    }
+    if (slices.length > 0) yield { slices, firstNumber, lastNumber: this.#next - 1 };
+  }
+
+  /** Waits longer each time that the store still has not got it. */
+  async #lookAgain(signal: AbortSignal, gap: boolean): Promise<void> {
+    const backoffMs = Math.min(LOOK_AGAIN_MS_MAX, LOOK_AGAIN_MS_MIN * 2 ** Math.min(this.#emptyReads, 10));
+    const wake = gap ? new Wake() : this.#wake; // beyond a gap every chunk would wake
+    await wake.wait(signal, backoffMs);
+    const first = this.#buffer.peek(this.#next);
+    if (!first || first.firstNumber > this.#next) this.#reading = true;
+  }
+}
+
+const CHUNKS_PER_READ_MIN = 8;
+const CHUNKS_PER_READ_MAX = 512;
+const READ_BYTES_AIM = CHUNK_BYTES_MAX; // packed
+const BATCH_TEXT_BYTES_MAX = CHUNK_BYTES_MAX;
+const BATCH_SLICES_MAX = 256;
+const LOOK_AGAIN_MS_MIN = 5;
+const LOOK_AGAIN_MS_MAX = 1_000;
+const LATE_LINES_MS = 3_600_000;

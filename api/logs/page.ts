@@ -1,0 +1,170 @@
+import type { Db } from '../../db/client.ts';
+import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
+import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
+import { type LogChunk, type LogLine, unpackedBytes, unpackLines } from '../../domain/logs/chunk.ts';
+import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
+import { characterCount } from '../../domain/text.ts';
+import type { AnswerBudget } from '../graphql/answer-budget.ts';
+import { failure } from '../graphql/errors.ts';
+import { type Page, type PagingArgs, pageSize } from '../schema/connection.ts';
+import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from '../schema/field-cost.ts';
+import { logCursor, logCursorNumber } from './cursor.ts';
+import { firstStoredLine, type LogSource, refuseRemoved } from './retention.ts';
+
+export const LOG_PAGE_SIZE = 100;
+export const LOG_PAGE_SIZE_MAX = 1_000;
+const SEARCH_LENGTH_MAX = 1_000;
+/** Of a field that answers a page: each reads its own part of the store. */
+export const LOG_PAGE_COSTS = costs(STATEMENT_COST, {
+  arguments: ['search', 'stream'],
+  cost: LOOKING_THROUGH_COST - STATEMENT_COST,
+});
+export const SEARCH_DESCRIPTION = `The lines with this in their text, in upper or lower case: 1 to ${SEARCH_LENGTH_MAX} characters.`;
+
+/**
+ * A page of a stored log. However long the log, a bounded part of it is read: a page may be shorter than was asked for, or empty, and
+ * says then that there is more and where to go on.
+ */
+export async function logPage(
+  db: Db,
+  source: LogSource,
+  args: PagingArgs & LogFilter,
+  budget: AnswerBudget,
+): Promise<Page<LogLine>> {
+  await budget.logTurns.take();
+  try {
+    return await readPage(db, source, args, budget);
+  } finally {
+    budget.logTurns.leave();
+  }
+}
+
+async function readPage(
+  db: Db,
+  source: LogSource,
+  args: PagingArgs & LogFilter,
+  budget: AnswerBudget,
+): Promise<Page<LogLine>> {
+  const { id: sourceId } = source;
+  const { count, backwards } = pageSize(args, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX);
+  refuseBadSearch(args.search);
+  const bounds = await boundsOf(db, source, args, backwards);
+  const lines: LogLine[] = [];
+  let bytes = 0;
+  let reached: number | undefined; // where a page that is cut short goes on
+  const take = (wanted: LogLine[]): boolean => {
+    for (const line of wanted) {
+      if (lines.length === count || bytes >= PAGE_BYTES_MAX) return false;
+      lines.push(line);
+      bytes += line.text.length;
+      budget.take(line.text.length);
+      reached = line.number;
+    }
+    return true;
+  };
+  const scan = (backwards ? scanBackwards : scanForwards)(db, sourceId, bounds);
+  const select = lineSelector(args);
+  let more = false;
+  let scanned = 0;
+  let chunks = 0;
+  for await (const { chunk, from, to } of scan) {
+    if (scanned > SCAN_BYTES_MAX || chunks === SCAN_CHUNKS_MAX) {
+      more = true;
+      break;
+    }
+    scanned += unpackedBytes(chunk.lines);
+    chunks += 1;
+    const selected = select(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
+    const wanted = selected.filter(({ number }) => number >= from && number <= to);
+    if (!take(backwards ? wanted.reverse() : wanted)) {
+      more = true;
+      break;
+    }
+    reached = backwards ? from : to;
+  }
+  const end = reached === undefined ? undefined : logCursor(sourceId, reached);
+  if (backwards) lines.reverse();
+  return {
+    edges: lines.map((node) => ({ cursor: logCursor(sourceId, node.number), node })),
+    hasNextPage: backwards ? typeof args.before === 'string' : more,
+    hasPreviousPage: backwards ? more : bounds.after >= bounds.first,
+    ...(more && end ? (backwards ? { startCursor: end } : { endCursor: end }) : {}),
+  };
+}
+
+/** Throws BAD_REQUEST. */
+function refuseBadSearch(search: string | null | undefined): void {
+  if (typeof search !== 'string') return;
+  if (search.includes('\n')) {
+    throw failure('BAD_REQUEST', '`search` must be a part of one line: it has a newline, and no line has one in it.');
+  }
+  const length = characterCount(search);
+  if (length >= 1 && length <= SEARCH_LENGTH_MAX) return;
+  throw failure('BAD_REQUEST', `\`search\` must have 1 to ${SEARCH_LENGTH_MAX} characters, not ${length}.`);
+}
+
+/** Between which numbers a page may lie: both are left out. */
+interface Bounds {
+  after: number;
+  before: number;
+  /** The first line that is stored. */
+  first: number;
+}
+
+async function boundsOf(db: Db, source: LogSource, args: PagingArgs, backwards: boolean): Promise<Bounds> {
+  const after = typeof args.after === 'string' ? logCursorNumber(source.id, args.after) : undefined;
+  const before = typeof args.before === 'string' ? logCursorNumber(source.id, args.before) : undefined;
+  const cursors = [...(after === undefined ? [] : [after + 1]), ...(before === undefined ? [] : [before])];
+  const first = cursors.length === 0 ? undefined : await firstStoredLine(db, source);
+  for (const number of cursors) await refuseRemoved(db, source, first, number);
+  const end = async () => (backwards ? (await lastLogNumber(db, source.id)) + 1 : Number.POSITIVE_INFINITY);
+  return { after: after ?? 0, before: before ?? (await end()), first: first ?? 1 };
+}
+
+/** Of a chunk the lines from one number to another, both of them included. */
+interface Span {
+  chunk: LogChunk;
+  from: number;
+  to: number;
+}
+
+const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** What is looked through for a page, of a stream or a text that hardly occurs: most of the work is reading and unpacking (docs/decisions.md). */
+const SCAN_BYTES_MAX = 64 * CHUNK_BYTES_MAX;
+const SCAN_CHUNKS_MAX = 2_048;
+/** Chunks may hold one line or thousands: the first read is for a page, the last one for a search that finds nothing. (A page of 100 lines of a fast printer takes 13 ms where 16 chunks are read for it.) */
+const CHUNKS_PER_READ_MIN = 4;
+const CHUNKS_PER_READ_MAX = 128;
+
+async function* scanForwards(db: Db, sourceId: string, { after, before }: Bounds): AsyncGenerator<Span> {
+  let next = after + 1;
+  let count = CHUNKS_PER_READ_MIN;
+  while (next < before) {
+    const chunks = await chunksAfter(db, sourceId, next - 1, count);
+    if (chunks.length === 0) return; // not where there are few: one that begins before them all may reach further
+    for (const chunk of chunks) {
+      if (chunk.lastNumber < next) continue; // chunks may overlap
+      if (chunk.firstNumber >= before) return;
+      if (chunk.firstNumber > next && chunk !== chunks[0]) break; // and one that was not read may hold what is between
+      yield { chunk, from: Math.max(next, chunk.firstNumber), to: Math.min(before - 1, chunk.lastNumber) };
+      next = chunk.lastNumber + 1;
+    }
+    count = Math.min(CHUNKS_PER_READ_MAX, count * 2);
+  }
+}
+
+async function* scanBackwards(db: Db, sourceId: string, { after, before }: Bounds): AsyncGenerator<Span> {
+  let end = before;
+  let count = CHUNKS_PER_READ_MIN;
+  while (end > after + 1) {
+    const chunks = await chunksBefore(db, sourceId, end, count);
+    if (chunks.length === 0) return;
+    for (const chunk of chunks) {
+      if (chunk.lastNumber <= after) return;
+      if (chunk.lastNumber < end - 1 && chunk !== chunks[0]) break; // one that was not read may hold what is between
+      yield { chunk, from: Math.max(after + 1, chunk.firstNumber), to: Math.min(end - 1, chunk.lastNumber) };
+      end = chunk.firstNumber;
+    }
+    count = Math.min(CHUNKS_PER_READ_MAX, count * 2);
+  }
+}

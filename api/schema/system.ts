@@ -1,0 +1,106 @@
+import { isDatabaseUp } from '../../db/client.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { type Context, type Services, viewerOf } from '../context.ts';
+import { builder } from './builder.ts';
+import { describedEnum } from './enums.ts';
+import { costs, STATEMENT_COST } from './field-cost.ts';
+
+const PART_STATUSES = ['UP', 'DOWN', 'EMBEDDED', 'ABSENT'] as const;
+export type PartStatus = (typeof PART_STATUSES)[number];
+
+export interface SystemStatusShape {
+  version: string;
+  database: PartStatus;
+  bus: PartStatus;
+  cache: PartStatus;
+  docker: PartStatus;
+}
+
+/** Whether each part answers: they are asked once a second at most, however often this is. One that does not answer within the bound is DOWN. */
+export function systemStatus(services: Services): Promise<SystemStatusShape> {
+  const known = asked.get(services);
+  if (known && performance.now() - known.at < ASKED_AGAIN_MS) return known.status;
+  const status = askParts(services);
+  asked.set(services, { at: performance.now(), status });
+  return status;
+}
+
+const asked = new WeakMap<Services, { at: number; status: Promise<SystemStatusShape> }>();
+const ASKED_AGAIN_MS = 1_000;
+
+async function askParts({ db, bus, cache, docker, settings }: Services): Promise<SystemStatusShape> {
+  const [database, busStatus, cacheStatus, dockerStatus] = await Promise.all([
+    partStatus(isDatabaseUp(db), settings.databaseEmbedded),
+    partStatus(bus.isUp(), bus.embedded),
+    partStatus(cache.isUp(), cache.embedded),
+    docker && (await docker.isThere()) ? partStatus(docker.isUp(), false) : absent,
+  ]);
+  return { version: packageJson.version, database, bus: busStatus, cache: cacheStatus, docker: dockerStatus };
+}
+
+const PartStatusEnum = describedEnum('PartStatus', 'How a part of the system is.', PART_STATUSES, {
+  UP: 'It answers.',
+  DOWN: 'It does not answer.',
+  EMBEDDED: 'It is inside of this process, or belongs to it, and works.',
+  ABSENT: 'There is none.',
+});
+
+/** Only a caller who is signed in is told: a version says which weaknesses to try, and a part that is down when. */
+const SystemStatus = builder.objectRef<Services>('SystemStatus').implement({
+  description:
+    'How the system is. Each field needs a caller who is signed in; others get UNAUTHENTICATED, and have `/health`.',
+  fields: (t) => ({
+    version: t.string({
+      description: 'The version of the program that answers.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ version }) => version),
+    }),
+    database: t.field({
+      type: PartStatusEnum,
+      description: 'PostgreSQL.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ database }) => database),
+    }),
+    bus: t.field({
+      type: PartStatusEnum,
+      description: 'Kafka.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ bus }) => bus),
+    }),
+    cache: t.field({
+      type: PartStatusEnum,
+      description: 'Redis.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ cache }) => cache),
+    }),
+    docker: t.field({
+      type: PartStatusEnum,
+      description: 'The Docker engine that this process knows of.',
+      resolve: (services, _, context) => statusFor(context, services).then(({ docker }) => docker),
+    }),
+  }),
+});
+
+async function statusFor(context: Context, services: Services): Promise<SystemStatusShape> {
+  viewerOf(context);
+  return systemStatus(services);
+}
+
+builder.queryField('system', (t) =>
+  t.field({
+    type: SystemStatus,
+    description:
+      'How each part of the system is, as of a second ago at most. What it says is for callers who are signed in.',
+    extensions: costs(STATEMENT_COST),
+    resolve: (_, __, { services }) => services,
+  }),
+);
+
+const absent: PartStatus = 'ABSENT';
+const PART_ANSWER_MS_MAX = 2_000;
+
+async function partStatus(answer: Promise<boolean>, embedded: boolean): Promise<PartStatus> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), PART_ANSWER_MS_MAX);
+  });
+  const up = await Promise.race([answer.catch(() => false), late]).finally(() => clearTimeout(timer));
+  if (!up) return 'DOWN';
+  return embedded ? 'EMBEDDED' : 'UP';
+}

@@ -1,0 +1,106 @@
+import {
+  createSourceEventStream,
+  type DefinitionNode,
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  execute,
+  type FragmentDefinitionNode,
+  type GraphQLError,
+  getOperationAST,
+  Kind,
+  type OperationDefinitionNode,
+  parse,
+  print,
+  visit,
+} from 'graphql';
+import type { Context } from '../context.ts';
+import { AnswerBudget } from '../graphql/answer-budget.ts';
+import { costProblem, operationCost } from '../graphql/cost.ts';
+import { failure } from '../graphql/errors.ts';
+import { GuardedStream, maskResult } from '../graphql/guarded-stream.ts';
+import { TakingTurns, type Turns } from './serializer.ts';
+
+/** What the events of a subscription are executed with, and about how many bytes of what its client has sent are held for as long as that lasts. */
+export interface Slim {
+  args: ExecutionArgs;
+  bytes: number;
+}
+
+/**
+ * A request holds what its client has sent: documents with comments and other operations, variables that nothing declares, extensions. Of
+ * all that a subscription keeps its operation, the fragments and the variables that this uses. Throws BAD_REQUEST where these are long.
+ */
+export function slimSubscription({
+  schema,
+  document,
+  operationName,
+  variableValues,
+  contextValue,
+}: ExecutionArgs): Slim {
+  const operation = getOperationAST(document, operationName);
+  if (!operation) return { args: { schema, document, operationName, contextValue }, bytes: 0 };
+  const used = usedDocument(document, operation);
+  const names = operation.variableDefinitions?.map(({ variable }) => variable.name.value) ?? [];
+  const given = names.filter((name) => variableValues && name in variableValues);
+  const variables = JSON.stringify(Object.fromEntries(given.map((name) => [name, variableValues?.[name]])));
+  const length = used.length + variables.length;
+  if (length > SUBSCRIPTION_LENGTH_MAX) {
+    throw failure(
+      'BAD_REQUEST',
+      `A subscription may have ${SUBSCRIPTION_LENGTH_MAX} characters of document and variables, and this one has ${length}.`,
+    );
+  }
+  const args = { schema, document: used.document, variableValues: JSON.parse(variables), contextValue };
+  return { args, bytes: used.length * BYTES_PER_CHARACTER + variables.length };
+}
+
+export const SUBSCRIPTION_LENGTH_MAX = 32 * 1024;
+const BYTES_PER_CHARACTER = 8; // of a parsed document
+
+/** Begins a subscription as it was `sent`, and makes its events with what is kept of it, in `turns`. */
+export async function subscribeSlim(
+  sent: ExecutionArgs & { contextValue: Context },
+  kept: ExecutionArgs,
+  mask: (error: unknown) => GraphQLError,
+  turns: Turns,
+): Promise<GuardedStream | ExecutionResult> {
+  const problem = costProblem(operationCost(sent), sent.contextValue.asker.isAnonymous);
+  if (problem) return { errors: [problem] };
+  const source = await createSourceEventStream(sent);
+  if (!(Symbol.asyncIterator in source)) return maskResult(source, mask);
+  const { contextValue } = sent;
+  const results = new TakingTurns(source, turns, (event) =>
+    execute({ ...kept, contextValue: { ...contextValue, budget: new AnswerBudget() }, rootValue: event }),
+  );
+  return new GuardedStream(results, mask);
+}
+
+interface Used {
+  document: DocumentNode;
+  length: number;
+}
+
+/** Shared by all subscriptions that come from the same parsed document. */
+const known = new WeakMap<OperationDefinitionNode, Used>();
+
+function usedDocument(document: DocumentNode, operation: OperationDefinitionNode): Used {
+  const before = known.get(operation);
+  if (before) return before;
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const definition of document.definitions)
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  const definitions = new Set<DefinitionNode>([operation]); // grows while it is gone through
+  for (const definition of definitions) {
+    visit(definition, {
+      FragmentSpread: ({ name }) => {
+        const fragment = fragments.get(name.value);
+        if (fragment) definitions.add(fragment);
+      },
+    });
+  }
+  const text = print({ kind: Kind.DOCUMENT, definitions: [...definitions] });
+  const used = { document: parse(text, { noLocation: true }), length: text.length };
+  known.set(operation, used);
+  return used;
+}

@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import type { Db } from '../db/client.ts';
+import { getInstallation } from '../db/installation.ts';
+import { checkVersion, migrate } from '../db/migrate/migrate.ts';
+import type { Bus } from '../platform/bus/bus.ts';
+import type { Cache } from '../platform/cache/cache.ts';
+import { type DataDir, openDataDir } from '../platform/data-dir.ts';
+import type { Docker } from '../platform/docker/docker.ts';
+import { processName } from '../platform/process-identity.ts';
+import { createSealer, type KeyedSealer } from '../platform/sealer.ts';
+import { parseSecretKey } from '../platform/secret-key.ts';
+import type { Parts } from '../workers/shared/parts.ts';
+import type { CommandContext } from './context.ts';
+import { openDatabase, startDatabase } from './database.ts';
+import { progress } from './progress.ts';
+import { Refusal } from './startup-error.ts';
+
+/** What the api and the workers are made from. */
+export interface OpenParts extends Parts {
+  /** A connection of its own, beside the pool. */
+  lone: Db;
+  /** Opened by who needs it: most processes talk to no engine. */
+  docker: () => Promise<Docker>;
+  /** Labels the containers of this installation on an engine that others may use too. */
+  installation: string;
+  dataDir: DataDir | undefined;
+}
+
+export interface PartsOptions {
+  /** Whether this process brings the database to its version, or refuses one that is not there. */
+  migrates: boolean;
+  connectionsMax: number;
+  /** Whether the data folder is needed whatever is embedded. */
+  keepsFiles?: boolean;
+}
+
+const SECRET_KEY_BYTES = 32;
+
+/** Opens every part as the settings choose it, each on its own, and leaves them to `context.closing`. */
+export async function openParts(context: CommandContext, options: PartsOptions): Promise<OpenParts> {
+  const { settings, log } = context;
+  const embedsDatabase = settings.databaseUrl === undefined;
+  const dataDir = embedsDatabase || options.keepsFiles ? await openFolder(context) : undefined;
+  const sealer = await openSealer(context, dataDir);
+  const owner = await processName();
+  const url = await startDatabase(context, dataDir);
+  const { db, lone } = await openDatabase(context, url, options.connectionsMax);
+  if (options.migrates) await migrateNow(context, url);
+  const refusal = await checkVersion(db);
+  if (refusal !== undefined) throw new Refusal(refusal);
+  const installation = await getInstallation(db);
+  const bus = await openBus(context);
+  const cache = await openCache(context);
+  let opened: Promise<Docker> | undefined;
+  const docker = () => {
+    opened ??= openDocker(context);
+    return opened;
+  };
+  return { db, lone, bus, cache, log, owner, docker, installation, sealer, dataDir };
+}
+
+export async function openFolder({ settings, closing }: CommandContext): Promise<DataDir> {
+  const dataDir = await openDataDir(settings.dataDir);
+  closing.add('data folder', dataDir.release);
+  return dataDir;
+}
+
+export async function migrateNow({ log, settings }: CommandContext, url: string): Promise<void> {
+  const done = progress(log, 'migrations');
+  const report = (message: string) => log.info({ event: 'part', part: 'migrations' }, `migrations: ${message}`);
+  const applied = await migrate(url, { tls: settings.databaseTls, report });
+  done(applied.length === 0 ? 'the database is at the right version' : `applied ${applied.join(', ')}`);
+}
+
+/** Under the key of the settings, or the one that is kept in the data folder. */
+export async function openSealer({ settings }: CommandContext, dataDir: DataDir | undefined): Promise<KeyedSealer> {
+  return createSealer(settings.secretKey ?? (await keptSecretKey(dataDir)), settings.oldSecretKeys);
+}
+
+async function keptSecretKey(dataDir: DataDir | undefined): Promise<Buffer> {
+  if (dataDir === undefined) throw new Error('SECRET_KEY is missing, and there is no data folder to keep one in.');
+  return parseSecretKey(await dataDir.keep('secret.key', () => randomBytes(SECRET_KEY_BYTES).toString('hex')));
+}
+
+async function openBus({ settings, log, closing }: CommandContext): Promise<Bus> {
+  const done = progress(log, 'bus');
+  if (settings.kafkaBrokers === undefined) {
+    const { createMemoryBus } = await import('../platform/bus/memory.ts');
+    const bus = createMemoryBus({ log });
+    closing.add('bus', bus.close);
+    done('in process');
+    return bus;
+  }
+  const { createKafkaBus } = await import('../platform/bus/kafka.ts');
+  const { kafkaBrokers: brokers, kafkaTls: tls, kafkaSasl: sasl, kafkaTopicPrefix: topicPrefix } = settings;
+  const bus = await createKafkaBus({ brokers, tls, sasl, topicPrefix, log, clientId: `chronoverse-${process.pid}` });
+  closing.add('bus', bus.close);
+  done(`Kafka at ${brokers.join(', ')}`);
+  return bus;
+}
+
+async function openCache({ settings, log, closing }: CommandContext): Promise<Cache> {
+  const done = progress(log, 'cache');
+  if (settings.redisUrl === undefined) {
+    const { createMemoryCache } = await import('../platform/cache/memory.ts');
+    const cache = createMemoryCache();
+    closing.add('cache', cache.close);
+    done('in process');
+    return cache;
+  }
+  const { createRedisCache } = await import('../platform/cache/redis.ts');
+  const cache = await createRedisCache({
+    url: settings.redisUrl,
+    tls: settings.redisTls,
+    prefix: settings.redisPrefix,
+    log,
+  });
+  closing.add('cache', cache.close);
+  done(`Redis at ${new URL(settings.redisUrl).host}`);
+  return cache;
+}
+
+/** The engine that DOCKER_HOST names, or the one at a usual socket; neither it nor the socket need be there now. */
+async function openDocker({ settings, log }: CommandContext): Promise<Docker> {
+  const done = progress(log, 'docker');
+  const { createDocker } = await import('../platform/docker/docker.ts');
+  const docker = createDocker({ host: settings.dockerHost, tls: settings.dockerTls, log });
+  if (await docker.isUp()) done(`engine at ${docker.address}`);
+  else if (await docker.isThere()) done(`engine that does not answer yet, at ${docker.address}`);
+  else
+    done(
+      `no engine: DOCKER_HOST is not set and ${docker.address} is not there; until it is, builds of CONTAINER workflows fail`,
+    );
+  return docker;
+}

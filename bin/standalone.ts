@@ -1,0 +1,27 @@
+import { logReady } from '../platform/log.ts';
+import type { WorkerName } from './command-line.ts';
+import type { CommandContext } from './context.ts';
+import { openParts } from './open-parts.ts';
+import { startWorkers } from './start-workers.ts';
+
+const CONNECTIONS_MAX = 10;
+
+/** `chronoverse api`: the GraphQL server alone, until a signal comes. */
+export async function runApi(context: CommandContext): Promise<undefined> {
+  const { listen, refuseTakenPort } = await import('./start-api.ts'); // which a worker need not load
+  const { host, port } = context.settings;
+  await refuseTakenPort(host, port);
+  const parts = await openParts(context, { migrates: false, connectionsMax: CONNECTIONS_MAX });
+  const url = await listen(context, parts, port);
+  logReady(context.log, { url }, `ready: ${url}`);
+}
+
+/** `chronoverse worker NAME...`: these workers in one process, until a signal comes. */
+export async function runWorkers(context: CommandContext, workers: WorkerName[]): Promise<undefined> {
+  const parts = await openParts(context, {
+    migrates: false,
+    connectionsMax: CONNECTIONS_MAX,
+  });
+  await startWorkers(context, parts, workers);
+  logReady(context.log, { workers }, `ready: ${workers.join(', ')}`);
+}

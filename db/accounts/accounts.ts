@@ -1,0 +1,155 @@
+import { and, eq, isNull, ne, sql } from 'drizzle-orm';
+import { newId } from '../../domain/ids.ts';
+import type { Db } from '../client.ts';
+import { knownAddresses, tokens, type UserRow, users } from '../schema.ts';
+import { endSessions } from './sessions.ts';
+
+export interface NewAccount {
+  email: string;
+  passwordHash: string;
+  /** Whether it administers, where it is not the first account: that one always does. */
+  administrator?: boolean;
+}
+
+/**
+ * A new account; EXISTS where the email has one. With `onlyFirst`, CLOSED where there is any account, whatever its email. Accounts are made one
+ * after the other: of two that come first at once, one is the first.
+ */
+export async function createUser(
+  db: Db,
+  { administrator = false, ...account }: NewAccount,
+  { onlyFirst = false }: { onlyFirst?: boolean } = {},
+): Promise<UserRow | 'EXISTS' | 'CLOSED'> {
+  return db.transaction(async (transaction) => {
+    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // the next statement sees what the holder before committed
+    const isFirst = !(await hasAccounts(transaction));
+    if (onlyFirst && !isFirst) return 'CLOSED';
+    const [user] = await transaction
+      .insert(users)
+      .values({ id: newId(), ...account, administrator: administrator || isFirst })
+      .onConflictDoNothing()
+      .returning();
+    return user ?? 'EXISTS';
+  });
+}
+
+/** Whether there is any account yet. */
+export async function hasAccounts(db: Pick<Db, 'select'>): Promise<boolean> {
+  const found = await db.select({ id: users.id }).from(users).limit(1);
+  return found.length > 0;
+}
+
+/** The account that an email signs in to, disabled or not, and whether it signed in from `address` before. */
+export async function findUserByEmail(
+  db: Db,
+  email: string,
+  address: string,
+): Promise<{ user: UserRow; isKnownAddress: boolean } | undefined> {
+  const known = sql<boolean>`EXISTS (SELECT FROM ${knownAddresses}
+    WHERE ${knownAddresses.userId} = ${users.id} AND ${knownAddresses.address} = ${address})`;
+  const [found] = await db.select({ user: users, isKnownAddress: known }).from(users).where(hasEmail(email));
+  return found;
+}
+
+export interface ListedUser {
+  id: string;
+  email: string;
+  administrator: boolean;
+  createdAt: Date;
+  disabledAt: Date | null;
+  /** When a session or API token of it was last used, as far as they are still stored. */
+  lastUsedAt: Date | null;
+}
+
+/** Accounts in the order in which they were made, from the one after `after` on. */
+export async function listUsers(db: Db, { after, limit }: { after: string; limit: number }): Promise<ListedUser[]> {
+  // Written out: in a select from one table, drizzle leaves the tables' names out, and "id" would be that of tokens.
+  const lastUsedAt = sql<Date | null>`(SELECT max(tokens.last_used_at) FROM tokens WHERE tokens.user_id = users.id)`;
+  return db
+    .select({
+      id: users.id,
+      email: users.email,
+      administrator: users.administrator,
+      createdAt: users.createdAt,
+      disabledAt: users.disabledAt,
+      lastUsedAt: lastUsedAt.mapWith(tokens.lastUsedAt),
+    })
+    .from(users)
+    .where(sql`${users.id} > ${after}::uuid`)
+    .orderBy(users.id)
+    .limit(limit);
+}
+
+/** Gives the account another password and ends its sessions. Undefined where no account has this email. */
+export async function setPassword(
+  db: Db,
+  { email, passwordHash }: { email: string; passwordHash: string },
+): Promise<{ id: string; sessionsEnded: number } | undefined> {
+  return db.transaction(async (transaction) => {
+    const [user] = await transaction
+      .update(users)
+      .set({ passwordHash })
+      .where(hasEmail(email))
+      .returning({ id: users.id });
+    return user && { id: user.id, sessionsEnded: await endSessions(transaction, user.id) };
+  });
+}
+
+/**
+ * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined where the password is another one by now,
+ * or the account is disabled. A session that is just being made with the former password waits for this one's row, and is not made.
+ */
+export async function changePassword(
+  db: Db,
+  change: { userId: string; former: string; passwordHash: string; keptSession: string },
+): Promise<UserRow | undefined> {
+  const { userId, former, passwordHash, keptSession } = change;
+  return db.transaction(async (transaction) => {
+    const [user] = await transaction
+      .update(users)
+      .set({ passwordHash })
+      .where(and(eq(users.id, userId), eq(users.passwordHash, former), isNull(users.disabledAt)))
+      .returning();
+    if (user) await endSessions(transaction, userId, { kept: keptSession });
+    return user;
+  });
+}
+
+/**
+ * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once, open streams within seconds. The last
+ * administrator that is not disabled stays enabled.
+ */
+export async function disableUser(
+  db: Db,
+  email: string,
+): Promise<{ userId: string } | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
+  return db.transaction(async (transaction) => {
+    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
+    const [user] = await transaction.select().from(users).where(hasEmail(email));
+    if (user === undefined) return 'UNKNOWN';
+    if (user.administrator) {
+      const others = and(sql`${users.administrator}`, isNull(users.disabledAt), ne(users.id, user.id));
+      if ((await transaction.$count(users, others)) === 0) return 'LAST_ADMINISTRATOR';
+    }
+    await transaction
+      .update(users)
+      .set({ disabledAt: sql`coalesce(${users.disabledAt}, now())` })
+      .where(eq(users.id, user.id));
+    await endSessions(transaction, user.id);
+    return { userId: user.id };
+  });
+}
+
+/** Lets the account sign in again; its API tokens work again. Its id, undefined where no account has this email. */
+export async function enableUser(db: Db, email: string): Promise<string | undefined> {
+  const [enabled] = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
+  return enabled?.id;
+}
+
+/** Any constant. Making an account and disabling one take turns under it. */
+const CREATE_LOCK = 5_243_992;
+
+/** The index of emails is on lower(email). */
+function hasEmail(email: string) {
+  return eq(sql`lower(${users.email})`, email);
+}

@@ -1,0 +1,36 @@
+import { sql } from 'drizzle-orm';
+import type { Payload } from '../../domain/payload/payload.ts';
+import { changeSealed } from '../../domain/payload/secrets.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+
+const WORKFLOWS_PER_SET = 200;
+
+/**
+ * Passes every sealed secret of every generation through `change`, and stores what comes out another. By sets of workflows, each in a
+ * transaction that locks their rows: an update, which may take a stored secret over into its new generation, comes before or after,
+ * so that none is left out. A secret under the key that is present is given back as it is, and costs no write.
+ */
+export async function changeSecrets(db: Db, change: (sealed: string, place: string) => string): Promise<void> {
+  let after = '00000000-0000-0000-0000-000000000000';
+  for (;;) {
+    const last = await db.transaction(async (tx) => {
+      const locked = await tx.execute<{ id: string }>(sql`
+        SELECT id FROM workflows WHERE id > ${after} ORDER BY id LIMIT ${WORKFLOWS_PER_SET} FOR NO KEY UPDATE`);
+      const ids = locked.map(({ id }) => id);
+      if (ids.length === 0) return undefined;
+      const rows = await tx.execute<{ workflow_id: string; generation: number; payload: Payload }>(sql`
+        SELECT workflow_id, generation, payload FROM payloads
+        WHERE workflow_id = ANY(${array(ids, 'uuid')}) AND payload::text LIKE '%"sealed"%'`);
+      for (const { workflow_id: id, generation, payload } of rows) {
+        const changed = JSON.stringify(changeSealed(id, payload, change));
+        if (changed === JSON.stringify(payload)) continue;
+        await tx.execute(sql`
+          UPDATE payloads SET payload = ${changed}::jsonb WHERE workflow_id = ${id} AND generation = ${generation}`);
+      }
+      return ids.at(-1);
+    });
+    if (last === undefined) return;
+    after = last;
+  }
+}

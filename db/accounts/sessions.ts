@@ -1,0 +1,84 @@
+import { and, desc, eq, gt, isNull, ne, notInArray, sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { type TokenRow, tokens, users } from '../schema.ts';
+import { noteAddress } from './known-addresses.ts';
+import { insertToken } from './tokens.ts';
+import { lockUser } from './user-limits.ts';
+
+export interface NewSession {
+  userId: string;
+  /** Of the password that was just given: where the account has another one by now, or is disabled, there is no session. */
+  passwordHash: string;
+  hash: Buffer;
+  expiresAt: Date;
+  address: string;
+  userAgent: string | null;
+}
+
+/**
+ * Stores a session by the hash of its secret, or gives undefined where the password was changed, or the account disabled, since it was
+ * compared: both take the lock on the account's row that this takes, so that no session slips in behind them. Sessions that have expired make
+ * room, and beyond `countMax` the one that was not used for longest.
+ */
+export async function createSession(
+  db: Db,
+  { passwordHash, ...session }: NewSession,
+  { countMax }: { countMax: number },
+): Promise<TokenRow | undefined> {
+  const { userId, address } = session;
+  return db.transaction(async (transaction) => {
+    const [user] = await transaction
+      .select({ id: users.id })
+      .from(users)
+      .where(and(eq(users.id, userId), eq(users.passwordHash, passwordHash), isNull(users.disabledAt)))
+      .for('no key update');
+    if (user === undefined) return undefined;
+    const kept = transaction
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(and(isSessionOf(userId), isNotExpired))
+      .orderBy(desc(sql`coalesce(${tokens.lastUsedAt}, ${tokens.createdAt})`), desc(tokens.id))
+      .limit(countMax - 1);
+    await transaction.delete(tokens).where(and(isSessionOf(userId), notInArray(tokens.id, kept)));
+    await noteAddress(transaction, userId, address);
+    return insertToken(transaction, { kind: 'SESSION', name: null, ...session });
+  });
+}
+
+/** The sessions of these users that are valid, newest first: few, because their number is bounded when they are made. */
+export async function listSessions(db: Db, userIds: string[]): Promise<TokenRow[]> {
+  return db
+    .select()
+    .from(tokens)
+    .where(and(eq(tokens.userId, sql`ANY(${array(userIds, 'uuid')})`), eq(tokens.kind, 'SESSION'), isNotExpired))
+    .orderBy(desc(tokens.id));
+}
+
+/** Ends all sessions of a user; API tokens stay. Gives how many it ended. */
+export async function endAllSessions(db: Db, userId: string): Promise<number> {
+  return db.transaction((transaction) => endSessions(transaction, userId));
+}
+
+/**
+ * Ends the sessions of a user, all but `kept`, and gives how many. The user's row is locked first, as by all that removes or makes several of
+ * its sessions: two at once would wait for each other's.
+ */
+export async function endSessions(
+  transaction: Pick<Db, 'execute' | 'delete'>,
+  userId: string,
+  { kept }: { kept?: string } = {},
+): Promise<number> {
+  await lockUser(transaction, userId);
+  const ended = await transaction
+    .delete(tokens)
+    .where(and(isSessionOf(userId), kept === undefined ? undefined : ne(tokens.id, kept)))
+    .returning({ id: tokens.id });
+  return ended.length;
+}
+
+function isSessionOf(userId: string) {
+  return and(eq(tokens.userId, userId), eq(tokens.kind, 'SESSION'));
+}
+
+const isNotExpired = gt(tokens.expiresAt, sql`now()`);

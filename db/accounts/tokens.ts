@@ -1,0 +1,138 @@
+import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
+import type { TokenScope } from '../../domain/account/token-scope.ts';
+import { newId } from '../../domain/ids.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { preparedByShape } from '../prepared.ts';
+import { type TokenRow, tokens, type UserRow, users } from '../schema.ts';
+import { lockUser } from './user-limits.ts';
+
+/** Who a presented token speaks for. */
+export interface Identity {
+  tokenId: string;
+  /** In hexadecimal: bytes of an answer would hold all of the answer, which some subscriptions would keep for hours. */
+  hash: string;
+  kind: TokenRow['kind'];
+  /** WRITE of a session, which may do everything. */
+  scope: TokenScope;
+  /** Of API tokens alone. */
+  tokenName: string | null;
+  lastUsedAt: Date | null;
+  user: UserRow;
+}
+
+/** Stores an API token, or gives FULL where its owner has `countMax` already. */
+export async function createApiToken(
+  db: Db,
+  token: { userId: string; name: string; hash: Buffer; scope: TokenScope; expiresAt: Date | null },
+  { countMax }: { countMax: number },
+): Promise<TokenRow | 'FULL'> {
+  return db.transaction(async (transaction) => {
+    await lockUser(transaction, token.userId); // two at once count right
+    const count = await transaction.$count(tokens, and(eq(tokens.userId, token.userId), eq(tokens.kind, 'API')));
+    return count >= countMax ? 'FULL' : insertToken(transaction, { kind: 'API', ...token });
+  });
+}
+
+/** Those of the tokens with these hashes that are valid now. */
+export async function findIdentities(db: Db, hashes: Buffer[]): Promise<Identity[]> {
+  const values = { hashes: hashes.map((hash) => `\\x${hash.toString('hex')}`) };
+  return identitiesQuery(db, values).execute(values);
+}
+
+/** Whether a token is valid now: what was looked up before may have ended since. */
+export async function isTokenValid(db: Pick<Db, 'select'>, id: string): Promise<boolean> {
+  const found = await db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .innerJoin(users, eq(users.id, tokens.userId))
+    .where(and(eq(tokens.id, id), isValid));
+  return found.length > 0;
+}
+
+/** Those of the tokens that are valid now: what open streams are checked with, all by one query. */
+export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string>> {
+  const valid = await db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .innerJoin(users, eq(users.id, tokens.userId))
+    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), isValid));
+  return new Set(valid.map(({ id }) => id));
+}
+
+/** Notes that the tokens were used, at most once in `everySeconds`. Those that are being changed or ended right now are passed over. */
+export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { everySeconds: number }): Promise<void> {
+  const longAgo = sql`${tokens.lastUsedAt} < now() - ${everySeconds} * interval '1 second'`;
+  const stale = db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
+    .for('no key update', { skipLocked: true }); // to wait for one with others in hand could be a deadlock
+  await db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale));
+}
+
+/** The API tokens of these users, oldest first: few, because their number is bounded when they are made. */
+export async function listApiTokens(db: Db, userIds: string[]): Promise<TokenRow[]> {
+  return db
+    .select()
+    .from(tokens)
+    .where(and(eq(tokens.userId, sql`ANY(${array(userIds, 'uuid')})`), eq(tokens.kind, 'API')))
+    .orderBy(tokens.id);
+}
+
+export async function findApiToken(
+  db: Db,
+  { userId, id }: { userId: string; id: string },
+): Promise<TokenRow | undefined> {
+  const [token] = await db
+    .select()
+    .from(tokens)
+    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, 'API')));
+  return token;
+}
+
+/** Ends a session or an API token at once. Gives what it was, or undefined where the user has none such. */
+export async function revokeToken(
+  db: Db,
+  { userId, id, kind }: { userId: string; id: string; kind: TokenRow['kind'] },
+): Promise<TokenRow | undefined> {
+  const [revoked] = await db
+    .delete(tokens)
+    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, kind)))
+    .returning();
+  return revoked;
+}
+
+/** Of a token joined with its user: a disabled user's are not, and are again when the user is enabled. */
+const isValid = and(isNull(users.disabledAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`now()`)));
+
+/** Every request with a token begins with it. */
+const identitiesQuery = preparedByShape((db, _, name) =>
+  db
+    .select({
+      tokenId: tokens.id,
+      hash: sql<string>`encode(${tokens.hash}, 'hex')`,
+      kind: tokens.kind,
+      scope: tokens.scope,
+      tokenName: tokens.name,
+      lastUsedAt: tokens.lastUsedAt,
+      user: users,
+    })
+    .from(tokens)
+    .innerJoin(users, eq(users.id, tokens.userId))
+    .where(and(sql`${tokens.hash} = ANY(${sql.placeholder('hashes')}::text[]::bytea[])`, isValid))
+    .prepare(name),
+);
+
+/** Stores a token; who calls has looked whether there may be another. */
+export async function insertToken(
+  db: Pick<Db, 'insert'>,
+  token: Omit<typeof tokens.$inferInsert, 'id'>,
+): Promise<TokenRow> {
+  const [row] = await db
+    .insert(tokens)
+    .values({ id: newId(), ...token })
+    .returning();
+  if (!row) throw new Error('PostgreSQL returned no row for an inserted token.');
+  return row;
+}

@@ -1,0 +1,84 @@
+import { sql } from 'drizzle-orm';
+import { type UserLimitName, type UserLimits, WITH_DELETED_FACTOR } from '../../domain/limits.ts';
+import type { WorkflowKind } from '../../domain/states.ts';
+import type { Db } from '../client.ts';
+
+/** A change is refused because its user has as much as a user may have; its transaction changes nothing. */
+export class LimitExceeded extends Error {
+  readonly limit: UserLimitName;
+  readonly max: number;
+
+  constructor(limit: UserLimitName, max: number) {
+    super(`${limit} is ${max}.`);
+    this.limit = limit;
+    this.max = max;
+  }
+}
+
+type Transaction = Pick<Db, 'execute'>;
+
+/**
+ * Makes changes of this user come one after the other, so that two at once cannot both be the last one that fits, and none comes after the end of
+ * its token.
+ * Before all other locks. What runs jobs does not take it.
+ */
+export async function lockUser(tx: Transaction, userId: string): Promise<void> {
+  await tx.execute(sql`SELECT FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
+}
+
+/**
+ * Of workflows that are not deleted, and of all that are stored, so that making and deleting has an end too. Under the user's lock, as all that
+ * follow; after the insert.
+ */
+export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
+  const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
+  await check(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId}`, share);
+}
+
+/** Of builds that wait or run. */
+export async function checkBuilds(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
+  await check(tx, 'QUEUED_BUILDS_PER_USER', limits, sql`builds WHERE user_id = ${userId} AND completed_at IS NULL`);
+}
+
+/** Of jobs that were asked for and have not been handed out. */
+export async function checkRequests(
+  tx: Transaction,
+  { userId, kind }: { userId: string; kind: WorkflowKind },
+  limits: UserLimits,
+): Promise<void> {
+  const limit = kind === 'CONTAINER' ? 'QUEUED_CONTAINERS_PER_USER' : 'QUEUED_HEARTBEATS_PER_USER';
+  await check(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
+}
+
+/** Those that are being removed count until an engine has removed them. */
+export async function checkVolumes(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
+  await check(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
+}
+
+/** Of all that is stored: deleted workflows count until they are purged. */
+export async function checkPayloads(
+  tx: Transaction,
+  { userId, workflowId }: { userId: string; workflowId: string },
+  limits: UserLimits,
+): Promise<void> {
+  await check(tx, 'GENERATIONS_PER_WORKFLOW', limits, sql`payloads WHERE workflow_id = ${workflowId}`);
+  await check(
+    tx,
+    'PAYLOAD_BYTES_PER_USER',
+    limits,
+    // A sum for each workflow: as one join, stale statistics make the planner read everybody's payloads.
+    sql`workflows, LATERAL (SELECT sum(bytes) AS bytes FROM payloads WHERE workflow_id = workflows.id) stored WHERE user_id = ${userId}`,
+    sql`coalesce(sum(stored.bytes), 0)`,
+  );
+}
+
+async function check(
+  tx: Transaction,
+  limit: UserLimitName,
+  limits: UserLimits,
+  from: ReturnType<typeof sql>,
+  what = sql`count(*)`,
+): Promise<void> {
+  const [row] = await tx.execute<{ over: boolean }>(sql`SELECT ${what} > ${limits[limit]} AS over FROM ${from}`);
+  if (row?.over) throw new LimitExceeded(limit, limits[limit]);
+}

@@ -1,0 +1,159 @@
+import { sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { type Generation, type GenerationKey, generationKey } from '../workflows/payloads.ts';
+
+/** Those of these workflows of which a build runs. */
+export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<Set<string>> {
+  if (workflowIds.length === 0) return new Set();
+  const rows = await db.execute<{ id: string }>(sql`
+    SELECT DISTINCT workflow_id AS id FROM builds
+    WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL AND status = 'STARTED'`);
+  return new Set(rows.map((row) => row.id));
+}
+
+/**
+ * Those of these generations whose image is needed, with the id of what their build made, null while it has not ended: the present one
+ * of a workflow that lives, unless its build failed; and one that a job which has not ended began with or waits to run.
+ */
+export async function neededGenerations(
+  db: Db,
+  generations: Generation[],
+): Promise<Map<GenerationKey, { imageId: string | null }>> {
+  if (generations.length === 0) return new Map();
+  const rows = await db.execute<{ workflow_id: string; generation: number; image_id: string | null }>(sql`
+    SELECT b.workflow_id, b.generation, b.image_id
+    FROM unnest(
+      ${array(
+        generations.map(({ workflowId }) => workflowId),
+        'uuid',
+      )},
+      ${array(
+        generations.map(({ generation }) => generation),
+        'integer',
+      )}
+    ) AS u (workflow_id, generation)
+      JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
+      JOIN workflows w ON w.id = u.workflow_id
+    WHERE w.generation = u.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
+      OR EXISTS (
+        SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
+        WHERE s.workflow_id = w.id AND j.generation = u.generation AND j.completed_at IS NULL)
+      OR EXISTS (
+        SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
+        WHERE r.workflow_id = w.id AND j.generation = u.generation)`);
+  return new Map(
+    rows.map((row) => [
+      generationKey({ workflowId: row.workflow_id, generation: row.generation }),
+      { imageId: row.image_id },
+    ]),
+  );
+}
+
+/** A name by which an engine may have an image, in full: `docker.io/library/alpine:3`. */
+export interface ImageName {
+  image: string;
+  /** Registry and repository of it. */
+  repository: string;
+}
+
+/** A pull with a login: of which build or job, of what, and on which engine. */
+export interface PrivatePull extends ImageName {
+  puller: string;
+  engineId: string;
+}
+
+/**
+ * Notes that a pull with a login begins; `imageIdBefore` is what the name stands for on the engine now. Until it is settled, all else that
+ * bears the name counts as private. A try that follows a crash keeps what the first one noted.
+ */
+export async function beginPrivatePull(
+  db: Db,
+  { puller, image, repository, engineId }: PrivatePull,
+  imageIdBefore: string | undefined,
+): Promise<void> {
+  await db.execute(sql`
+    INSERT INTO private_pulls (puller, image, repository, engine_id, image_id_before)
+    VALUES (${puller}, ${image}, ${repository}, ${engineId}, ${imageIdBefore ?? null})
+    ON CONFLICT DO NOTHING`);
+}
+
+/** The pull has ended, and the name stands for this image now. It is private, unless the name stood for it before. */
+export async function settlePrivatePull(
+  db: Db,
+  { puller, image, engineId }: PrivatePull,
+  imageId: string | undefined,
+): Promise<void> {
+  await db.execute(sql`
+    WITH settled AS (
+      DELETE FROM private_pulls WHERE puller = ${puller} AND image = ${image} AND engine_id = ${engineId}
+      RETURNING image_id_before
+    )
+    INSERT INTO private_images (image_id, image)
+      SELECT ${imageId ?? null}::text, ${image} FROM settled
+      WHERE ${imageId ?? null}::text IS NOT NULL AND image_id_before IS DISTINCT FROM ${imageId ?? null}::text
+    ON CONFLICT DO NOTHING`);
+}
+
+/** A pull whose worker is gone or was told to stop may go on for as long on the engine, by far. */
+const PULL_END_MINUTES = 10;
+
+/** Those of an engine whose build or job ended long enough ago that the engine pulls no more, so many at most. */
+export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
+  const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
+  const rows = await db.execute<{ puller: string; image: string; repository: string }>(sql`
+    SELECT puller, image, repository FROM private_pulls p
+    WHERE engine_id = ${engineId} AND started_at < ${margin}
+      AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
+      AND NOT EXISTS (SELECT FROM jobs WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
+    ORDER BY started_at LIMIT ${countMax}`);
+  return rows.map((row) => ({ puller: row.puller, image: row.image, repository: row.repository, engineId }));
+}
+
+/**
+ * The names by which logins have brought this image onto an engine, or may just be doing so: under this name, and where it is a digest, which a
+ * pull by any tag may bring, under any of the repository.
+ */
+export async function privateNames(
+  db: Db,
+  imageId: string,
+  { image, repository }: ImageName,
+  isByDigest: boolean,
+): Promise<string[]> {
+  const rows = await db.execute<{ image: string }>(sql`
+    SELECT image FROM private_images WHERE image_id = ${imageId}
+    UNION ALL
+    SELECT image FROM private_pulls
+    WHERE repository = ${repository} AND image_id_before IS DISTINCT FROM ${imageId}
+      AND (${isByDigest} OR image IN (${image}, ${repository}))`);
+  return rows.map((row) => row.image);
+}
+
+/** Old ones go: the registry is asked again for these. */
+const IMAGES_PER_USER_MAX = 1_000;
+
+interface PulledImage {
+  userId: string;
+  imageId: string;
+  repository: string;
+}
+
+/** A registry has given this image for the user. */
+export async function notePulledImage(db: Db, { userId, imageId, repository }: PulledImage): Promise<void> {
+  await db.execute(sql`
+    WITH noted AS (
+      INSERT INTO pulled_images (user_id, image_id, image) VALUES (${userId}, ${imageId}, ${repository})
+      ON CONFLICT (user_id, image_id, image) DO UPDATE SET pulled_at = now()
+    )
+    DELETE FROM pulled_images p USING (
+      SELECT image_id, image FROM pulled_images
+      WHERE user_id = ${userId} AND (image_id, image) <> (${imageId}, ${repository})
+      ORDER BY pulled_at DESC OFFSET ${IMAGES_PER_USER_MAX - 1} FOR UPDATE SKIP LOCKED) old
+    WHERE p.user_id = ${userId} AND p.image_id = old.image_id AND p.image = old.image`);
+}
+
+export async function wasPulledFor(db: Db, { userId, imageId, repository }: PulledImage): Promise<boolean> {
+  const rows = await db.execute(sql`
+    SELECT FROM pulled_images WHERE user_id = ${userId} AND image_id = ${imageId} AND image = ${repository}`);
+  return rows.length > 0;
+}

@@ -1,0 +1,58 @@
+import { tlsAdvice } from '../domain/network/tls-advice.ts';
+import type { Db } from './client.ts';
+
+/** Why the database cannot be used. */
+export interface Unreachable {
+  message: string;
+  /** Whether waiting may help: it is not there yet, or still starts. A wrong password or name stays wrong. */
+  passes: boolean;
+}
+
+/** SQLSTATE classes of what waiting does not mend: wrong user or password (28), no such database (3D), no right to it (42). */
+const LASTING = ['28', '3D', '42'];
+
+/** Undefined when the database answers now. */
+export async function whyUnreachable(db: Db): Promise<Unreachable | undefined> {
+  try {
+    await db.execute('SELECT 1');
+    return undefined;
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause ?? error) : error; // drizzle wraps what the driver says
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+    const said = cause instanceof Error ? cause.message || code : String(cause); // several addresses: no message, a code
+    const advice = tlsAdvice(cause, 'DATABASE');
+    if (advice !== undefined) return { message: `${said}. ${advice.replace(/\.$/, '')}`, passes: false };
+    return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };
+  }
+}
+
+/** Whether the database was away, or took no writes just then: trying again is what helps, and nothing is wrong with the statement. */
+export function isOutage(error: unknown): boolean {
+  let cause = error;
+  for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error && cause.cause instanceof Error; depth += 1)
+    cause = cause.cause; // drizzle wraps what the driver says
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  return OUTAGES.has(code) || code.startsWith('08');
+}
+
+const CAUSES_MAX = 10;
+const OUTAGES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'CONNECT_TIMEOUT',
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  '25006', // read_only_sql_transaction: a standby, or a server that has no room left
+  '53300', // too_many_connections
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+]);

@@ -1,0 +1,102 @@
+import { sql } from 'drizzle-orm';
+import { RECHECK_SECONDS } from '../../domain/limits.ts';
+import type { WorkflowKind } from '../../domain/states.ts';
+import { array, seconds } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { ID_SET, idInSet } from '../ids.ts';
+
+export interface HandedOut {
+  id: string;
+  userId: string;
+  kind: WorkflowKind;
+}
+
+export interface Pass {
+  /** New QUEUED jobs, one a due slot: to be told of on the bus. */
+  made: HandedOut[];
+  /** Schedules that have come up for another reason: attendSchedules looks after them. */
+  others: string[];
+}
+
+/**
+ * Turns due slots of idle workflows into QUEUED jobs: one statement over at most `limit` schedules whose wake_at has come.
+ *
+ * - They are QUEUED *before* their event is sent: marking them after it would race the claim, and marking them by a statement of its own
+ *   costs a second write of each row. A crash in between leaves QUEUED rows that nobody heard of; their schedules' wake_at finds them.
+ * - The slot is the last one that has passed: those missed before it, while the system was down or a job ran over, are skipped.
+ * - Any number of schedulers may run this: each takes rows that no other holds. A row that another has advanced meanwhile is
+ *   read again under the lock and no longer matches, because advancing moves wake_at into the future.
+ * - A last job that this statement's snapshot does not see (another scheduler has just made it) counts as active; so does one
+ *   that is gone. attendSchedules, which looks with a snapshot taken under the lock, tells the two apart.
+ * - A request for a run may commit between this statement's snapshot and its lock of the schedule. The snapshot does not see the row of
+ *   run_requests, and moving wake_at would take back the wake-up that came with the request. So the request also sets
+ *   `schedules.requested`, in its transaction, and this statement goes by that mark: PostgreSQL reads a locked row again, in its newest version.
+ *   The mark may stay true after the last request has gone (a cancellation leaves it), and is never false while one waits: requests
+ *   come under the schedule's lock with the mark, and attendSchedules alone clears it, under that lock, where none is left.
+ */
+export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
+  const rows = await db.execute<{
+    workflow_id: string;
+    job_id: string | null;
+    user_id: string;
+    kind: WorkflowKind;
+  }>(sql`
+    WITH due AS MATERIALIZED (
+      SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id, requested
+      FROM schedules WHERE wake_at <= now()
+      ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), looked AS MATERIALIZED (
+      SELECT due.*, state = 'READY' AND next_run_at <= now() AND NOT requested
+          AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+      FROM due
+        LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
+    ), slots AS MATERIALIZED (
+      SELECT looked.*, row_number() OVER () AS n, next_run_at + make_interval(mins => interval_minutes *
+        floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot
+      FROM looked WHERE idle
+    ), ids AS MATERIALIZED (
+      SELECT ${ID_SET}
+    ), made AS MATERIALIZED (
+      SELECT slots.*, ${idInSet(sql`n`)} AS job_id, slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
+    ), advanced AS (
+      UPDATE schedules SET last_slot_at = made.slot, next_run_at = made.following, last_job_id = made.job_id,
+        waiting = false, wake_at = least(made.following, now() + ${seconds(RECHECK_SECONDS)})
+      FROM made WHERE schedules.workflow_id = made.workflow_id
+    ), inserted AS (
+      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at)
+      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now() FROM made
+      ON CONFLICT (workflow_id, scheduled_at) WHERE trigger = 'AUTOMATIC' DO NOTHING
+    )
+    SELECT workflow_id, job_id, user_id, kind FROM made
+    UNION ALL SELECT workflow_id, NULL, user_id, kind FROM looked WHERE idle IS NOT TRUE`);
+  const pass: Pass = { made: [], others: [] };
+  for (const row of rows) {
+    if (row.job_id === null) pass.others.push(row.workflow_id);
+    else pass.made.push({ id: row.job_id, userId: row.user_id, kind: row.kind });
+  }
+  return pass;
+}
+
+/** Milliseconds until the first schedule is to be looked at, 0 when one is now; undefined when none is. By the database's clock. */
+export async function nextWakeMs(db: Db): Promise<number | undefined> {
+  const [row] = await db.execute<{ ms: number | null }>(sql`
+    SELECT (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
+    FROM schedules WHERE wake_at IS NOT NULL`);
+  return row?.ms === null || row?.ms === undefined ? undefined : Math.max(row.ms, 0);
+}
+
+/**
+ * The jobs of these workflows have ended: what waits for them may go now. Run after the end is committed; markWaiting in
+ * attendSchedules looks again after *its* commit, so that one of the two always sees the other. Returns how many wait.
+ */
+export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
+  if (workflowIds.length === 0) return 0;
+  const rows = await db.execute(sql`
+    WITH locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules
+      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
+  return rows.length;
+}

@@ -1,0 +1,263 @@
+import { sql } from 'drizzle-orm';
+import { type Attended, attend, type Decision } from '../../domain/reconcile.ts';
+import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states.ts';
+import { countEnded } from '../analytics.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { leftOpen, storedLines } from '../logs/markers.ts';
+import { type Notified, notify } from '../notifications.ts';
+import type { HandedOut } from './dispatch.ts';
+import { cancelRequests } from './requests.ts';
+
+type Row = {
+  workflow_id: string;
+  user_id: string;
+  kind: WorkflowKind;
+  state: ScheduleState;
+  slot_due: boolean | null;
+  next_run_in: number | null;
+  request_id: string | null;
+  job_id: string | null;
+  status: JobStatus | null;
+  attempts: number | null;
+  age: number | null;
+  lease_expired: number | null;
+  cancel_requested: boolean | null;
+};
+
+export interface Attendance {
+  /** QUEUED jobs that are to be told of on the bus, those again that nobody seems to have heard of. */
+  handOut: HandedOut[];
+  /** Jobs whose status changed here. */
+  changed: { id: string; userId: string }[];
+  notified: Notified[];
+  /** Of jobs that were ended here: their end is to be printed behind what their workers have (db/logs/markers.ts). */
+  endedLogs: string[];
+  /** Whether some of them are to be looked at again at once. */
+  again: boolean;
+}
+
+/**
+ * Looks after schedules that came up for another reason than a due slot of an idle workflow (domain/reconcile.ts decides what
+ * happens): the sweep that finds lost events and lost workers, and the way in for requested jobs and out for terminated workflows.
+ *
+ * Locks: schedules, then jobs. Jobs that somebody else has locked (their worker is just ending them) are left for the next look. Those that
+ * it waits for it locks first, in the order of their ids: to wait with others in hand could be a deadlock.
+ */
+export async function attendSchedules(
+  db: Db,
+  workflowIds: string[],
+  /** For how long the database has been reachable without a break. Asked once the rows are read (workers/scheduling/database-watch.ts). */
+  { watchedSeconds }: { watchedSeconds: () => number },
+): Promise<Attendance> {
+  const { result, waiting } = await db.transaction(async (tx) => {
+    const locked = await tx.execute<{ workflow_id: string }>(sql`
+      SELECT workflow_id FROM schedules
+      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
+      ORDER BY workflow_id FOR UPDATE SKIP LOCKED`);
+    // A statement of its own: its snapshot is newer than the locks, so that it sees what the last holder made.
+    const rows = await readSchedules(
+      tx,
+      locked.map((row) => row.workflow_id),
+    );
+    const watched = watchedSeconds();
+    const decided = rows.map((row) => ({
+      row,
+      decision: attend({ ...toAttended(row), watchedSeconds: watched }),
+    }));
+    const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
+
+    const requested = of('HAND_OUT_REQUESTED');
+    const handOut = [
+      ...of('HAND_OUT_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
+      ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
+    ];
+    await lockPending(tx, handOut, of('REMOVE'));
+    const { changed, notified, endedLogs } = await endOrReturn(tx, {
+      returned: jobIds(of('RETURN')),
+      failed: jobIds(of('FAIL')),
+      canceled: jobIds(of('CANCEL')),
+    });
+    await takeRequests(tx, requested);
+    await markQueued(
+      tx,
+      handOut.map(({ id }) => id),
+    );
+    const dropped = await removeTerminated(tx, of('REMOVE'));
+    await setWake(tx, decided);
+
+    const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'HAND_OUT_REQUESTED');
+    return {
+      result: { handOut, changed: [...changed, ...dropped], notified, endedLogs, again },
+      waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row.workflow_id),
+    };
+  });
+  return { ...result, again: (await wakeEnded(db, waiting)) > 0 || result.again };
+}
+
+type Transaction = Pick<Db, 'execute'>;
+
+async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Row[]> {
+  if (workflowIds.length === 0) return [];
+  return tx.execute<Row>(sql`
+    SELECT s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
+      extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id,
+      j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
+      extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
+      j.cancel_requested_at IS NOT NULL AS cancel_requested
+    FROM schedules s
+      LEFT JOIN LATERAL (SELECT * FROM jobs WHERE id = s.last_job_id LIMIT 1) j ON true
+      LEFT JOIN LATERAL (
+        SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
+    WHERE s.workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+}
+
+function toAttended(row: Row): Omit<Attended, 'watchedSeconds'> {
+  return {
+    kind: row.kind,
+    state: row.state,
+    slotDue: row.slot_due ?? false,
+    nextRunInSeconds: row.next_run_in ?? undefined,
+    requested: row.request_id !== null,
+    lastJob:
+      row.status === null
+        ? undefined
+        : {
+            status: row.status,
+            attempts: row.attempts ?? 0,
+            ageSeconds: row.age ?? 0,
+            leaseExpiredSeconds: row.lease_expired ?? 0,
+            cancelRequested: row.cancel_requested ?? false,
+          },
+  };
+}
+
+function jobIds(rows: Row[]): string[] {
+  return rows.flatMap((row) => row.job_id ?? []);
+}
+
+/** Of what is handed out, and of what was asked for of workflows that are removed: the jobs that markQueued and cancelRequests change. */
+async function lockPending(tx: Transaction, handOut: HandedOut[], removed: Row[]): Promise<void> {
+  if (handOut.length + removed.length === 0) return;
+  const ids = handOut.map(({ id }) => id);
+  const workflowIds = removed.map((row) => row.workflow_id);
+  await tx.execute(sql`
+    SELECT FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
+      SELECT unnest(${array(ids, 'uuid')})
+      UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))
+    ORDER BY id FOR NO KEY UPDATE`);
+}
+
+/**
+ * Lost attempts go back to PENDING or fail as SYSTEM, which counts towards nothing; jobs of terminated workflows, and lost ones whose
+ * cancellation was asked for, are canceled. Under the same conditions as were read: a worker that renewed meanwhile keeps its job.
+ */
+async function endOrReturn(
+  tx: Transaction,
+  { returned, failed, canceled }: { returned: string[]; failed: string[]; canceled: string[] },
+): Promise<Pick<Attendance, 'changed' | 'notified' | 'endedLogs'>> {
+  if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [], endedLogs: [] };
+  const rows = await tx.execute<{
+    id: string;
+    user_id: string;
+    workflow_id: string;
+    status: JobStatus;
+    detail: string;
+  }>(sql`
+    WITH target AS MATERIALIZED (
+      SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
+      FROM unnest(
+        ${array([...returned, ...failed, ...canceled], 'uuid')},
+        ${array([...returned.map(() => 'PENDING'), ...failed.map(() => 'FAILED'), ...canceled.map(() => 'CANCELED')], 'text')}
+      ) AS u (id, status), LATERAL (
+        SELECT FROM jobs WHERE jobs.id = u.id AND (
+          jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
+          OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
+        LIMIT 1 FOR UPDATE SKIP LOCKED) lost
+    )
+    UPDATE jobs SET status = new_status, updated_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+      completed_at = CASE WHEN ends THEN now() END,
+      failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
+      failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost, and so was each one that tried again.' END,
+      log_line_count = ${storedLines(sql`jobs.id`)},
+      log_attempt = ${leftOpen(sql`ends AND attempt > 0`)}
+    FROM target WHERE jobs.id = target.id
+    RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail`);
+  const ids = (statuses: JobStatus[]) => rows.filter((row) => statuses.includes(row.status)).map((row) => row.id);
+  await countEnded(tx, ids(['FAILED', 'CANCELED']));
+  const notified = await notify(
+    tx,
+    rows
+      .filter((row) => row.status === 'FAILED')
+      .map((row) => ({ kind: 'JOB_FAILED', workflowId: row.workflow_id, jobId: row.id, detail: row.detail })),
+  );
+  const changed = rows.map((row) => ({ id: row.id, userId: row.user_id }));
+  return { changed, notified, endedLogs: ids(['FAILED', 'CANCELED']) };
+}
+
+/** PENDING -> QUEUED; those that are QUEUED already stay as they are. */
+async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.execute(sql`
+    UPDATE jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+    WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'PENDING'`);
+}
+
+async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.execute(sql`
+    DELETE FROM run_requests WHERE job_id = ANY(${array(
+      rows.map((row) => row.request_id),
+      'uuid',
+    )})`);
+}
+
+/** A terminated workflow whose last job has ended needs no schedule. Jobs that still asked to be run are canceled. */
+async function removeTerminated(tx: Transaction, rows: Row[]): Promise<{ id: string; userId: string }[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map((row) => row.workflow_id);
+  const canceled = await cancelRequests(tx, ids);
+  await tx.execute(sql`DELETE FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')})`);
+  return canceled;
+}
+
+async function setWake(tx: Transaction, decided: { row: Row; decision: Decision }[]): Promise<void> {
+  if (decided.length === 0) return;
+  await tx.execute(sql`
+    UPDATE schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in), waiting = u.waiting,
+      last_job_id = u.last_job_id, requested = EXISTS (
+        SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
+    FROM unnest(
+      ${array(
+        decided.map(({ row }) => row.workflow_id),
+        'uuid',
+      )},
+      ${array(
+        decided.map(({ decision }) => decision.wakeInSeconds),
+        'double precision',
+      )},
+      ${array(
+        decided.map(({ decision }) => decision.waiting),
+        'boolean',
+      )},
+      ${array(
+        decided.map(({ row, decision }) => (decision.act === 'HAND_OUT_REQUESTED' ? row.request_id : row.job_id)),
+        'uuid',
+      )}
+    ) AS u (workflow_id, wake_in, waiting, last_job_id)
+    WHERE schedules.workflow_id = u.workflow_id`);
+}
+
+/** The other half of wakeWaiting: a job that ended while its schedule was being marked as waiting. */
+async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
+  if (workflowIds.length === 0) return 0;
+  const rows = await db.execute(sql`
+    WITH locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules
+      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+        AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
+  return rows.length;
+}

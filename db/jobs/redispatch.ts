@@ -1,0 +1,64 @@
+import { sql } from 'drizzle-orm';
+import { RECHECK_SECONDS, RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
+import { seconds } from '../arrays.ts';
+import type { Db } from '../client.ts';
+
+/** Where a step has ended. */
+export interface RecallPlace {
+  wakeAt: string;
+  workflowId: string;
+}
+
+export interface Recalled {
+  /** How many jobs are handed out by the passes that follow. */
+  count: number;
+  /** For the next step; undefined when this was the last one. */
+  next: RecallPlace | undefined;
+}
+
+/**
+ * Brings the next look at QUEUED jobs forward to now, so that they are handed out again: after an outage in which their events may have been
+ * lost. The looks become rarer with a job's age (domain/reconcile.ts), and what has waited long would wait as long again.
+ *
+ * A step reads `limit` schedules at most, of those that come up before the longest time between two looks is over. A job that was handed out
+ * less than RECHECK_SECONDS ago is left: however many processes recall, and however often, each job costs one event in that time.
+ */
+export async function recallQueued(
+  db: Db,
+  { after, limit }: { after: RecallPlace | undefined; limit: number },
+): Promise<Recalled> {
+  const place =
+    after === undefined
+      ? sql`wake_at > now()`
+      : sql`wake_at >= ${after.wakeAt} AND (wake_at, workflow_id) > (${after.wakeAt}, ${after.workflowId})`;
+  const [row] = await db.execute<{ count: number; read: number; wake_at: string; workflow_id: string }>(sql`
+    WITH near AS MATERIALIZED (
+      SELECT workflow_id, wake_at, last_job_id FROM schedules
+      WHERE ${place} AND wake_at <= now() + ${seconds(Math.max(...Object.values(RECHECK_SECONDS_MAX)))}
+      ORDER BY wake_at, workflow_id LIMIT ${limit}
+    ), forgotten AS MATERIALIZED (
+      SELECT near.workflow_id FROM near, LATERAL (
+        SELECT FROM jobs WHERE id = near.last_job_id AND status = 'QUEUED'
+          AND ${handedOutAt} < now() - ${seconds(RECHECK_SECONDS)} LIMIT 1) job
+    ), free AS MATERIALIZED (
+      SELECT schedules.workflow_id FROM forgotten, LATERAL (
+        SELECT workflow_id FROM schedules WHERE schedules.workflow_id = forgotten.workflow_id AND wake_at > now()
+        LIMIT 1 FOR UPDATE SKIP LOCKED) schedules
+    ), woken AS (
+      UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = free.workflow_id RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM woken)::integer AS count, (SELECT count(*) FROM near)::integer AS read,
+      wake_at::text, workflow_id
+    FROM near ORDER BY near.wake_at DESC, workflow_id DESC LIMIT 1`);
+  if (row === undefined) return { count: 0, next: undefined };
+  const next = row.read < limit ? undefined : { wakeAt: row.wake_at, workflowId: row.workflow_id };
+  return { count: row.count, next };
+}
+
+/**
+ * When the job was handed out last, or sooner: the next look comes after as long as it had waited by then, at least RECHECK_SECONDS and at
+ * most what its kind allows, so it stands in the middle between `updated_at` and that look, or at one of the bounds.
+ */
+const handedOutAt = sql`greatest(
+  near.wake_at - CASE kind WHEN 'CONTAINER' THEN ${seconds(RECHECK_SECONDS_MAX.CONTAINER)} ELSE ${seconds(RECHECK_SECONDS_MAX.HEARTBEAT)} END,
+  least(updated_at + (near.wake_at - updated_at) / 2, near.wake_at - ${seconds(RECHECK_SECONDS)}))`;

@@ -1,0 +1,102 @@
+import { sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+
+/**
+ * Who is next where there are few slots: CONTAINER jobs and builds, on all workers together. A turn is a hint as an event is: its row
+ * names a job or build that was QUEUED when the event came, and a worker that takes it claims the row it names, which may
+ * have ended meanwhile. A turn that is lost comes again with the event that the scheduling worker sends again.
+ *
+ * Turns are numbered by round: a user's first waiting row goes into the round that is being served, the user's next one into the round
+ * after it, and so on. So a user with one row waits for one round at most, however many another user has queued. The round that is being
+ * served is stored, as the highest of which something was claimed: turns that are passed over, because their user is full, do not hold it back.
+ */
+export type TurnKind = 'CONTAINER' | 'BUILD';
+
+const TABLES = { CONTAINER: sql`jobs`, BUILD: sql`builds` };
+
+/** Gives those of these jobs or builds a turn that are QUEUED and have none. */
+export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await db.transaction(async (tx) => {
+    // One after the other: of two at once, each would give the same user's rows the same rounds.
+    await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
+    await tx.execute(sql`
+      WITH entering AS (
+        SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM ${TABLES[kind]} queued
+        WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
+          AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+      )
+      INSERT INTO turns (id, kind, user_id, round)
+      SELECT id, ${kind}, user_id, nth + greatest(
+        (SELECT round FROM turn_rounds WHERE kind = ${kind}) - 1,
+        coalesce((SELECT max(round) FROM turns WHERE kind = ${kind} AND turns.user_id = entering.user_id), 0))
+      FROM entering ON CONFLICT DO NOTHING`);
+  });
+}
+
+/** Whose turn is next of those who are not among `fullUsers`: the job or build. Undefined when nobody waits. */
+export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
+  const [turn] = await db.execute<{ id: string }>(sql`SELECT ${nextTurn(kind, fullUsers)}`);
+  return turn?.id;
+}
+
+/** Whether this job or build has a turn that nobody has taken. */
+export async function hasTurn(db: Db, id: string): Promise<boolean> {
+  const rows = await db.execute(sql`SELECT FROM turns WHERE id = ${id}`);
+  return rows.length > 0;
+}
+
+/**
+ * Takes the next turn of somebody who is not among `fullUsers`, and claims what it names in the same transaction: undefined when nobody
+ * waits, empty when what it named is not QUEUED any more.
+ */
+export async function takeTurn<Claimed>(
+  db: Db,
+  kind: TurnKind,
+  fullUsers: string[],
+  claim: (tx: Db, ids: string[]) => Promise<Claimed[]>,
+): Promise<Claimed[] | undefined> {
+  return db.transaction(async (tx) => {
+    const [turn] = await tx.execute<{ id: string; round: string }>(sql`
+      DELETE FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id, round`);
+    if (turn === undefined) return undefined;
+    const claimed = await claim(tx, [turn.id]);
+    if (claimed.length > 0)
+      await tx.execute(
+        sql`UPDATE turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
+      );
+    return claimed;
+  });
+}
+
+/**
+ * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait any more. Resolves with where to go on,
+ * undefined at the end. A worker that takes such a turn removes it too, but no
+ * worker takes one of a user who is full: jobs that are asked for and canceled all the time would fill the table.
+ */
+export async function sweepTurns(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<{ after: string | undefined; removed: number }> {
+  const [row] = await db.execute<{ looked: number; last: string | null; removed: number }>(sql`
+    WITH looked AS MATERIALIZED (
+      SELECT id FROM turns WHERE id > ${after} ORDER BY id LIMIT ${limit}
+    ), left_behind AS MATERIALIZED (
+      SELECT looked.id FROM looked, LATERAL (
+        SELECT FROM turns WHERE turns.id = looked.id
+          AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
+          AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
+        LIMIT 1 FOR UPDATE SKIP LOCKED) turn
+    ), removed AS (
+      DELETE FROM turns WHERE id = ANY(ARRAY(SELECT id FROM left_behind)) RETURNING 1
+    )
+    SELECT count(*)::integer AS looked, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
+      (SELECT count(*) FROM removed)::integer AS removed FROM looked`);
+  return { after: row?.looked === limit ? (row.last ?? undefined) : undefined, removed: row?.removed ?? 0 };
+}
+
+function nextTurn(kind: TurnKind, fullUsers: string[]) {
+  return sql`id FROM turns WHERE kind = ${kind} AND user_id <> ALL(${array(fullUsers, 'uuid')})
+    ORDER BY round, id LIMIT 1`;
+}

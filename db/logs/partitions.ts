@@ -1,0 +1,90 @@
+import { sql } from 'drizzle-orm';
+import { firstIdAt } from '../../domain/ids.ts';
+import { DAY_MS } from '../../domain/limits.ts';
+import type { Db } from '../client.ts';
+import { databaseNow } from '../lookup.ts';
+
+/** A day's partition of log_chunks: the lines of what was made on that day (UTC), whose ids are from the one bound up to the other. */
+export interface LogPartition {
+  name: string;
+  from: string;
+  until: string;
+}
+
+/** Where lines go whose day has no partition: made while nobody made partitions, or come after theirs was dropped. */
+export const OTHER_LOG_PARTITION = 'log_chunks_other';
+
+/**
+ * Makes the partitions of log_chunks for today and `daysAhead` days after it; those that cannot be made now are left to the next call. Until
+ * then lines go to the default partition, which a later partition of that day could not be made beside.
+ */
+export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: number }): Promise<void> {
+  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // by which ids are made
+  for (let day = 0; day <= daysAhead; day++) {
+    const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
+    const [found] = await db.execute(sql`SELECT 1 FROM pg_class WHERE relname = ${name}`);
+    if (found !== undefined) continue;
+    await changePartitions(db, async (tx) => {
+      const [inTheWay] = await tx.execute(sql`
+        SELECT 1 FROM log_chunks_other WHERE source_id >= ${from} AND source_id < ${until} LIMIT 1`);
+      if (inTheWay !== undefined) return; // they stay in the default partition for that day
+      await tx.execute(
+        sql.raw(
+          `CREATE TABLE IF NOT EXISTS ${name} PARTITION OF log_chunks FOR VALUES FROM ('${from}') TO ('${until}')`,
+        ),
+      );
+    });
+  }
+}
+
+/** The partitions of days that have passed for `days` days, the oldest first. */
+export async function logPartitionsBefore(db: Db, { days }: { days: number }): Promise<LogPartition[]> {
+  const rows = await db.execute<{ day: string }>(sql`
+    SELECT to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'log_chunks'::regclass AND relname ~ '^log_chunks_[0-9]{8}$'
+      AND to_date(right(relname, 8), 'YYYYMMDD') + 1 <= now() AT TIME ZONE 'UTC' - make_interval(days => ${days})
+    ORDER BY relname`);
+  return rows.map(({ day }) => partitionOf(new Date(`${day}T00:00:00Z`)));
+}
+
+/** Drops the partition with the lines in it; whether it is gone. Its space is given back after the locks are. */
+export async function dropLogPartition(db: Db, { name }: LogPartition): Promise<boolean> {
+  return changePartitions(db, (tx) => tx.execute(sql.raw(`DROP TABLE IF EXISTS ${name}`)));
+}
+
+function partitionOf(day: Date): LogPartition {
+  return {
+    name: `log_chunks_${day.toISOString().slice(0, 10).replaceAll('-', '')}`,
+    from: firstIdAt(day),
+    until: firstIdAt(new Date(day.getTime() + DAY_MS)),
+  };
+}
+
+/**
+ * Changes which partitions there are; false where that is not possible now. It takes an exclusive lock of log_chunks, and whoever reads or
+ * writes lines queues behind one that waits for such a lock: behind a statement that takes long (a backup), nobody could. So it waits for
+ * a moment alone. DETACH CONCURRENTLY, which would wait without holding anybody up, is refused beside a default partition.
+ */
+async function changePartitions(db: Db, change: (tx: Pick<Db, 'execute'>) => Promise<unknown>): Promise<boolean> {
+  try {
+    return await db.transaction(async (tx) => {
+      // Another worker may be at it, for which nobody has to wait but us.
+      await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${TURN_MS_MAX}`));
+      await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtext('log_chunks partitions'))`);
+      await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${LOCK_MS_MAX}`));
+      await change(tx);
+      return true;
+    });
+  } catch (error) {
+    if (isLockTimeout(error)) return false;
+    throw error;
+  }
+}
+
+const LOCK_MS_MAX = 200;
+const TURN_MS_MAX = 5_000;
+
+function isLockTimeout(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error && 'code' in cause && cause.code === '55P03';
+}

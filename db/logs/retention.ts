@@ -1,0 +1,134 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { firstIdBefore } from '../ids.ts';
+import { deleteChunks } from './append.ts';
+import type { LogPartition } from './partitions.ts';
+
+/**
+ * The lines of a job or build go when it has ended for `days` days, by the database's clock. Each call here looks at a bounded set, in the
+ * order of ids. What has ended for so long stays so, which is why nothing that was passed has to be looked at again, but for what was made since with
+ * an id of the past.
+ */
+
+/** How far a look through a partition's jobs has come. */
+export interface Looked {
+  /** The last job that was looked at. */
+  to: string | undefined;
+  /** CLEAR: all lines in the partition may go. KEPT: some may not. */
+  found: 'CLEAR' | 'KEPT' | 'MORE';
+}
+
+/** Looks whether all jobs and builds whose ids are in the partition's range have ended for so long, from the job `after` on. */
+export async function lookThrough(
+  db: Db,
+  partition: LogPartition,
+  { days, after = partition.from, limit }: { days: number; after?: string | undefined; limit: number },
+): Promise<Looked> {
+  const [row] = await db.execute<{ count: number; kept: string | null; passed: string | null; build: boolean }>(sql`
+    WITH part AS MATERIALIZED (
+      SELECT id, ${hasEndedFor(sql`${days}`)} AS gone FROM jobs
+      WHERE id > ${after} AND id < ${partition.until} ORDER BY id LIMIT ${limit}
+    ), kept AS (SELECT id FROM part WHERE NOT gone ORDER BY id LIMIT 1)
+    SELECT (SELECT count(*) FROM part)::integer AS count,
+      (SELECT id FROM kept) AS kept,
+      (SELECT id FROM part WHERE id < coalesce((SELECT id FROM kept), ${partition.until}) ORDER BY id DESC LIMIT 1) AS passed,
+      EXISTS (SELECT FROM builds WHERE id >= ${partition.from} AND id < ${partition.until} AND NOT ${hasEndedFor(sql`${days}`)}) AS build`);
+  if (row === undefined) throw new Error('A statement without a table gave no row.');
+  const to = row.passed ?? after;
+  if (row.kept !== null || row.build) return { to, found: 'KEPT' };
+  return { to, found: row.count === limit ? 'MORE' : 'CLEAR' };
+}
+
+/**
+ * Removes lines of one partition where their job or build has ended for so long, or is no more: `limit` jobs' at most. Resolves with where
+ * to go on, undefined at the partition's end.
+ */
+export async function removeOldChunks(
+  db: Db,
+  { name }: Pick<LogPartition, 'name'>,
+  { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
+): Promise<{ after: string | undefined; removed: number }> {
+  const table = sql.identifier(name);
+  const until = firstIdBefore(sql`${days}`); // what was made later has not ended for so long
+  const rows = await db.execute<{ id: string; gone: boolean }>(sql`
+    WITH RECURSIVE source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
+      (SELECT source_id, 1 FROM ${table} WHERE source_id > ${after} AND source_id < ${until} ORDER BY source_id LIMIT 1)
+      UNION ALL
+      SELECT following.source_id, n + 1 FROM source, LATERAL (
+        SELECT source_id FROM ${table} WHERE source_id > source.id AND source_id < ${until} ORDER BY source_id LIMIT 1
+      ) following WHERE n < ${limit}
+    )
+    SELECT id, coalesce( -- a look into a key each; as NOT EXISTS the planner would read all builds that are kept
+        (SELECT ${hasEndedFor(sql`${days}`)} FROM jobs WHERE jobs.id = source.id),
+        (SELECT ${hasEndedFor(sql`${days}`)} FROM builds WHERE builds.id = source.id), true) AS gone
+    FROM source ORDER BY n`);
+  const gone = rows.filter((row) => row.gone).map((row) => row.id);
+  const removed = await deleteChunks(db, gone, { limit: chunks });
+  if (removed === chunks) return { after, removed }; // there may be more of them
+  return { after: rows.length === limit ? rows.at(-1)?.id : undefined, removed };
+}
+
+/**
+ * The same for workflows that keep their lines for a shorter time, `workflows` of them at once from `after` on, and `limit` jobs and builds of
+ * each. `logs_removed_to` is how far that has come in each, so that what is done costs nothing any more. It does not pass what has
+ * not ended; a workflow has one active job. What the installation's own retention has removed is not looked at.
+ */
+export async function removeChunksOfWorkflows(
+  db: Db,
+  {
+    days,
+    after,
+    workflows,
+    limit,
+    chunks,
+  }: { days: number; after: string; workflows: number; limit: number; chunks: number },
+): Promise<{ after: string | undefined; removed: number }> {
+  const rows = await db.execute<{ workflow: string; id: string | null; gone: boolean | null }>(sql`
+    WITH asked AS MATERIALIZED (
+      SELECT id, log_retention_days AS days, greatest(logs_removed_to, ${firstIdBefore(sql`${days + REMOVED_AFTER_DAYS}`)}) AS done
+      FROM workflows WHERE log_retention_days IS NOT NULL AND id > ${after} ORDER BY id LIMIT ${workflows}
+    )
+    SELECT asked.id AS workflow, source.id, source.gone FROM asked LEFT JOIN LATERAL (
+      SELECT * FROM (
+        (SELECT id, ${hasEndedFor(sql`asked.days`)} AS gone FROM jobs
+          WHERE workflow_id = asked.id AND id > asked.done AND id < ${firstIdBefore(sql`asked.days`)} ORDER BY id LIMIT ${limit})
+        UNION ALL
+        (SELECT id, ${hasEndedFor(sql`asked.days`)} AS gone FROM ( -- a fence: the key would be read over everybody's builds
+            SELECT id, completed_at FROM builds WHERE workflow_id = asked.id OFFSET 0
+          ) own WHERE id > asked.done AND id < ${firstIdBefore(sql`asked.days`)} ORDER BY id LIMIT ${limit})
+      ) both_kinds ORDER BY id LIMIT ${limit}
+    ) source ON true ORDER BY asked.id, source.id`);
+  const asked = [...new Set(rows.map((row) => row.workflow))];
+  const gone = asked.flatMap((workflow) => {
+    const sources = rows.filter((row) => row.workflow === workflow);
+    const kept = sources.findIndex((source) => source.gone !== true);
+    const ids = sources.slice(0, kept === -1 ? undefined : kept).flatMap(({ id }) => id ?? []);
+    return ids.length === 0 ? [] : [{ workflow, ids, last: ids.at(-1) }];
+  });
+  const removed = await deleteChunks(
+    db,
+    gone.flatMap(({ ids }) => ids),
+    { limit: chunks },
+  );
+  if (removed === chunks) return { after, removed };
+  await db.execute(sql`
+    UPDATE workflows SET logs_removed_to = u.last
+    FROM unnest(${array(
+      gone.map(({ workflow }) => workflow),
+      'uuid',
+    )}, ${array(
+      gone.map(({ last }) => last),
+      'uuid',
+    )}) AS u (id, last) WHERE workflows.id = u.id`);
+  if (gone.some(({ ids }) => ids.length === limit)) return { after, removed };
+  return { after: asked.length === workflows ? asked.at(-1) : undefined, removed };
+}
+
+/** By then the lines of a day are gone by the installation's own retention. */
+const REMOVED_AFTER_DAYS = 3;
+
+/** That a job or build has ended for so long. */
+export function hasEndedFor(days: SQL): SQL {
+  return sql`(completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => ${days}))`;
+}

@@ -1,0 +1,64 @@
+import { sql } from 'drizzle-orm';
+import type { Payload } from '../../domain/payload/payload.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+
+export interface Generation {
+  workflowId: string;
+  generation: number;
+}
+
+export type GenerationKey = `${string}:${number}`;
+
+export function generationKey({ workflowId, generation }: Generation): GenerationKey {
+  return `${workflowId}:${generation}`;
+}
+
+/** What these generations run, with the image that their build has pinned. Generations that are gone are missing. */
+export async function loadPayloads(
+  db: Db,
+  generations: Generation[],
+): Promise<
+  Map<GenerationKey, { workflowId: string; payload: Payload; imageId: string | null; imageDigest: string | null }>
+> {
+  if (generations.length === 0) return new Map();
+  const rows = await db.execute<{
+    workflow_id: string;
+    generation: number;
+    payload: Payload;
+    image_id: string | null;
+    image_digest: string | null;
+  }>(sql`
+    SELECT p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest
+    FROM unnest(
+      ${array(
+        generations.map(({ workflowId }) => workflowId),
+        'uuid',
+      )},
+      ${array(
+        generations.map(({ generation }) => generation),
+        'integer',
+      )}
+    ) AS u (workflow_id, generation)
+      JOIN payloads p ON p.workflow_id = u.workflow_id AND p.generation = u.generation
+      LEFT JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation`);
+  return new Map(
+    rows.map((row) => [
+      generationKey({ workflowId: row.workflow_id, generation: row.generation }),
+      { workflowId: row.workflow_id, payload: row.payload, imageId: row.image_id, imageDigest: row.image_digest },
+    ]),
+  );
+}
+
+/**
+ * Removes generations of this workflow before `generation` that no job needs which has not ended: the one that was handed out last, and those
+ * that ask to be run. Builds of those generations are canceled already. Under the lock of the schedule, so that no job is made meanwhile.
+ */
+export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
+  await tx.execute(sql`
+    DELETE FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
+      SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
+      WHERE schedules.workflow_id = ${workflowId} AND jobs.completed_at IS NULL
+      UNION ALL
+      SELECT jobs.generation FROM run_requests JOIN jobs ON jobs.id = job_id WHERE run_requests.workflow_id = ${workflowId})`);
+}

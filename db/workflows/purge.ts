@@ -1,0 +1,63 @@
+import { sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { deleteChunks } from '../logs/append.ts';
+
+/**
+ * Removes what is stored of workflows that are to be purged, a bounded part of it by each call; whether there may be more to do now.
+ *
+ * A schedule's row stays while a job of the workflow is active, and goes by itself after that (db/jobs/reconcile.ts), so one without it has
+ * nothing running. Each call is a transaction under the lock of the workflow, skipped by any other that sweeps. Jobs go after their lines and
+ * the workflow goes last, so that a crash leaves nothing that is not found again. A line that is on its way to the store while
+ * its job goes is dropped there (db/logs/append.ts).
+ */
+export async function purgeSome(db: Db): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const [workflow] = await tx.execute<{ id: string }>(sql`
+      SELECT id FROM workflows WHERE purge_requested_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = workflows.id)
+      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`);
+    if (workflow === undefined) return false;
+    const jobs = await tx.execute<{ id: string }>(sql`
+      SELECT id FROM jobs WHERE workflow_id = ${workflow.id} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
+    const jobIds = jobs.map((job) => job.id);
+    if (jobIds.length === 0) return purgeRest(tx, workflow.id);
+    if (await hasChunksLeft(tx, jobIds)) return true;
+    await tx.execute(sql`DELETE FROM jobs USING unnest(${array(jobIds, 'uuid')}) AS u (id) WHERE jobs.id = u.id`);
+    return true;
+  });
+}
+
+/** Asks for the purge of what was deleted `days` days ago, by the database's clock, `limit` workflows at most; how many. */
+export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
+  const rows = await db.execute(sql`
+    UPDATE workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(
+      SELECT id FROM workflows WHERE purge_requested_at IS NULL AND deleted_at <= now() - make_interval(days => ${days})
+      ORDER BY deleted_at LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED)) RETURNING 1`);
+  return rows.length;
+}
+
+type Transaction = Pick<Db, 'execute'>;
+
+/** A purged workflow without jobs: its builds, then itself, with which its payloads go. */
+async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> {
+  const builds = await tx.execute<{ id: string }>(sql`
+    SELECT id FROM builds WHERE workflow_id = ${workflowId} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
+  const buildIds = builds.map((build) => build.id);
+  if (buildIds.length > 0) {
+    if (await hasChunksLeft(tx, buildIds)) return true;
+    await tx.execute(sql`DELETE FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = u.id`);
+    return true;
+  }
+  await tx.execute(sql`DELETE FROM run_requests WHERE workflow_id = ${workflowId}`);
+  await tx.execute(sql`DELETE FROM workflows WHERE id = ${workflowId}`);
+  return true;
+}
+
+/** Removes chunks of these jobs or builds; whether there may be more of them. */
+async function hasChunksLeft(tx: Transaction, sourceIds: string[]): Promise<boolean> {
+  return (await deleteChunks(tx, sourceIds, { limit: CHUNKS_PER_CALL_MAX })) === CHUNKS_PER_CALL_MAX;
+}
+
+const JOBS_PER_CALL_MAX = 1_000;
+const CHUNKS_PER_CALL_MAX = 1_000; // up to 256 KiB each, compressed

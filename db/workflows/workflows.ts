@@ -1,0 +1,218 @@
+import { and, eq, isNull, sql } from 'drizzle-orm';
+import { newId } from '../../domain/ids.ts';
+import { USER_LIMITS, type UserLimits } from '../../domain/limits.ts';
+import type { Payload } from '../../domain/payload/payload.ts';
+import type { Parsed, Problem } from '../../domain/problem.ts';
+import type { WorkflowKind } from '../../domain/states.ts';
+import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
+import type { Db } from '../client.ts';
+import { NEW_ID } from '../ids.ts';
+import { leftOpen } from '../logs/markers.ts';
+import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
+import { reserveVolumes } from '../volumes.ts';
+import { pruneGenerations } from './payloads.ts';
+
+/** Locks of more than one of these tables are taken in the order users, workflows, schedules, jobs, builds. */
+export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
+
+export interface NewWorkflow {
+  /** Where something in the payload is bound to it. */
+  id?: string;
+  userId: string;
+  name: string;
+  payload: Payload;
+  intervalMinutes: number;
+  maxConsecutiveJobFailuresAllowed: number;
+  logRetentionDays?: number | null;
+}
+
+/**
+ * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has COMPLETED. Throws LimitExceeded where
+ * its user has as much as one may have.
+ */
+export async function createWorkflow(
+  db: Db,
+  {
+    id = newId(),
+    userId,
+    name,
+    payload,
+    intervalMinutes,
+    maxConsecutiveJobFailuresAllowed,
+    logRetentionDays,
+  }: NewWorkflow,
+  limits: UserLimits = USER_LIMITS,
+): Promise<{ workflow: WorkflowRow; buildId: string | undefined }> {
+  const needsBuild = payload.kind === 'CONTAINER';
+  return db.transaction(async (tx) => {
+    await lockUser(tx, userId);
+    const [workflow] = await tx
+      .insert(workflows)
+      .values({
+        id,
+        userId,
+        name,
+        kind: payload.kind,
+        intervalMinutes,
+        maxConsecutiveJobFailuresAllowed,
+        logRetentionDays,
+        buildStatus: needsBuild ? 'QUEUED' : 'COMPLETED',
+      })
+      .returning();
+    if (workflow === undefined) throw new Error('An insert returned no row.');
+    await checkWorkflows(tx, userId, limits);
+    await tx.insert(payloads).values({ workflowId: id, generation: 1, payload });
+    await reserveVolumes(tx, { userId, payload }, limits);
+    await checkPayloads(tx, { userId, workflowId: id }, limits);
+    if (needsBuild) return { workflow, buildId: await queueBuild(tx, workflow, limits) };
+    await tx.insert(schedules).values({
+      workflowId: id,
+      userId,
+      kind: payload.kind,
+      state: 'READY',
+      generation: 1,
+      intervalMinutes,
+      nextRunAt: sql`now()`,
+      wakeAt: sql`now()`,
+    });
+    return { workflow, buildId: undefined };
+  });
+}
+
+export interface WorkflowChanges {
+  userId: string;
+  id: string;
+  name?: string;
+  payload?: Payload | PayloadChange;
+  intervalMinutes?: number;
+  maxConsecutiveJobFailuresAllowed?: number;
+  logRetentionDays?: number | null;
+}
+
+/** A payload that is made from the stored one, which is locked meanwhile: secrets may be kept. */
+export interface PayloadChange {
+  kind: WorkflowKind;
+  from(stored: Payload): Parsed<Payload>;
+}
+
+export type Updated =
+  | { outcome: 'UPDATED'; workflow: WorkflowRow; buildId: string | undefined; canceledBuildIds: string[] }
+  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'KIND_CHANGED' }
+  | { outcome: 'INVALID'; problems: Problem[] };
+
+/**
+ * Changes what is given. Another payload makes another generation: a CONTAINER's is built first, and until then its slots wait;
+ * the build of the generation before it is canceled. Another interval counts from the last slot. A payload that is the same
+ * as before changes nothing, unless its build FAILED: then it is another generation all the same, which tries again. Throws LimitExceeded where its user has as much as one may have.
+ */
+export async function updateWorkflow(
+  db: Db,
+  { userId, id, payload, ...changes }: WorkflowChanges,
+  limits: UserLimits = USER_LIMITS,
+): Promise<Updated> {
+  return db.transaction(async (tx): Promise<Updated> => {
+    if (payload !== undefined) await lockUser(tx, userId);
+    const found = await lockWorkflow(tx, { userId, id });
+    if (found === undefined) return { outcome: 'NOT_FOUND' };
+    if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
+    if (payload !== undefined && payload.kind !== found.kind) return { outcome: 'KIND_CHANGED' };
+
+    const wanted =
+      payload !== undefined && 'from' in payload ? payload.from(await presentPayload(tx, found)) : undefined;
+    if (wanted?.problems) return { outcome: 'INVALID', problems: wanted.problems };
+    const changed = wanted?.value ?? (payload !== undefined && !('from' in payload) ? payload : undefined);
+    const retries = found.kind === 'CONTAINER' && found.buildStatus === 'FAILED';
+    const next = changed !== undefined && (retries || (await differs(tx, found, changed))) ? changed : undefined;
+    const needsBuild = next?.kind === 'CONTAINER';
+    const generation = next === undefined ? found.generation : found.generation + 1;
+    const [workflow] = await tx
+      .update(workflows)
+      .set({ ...changes, generation, updatedAt: sql`now()`, ...(needsBuild ? { buildStatus: 'QUEUED' } : {}) })
+      .where(eq(workflows.id, id))
+      .returning();
+    if (workflow === undefined) throw new Error('An update of a locked row returned none.');
+    await tx
+      .update(schedules)
+      .set({
+        ...(next === undefined ? {} : needsBuild ? { state: 'HELD' } : { generation }), // HELD: the build's end sets it
+        intervalMinutes: workflow.intervalMinutes,
+        ...(changes.intervalMinutes === undefined
+          ? {}
+          : {
+              nextRunAt: sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${workflow.intervalMinutes}), ${schedules.nextRunAt})`,
+            }),
+        wakeAt: sql`now()`, // scheduling sets it anew
+      })
+      .where(eq(schedules.workflowId, id));
+    if (next === undefined) return { outcome: 'UPDATED', workflow, buildId: undefined, canceledBuildIds: [] };
+
+    await pruneGenerations(tx, { workflowId: id, generation });
+    await tx.insert(payloads).values({ workflowId: id, generation, payload: next });
+    await reserveVolumes(tx, { userId, payload: next }, limits);
+    await checkPayloads(tx, { userId, workflowId: id }, limits);
+    const canceledBuildIds = await cancelBuilds(tx, id);
+    return {
+      outcome: 'UPDATED',
+      workflow,
+      buildId: needsBuild ? await queueBuild(tx, workflow, limits) : undefined,
+      canceledBuildIds,
+    };
+  });
+}
+
+/** The workflow, its row locked, where it is this user's and not being purged. */
+export async function lockWorkflow(
+  tx: Transaction,
+  { userId, id }: { userId: string; id: string },
+): Promise<WorkflowRow | undefined> {
+  const [row] = await tx
+    .select()
+    .from(workflows)
+    .where(and(eq(workflows.id, id), eq(workflows.userId, userId), isNull(workflows.purgeRequestedAt)))
+    .for('no key update');
+  return row;
+}
+
+/** Builds that have not ended are CANCELED; the worker of one that was STARTED finds its lease gone and stops it. Their ids. */
+export async function cancelBuilds(tx: Transaction, workflowId: string): Promise<string[]> {
+  const rows = await tx.execute<{ id: string }>(sql`
+    WITH locked AS MATERIALIZED (
+      SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL ORDER BY id FOR UPDATE
+    )
+    UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
+      log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
+    FROM locked WHERE builds.id = locked.id RETURNING builds.id`);
+  return rows.map((row) => row.id);
+}
+
+async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow): Promise<Payload> {
+  const [row] = await tx
+    .select({ payload: payloads.payload })
+    .from(payloads)
+    .where(and(eq(payloads.workflowId, id), eq(payloads.generation, generation)));
+  if (row === undefined)
+    throw new Error(`The payload of generation ${generation} of the workflow ${id} is not stored.`);
+  return row.payload;
+}
+
+async function differs(tx: Transaction, workflow: WorkflowRow, payload: Payload): Promise<boolean> {
+  const [row] = await tx
+    .select({ same: sql<boolean>`${payloads.payload} = ${JSON.stringify(payload)}::jsonb` })
+    .from(payloads)
+    .where(and(eq(payloads.workflowId, workflow.id), eq(payloads.generation, workflow.generation)));
+  return row?.same !== true;
+}
+
+async function queueBuild(
+  tx: Transaction,
+  { id, userId, generation }: WorkflowRow,
+  limits: UserLimits,
+): Promise<string> {
+  const [build] = await tx
+    .insert(builds)
+    .values({ id: NEW_ID, workflowId: id, userId, generation, status: 'QUEUED' })
+    .returning({ id: builds.id });
+  if (build === undefined) throw new Error('An insert returned no row.');
+  await checkBuilds(tx, userId, limits);
+  return build.id;
+}

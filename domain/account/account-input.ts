@@ -1,0 +1,53 @@
+import { PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN } from '../limits.ts';
+import type { Problem } from '../problem.ts';
+import { characterCount, textProblem } from '../text.ts';
+import { guessableProblem } from './guessable.ts';
+
+/** Who may make an account over the network: anybody, nobody but the first (who administers), or nobody. */
+export const SIGN_UP_MODES = ['open', 'first', 'closed'] as const;
+export type SignUpMode = (typeof SIGN_UP_MODES)[number];
+
+/** An address as it is stored and compared: accounts differ in more than case. */
+export function normalizedEmail(email: string): string {
+  return email.toLowerCase();
+}
+
+/** Everything that no account can have as its email and password. */
+export function credentialProblems({ email, password }: { email: string; password: string }): Problem[] {
+  return [...emailProblems(email), ...passwordProblems(password, 'password')];
+}
+
+/** Everything that is wrong with what a new account is to sign in with: the password must not be easy to guess either. */
+export async function newCredentialProblems({ email, password }: { email: string; password: string }) {
+  return [...emailProblems(email), ...(await newPasswordProblems(password, { email, field: 'password' }))];
+}
+
+/** Everything that is wrong with a password that is chosen now. `field` is the one of the input that it was given in. */
+export async function newPasswordProblems(
+  password: string,
+  { email, field }: { email: string; field: string },
+): Promise<Problem[]> {
+  const problems = passwordProblems(password, field);
+  if (problems.length > 0) return problems;
+  const guessable = await guessableProblem(password, email);
+  return guessable === undefined ? [] : [{ path: [field], message: `The password ${guessable}.` }];
+}
+
+export function emailProblems(email: string): Problem[] {
+  if (email.length <= EMAIL_LENGTH_MAX && EMAIL.test(email)) return [];
+  return [{ path: ['email'], message: 'The email must be an address like "ann@example.com".' }];
+}
+
+function passwordProblems(password: string, field: string): Problem[] {
+  const problem = textProblem(password);
+  if (problem) return [{ path: [field], message: `The password ${problem}.` }];
+  const count = characterCount(password);
+  if (count >= PASSWORD_LENGTH_MIN && count <= PASSWORD_LENGTH_MAX) return [];
+  const wanted = `${PASSWORD_LENGTH_MIN} to ${PASSWORD_LENGTH_MAX} characters`;
+  return [{ path: [field], message: `The password must have ${wanted}, not ${count}.` }];
+}
+
+const EMAIL_LENGTH_MAX = 254; // what an SMTP path can carry
+// The rule of <input type="email"> in the HTML standard.
+const EMAIL =
+  /^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$/;

@@ -1,0 +1,152 @@
+import { z } from 'zod';
+import { readDockerfile } from '../dockerfile/dockerfile.ts';
+import {
+  BUILD_FILE_PATH_BYTES_MAX,
+  BUILD_FILES_MAX,
+  CONTAINER_CPUS_MIN,
+  CONTAINER_MEMORY_MB_MIN,
+  VOLUMES_MAX,
+} from '../limits.ts';
+import { byteCount } from '../text.ts';
+import { CONTAINER_NETWORKS } from './payload.ts';
+import { flag, oneOf, shown, text, typeError } from './value-schema.ts';
+
+/** The operator's maximums (MAX_CONTAINER_CPUS and its siblings). */
+export interface ResourceMaximums {
+  cpus: number;
+  memoryMb: number;
+  pids: number;
+}
+
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
+const PATH_LENGTH_MAX = 4096;
+
+const volume = z.strictObject({
+  name: text('The name of a volume').refine(
+    isVolumeName,
+    'The name of a volume must be 1 to 64 letters, digits, "_", "." or "-", and begin with a letter or digit: it is no path.',
+  ),
+  path: text('The path of a volume').superRefine((path, context) => {
+    const problem = mountProblem(path);
+    if (problem) context.addIssue({ code: 'custom', message: problem });
+  }),
+  read_only: flag('read_only')
+    .transform((value) => (value ? true : undefined)) // what is the default is stored as nothing
+    .optional(),
+});
+
+export const volumesSchema = z
+  .array(volume, { error: typeError('volumes', 'a list of volumes') })
+  .max(VOLUMES_MAX, `There may be at most ${VOLUMES_MAX} volumes.`)
+  .superRefine((list, context) => {
+    const seen = new Set<string>();
+    for (const [index, { path }] of list.entries()) {
+      const bare = path.replace(/\/$/, '');
+      const message = `The path ${shown(path)} must be given to one volume, not to two.`;
+      if (seen.has(bare)) context.addIssue({ code: 'custom', path: [index, 'path'], message });
+      seen.add(bare);
+    }
+  });
+
+export function resourcesSchema({ cpus, memoryMb, pids }: ResourceMaximums) {
+  return z.strictObject(
+    {
+      cpus: within('cpus', CONTAINER_CPUS_MIN, cpus).optional(),
+      memory_mb: within('The memory', CONTAINER_MEMORY_MB_MIN, memoryMb, 'MB')
+        .refine(Number.isInteger, whole)
+        .optional(),
+      pids: within('pids', 1, pids).refine(Number.isInteger, whole).optional(),
+    },
+    { error: objectError('resources', 'like {"cpus": 0.5}') },
+  );
+}
+
+export const networkSchema = oneOf(CONTAINER_NETWORKS, 'The network');
+
+const file = z.strictObject({
+  path: text('The path of a file').superRefine((path, context) => {
+    const problem = filePathProblem(path);
+    if (problem) context.addIssue({ code: 'custom', message: problem });
+  }),
+  content: text('The content of a file'),
+});
+
+export const buildSchema = z.strictObject(
+  {
+    dockerfile: text('The Dockerfile').superRefine((dockerfile, context) => {
+      for (const message of readDockerfile(dockerfile).problems ?? []) context.addIssue({ code: 'custom', message });
+    }),
+    files: z
+      .array(file, { error: typeError('files', 'a list of files') })
+      .max(BUILD_FILES_MAX, `There may be at most ${BUILD_FILES_MAX} files beside the Dockerfile.`)
+      .superRefine((files, context) => {
+        const paths = files.map(({ path }) => path);
+        for (const [index, path] of paths.entries()) {
+          const message = clash(path, paths.slice(0, index));
+          if (message) context.addIssue({ code: 'custom', path: [index, 'path'], message });
+        }
+      })
+      .transform((files) => (files.length === 0 ? undefined : files))
+      .optional(),
+  },
+  { error: objectError('The build', 'like {"dockerfile": "FROM alpine:3"}') },
+);
+
+/** What the objects within a document may have, by where they are: for what is said of an unknown key. */
+export const NESTED_KEYS: Record<string, string[]> = {
+  volumes: Object.keys(volume.shape),
+  resources: ['cpus', 'memory_mb', 'pids'],
+  build: Object.keys(buildSchema.shape),
+  'build.files': Object.keys(file.shape),
+};
+
+const whole = 'This must be a whole number.';
+
+function within(subject: string, min: number, max: number, unit = '') {
+  const bounds = `${subject} must be ${min} to ${max}${unit && ` ${unit}`}.`;
+  return z
+    .number({ error: typeError(subject, 'a number') })
+    .min(min, bounds)
+    .max(max, bounds);
+}
+
+function objectError(subject: string, example: string) {
+  const wrongType = typeError(subject, `an object ${example}`);
+  return (issue: { code?: string; input?: unknown }) => (issue.code === 'invalid_type' ? wrongType(issue) : undefined);
+}
+
+/** The kernel's own file systems, which no volume may hide. */
+const KERNEL = ['/proc', '/sys', '/dev'];
+
+function mountProblem(path: string): string | undefined {
+  if (!path.startsWith('/')) return 'The path of a volume must be absolute, like "/data".';
+  if (path.length > PATH_LENGTH_MAX) return `The path of a volume must have at most ${PATH_LENGTH_MAX} characters.`;
+  const steps = path.replace(/\/$/, '').split('/').slice(1);
+  if (steps.length === 0) return 'The path of a volume must not be "/": name a folder below it.';
+  if (steps.some((step) => step === '' || step === '.' || step === '..'))
+    return 'The path of a volume must have no empty steps and no "." or ".." in it.';
+  return KERNEL.includes(`/${steps[0]}`) ? `A volume must not be in ${KERNEL.join(', ')}.` : undefined;
+}
+
+function filePathProblem(path: string): string | undefined {
+  if (path === '') return 'The path of a file must not be empty.';
+  if (path.startsWith('/')) return 'The path of a file must be relative to the Dockerfile, like "app/main.py".';
+  if (path.includes('\\')) return 'The path of a file must have "/" between its steps, and no "\\".';
+  if (path.split('/').includes('..')) return 'The path of a file must not leave the folder of the Dockerfile: no "..".';
+  if (path.split('/').some((step) => step === '' || step === '.'))
+    return 'The path of a file must have no empty steps and no "." in it.';
+  if (byteCount(path) > BUILD_FILE_PATH_BYTES_MAX)
+    return `The path of a file must be at most ${BUILD_FILE_PATH_BYTES_MAX} bytes.`;
+  return path === 'Dockerfile' ? 'The path "Dockerfile" is that of the Dockerfile itself: choose another.' : undefined;
+}
+
+function clash(path: string, earlier: string[]): string | undefined {
+  if (earlier.includes(path)) return `The path ${shown(path)} must be given once, not twice.`;
+  const other = ['Dockerfile', ...earlier].find((one) => path.startsWith(`${one}/`) || one.startsWith(`${path}/`));
+  return other && `The path ${shown(path)} cannot be a file beside ${shown(other)}: one is a folder of the other.`;
+}
+
+/** Whether a volume can have this name. */
+export function isVolumeName(name: string): boolean {
+  return VOLUME_NAME.test(name);
+}

@@ -1,0 +1,121 @@
+import { PAIRS_BYTES_MAX, PAIRS_MAX } from '../limits.ts';
+import type { Problem } from '../problem.ts';
+import { byteCount, textProblem } from '../text.ts';
+import type { GivenSecret } from './secret.ts';
+
+/** An environment variable or a header as it was written, and where: `at` for the entry, `nameAt` and `valueAt` for its halves. */
+export interface Pair {
+  name: string;
+  value: unknown;
+  /** Then `value` may be absent: the stored one is kept. */
+  secret?: boolean;
+  nameAt: string[];
+  valueAt: string[];
+}
+
+/** What the JSON document writes as the value of a secret: the value within it; undefined where `written` is no such thing. */
+export function writtenSecret(written: unknown): { value: unknown } | undefined {
+  if (typeof written !== 'object' || written === null || !('secret' in written) || written.secret !== true)
+    return undefined;
+  if (Object.keys(written).some((key) => key !== 'secret' && key !== 'value')) return undefined;
+  return { value: 'value' in written ? written.value : undefined };
+}
+
+/** What is wrong with `pairs` as the environment of a container. */
+export function environmentOf(pairs: readonly Pair[]): Problem[] {
+  return check(pairs, {
+    what: 'environment variable',
+    same: (name) => name,
+    nameProblem: (name) => {
+      if (name === '') return 'The name of an environment variable must not be empty.';
+      if (name.includes('='))
+        return 'The name of an environment variable must not contain "=": the value goes into "value".';
+      const problem = textProblem(name);
+      return problem && `The name of an environment variable ${problem}.`;
+    },
+    valueProblem: (value) => {
+      const problem = textProblem(value);
+      return problem && `The value of an environment variable ${problem}.`;
+    },
+  });
+}
+
+/** What is wrong with `pairs` as the headers of a request. */
+export function headersOf(pairs: readonly Pair[]): Problem[] {
+  return check(pairs, {
+    what: 'header',
+    same: (name) => name.toLowerCase(),
+    nameProblem: (name) => {
+      if (!HEADER_NAME.test(name))
+        return 'A header name must be letters, digits and !#$%&\'*+-.^_`|~, like "X-Api-Key".';
+      if (CONNECTION_HEADERS.has(name.toLowerCase()))
+        return `The header ${name} is set by the request itself: leave it out.`;
+      return undefined;
+    },
+    valueProblem: (value) =>
+      HEADER_VALUE.test(value) ? undefined : 'A header value must be one line of printable Latin-1 characters.',
+  });
+}
+
+/** `pairs` as they are stored, once they are known to be right. */
+export function pairsRecord(pairs: readonly Pair[]): Record<string, string | GivenSecret> {
+  return Object.fromEntries(
+    pairs.map(({ name, value, secret }) => [name, secret ? givenSecret(value) : String(value)]),
+  );
+}
+
+export function givenSecret(value: unknown): GivenSecret {
+  return typeof value === 'string' ? { secret: true, value } : { secret: true };
+}
+
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const CONNECTION_HEADERS = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+interface PairRules {
+  what: string;
+  same: (name: string) => string;
+  nameProblem: (name: string) => string | undefined;
+  valueProblem: (value: string) => string | undefined;
+}
+
+function check(pairs: readonly Pair[], { what, same, nameProblem, valueProblem }: PairRules): Problem[] {
+  if (pairs.length > PAIRS_MAX)
+    return [{ path: [], message: `There may be at most ${PAIRS_MAX} of these, not ${pairs.length}.` }];
+  const problems: Problem[] = [];
+  const seen = new Set<string>();
+  let bytes = 0;
+  for (const { name, value, secret, nameAt, valueAt } of pairs) {
+    const wrongName = nameProblem(name);
+    if (wrongName) problems.push({ path: nameAt, message: wrongName });
+    else if (seen.has(same(name)))
+      problems.push({ path: nameAt, message: `The ${what} ${name} must be given once, not twice.` });
+    seen.add(same(name));
+
+    if (secret && (value === undefined || value === null)) {
+      bytes += byteCount(name);
+      continue;
+    }
+    if (typeof value !== 'string') {
+      const message = `The value of a ${what} must be text, or {"secret": true, "value": "..."} in the JSON document.`;
+      problems.push({ path: valueAt, message: message.replace('a e', 'an e') });
+      continue;
+    }
+    const wrongValue = valueProblem(value);
+    if (wrongValue) problems.push({ path: valueAt, message: wrongValue });
+    bytes += byteCount(name) + byteCount(value);
+  }
+  if (bytes > PAIRS_BYTES_MAX)
+    problems.push({ path: [], message: `Names and values together must be at most ${PAIRS_BYTES_MAX} bytes.` });
+  return problems;
+}

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import { didYouMean } from '../nearest.ts';
+import { textProblem } from '../text.ts';
+
+/** The values that payloads are made of, with messages that are whole sentences: `subject` begins them. */
+
+export function text(subject: string) {
+  return z.string({ error: typeError(subject, 'text') }).superRefine((value, context) => {
+    const problem = textProblem(value);
+    if (problem) context.addIssue({ code: 'custom', message: `${subject} ${problem}.` });
+  });
+}
+
+export function flag(subject: string) {
+  return z.boolean({ error: typeError(subject, 'true or false') });
+}
+
+export function oneOf<T extends string>(values: readonly [T, ...T[]], subject: string) {
+  return z.enum(values, {
+    error: (issue) =>
+      `${subject} must be one of ${values.join(', ')}.${typeof issue.input === 'string' ? didYouMean(issue.input, values) : ''}`,
+  });
+}
+
+export function seconds(subject: string, min: number, max: number) {
+  const bounds = `${subject} must be ${min} to ${max} seconds.`;
+  return z
+    .number({ error: typeError(subject, 'a number of seconds') })
+    .min(min, bounds)
+    .max(max, bounds);
+}
+
+/** The sentence for a value of another type, or for none. */
+export function typeError(subject: string, expected: string) {
+  return (issue: { input?: unknown }) =>
+    issue.input === undefined
+      ? `${subject} is missing: it must be ${expected}.`
+      : `${subject} must be ${expected}, not ${typeName(issue.input)}.`;
+}
+
+export function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  const names: Record<string, string> = {
+    string: 'text',
+    number: 'a number',
+    boolean: 'true or false',
+    object: 'an object',
+  };
+  return names[typeof value] ?? typeof value;
+}
+
+/** A text in a sentence, cut so that a huge one does not make the sentence huge, and printable. */
+export function shown(value: string): string {
+  return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value);
+}

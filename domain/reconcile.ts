@@ -1,0 +1,102 @@
+import { ADOPTION_SECONDS, ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS, RECHECK_SECONDS_MAX } from './limits.ts';
+import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
+
+/**
+ * What the scheduling worker does about a schedule that has come up and is not simply a due slot of an idle workflow:
+ * a job is active, a job asks to be run, or the workflow is terminated. Pure, so that every case is a line of a table in a test.
+ */
+export interface Attended {
+  kind: WorkflowKind;
+  state: ScheduleState;
+  slotDue: boolean;
+  /** Seconds to the next slot; undefined when there is none. */
+  nextRunInSeconds: number | undefined;
+  requested: boolean;
+  lastJob: LastJob | undefined;
+  /** For how long the database has been reachable without a break, as the scheduling worker sees it. */
+  watchedSeconds: number;
+}
+
+export interface LastJob {
+  status: JobStatus;
+  /** Those that count. */
+  attempts: number;
+  /** Since it entered its status. */
+  ageSeconds: number;
+  /** How long ago its lease expired; negative while it holds. Meaningful when RUNNING. */
+  leaseExpiredSeconds: number;
+  cancelRequested: boolean;
+}
+
+/** What happens to the last job, and when this schedule is looked at again (undefined: something else will set it). */
+export interface Decision {
+  act: 'NOTHING' | 'HAND_OUT_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'HAND_OUT_REQUESTED' | 'REMOVE';
+  wakeInSeconds: number | undefined;
+  waiting: boolean;
+}
+
+export function attend(schedule: Attended): Decision {
+  const { lastJob } = schedule;
+  return lastJob !== undefined && isActive(lastJob.status) ? attendActive(schedule, lastJob) : attendIdle(schedule);
+}
+
+/** Seconds before a job whose attempt was lost is tried again: 5, 10, 20, ... */
+export function retryDelaySeconds(attempts: number): number {
+  return attempts === 0 ? 0 : Math.min(5 * 2 ** (attempts - 1), 300);
+}
+
+/**
+ * A QUEUED job may wait long in a backlog. Each time it is handed out again the backlog grows by its event, so the looks become rarer with its
+ * age. An event of a CONTAINER job that has its turn costs little (db/jobs/turns.ts), so those stay more frequent. What may have been
+ * lost for many at once does not wait for this: db/jobs/redispatch.ts.
+ */
+function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
+  return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), RECHECK_SECONDS_MAX[kind]);
+}
+
+function attendActive(schedule: Attended, job: LastJob): Decision {
+  const waiting = schedule.slotDue || schedule.requested || schedule.state !== 'READY';
+  const look = (act: Decision['act'], inSeconds: number): Decision => ({
+    act,
+    waiting,
+    // Whatever else is due, the next slot is to be marked as waiting when it comes.
+    wakeInSeconds: waiting ? inSeconds : Math.min(inSeconds, schedule.nextRunInSeconds ?? inSeconds),
+  });
+  switch (job.status) {
+    case 'PENDING': {
+      if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
+      const remaining = retryDelaySeconds(job.attempts) - job.ageSeconds;
+      return remaining > 0 ? look('NOTHING', remaining) : look('HAND_OUT_AGAIN', RECHECK_SECONDS);
+    }
+    case 'QUEUED': {
+      if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
+      const remaining = RECHECK_SECONDS - job.ageSeconds;
+      return remaining > 0
+        ? look('NOTHING', remaining)
+        : look('HAND_OUT_AGAIN', recheckDelaySeconds(schedule.kind, job.ageSeconds));
+    }
+    default: {
+      // Where everybody was away (the database, the machine, all processes), every lease has expired, and its owner is to have the
+      // time to renew it, or a worker on the engine to adopt its container, from when they can.
+      const [patience, comeback] =
+        schedule.kind === 'CONTAINER' ? [ADOPTION_SECONDS, ADOPTION_SECONDS] : [0, LEASE_SECONDS];
+      const remaining = Math.max(patience - job.leaseExpiredSeconds, comeback - schedule.watchedSeconds);
+      if (remaining > 0) return look('NOTHING', Math.min(Math.max(remaining, 1), RECHECK_SECONDS));
+      if (job.cancelRequested) return look('CANCEL', 0);
+      if (job.attempts < ATTEMPTS_MAX) return look('RETURN', retryDelaySeconds(job.attempts));
+      return look('FAIL', 0);
+    }
+  }
+}
+
+function attendIdle(schedule: Attended): Decision {
+  if (schedule.state === 'TERMINATED') return { act: 'REMOVE', wakeInSeconds: undefined, waiting: false };
+  if (schedule.state === 'HELD') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
+  // Others may have asked too: its end has a look whether something waits.
+  if (schedule.requested) return { act: 'HAND_OUT_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
+  return { act: 'NOTHING', wakeInSeconds: Math.max(schedule.nextRunInSeconds ?? 0, 0), waiting: false };
+}
+
+function isActive(status: JobStatus): boolean {
+  return status === 'PENDING' || status === 'QUEUED' || status === 'RUNNING';
+}

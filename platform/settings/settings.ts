@@ -1,0 +1,305 @@
+import { z } from 'zod';
+import { SIGN_UP_MODES } from '../../domain/account/account-input.ts';
+import { parseImageReference } from '../../domain/images/image-reference.ts';
+import { parseImagePatterns, parseRegistryAllow } from '../../domain/images/registry-allow.ts';
+import {
+  API_TOKEN_DAYS_MAX,
+  AUDIT_RETENTION_DAYS,
+  DELETED_RETENTION_DAYS,
+  JOB_RETENTION_DAYS,
+  LOG_RETENTION_DAYS,
+  MUTATIONS_PER_USER_PER_HOUR,
+  NOTIFICATION_RETENTION_DAYS,
+  RETENTION_DAYS_MIN,
+} from '../../domain/limits.ts';
+import { parseAllow } from '../../domain/network/networks.ts';
+import { parseTrustedProxies } from '../../domain/network/trusted-proxies.ts';
+import { parseOrigin } from '../../domain/network/web-address.ts';
+import { isSecretKey, parseSecretKey } from '../secret-key.ts';
+import { CONNECTION_SETTINGS } from './connection-settings.ts';
+import { JOB_SETTINGS } from './job-settings.ts';
+import { setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
+import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
+
+const DAYS_MAX = 36_500;
+const PREFIX_LENGTH_MAX = 100;
+/** A topic's name may have 249 characters in Kafka; ours need few of them. */
+const prefix = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')
+  .max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`);
+
+/** Every setting, in the order of the table in docs/operate/settings.md; a test compares the two both ways. */
+export const SETTINGS = {
+  PORT: withDefault({
+    schema: wholeNumber(0, 65_535),
+    default: '4000',
+    means: 'Port of the api. 0 takes a free one, which the ready line tells.',
+    example: '4000',
+  }),
+  HOST: withDefault({
+    schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/, 'an address or a host name'),
+    default: '127.0.0.1',
+    means: 'Address that the api listens on. 0.0.0.0 is every IPv4 address of the machine.',
+    example: '0.0.0.0',
+  }),
+  PUBLIC_URL: setting({
+    schema: z.string().transform((text, context) => {
+      const origin = parseOrigin(withoutSlash(text));
+      if (origin !== undefined) return origin;
+      context.addIssue('an address over http or https without a path');
+      return z.NEVER;
+    }),
+    defaultMeans: 'loopback names and the address that is listened on',
+    means: 'Address under which browsers reach the api. Without a token, no other name of this server is answered.',
+    example: 'https://chronoverse.example.com',
+  }),
+  ALLOWED_ORIGINS: setting({
+    schema: z.string().transform((text, context) => {
+      const origins = text.split(',').map((entry) => parseOrigin(withoutSlash(entry.trim())));
+      const known = origins.filter((entry) => entry !== undefined);
+      if (known.length === origins.length) return known;
+      context.addIssue('origins such as https://app.example.com, with commas between; none stands for all');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means:
+      'Origins of web applications at other addresses whose pages may use the API. Pages of any other are refused.',
+    example: 'https://app.example.com,http://localhost:5173',
+  }),
+  GRAPHIQL: withDefault({
+    schema: trueOrFalse(),
+    default: 'true',
+    means: 'Whether browsers that open /graphql are given GraphiQL, to write and run operations in.',
+    example: 'false',
+  }),
+  INTROSPECTION: withDefault({
+    schema: trueOrFalse(),
+    default: 'true',
+    means:
+      'Whether the schema can be asked for. false also leaves suggestions out of errors. Completion in GraphiQL needs it.',
+    example: 'false',
+  }),
+  TRUST_PROXY: withDefault({
+    schema: z.string().transform((text, context) => {
+      const proxies = parseTrustedProxies(text);
+      if (typeof proxies !== 'string') return proxies;
+      context.addIssue(`true, false, a number of proxies, or their networks with commas between. ${proxies}`);
+      return z.NEVER;
+    }),
+    default: 'false',
+    means:
+      'Whose X-Forwarded-For and X-Forwarded-Proto are believed: networks of your proxies (CIDRs, loopback, private), or how many of them stand in a row before the api, whatever their addresses. true is 1, false is 0.',
+    example: '10.20.0.0/16',
+  }),
+  SIGN_UP: withDefault({
+    schema: z.enum(SIGN_UP_MODES, 'open, first or closed'),
+    default: 'first',
+    means:
+      'Who may make an account: open is anybody; first is the first alone, who becomes the administrator; closed is nobody. chronoverse users create makes accounts whatever it says.',
+    example: 'open',
+  }),
+  ...CONNECTION_SETTINGS,
+  DATA_DIR: withDefault({
+    schema: z.string(),
+    default: '.chronoverse',
+    means: 'Folder of the embedded PostgreSQL, the generated keys and the demo. Unused when none of them is needed.',
+    example: '/var/lib/chronoverse',
+  }),
+  DATABASE_URL: setting({
+    schema: url(['postgres', 'postgresql']).refine(hasKnownTls, DATABASE_TLS),
+    defaultMeans: 'embedded PostgreSQL',
+    means: 'PostgreSQL 15 or later; with ?sslmode=verify-full by TLS, with its certificate verified.',
+    example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
+    secret: true,
+  }),
+  KAFKA_BROKERS: setting({
+    schema: z.string().transform((text, context) => {
+      const brokers = text.split(',').map((broker) => broker.trim());
+      if (brokers.every((broker) => /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(broker) && isPort(broker)))
+        return brokers;
+      context.addIssue('host:port, or several of them with commas between');
+      return z.NEVER;
+    }),
+    defaultMeans: 'in-process bus',
+    means: 'Brokers to begin with, commas between them.',
+    example: 'kafka-1:9092,kafka-2:9092',
+  }),
+  REDIS_URL: setting({
+    schema: url(['redis', 'rediss']),
+    defaultMeans: 'in-process cache',
+    means: 'Redis 6 or later; rediss:// is TLS.',
+    example: 'redis://127.0.0.1:6379/0',
+    secret: true,
+  }),
+  DOCKER_HOST: setting({
+    schema: url(['unix', 'tcp', 'http', 'https']).refine(isEngine, 'unix:///path/of/its/socket or tcp://host:port'),
+    defaultMeans: 'unix:///var/run/docker.sock where it exists',
+    means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
+    example: 'unix:///var/run/docker.sock',
+  }),
+  ...TLS_SETTINGS,
+  KAFKA_TOPIC_PREFIX: withDefault({
+    schema: prefix,
+    default: '',
+    means: 'In front of every topic and consumer group, so that installations can share a broker.',
+    example: 'staging.',
+  }),
+  REDIS_PREFIX: withDefault({
+    schema: z.string().max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`),
+    default: '',
+    means: 'In front of every key and channel, so that installations can share a Redis.',
+    example: 'staging:',
+  }),
+  SECRET_KEY: setting({
+    schema: z
+      .string()
+      .refine(isSecretKey, '32 bytes in hex (64 digits) or base64 (44 characters)')
+      .transform(parseSecretKey),
+    defaultMeans: 'generated into DATA_DIR with an embedded database, required otherwise',
+    means: 'Encrypts secrets at rest; the same for every process of an installation.',
+    example: '$(openssl rand -hex 32)',
+    secret: true,
+  }),
+  SECRET_KEYS_OLD: setting({
+    schema: z.string().transform((text, context) => {
+      const keys = text.split(',').map((key) => key.trim());
+      if (keys.every(isSecretKey)) return keys.map(parseSecretKey);
+      context.addIssue('keys like SECRET_KEY, with commas between');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means: 'Former keys, that still open secrets until chronoverse rotate-secrets has encrypted them under SECRET_KEY.',
+    example: '$(cat old.key)',
+    secret: true,
+  }),
+  LOG_LEVEL: withDefault({
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], 'trace, debug, info, warn, error or fatal'),
+    default: 'info',
+    means: 'What is logged. The ready line is logged at every level.',
+    example: 'debug',
+  }),
+  LOG_FORMAT: setting({
+    schema: z.enum(['pretty', 'json'], 'pretty or json'),
+    defaultMeans: 'pretty on a terminal, else json',
+    means: 'How the log looks.',
+    example: 'json',
+  }),
+  DEMO_IMAGE: withDefault({
+    schema: z
+      .string()
+      .refine((text) => parseImageReference(text).problem === undefined, 'an image reference like "alpine:3"'),
+    default: 'alpine:3',
+    means: "Image of the demo's container. One that is on the engine already is not pulled.",
+    example: 'busybox:stable',
+  }),
+  HEARTBEAT_ALLOW: setting({
+    schema: z.string().transform((text, context) => {
+      const policy = parseAllow(text);
+      if (typeof policy !== 'string') return policy;
+      context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
+      return z.NEVER;
+    }),
+    defaultMeans: 'public,private,loopback with an embedded database, else public,private',
+    means:
+      'Networks that a HEARTBEAT may reach: these words and CIDRs. Link-local and metadata addresses only where a CIDR names them.',
+    example: 'public,10.20.0.0/16',
+  }),
+  REGISTRY_ALLOW: setting({
+    schema: z.string().transform((text, context) => {
+      const policy = parseRegistryAllow(text);
+      if (typeof policy !== 'string') return policy;
+      context.addIssue(
+        `words (public, private, loopback), networks and names of registries with commas between. ${policy}`,
+      );
+      return z.NEVER;
+    }),
+    defaultMeans: 'public,private,loopback with an embedded database, else public',
+    means:
+      'Registries that the engine may be sent to: names (with their port), and networks by the words and CIDRs of HEARTBEAT_ALLOW. A registry that is named is trusted wherever it is. Link-local and metadata addresses only where a CIDR names them.',
+    example: 'public,registry.example:5000',
+  }),
+  LOCAL_IMAGES: setting({
+    schema: z.string().transform((text, context) => {
+      const patterns = parseImagePatterns(text);
+      if (typeof patterns !== 'string') return patterns;
+      context.addIssue(`patterns of images with commas between. ${patterns}`);
+      return z.NEVER;
+    }),
+    defaultMeans: '* with an embedded database, else none',
+    means:
+      'Images on the engine that every user may use without their registry being asked: names with * for any text, commas between. One that a login has brought there is not among them.',
+    example: 'alpine:*,registry.example/base/*',
+  }),
+  DELETED_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(0, DAYS_MAX),
+    default: String(DELETED_RETENTION_DAYS),
+    means: 'How many days the history of a deleted workflow stays readable by id. 0: it goes at once.',
+    example: '30',
+  }),
+  LOG_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(RETENTION_DAYS_MIN, DAYS_MAX),
+    default: String(LOG_RETENTION_DAYS),
+    means:
+      'How many days log lines are kept, counted from the end of their job or build; a workflow may ask for fewer.',
+    example: '30',
+  }),
+  JOB_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: String(JOB_RETENTION_DAYS),
+    means: 'How many days jobs are kept, counted from their end. What counts in analytics stays.',
+    example: '365',
+  }),
+  AUDIT_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: String(AUDIT_RETENTION_DAYS),
+    means: 'How many days audit events are kept: who did what, and what was refused.',
+    example: '365',
+  }),
+  NOTIFICATION_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(1, DAYS_MAX),
+    default: String(NOTIFICATION_RETENTION_DAYS),
+    means: 'How many days notifications are kept, whether they were read or not.',
+    example: '30',
+  }),
+  API_TOKEN_DAYS_MAX: withDefault({
+    schema: wholeNumber(0, DAYS_MAX),
+    default: String(API_TOKEN_DAYS_MAX),
+    means:
+      'How many days an API token is valid at most, from when it is made. 0: for ever, where nobody asks for less.',
+    example: '90',
+  }),
+  MUTATIONS_PER_USER_PER_HOUR: withDefault({
+    schema: wholeNumber(1, 1_000_000_000),
+    default: String(MUTATIONS_PER_USER_PER_HOUR),
+    means:
+      'How many mutations one user may call in an hour. One more is RATE_LIMITED, but for those that end tokens and sessions.',
+    example: '100000',
+  }),
+  ...JOB_SETTINGS,
+};
+export type SettingName = keyof typeof SETTINGS;
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/$/, '');
+}
+
+function url(schemes: string[]) {
+  const wanted = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  return z
+    .string()
+    .refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), wanted);
+}
+
+/** Of a text that ends in a colon and digits. */
+function isPort(text: string): boolean {
+  const port = Number(text.slice(text.lastIndexOf(':') + 1));
+  return port >= 1 && port <= 65_535;
+}
+
+/** Whether a DOCKER_HOST names a socket's file or a host, and not only how to get there. */
+function isEngine(text: string): boolean {
+  if (!URL.canParse(text)) return true; // which is told already
+  const { protocol, hostname, port } = new URL(text);
+  return protocol === 'unix:' ? /^unix:\/\/\/.*[^/]$/.test(text) : hostname !== '' && port !== '0';
+}

@@ -1,0 +1,187 @@
+import { z } from 'zod';
+import { certificateProblem, isKeyOf, privateKeyProblem, type TlsMaterial } from '../pem.ts';
+import { trueOrFalse } from './setting.ts';
+
+/** The parts that are reached by TLS, by the prefix of their settings. */
+export const TLS_PARTS = {
+  DATABASE: 'PostgreSQL',
+  KAFKA: 'Kafka',
+  REDIS: 'Redis',
+  DOCKER: 'the Docker engine',
+} as const;
+export type TlsPart = keyof typeof TLS_PARTS;
+
+function certificates(wanted: string) {
+  return pem(wanted, certificateProblem);
+}
+
+function privateKey() {
+  return pem('a private key in PEM form, without a passphrase', privateKeyProblem);
+}
+
+function pem(wanted: string, problemOf: (text: string) => string | undefined) {
+  return z.string().transform((text, context) => {
+    const problem = problemOf(text);
+    if (problem === undefined) return text;
+    context.addIssue(`${wanted} (${problem})`);
+    return z.NEVER;
+  });
+}
+
+const AUTHORITIES = 'the certificates of authorities in PEM form';
+const OWN = 'a certificate in PEM form';
+
+function settingsOf<Part extends TlsPart>(part: Part) {
+  const title = TLS_PARTS[part];
+  const key = part.toLowerCase();
+  return {
+    ca: {
+      schema: certificates(AUTHORITIES),
+      defaultMeans: 'the authorities that Node trusts',
+      means: `Certificates of the authorities that sign the certificate of ${title}, in PEM form. Give their file as ${part}_TLS_CA_FILE.`,
+      example: '"$(cat ca.pem)"',
+    },
+    cert: {
+      schema: certificates(OWN),
+      defaultMeans: 'none',
+      means: `Client certificate for ${title}, in PEM form, where it asks for one. Give its file as ${part}_TLS_CERT_FILE.`,
+      example: `"$(cat ${key}-client.pem)"`,
+    },
+    key: {
+      schema: privateKey(),
+      defaultMeans: 'none',
+      means: `Private key of ${part}_TLS_CERT, in PEM form. Give its file as ${part}_TLS_KEY_FILE.`,
+      example: `"$(cat ${key}-client.key)"`,
+      secret: true,
+    },
+  };
+}
+
+const database = settingsOf('DATABASE');
+const kafka = settingsOf('KAFKA');
+const redis = settingsOf('REDIS');
+const docker = settingsOf('DOCKER');
+
+/** The settings of TLS to the parts, and of signing in at Kafka. */
+export const TLS_SETTINGS = {
+  DATABASE_TLS_CA: database.ca,
+  DATABASE_TLS_CERT: database.cert,
+  DATABASE_TLS_KEY: database.key,
+  KAFKA_TLS: {
+    schema: trueOrFalse(),
+    defaultMeans: 'true where KAFKA_TLS_CA or KAFKA_TLS_CERT is set, else false',
+    means: 'Whether the connections to the brokers are TLS. Their certificates are always verified.',
+    example: 'true',
+  },
+  KAFKA_TLS_CA: kafka.ca,
+  KAFKA_TLS_CERT: kafka.cert,
+  KAFKA_TLS_KEY: kafka.key,
+  KAFKA_SASL_MECHANISM: {
+    schema: z.enum(['plain', 'scram-sha-256', 'scram-sha-512'], 'plain, scram-sha-256 or scram-sha-512'),
+    defaultMeans: 'scram-sha-512 where KAFKA_SASL_USERNAME is set, else none',
+    means: 'How the brokers check user and password. plain hands the password over as it is: use it with TLS alone.',
+    example: 'scram-sha-256',
+  },
+  KAFKA_SASL_USERNAME: {
+    schema: z.string(),
+    defaultMeans: 'none',
+    means: 'User to sign in with at the brokers.',
+    example: 'chronoverse',
+  },
+  KAFKA_SASL_PASSWORD: {
+    schema: z.string(),
+    defaultMeans: 'none',
+    means: 'Password of KAFKA_SASL_USERNAME.',
+    example: 'PASSWORD',
+    secret: true,
+  },
+  REDIS_TLS_CA: redis.ca,
+  REDIS_TLS_CERT: redis.cert,
+  REDIS_TLS_KEY: redis.key,
+  DOCKER_TLS_CA: docker.ca,
+  DOCKER_TLS_CERT: docker.cert,
+  DOCKER_TLS_KEY: docker.key,
+};
+
+/** What a DATABASE_URL may say of TLS: the words of libpq, and no files, which are settings of ours. */
+const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
+export const DATABASE_TLS = `a URL whose sslmode is one of ${SSL_MODES.join(', ')}, with certificates in DATABASE_TLS_CA, DATABASE_TLS_CERT and DATABASE_TLS_KEY instead of sslrootcert, sslcert and sslkey`;
+
+/** Whether the URL asks for TLS in these words; one that is no URL is another problem. */
+export function hasKnownTls(text: string): boolean {
+  if (!URL.canParse(text)) return true;
+  const { searchParams } = new URL(text);
+  const mode = searchParams.get('sslmode');
+  const hasFiles = ['sslrootcert', 'sslcert', 'sslkey'].some((name) => searchParams.has(name));
+  return !hasFiles && (mode === null || SSL_MODES.includes(mode));
+}
+
+export interface KafkaSasl {
+  mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  username: string;
+  password: string;
+}
+
+/** The material for one part, undefined where none is set. What does not fit together goes to `problems`. */
+export function tlsMaterial(
+  part: TlsPart,
+  { ca, cert, key }: { [Name in keyof TlsMaterial]: string | undefined },
+  problems: string[],
+): TlsMaterial | undefined {
+  const [certName, keyName] = [`${part}_TLS_CERT`, `${part}_TLS_KEY`];
+  if (cert !== undefined && key === undefined)
+    problems.push(`${certName} is set without its private key: set ${keyName} too.`);
+  if (key !== undefined && cert === undefined)
+    problems.push(`${keyName} is set without its certificate: set ${certName} too.`);
+  if (cert !== undefined && key !== undefined && !isKeyOf(key, cert)) {
+    problems.push(
+      `${keyName} is not the private key of the first certificate in ${certName}: give the two that belong together.`,
+    );
+  }
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  };
+}
+
+/** How to sign in at Kafka, undefined where that is not set. What does not fit together goes to `problems`. */
+export function kafkaSasl(
+  { mechanism, username, password }: { [Name in keyof KafkaSasl]: KafkaSasl[Name] | undefined },
+  problems: string[],
+): KafkaSasl | undefined {
+  if (username !== undefined && password !== undefined) {
+    return { mechanism: mechanism ?? 'scram-sha-512', username, password };
+  }
+  const isSet = mechanism !== undefined || username !== undefined || password !== undefined;
+  const missing = username === undefined ? 'KAFKA_SASL_USERNAME' : 'KAFKA_SASL_PASSWORD';
+  if (isSet)
+    problems.push(`${missing} is missing: signing in at Kafka needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD.`);
+  return undefined;
+}
+
+/** What is wrong where certificates are set for a connection that is not TLS: it would be in the clear without a word. */
+export function unusedTls(given: {
+  databaseUrl?: string | undefined;
+  databaseTls?: TlsMaterial | undefined;
+  redisUrl?: string | undefined;
+  redisTls?: TlsMaterial | undefined;
+  dockerHost?: string | undefined;
+  dockerTls?: TlsMaterial | undefined;
+}): string[] {
+  const { databaseUrl, databaseTls, redisUrl, redisTls, dockerHost, dockerTls } = given;
+  const mode = databaseUrl === undefined ? 'disable' : new URL(databaseUrl).searchParams.get('sslmode');
+  const problems: string[] = [];
+  if (databaseTls && mode !== null && ['disable', 'allow', 'prefer'].includes(mode))
+    problems.push(
+      'DATABASE_TLS_CA or DATABASE_TLS_CERT is set, but DATABASE_URL asks for no verified TLS: give it ?sslmode=verify-full.',
+    );
+  if (redisTls && !redisUrl?.startsWith('rediss:'))
+    problems.push('REDIS_TLS_CA or REDIS_TLS_CERT is set, but REDIS_URL is not TLS: begin it with rediss://.');
+  if (dockerTls && !/^(tcp|https):/.test(dockerHost ?? ''))
+    problems.push(
+      'DOCKER_TLS_CA or DOCKER_TLS_CERT is set, but DOCKER_HOST is not reached by TLS: begin it with tcp:// or https://.',
+    );
+  return problems;
+}

@@ -1,0 +1,112 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds/builds.ts';
+import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { returnJobs } from '../../db/jobs/claim.ts';
+import { builds, workflows } from '../../db/schema.ts';
+import { cancelBuilds, createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
+import { claim, end, jobsOf, schedule } from '../scheduling/support.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+
+/** What random sequences have found, each as the shortest case. */
+
+let database: TestDatabase;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+afterAll(() => database.close());
+
+async function container() {
+  const { workflow, buildId = '' } = await createWorkflow(database.db, {
+    userId: ann,
+    name: 'test',
+    payload: { kind: 'CONTAINER', image: 'image:1' },
+    intervalMinutes: 60,
+    maxConsecutiveJobFailuresAllowed: 1,
+  });
+  return { id: workflow.id, buildId };
+}
+
+async function read(id: string) {
+  const [workflow] = await database.db.select().from(workflows).where(eq(workflows.id, id));
+  const all = await database.db.select().from(builds).where(eq(builds.workflowId, id)).orderBy(builds.generation);
+  return { workflow, builds: all };
+}
+
+test('a workflow that fails once too often while its next generation is built leaves no build behind', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  if (!build) throw new Error('no build');
+  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const [job] = await claim(db, await schedule(db));
+  if (!job) throw new Error('no job');
+  const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
+  if (updated.outcome !== 'UPDATED') throw new Error('not updated');
+  const { canceledBuilds } = await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' });
+  expect(canceledBuilds).toEqual([{ id: updated.buildId, workflowId: id }]);
+  const after = await read(id);
+  expect(after.workflow).toMatchObject({ terminationReason: 'FAILURES', buildStatus: 'CANCELED' });
+  expect(after.builds.map(({ status }) => status)).toEqual(['COMPLETED', 'CANCELED']);
+});
+
+test('a job that was asked for does not wait for ever when the build of the next generation fails', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  if (!build) throw new Error('no build');
+  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const requested = await runWorkflow(db, { userId: ann, id });
+  const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
+  if (requested.outcome !== 'REQUESTED' || updated.outcome !== 'UPDATED') throw new Error('not asked for');
+  const [next] = await claimBuilds(db, [updated.buildId ?? ''], { owner: 'test' });
+  if (!next) throw new Error('no build');
+  await endBuild(db, { ...next, logLineCount: 0, status: 'FAILED', error: 'No such image.' });
+  expect(await jobsOf(db, id)).toMatchObject([{ id: requested.job.id, status: 'CANCELED' }]);
+});
+
+test('a job whose cancellation was asked for does not come back to life when its worker returns it unstarted', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  if (!build) throw new Error('no build');
+  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const [job] = await claim(db, await schedule(db));
+  if (!job) throw new Error('no job');
+  expect((await cancelJob(db, { userId: ann, id: job.id })).outcome).toBe('STOPPING');
+  await returnJobs(db, [job]);
+  expect(await jobsOf(db, id)).toMatchObject([{ status: 'CANCELED', leaseToken: null, uncountedAttempts: 1 }]);
+  expect(await schedule(db)).toEqual([]);
+});
+
+test('a build that its worker hands back is QUEUED for who looks at its workflow, too', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const claimed = await claimBuilds(db, [buildId], { owner: 'test' });
+  expect((await read(id)).workflow?.buildStatus).toBe('STARTED');
+  await releaseBuilds(db, claimed);
+  expect((await read(id)).workflow?.buildStatus).toBe('QUEUED');
+});
+
+test('a build that is claimed while its workflow ends waits for that, and is not claimed', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const claiming = await db.transaction(async (tx) => {
+    await lockWorkflow(tx, { userId: ann, id });
+    const claims = claimBuilds(db, [buildId], { owner: 'test' });
+    await expect.poll(() => waiting()).toBe(true);
+    await cancelBuilds(tx, id); // a deadlock, had the claim locked the build before the workflow
+    return { claims };
+  });
+  expect(await claiming.claims).toEqual([]);
+});
+
+/** Whether somebody waits for a lock. */
+async function waiting(): Promise<boolean> {
+  const rows = await database.db.execute(
+    `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  );
+  return rows.length > 0;
+}

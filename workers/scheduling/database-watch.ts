@@ -1,0 +1,71 @@
+import type { Logger } from 'pino';
+import type { Instant } from '../../platform/async/instant.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
+import { createWake } from '../shared/signal.ts';
+import { createUnbroken } from './uptime.ts';
+
+/** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
+const BREAK_MS = 10_000;
+/** Three questions may be late before that. */
+const ASK_MS = 2_500;
+
+/**
+ * For how long the database has taken writes without a break, as this process sees it. After a break (an outage, a database, process or machine
+ * that was frozen) leases have expired whose owners had no chance to renew them: they get the time from here on.
+ */
+export interface Watch {
+  /**
+   * Seconds that the database has taken writes without a break. Read the rows that are judged by it first, and ask then: a database that was frozen
+   * answers a statement from before the break when every lease has expired.
+   */
+  seconds(): number;
+  close(): Promise<void>;
+}
+
+/**
+ * Asks the database every few seconds, in a loop of its own: how long others take with their work is no break. `ask` should wait for nobody (a
+ * connection of its own), or a pool that is busy for long looks like an outage.
+ */
+export function startWatch({
+  ask,
+  log,
+  now,
+  everyMs = ASK_MS,
+  onBack = () => undefined,
+}: {
+  /** Resolves when the database has taken a write. */
+  ask: () => Promise<void>;
+  log: Logger;
+  now?: () => Instant;
+  everyMs?: number;
+  /** Called when a period without a break begins: the first one, too. */
+  onBack?: () => void;
+}): Watch {
+  const reach = createUnbroken({ gapMs: BREAK_MS, now });
+  const stop = new AbortController();
+  const loop = run(stop.signal);
+
+  async function run(signal: AbortSignal): Promise<void> {
+    const backoff = createBackoff({ log, what: 'Asking the database whether it takes writes', maxMs: everyMs });
+    const wake = createWake();
+    while (!signal.aborted) {
+      try {
+        await ask();
+        backoff.reset();
+        if (reach.goesOn()) onBack();
+        await wake.next({ timeoutMs: everyMs, signal });
+      } catch (error) {
+        reach.ended();
+        await backoff.wait(error, signal);
+      }
+    }
+  }
+
+  return {
+    seconds: reach.seconds,
+    async close() {
+      stop.abort();
+      await loop;
+    },
+  };
+}

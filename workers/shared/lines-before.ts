@@ -1,0 +1,46 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import { settledLines } from '../../db/logs/markers.ts';
+import { type LogChunk, seamOf } from '../../domain/logs/chunk.ts';
+import { createBackoff } from '../../platform/async/retry.ts';
+
+/** A job or a build that was claimed. */
+interface Claimed {
+  id: string;
+  attempt: number;
+  /** Undefined while lines of an earlier attempt may be on their way to the store. */
+  linesBefore: number | undefined;
+}
+
+const ASK_MS_MIN = 10;
+const ASK_MS_MAX = 1_000;
+
+/**
+ * How many lines earlier attempts have printed. Where that is not settled, it prints a seam and waits until all before it is stored: as long
+ * as that takes. Rejects when `signal` aborts.
+ */
+export async function settledLinesBefore(
+  {
+    db,
+    log,
+    publish,
+    signal,
+  }: { db: Db; log: Logger; publish: (chunk: LogChunk) => Promise<void>; signal: AbortSignal },
+  { id, attempt, linesBefore }: Claimed,
+): Promise<number> {
+  if (linesBefore !== undefined) return linesBefore;
+  await publish(seamOf(id, attempt));
+  const backoff = createBackoff({ log, what: 'Asking how many lines were printed before' });
+  for (let askMs = ASK_MS_MIN; ; askMs = Math.min(ASK_MS_MAX, askMs * 2)) {
+    signal.throwIfAborted();
+    try {
+      const lines = await settledLines(db, id, attempt);
+      if (lines !== undefined) return lines;
+      backoff.reset();
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+    await delay(askMs, undefined, { signal });
+  }
+}

@@ -1,0 +1,122 @@
+import { LINE_BYTES_MAX } from '../../../domain/limits.ts';
+import { flagOf } from '../../../domain/logs/line-flags.ts';
+import type { OnFrame, StreamType } from '../../../platform/docker/demultiplexer.ts';
+
+/** Takes a line as it stands in a chunk, less its flag: the bytes from `start` to `end` are timestamp, space, text, newline. */
+export type OnLine = (flag: number, bytes: Buffer, start: number, end: number) => void;
+
+export interface LineCutter {
+  onFrame: OnFrame;
+  /** The log is at its end: a last line without a newline is a line too. */
+  end(): void;
+  /** The engine's timestamps of lines that are not complete. */
+  openSince(): string[];
+}
+
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const FLAGS = {
+  1: { whole: flagOf('STDOUT', 'PROGRAM'), continues: flagOf('STDOUT', 'PROGRAM', true) },
+  2: { whole: flagOf('STDERR', 'PROGRAM'), continues: flagOf('STDERR', 'PROGRAM', true) },
+};
+/** The engine cuts a longer line into frames of this many bytes of text, all with the first one's timestamp. */
+const ENGINE_PIECE_BYTES = 16 * 1024;
+const TIMESTAMP_BYTES = 30; // 2026-11-24T12:24:27.254500310Z
+const TIMESTAMP_BYTES_MAX = 40;
+
+/**
+ * Makes lines of the engine's frames, each of which is a timestamp and a line or a piece of one. A frame whose text ends in
+ * no newline goes on in its stream's next frame when it has the size of a piece; otherwise its line is complete: the log driver `local`
+ * of engine 20.10 drops the newline behind a last piece, and the last line of all may have none.
+ *
+ * A line over LINE_BYTES_MAX comes out in pieces that say that they continue, cut between UTF-8 characters. Where lines are cut depends on
+ * what was printed alone, so that the same log gives the same lines the same numbers, whoever reads it again.
+ */
+export function createLineCutter(onLine: OnLine): LineCutter {
+  const open = { 1: createOpenLine(1, onLine), 2: createOpenLine(2, onLine) };
+
+  return {
+    onFrame(stream, bytes, start, end) {
+      const usual = start + TIMESTAMP_BYTES;
+      const space = bytes[usual] === SPACE ? usual : bytes.indexOf(SPACE, start);
+      if (space === -1 || space >= end || space - start > TIMESTAMP_BYTES_MAX)
+        throw new Error(`Expected a timestamp, got ${JSON.stringify(bytes.toString('latin1', start, start + 40))}.`);
+      const line = open[stream];
+      let text = space + 1;
+      while (text < end || end === space + 1) {
+        const newline = bytes.indexOf(NEWLINE, text);
+        const stop = newline === -1 || newline >= end ? end : newline;
+        const goesOn = stop === end && end - text >= ENGINE_PIECE_BYTES;
+        const isWhole = text === space + 1 && stop === end - 1 && !line.isOpen && stop - text <= LINE_BYTES_MAX;
+        if (isWhole) return onLine(FLAGS[stream].whole, bytes, start, end); // nearly every frame: no copy
+        line.add(bytes, { start, space }, text, stop);
+        if (!goesOn) line.close();
+        text = stop + 1;
+        if (stop >= end - 1) return;
+      }
+    },
+
+    end() {
+      for (const stream of [open[1], open[2]]) if (stream.isOpen) stream.close();
+    },
+
+    openSince: () => [open[1], open[2]].flatMap((line) => (line.isOpen ? [line.timestamp()] : [])),
+  };
+}
+
+/** A line that is put together from pieces: at most LINE_BYTES_MAX of it are held. */
+function createOpenLine(stream: StreamType, onLine: OnLine) {
+  const flags = FLAGS[stream];
+  let buffer = Buffer.alloc(0); // timestamp, space, text, and room for a newline
+  let textStart = 0; // 0: no line is open
+  let length = 0;
+
+  function emit(flag: number, until: number): void {
+    const rest = Buffer.from(buffer.subarray(until, length));
+    buffer[until] = NEWLINE;
+    onLine(flag, buffer, 0, until + 1);
+    rest.copy(buffer, textStart);
+    length = textStart + rest.length;
+  }
+
+  return {
+    get isOpen() {
+      return textStart > 0;
+    },
+
+    timestamp: () => buffer.toString('latin1', 0, textStart - 1),
+
+    add(bytes: Buffer, head: { start: number; space: number }, from: number, to: number) {
+      if (textStart === 0) {
+        textStart = head.space + 1 - head.start;
+        length = textStart;
+        buffer = Buffer.allocUnsafe(textStart + LINE_BYTES_MAX + 1);
+        bytes.copy(buffer, 0, head.start, head.space + 1);
+      }
+      for (let at = from; at < to; ) {
+        const room = textStart + LINE_BYTES_MAX - length;
+        if (room === 0) emit(flags.continues, characterEnd(buffer, textStart, length)); // only when more text follows
+        const copied = bytes.copy(buffer, length, at, Math.min(to, at + textStart + LINE_BYTES_MAX - length));
+        at += copied;
+        length += copied;
+      }
+    },
+
+    close() {
+      emit(flags.whole, length);
+      textStart = 0;
+      buffer = Buffer.alloc(0);
+    },
+  };
+}
+
+/** The last place at or before `end` that cuts no UTF-8 character; `end` where the bytes are not UTF-8. */
+function characterEnd(bytes: Buffer, start: number, end: number): number {
+  for (let at = end - 1; at >= Math.max(start, end - 4); at--) {
+    const byte = bytes[at] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue; // in the middle of a character
+    const characterBytes = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return at + characterBytes > end && at > start ? at : end;
+  }
+  return end;
+}

@@ -1,0 +1,21 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import type { Sealer } from '../../domain/payload/secret.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+import type { Cache } from '../../platform/cache/cache.ts';
+
+/** What every worker is given. `owner` names this process in the leases it holds. */
+export interface Parts {
+  db: Db;
+  bus: Bus;
+  cache: Cache;
+  log: Logger;
+  owner: string;
+  /** Opens the secrets of payloads. */
+  sealer: Sealer;
+}
+
+/** A worker that is ready. `close` drains it: no new work, running work finished or handed on within a bound. */
+export interface Worker {
+  close(): Promise<void>;
+}

@@ -1,0 +1,72 @@
+import type { Logger } from 'pino';
+import { newId } from '../../../domain/ids.ts';
+import type { ContainerPolicy } from '../../../domain/payload/container-policy.ts';
+import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts';
+import { installationLabels } from '../jobs/container.ts';
+import type { Removals } from '../sweeps/removals.ts';
+
+/** What the operator says of builds, and of what they share with jobs. */
+export interface BuildPolicy extends ContainerPolicy {
+  /** BUILD_CGROUP_PARENT: the steps of all builds run below it, instead of a group of each build's own. */
+  cgroupParent?: string | undefined;
+}
+
+const NAME = 'chronoverse-build-';
+const OWNER = 'chronoverse.build.owner';
+const UNTIL = 'chronoverse.build.until';
+/** Pulls, and what the engine takes to end the last step, beyond the time that builds have. */
+const MARGIN_SECONDS = 600;
+
+/**
+ * Runs a build whose steps have so many processes together, where the engine or the operator makes that possible. The container that holds
+ * the bound goes with the build; what a killed worker leaves is removed by the sweep.
+ */
+export async function withBoundProcesses<T>(
+  {
+    docker,
+    removals,
+    installation,
+    owner,
+    policy,
+    pids,
+    seconds,
+  }: {
+    docker: Docker;
+    removals: Removals;
+    installation: string;
+    owner: string;
+    policy: BuildPolicy;
+    pids: number;
+    seconds: number;
+  },
+  run: (cgroupParent: string | undefined) => Promise<T>,
+): Promise<T> {
+  if (policy.cgroupParent !== undefined) return run(policy.cgroupParent);
+  const offsetMs = await docker.clockOffsetMs();
+  const until = Date.now() + offsetMs + (seconds + MARGIN_SECONDS) * 1_000;
+  const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
+  const group = await docker.openProcessGroup({ name: `${NAME}${newId()}`, pids, labels });
+  if (group === undefined) return run(undefined);
+  try {
+    return await run(group.cgroupParent);
+  } finally {
+    await group.close().catch(() => removals.remove(group.containerId)); // when the engine is back
+  }
+}
+
+/** Says so where the steps of builds run without a bound on their processes. */
+export async function warnOfUnboundBuilds(docker: Docker, policy: BuildPolicy, log: Logger): Promise<void> {
+  if (!policy.buildsAllowed || policy.cgroupParent !== undefined || (await docker.hasProcessGroups())) return;
+  log.warn(
+    { engine: docker.address },
+    'This Docker engine cannot bound the processes of a build: set BUILD_CGROUP_PARENT to a cgroup that bounds them, or BUILDS_ALLOWED=false.',
+  );
+}
+
+/** Whose it is, of a container that holds the bound of a build, and until when by the engine's clock, in milliseconds; undefined for any other. */
+export function boundsOf({ name, labels }: ListedContainer): { owner: string; until: number } | undefined {
+  const owner = labels[OWNER];
+  if (!name.startsWith(NAME) || owner === undefined) return undefined;
+  const until = Number(labels[UNTIL]);
+  return { owner, until: Number.isFinite(until) ? until : 0 };
+}

@@ -1,0 +1,129 @@
+import type { Logger } from 'pino';
+import type { ClaimedBuild } from '../../../db/builds/builds.ts';
+import { isOutage } from '../../../db/connection-check.ts';
+import { createMask } from '../../../domain/masking/mask.ts';
+import type { RegistryAuth } from '../../../domain/payload/payload.ts';
+import { type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
+import { openingOf } from '../../../domain/payload/secrets.ts';
+import { createBackoff } from '../../../platform/async/retry.ts';
+import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
+import { withPatience } from '../retry.ts';
+import { type BuildContext, buildDockerfile } from './built-image.ts';
+import { openAuth, type PinnedImage } from './template.ts';
+
+export type BuildResult =
+  | PinnedImage
+  /** `cause`: what the engine said, or that it said nothing. */
+  | { error: string; cause?: EngineError };
+
+/** Where the operator says nothing: MAX_BUILD_SECONDS. */
+export const BUILD_SECONDS_MAX = 3_600;
+
+/** For an engine, or to it a registry, that does not answer: its author waits, and may want to hear the reason. */
+const UNREACHABLE_PATIENCE_MS = 5_000;
+/** For a registry that asks to come back later. */
+const BUSY_PATIENCE_MS = 60_000;
+
+/**
+ * Finds the image that a payload names on the engine, or pulls it, or builds it. `say` prints a line into the build's log. Resolves with the
+ * reason where that fails; rejects only when `signal` aborts, and with what is no engine's word. `output` writes what the build's steps print.
+ */
+export async function buildImage({
+  build,
+  sealer,
+  isFresh,
+  log,
+  maxSeconds = BUILD_SECONDS_MAX,
+  ...context
+}: Omit<BuildContext, 'userId' | 'puller' | 'mask' | 'maxSeconds'> & {
+  build: ClaimedBuild;
+  sealer: Sealer;
+  /** Whether the lease is held for sure: it is not when the database has been away for long. */
+  isFresh: () => boolean;
+  log: Logger;
+  maxSeconds?: number | undefined;
+}): Promise<BuildResult> {
+  const { say: print, signal } = context;
+  const opening = openingOf(sealer, build.workflowId);
+  const { registry_auth: sealedAuth } = build.payload;
+  let auth: RegistryAuth<never> | undefined;
+  try {
+    auth = sealedAuth && openAuth(opening, sealedAuth);
+  } catch (error) {
+    if (!(error instanceof UnreadableSecret)) throw error;
+    print(error.message);
+    return { error: error.message };
+  }
+  const mask = createMask(opening.secrets);
+  const masked = (line: string) => mask?.text(line) ?? line;
+  const say = (line: string) => print(masked(line));
+  const output = (line: string) => context.output(masked(line));
+  const backoff = createBackoff({ log, what: 'Reading what a build needs from the database' });
+  const whose = { userId: build.userId, puller: build.id, mask };
+  for (;;) {
+    let outage: unknown;
+    const limit = AbortSignal.timeout(maxSeconds * 1_000);
+    const both = AbortSignal.any([signal, limit]);
+    try {
+      const image = await withPatience(
+        async () => {
+          try {
+            return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);
+          } catch (error) {
+            if (!isEngineError(error) && isOutage(error)) outage = error;
+            throw error;
+          }
+        },
+        {
+          patienceMs,
+          onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
+          signal: both,
+        },
+      );
+      backoff.reset();
+      say(`The image of generation ${build.generation} is ${image.imageId}.`);
+      return image;
+    } catch (error) {
+      // An outage of the database is no fault of the build's: it begins again, with all of its time, when it is over.
+      if (limit.aborted && !isFresh()) outage ??= error;
+      if (!signal.aborted && outage !== undefined) {
+        await backoff.wait(outage, signal);
+        continue;
+      }
+      if (signal.aborted || !(limit.aborted || isEngineError(error))) throw error;
+      const reason = limit.aborted ? `It took longer than ${maxSeconds} s, and was stopped.` : words(error);
+      say(reason);
+      return { error: masked(reason), ...(isEngineError(error) && { cause: error }) };
+    }
+  }
+}
+
+async function pin(
+  context: BuildContext,
+  build: ClaimedBuild,
+  auth: RegistryAuth<never> | undefined,
+): Promise<PinnedImage> {
+  const { docker, say } = context;
+  const { image, build: source, network, resources } = build.payload;
+  if (source !== undefined) {
+    say(`Building the Dockerfile on the Docker engine at ${docker.address}.`);
+    const { workflowId, generation } = build;
+    const pids = resources?.pids;
+    const built = { workflowId, generation, source, network, pids, auth };
+    return { imageId: await buildDockerfile(context, built) };
+  }
+  if (image === undefined) throw new EngineError('INVALID', 'The payload names no image.');
+  say(`Looking for the image ${image} on the Docker engine at ${docker.address}.`);
+  const { id, digest } = await context.images.find(context, image, auth);
+  return { imageId: id, imageDigest: digest };
+}
+
+function patienceMs(error: unknown): number {
+  if (isEngineError(error, 'BUSY')) return BUSY_PATIENCE_MS;
+  return isEngineError(error, 'UNREACHABLE') ? UNREACHABLE_PATIENCE_MS : 0;
+}
+
+function words(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.endsWith('.') ? message : `${message}.`;
+}

@@ -1,0 +1,241 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  type BuildOutcome,
+  type ClaimedBuild,
+  claimBuilds,
+  endBuild,
+  releaseBuilds,
+  renewBuildLeases,
+} from '../../../db/builds/builds.ts';
+import { enterTurns, peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
+import type { Notified } from '../../../db/notifications.ts';
+import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
+import type { LogSource } from '../../../domain/logs/line-flags.ts';
+import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
+import type { Instant } from '../../../platform/async/instant.ts';
+import { createBackoff } from '../../../platform/async/retry.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
+import { announce, notifiedChanges } from '../../shared/announce.ts';
+import { createSlots } from '../../shared/capacity.ts';
+import { isFreshSince, keepLeases } from '../../shared/leases.ts';
+import { settledLinesBefore } from '../../shared/lines-before.ts';
+import { type ChunkWriter, createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
+import { createPublisher } from '../../shared/log-publisher.ts';
+import type { Parts } from '../../shared/parts.ts';
+import { createTaker } from '../../shared/taker.ts';
+import type { UserNetworks } from '../jobs/networks.ts';
+import type { Removals } from '../sweeps/removals.ts';
+import type { BuildPolicy } from './bounds.ts';
+import { type BuildResult, buildImage } from './build.ts';
+import type { ImageSource } from './image-source.ts';
+import { createLastResort } from './last-resort.ts';
+import type { Templates } from './template.ts';
+
+export interface Builds {
+  /** Somebody may wait for a turn: it is taken while slots are free. */
+  look(): void;
+  onCancelHint(message: string): void;
+  /** Stops what runs; it is QUEUED again, and the attempt does not count. */
+  close(): Promise<void>;
+}
+
+/** Pulls wait for registries and disks; more at once makes each of them slower. */
+const BUILDS_MAX = 4;
+const CLOSE_MS = 10_000;
+
+interface Limits {
+  installation: string;
+  networks: UserNetworks;
+  removals: Removals;
+  policy: BuildPolicy;
+  maxResources?: ResourceMaximums | undefined;
+  maxBuildSeconds?: number | undefined;
+  maxLogBytes?: number | undefined;
+  buildsPerUserMax?: number | undefined;
+  /** The clocks of this process. */
+  now?: (() => Instant) | undefined;
+}
+
+/** The builds that this process runs. */
+export function createBuilds(
+  parts: Parts & Limits & { docker: Docker; images: ImageSource; templates: Templates },
+): Builds {
+  const { db, bus, cache, docker, log, owner, templates, sealer } = parts;
+  const taker = createTaker({ log, what: 'Taking turns of builds', take: takeNext });
+  const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: taker.look });
+  const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
+  const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
+  const halt = new AbortController();
+  const lastResort = createLastResort({ db, owner, now: parts.now });
+
+  function launch(build: ClaimedBuild, hadEngine: boolean): void {
+    const stop = new AbortController();
+    leases.hold(build, () => stop.abort()); // lost, or canceled: its row says so already
+    const held = { stop, settled: Promise.resolve() };
+    running.add(held);
+    held.settled = run(build, hadEngine, stop.signal)
+      .catch((error) => {
+        if (!stop.signal.aborted)
+          log.error({ err: error, buildId: build.id }, 'A build failed unforeseen; it is tried again.');
+      })
+      .then(() => giveUp(build))
+      .finally(() => {
+        running.delete(held);
+        slots.release([build.userId]);
+      });
+  }
+
+  /** Takes one turn. Whether there may be another one to take now. */
+  async function takeNext(): Promise<boolean> {
+    if (slots.free === 0) return false;
+    const next = await peekTurn(db, 'BUILD', slots.full());
+    const hasEngine = next !== undefined && (await docker.isUp());
+    if (next === undefined || hasEngine) lastResort.reset();
+    if (next === undefined || !(hasEngine || (await lastResort.mayTake(next)))) return false;
+    const claimed = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
+    if (claimed !== undefined) lastResort.taken();
+    for (const build of claimed ?? []) {
+      if (!isFreshSince(build.askedAt)) {
+        await putBack(build); // the answer came late, and the build may be another's by now
+        continue;
+      }
+      slots.take(build.userId);
+      launch(build, hasEngine);
+    }
+    if (claimed !== undefined && claimed.length > 0) await tell(claimed);
+    return claimed !== undefined;
+  }
+
+  /** Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost, or this was the last attempt. */
+  async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
+    const ids = await releaseBuilds(db, [build], options);
+    await enterTurns(db, 'BUILD', ids);
+    return ids.length > 0;
+  }
+
+  async function run(build: ClaimedBuild, hadEngine: boolean, signal: AbortSignal): Promise<void> {
+    const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(build), signal });
+    const writer = createChunkWriter({
+      sourceId: build.id,
+      attempt: build.attempt,
+      linesBefore: await settledLinesBefore({ db, log, publish, signal }, build),
+      bytesMax: parts.maxLogBytes,
+      publish,
+    });
+    const write = (source: LogSource) => (line: string) => {
+      writer.say(line, { source });
+      return writer.room();
+    };
+    const result = await buildImage({
+      docker,
+      sealer,
+      images: parts.images,
+      networks: parts.networks,
+      removals: parts.removals,
+      policy: parts.policy,
+      owner,
+      installation: parts.installation,
+      maxResources: parts.maxResources,
+      maxSeconds: parts.maxBuildSeconds,
+      build,
+      isFresh: () => leases.isFresh(build),
+      log,
+      say: write('SYSTEM'),
+      output: write('PROGRAM'),
+      signal,
+    });
+    if ('imageId' in result) await templates.store(build, build.payload, result);
+    const logLineCount = await ended(writer);
+    const isGone = hadEngine && 'cause' in result && result.cause?.isAway === true;
+    if (isGone && (await leave(build, signal))) return;
+    await end(build, toOutcome(build, result, logLineCount), signal);
+  }
+
+  /** Its engine went away in the middle, which is no fault of the build's: a worker that has one tries again. False: that was the last attempt. */
+  async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
+    const isLeft = await untilDone(
+      'Handing on a build whose engine is away',
+      () => putBack(build, { counted: true }),
+      signal,
+    );
+    if (!isLeft) return false;
+    leases.drop(build);
+    log.warn(
+      { buildId: build.id, attempt: build.attempt },
+      'The Docker engine went away during a build, which is tried again.',
+    );
+    await tell([build]);
+    return true;
+  }
+
+  async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
+    const ended = await untilDone('Ending a build', () => endBuild(db, outcome), signal);
+    if (ended) await tell([build], ended.notified);
+    leases.drop(build);
+  }
+
+  /** Tries for as long as the database is away. Rejects when `signal` aborts. */
+  async function untilDone<T>(what: string, write: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const backoff = createBackoff({ log, what });
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        await backoff.wait(error, signal);
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  async function tell(changed: ClaimedBuild[], notified: Notified[] = []): Promise<void> {
+    await announce(cache, [
+      ...changed.map(({ userId, id, workflowId }) => ({ userId, builds: [id], workflows: [workflowId] })),
+      ...notifiedChanges(notified),
+    ]);
+    await cache.publish(SCHEDULE_CHANNEL, ''); // a COMPLETED one makes its first slot due now
+  }
+
+  /** Of a build that ended here this changes nothing: its lease is no more. */
+  async function giveUp(build: ClaimedBuild): Promise<void> {
+    leases.drop(build);
+    if (!halt.signal.aborted) return; // lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides
+    await putBack(build).catch((error) =>
+      log.warn({ err: error }, 'A build could not be handed on; its lease expires by itself.'),
+    );
+  }
+
+  return {
+    look: taker.look,
+
+    onCancelHint: leases.onCancelHint,
+
+    async close() {
+      await taker.close();
+      halt.abort();
+      const left = [...running];
+      for (const { stop } of left) stop.abort();
+      const limit = new AbortController();
+      const all = Promise.all(left.map(({ settled }) => settled));
+      await Promise.race([all, delay(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+      limit.abort();
+      await leases.close();
+    },
+  };
+}
+
+/** The number of its last line, once all are on the bus. */
+async function ended(writer: ChunkWriter): Promise<number> {
+  await writer.end();
+  return writer.lastNumber;
+}
+
+function toOutcome(
+  { id, workflowId, leaseToken }: ClaimedBuild,
+  result: BuildResult,
+  logLineCount: number,
+): BuildOutcome {
+  const common = { id, workflowId, leaseToken, logLineCount };
+  return 'imageId' in result
+    ? { ...common, status: 'COMPLETED', ...result }
+    : { ...common, status: 'FAILED', error: result.error.replaceAll('\0', '') };
+}

@@ -1,0 +1,82 @@
+import { CONTAINER_RESOURCES, CONTAINER_RESOURCES_MAX } from '../../../domain/limits.ts';
+import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
+import { MB, type Resources } from '../../../platform/docker/confinement.ts';
+import type { ContainerSpec, ListedContainer } from '../../../platform/docker/docker.ts';
+import type { Template } from '../builds/template.ts';
+import { mountsOf } from './volumes.ts';
+
+/** Which attempt of which job a container is of. */
+export interface Attempt {
+  id: string;
+  attempt: number;
+}
+
+const JOB = 'chronoverse.job';
+const ATTEMPT = 'chronoverse.attempt';
+const WORKFLOW = 'chronoverse.workflow';
+const INSTALLATION = 'chronoverse.installation';
+
+/** Several installations may share an engine: each looks after its own containers alone. */
+export function installationLabels(installation: string): Record<string, string> {
+  return { [INSTALLATION]: installation };
+}
+
+/** The name is the attempt's, so that the engine refuses a second container of it. */
+export function containerName({ id, attempt }: Attempt): string {
+  return `chronoverse-${id}-${attempt}`;
+}
+
+/** What the operator decides for it. */
+export interface Bounds {
+  most?: ResourceMaximums | undefined;
+  /** `none`, or the name of its owner's network. */
+  network?: string | undefined;
+  logBytes?: number | undefined;
+  diskBytes?: number | undefined;
+}
+
+/** `command` stands in the place of the image's entrypoint, and `args` behind it; `args` alone go to the image's own entrypoint. */
+export function toSpec(
+  job: Attempt & { workflowId: string; userId: string },
+  template: Omit<Template, 'secrets'>,
+  installation: string,
+  { most = CONTAINER_RESOURCES_MAX, network = 'bridge', logBytes, diskBytes }: Bounds = {},
+): ContainerSpec {
+  return {
+    name: containerName(job),
+    image: template.imageId,
+    entrypoint: template.command,
+    args: template.args,
+    env: template.env,
+    workingDir: template.workingDir,
+    resources: resourcesOf(template, most),
+    network,
+    mounts: mountsOf(job, template, installation),
+    logBytes,
+    diskBytes,
+    labels: {
+      ...installationLabels(installation),
+      [JOB]: job.id,
+      [ATTEMPT]: String(job.attempt),
+      [WORKFLOW]: job.workflowId,
+    },
+  };
+}
+
+/** What the payload asks for, within what the operator allows now: it may have been more when the payload was taken. */
+export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, most: ResourceMaximums): Resources {
+  return {
+    cpus: Math.min(resources.cpus ?? CONTAINER_RESOURCES.cpus, most.cpus),
+    memoryBytes: Math.min(resources.memory_mb ?? CONTAINER_RESOURCES.memoryMb, most.memoryMb) * MB,
+    pids: Math.min(resources.pids ?? CONTAINER_RESOURCES.pids, most.pids),
+  };
+}
+
+/**
+ * Undefined for a container that is of no job, though its labels say that it is ours. It has its image's labels too, which an author may
+ * write: a step of a build has what its Dockerfile says. Its name is what nobody but we can give.
+ */
+export function attemptOf({ name, labels }: Pick<ListedContainer, 'name' | 'labels'>): Attempt | undefined {
+  const attempt = { id: labels[JOB] ?? '', attempt: Number(labels[ATTEMPT]) };
+  return name === containerName(attempt) ? attempt : undefined;
+}

@@ -1,0 +1,39 @@
+import type { ClaimedJob } from '../../../db/jobs/claim.ts';
+import { BUILDS_REFUSED } from '../../../domain/payload/container-policy.ts';
+import { EngineError } from '../../../platform/docker/errors.ts';
+import { BUILD_SECONDS_MAX } from '../builds/build.ts';
+import { buildDockerfile } from '../builds/built-image.ts';
+import { type ImageRequest, imageGone } from '../builds/image-source.ts';
+import type { Template } from '../builds/template.ts';
+import type { RunParts } from './run.ts';
+
+/**
+ * Gets a generation's image onto an engine that has it not: the build ran on another one, or somebody removed it. By its digest it is the
+ * same image whatever its tag stands for now. One that was built is built here again, from the same Dockerfile. Its id on this engine.
+ */
+export async function fetchImage(
+  parts: RunParts,
+  job: ClaimedJob,
+  { image, isBuilt, imageId, imageDigest, registryAuth, network, resources }: Template,
+  request: ImageRequest,
+): Promise<string> {
+  const { docker, images, templates, maxBuildSeconds = BUILD_SECONDS_MAX } = parts;
+  const name = imageDigest ?? image;
+  if (isBuilt || imageDigest !== undefined) {
+    const here = await docker.findNamedImage(name);
+    if (here !== undefined) return here.id;
+  }
+  if (isBuilt) {
+    const source = await templates.source(job);
+    if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
+    const { workflowId, generation } = job;
+    const built = { workflowId, generation, source, network, pids: resources?.pids, auth: registryAuth };
+    // That it may not be built any more is nothing that counts against the workflow.
+    if (!parts.policy.buildsAllowed) throw new EngineError('NOT_FOUND', BUILDS_REFUSED);
+    const silent = { say: () => undefined, output: () => undefined };
+    return buildDockerfile({ ...parts, ...request, ...silent, maxSeconds: maxBuildSeconds }, built);
+  }
+  const { id } = await images.pull(request, name, registryAuth);
+  if (imageDigest !== undefined || id === imageId) return id;
+  throw imageGone(image, imageId);
+}

@@ -1,0 +1,194 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ClaimedJob, claimJobs, type Returned, releaseJobs, returnJobs } from '../../../db/jobs/claim.ts';
+import { peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
+import { lastLogNumber } from '../../../db/logs/read.ts';
+import { noteVolumeUse } from '../../../db/volumes.ts';
+import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
+import { encodeChunks, endOf } from '../../../domain/logs/chunk.ts';
+import { createBackoff } from '../../../platform/async/retry.ts';
+import { isEngineError } from '../../../platform/docker/errors.ts';
+import { announce } from '../../shared/announce.ts';
+import { createBatcher } from '../../shared/batcher.ts';
+import { createSlots } from '../../shared/capacity.ts';
+import { keepLeases } from '../../shared/leases.ts';
+import { settledLinesBefore } from '../../shared/lines-before.ts';
+import { createPublisher } from '../../shared/log-publisher.ts';
+import type { Parts } from '../../shared/parts.ts';
+import { createTaker } from '../../shared/taker.ts';
+import type { Attempt } from './container.ts';
+import { createFinisher, type Finished } from './finish.ts';
+import { type RunEnd, type RunParts, runContainer } from './run.ts';
+
+export interface ContainerJobs {
+  /** Somebody may wait for a turn: it is taken while slots are free. */
+  look(): void;
+  /** Holds a job that was just taken over, and follows its container. It runs already: it takes no slot. */
+  adopt(job: ClaimedJob, containerId: string): void;
+  holds(attempt: Attempt): boolean;
+  onCancelHint(message: string): void;
+  /** Hands every running container on, within a bound: the next worker on the engine adopts it. */
+  close(): Promise<void>;
+}
+
+/** A job that is not ended here. */
+interface LetGo {
+  job: ClaimedJob;
+  end: Exclude<RunEnd, { type: 'ENDED' }>;
+}
+
+const SET_SIZE_MAX = 1_000;
+/** Handing on takes a statement; what is being started or ended just now is waited for. */
+const CLOSE_MS = 15_000;
+
+/** The CONTAINER jobs that this process runs. */
+export function createContainerJobs(
+  parts: Parts &
+    Omit<RunParts, 'noteVolumeUse' | 'lastLogNumber'> & {
+      capacity: number;
+      perUserMax?: number | undefined;
+    },
+): ContainerJobs {
+  const { db, bus, cache, docker, log, owner } = parts;
+  const taker = createTaker({ log, what: 'Taking turns of container jobs', take: takeNext });
+  const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: taker.look });
+  const leases = keepLeases({ db, log });
+  const halt = new AbortController();
+  /** Runs by their leases: one that was lost may not have left yet when the next one of its job begins. */
+  const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
+  const finish = createFinisher(parts, halt.signal);
+  const runParts: RunParts = {
+    ...parts,
+    noteVolumeUse: (use) => noteVolumeUse(db, use),
+    lastLogNumber: (jobId) => lastLogNumber(db, jobId),
+  };
+
+  const ending = createBatcher<Finished & { done: () => void }>({
+    sizeMax: SET_SIZE_MAX,
+    inFlightMax: 2,
+    async write(set) {
+      await finish(set);
+      for (const { done } of set) done();
+    },
+  });
+  const lettingGo = createBatcher<LetGo & { done: () => void }>({
+    sizeMax: SET_SIZE_MAX,
+    inFlightMax: 2,
+    async write(set) {
+      const backoff = createBackoff({ log, what: 'Handing on container jobs' });
+      for (let isDone = false; !isDone && !halt.signal.aborted; ) {
+        try {
+          await letGo(set);
+          isDone = true;
+          backoff.reset();
+        } catch (error) {
+          await backoff.wait(error, halt.signal); // where it ends without success, their leases expire by themselves
+        }
+      }
+      for (const { done } of set) done();
+    },
+  });
+
+  async function letGo(set: LetGo[]): Promise<void> {
+    const of = (...types: LetGo['end']['type'][]) => set.filter(({ end }) => types.includes(end.type));
+    const jobsOf = (gone: LetGo[]) => gone.map(({ job }) => job);
+    const used = of('REFUSED', 'LOST_ATTEMPT');
+    await releaseJobs(db, jobsOf(of('LEFT')));
+    await afterReturn(await returnJobs(db, jobsOf(of('NOT_STARTED'))), of('NOT_STARTED'));
+    await afterReturn(await returnJobs(db, jobsOf(used), { counted: true }), used);
+  }
+
+  /** Containers go after their attempts are given up, so that nothing that is still somebody's is removed. */
+  async function afterReturn({ pending, canceled }: Returned, set: LetGo[]): Promise<void> {
+    const returned = new Set([...pending, ...canceled]);
+    const mine = set.filter(({ job }) => returned.has(job.id));
+    if (mine.length === 0) return;
+    for (const { end } of mine)
+      if (end.type === 'LOST_ATTEMPT' && end.containerId !== undefined) parts.removals.remove(end.containerId);
+    const ends = canceled.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) }));
+    if (ends.length > 0)
+      await bus
+        .publish('job_logs', ends)
+        .catch((error) => log.warn({ err: error }, 'The ends of logs of canceled jobs are not printed yet.'));
+    await announce(
+      cache,
+      mine.map(({ job: { userId, id } }) => ({ userId, jobs: [id] })),
+    );
+    await cache.publish(SCHEDULE_CHANNEL, '');
+  }
+
+  function launch(job: ClaimedJob, release: () => void, found?: string): void {
+    const leave = new AbortController();
+    const cancel = new AbortController();
+    leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
+    if (job.cancelRequested) cancel.abort();
+    const isFresh = () => leases.isFresh(job);
+    const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
+    const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);
+    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, linesBefore };
+    const run = { job, leave, settled: Promise.resolve() };
+    running.add(run);
+    run.settled = runContainer(runParts, job, control, found)
+      .then((end) => settle(job, end))
+      .then(() => {
+        running.delete(run);
+        leases.drop(job);
+        release();
+      });
+  }
+
+  /** Resolves when the end of a run has been acted on. Never rejects. */
+  async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
+    if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
+    if (end.type === 'LEFT') leases.drop(job); // before its lease is let go, or a renewal would take it back
+    if (end.type === 'LOST_ATTEMPT')
+      log.warn(
+        { jobId: job.id, attempt: job.attempt },
+        'A container was lost with its engine, or removed by somebody.',
+      );
+    return new Promise((done) => lettingGo.add({ job, end, done }));
+  }
+
+  /** Takes one turn. Whether there may be another one to take now. */
+  async function takeNext(): Promise<boolean> {
+    if (slots.free === 0 || (await peekTurn(db, 'CONTAINER', slots.full())) === undefined || !(await docker.isUp()))
+      return false;
+    let engineId: string;
+    try {
+      engineId = await docker.engineId();
+    } catch (error) {
+      if (isEngineError(error)) return false; // it has gone away just now
+      throw error;
+    }
+    const claimed = await takeTurn(db, 'CONTAINER', slots.full(), async (tx, ids) => {
+      return (await claimJobs(tx, ids, { owner, engineId })).claimed;
+    });
+    for (const job of claimed ?? []) {
+      slots.take(job.userId);
+      launch(job, () => slots.release([job.userId]));
+    }
+    await announce(
+      cache,
+      (claimed ?? []).map(({ userId, id }) => ({ userId, jobs: [id] })),
+    );
+    return claimed !== undefined;
+  }
+
+  return {
+    look: taker.look,
+    adopt: (job, containerId) => launch(job, () => undefined, containerId),
+    holds: ({ id, attempt }) => [...running].some(({ job }) => job.id === id && job.attempt === attempt),
+    onCancelHint: leases.onCancelHint,
+
+    async close() {
+      await taker.close();
+      const left = [...running];
+      for (const { leave } of left) leave.abort();
+      const all = Promise.all(left.map(({ settled }) => settled));
+      const limit = new AbortController();
+      await Promise.race([all, delay(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+      limit.abort();
+      halt.abort();
+      await leases.close();
+    },
+  };
+}

@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import type { Logger } from 'pino';
+import { settledWithin } from '../../../platform/async/deadline.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
+import { isEngineError } from '../../../platform/docker/errors.ts';
+import type { NetworkSpec } from '../../../platform/docker/networks.ts';
+import { eachAlone } from '../sweeps/each.ts';
+
+/** The networks of users on one engine. */
+export interface UserNetworks {
+  /** The name of the network of a user's containers, which is made where this process does not know it to be there. */
+  ensure(userId: string, options?: { anew?: boolean }): Promise<string>;
+  /** This process does not remove the user's network until `run` has settled, though no container runs on it yet. */
+  hold<T>(userId: string, run: () => Promise<T>): Promise<T>;
+  /** Removes those that have been idle for a while; how many. */
+  sweep(): Promise<number>;
+  /** Removes those that nothing runs on. */
+  close(): Promise<void>;
+}
+
+/** Making a network takes the engine 20 ms, so a user's next job finds it there. */
+const IDLE_MS = 60_000;
+/** A job that waits for addresses waits so long for the removal of others' networks. */
+const REMOVAL_MS = 10_000;
+const NAME_HASH_LENGTH = 40;
+/** An interface's name has at most 15 characters. By this prefix an operator's firewall knows them. */
+export const BRIDGE_PREFIX = 'cvn-';
+const BRIDGE_HASH_LENGTH = 11;
+
+const INSTALLATION = 'chronoverse.installation';
+const USER = 'chronoverse.user';
+
+/** A user's network: its name is a hash, so that it is no other program's. */
+export function networkOf(installation: string, userId: string): NetworkSpec {
+  const hash = createHash('sha256')
+    .update(JSON.stringify([installation, userId]))
+    .digest('hex');
+  return {
+    name: `chronoverse-${hash.slice(0, NAME_HASH_LENGTH)}`,
+    bridge: `${BRIDGE_PREFIX}${hash.slice(0, BRIDGE_HASH_LENGTH)}`,
+    labels: { [INSTALLATION]: installation, [USER]: userId },
+  };
+}
+
+/**
+ * What may cross, with several workers on one engine. The engine removes a network that no container runs on, also where one was created
+ * for it:
+ *
+ *   this worker                     another one's sweep     what happens
+ *   knows it, creates a container   removes the network     the start finds no network: `ensure` makes it anew, and it is started again
+ *   builds, between two steps       removes the network     the next step fails, and the build begins again
+ *   makes it                        makes it too            one of them is told that it is there
+ */
+export function createUserNetworks({
+  docker,
+  installation,
+  log,
+  idleMs = IDLE_MS,
+}: {
+  docker: Docker;
+  installation: string;
+  log: Logger;
+  idleMs?: number | undefined;
+}): UserNetworks {
+  /** By name: when this process needed it last, or saw it for the first time. Those that are gone are forgotten by the sweep. */
+  const neededAt = new Map<string, number>();
+  const made = new Set<string>();
+  const held = new Map<string, number>();
+
+  async function ensure(userId: string, { anew = false } = {}): Promise<string> {
+    const spec = networkOf(installation, userId);
+    neededAt.set(spec.name, performance.now());
+    if (made.has(spec.name) && !anew) return spec.name;
+    try {
+      await docker.ensureNetwork(spec);
+    } catch (error) {
+      if (!isEngineError(error, 'BUSY')) throw error;
+      const removing = removeIdle(0, spec.name).catch((refused: unknown) =>
+        log.debug({ err: refused }, 'A network was not removed.'),
+      );
+      await settledWithin(removing, REMOVAL_MS); // one that the engine does not answer about goes on by itself
+      await docker.ensureNetwork(spec);
+    }
+    made.add(spec.name);
+    return spec.name;
+  }
+
+  /** Of this installation, not needed for so long. */
+  async function removeIdle(ms: number, except?: string): Promise<number> {
+    const listed = (await docker.listNetworks({ [INSTALLATION]: installation })).filter(
+      ({ name, labels }) => networkOf(installation, labels[USER] ?? '').name === name,
+    );
+    const there = new Set(listed.map(({ name }) => name));
+    for (const name of neededAt.keys()) if (!there.has(name)) forget(name);
+    let removed = 0;
+    await eachAlone(there, async (name) => {
+      const since = neededAt.get(name) ?? performance.now();
+      neededAt.set(name, since);
+      if (name === except || held.has(name) || performance.now() - since < ms) return;
+      made.delete(name); // first: who needs it from now on makes it anew
+      if (await docker.removeNetwork(name)) {
+        removed += 1;
+        forget(name);
+      } else neededAt.set(name, performance.now());
+    });
+    return removed;
+  }
+
+  function forget(name: string): void {
+    if (held.has(name)) return;
+    neededAt.delete(name);
+    made.delete(name);
+  }
+
+  return {
+    ensure,
+
+    async hold(userId, run) {
+      const { name } = networkOf(installation, userId);
+      held.set(name, (held.get(name) ?? 0) + 1);
+      try {
+        return await run();
+      } finally {
+        const left = (held.get(name) ?? 1) - 1;
+        if (left > 0) held.set(name, left);
+        else held.delete(name);
+        neededAt.set(name, performance.now());
+      }
+    },
+
+    async sweep() {
+      const removed = await removeIdle(idleMs);
+      if (removed > 0) log.debug({ removed }, 'Networks of users whose containers have ended were removed.');
+      return removed;
+    },
+
+    async close() {
+      await removeIdle(0).catch((error: unknown) =>
+        log.debug({ err: error }, 'Networks could not be removed; the next worker on the engine does it.'),
+      );
+    },
+  };
+}

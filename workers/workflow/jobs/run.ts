@@ -1,0 +1,339 @@
+import type { Logger } from 'pino';
+import type { ClaimedJob } from '../../../db/jobs/claim.ts';
+import { STOP_GRACE_SECONDS } from '../../../domain/limits.ts';
+import type { LogChunk } from '../../../domain/logs/chunk.ts';
+import { createMask } from '../../../domain/masking/mask.ts';
+import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
+import { callAfter } from '../../../platform/async/long-timer.ts';
+import { createBackoff } from '../../../platform/async/retry.ts';
+import type { ContainerState } from '../../../platform/docker/container-state.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
+import { isEngineError } from '../../../platform/docker/errors.ts';
+import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
+import { type Away, captureLog } from '../../shared/log-collector/collector.ts';
+import { maskLines } from '../../shared/log-collector/mask-lines.ts';
+import type { BuildPolicy } from '../builds/bounds.ts';
+import type { ImageSource } from '../builds/image-source.ts';
+import type { Template, Templates } from '../builds/template.ts';
+import { withPatience } from '../retry.ts';
+import type { Removals } from '../sweeps/removals.ts';
+import type { UserNetworks } from './networks.ts';
+import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
+import { prepareContainer } from './prepare.ts';
+
+export interface RunParts {
+  docker: Docker;
+  templates: Templates;
+  images: ImageSource;
+  networks: UserNetworks;
+  removals: Removals;
+  policy: BuildPolicy;
+  installation: string;
+  /** This process. */
+  owner: string;
+  maxResources?: ResourceMaximums | undefined;
+  maxBuildSeconds?: number | undefined;
+  maxLogBytes?: number | undefined;
+  /** What a container may write to its own layer. */
+  maxDiskBytes?: number | undefined;
+  log: Logger;
+  /** Says in the database which volumes an engine has from now on. */
+  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<string[]>;
+  /** The number of the job's last stored line. */
+  lastLogNumber: (jobId: string) => Promise<number>;
+}
+
+/** What its worker may tell a run. */
+export interface RunControl {
+  /** Aborts when the job is not this worker's any more, or is handed on: the run then touches nothing more of it. */
+  leave: AbortSignal;
+  /** Aborts when the job's cancellation was asked for. */
+  cancel: AbortSignal;
+  /** Whether the lease is held for sure. */
+  isFresh: () => boolean;
+  publish: (chunk: LogChunk) => Promise<void>;
+  /** Lines of earlier attempts, once they are all stored; may take as long as storing is away. */
+  linesBefore: () => Promise<number>;
+}
+
+export type RunEnd =
+  /** To be written; the container, if there is one, is to be removed afterwards. */
+  | { type: 'ENDED'; outcome: RunOutcome; logLineCount: number; containerId: string | undefined }
+  /** No program was started: the attempt does not count. */
+  | { type: 'NOT_STARTED' }
+  /** No program was started, because the engine refused to: the attempt counts. */
+  | { type: 'REFUSED' }
+  /** The container is there no more, or its engine ended it: the attempt is lost, and counts. */
+  | { type: 'LOST_ATTEMPT'; containerId: string | undefined }
+  /** The run was told to leave, or cannot know what its container does: whoever takes the job over follows it. */
+  | { type: 'LEFT' };
+
+/**
+ * One attempt of a job, from its claim (or from a container of it that was found) to its end. Never rejects.
+ *
+ * Fencing. The database refuses what a worker writes whose lease is another's. The engine knows no leases, so: a container is started by
+ * the one who created it and by nobody else; who takes a job over removes a container that was never started, without force, and
+ * makes its own; nothing is started, stopped or printed unless the lease is fresh by this process's clocks; and a
+ * container is removed only by who has written its job's end, or by the sweep for a job that has ended or is at another attempt.
+ *
+ *   worker A (frozen)          worker B                    what happens
+ *   claim, create C1           -                           B takes over: removes C1, creates C1'. A's start of C1: not found
+ *   claim, create C1, start    -                           B follows C1. A, awake: not fresh; its renewal says LOST; it leaves
+ *   C1 has ended, before end   ends the job, removes C1    A's end is refused by the token, so that A removes nothing
+ *   start C1 while B removes   remove without force        the engine does one of them first: B gets a CONFLICT and follows, or A gets NOT_FOUND
+ *   claim, before create       -                           no container: the sweep over jobs takes the attempt. A, awake: not fresh, creates nothing
+ */
+export async function runContainer(
+  parts: RunParts,
+  job: ClaimedJob,
+  control: RunControl,
+  /** The id of its container, of a job that was taken over. */
+  found?: string,
+): Promise<RunEnd> {
+  let containerId = found;
+  try {
+    const prepared = await prepareContainer(parts, job, control, found);
+    if (prepared.type === 'STARTED') {
+      containerId = prepared.containerId;
+      return await follow(parts, job, control, prepared);
+    }
+    if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
+    const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled one ends by going back
+    if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
+    const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
+    return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
+  } catch (error) {
+    if (control.leave.aborted) return { type: 'LEFT' };
+    parts.log.error({ err: error, jobId: job.id }, 'A run failed in a way that was not foreseen.');
+    return unforeseen(parts, job, control, containerId);
+  }
+}
+
+/** The container is removed with the end: no program runs on beside the next job. */
+async function unforeseen(
+  { log, lastLogNumber }: RunParts,
+  job: ClaimedJob,
+  { leave }: RunControl,
+  containerId: string | undefined,
+): Promise<RunEnd> {
+  try {
+    const logLineCount = await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, leave);
+    const outcome = failed('SYSTEM', 'The platform could not follow its container to the end.');
+    return { type: 'ENDED', outcome, logLineCount, containerId };
+  } catch (error) {
+    if (!leave.aborted) throw error;
+    return { type: 'LEFT' };
+  }
+}
+
+export interface Started {
+  containerId: string;
+  template: Template;
+  startedAt: Date;
+  adopted: boolean;
+  /** It had ended before it was adopted. */
+  endedUnseen: boolean;
+}
+
+async function follow(
+  { docker, log, lastLogNumber, maxLogBytes }: RunParts,
+  job: ClaimedJob,
+  control: RunControl,
+  { containerId, template, startedAt, adopted, endedUnseen }: Started,
+): Promise<RunEnd> {
+  const stopper = createStopper(docker, containerId, control, log);
+  const ranMs = adopted
+    ? untilKnown(ASKING_AGE, () => ageMs(docker, startedAt), log, control.leave)
+    : Promise.resolve(0);
+  const clearTimeLimit = limitTime(template.timeoutSeconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
+  const onCancel = () => stopper.stop('CANCEL');
+  control.cancel.addEventListener('abort', onCancel);
+  if (control.cancel.aborted) onCancel();
+  try {
+    const writer = createChunkWriter({
+      sourceId: job.id,
+      attempt: job.attempt,
+      linesBefore: await control.linesBefore(),
+      storedNumber: adopted ? await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, control.leave) : 0,
+      bytesMax: maxLogBytes,
+      publish: control.publish,
+    });
+    const mask = createMask(template.secrets);
+    const masked = maskLines(writer, mask);
+    const captured = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    const { state, away } = captured;
+    if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
+    const lastText = writer.lastText();
+    if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
+    else if (captured.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
+    else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
+    await writer.end();
+    const timeoutMs = template.timeoutSeconds * 1_000;
+    const stoppedBy =
+      (await stopper.settled()) ??
+      (adopted && state !== undefined ? stoppedBefore(state, { timeoutMs, cancel: control.cancel }) : undefined);
+    const logLineCount = writer.lastNumber;
+    if (state === undefined) return lost(job, control, { containerId: undefined, logLineCount });
+    if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen }, control.leave)))
+      return lost(job, control, { containerId, logLineCount });
+    const outcome = outcomeOf({
+      state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
+      stoppedBy,
+      timeoutSeconds: template.timeoutSeconds,
+      lastText,
+    });
+    return { type: 'ENDED', outcome, logLineCount, containerId };
+  } finally {
+    clearTimeLimit();
+    control.cancel.removeEventListener('abort', onCancel);
+  }
+}
+
+/**
+ * Why the worker before this one has stopped a container that was adopted, if it did: it may have been lost, or told to leave, while the engine was
+ * stopping it. Both moments are by the engine's clock. What ended well in spite of that has ended well.
+ */
+function stoppedBefore(
+  { exitCode, startedAt, finishedAt }: ContainerState,
+  { timeoutMs, cancel }: { timeoutMs: number; cancel: AbortSignal },
+): StoppedBy | undefined {
+  if (exitCode === 0) return undefined;
+  if (cancel.aborted) return 'CANCEL';
+  if (startedAt === undefined || finishedAt === undefined) return undefined;
+  return finishedAt.getTime() - startedAt.getTime() >= timeoutMs ? 'TIMEOUT' : undefined;
+}
+
+/**
+ * Whether another engine has come up at the address of the one that the attempt was claimed for. It does not know the container, which may run on: what
+ * becomes of it is for a worker on its engine, or for scheduling when none has come back for long.
+ */
+async function isElsewhere(
+  docker: Docker,
+  { engineId }: ClaimedJob,
+  log: Logger,
+  leave: AbortSignal,
+): Promise<boolean> {
+  return (await untilKnown(ASKING_ENGINE, () => docker.engineId({ anew: true }), log, leave)) !== engineId;
+}
+
+/** Of an attempt that is lost after it was started: its lines are counted, so that where it was the last one the job ends here. */
+function lost(
+  job: ClaimedJob,
+  { cancel }: RunControl,
+  { containerId, logLineCount }: { containerId: string | undefined; logLineCount: number },
+): RunEnd {
+  if (cancel.aborted) return { type: 'ENDED', outcome: { status: 'CANCELED' }, logLineCount, containerId };
+  if (!job.isLastAttempt) return { type: 'LOST_ATTEMPT', containerId };
+  const outcome = failed('SYSTEM', 'Its container was lost with the Docker engine, in the last attempt that there is.');
+  return { type: 'ENDED', outcome, logLineCount, containerId };
+}
+
+/** For how long a container has run: both moments by the engine's clock, which no other one is compared with. */
+async function ageMs(docker: Docker, startedAt: Date): Promise<number> {
+  const offsetMs = await docker.clockOffsetMs(); // first: a slow answer is part of the age
+  return Date.now() + offsetMs - startedAt.getTime();
+}
+
+/** Calls `onEnd` when `ranMs`, which may not be known at once, has grown to `limitMs`. Returns what ends that. */
+function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): () => void {
+  let forget: (() => void) | undefined;
+  let isOver = false;
+  ranMs.then(
+    (ran) => {
+      if (!isOver) forget = callAfter(limitMs - ran, onEnd);
+    },
+    () => undefined, // the run was told to leave
+  );
+  return () => {
+    isOver = true;
+    forget?.();
+  };
+}
+
+const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
+const LOG_CUT_SHORT = 'The Docker engine does not give the log of the container: lines may be missing above.';
+const ENGINE_STARTED_ANEW =
+  'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
+
+/** What an engine that stops leaves its containers with: SIGKILL, SIGTERM, or no code that it knows of. */
+const ENGINE_CODES = [137, 143, 255];
+/** Between the moments at which an engine ends its containers, and those at which it is seen to go or to come back. */
+const AWAY_MARGIN_MS = 2_000;
+const CLOCK_PATIENCE_MS = 30_000;
+
+/**
+ * Whether an end is to be put down to the engine, and not to the workflow: an engine that stops sends its containers SIGTERM, which some
+ * answer with a code of their own; one that was killed does so when it comes back. Of a container that ended while no worker looked
+ * (a host that was started anew), only the code is known. An engine that was away and does not tell its time for long is not over it.
+ */
+async function isEndedByEngine(
+  docker: Docker,
+  { exitCode, oomKilled, finishedAt }: ContainerState,
+  { away, endedUnseen }: { away: Away | undefined; endedUnseen: boolean },
+  leave: AbortSignal,
+): Promise<boolean> {
+  if (exitCode === 0 || oomKilled) return false;
+  if (endedUnseen) return ENGINE_CODES.includes(exitCode);
+  if (away === undefined || finishedAt === undefined) return false;
+  try {
+    const offsetMs = await withPatience(docker.clockOffsetMs, {
+      patienceMs: () => CLOCK_PATIENCE_MS,
+      onRetry: () => undefined,
+      signal: leave,
+    });
+    const at = finishedAt.getTime() - offsetMs; // by this process's clock, as `away` is
+    return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
+  } catch (error) {
+    leave.throwIfAborted();
+    if (!isEngineError(error)) throw error;
+    return true;
+  }
+}
+
+/** Stops the container for the first reason that comes: SIGTERM, the grace, SIGKILL; again and again while the engine is away. */
+function createStopper(docker: Docker, containerId: string, { leave, isFresh }: RunControl, log: Logger) {
+  let stopping: Promise<StoppedBy | undefined> | undefined;
+
+  async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
+    const backoff = createBackoff({ log, what: 'Stopping a container', maxMs: 2_000 });
+    let wasSent = false; // while it ran: an engine may stop it and not say so
+    while (!leave.aborted) {
+      try {
+        if (!isFresh()) throw new Error('The lease could not be renewed in time');
+        const isRunning = (await docker.inspectContainer(containerId))?.status === 'running';
+        if (!isRunning) return wasSent ? reason : undefined;
+        const wasSentBefore = wasSent;
+        wasSent = true;
+        return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) || wasSentBefore ? reason : undefined;
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return undefined;
+        await backoff.wait(error, leave);
+      }
+    }
+    return undefined;
+  }
+
+  return {
+    stop(reason: StoppedBy): void {
+      stopping ??= stop(reason);
+    },
+    /** Why it was stopped, once that is done; undefined when it ended by itself. */
+    settled: () => stopping ?? Promise.resolve(undefined),
+  };
+}
+
+const ASKING_LINE = 'Asking for the last stored line';
+const ASKING_ENGINE = 'Asking the engine for its id';
+const ASKING_AGE = 'Asking for how long a container has run';
+
+async function untilKnown<T>(what: string, ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
+  const backoff = createBackoff({ log, what });
+  for (;;) {
+    leave.throwIfAborted();
+    try {
+      return await ask();
+    } catch (error) {
+      await backoff.wait(error, leave);
+    }
+  }
+}
