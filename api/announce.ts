@@ -8,7 +8,7 @@ import {
   SCHEDULE_CHANNEL,
   userChannel,
 } from '../domain/hints.ts';
-import { encodeChunks, endOf } from '../domain/logs/chunk.ts';
+import { encodeChunks, endMarker } from '../domain/logs/chunk.ts';
 import type { Services } from './context.ts';
 
 type Told = Pick<Services, 'bus' | 'cache' | 'log'>;
@@ -37,7 +37,7 @@ export async function announce({ bus, cache, log }: Told, announcement: Announce
   if (stoppingIds?.length) await cache.publish(CANCEL_CHANNEL, encodeIds(stoppingIds));
   // Neither is awaited: while the broker is away the caller must not wait for it.
   if (endedIds.length > 0) {
-    const ends = endedIds.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) }));
+    const ends = endedIds.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) }));
     bus
       .publish('job_logs', ends)
       .catch((error: unknown) =>

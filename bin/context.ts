@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import type { Settings } from '../platform/settings/parse.ts';
-import type { Closing } from './shutdown.ts';
+import type { Shutdown } from './shutdown.ts';
 
 /** What every command is given. */
 export interface CommandContext {
   settings: Settings;
   log: Logger;
-  closing: Closing;
+  closing: Shutdown;
   version: string;
 }

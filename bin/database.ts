@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, connect } from '../db/client.ts';
-import { whyUnreachable } from '../db/connection-check.ts';
+import { connectionProblem } from '../db/connection-check.ts';
 import type { DataDir } from '../platform/data-dir.ts';
 import type { CommandContext } from './context.ts';
 import { progress } from './progress.ts';
@@ -43,7 +43,7 @@ export async function openDatabase(context: CommandContext, url: string, connect
   });
   closing.add('database connections', connection.close);
   for (let waited = 0; ; waited += LOOK_MS) {
-    const why = await whyUnreachable(connection.db);
+    const why = await connectionProblem(connection.db);
     if (why === undefined) break;
     const sentence = `The database at ${place(url)} cannot be used: ${why.message}. Check DATABASE_URL.`;
     if (!why.passes || waited >= WAIT_SECONDS_MAX * 1000) throw new Error(sentence);

@@ -8,7 +8,7 @@ import { type Command, parseCommand } from './command-line.ts';
 import type { CommandContext } from './context.ts';
 import { help } from './help.ts';
 import { requiredSettings } from './required-settings.ts';
-import { createClosing } from './shutdown.ts';
+import { createShutdown } from './shutdown.ts';
 import { handleSignals } from './signals.ts';
 import { Refusal } from './startup-error.ts';
 
@@ -25,7 +25,7 @@ async function run(command: Command): Promise<void> {
   const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
   const log = createLogger(settings, { onStderr: command.name === 'users' }); // whose answer is on standard output
   for (const warning of warnings) log.warn(warning);
-  const closing = createClosing(log);
+  const closing = createShutdown(log);
   const signals = handleSignals(closing, log);
   try {
     const context = { settings, log, closing, version: await version() };

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 
 /** What was opened, to be closed in the opposite order. */
-export interface Closing {
+export interface Shutdown {
   add(name: string, close: () => Promise<void>): void;
   /** Closes everything; one that fails to close is logged and keeps the others from nothing. Called again, waits for the first. */
   close(): Promise<void>;
 }
 
-export function createClosing(log: Logger): Closing {
+export function createShutdown(log: Logger): Shutdown {
   const opened: { name: string; close: () => Promise<void> }[] = [];
   let closing: Promise<void> | undefined;
 

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Closing } from './shutdown.ts';
+import type { Shutdown } from './shutdown.ts';
 
 /** What is not drained by then is left to its lease: another process takes it over. Below the 40 s that docker-compose.yml grants. */
 const DRAIN_SECONDS_MAX = 25;
@@ -7,7 +7,7 @@ const DRAIN_SECONDS_MAX = 25;
 const SAME_SIGNAL_MS = 500;
 
 /** SIGTERM and SIGINT drain and exit with 0 (or process.exitCode, where a command has set one); a second SIGINT exits at once with 130. What nobody caught is logged; exit 1. */
-export function handleSignals(closing: Closing, log: Logger): { stopping(): boolean } {
+export function handleSignals(closing: Shutdown, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
 
   async function drain(signal: string): Promise<void> {

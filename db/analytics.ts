@@ -35,7 +35,7 @@ export const COUNT_MORE_LINES = sql`
  * Adds what is pending to the totals, at most `limit` sets: deleted there and added here by one statement, so that each job counts once,
  * whatever crashes and however many fold at once (in the order of the keys, so that two do not deadlock). Returns how many sets it took.
  */
-export async function foldTotals(db: Db, { limit }: { limit: number }): Promise<number> {
+export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promise<number> {
   const [row] = await db.execute<{ taken: number }>(sql`
     WITH chosen AS MATERIALIZED (
       SELECT id FROM totals_pending ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED

@@ -12,7 +12,7 @@ export interface Unreachable {
 const LASTING = ['28', '3D', '42'];
 
 /** Undefined when the database answers now. */
-export async function whyUnreachable(db: Db): Promise<Unreachable | undefined> {
+export async function connectionProblem(db: Db): Promise<Unreachable | undefined> {
   try {
     await db.execute('SELECT 1');
     return undefined;

@@ -5,7 +5,7 @@ import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
  * What the scheduling worker does about a schedule that has come up and is not simply a due slot of an idle workflow:
  * a job is active, a job asks to be run, or the workflow is terminated. Pure, so that every case is a line of a table in a test.
  */
-export interface Attended {
+export interface Reconcilable {
   kind: WorkflowKind;
   state: ScheduleState;
   slotDue: boolean;
@@ -30,14 +30,16 @@ export interface LastJob {
 
 /** What happens to the last job, and when this schedule is looked at again (undefined: something else will set it). */
 export interface Decision {
-  act: 'NOTHING' | 'HAND_OUT_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'HAND_OUT_REQUESTED' | 'REMOVE';
+  act: 'NOTHING' | 'DISPATCH_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'DISPATCH_REQUESTED' | 'REMOVE';
   wakeInSeconds: number | undefined;
   waiting: boolean;
 }
 
-export function attend(schedule: Attended): Decision {
+export function reconcile(schedule: Reconcilable): Decision {
   const { lastJob } = schedule;
-  return lastJob !== undefined && isActive(lastJob.status) ? attendActive(schedule, lastJob) : attendIdle(schedule);
+  return lastJob !== undefined && isActive(lastJob.status)
+    ? reconcileActive(schedule, lastJob)
+    : reconcileIdle(schedule);
 }
 
 /** Seconds before a job whose attempt was lost is tried again: 5, 10, 20, ... */
@@ -54,7 +56,7 @@ function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
   return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), RECHECK_SECONDS_MAX[kind]);
 }
 
-function attendActive(schedule: Attended, job: LastJob): Decision {
+function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
   const waiting = schedule.slotDue || schedule.requested || schedule.state !== 'READY';
   const look = (act: Decision['act'], inSeconds: number): Decision => ({
     act,
@@ -66,14 +68,14 @@ function attendActive(schedule: Attended, job: LastJob): Decision {
     case 'PENDING': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
       const remaining = retryDelaySeconds(job.attempts) - job.ageSeconds;
-      return remaining > 0 ? look('NOTHING', remaining) : look('HAND_OUT_AGAIN', RECHECK_SECONDS);
+      return remaining > 0 ? look('NOTHING', remaining) : look('DISPATCH_AGAIN', RECHECK_SECONDS);
     }
     case 'QUEUED': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
       const remaining = RECHECK_SECONDS - job.ageSeconds;
       return remaining > 0
         ? look('NOTHING', remaining)
-        : look('HAND_OUT_AGAIN', recheckDelaySeconds(schedule.kind, job.ageSeconds));
+        : look('DISPATCH_AGAIN', recheckDelaySeconds(schedule.kind, job.ageSeconds));
     }
     default: {
       // Where everybody was away (the database, the machine, all processes), every lease has expired, and its owner is to have the
@@ -89,11 +91,11 @@ function attendActive(schedule: Attended, job: LastJob): Decision {
   }
 }
 
-function attendIdle(schedule: Attended): Decision {
+function reconcileIdle(schedule: Reconcilable): Decision {
   if (schedule.state === 'TERMINATED') return { act: 'REMOVE', wakeInSeconds: undefined, waiting: false };
   if (schedule.state === 'HELD') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
   // Others may have asked too: its end has a look whether something waits.
-  if (schedule.requested) return { act: 'HAND_OUT_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
+  if (schedule.requested) return { act: 'DISPATCH_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
   return { act: 'NOTHING', wakeInSeconds: Math.max(schedule.nextRunInSeconds ?? 0, 0), waiting: false };
 }
 

@@ -1,13 +1,13 @@
 import { failure } from '../graphql/errors.ts';
-import { Wake } from './signal.ts';
+import { Signal } from './signal.ts';
 
 /**
  * The rows that wait for one subscriber: of each the newest only, in the order in which they first changed. So a subscriber that
  * does not read costs no more than the rows it watches. Two readings of a row may come in the other order: `isOlder` tells.
  */
-export class Mailbox<Row extends { id: string }> {
+export class CoalescingQueue<Row extends { id: string }> {
   readonly #waiting = new Map<string, Row | undefined>();
-  readonly #wake = new Wake();
+  readonly #wake = new Signal();
   readonly #isOlder: (row: Row, than: Row) => boolean;
   #overflown = false;
 

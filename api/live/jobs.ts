@@ -2,7 +2,7 @@ import { anyJobs } from '../../db/lookup.ts';
 import type { JobRow, WorkflowRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
 import type { Services } from '../context.ts';
-import { Mailbox } from './coalescing-queue.ts';
+import { CoalescingQueue } from './coalescing-queue.ts';
 import { isOlder, statesSince } from './job-states.ts';
 import { stoppable } from './stoppable.ts';
 
@@ -11,7 +11,7 @@ type Sources = Pick<Services, 'db' | 'changes'>;
 /** A job as it is now, then each of its states, to the terminal one. */
 export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<JobRow>(isOlder);
+    const mailbox = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(userId);
     const unwatch = changes.jobs.watch(id, (row) => mailbox.put(id, row));
     try {
@@ -36,7 +36,7 @@ export function followJobsOf(
   workflow: WorkflowRow,
 ): AsyncGenerator<JobRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<JobRow>(isOlder);
+    const mailbox = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(workflow.userId);
     const jobs = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
     const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? mailbox.put(workflow.id, undefined));

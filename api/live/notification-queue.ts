@@ -1,9 +1,9 @@
-import { Wake } from './signal.ts';
+import { Signal } from './signal.ts';
 
 /** What one subscriber has yet to look at: ids that hints named, or everything, where there were too many or a re-check is due. */
-export class NotificationInbox {
+export class NotificationQueue {
   readonly #ids = new Set<string>();
-  readonly #wake = new Wake();
+  readonly #wake = new Signal();
   #all = false;
 
   /** Undefined: hints may have been lost. */

@@ -3,7 +3,7 @@ import type { NotificationRow } from '../../db/schema.ts';
 import { firstIdAt } from '../../domain/ids.ts';
 import type { Services } from '../context.ts';
 import { NOTIFICATIONS_PER_READ } from './notification-feed.ts';
-import { NotificationInbox } from './notification-queue.ts';
+import { NotificationQueue } from './notification-queue.ts';
 import { stoppable } from './stoppable.ts';
 
 type Sources = Pick<Services, 'db' | 'changes' | 'log'>;
@@ -22,7 +22,7 @@ export function followNotifications(
     let floor = lookBehind(now());
     const seen = new Set<string>();
     for await (const { id } of everythingAfter(floor)) seen.add(id); // these are not new
-    const inbox = new NotificationInbox();
+    const inbox = new NotificationQueue();
     const leave = await changes.join(userId);
     const unwatch = changes.notifications.watch(userId, (ids) => inbox.put(ids));
     inbox.put(undefined); // what came while the channel opened is new, and no hint of it was heard

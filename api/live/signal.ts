@@ -1,5 +1,5 @@
 /** One waiter that many may wake. A wake that comes while nobody waits is kept, so that none is lost. */
-export class Wake {
+export class Signal {
   #woken = false;
   #resolve: (() => void) | undefined;
 

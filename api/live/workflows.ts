@@ -1,7 +1,7 @@
 import { anyWorkflows, databaseNow } from '../../db/lookup.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
 import type { Services } from '../context.ts';
-import { Mailbox } from './coalescing-queue.ts';
+import { CoalescingQueue } from './coalescing-queue.ts';
 import { stoppable } from './stoppable.ts';
 
 type Sources = Pick<Services, 'db' | 'changes'>;
@@ -12,7 +12,7 @@ export function followWorkflow(
   { id, userId }: WorkflowRow,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<WorkflowRow>();
+    const mailbox = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
     const unwatch = changes.workflows.watch(id, (row) => mailbox.put(id, row));
     try {
@@ -36,7 +36,7 @@ export function followWorkflowsOf(
   userId: string,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
   return stoppable(async function* (signal) {
-    const mailbox = new Mailbox<WorkflowRow>();
+    const mailbox = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
     const since = await databaseNow(db).catch((error: unknown) => {
       leave();

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { lastLineNumbers } from '../../db/lookup.ts';
-import { decodeChunks, encodeChunks, endOf } from '../../domain/logs/chunk.ts';
+import { decodeChunks, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import type { Bus, Tail } from '../../platform/bus/bus.ts';
 import type { LogFollower } from './follower.ts';
 import { SharedChunk } from './shared-chunk.ts';
@@ -104,7 +104,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
       if (asked.has(sourceId)) return;
       asked.add(sourceId);
       bus
-        .publish('job_logs', [{ key: sourceId, value: encodeChunks([endOf(sourceId)]) }])
+        .publish('job_logs', [{ key: sourceId, value: encodeChunks([endMarker(sourceId)]) }])
         .catch((error: unknown) =>
           log.warn({ err: error, sourceId }, 'The end of a log could not be asked for; it is again soon.'),
         );

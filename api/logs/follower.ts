@@ -1,6 +1,6 @@
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import { waitAfter } from '../../platform/async/retry.ts';
-import { Wake } from '../live/signal.ts';
+import { Signal } from '../live/signal.ts';
 import { LogBuffer } from './buffer.ts';
 import type { SharedChunk } from './shared-chunk.ts';
 
@@ -38,7 +38,7 @@ interface Store {
 export class LogFollower {
   readonly #store: Store;
   readonly #buffer = new LogBuffer();
-  readonly #wake = new Wake();
+  readonly #wake = new Signal();
   #next: number;
   #reading = true;
   #chunksPerRead = CHUNKS_PER_READ_MIN;
@@ -205,7 +205,7 @@ export class LogFollower {
   /** Waits longer each time that the store still has not got it. */
   async #lookAgain(signal: AbortSignal, gap: boolean): Promise<void> {
     const backoffMs = Math.min(LOOK_AGAIN_MS_MAX, LOOK_AGAIN_MS_MIN * 2 ** Math.min(this.#emptyReads, 10));
-    const wake = gap ? new Wake() : this.#wake; // beyond a gap every chunk would wake
+    const wake = gap ? new Signal() : this.#wake; // beyond a gap every chunk would wake
     await wake.wait(signal, backoffMs);
     const first = this.#buffer.peek(this.#next);
     if (!first || first.firstNumber > this.#next) this.#reading = true;

@@ -11,7 +11,7 @@ import { pagingArgs } from './connection.ts';
 import { BuildStatusEnum } from './enums.ts';
 import { LogBatch, LogLineConnection } from './log.ts';
 import { Node } from './node.ts';
-import { owned } from './or-not-found.ts';
+import { orNotFound } from './or-not-found.ts';
 import { Workflow } from './workflow.ts';
 
 export const Build = builder.objectRef<BuildRow>('Build');
@@ -22,7 +22,7 @@ Build.implement({
     workflow: t.field({
       type: Workflow,
       description: 'The workflow that it is for.',
-      resolve: async (build, _, { load }) => owned(await load.workflow(build.workflowId)),
+      resolve: async (build, _, { load }) => orNotFound(await load.workflow(build.workflowId)),
     }),
     generation: t.exposeInt('generation', { description: "The payload's revision that it is for." }),
     status: t.field({ type: BuildStatusEnum, description: 'How far it is.', resolve: ({ status }) => status }),

@@ -10,7 +10,7 @@ import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from 
 import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { LogLineConnection } from './log.ts';
 import { Node } from './node.ts';
-import { owned } from './or-not-found.ts';
+import { orNotFound } from './or-not-found.ts';
 import { Workflow } from './workflow.ts';
 
 const JobRequester = builder.objectRef<{ userId: string; tokenName: string | null }>('JobRequester').implement({
@@ -33,7 +33,7 @@ Job.implement({
     workflow: t.field({
       type: Workflow,
       description: 'The workflow that it runs.',
-      resolve: async (job, _, { load }) => owned(await load.workflow(job.workflowId)),
+      resolve: async (job, _, { load }) => orNotFound(await load.workflow(job.workflowId)),
     }),
     trigger: t.field({
       type: JobTriggerEnum,

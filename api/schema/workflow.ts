@@ -12,7 +12,7 @@ import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enum
 import { costs, LONG_TEXT_COST, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { Job, JobConnection, JobFilter } from './job.ts';
 import { Node } from './node.ts';
-import { owned } from './or-not-found.ts';
+import { orNotFound } from './or-not-found.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
 Workflow.implement({
@@ -26,7 +26,7 @@ Workflow.implement({
       description: 'What it runs, as a JSON document, its "kind" first. A secret is {"secret": true} there.',
       extensions: costs(LONG_TEXT_COST),
       resolve: async (workflow, _, { load, budget }) => {
-        const text = printPayload(owned(await load.payload(workflow)));
+        const text = printPayload(orNotFound(await load.payload(workflow)));
         budget.take(text.length);
         return text;
       },

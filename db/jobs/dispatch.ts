@@ -5,7 +5,7 @@ import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
 
-export interface HandedOut {
+export interface Dispatched {
   id: string;
   userId: string;
   kind: WorkflowKind;
@@ -13,8 +13,8 @@ export interface HandedOut {
 
 export interface Pass {
   /** New QUEUED jobs, one a due slot: to be told of on the bus. */
-  made: HandedOut[];
-  /** Schedules that have come up for another reason: attendSchedules looks after them. */
+  made: Dispatched[];
+  /** Schedules that have come up for another reason: reconcileSchedules looks after them. */
   others: string[];
 }
 
@@ -27,12 +27,12 @@ export interface Pass {
  * - Any number of schedulers may run this: each takes rows that no other holds. A row that another has advanced meanwhile is
  *   read again under the lock and no longer matches, because advancing moves wake_at into the future.
  * - A last job that this statement's snapshot does not see (another scheduler has just made it) counts as active; so does one
- *   that is gone. attendSchedules, which looks with a snapshot taken under the lock, tells the two apart.
+ *   that is gone. reconcileSchedules, which looks with a snapshot taken under the lock, tells the two apart.
  * - A request for a run may commit between this statement's snapshot and its lock of the schedule. The snapshot does not see the row of
  *   run_requests, and moving wake_at would take back the wake-up that came with the request. So the request also sets
  *   `schedules.requested`, in its transaction, and this statement goes by that mark: PostgreSQL reads a locked row again, in its newest version.
  *   The mark may stay true after the last request has gone (a cancellation leaves it), and is never false while one waits: requests
- *   come under the schedule's lock with the mark, and attendSchedules alone clears it, under that lock, where none is left.
+ *   come under the schedule's lock with the mark, and reconcileSchedules alone clears it, under that lock, where none is left.
  */
 export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
   const rows = await db.execute<{
@@ -87,7 +87,7 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
 
 /**
  * The jobs of these workflows have ended: what waits for them may go now. Run after the end is committed; markWaiting in
- * attendSchedules looks again after *its* commit, so that one of the two always sees the other. Returns how many wait.
+ * reconcileSchedules looks again after *its* commit, so that one of the two always sees the other. Returns how many wait.
  */
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
-import { type Attended, attend, type Decision } from '../../domain/reconcile.ts';
+import { type Decision, type Reconcilable, reconcile } from '../../domain/reconcile.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states.ts';
 import { countEnded } from '../analytics.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { leftOpen, storedLines } from '../logs/markers.ts';
 import { type Notified, notify } from '../notifications.ts';
-import type { HandedOut } from './dispatch.ts';
+import type { Dispatched } from './dispatch.ts';
 import { cancelRequests } from './requests.ts';
 
 type Row = {
@@ -25,9 +25,9 @@ type Row = {
   cancel_requested: boolean | null;
 };
 
-export interface Attendance {
+export interface Reconciled {
   /** QUEUED jobs that are to be told of on the bus, those again that nobody seems to have heard of. */
-  handOut: HandedOut[];
+  handOut: Dispatched[];
   /** Jobs whose status changed here. */
   changed: { id: string; userId: string }[];
   notified: Notified[];
@@ -44,12 +44,12 @@ export interface Attendance {
  * Locks: schedules, then jobs. Jobs that somebody else has locked (their worker is just ending them) are left for the next look. Those that
  * it waits for it locks first, in the order of their ids: to wait with others in hand could be a deadlock.
  */
-export async function attendSchedules(
+export async function reconcileSchedules(
   db: Db,
   workflowIds: string[],
   /** For how long the database has been reachable without a break. Asked once the rows are read (workers/scheduling/database-watch.ts). */
   { watchedSeconds }: { watchedSeconds: () => number },
-): Promise<Attendance> {
+): Promise<Reconciled> {
   const { result, waiting } = await db.transaction(async (tx) => {
     const locked = await tx.execute<{ workflow_id: string }>(sql`
       SELECT workflow_id FROM schedules
@@ -63,13 +63,13 @@ export async function attendSchedules(
     const watched = watchedSeconds();
     const decided = rows.map((row) => ({
       row,
-      decision: attend({ ...toAttended(row), watchedSeconds: watched }),
+      decision: reconcile({ ...toReconcilable(row), watchedSeconds: watched }),
     }));
     const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
 
-    const requested = of('HAND_OUT_REQUESTED');
+    const requested = of('DISPATCH_REQUESTED');
     const handOut = [
-      ...of('HAND_OUT_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
+      ...of('DISPATCH_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
       ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
     ];
     await lockPending(tx, handOut, of('REMOVE'));
@@ -86,7 +86,7 @@ export async function attendSchedules(
     const dropped = await removeTerminated(tx, of('REMOVE'));
     await setWake(tx, decided);
 
-    const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'HAND_OUT_REQUESTED');
+    const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'DISPATCH_REQUESTED');
     return {
       result: { handOut, changed: [...changed, ...dropped], notified, endedLogs, again },
       waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row.workflow_id),
@@ -112,7 +112,7 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
     WHERE s.workflow_id = ANY(${array(workflowIds, 'uuid')})`);
 }
 
-function toAttended(row: Row): Omit<Attended, 'watchedSeconds'> {
+function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
   return {
     kind: row.kind,
     state: row.state,
@@ -137,7 +137,7 @@ function jobIds(rows: Row[]): string[] {
 }
 
 /** Of what is handed out, and of what was asked for of workflows that are removed: the jobs that markQueued and cancelRequests change. */
-async function lockPending(tx: Transaction, handOut: HandedOut[], removed: Row[]): Promise<void> {
+async function lockPending(tx: Transaction, handOut: Dispatched[], removed: Row[]): Promise<void> {
   if (handOut.length + removed.length === 0) return;
   const ids = handOut.map(({ id }) => id);
   const workflowIds = removed.map((row) => row.workflow_id);
@@ -155,7 +155,7 @@ async function lockPending(tx: Transaction, handOut: HandedOut[], removed: Row[]
 async function endOrReturn(
   tx: Transaction,
   { returned, failed, canceled }: { returned: string[]; failed: string[]; canceled: string[] },
-): Promise<Pick<Attendance, 'changed' | 'notified' | 'endedLogs'>> {
+): Promise<Pick<Reconciled, 'changed' | 'notified' | 'endedLogs'>> {
   if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [], endedLogs: [] };
   const rows = await tx.execute<{
     id: string;
@@ -241,7 +241,7 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
         'boolean',
       )},
       ${array(
-        decided.map(({ row, decision }) => (decision.act === 'HAND_OUT_REQUESTED' ? row.request_id : row.job_id)),
+        decided.map(({ row, decision }) => (decision.act === 'DISPATCH_REQUESTED' ? row.request_id : row.job_id)),
         'uuid',
       )}
     ) AS u (workflow_id, wake_in, waiting, last_job_id)

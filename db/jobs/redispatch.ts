@@ -4,16 +4,16 @@ import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
 /** Where a step has ended. */
-export interface RecallPlace {
+export interface RedispatchPlace {
   wakeAt: string;
   workflowId: string;
 }
 
-export interface Recalled {
+export interface Redispatched {
   /** How many jobs are handed out by the passes that follow. */
   count: number;
   /** For the next step; undefined when this was the last one. */
-  next: RecallPlace | undefined;
+  next: RedispatchPlace | undefined;
 }
 
 /**
@@ -23,10 +23,10 @@ export interface Recalled {
  * A step reads `limit` schedules at most, of those that come up before the longest time between two looks is over. A job that was handed out
  * less than RECHECK_SECONDS ago is left: however many processes recall, and however often, each job costs one event in that time.
  */
-export async function recallQueued(
+export async function redispatchQueued(
   db: Db,
-  { after, limit }: { after: RecallPlace | undefined; limit: number },
-): Promise<Recalled> {
+  { after, limit }: { after: RedispatchPlace | undefined; limit: number },
+): Promise<Redispatched> {
   const place =
     after === undefined
       ? sql`wake_at > now()`
@@ -39,7 +39,7 @@ export async function recallQueued(
     ), forgotten AS MATERIALIZED (
       SELECT near.workflow_id FROM near, LATERAL (
         SELECT FROM jobs WHERE id = near.last_job_id AND status = 'QUEUED'
-          AND ${handedOutAt} < now() - ${seconds(RECHECK_SECONDS)} LIMIT 1) job
+          AND ${dispatchedAt} < now() - ${seconds(RECHECK_SECONDS)} LIMIT 1) job
     ), free AS MATERIALIZED (
       SELECT schedules.workflow_id FROM forgotten, LATERAL (
         SELECT workflow_id FROM schedules WHERE schedules.workflow_id = forgotten.workflow_id AND wake_at > now()
@@ -59,6 +59,6 @@ export async function recallQueued(
  * When the job was handed out last, or sooner: the next look comes after as long as it had waited by then, at least RECHECK_SECONDS and at
  * most what its kind allows, so it stands in the middle between `updated_at` and that look, or at one of the bounds.
  */
-const handedOutAt = sql`greatest(
+const dispatchedAt = sql`greatest(
   near.wake_at - CASE kind WHEN 'CONTAINER' THEN ${seconds(RECHECK_SECONDS_MAX.CONTAINER)} ELSE ${seconds(RECHECK_SECONDS_MAX.HEARTBEAT)} END,
   least(updated_at + (near.wake_at - updated_at) / 2, near.wake_at - ${seconds(RECHECK_SECONDS)}))`;

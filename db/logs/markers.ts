@@ -27,14 +27,14 @@ export interface SettledEnd {
  * The rows are locked in the order of their ids, as everybody locks them who locks several, before any is changed: grouping gives the order of
  * a hash, in which this would deadlock with the renewal of the leases.
  */
-export async function settleSeams(db: Db, seams: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
-  if (seams.length === 0) return [];
+export async function settleMarkers(db: Db, markers: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
+  if (markers.length === 0) return [];
   const ids = array(
-    seams.map(({ sourceId }) => sourceId),
+    markers.map(({ sourceId }) => sourceId),
     'uuid',
   );
   const attempts = array(
-    seams.map(({ attempt }) => attempt),
+    markers.map(({ attempt }) => attempt),
     'integer',
   );
   const ended: SettledEnd[] = [];

@@ -91,7 +91,7 @@ export function parseLines(
  * What an attempt prints before its first line when there were attempts before it: a chunk without lines. All that stands before it on the
  * bus is of earlier attempts, so once whoever stores chunks has come to it, the number of the first line is known (db/logs/markers.ts).
  */
-export function seamOf(sourceId: string, attempt: number): LogChunk {
+export function attemptMarker(sourceId: string, attempt: number): LogChunk {
   return { sourceId, attempt, firstNumber: 0, lastNumber: 0, lines: Buffer.alloc(0) };
 }
 
@@ -99,14 +99,14 @@ export function seamOf(sourceId: string, attempt: number): LogChunk {
  * What is printed behind a log that was ended by somebody else than who printed it: all that stands before it belongs to the log, so that whoever
  * stores chunks knows the number of its last line when he comes to it. What comes behind it does not count any more.
  */
-export function endOf(sourceId: string): LogChunk {
-  return seamOf(sourceId, ATTEMPT_OF_END);
+export function endMarker(sourceId: string): LogChunk {
+  return attemptMarker(sourceId, ATTEMPT_OF_END);
 }
 
 /** Beyond those that there are: no line behind the end is of it. */
 export const ATTEMPT_OF_END = 0x7fff_ffff;
 
-export function isSeam({ lastNumber }: LogChunk): boolean {
+export function isMarker({ lastNumber }: LogChunk): boolean {
   return lastNumber === 0;
 }
 

@@ -4,7 +4,7 @@ import type { Bus, Closable } from './bus.ts';
 import { createCommits } from './kafka-commits.ts';
 import { createLastingConsumer } from './kafka-consumer.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
-import { batchLength, createLanes } from './partition-runner.ts';
+import { batchLength, createPartitionRunner } from './partition-runner.ts';
 
 /**
  * How long the broker holds a fetch that finds nothing: not the latency of a message, which ends the fetch, but the wait of a
@@ -44,7 +44,7 @@ export function joinKafkaGroup(
   const commits = createCommits(topicName, log);
   let member: Consumer | undefined;
 
-  const lanes = createLanes<Entry>({
+  const lanes = createPartitionRunner<Entry>({
     concurrency,
     onBatch,
     log,

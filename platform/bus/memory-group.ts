@@ -1,5 +1,5 @@
 import type { Closable } from './bus.ts';
-import { batchLength, type Lanes, type Source } from './partition-runner.ts';
+import { batchLength, type PartitionRunner, type Source } from './partition-runner.ts';
 import { PARTITIONS } from './partitions.ts';
 
 export interface Entry {
@@ -15,17 +15,17 @@ export interface MemoryGroup {
   push(entries: Entry[], max?: number): void;
   /** How many were dropped since the queues were last empty. */
   readonly dropped: number;
-  join(start: (source: Source<Entry>) => Lanes): Closable;
+  join(start: (source: Source<Entry>) => PartitionRunner): Closable;
   close(): Promise<void>;
 }
 
 export function createMemoryGroup(): MemoryGroup {
   const queues = Array.from({ length: PARTITIONS }, (): Entry[] => []);
   const busy = new Set<number>(); // also by a member that has lost the partition but has not returned yet
-  const members: Lanes[] = [];
+  const members: PartitionRunner[] = [];
   let dropped = 0;
 
-  function ownerOf(partition: number): Lanes | undefined {
+  function ownerOf(partition: number): PartitionRunner | undefined {
     return members[partition % members.length];
   }
 
@@ -61,7 +61,7 @@ export function createMemoryGroup(): MemoryGroup {
     },
 
     join(start) {
-      let self: Lanes | undefined;
+      let self: PartitionRunner | undefined;
       const lanes = start({
         take(partition) {
           const queue = queues[partition];

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Bus, BusMessage, Tail, Topic } from './bus.ts';
 import { createMemoryGroup, type Entry, type MemoryGroup } from './memory-group.ts';
-import { createLanes } from './partition-runner.ts';
+import { createPartitionRunner } from './partition-runner.ts';
 import { PARTITIONS, partitionFor } from './partitions.ts';
 
 /** Messages of `workflows` that wait, per group and partition: beyond, the oldest is dropped, and the sweep finds its rows. */
@@ -107,7 +107,7 @@ export function createMemoryBus({ log }: { log: Logger }): Bus {
         group.push(topic.early.splice(0).map((entry): Entry => ({ ...entry, handled: () => {} })));
       topic.groups.set(groupName, group);
       const what = `Handling of ${topicName} by ${groupName}`;
-      return group.join((source) => createLanes({ concurrency, source, onBatch, log, what }));
+      return group.join((source) => createPartitionRunner({ concurrency, source, onBatch, log, what }));
     },
 
     async tail({ topic: topicName, onMessage }): Promise<Tail> {

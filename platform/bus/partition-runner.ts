@@ -6,7 +6,7 @@ import { waitAfter } from '../async/retry.ts';
  * Runs the handler of one consumer over its partitions: one batch of a partition at a time, up to `concurrency` partitions at
  * once, a rejected batch again after a back-off (during which others may use its place). Both buses are built on it.
  */
-export interface Lanes {
+export interface PartitionRunner {
   /** There may be something to take in `partition`. */
   wake(partition: number): void;
   /** The partition is not ours any more: its handler is told to give up. */
@@ -40,7 +40,7 @@ interface Lane<E> {
   finish: () => void;
 }
 
-export function createLanes<E extends { value: Buffer }>({
+export function createPartitionRunner<E extends { value: Buffer }>({
   concurrency,
   source,
   onBatch,
@@ -52,7 +52,7 @@ export function createLanes<E extends { value: Buffer }>({
   onBatch: (messages: Buffer[], signal: AbortSignal) => Promise<void>;
   log: Logger;
   what: string;
-}): Lanes {
+}): PartitionRunner {
   const ready = new Set<number>(); // in the order in which they became ready, so that each gets its turn
   const lanes = new Map<number, Lane<E>>();
   const failing = new Set<number>();

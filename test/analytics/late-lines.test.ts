@@ -1,13 +1,13 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { foldTotals } from '../../db/analytics.ts';
+import { rollUpTotals } from '../../db/analytics.ts';
 import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { insertChunks } from '../../db/logs/append.ts';
-import { settleSeams } from '../../db/logs/markers.ts';
+import { settleMarkers } from '../../db/logs/markers.ts';
 import { jobs, logChunks } from '../../db/schema.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
-import { ATTEMPT_OF_END, encodeChunks, endOf } from '../../domain/logs/chunk.ts';
+import { ATTEMPT_OF_END, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { numberedChunk } from '../api/download-support.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
@@ -50,13 +50,13 @@ describe('lines that are stored after the end of their job', () => {
   const store = async (id: string, first: number, last: number, attempt = 1) =>
     insertChunks(api.db, [{ ...(await numberedChunk(id, first, last)), attempt }]);
   const settle = (...ids: string[]) =>
-    settleSeams(
+    settleMarkers(
       api.db,
       ids.map((sourceId) => ({ sourceId, attempt: ATTEMPT_OF_END })),
     );
   async function look({ workflowId }: Running): Promise<void> {
     await letPass(api.db, workflowId, 3_600);
-    await attendSchedules(api.db, [workflowId], FOR_EVER);
+    await reconcileSchedules(api.db, [workflowId], FOR_EVER);
   }
   const mutate = (mutation: string, id: string) =>
     query(api, `mutation { ${mutation}(input: { id: "${id}" }) { userErrors { message } } }`, { token: ann.token });
@@ -69,7 +69,7 @@ describe('lines that are stored after the end of their job', () => {
     return [data.analytics, workflow.analytics];
   }
   const statusOf = async (id: string) => (await api.db.select().from(jobs).where(eq(jobs.id, id)))[0]?.status;
-  const fold = () => foldTotals(api.db, { limit: 1_000 });
+  const fold = () => rollUpTotals(api.db, { limit: 1_000 });
 
   /** Each way in which somebody else than its worker ends a job that may have printed, from one whose attempt runs. */
   const ends: Record<string, { status: string; attempt: number; end: (job: Running) => Promise<unknown> }> = {
@@ -147,7 +147,7 @@ describe('lines that are stored after the end of their job', () => {
     const chunk = { ...(await numberedChunk(job.id, 1, 500)), attempt: ATTEMPTS_MAX };
     const published = api.bus.publish('job_logs', [{ key: job.id, value: encodeChunks([chunk]) }]);
     await look(job);
-    const ended = api.bus.publish('job_logs', [{ key: job.id, value: encodeChunks([endOf(job.id)]) }]);
+    const ended = api.bus.publish('job_logs', [{ key: job.id, value: encodeChunks([endMarker(job.id)]) }]);
     expect((await totals())[0]).toMatchObject({ failedJobCount: 1, logLineCount: 0 });
     const storing = await startJoblogs({ ...api, log: quiet, owner: 'joblogs', sealer: testSealer });
     await Promise.all([published, ended]);
@@ -159,7 +159,7 @@ describe('lines that are stored after the end of their job', () => {
     const job = await running(ATTEMPTS_MAX);
     await look(job);
     await store(job.id, 1, 20);
-    await settleSeams(api.db, [{ sourceId: job.id, attempt: ATTEMPTS_MAX }]);
+    await settleMarkers(api.db, [{ sourceId: job.id, attempt: ATTEMPTS_MAX }]);
     expect(await totals()).toMatchObject([{ logLineCount: 20 }, { logLineCount: 20 }]);
     await store(job.id, 21, 30, ATTEMPTS_MAX);
     await settle(job.id);

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { foldTotals, readUserTotals, readWorkflowTotals } from '../../db/analytics.ts';
+import { readUserTotals, readWorkflowTotals, rollUpTotals } from '../../db/analytics.ts';
 import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
@@ -66,7 +66,7 @@ test('P10: the totals are those of the jobs after any sequence of ends, folded o
       const made = [];
       for (let n = 0; n < 3; n++) made.push((await heartbeat(db, user, { failuresAllowed: 2 })).id);
       for (const [n, taken] of steps.entries()) {
-        if (taken === 'fold') await Promise.all([foldTotals(db, { limit: 3 }), foldTotals(db, { limit: 3 })]);
+        if (taken === 'fold') await Promise.all([rollUpTotals(db, { limit: 3 }), rollUpTotals(db, { limit: 3 })]);
         else if (taken === 'request') await runWorkflow(db, { userId: user, id: made[n % 3] ?? '' });
         else if (taken === 'terminate' && n % 4 === 0) await terminateWorkflow(db, { userId: user, id: made[2] ?? '' });
         else {
@@ -104,7 +104,7 @@ test('P10: a fold counts each set once, whoever else folds, and changes nothing 
   expect(before).toMatchObject({ COMPLETED: { count: 20, lines: 40 }, WORKFLOW_CREATED: { count: 20 } });
   const fold = async () => {
     let taken = 0;
-    for (let last = 1; last > 0; taken += last) last = await foldTotals(db, { limit: 4 });
+    for (let last = 1; last > 0; taken += last) last = await rollUpTotals(db, { limit: 4 });
     return taken;
   };
   const [pending] = await db.execute<{ n: number }>(sql`SELECT count(*)::integer AS n FROM totals_pending`);
@@ -131,7 +131,7 @@ test('P10: totals outlive what they count, and workflows are counted as made and
       WORKFLOW_DELETED: { count: 2 },
     });
     expect((await totalsOf(ann, everything, kept.id)).COMPLETED?.count).toBe(1);
-    await foldTotals(db, { limit: 1_000 });
+    await rollUpTotals(db, { limit: 1_000 });
   }
 });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { foldTotals } from '../../db/analytics.ts';
+import { rollUpTotals } from '../../db/analytics.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { deleteWorkflow } from '../../db/workflows/terminate.ts';
 import { claim, heartbeat, schedule } from '../scheduling/support.ts';
@@ -66,7 +66,7 @@ test('a user’s and a workflow’s totals are right at once, and stay so when t
       completedJobCount: 0,
       logLineCount: 3,
     });
-    await foldTotals(api.db, { limit: 1_000 });
+    await rollUpTotals(api.db, { limit: 1_000 });
   }
 });
 

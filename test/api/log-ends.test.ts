@@ -2,7 +2,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { claimBuilds } from '../../db/builds/builds.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { jobs, logChunks } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
@@ -71,7 +71,7 @@ describe('a log whose job or build was ended without its worker', () => {
 
   async function giveUp({ workflowId }: { workflowId: string }): Promise<string[]> {
     await letPass(api.db, workflowId, 3_600);
-    return (await attendSchedules(api.db, [workflowId], FOR_EVER)).endedLogs; // whose ends scheduling prints
+    return (await reconcileSchedules(api.db, [workflowId], FOR_EVER)).endedLogs; // whose ends scheduling prints
   }
 
   /** All that a subscriber over a WebSocket, and one over `?follow`, are given to the end. */

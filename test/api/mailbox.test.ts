@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { Mailbox } from '../../api/live/coalescing-queue.ts';
+import { CoalescingQueue } from '../../api/live/coalescing-queue.ts';
 
 const { signal } = new AbortController();
 const row = (version: number) => ({ id: 'a', version });
 
 test('a reading of a row that comes late does not take the place of a newer one', async () => {
-  const mailbox = new Mailbox<ReturnType<typeof row>>((one, than) => one.version < than.version);
+  const mailbox = new CoalescingQueue<ReturnType<typeof row>>((one, than) => one.version < than.version);
   for (const version of [1, 3, 2]) mailbox.put('a', row(version));
   expect(await mailbox.take(signal)).toEqual({ id: 'a', row: row(3) });
   mailbox.put('a', row(3));

@@ -6,10 +6,10 @@ import { claimBuilds, releaseBuilds, renewBuildLeases, sweepBuilds } from '../..
 import { type Connection, connect, type Db } from '../../db/client.ts';
 import { claimJobs, type Held, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
-import { settleSeams } from '../../db/logs/markers.ts';
+import { settleMarkers } from '../../db/logs/markers.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 
@@ -42,8 +42,8 @@ interface Row {
 
 type Actor = (db: Db, rows: Row[]) => Promise<unknown>;
 
-const seams: Actor = (db, rows) =>
-  settleSeams(
+const markers: Actor = (db, rows) =>
+  settleMarkers(
     db,
     rows.map(({ id }) => ({ sourceId: id, attempt: 7 })),
   );
@@ -59,10 +59,10 @@ const onJobs: Record<string, Actor> = {
     const attempts = rows.map(({ id }) => ({ id, attempt: 1 }));
     return takeOverJobs(db, attempts, { owner: 'other', engineId: 'engine' });
   },
-  settleSeams: seams,
-  attendSchedules: (db, rows) => {
+  settleMarkers: markers,
+  reconcileSchedules: (db, rows) => {
     const workflowIds = rows.map(({ workflowId }) => workflowId);
-    return attendSchedules(db, workflowIds, { watchedSeconds: () => Number.POSITIVE_INFINITY });
+    return reconcileSchedules(db, workflowIds, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   },
   removeOldJobs: (db) => removeOldJobs(db, { days: 1, after: FIRST_ID, limit: 1_000, chunks: 10 }),
 };
@@ -72,7 +72,7 @@ const onBuilds: Record<string, Actor> = {
   releaseBuilds,
   sweepBuilds: (db) => sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY }),
   claimBuilds: (db, rows) => claimBuilds(db, idsOf(rows), { owner: 'other' }),
-  settleSeams: seams,
+  settleMarkers: markers,
   'endJobs of failures that terminate': (db, rows) => {
     const held = rows.map(({ jobId, workflowId, leaseToken }) => ({ id: jobId, workflowId, leaseToken }));
     return endAll(db, held, { status: 'FAILED', failureReason: 'EXIT_CODE' });

@@ -1,7 +1,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { foldTotals } from '../../db/analytics.ts';
+import { rollUpTotals } from '../../db/analytics.ts';
 import { migrate } from '../../db/migrate/migrate.ts';
 import { type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 
@@ -43,7 +43,7 @@ test('each job and workflow counts once, also those that processes of the old ve
   });
   expect(open).toBe(false);
   expect(n).toBeGreaterThan(5);
-  while ((await foldTotals(drizzle(database.client), { limit: 1_000 })) > 0);
+  while ((await rollUpTotals(drizzle(database.client), { limit: 1_000 })) > 0);
 
   const { client } = database;
   const meant = client`

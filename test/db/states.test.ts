@@ -4,7 +4,7 @@ import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds/builds.ts'
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { builds, jobs, schedules } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
@@ -34,9 +34,9 @@ interface Subject {
   leaseToken: string;
 }
 
-async function attendTo({ id, workflowId }: Subject): Promise<void> {
+async function reconcileOne({ id, workflowId }: Subject): Promise<void> {
   await database.db.execute(sql`UPDATE schedules SET wake_at = now() WHERE last_job_id = ${id}`);
-  await attendSchedules(database.db, [workflowId], { watchedSeconds: () => Number.POSITIVE_INFINITY });
+  await reconcileSchedules(database.db, [workflowId], { watchedSeconds: () => Number.POSITIVE_INFINITY });
 }
 
 /** Every statement that is meant to bring a job into a status. */
@@ -49,7 +49,7 @@ const jobVerbs: [to: JobStatus, by: string, verb: (subject: Subject) => Promise<
       await database.db.execute(
         sql`UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE id = ${subject.id} AND lease_token IS NOT NULL`,
       );
-      await attendTo(subject);
+      await reconcileOne(subject);
     },
   ],
   [
@@ -57,7 +57,7 @@ const jobVerbs: [to: JobStatus, by: string, verb: (subject: Subject) => Promise<
     'handing it out',
     async (subject) => {
       await database.db.execute(sql`UPDATE jobs SET updated_at = now() - interval '1 hour' WHERE id = ${subject.id}`);
-      await attendTo(subject);
+      await reconcileOne(subject);
     },
   ],
   ['RUNNING', 'a claim', ({ id }) => claimJobs(database.db, [id], { owner: 'test' })],

@@ -3,7 +3,7 @@ import { v7 } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect } from '../../db/client.ts';
 import { insertChunks } from '../../db/logs/append.ts';
-import { settleSeams, storedLines } from '../../db/logs/markers.ts';
+import { settleMarkers, storedLines } from '../../db/logs/markers.ts';
 import { jobs } from '../../db/schema.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { numberedChunk, runningJob } from '../api/download-support.ts';
@@ -50,7 +50,7 @@ test('P4: the lines of each log are counted right where the rows of some of them
     let settled: Promise<unknown> | undefined;
     await writer.db.transaction(async (tx) => {
       await tx.execute(sql.raw(`UPDATE jobs SET lease_expires_at = now() WHERE id IN (${changed})`));
-      settled = settleSeams(
+      settled = settleMarkers(
         settler.db,
         ids.map((sourceId) => ({ sourceId, attempt: 2 })),
       );

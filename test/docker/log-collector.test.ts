@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LogChunk, parseLines, unpackLinesSync } from '../../domain/logs/chunk.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { type ChunkSource, createChunkWriter } from '../../workers/shared/log-collector/chunk-writer.ts';
-import { captureLog } from '../../workers/shared/log-collector/collector.ts';
+import { collectLog } from '../../workers/shared/log-collector/collector.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
@@ -19,13 +19,13 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
 
   /** Through an engine that refuses what the test says, which it may for half a second. */
   async function patiently(engine: RefusingEngine, containerId: string) {
-    return capture(containerId, {}, undefined, {
+    return collector(containerId, {}, undefined, {
       docker: createDocker({ host: engine.host, log: quiet }),
       patienceMs: 500,
     });
   }
 
-  async function capture(
+  async function collector(
     containerId: string,
     source: Partial<ChunkSource> = {},
     signal = new AbortController().signal,
@@ -41,7 +41,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       },
       ...source,
     });
-    const { state, isCutShort } = await captureLog({ docker, containerId, writer, log: quiet, signal, ...options });
+    const { state, isCutShort } = await collectLog({ docker, containerId, writer, log: quiet, signal, ...options });
     await writer.end();
     const lines = chunks.flatMap((chunk) => parseLines(unpackLinesSync(chunk.lines), chunk.firstNumber, 1));
     return { state, isCutShort, writer, chunks, lines, texts: lines.map(({ text }) => text) };
@@ -49,7 +49,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
 
   test('what is printed right before the exit is there, on both streams, with the last line that has no newline', async () => {
     const id = await startShell(docker, labels, 'echo out; echo err >&2; echo; printf "a\\tb\\r\\nlast"; exit 3');
-    const { state, lines, writer } = await capture(id);
+    const { state, lines, writer } = await collector(id);
     expect(state).toMatchObject({ status: 'ended', exitCode: 3 });
     expect(lines.filter(({ stream }) => stream === 'STDERR').map(({ text }) => text)).toEqual(['err']);
     expect(lines.filter(({ stream }) => stream === 'STDOUT').map(({ text }) => text)).toEqual([
@@ -71,8 +71,8 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     engine.refuse = (__, path) => (/\/logs/.test(path) ? refusal : undefined);
     const id = await startShell(docker, labels, 'echo lost; exit 4');
     await docker.waitContainer(id, { timeoutMs: 10_000, signal: new AbortController().signal });
-    const captured = await patiently(engine, id);
-    expect(captured).toMatchObject({ isCutShort: true, state: { status: 'ended', exitCode: 4 } });
+    const collected = await patiently(engine, id);
+    expect(collected).toMatchObject({ isCutShort: true, state: { status: 'ended', exitCode: 4 } });
     await engine.close();
   });
 
@@ -80,26 +80,26 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     const engine = await refusingEngine(host ?? '');
     engine.refuse = (_, path) => (/\/logs/.test(path) ? { status: 500, message: 'busy' } : undefined);
     const id = await startShell(docker, labels, 'echo kept; while [ ! -e /go ]; do sleep 0.1; done; exit 4');
-    const capturing = patiently(engine, id);
+    const collecting = patiently(engine, id);
     await until('it was refused for longer than the patience', async () => engine.refused > 6);
     engine.refuse = () => ({ status: 500, message: 'busy' });
     await docker.stopContainer(id, 0);
     const before = engine.refused;
     await until('it was refused again', async () => engine.refused > before + 4);
     engine.refuse = undefined;
-    expect(await capturing).toMatchObject({ isCutShort: false, state: { status: 'ended' }, texts: ['kept'] });
+    expect(await collecting).toMatchObject({ isCutShort: false, state: { status: 'ended' }, texts: ['kept'] });
     await engine.close();
   });
 
   test('a container that prints nothing has an empty log', async () => {
-    expect(await capture(await startShell(docker, labels, 'true'))).toMatchObject({ lines: [], chunks: [] });
+    expect(await collector(await startShell(docker, labels, 'true'))).toMatchObject({ lines: [], chunks: [] });
   });
 
   test('no line is missing of those that print much and exit at once, where the engine ends the log early', async () => {
     const expected = Array.from({ length: 20_000 }, (_, n) => String(n + 1));
     for (let round = 0; round < 2; round++) {
       const ids = await Promise.all([1, 2, 3].map(() => startShell(docker, labels, 'seq 1 20000; exit 7')));
-      for (const { texts, state } of await Promise.all(ids.map((id) => capture(id)))) {
+      for (const { texts, state } of await Promise.all(ids.map((id) => collector(id)))) {
         expect(texts).toEqual(expected);
         expect(state?.exitCode).toBe(7);
       }
@@ -112,7 +112,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       'head -c 200000 /dev/zero | tr "\\0" x; echo',
       'head -c 16382 /dev/zero | tr "\\0" y; printf "\\360\\237\\230\\200\\n"',
     ].join('; ');
-    const { lines } = await capture(await startShell(docker, labels, script));
+    const { lines } = await collector(await startShell(docker, labels, script));
     expect(lines.map(({ text, continues }) => [text.length, continues])).toEqual([
       [3, false],
       [65_536, true],
@@ -128,17 +128,17 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     const id = await startShell(docker, labels, 'echo first; sleep 30; echo second');
     const stop = new AbortController();
     const first = deferred<LogChunk>();
-    const captured = capture(id, { publish: async (chunk) => first.resolve(chunk) }, stop.signal);
+    const collected = collector(id, { publish: async (chunk) => first.resolve(chunk) }, stop.signal);
     const { lines } = await first.promise;
     expect(parseLines(unpackLinesSync(lines), 1, 1)).toMatchObject([{ text: 'first' }]);
     stop.abort(new Error('enough'));
-    await expect(captured).rejects.toThrow('enough');
+    await expect(collected).rejects.toThrow('enough');
   });
 
   test('a second reader numbers the same lines the same, and sends those alone that are not stored', async () => {
     const id = await startShell(docker, labels, 'seq 1 1000; head -c 100000 /dev/zero | tr "\\0" x; echo; echo end');
-    const whole = await capture(id, { linesBefore: 10 });
-    const rest = await capture(id, { linesBefore: 10, storedNumber: 600 });
+    const whole = await collector(id, { linesBefore: 10 });
+    const rest = await collector(id, { linesBefore: 10, storedNumber: 600 });
     expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > 600));
     expect(rest.writer.lastNumber).toBe(whole.writer.lastNumber);
   });
@@ -146,7 +146,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   test('beyond its maximum of bytes the log says that it was cut, and the container is followed to its end', async () => {
     const id = await startShell(docker, labels, 'seq 1 100000; echo err >&2; exit 3');
     const bytesMax = 10_000;
-    const whole = await capture(id, { linesBefore: 10, bytesMax });
+    const whole = await collector(id, { linesBefore: 10, bytesMax });
     const kept = linesWithin(bytesMax);
     expect(whole.state).toMatchObject({ status: 'ended', exitCode: 3 });
     expect(whole.texts.slice(0, -1)).toEqual(Array.from({ length: kept }, (_, n) => String(n + 1)));
@@ -160,11 +160,11 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(whole.writer.lastNumber).toBe(10 + kept + 1);
     // Whoever reads it again cuts it at the same line, wherever the stored part ends.
     for (const storedNumber of [10 + 5, 10 + kept, 10 + kept + 1]) {
-      const rest = await capture(id, { linesBefore: 10, bytesMax, storedNumber });
+      const rest = await collector(id, { linesBefore: 10, bytesMax, storedNumber });
       expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > storedNumber));
       expect(rest.writer.lastNumber).toBe(whole.writer.lastNumber);
     }
-    const lowered = await capture(id, { linesBefore: 10, bytesMax: 1_000, storedNumber: 10 + kept });
+    const lowered = await collector(id, { linesBefore: 10, bytesMax: 1_000, storedNumber: 10 + kept });
     expect([lowered.lines, lowered.writer.lastNumber]).toEqual([[], 10 + kept]);
   });
 
@@ -175,7 +175,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       labels,
       `(${long('e')}; sleep 1; ${long('e')}) >&2 & ${long('o')}; sleep 1; ${long('o')}`,
     );
-    const { lines } = await capture(id, { bytesMax: 150_000 });
+    const { lines } = await collector(id, { bytesMax: 150_000 });
     const piece = { continues: true, text: expect.stringMatching(/^(o{65536}|e{65536})$/) };
     expect(lines).toMatchObject([
       piece,
@@ -214,12 +214,12 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       await opened.promise;
       chunks.push(chunk);
     };
-    const captured = capture(id, { publish });
+    const collected = collector(id, { publish });
     await begun.promise;
     await docker.waitContainer(id, { timeoutMs: 20_000, signal: new AbortController().signal });
     expect(asked).toBe(1);
     opened.resolve();
-    const { writer } = await captured;
+    const { writer } = await collected;
     expect(writer.lastNumber).toBe(200_000);
     let next = 1;
     for (const { firstNumber, lastNumber } of chunks) {
@@ -232,10 +232,10 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   test('a container that somebody removes ends its capture with no state', async () => {
     const id = await startShell(docker, labels, 'echo up; sleep 60');
     const printed = deferred<void>();
-    const captured = capture(id, { publish: async () => printed.resolve() });
+    const collected = collector(id, { publish: async () => printed.resolve() });
     await printed.promise;
     await docker.removeContainer(id, { force: true });
-    expect((await captured).state).toBeUndefined();
+    expect((await collected).state).toBeUndefined();
   });
 });
 

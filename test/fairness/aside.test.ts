@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { createAside } from '../../workers/execution/deferred-jobs.ts';
+import { createDeferredJobs } from '../../workers/execution/deferred-jobs.ts';
 
 const all = () => true;
 const entries = (userId: string, count: number) =>
   Array.from({ length: count }, (_, n) => ({ id: `${userId}${n}`, userId }));
 
 test('users take turns, those who may take none are passed over, and nothing is in it twice', () => {
-  const aside = createAside();
+  const aside = createDeferredJobs();
   for (const entry of [...entries('a', 4), ...entries('b', 2), ...entries('a', 4), ...entries('c', 1)])
     aside.add(entry);
   expect(aside.size).toBe(7);
@@ -18,7 +18,7 @@ test('users take turns, those who may take none are passed over, and nothing is 
 });
 
 test('it is bounded, and a flood of one user drives out none of the others’ jobs', () => {
-  const aside = createAside(100);
+  const aside = createDeferredJobs(100);
   for (const entry of [...entries('modest', 3), ...entries('greedy', 10_000), ...entries('late', 3)]) aside.add(entry);
   expect(aside.size).toBeLessThanOrEqual(100);
   const left = aside.clear();
@@ -28,7 +28,7 @@ test('it is bounded, and a flood of one user drives out none of the others’ jo
 });
 
 test('of many users with one job each, one makes room for the next', () => {
-  const aside = createAside(10);
+  const aside = createDeferredJobs(10);
   for (let n = 0; n < 50; n += 1) aside.add({ id: `job${n}`, userId: `user${n}` });
   expect(aside.size).toBe(10);
   expect(aside.next(100, all)).toHaveLength(10);

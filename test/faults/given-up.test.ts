@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
 import { letPass, seen } from '../support/time.ts';
@@ -41,7 +41,7 @@ describe.skipIf(servers === undefined)('a job whose worker is killed, and whose 
     expect(await worker.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
     await seen('it is given up', async () => {
       await letPass(db, id, 3_600);
-      const { changed } = await attendSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
+      const { changed } = await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
       return changed.length > 0;
     });
 

@@ -4,9 +4,9 @@ import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { claimJobs, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { takeTurn } from '../../db/jobs/turns.ts';
-import { settleSeams } from '../../db/logs/markers.ts';
+import { settleMarkers } from '../../db/logs/markers.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
@@ -86,7 +86,7 @@ export const VERBS = {
   'settle seams': [
     [...HELD, ...HELD_BUILD],
     (db, { jobId, buildId }) =>
-      settleSeams(db, [
+      settleMarkers(db, [
         { sourceId: jobId, attempt: 2 },
         { sourceId: buildId, attempt: 2 },
       ]),
@@ -128,7 +128,7 @@ const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 /** A pass of scheduling that has watched for long. */
 async function handOut(db: Db): Promise<void> {
   const { others } = await queueDueSlots(db, { limit: 100 });
-  if (others.length > 0) await attendSchedules(db, others, ALWAYS_WATCHED);
+  if (others.length > 0) await reconcileSchedules(db, others, ALWAYS_WATCHED);
 }
 
 /** Where both do something; where there is no such state, in those of each: one of the two comes too late or too early then. */

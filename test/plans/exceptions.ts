@@ -21,11 +21,11 @@ export const OUT_OF_ORDER: Exception[] = [
   },
   {
     text: /^UPDATE jobs SET status = 'QUEUED', queued_at = now\(\)/,
-    because: 'attendSchedules has locked these jobs in order (lockPending)',
+    because: 'reconcileSchedules has locked these jobs in order (lockPending)',
   },
   {
     text: /^DELETE FROM schedules WHERE workflow_id = ANY/,
-    because: 'attendSchedules has locked these schedules, by the first statement of its transaction',
+    because: 'reconcileSchedules has locked these schedules, by the first statement of its transaction',
   },
   {
     text: /^update "notifications" set "read_at"/,
@@ -111,7 +111,7 @@ export const NO_STATEMENTS = new Set([
     'checkVersion',
     'generationKey',
     'preparedByShape',
-    'whyUnreachable',
+    'connectionProblem',
     'isOutage',
     'sslOptions',
   ],

@@ -9,7 +9,7 @@ import * as leases from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import * as turns from '../../db/jobs/turns.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
-import { openEnds, settledLines, settleSeams } from '../../db/logs/markers.ts';
+import { openEnds, settledLines, settleMarkers } from '../../db/logs/markers.ts';
 import * as volumes from '../../db/volumes.ts';
 import { pruneGenerations } from '../../db/workflows/payloads.ts';
 import * as workflows from '../../db/workflows/workflows.ts';
@@ -115,7 +115,7 @@ export async function logsOf(db: Db, drive: Drive, userId: string): Promise<void
   );
   const built = (await make(db, userId, CONTAINER)).map(({ buildId }) => buildId);
   await drive(
-    settleSeams,
+    settleMarkers,
     db,
     [...ids, ...built].map((sourceId) => ({ sourceId, attempt: 2 })),
   );

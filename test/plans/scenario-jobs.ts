@@ -8,8 +8,8 @@ import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import * as leases from '../../db/jobs/claim.ts';
 import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
-import { recallQueued } from '../../db/jobs/redispatch.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
+import { redispatchQueued } from '../../db/jobs/redispatch.ts';
 import { cancelRequests } from '../../db/jobs/requests.ts';
 import { type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
@@ -104,7 +104,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   );
 }
 
-export async function attendanceOf(db: Db, drive: Drive, userId: string): Promise<void> {
+export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT, SET * 6);
   const { claimed } = await leases.claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
   const group = (n: number) => own.slice(n * SET, (n + 1) * SET);
@@ -136,7 +136,7 @@ export async function attendanceOf(db: Db, drive: Drive, userId: string): Promis
   );
   await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ANY(${array(idsOf(own), 'uuid')})`);
   const { others } = await drive(queueDueSlots, db, { limit: 100 });
-  await drive(attendSchedules, db, others, WATCHED);
+  await drive(reconcileSchedules, db, others, WATCHED);
 }
 
 export async function recallOf(db: Db, drive: Drive, userId: string): Promise<void> {
@@ -144,6 +144,6 @@ export async function recallOf(db: Db, drive: Drive, userId: string): Promise<vo
   const ids = array(await handedOut(db, own), 'uuid');
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '10 minutes' WHERE id = ANY(${ids})`);
   await db.execute(sql`UPDATE schedules SET wake_at = now() + interval '5 minutes' WHERE last_job_id = ANY(${ids})`);
-  const { next } = await drive(recallQueued, db, { after: undefined, limit: 3 });
-  await drive(recallQueued, db, { after: next, limit: 10 });
+  const { next } = await drive(redispatchQueued, db, { after: undefined, limit: 3 });
+  await drive(redispatchQueued, db, { after: next, limit: 10 });
 }

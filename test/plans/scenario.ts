@@ -7,13 +7,13 @@ import { changeSecrets } from '../../db/accounts/secrets.ts';
 import * as sessions from '../../db/accounts/sessions.ts';
 import * as tokens from '../../db/accounts/tokens.ts';
 import * as userLimits from '../../db/accounts/user-limits.ts';
-import { foldTotals } from '../../db/analytics.ts';
+import { rollUpTotals } from '../../db/analytics.ts';
 import type { Db } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { getInstallation } from '../../db/installation.ts';
 import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import * as partitions from '../../db/logs/partitions.ts';
 import * as logRetention from '../../db/logs/retention.ts';
@@ -22,21 +22,21 @@ import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import * as termination from '../../db/workflows/terminate.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
-import { attendanceOf, jobsOf, recallOf } from './scenario-jobs.ts';
+import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 /** One user does all that the functions of db/ do to one user's rows, and the workers what they do for that user. */
 export async function runScenario(db: Db, drive: Drive): Promise<void> {
   const user = await accountsOf(db, drive);
   await jobsOf(db, drive, user);
-  await attendanceOf(db, drive, user);
+  await reconcileOf(db, drive, user);
   await recallOf(db, drive, user);
   await buildsOf(db, drive, user);
   await logsOf(db, drive, user);
   await turnsOf(db, drive, user);
   await volumesAndImagesOf(db, drive, user);
   await notificationsOf(db, drive, user);
-  await endOf(db, drive, user);
+  await endMarker(db, drive, user);
   await maintenance(db, drive);
 }
 
@@ -94,7 +94,7 @@ async function notificationsOf(db: Db, drive: Drive, userId: string): Promise<vo
   await drive(audit.recordAudit, db, { action: 'workflow.create', outcome: 'DONE', userId });
 }
 
-async function endOf(db: Db, drive: Drive, userId: string): Promise<void> {
+async function endMarker(db: Db, drive: Drive, userId: string): Promise<void> {
   const [one, two, three, ...rest] = await make(db, userId, HEARTBEAT);
   if (one === undefined || two === undefined || three === undefined) throw new Error('There are more workflows.');
   await handedOut(db, [one, two, three, ...rest]);
@@ -106,11 +106,11 @@ async function endOf(db: Db, drive: Drive, userId: string): Promise<void> {
   await drive(termination.deleteWorkflow, db, { userId, id: container?.id ?? '', purge: true });
   await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${three.id}`);
   const { others } = await queueDueSlots(db, { limit: 100 });
-  for (let n = 0; n < 2; n++) await attendSchedules(db, others, WATCHED);
+  for (let n = 0; n < 2; n++) await reconcileSchedules(db, others, WATCHED);
   await drive(termination.terminateWorkflowsOf, db, userId, 'user.terminate');
   for (let n = 0, left = true; left && n < 100; n++) {
     const pass = await queueDueSlots(db, { limit: 1_000 });
-    await attendSchedules(db, pass.others, WATCHED);
+    await reconcileSchedules(db, pass.others, WATCHED);
     left = pass.others.length > 0;
   }
   await db.execute(sql`UPDATE workflows SET deleted_at = now() - interval '9 days' WHERE id = ${two.id}`);
@@ -124,7 +124,7 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
   await drive(removeOldJobs, db, { ...step, chunks: 100 });
   await drive(logRetention.removeOldChunks, db, { name: partitions.OTHER_LOG_PARTITION }, step);
   await drive(logRetention.removeChunksOfWorkflows, db, { ...step, days: 30, workflows: 10, chunks: 1_000 });
-  await drive(foldTotals, db, { limit: 10 });
+  await drive(rollUpTotals, db, { limit: 10 });
   await drive(audit.removeOldAuditEvents, db, { days: 1, limit: 10 });
   await drive(notifications.removeOldNotifications, db, { days: 1, limit: 10 });
   await db.execute(sql`UPDATE idempotency_keys SET created_at = now() - interval '9 days' WHERE user_id IN (

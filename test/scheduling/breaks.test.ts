@@ -2,7 +2,7 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
 import { type Connection, connect } from '../../db/client.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { enterTurns } from '../../db/jobs/turns.ts';
 import { type BuildRow, builds } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
@@ -116,7 +116,7 @@ test('P4: a database that is frozen in the middle of a look is a break for that 
   let watched = Number.POSITIVE_INFINITY;
   await whileLocked(
     'LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE',
-    () => attendSchedules(db, [id], { watchedSeconds: () => watched }),
+    () => reconcileSchedules(db, [id], { watchedSeconds: () => watched }),
     async () => {
       watched = 0;
     },

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, type Db } from '../../db/client.ts';
 import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass, until } from '../support/time.ts';
 import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';
@@ -75,7 +75,7 @@ test('P2: a run that is asked for between the snapshot and the lock of a schedul
   });
   expect(requested).toBeDefined();
   expect(made).toEqual([]);
-  const { handOut } = await attendSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
+  const { handOut } = await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   expect(handOut.map((job) => job.id)).toEqual([requested]);
 
   // The slot, which was due meanwhile, follows its end.
@@ -110,7 +110,7 @@ test('P2: a request that was canceled holds up no slot, also where it came and w
     if (answer.outcome === 'REQUESTED') await cancelJob(tx, { userId: ann, id: answer.job.id });
   });
   expect(made).toEqual([]); // the mark is left behind
-  await attendSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
+  await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   expect(await schedule(db)).toHaveLength(1);
   expect((await scheduleOf(db, id))?.requested).toBe(false);
 });

@@ -2,7 +2,7 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { readUserTotals } from '../../db/analytics.ts';
 import { claimBuilds } from '../../db/builds/builds.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { openEnds } from '../../db/logs/markers.ts';
 import { builds, jobs } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
@@ -37,7 +37,7 @@ test('P10: an end that was never printed is printed by scheduling, with nobody w
   const [job] = await claim(db, await schedule(db));
   await db.update(jobs).set({ attempt: ATTEMPTS_MAX });
   await letPass(db, workflowId, 3_600);
-  await attendSchedules(db, [workflowId], FOR_EVER); // and crashes before it tells the bus
+  await reconcileSchedules(db, [workflowId], FOR_EVER); // and crashes before it tells the bus
   const payload = { kind: 'CONTAINER', image: 'a' } as const;
   const other = { name: 'a', intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1 };
   const { workflow, buildId = '' } = await createWorkflow(db, { userId: ann, payload, ...other });

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type RecallPlace, recallQueued } from '../../db/jobs/redispatch.ts';
+import { type RedispatchPlace, redispatchQueued } from '../../db/jobs/redispatch.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
@@ -43,9 +43,9 @@ async function waiting(count: number, { minutes = 10, kind = 'HEARTBEAT' } = {})
 
 async function recallAll(limit: number): Promise<{ count: number; steps: number }> {
   let [count, steps] = [0, 0];
-  let after: RecallPlace | undefined;
+  let after: RedispatchPlace | undefined;
   do {
-    const step = await recallQueued(database.db, { after, limit });
+    const step = await redispatchQueued(database.db, { after, limit });
     count += step.count;
     steps += 1;
     after = step.next;

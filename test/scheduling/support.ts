@@ -3,7 +3,7 @@ import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { type JobRow, jobs, schedules } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 
@@ -27,9 +27,9 @@ export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINI
   const handedOut: string[] = [];
   for (let again = true; again; ) {
     const { made, others } = await queueDueSlots(db, { limit: 100 });
-    const attended = await attendSchedules(db, others, { watchedSeconds: () => watchedSeconds });
-    handedOut.push(...[...made, ...attended.handOut].map((job) => job.id));
-    again = made.length > 0 || attended.again;
+    const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => watchedSeconds });
+    handedOut.push(...[...made, ...reconciled.handOut].map((job) => job.id));
+    again = made.length > 0 || reconciled.again;
   }
   return handedOut;
 }

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, tryToWrite } from '../../db/client.ts';
 import { startWatch, type Watch } from '../../workers/scheduling/database-watch.ts';
-import { createUnbroken } from '../../workers/scheduling/uptime.ts';
+import { createUptime } from '../../workers/scheduling/uptime.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { until } from '../support/time.ts';
@@ -25,7 +25,7 @@ function clocks() {
 
 function reach() {
   const clock = clocks();
-  const reached = createUnbroken({ gapMs: 10_000, now: clock.now });
+  const reached = createUptime({ gapMs: 10_000, now: clock.now });
   const answerAfter = (seconds: number, options?: { asleep: boolean }) => {
     clock.pass(seconds, options);
     reached.goesOn();

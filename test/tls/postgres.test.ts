@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect } from '../../db/client.ts';
-import { whyUnreachable } from '../../db/connection-check.ts';
+import { connectionProblem } from '../../db/connection-check.ts';
 import { migrate } from '../../db/migrate/migrate.ts';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
@@ -64,7 +64,7 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
     try {
       // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and who waits for a database asks again.
       const why = await until('it says more than that it was reset', async () => {
-        const said = await whyUnreachable(db);
+        const said = await connectionProblem(db);
         return said?.passes && /ECONNRESET|EPIPE/.test(said.message) ? undefined : { said };
       }).then(({ said }) => said);
       if (why !== undefined) return `${why.passes ? 'waits: ' : ''}${why.message}`;

@@ -7,7 +7,7 @@ export interface Entry {
  * Queued jobs of users who have their share of the checks already. They are hints, unclaimed and in memory alone: one that is dropped,
  * or lost in a crash, is QUEUED still and handed out again by the scheduling worker.
  */
-export interface Aside {
+export interface DeferredJobs {
   readonly size: number;
   /** One that is here already is not added again. */
   add(entry: Entry): void;
@@ -20,7 +20,7 @@ export interface Aside {
 /** Some 150 bytes each. */
 const ASIDE_MAX = 100_000;
 
-export function createAside(max = ASIDE_MAX): Aside {
+export function createDeferredJobs(max = ASIDE_MAX): DeferredJobs {
   const users = new Map<string, Set<string>>(); // the user whose turn is next comes first
   let size = 0;
 

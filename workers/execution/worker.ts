@@ -12,7 +12,7 @@ import { settledLinesBefore } from '../shared/lines-before.ts';
 import { createPublisher } from '../shared/log-publisher.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 import { type CheckResult, runCheck } from './check.ts';
-import { createAside, type Entry } from './deferred-jobs.ts';
+import { createDeferredJobs, type Entry } from './deferred-jobs.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
 import { createPlatformChecks } from './platform-checks.ts';
@@ -44,7 +44,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
   const slots = createSlots({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimAside });
-  const aside = createAside();
+  const aside = createDeferredJobs();
   const closing = new AbortController();
   const asideBackoff = createBackoff({ log, what: 'Claiming heartbeats that were set aside' });
   let claimingAside = 0;

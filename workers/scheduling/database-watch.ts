@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { Instant } from '../../platform/async/instant.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
-import { createWake } from '../shared/signal.ts';
-import { createUnbroken } from './uptime.ts';
+import { createSignal } from '../shared/signal.ts';
+import { createUptime } from './uptime.ts';
 
 /** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
 const BREAK_MS = 10_000;
@@ -41,13 +41,13 @@ export function startWatch({
   /** Called when a period without a break begins: the first one, too. */
   onBack?: () => void;
 }): Watch {
-  const reach = createUnbroken({ gapMs: BREAK_MS, now });
+  const reach = createUptime({ gapMs: BREAK_MS, now });
   const stop = new AbortController();
   const loop = run(stop.signal);
 
   async function run(signal: AbortSignal): Promise<void> {
     const backoff = createBackoff({ log, what: 'Asking the database whether it takes writes', maxMs: everyMs });
-    const wake = createWake();
+    const wake = createSignal();
     while (!signal.aborted) {
       try {
         await ask();

@@ -1,11 +1,11 @@
 import type { Db } from '../../db/client.ts';
-import { type HandedOut, queueDueSlots } from '../../db/jobs/dispatch.ts';
-import { attendSchedules } from '../../db/jobs/reconcile.ts';
+import { type Dispatched, queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { notifiedChanges, type UserChange } from '../shared/announce.ts';
 
 export interface PassResult {
   /** QUEUED jobs that are to be told of on the bus. */
-  handOut: HandedOut[];
+  handOut: Dispatched[];
   /** What those who watch are to be told of. */
   changes: UserChange[];
   /** Of jobs whose logs end here, which is to be told on the bus too. */
@@ -25,12 +25,12 @@ export async function schedulingPass({
   watchedSeconds: () => number;
 }): Promise<PassResult> {
   const { made, others } = await queueDueSlots(db, { limit });
-  const attended = others.length === 0 ? undefined : await attendSchedules(db, others, { watchedSeconds });
-  const handOut = attended === undefined ? made : [...made, ...attended.handOut];
+  const reconciled = others.length === 0 ? undefined : await reconcileSchedules(db, others, { watchedSeconds });
+  const handOut = reconciled === undefined ? made : [...made, ...reconciled.handOut];
   const changes = [
-    ...[...handOut, ...(attended?.changed ?? [])].map(({ userId, id }) => ({ userId, jobs: [id] })),
-    ...notifiedChanges(attended?.notified ?? []),
+    ...[...handOut, ...(reconciled?.changed ?? [])].map(({ userId, id }) => ({ userId, jobs: [id] })),
+    ...notifiedChanges(reconciled?.notified ?? []),
   ];
-  const endedLogs = attended?.endedLogs ?? [];
-  return { handOut, changes, endedLogs, again: made.length + others.length >= limit || attended?.again === true };
+  const endedLogs = reconciled?.endedLogs ?? [];
+  return { handOut, changes, endedLogs, again: made.length + others.length >= limit || reconciled?.again === true };
 }

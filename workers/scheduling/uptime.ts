@@ -1,7 +1,7 @@
 import { type Instant, instant } from '../../platform/async/instant.ts';
 
 /** For how long something has gone on without a break, by what a process sees of it. */
-export interface Unbroken {
+export interface Uptime {
   /** It goes on just now. Whether that begins a time without a break. */
   goesOn(): boolean;
   ended(): void;
@@ -13,13 +13,7 @@ export interface Unbroken {
  * More than `gapMs` between two times is a break, by either clock (the monotonic one stands still while the machine sleeps, the other one can be set);
  * so is a clock that is set back.
  */
-export function createUnbroken({
-  gapMs,
-  now = instant,
-}: {
-  gapMs: number;
-  now?: (() => Instant) | undefined;
-}): Unbroken {
+export function createUptime({ gapMs, now = instant }: { gapMs: number; now?: (() => Instant) | undefined }): Uptime {
   let unbroken: { since: Instant; last: Instant } | undefined;
   const isRecent = (last: Instant, at: Instant) =>
     at.wall >= last.wall && Math.max(at.wall - last.wall, at.monotonic - last.monotonic) <= gapMs;

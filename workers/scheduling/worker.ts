@@ -1,5 +1,5 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
-import { foldTotals } from '../../db/analytics.ts';
+import { rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/builds.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
@@ -19,16 +19,16 @@ import {
   JOB_RETENTION_DAYS,
   NOTIFICATION_RETENTION_DAYS,
 } from '../../domain/limits.ts';
-import { encodeChunks, endOf } from '../../domain/logs/chunk.ts';
+import { encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { announce } from '../shared/announce.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
-import { createWake, type Wake } from '../shared/signal.ts';
+import { createSignal, type Signal } from '../shared/signal.ts';
 import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
-import { runRecall } from './redispatch.ts';
+import { runRedispatch } from './redispatch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
 /** Ids are made for every slot that a pass may find, so a pass that expects few asks for few. */
@@ -37,8 +37,8 @@ const SLOTS_PER_PASS_IDLE = 64;
 const IDLE_MS = 5_000;
 const SWEEP_MS = 10_000;
 /** What is pending is read with the totals, so that waiting makes nothing wrong: it makes a fold of more jobs at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is alone of its workflow in a fold). */
-const FOLD_MS = 5_000;
-const SETS_PER_FOLD_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
+const ROLL_UP_MS = 5_000;
+const SETS_PER_ROLL_UP_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
 const LOG_PARTITION_DAYS_AHEAD = 3;
 /** Each pass may hold up everybody's log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
@@ -62,9 +62,9 @@ export interface SchedulingParts extends Parts {
 /** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
-  const wake = createWake();
+  const wake = createSignal();
   const { db, lone = db, log } = parts;
-  const recall = createWake();
+  const recall = createSignal();
   const hinted = (message: string) => {
     if (message === QUEUED_LOST) recall.notify();
     wake.notify();
@@ -74,9 +74,9 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const watch = startWatch({ ask: () => tryToWrite(lone), log, onBack: recall.notify });
   const loops = [
     runScheduling(parts, { wake, recall, watch, signal: stop.signal }),
-    runRecall({ db, log, asked: recall, found: wake }, stop.signal),
+    runRedispatch({ db, log, asked: recall, found: wake }, stop.signal),
     runSweep(parts, watch, stop.signal),
-    runFold(parts, stop.signal),
+    runRollUp(parts, stop.signal),
     runRetention(parts, stop.signal),
     runOpenEnds(parts, stop.signal),
   ];
@@ -95,7 +95,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
  */
 async function runScheduling(
   { db, bus, cache, log }: Parts,
-  { wake, recall, watch, signal }: { wake: Wake; recall: Wake; watch: Watch; signal: AbortSignal },
+  { wake, recall, watch, signal }: { wake: Signal; recall: Signal; watch: Watch; signal: AbortSignal },
 ): Promise<void> {
   const backoff = createBackoff({ log, what: 'Handing out due jobs' });
   let limit = SLOTS_PER_PASS_IDLE;
@@ -130,7 +130,7 @@ async function runSweep(
 ): Promise<void> {
   let turn = NO_ID; // up to which turns were looked through
   const backoff = createBackoff({ log, what: 'The sweep' });
-  const wake = createWake();
+  const wake = createSignal();
   while (!signal.aborted) {
     try {
       await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
@@ -149,14 +149,14 @@ async function runSweep(
 }
 
 /** Adds what has ended to the running totals, behind the hot path. */
-async function runFold({ db, log }: Parts, signal: AbortSignal): Promise<void> {
+async function runRollUp({ db, log }: Parts, signal: AbortSignal): Promise<void> {
   const backoff = createBackoff({ log, what: 'Folding totals' });
-  const wake = createWake();
+  const wake = createSignal();
   while (!signal.aborted) {
     try {
-      const taken = await foldTotals(db, { limit: SETS_PER_FOLD_MAX });
+      const taken = await rollUpTotals(db, { limit: SETS_PER_ROLL_UP_MAX });
       backoff.reset();
-      if (taken < SETS_PER_FOLD_MAX) await wake.next({ timeoutMs: FOLD_MS, signal });
+      if (taken < SETS_PER_ROLL_UP_MAX) await wake.next({ timeoutMs: ROLL_UP_MS, signal });
     } catch (error) {
       await backoff.wait(error, signal);
     }
@@ -176,7 +176,7 @@ async function runRetention(
   signal: AbortSignal,
 ): Promise<void> {
   const backoff = createBackoff({ log, what: 'Removing old log lines and jobs' });
-  const wake = createWake();
+  const wake = createSignal();
   const retention = createLogRetention({ db, days: logRetentionDays });
   const ofJobs = { days: jobRetentionDays, limit: OLD_JOBS_PER_STEP, chunks: CHUNKS_PER_STEP };
   while (!signal.aborted) {
@@ -205,7 +205,7 @@ async function runRetention(
  */
 async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
   const backoff = createBackoff({ log, what: 'Printing the ends of logs' });
-  const wake = createWake();
+  const wake = createSignal();
   let after = NO_ID;
   while (!signal.aborted) {
     try {
@@ -246,6 +246,6 @@ async function endLogs(bus: Bus, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await bus.publish(
     'job_logs',
-    ids.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) })),
+    ids.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) })),
   );
 }

@@ -5,7 +5,7 @@ import { decodeIds } from '../../domain/hints.ts';
 import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { elapsedMs, type Instant, instant } from '../../platform/async/instant.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
-import { createWake } from './signal.ts';
+import { createSignal } from './signal.ts';
 
 /** Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then nothing more is written of it). */
 export type StopReason = 'CANCELED' | 'LOST';
@@ -43,7 +43,7 @@ export function keepLeases({
 }): LeaseKeeper {
   const runs = new Map<string, { held: Held; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
   const stop = new AbortController();
-  const wake = createWake();
+  const wake = createSignal();
   const loop = renew();
 
   async function renew(): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { settledLines } from '../../db/logs/markers.ts';
-import { type LogChunk, seamOf } from '../../domain/logs/chunk.ts';
+import { attemptMarker, type LogChunk } from '../../domain/logs/chunk.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 
 /** A job or a build that was claimed. */
@@ -30,7 +30,7 @@ export async function settledLinesBefore(
   { id, attempt, linesBefore }: Claimed,
 ): Promise<number> {
   if (linesBefore !== undefined) return linesBefore;
-  await publish(seamOf(id, attempt));
+  await publish(attemptMarker(id, attempt));
   const backoff = createBackoff({ log, what: 'Asking how many lines were printed before' });
   for (let askMs = ASK_MS_MIN; ; askMs = Math.min(ASK_MS_MAX, askMs * 2)) {
     signal.throwIfAborted();

@@ -1,11 +1,11 @@
 /** A call that ends a wait. One that comes while nobody waits is remembered, so that the next wait ends at once. */
-export interface Wake {
+export interface Signal {
   notify(): void;
   /** Resolves at the next call, after `timeoutMs`, or when `signal` aborts. */
   next(options: { timeoutMs: number; signal: AbortSignal }): Promise<void>;
 }
 
-export function createWake(): Wake {
+export function createSignal(): Signal {
   let pending = false;
   let resolveWait: (() => void) | undefined;
   return {

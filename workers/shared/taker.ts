@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { createBackoff } from '../../platform/async/retry.ts';
-import { createWake } from './signal.ts';
+import { createSignal } from './signal.ts';
 
 /** Takes what waits, one after the other, while there is room. */
 export interface Taker {
@@ -18,7 +18,7 @@ const BACKOFF_MS_MAX = 3_000;
 /** `take` takes one thing, and says whether there may be another one to take now. */
 export function createTaker({ log, what, take }: { log: Logger; what: string; take: () => Promise<boolean> }): Taker {
   const stop = new AbortController();
-  const wake = createWake();
+  const wake = createSignal();
   const loop = run();
 
   async function run(): Promise<void> {

@@ -7,7 +7,7 @@ const WAIT_MS_MAX = 5_000;
  * Tries until it succeeds, until an error comes with which it has no patience, or until its patience with that error is over, counted from
  * the first failure; then it rejects with the last error. Rejects with the signal's reason when that aborts.
  */
-export async function withPatience<T>(
+export async function withRetry<T>(
   attempt: () => Promise<T>,
   {
     patienceMs,

@@ -9,7 +9,7 @@ import type { Instant } from '../../platform/async/instant.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
-import { createWake } from '../shared/signal.ts';
+import { createSignal } from '../shared/signal.ts';
 import { type BuildPolicy, warnOfUnboundBuilds } from './builds/bounds.ts';
 import { createBuilds } from './builds/builds.ts';
 import { createImageSource } from './builds/image-source.ts';
@@ -180,7 +180,7 @@ async function repeat(
   run: () => Promise<boolean>,
 ): Promise<void> {
   const backoff = createBackoff({ log, what, minMs: everyMs / BACKOFF_STEPS, maxMs: Math.max(BACKOFF_MS, everyMs) });
-  const wake = createWake();
+  const wake = createSignal();
   while (!signal.aborted) {
     try {
       const isDone = await run();

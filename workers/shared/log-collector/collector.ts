@@ -9,7 +9,7 @@ import { createLineCutter } from './lines.ts';
 import { createPosition, secondsOf } from './position.ts';
 
 /** How a container stands when its log has been read to the end: undefined when it is gone, and the rest of its log with it. */
-export interface Captured {
+export interface CollectedLog {
   state: ContainerState | undefined;
   /** When the engine was away last, unless the container has outlived that: what ended then may have been ended by it. */
   away: Away | undefined;
@@ -40,7 +40,7 @@ const REFUSED_PATIENCE_MS = 60_000;
  * and exit, while a reading that begins after the exit was whole in 360 of 360. So the last frame is compared with the engine's own
  * last one, and where they differ, the log is read once more from a little before that place.
  */
-export async function captureLog({
+export async function collectLog({
   docker,
   containerId,
   writer,
@@ -55,7 +55,7 @@ export async function captureLog({
   signal: AbortSignal;
   /** With an engine that is there and does not give the log. */
   patienceMs?: number;
-}): Promise<Captured> {
+}): Promise<CollectedLog> {
   const reader = createReader(docker, containerId, writer, signal);
   const backoff = createBackoff({ log, what: 'Reading the log of a container', maxMs: 2_000 });
   let endedBefore = false; // the container, before the reading began: then that reading is whole
@@ -63,7 +63,7 @@ export async function captureLog({
   let isAway = false;
   let startedAnew = false;
   let refusedAt: number | undefined;
-  const captured = (state: ContainerState | undefined, { isCutShort = false } = {}): Captured => {
+  const collected = (state: ContainerState | undefined, { isCutShort = false } = {}): CollectedLog => {
     reader.end();
     return { state, away, startedAnew, isCutShort };
   };
@@ -83,20 +83,20 @@ export async function captureLog({
       const state = await settled(docker, containerId, signal);
       backoff.reset();
       refusedAt = undefined;
-      if (state === undefined) return captured(undefined);
+      if (state === undefined) return collected(undefined);
       if (state.status !== 'running') {
-        if (endedBefore || (await reader.isWhole())) return captured(state);
+        if (endedBefore || (await reader.isWhole())) return collected(state);
         endedBefore = true;
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (isEngineError(error, 'NOT_FOUND')) return captured(undefined);
+      if (isEngineError(error, 'NOT_FOUND')) return collected(undefined);
       if (!isEngineError(error)) throw error;
       // A conflict: the container is being removed, and will be gone when it is asked for again. Others say no for a moment, a gateway that starts, say.
       refusedAt ??= performance.now();
       if (performance.now() - refusedAt > patienceMs) {
         const state = await seen(docker, containerId);
-        if (state?.status === 'ended') return captured(state, { isCutShort: true }); // its log can be read no more
+        if (state?.status === 'ended') return collected(state, { isCutShort: true }); // its log can be read no more
         if (state === undefined)
           refusedAt = undefined; // nothing is refused by an engine that is away
         else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;

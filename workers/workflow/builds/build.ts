@@ -7,7 +7,7 @@ import { type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts
 import { openingOf } from '../../../domain/payload/secrets.ts';
 import { createBackoff } from '../../../platform/async/retry.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
-import { withPatience } from '../retry.ts';
+import { withRetry } from '../retry.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
 import { openAuth, type PinnedImage } from './template.ts';
 
@@ -65,7 +65,7 @@ export async function buildImage({
     const limit = AbortSignal.timeout(maxSeconds * 1_000);
     const both = AbortSignal.any([signal, limit]);
     try {
-      const image = await withPatience(
+      const image = await withRetry(
         async () => {
           try {
             return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);

@@ -84,8 +84,8 @@ export function createImageSource({
     } catch (error) {
       request.signal.throwIfAborted();
       if (found === undefined || !isOfSilence(error)) throw error;
-      const owned = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
-      if (!(await wasPulledFor(db, owned))) {
+      const orNotFound = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
+      if (!(await wasPulledFor(db, orNotFound))) {
         log.info({ image }, 'The image is on the engine: LOCAL_IMAGES can let users have it without its registry.');
         throw error;
       }

@@ -2,7 +2,7 @@ import { othersBuild } from '../../../db/builds/builds.ts';
 import type { Db } from '../../../db/client.ts';
 import { hasTurn } from '../../../db/jobs/turns.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
-import { createUnbroken } from '../../scheduling/uptime.ts';
+import { createUptime } from '../../scheduling/uptime.ts';
 
 /** A worker with an engine takes what waits within a second or two, unless it is full. */
 const WAIT_SECONDS = 10;
@@ -36,7 +36,7 @@ export function createLastResort({
   owner: string;
   now?: (() => Instant) | undefined;
 }): LastResort {
-  const untouched = createUnbroken({ gapMs: GAP_MS, now });
+  const untouched = createUptime({ gapMs: GAP_MS, now });
   let waiting: string | undefined;
   return {
     async mayTake(next) {

@@ -4,7 +4,7 @@ import { peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
 import { lastLogNumber } from '../../../db/logs/read.ts';
 import { noteVolumeUse } from '../../../db/volumes.ts';
 import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
-import { encodeChunks, endOf } from '../../../domain/logs/chunk.ts';
+import { encodeChunks, endMarker } from '../../../domain/logs/chunk.ts';
 import { createBackoff } from '../../../platform/async/retry.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { announce } from '../../shared/announce.ts';
@@ -104,7 +104,7 @@ export function createContainerJobs(
     if (mine.length === 0) return;
     for (const { end } of mine)
       if (end.type === 'LOST_ATTEMPT' && end.containerId !== undefined) parts.removals.remove(end.containerId);
-    const ends = canceled.map((id) => ({ key: id, value: encodeChunks([endOf(id)]) }));
+    const ends = canceled.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) }));
     if (ends.length > 0)
       await bus
         .publish('job_logs', ends)

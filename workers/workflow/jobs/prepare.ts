@@ -8,7 +8,7 @@ import { EngineError, isContainerMissing, isEngineError } from '../../../platfor
 import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
-import { withPatience } from '../retry.ts';
+import { withRetry } from '../retry.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
 import { failed, type RunOutcome } from './outcome.ts';
@@ -51,12 +51,12 @@ export async function prepareContainer(
   let containerId = found;
   let mask: ReturnType<typeof createMask>;
   try {
-    const template = await withPatience(() => templates.load(job), patience);
+    const template = await withRetry(() => templates.load(job), patience);
     if (template === undefined)
       return never(failed('SYSTEM', 'What this job should run is not stored any more.'), containerId);
     mask = createMask(template.secrets);
     if (found !== undefined) {
-      const state = await withPatience(() => docker.inspectContainer(found), patience);
+      const state = await withRetry(() => docker.inspectContainer(found), patience);
       if (state === undefined) return { type: 'LEFT' }; // gone since it was listed: the sweep over jobs takes the attempt
       if (state.status !== 'created') return started(template, state, true);
       startTried = false;
@@ -68,7 +68,7 @@ export async function prepareContainer(
 
     // Held until it runs: a network without a running container is one that a job of another user would take.
     return await networks.hold(job.userId, async () => {
-      const created = await withPatience(() => create(parts, job, template, control), patience);
+      const created = await withRetry(() => create(parts, job, template, control), patience);
       if (typeof created !== 'string') return started(template, created, true);
       containerId = created;
       if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
@@ -76,7 +76,7 @@ export async function prepareContainer(
       const onSend = () => {
         startSent = true;
       };
-      const state = await withPatience(() => start(parts, job, created, control, onSend), patience);
+      const state = await withRetry(() => start(parts, job, created, control, onSend), patience);
       return started(template, state, false);
     });
   } catch (error) {

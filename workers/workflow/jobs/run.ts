@@ -10,12 +10,12 @@ import type { ContainerState } from '../../../platform/docker/container-state.ts
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
-import { type Away, captureLog } from '../../shared/log-collector/collector.ts';
+import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
 import type { BuildPolicy } from '../builds/bounds.ts';
 import type { ImageSource } from '../builds/image-source.ts';
 import type { Template, Templates } from '../builds/template.ts';
-import { withPatience } from '../retry.ts';
+import { withRetry } from '../retry.ts';
 import type { Removals } from '../sweeps/removals.ts';
 import type { UserNetworks } from './networks.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
@@ -160,13 +160,13 @@ async function follow(
     });
     const mask = createMask(template.secrets);
     const masked = maskLines(writer, mask);
-    const captured = await captureLog({ docker, containerId, writer: masked, log, signal: control.leave });
-    const { state, away } = captured;
+    const collected = await collectLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    const { state, away } = collected;
     if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
     const lastText = writer.lastText();
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
-    else if (captured.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
-    else if (captured.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
+    else if (collected.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
+    else if (collected.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
     const timeoutMs = template.timeoutSeconds * 1_000;
     const stoppedBy =
@@ -276,7 +276,7 @@ async function isEndedByEngine(
   if (endedUnseen) return ENGINE_CODES.includes(exitCode);
   if (away === undefined || finishedAt === undefined) return false;
   try {
-    const offsetMs = await withPatience(docker.clockOffsetMs, {
+    const offsetMs = await withRetry(docker.clockOffsetMs, {
       patienceMs: () => CLOCK_PATIENCE_MS,
       onRetry: () => undefined,
       signal: leave,
