@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createBackoff } from '../../platform/async/retry.ts';
 
 function make() {
@@ -9,7 +9,7 @@ function make() {
 }
 
 describe('a back-off', () => {
-  it('logs an outage once and its end once, however often it was tried', async () => {
+  test('logs an outage once and its end once, however often it was tried', async () => {
     const { lines, backoff } = make();
     for (let n = 0; n < 5; n += 1) await backoff.wait(new Error('away'));
     expect(backoff.failures).toBe(5);
@@ -18,13 +18,13 @@ describe('a back-off', () => {
     expect(lines).toEqual(['Looking failed; it is tried again until it succeeds.', 'Looking works again.']);
   });
 
-  it('says nothing when nothing has failed', () => {
+  test('says nothing when nothing has failed', () => {
     const { lines, backoff } = make();
     backoff.reset();
     expect(lines).toEqual([]);
   });
 
-  it('ends its wait at once when it is told to stop', async () => {
+  test('ends its wait at once when it is told to stop', async () => {
     const { lines } = make();
     const log = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
     const backoff = createBackoff({ minMs: 3_600_000, maxMs: 3_600_000, log, what: 'Looking' });
@@ -34,7 +34,7 @@ describe('a back-off', () => {
     await waited;
   });
 
-  it('takes what fails while it stops for no outage', async () => {
+  test('takes what fails while it stops for no outage', async () => {
     const { lines, backoff } = make();
     await backoff.wait(new Error('away'), AbortSignal.abort());
     expect(lines).toEqual([]);

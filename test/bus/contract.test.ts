@@ -1,4 +1,4 @@
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { brokers, dropTopics, gather, kafkaBus, keysOfDifferentPartitions, memoryBus, messages } from './support.ts';
 
@@ -15,7 +15,7 @@ describe.each([
   };
   afterEach(() => bus?.close());
 
-  it.skipIf(missing)('hands a group what was published, also before its first member came', async () => {
+  test.skipIf(missing)('hands a group what was published, also before its first member came', async () => {
     const { publish, consume } = await open();
     const got = gather();
     await publish('workflows', messages('before'));
@@ -25,7 +25,7 @@ describe.each([
     expect(got.arrived.toSorted()).toEqual(['after', 'before']);
   });
 
-  it.skipIf(missing)('keeps messages of one key in one partition and in order', async () => {
+  test.skipIf(missing)('keeps messages of one key in one partition and in order', async () => {
     const { publish, consume, partitionOf } = await open();
     const got = gather();
     await consume({ topic: 'job_logs', group: 'g', concurrency: 12, onBatch: async (batch) => got.add(...batch) });
@@ -41,7 +41,7 @@ describe.each([
     expect(await partitionOf('job_logs', 'job 0')).toBe(await partitionOf('job_logs', 'job 0'));
   });
 
-  it.skipIf(missing)('hands every group each message', async () => {
+  test.skipIf(missing)('hands every group each message', async () => {
     const { publish, consume } = await open();
     const [first, second] = [gather(), gather()];
     await consume({ topic: 'workflows', group: 'a', concurrency: 4, onBatch: async (batch) => first.add(...batch) });
@@ -52,7 +52,7 @@ describe.each([
     await second.until((all) => texts.every((text) => all.includes(text)));
   });
 
-  it.skipIf(missing)('shares the partitions between the members of a group', async () => {
+  test.skipIf(missing)('shares the partitions between the members of a group', async () => {
     const { publish, consume, partitionOf } = await open();
     const byMember = new Map<string, string[]>();
     const got = gather();
@@ -80,29 +80,32 @@ describe.each([
     expect([...byMember.keys()].toSorted()).toEqual(['one', 'two']);
   });
 
-  it.skipIf(missing)('hands a batch again when its handler rejects, and nothing of its partition before', async () => {
-    const { publish, consume } = await open();
-    const got = gather();
-    let tries = 0;
-    await consume({
-      topic: 'job_logs',
-      group: 'g',
-      concurrency: 1,
-      onBatch: async (batch) => {
-        tries += 1;
-        if (tries < 3) throw new Error('The database is away.');
-        got.add(...batch);
-      },
-    });
-    const published = publish('job_logs', [{ key: 'k', value: Buffer.from('1') }]);
-    await publish('job_logs', [{ key: 'k', value: Buffer.from('2') }]);
-    await published;
-    await got.until((all) => all.length >= 2);
-    expect(got.arrived).toEqual(['1', '2']);
-    expect(tries).toBeGreaterThanOrEqual(3);
-  });
+  test.skipIf(missing)(
+    'hands a batch again when its handler rejects, and nothing of its partition before',
+    async () => {
+      const { publish, consume } = await open();
+      const got = gather();
+      let tries = 0;
+      await consume({
+        topic: 'job_logs',
+        group: 'g',
+        concurrency: 1,
+        onBatch: async (batch) => {
+          tries += 1;
+          if (tries < 3) throw new Error('The database is away.');
+          got.add(...batch);
+        },
+      });
+      const published = publish('job_logs', [{ key: 'k', value: Buffer.from('1') }]);
+      await publish('job_logs', [{ key: 'k', value: Buffer.from('2') }]);
+      await published;
+      await got.until((all) => all.length >= 2);
+      expect(got.arrived).toEqual(['1', '2']);
+      expect(tries).toBeGreaterThanOrEqual(3);
+    },
+  );
 
-  it.skipIf(missing)(
+  test.skipIf(missing)(
     'goes on with other partitions while a handler is blocked, and tells it to give up at close',
     async () => {
       const { publish, consume, partitionOf } = await open();
@@ -131,7 +134,7 @@ describe.each([
     },
   );
 
-  it.skipIf(missing)('keeps what a member gave up for the next one', async () => {
+  test.skipIf(missing)('keeps what a member gave up for the next one', async () => {
     const { publish, consume } = await open();
     const got = gather();
     const first = await consume({
@@ -150,7 +153,7 @@ describe.each([
     await got.until((all) => all.includes('hint'));
   });
 
-  it.skipIf(missing)(
+  test.skipIf(missing)(
     'lets a follower see the watched partitions alone, from the watch on, until the last unwatch',
     async () => {
       const { publish, tail, partitionOf } = await open();
@@ -181,7 +184,7 @@ describe.each([
     },
   );
 
-  it.skipIf(missing)('answers that it is up, and refuses messages once it is closed', async () => {
+  test.skipIf(missing)('answers that it is up, and refuses messages once it is closed', async () => {
     const own = await make();
     bus = own;
     expect(await own.isUp()).toBe(true);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createKafkaBus } from '../../platform/bus/kafka.ts';
 import { brokers, dropTopics, gather, kafkaBus, keysOfDifferentPartitions, log, randomPrefix } from './support.ts';
@@ -21,7 +21,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     await Promise.all(buses.splice(0).map((bus) => bus.close()));
   });
 
-  it('hands nothing again that a member has handled before it closed', async () => {
+  test('hands nothing again that a member has handled before it closed', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [first, second] = [await open(prefix), await open(prefix)];
@@ -50,7 +50,9 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(new Set(got.arrived)).toEqual(new Set(['second new']));
   });
 
-  it('keeps the member whose handler is blocked, and hands it the other partitions', { timeout: 60_000 }, async () => {
+  test('keeps the member whose handler is blocked, and hands it the other partitions', {
+    timeout: 60_000,
+  }, async () => {
     const bus = await open(randomPrefix());
     const got = gather();
     const [blocked = '', free = ''] = await keysOfDifferentPartitions(bus, 2);
@@ -75,7 +77,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(got.arrived).not.toContain('gave up');
   });
 
-  it('tells a handler to give up when another member takes its partition, which then gets the batch', async () => {
+  test('tells a handler to give up when another member takes its partition, which then gets the batch', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [first, second] = [await open(prefix), await open(prefix)];
@@ -105,7 +107,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     for (const key of kept) expect(got.arrived.filter((text) => text === `first ${key}`)).toHaveLength(1);
   });
 
-  it('lets two processes find the same partition for a key, and follow each other', async () => {
+  test('lets two processes find the same partition for a key, and follow each other', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [writer, reader] = [await open(prefix), await open(prefix)];
@@ -120,7 +122,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(got.arrived).toEqual(lines);
   });
 
-  it('sends more at once than a broker takes in one batch', async () => {
+  test('sends more at once than a broker takes in one batch', async () => {
     const bus = await open(randomPrefix());
     const got = gather();
     const bytes = 300 * 1024;
@@ -134,7 +136,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
 });
 
 describe('the bus on Kafka without a broker', () => {
-  it('is made all the same, rejects what it cannot send, and closes', async () => {
+  test('is made all the same, rejects what it cannot send, and closes', async () => {
     const unused = createServer().listen(0, '127.0.0.1');
     await once(unused, 'listening');
     const address = unused.address();

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { gather, log, memoryBus, messages } from './support.ts';
@@ -8,7 +8,7 @@ describe('the bus in process', () => {
   let bus: Bus;
   afterEach(() => bus?.close());
 
-  it('holds a publisher of lines until every group has handled them', async () => {
+  test('holds a publisher of lines until every group has handled them', async () => {
     bus = await memoryBus();
     const got = gather();
     let release = () => {};
@@ -25,12 +25,12 @@ describe('the bus in process', () => {
     expect(got.arrived).toEqual(['quick', 'published']);
   });
 
-  it('takes lines at once when nobody consumes them', async () => {
+  test('takes lines at once when nobody consumes them', async () => {
     bus = await memoryBus();
     await bus.publish('job_logs', messages('line'));
   });
 
-  it('tells publishers that wait when it closes', async () => {
+  test('tells publishers that wait when it closes', async () => {
     bus = await memoryBus();
     const got = gather();
     await bus.consume({
@@ -49,7 +49,7 @@ describe('the bus in process', () => {
     await refused;
   });
 
-  it('drops the oldest events when too many wait, and says so once', async () => {
+  test('drops the oldest events when too many wait, and says so once', async () => {
     const lines: string[] = [];
     bus = createMemoryBus({
       log: pino({ level: 'warn' }, { write: (line: string) => lines.push(JSON.parse(line).msg) }),
@@ -77,7 +77,7 @@ describe('the bus in process', () => {
     expect(lines).toEqual([expect.stringContaining('the oldest are dropped')]);
   });
 
-  it('goes on when a follower throws', async () => {
+  test('goes on when a follower throws', async () => {
     bus = createMemoryBus({ log });
     const got = gather();
     const bad = await bus.tail({

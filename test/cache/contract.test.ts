@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { createRedisCache } from '../../platform/cache/redis.ts';
@@ -21,7 +21,7 @@ describe.each([
   let cache: Cache;
   afterEach(() => cache?.close());
 
-  it.skipIf(missing)('gives what was set, until it is deleted', async () => {
+  test.skipIf(missing)('gives what was set, until it is deleted', async () => {
     cache = await make();
     await cache.set('k', 'the value', 60);
     expect(await cache.get('k')).toBe('the value');
@@ -29,13 +29,13 @@ describe.each([
     expect(await cache.get('k')).toBeUndefined();
   });
 
-  it.skipIf(missing)('forgets a value when its time is over', async () => {
+  test.skipIf(missing)('forgets a value when its time is over', async () => {
     cache = await make();
     await cache.set('k', 'the value', 0.05);
     await expect.poll(() => cache.get('k'), { timeout: 10_000 }).toBeUndefined();
   });
 
-  it.skipIf(missing)('hands a hint to all who listen to its channel, and to nobody else', async () => {
+  test.skipIf(missing)('hands a hint to all who listen to its channel, and to nobody else', async () => {
     cache = await make();
     const got = signals();
     await cache.subscribe('a', (message) => got.add(`first ${message}`));
@@ -47,7 +47,7 @@ describe.each([
     expect(got.all.toSorted()).toEqual(['b 2', 'first 1', 'second 1']);
   });
 
-  it.skipIf(missing)('hands nothing to who has unsubscribed, and goes on with the others', async () => {
+  test.skipIf(missing)('hands nothing to who has unsubscribed, and goes on with the others', async () => {
     cache = await make();
     const got = signals();
     const leave = await cache.subscribe('a', (message) => got.add(`left ${message}`));
@@ -59,7 +59,7 @@ describe.each([
     expect(got.all).toEqual(['stays 1']);
   });
 
-  it.skipIf(missing)('takes a channel again after its last listener has left', async () => {
+  test.skipIf(missing)('takes a channel again after its last listener has left', async () => {
     cache = await make();
     const got = signals();
     (await cache.subscribe('a', () => got.add('old')))();
@@ -69,7 +69,7 @@ describe.each([
     expect(got.all).toEqual(['1']);
   });
 
-  it.skipIf(missing)(
+  test.skipIf(missing)(
     'refuses beyond the limit of a window, tells when to come again, and counts each key alone',
     async () => {
       cache = await make();
@@ -83,7 +83,7 @@ describe.each([
     },
   );
 
-  it.skipIf(missing)('answers that it is up', async () => {
+  test.skipIf(missing)('answers that it is up', async () => {
     cache = await make();
     expect(await cache.isUp()).toBe(true);
     await cache.close();

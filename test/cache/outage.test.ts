@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { createRedisCache } from '../../platform/cache/redis.ts';
 import { requirePart } from '../support/parts.ts';
@@ -32,7 +32,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     return cache;
   }
 
-  it('rejects in under a second, cut off or frozen', async () => {
+  test('rejects in under a second, cut off or frozen', async () => {
     await open();
     await cache.set('k', 'v', 60);
     for (const away of [proxy.cut, proxy.freeze]) {
@@ -45,7 +45,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     }
   });
 
-  it('counts limits for itself', async () => {
+  test('counts limits for itself', async () => {
     await open();
     proxy.cut();
     await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(false);
@@ -53,7 +53,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     expect(await cache.limit('ann', 1, 60)).toBeGreaterThan(0);
   });
 
-  it('listens again when it is back, after telling of the gap', async () => {
+  test('listens again when it is back, after telling of the gap', async () => {
     await open();
     const got = signals();
     await cache.subscribe('channel', got.add, () => got.add('gap'));
@@ -69,7 +69,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     }
   });
 
-  it('starts, subscribes, and gets what comes once Redis is there', async () => {
+  test('starts, subscribes, and gets what comes once Redis is there', async () => {
     proxy.cut();
     await open();
     const got = signals();
@@ -82,7 +82,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     await got.until((all) => all.includes('hint'));
   });
 
-  it('logs one line for an outage and one for its end', async () => {
+  test('logs one line for an outage and one for its end', async () => {
     await open();
     proxy.cut();
     for (let n = 0; n < 20; n += 1) await cache.get('k').catch(() => undefined);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 describe('a pool whose connections are lost', () => {
-  it.each(['reset', 'closed'] as const)(
+  test.each(['reset', 'closed'] as const)(
     'settles what it was asked, breaks no transaction in two, and goes on: %s at any instant',
     async (how) => {
       const settled: string[] = [];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { buildSchema, parse, validate } from 'graphql';
 import { createClient } from 'graphql-ws';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { z } from 'zod';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
@@ -21,14 +21,14 @@ async function examplesIn(document: string, language: 'graphql' | 'sh' = 'graphq
 }
 
 describe('the GraphQL examples', () => {
-  it.each(['README.md', 'docs/use/graphql.md'])('of %s are valid documents of the schema', async (document) => {
+  test.each(['README.md', 'docs/use/graphql.md'])('of %s are valid documents of the schema', async (document) => {
     const schema = buildSchema(await readFile('schema.graphql', 'utf8'));
     const examples = await examplesIn(document);
     expect(examples.length).toBeGreaterThan(0);
     for (const example of examples) expect(validate(schema, parse(example)), example).toEqual([]);
   });
 
-  it('of the README, and of docs/use/logs.md, work one after the other, from the first account to the last line of a job', async () => {
+  test('of the README, and of docs/use/logs.md, work one after the other, from the first account to the last line of a job', async () => {
     const url = await startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder() }).ready();
     const [signUp = '', create = '', runNow = '', follow = ''] = await examplesIn('README.md');
     const withToken = signUp.replace('user { id email }', 'token user { id email }'); // a browser is given a cookie

@@ -1,6 +1,6 @@
 import { access, readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 const documents = async () => [
   'README.md',
@@ -23,14 +23,14 @@ async function missing(paths: string[]): Promise<string[]> {
 }
 
 describe('the documents', () => {
-  it('link to files that are there', async () => {
+  test('link to files that are there', async () => {
     for (const document of await documents()) {
       const links = [...(await readFile(document, 'utf8')).matchAll(/\]\((?!https?:|#)([^)#]+)/g)];
       expect(await missing(links.map(([, link]) => join(dirname(document), link ?? ''))), document).toEqual([]);
     }
   });
 
-  it('name sources that are there', async () => {
+  test('name sources that are there', async () => {
     for (const document of await documents()) {
       const sources = [
         ...(await readFile(document, 'utf8')).matchAll(/\b(?:api|bin|db|domain|platform|workers)\/[\w/-]+\.ts\b/g),

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 /** The numbers in the first column of docs/promises.md. */
 async function readPromises(): Promise<string[]> {
@@ -19,13 +19,13 @@ async function numbersInTests(): Promise<Set<string>> {
 }
 
 describe('docs/promises.md', () => {
-  it('numbers the promises from 1 without a gap', async () => {
+  test('numbers the promises from 1 without a gap', async () => {
     const promises = await readPromises();
     expect(promises.length).toBeGreaterThan(0);
     expect(promises).toEqual(promises.map((_, index) => `P${index + 1}`));
   });
 
-  it('has for each promise a test that carries its number, and no test carries another', async () => {
+  test('has for each promise a test that carries its number, and no test carries another', async () => {
     expect([...(await numbersInTests())].sort()).toEqual((await readPromises()).sort());
   });
 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { clientBehind, parseTrustedProxies, type TrustedProxies } from '../../domain/network/trusted-proxies.ts';
 
 function trust(text: string): TrustedProxies {
@@ -8,7 +8,7 @@ function trust(text: string): TrustedProxies {
 }
 
 describe('the address of a client behind proxies', () => {
-  it.each([
+  test.each([
     ['false', '10.0.0.1', '1.1.1.1', undefined],
     ['0', '10.0.0.1', '1.1.1.1', undefined],
     ['true', '10.0.0.1', '1.1.1.1', '1.1.1.1'],
@@ -31,7 +31,7 @@ describe('the address of a client behind proxies', () => {
     expect(clientBehind(trust(setting), peer, forwardedFor)).toBe(client);
   });
 
-  it.each(['', 'yes', '11', '-1', 'public', '10.0.0.0/8,public', '10.0.0.1/8', 'proxy.example'])(
+  test.each(['', 'yes', '11', '-1', 'public', '10.0.0.0/8,public', '10.0.0.1/8', 'proxy.example'])(
     'TRUST_PROXY cannot be "%s"',
     (text) => expect(parseTrustedProxies(text)).toEqual(expect.any(String)),
   );

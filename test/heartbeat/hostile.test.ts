@@ -1,9 +1,9 @@
 import http from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { check, listening, outcome, raw, texts, until } from './support.ts';
 
 describe('a heartbeat against a server that misbehaves', () => {
-  it('reads a body that never ends only to the bound', async () => {
+  test('reads a body that never ends only to the bound', async () => {
     let sent = 0;
     const { host } = await listening(
       http.createServer((_, response) => {
@@ -23,7 +23,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     expect(sent).toBeLessThan(64 * 1024 * 1024);
   });
 
-  it('times out on a server that never answers, and says what it was waiting for', async () => {
+  test('times out on a server that never answers, and says what it was waiting for', async () => {
     const { host } = await raw((socket) => socket.resume());
     expect(outcome(await check({ endpoint: `http://${host}/`, timeout_seconds: 0.2 }))).toBe(
       `TIMEOUT: Timed out after 0.2 s waiting for the first byte of the response to GET ${host}.`,
@@ -33,7 +33,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  it('times out on headers and on bodies that drip', async () => {
+  test('times out on headers and on bodies that drip', async () => {
     const drip = (start: string) =>
       raw((socket) => {
         socket.resume().write(start);
@@ -50,7 +50,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  it('fails on headers without end, in size or in number, and on what is no HTTP', async () => {
+  test('fails on headers without end, in size or in number, and on what is no HTTP', async () => {
     const talk = (text: string) => raw((socket) => socket.resume().write(text));
     const bombs = [
       `HTTP/1.1 200 OK\r\nx: ${'a'.repeat(1_000_000)}`,
@@ -67,7 +67,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     }
   });
 
-  it('fails on a reset before, and an end within, the response', async () => {
+  test('fails on a reset before, and an end within, the response', async () => {
     const reset = await raw((socket) => void socket.once('data', () => socket.resetAndDestroy()));
     expect(outcome(await check({ endpoint: `http://${reset.host}/` }))).toMatch(
       /^CHECK_FAILED: No response .*ECONNRESET/,
@@ -84,7 +84,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  it('puts nothing into a line or a message that a log or a database cannot hold', async () => {
+  test('puts nothing into a line or a message that a log or a database cannot hold', async () => {
     const { host } = await raw(
       (socket) => void socket.once('data', () => socket.end('HTTP/1.1 500 a\tb\r\nlocation: /\x80\x00\r\n\r\n\0')),
     );
@@ -96,7 +96,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     expect(outcome(await check({ endpoint: `http://${long.host}/` })).length).toBeLessThan(1_100);
   });
 
-  it('ends at once when its caller aborts, whatever it waits for', async () => {
+  test('ends at once when its caller aborts, whatever it waits for', async () => {
     let connections = 0;
     const { host } = await raw((socket) => {
       socket.resume();

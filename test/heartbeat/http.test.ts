@@ -1,12 +1,12 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { check, listening, outcome, raw, texts } from './support.ts';
 
 const serve = (handler: (request: IncomingMessage, response: ServerResponse) => void) =>
   listening(http.createServer(handler));
 
 describe('a heartbeat over HTTP', () => {
-  it('is well with any 2xx, and logs the address, the status and the time of each phase', async () => {
+  test('is well with any 2xx, and logs the address, the status and the time of each phase', async () => {
     const { host } = await serve((_, response) => response.writeHead(204, 'Nothing here').end());
     const result = await check({ endpoint: `http://user:secret@${host}/health?x=1` });
     expect(outcome(result)).toBe('ok');
@@ -18,7 +18,7 @@ describe('a heartbeat over HTTP', () => {
     expect(result.lines[0]?.timestamp).toBeInstanceOf(Date);
   });
 
-  it('says which status came and which was expected', async () => {
+  test('says which status came and which was expected', async () => {
     const { host } = await serve((_, response) => response.writeHead(503).end('down'));
     const result = await check({ endpoint: `http://${host}/` });
     expect(outcome(result)).toBe(
@@ -30,7 +30,7 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(await check({ endpoint: `http://${host}/`, expected_status: [503] }))).toBe('ok');
   });
 
-  it('sends method, headers and body, and frames them itself', async () => {
+  test('sends method, headers and body, and frames them itself', async () => {
     const seen: unknown[] = [];
     const { host } = await serve(async (request, response) => {
       const body = (await request.toArray()).join('');
@@ -54,7 +54,7 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(bad)).toMatch(/^CHECK_FAILED: The request could not be made/);
   });
 
-  it('sends headers whose names JavaScript knows as something else', async () => {
+  test('sends headers whose names JavaScript knows as something else', async () => {
     const seen: string[] = [];
     const { host } = await serve((request, response) => {
       seen.push(...request.rawHeaders);
@@ -65,7 +65,7 @@ describe('a heartbeat over HTTP', () => {
     expect(seen).toEqual(expect.arrayContaining(['constructor', 'a', '__proto__', 'b']));
   });
 
-  it('finds a text that arrives in pieces, and shows the body that lacks it', async () => {
+  test('finds a text that arrives in pieces, and shows the body that lacks it', async () => {
     const { host } = await serve(async (_, response) => {
       for (const piece of ['all sys', 'tems', ' gö\0'])
         await new Promise<void>((resolve) => response.write(piece, () => setImmediate(resolve)));
@@ -78,7 +78,7 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
-  it('follows redirects unless told not to, or the redirect is what is expected', async () => {
+  test('follows redirects unless told not to, or the redirect is what is expected', async () => {
     const { host } = await serve(({ url }, response) => {
       if (url === '/old') response.writeHead(302, { location: '/new' }).end();
       else response.end('new');
@@ -94,7 +94,7 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(await check({ endpoint, expected_status: [302], body_contains: 'new' }))).toMatch(/0 bytes/);
   });
 
-  it('stops at 5 redirects and at other schemes', async () => {
+  test('stops at 5 redirects and at other schemes', async () => {
     const { host } = await serve(({ url }, response) => {
       response.writeHead(307, { location: url === '/loop' ? '/loop' : (url ?? '').slice(1) }).end();
     });
@@ -111,7 +111,7 @@ describe('a heartbeat over HTTP', () => {
       );
   });
 
-  it('takes 101 for an answer where it is expected', async () => {
+  test('takes 101 for an answer where it is expected', async () => {
     const { host } = await raw((socket) => {
       socket.once('data', () =>
         socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nx'),
@@ -124,7 +124,7 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
-  it('takes no secret along to another origin, and a POST becomes a GET where browsers make it one', async () => {
+  test('takes no secret along to another origin, and a POST becomes a GET where browsers make it one', async () => {
     const seen: (string | undefined)[] = [];
     const other = await serve((request, response) => {
       seen.push(

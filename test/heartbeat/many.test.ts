@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { check, listening, nameServer, outcome, raw, until } from './support.ts';
 
 const CHECKS = 1_000;
@@ -9,7 +9,7 @@ const SLOW_MS = 500;
 const TOGETHER_MS_MAX = 10_000;
 
 describe('1,000 heartbeats of slow endpoints at once', () => {
-  it('do not wait for each other', async () => {
+  test('do not wait for each other', async () => {
     const { host } = await listening(
       http.createServer((_, response) => void setTimeout(() => response.end(), SLOW_MS)),
     );
@@ -21,7 +21,7 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
     console.info(`${CHECKS} endpoints that answer after ${SLOW_MS} ms: ${took.toFixed(0)} ms.`);
   });
 
-  it('do not wait for each other’s names', async () => {
+  test('do not wait for each other’s names', async () => {
     const { names, asked } = await nameServer(() => ['127.0.0.1'], SLOW_MS);
     const { port } = await raw((socket) => socket.resume());
     const started = performance.now();
@@ -35,7 +35,7 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
     console.info(`${CHECKS} names that resolve after ${SLOW_MS} ms: ${took.toFixed(0)} ms.`);
   });
 
-  it('leave a quick one quick, and all end at once on an abort', async () => {
+  test('leave a quick one quick, and all end at once on an abort', async () => {
     const silent = await raw((socket) => socket.resume());
     const quick = await listening(http.createServer((_, response) => response.end()));
     const abort = new AbortController();

@@ -1,19 +1,19 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createNames } from '../../workers/execution/checks/names.ts';
 import { check, nameServer, outcome, raw, texts } from './support.ts';
 
 describe('a heartbeat over TCP or DNS', () => {
-  it('is well when the port takes a connection', async () => {
+  test('is well when the port takes a connection', async () => {
     const { host } = await raw((socket) => socket.resume());
     const result = await check({ endpoint: `tcp://${host}` });
     expect(outcome(result)).toBe('ok');
     expect(texts(result)).toEqual([expect.stringMatching(`^Connected to ${host} in [\\d.]+ ms\\.$`)]);
   });
 
-  it('fails on a port that refuses, and says so', async () => {
+  test('fails on a port that refuses, and says so', async () => {
     const { host, server } = await raw(() => undefined);
     await new Promise((resolve) => server.close(resolve));
     expect(outcome(await check({ endpoint: `tcp://${host}` }))).toBe(
@@ -21,7 +21,7 @@ describe('a heartbeat over TCP or DNS', () => {
     );
   });
 
-  it('tries every address of a name, and both families of localhost', async () => {
+  test('tries every address of a name, and both families of localhost', async () => {
     const { port, host } = await raw((socket) => socket.resume());
     const { names } = await nameServer(() => ['127.0.0.2', '::1', '127.0.0.1', '127.0.0.3']);
     const result = await check({ endpoint: `tcp://many.test:${port}` }, { names });
@@ -33,7 +33,7 @@ describe('a heartbeat over TCP or DNS', () => {
     expect(outcome(await check({ endpoint: `tcp://localhost:${port}` }))).toBe('ok');
   });
 
-  it('resolves a name and tells its addresses, or that there are none', async () => {
+  test('resolves a name and tells its addresses, or that there are none', async () => {
     const { names } = await nameServer((name) => ({ 'here.test': ['127.0.0.1', '::1'], 'empty.test': [] })[name]);
     expect(texts(await check({ endpoint: 'dns://here.test' }, { names }))).toEqual([
       expect.stringMatching(/^here\.test is ::1, 127\.0\.0\.1/),
@@ -47,13 +47,13 @@ describe('a heartbeat over TCP or DNS', () => {
     expect(outcome(await check({ endpoint: `dns://${'a'.repeat(300)}.test` }, { names }))).toMatch(/EBADNAME/);
   });
 
-  it('blames a name that stays unanswered on the name while its server answers others', async () => {
+  test('blames a name that stays unanswered on the name while its server answers others', async () => {
     const { names } = await nameServer((name) => (name === 'dead.test' ? 'silence' : []));
     const result = await check({ endpoint: 'http://dead.test/', timeout_seconds: 3 }, { names });
     expect(outcome(result)).toBe('TIMEOUT: Timed out after 3 s waiting for the name dead.test to be resolved.');
   });
 
-  it('blames the platform when the name servers answer nothing at all', async () => {
+  test('blames the platform when the name servers answer nothing at all', async () => {
     const silent = await nameServer(() => 'silence');
     const results = await Promise.all(
       [1, 2].map((n) => check({ endpoint: `http://any${n}.test/`, timeout_seconds: 3 }, { names: silent.names })),
@@ -66,7 +66,7 @@ describe('a heartbeat over TCP or DNS', () => {
     );
   });
 
-  it('reads the hosts file, and the search list where a name is short', async () => {
+  test('reads the hosts file, and the search list where a name is short', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chronoverse-names-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const [hostsFile, resolvFile] = [join(folder, 'hosts'), join(folder, 'resolv.conf')];

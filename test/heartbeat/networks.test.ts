@@ -1,10 +1,10 @@
 import net from 'node:net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { isAllowed, type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 
 describe('the networks that a HEARTBEAT may reach', () => {
-  it('takes each address for what the registries say it is', () => {
+  test('takes each address for what the registries say it is', () => {
     const table: Record<string, string[]> = {
       public: [
         '93.184.216.34',
@@ -34,7 +34,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
     }
   });
 
-  it('judges IPv6 that carries an IPv4 address by that one', () => {
+  test('judges IPv6 that carries an IPv4 address by that one', () => {
     const forms = [
       '::ffff:a9fe:a9fe',
       '::ffff:169.254.169.254',
@@ -50,7 +50,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
       expect(wordsThatAdmit(form)).toBe('public');
   });
 
-  it('opens what is special only to a network that lies within it', () => {
+  test('opens what is special only to a network that lies within it', () => {
     expect(isAllowed(policy('0.0.0.0/0,::/0'), '169.254.169.254')).toBe(false);
     expect(isAllowed(policy('0.0.0.0/0,::/0'), 'fe80::1')).toBe(false);
     expect(isAllowed(policy('0.0.0.0/0'), '127.0.0.1')).toBe(true);
@@ -63,7 +63,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
     expect(isAllowed(policy('240.0.0.0/4'), '240.0.0.1')).toBe(true);
   });
 
-  it('never admits what is no address', () => {
+  test('never admits what is no address', () => {
     const everything = policy('public,private,loopback,0.0.0.0/0,::/0');
     for (const text of [
       '',
@@ -90,7 +90,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
       expect([text, isAllowed(everything, text)]).toEqual([text, false]);
   });
 
-  it('agrees with Node on what a network holds, and reads every form of an address alike', () => {
+  test('agrees with Node on what a network holds, and reads every form of an address alike', () => {
     const bytes = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((four) => four.join('.'));
     fc.assert(
       fc.property(bytes, bytes, fc.integer({ min: 1, max: 32 }), (address, other, length) => {
@@ -109,7 +109,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
     );
   });
 
-  it('says what is wrong with a setting', () => {
+  test('says what is wrong with a setting', () => {
     expect(parseAllow('public,pubic')).toMatch(/^"pubic" is none of public, private, loopback, and no network such as/);
     expect(parseAllow('10.0.0.1/8')).toMatch(/bits set to the right of its prefix/);
     expect(parseAllow('::ffff:10.0.0.0/104')).toMatch(/name the IPv4 network itself/);

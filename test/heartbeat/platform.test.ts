@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { check, outcome, texts } from './support.ts';
 
 const up = async () => true;
@@ -9,7 +9,7 @@ const broken = async () => {
 const silent = () => new Promise<boolean>(() => undefined);
 
 describe('a heartbeat without an endpoint', () => {
-  it('is well when database, bus and cache are, in one line with their times', async () => {
+  test('is well when database, bus and cache are, in one line with their times', async () => {
     const result = await check({});
     expect(outcome(result)).toBe('ok');
     expect(texts(result)).toEqual([
@@ -18,7 +18,7 @@ describe('a heartbeat without an endpoint', () => {
     expect(result.lines[0]?.stream).toBe('STDOUT');
   });
 
-  it('blames the platform when one of them is down, or cannot be asked', async () => {
+  test('blames the platform when one of them is down, or cannot be asked', async () => {
     for (const bus of [down, broken]) {
       const result = await check({}, { platform: { database: up, bus, cache: up } });
       expect(outcome(result)).toMatch(
@@ -30,12 +30,12 @@ describe('a heartbeat without an endpoint', () => {
     }
   });
 
-  it('waits for one that is silent no longer than the time-out', async () => {
+  test('waits for one that is silent no longer than the time-out', async () => {
     const result = await check({ timeout_seconds: 0.05 }, { platform: { database: silent, bus: up, cache: up } });
     expect(outcome(result)).toMatch(/^SYSTEM: .*database silent \(for [\d.]+ ms\), bus up/);
   });
 
-  it('asks all three at once', async () => {
+  test('asks all three at once', async () => {
     let asked = 0;
     const together = async () => {
       asked += 1;
@@ -45,7 +45,7 @@ describe('a heartbeat without an endpoint', () => {
     expect(outcome(await check({}, { platform: { database: together, bus: together, cache: together } }))).toBe('ok');
   });
 
-  it('ends at once when its caller aborts', async () => {
+  test('ends at once when its caller aborts', async () => {
     const abort = new AbortController();
     const result = check({}, { platform: { database: silent, bus: up, cache: up }, signal: abort.signal });
     abort.abort();

@@ -1,11 +1,11 @@
 import http from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { check, listening, nameServer, outcome, policy, texts } from './support.ts';
 
 const REFUSED = /^CHECK_FAILED: .* is in no network that heartbeats may reach here/;
 
 describe('what a heartbeat may reach', () => {
-  it('refuses metadata and link-local addresses in every way to write them', async () => {
+  test('refuses metadata and link-local addresses in every way to write them', async () => {
     const allow = policy('public,private,loopback');
     const hosts = [
       '169.254.169.254',
@@ -37,7 +37,7 @@ describe('what a heartbeat may reach', () => {
       ]);
   });
 
-  it('refuses a redirect to them', async () => {
+  test('refuses a redirect to them', async () => {
     const { host } = await listening(
       http.createServer((_, response) => response.writeHead(302, { location: 'http://169.254.169.254/latest/' }).end()),
     );
@@ -46,7 +46,7 @@ describe('what a heartbeat may reach', () => {
     expect(texts(result)).toContain('Redirected to http://169.254.169.254/latest/.');
   });
 
-  it('refuses a name that resolves to them, also behind a redirect', async () => {
+  test('refuses a name that resolves to them, also behind a redirect', async () => {
     const { names } = await nameServer((name) =>
       name === 'meta.test' ? ['169.254.169.254', 'fd00:ec2::254'] : undefined,
     );
@@ -60,7 +60,7 @@ describe('what a heartbeat may reach', () => {
     }
   });
 
-  it('connects to the address that was judged, though the name changes its mind', async () => {
+  test('connects to the address that was judged, though the name changes its mind', async () => {
     let answers = 0;
     const { names, asked } = await nameServer(() => {
       answers += 1;
@@ -74,7 +74,7 @@ describe('what a heartbeat may reach', () => {
     expect(outcome(await check({ endpoint: `http://fickle.test:${port}/` }, { names }))).toMatch(REFUSED);
   });
 
-  it('uses the admitted addresses of a name, and no other', async () => {
+  test('uses the admitted addresses of a name, and no other', async () => {
     const { names } = await nameServer(() => ['169.254.169.254', '10.255.255.1', '127.0.0.1', 'fe80::1']);
     const { port, host } = await listening(http.createServer((_, response) => response.end()));
     const result = await check({ endpoint: `http://mixed.test:${port}/` }, { names });
@@ -82,7 +82,7 @@ describe('what a heartbeat may reach', () => {
     expect(texts(result)[2]).toMatch(`Connected to ${host} in`);
   });
 
-  it('keeps to the words of the policy', async () => {
+  test('keeps to the words of the policy', async () => {
     const { host } = await listening(http.createServer((_, response) => response.end()));
     const endpoint = `http://${host}/`;
     expect(outcome(await check({ endpoint }, { allow: policy('public,private') }))).toMatch(REFUSED);
@@ -90,7 +90,7 @@ describe('what a heartbeat may reach', () => {
     expect(outcome(await check({ endpoint: 'http://localhost:1/' }, { allow: policy('public') }))).toMatch(REFUSED);
   });
 
-  it('refuses what is no endpoint', async () => {
+  test('refuses what is no endpoint', async () => {
     for (const endpoint of [
       'file:///etc/passwd',
       'ftp://127.0.0.1/',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
@@ -57,7 +57,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
     expect(exits).toEqual(processes.map(() => ({ code: 0, signal: null })));
   }
 
-  it('run a workflow together, each in two copies, and end with 0 when they are told to', async () => {
+  test('run a workflow together, each in two copies, and end with 0 when they are told to', async () => {
     const apis = [startProcess(['api'], env), startProcess(['api'], env)];
     const workers = [
       startProcess(['worker', 'scheduling'], env),
@@ -77,7 +77,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
     await stopAll([...apis, ...workers]);
   }, 60_000);
 
-  it('go on in another copy when one is killed', async () => {
+  test('go on in another copy when one is killed', async () => {
     const api = startProcess(['api'], env);
     const all = ['worker', 'scheduling', 'execution', 'joblogs'];
     const [first, second] = [startProcess(all, env), startProcess(all, env)];

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
 import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { runningJob } from '../api/download-support.ts';
@@ -38,7 +38,7 @@ afterAll(async () => {
   await database?.close();
 });
 
-it('P12: connections that are reset, half-closed, stalled and left in every phase end no process and leave nothing open', async () => {
+test('P12: connections that are reset, half-closed, stalled and left in every phase end no process and leave nothing open', async () => {
   const random = randomOf('broken connections');
   const pick = <T>(items: readonly T[]): T => {
     const [picked] = items.slice(Math.floor(random() * items.length));

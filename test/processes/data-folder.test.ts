@@ -1,6 +1,6 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { DataDirTaken, DataDirUnusable, openDataDir } from '../../platform/data-dir.ts';
 import { processIdentity } from '../../platform/process-identity.ts';
 import { cleanUp, tempFolder } from '../support/processes.ts';
@@ -14,14 +14,14 @@ async function withLock(text: string): Promise<string> {
 }
 
 describe('the data folder', () => {
-  it('is refused while a process that lives holds it, with what to do', async () => {
+  test('is refused while a process that lives holds it, with what to do', async () => {
     const holder = { pid: process.ppid, identity: await processIdentity(process.ppid) };
     const opening = openDataDir(await withLock(JSON.stringify(holder)));
     await expect(opening).rejects.toThrow(DataDirTaken);
     await expect(opening).rejects.toThrow(`is in use by the process ${process.ppid}: stop that one, or give this one`);
   });
 
-  it('is refused where it is a file, or would be below one, with what to do', async () => {
+  test('is refused where it is a file, or would be below one, with what to do', async () => {
     const file = join(await tempFolder(), 'file');
     await writeFile(file, '');
     for (const path of [file, join(file, 'below')]) {
@@ -31,12 +31,12 @@ describe('the data folder', () => {
     }
   });
 
-  it('is taken over from a process whose number another one has by now', async () => {
+  test('is taken over from a process whose number another one has by now', async () => {
     const folder = await withLock(JSON.stringify({ pid: process.ppid, identity: 'of an earlier boot' }));
     await (await openDataDir(folder)).release();
   });
 
-  it.each([
+  test.each([
     ['cut short', '{"pid": 1'],
     ['empty', ''],
     ['of a process that is gone', '{"pid":4194304,"identity":"x"}'],
@@ -46,7 +46,7 @@ describe('the data folder', () => {
     await expect(stat(join(dataDir.path, 'lock'))).rejects.toThrow('ENOENT');
   });
 
-  it('keeps what was made up first, for its owner alone', async () => {
+  test('keeps what was made up first, for its owner alone', async () => {
     const dataDir = await openDataDir(await tempFolder());
     expect(await dataDir.keep('key', () => 'first')).toBe('first');
     expect(await dataDir.keep('key', () => 'second')).toBe('first');

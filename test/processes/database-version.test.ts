@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { withDatabase } from '../support/global-setup.ts';
 import { oldDatabase } from '../support/old-database.ts';
 import { cleanUp, startProcess } from '../support/processes.ts';
@@ -24,27 +24,30 @@ afterAll(async () => {
 
 /** In this order: each finds the database as the one before has left it. */
 describe.sequential('a database that is not at its version', () => {
-  it.each([['api'], ['worker', 'scheduling', 'joblogs']])('is refused by %s, which names migrate', async (...args) => {
-    const refused = startProcess(args, { ...env, PORT: '0' });
-    expect(await refused.exit()).toEqual({ code: 2, signal: null });
-    expect(refused.output()).toMatch(
-      /The database is at version 0 and this program needs \d+: run `chronoverse migrate`/,
-    );
-  });
+  test.each([['api'], ['worker', 'scheduling', 'joblogs']])(
+    'is refused by %s, which names migrate',
+    async (...args) => {
+      const refused = startProcess(args, { ...env, PORT: '0' });
+      expect(await refused.exit()).toEqual({ code: 2, signal: null });
+      expect(refused.output()).toMatch(
+        /The database is at version 0 and this program needs \d+: run `chronoverse migrate`/,
+      );
+    },
+  );
 
-  it('is brought there by migrate', async () => {
+  test('is brought there by migrate', async () => {
     const migration = startProcess(['migrate'], env);
     expect(await migration.exit()).toEqual({ code: 0, signal: null });
     expect(migration.output()).toContain('migrations: applied 0001_');
   });
 
-  it('is left alone by a second migrate', async () => {
+  test('is left alone by a second migrate', async () => {
     const migration = startProcess(['migrate'], env);
     expect(await migration.exit()).toEqual({ code: 0, signal: null });
     expect(migration.output()).toContain('the database is at the right version');
   });
 
-  it('that is newer is refused too, with the way out', async () => {
+  test('that is newer is refused too, with the way out', async () => {
     const client = postgres(env.DATABASE_URL, { max: 1 });
     await client`INSERT INTO schema_migrations (version, name) VALUES (9999, 'of_the_future')`;
     await client.end();
@@ -54,7 +57,7 @@ describe.sequential('a database that is not at its version', () => {
   });
 });
 
-it('that is half migrated when a signal comes is no success, and is migrated by the next call', async () => {
+test('that is half migrated when a signal comes is no success, and is migrated by the next call', async () => {
   const database = await oldDatabase();
   const reader = postgres(database.url, { max: 1 });
   try {

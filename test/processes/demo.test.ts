@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { testDatabase, testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
@@ -14,14 +14,14 @@ function demo(args: string[], env: Record<string, string>) {
 }
 
 describe('the demo', () => {
-  it('runs its HEARTBEAT to the end without an engine, says what is missing, and ends with 0', async () => {
+  test('runs its HEARTBEAT to the end without an engine, says what is missing, and ends with 0', async () => {
     const once = demo(['--once'], { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() });
     expect(await once.exit()).toEqual({ code: 0, signal: null });
     expect(once.output()).toContain('so the demo goes on without its CONTAINER workflow.');
     expect(once.output()).toMatch(/^heartbeat \| COMPLETED$/m);
   });
 
-  it('finds its user and its workflow again at a second start', async () => {
+  test('finds its user and its workflow again at a second start', async () => {
     const env = { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() };
     for (let start = 0; start < 2; start++) expect((await demo(['--once'], env).exit()).code).toBe(0);
     const third = demo([], env);
@@ -30,7 +30,7 @@ describe('the demo', () => {
     expect(await third.kill('SIGINT')).toEqual({ code: 0, signal: null });
   });
 
-  it('leaves the first account of a server in the same folder to the person who signs up there', async () => {
+  test('leaves the first account of a server in the same folder to the person who signs up there', async () => {
     const env = { ...WITHOUT_ENGINE, DATA_DIR: await tempFolder() };
     const once = demo(['--once'], { ...env, LOG_FORMAT: 'pretty' });
     expect((await once.exit()).code).toBe(0);
@@ -46,7 +46,7 @@ describe('the demo', () => {
     expect(await server.kill('SIGINT')).toEqual({ code: 0, signal: null });
   }, 90_000);
 
-  it('works where signing up is closed, since there is the account of another', async () => {
+  test('works where signing up is closed, since there is the account of another', async () => {
     const database = await testDatabase();
     await testUser(database.db, 'ann');
     const keys = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32) };
@@ -55,7 +55,7 @@ describe('the demo', () => {
     await database.close();
   });
 
-  it('takes a free port when its own is taken, and says so', async () => {
+  test('takes a free port when its own is taken, and says so', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => taken.once('listening', resolve));
     const address = taken.address();
@@ -66,7 +66,7 @@ describe('the demo', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  it.skipIf(dockerHost === undefined)('runs its CONTAINER too where an engine answers', async () => {
+  test.skipIf(dockerHost === undefined)('runs its CONTAINER too where an engine answers', async () => {
     const image = process.env.DEMO_IMAGE ?? '';
     const once = demo(['--once'], { DATA_DIR: await tempFolder(), DOCKER_HOST: dockerHost ?? '', DEMO_IMAGE: image });
     expect((await once.exit()).code, once.output()).toBe(0);
@@ -75,7 +75,7 @@ describe('the demo', () => {
     expect(once.output()).toMatch(/^container \| COMPLETED$/m);
   });
 
-  it.skipIf(dockerHost === undefined)('ends with 1 and the reason when a job does not complete', async () => {
+  test.skipIf(dockerHost === undefined)('ends with 1 and the reason when a job does not complete', async () => {
     const env = { DATA_DIR: await tempFolder(), DOCKER_HOST: dockerHost ?? '', DEMO_IMAGE: 'localhost:1/nothing:here' };
     const once = demo(['--once'], env);
     expect((await once.exit()).code, once.output()).toBe(1);

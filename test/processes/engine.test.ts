@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { requirePart } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
@@ -14,7 +14,7 @@ const SIGN_UP =
 const engine = requirePart('docker', 'an engine that comes up after the start')?.replace(/^unix:\/\//, '');
 
 describe.skipIf(engine === undefined || existsSync('/var/run/docker.sock'))('without DOCKER_HOST', () => {
-  it('an engine whose usual socket is made after the start is found without a restart', async () => {
+  test('an engine whose usual socket is made after the start is found without a restart', async () => {
     const home = await tempFolder();
     const process = startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder(), HOME: home });
     const url = await process.ready();

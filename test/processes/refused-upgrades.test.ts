@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connectionsOf } from '../support/connections.ts';
 import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support/processes.ts';
 
@@ -39,11 +39,11 @@ describe('an upgrade that is refused', () => {
     return { socket, answer: String(answer) };
   }
 
-  it('is answered with a status', async () => {
+  test('is answered with a status', async () => {
     for (const upgrade of REFUSED) expect((await refused(upgrade)).answer).toMatch(/^HTTP\/1.1 4\d\d /);
   });
 
-  it('ends no process when its client resets the connection, after the answer or before', async () => {
+  test('ends no process when its client resets the connection, after the answer or before', async () => {
     for (const upgrade of REFUSED) {
       const { socket } = await refused(upgrade);
       await new Promise((resolve) => setTimeout(resolve, 100)); // until the server has nothing to do any more but to wait for the end
@@ -61,7 +61,7 @@ describe('an upgrade that is refused', () => {
     expect(await ask(url, '{ __typename }')).toEqual({ __typename: 'Query' });
   });
 
-  it('holds no descriptor of the process, whatever its client does', async () => {
+  test('holds no descriptor of the process, whatever its client does', async () => {
     const started = Date.now();
     for (const upgrade of REFUSED) {
       const { socket } = await refused(upgrade); // which never ends it

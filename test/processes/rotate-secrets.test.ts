@@ -1,5 +1,5 @@
 import { eq } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { payloads } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { newId } from '../../domain/ids.ts';
@@ -60,7 +60,7 @@ async function rotate(keys: Record<string, string>) {
 }
 
 describe('chronoverse rotate-secrets', () => {
-  it('encrypts every secret under the present key, once; then the old key is needed no more', async () => {
+  test('encrypts every secret under the present key, once; then the old key is needed no more', async () => {
     const ids = await Promise.all(Array.from({ length: WORKFLOWS }, (_, n) => create(n % 3 === 0 ? PRESENT : OLD)));
     const [fresh = '', old = ''] = ids;
     const before = await payloadOf(fresh);
@@ -75,7 +75,7 @@ describe('chronoverse rotate-secrets', () => {
     for (const key of [OLD, PRESENT]) expect(first.output).not.toContain(key.toString('hex').slice(0, 20));
   });
 
-  it('leaves alone what it has no key for, says of which workflow, and ends with 1', async () => {
+  test('leaves alone what it has no key for, says of which workflow, and ends with 1', async () => {
     const id = await create(STRANGE);
     const before = await payloadOf(id);
     const { code, output, counts } = await rotate({ SECRET_KEY: PRESENT.toString('hex') });
@@ -84,7 +84,7 @@ describe('chronoverse rotate-secrets', () => {
     expect(await payloadOf(id)).toEqual(before);
   });
 
-  it('refuses to begin without a key, and with a wrong old one, which it does not show', async () => {
+  test('refuses to begin without a key, and with a wrong old one, which it does not show', async () => {
     expect(await rotate({})).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEY is missing') });
     const wrong = await rotate({ SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: 'my-old-secret' });
     expect(wrong).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEYS_OLD is set, but it must be') });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, it, onTestFinished } from 'vitest';
+import { afterEach, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 import { until } from '../support/time.ts';
@@ -13,7 +13,7 @@ const made = z.object({ createWorkflow: z.object({ workflow: z.object({ id: z.st
 const signedUp = z.object({ signUp: z.object({ token: z.string() }) });
 const jobs = z.object({ workflow: z.object({ jobs: z.object({ nodes: z.array(z.object({ status: z.string() })) }) }) });
 
-it('P8: a secret header goes through the whole of it to its endpoint, over a restart, and is nowhere in the log', async () => {
+test('P8: a secret header goes through the whole of it to its endpoint, over a restart, and is nowhere in the log', async () => {
   const seen: (string | undefined)[] = [];
   const server = createServer((request, response) => {
     seen.push(request.headers.authorization);

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
 afterEach(cleanUp);
@@ -17,49 +17,49 @@ async function refusal(args: string[], env: Record<string, string> = {}): Promis
 }
 
 describe('a start that is wrong ends with exit code 2 and a sentence', () => {
-  it('for an unknown command, which names the nearest', async () => {
+  test('for an unknown command, which names the nearest', async () => {
     expect(await refusal(['wroker'])).toMatch(/^"wroker" is no command: did you mean worker\? There are up, api, /);
   });
 
-  it('for no command at all', async () => {
+  test('for no command at all', async () => {
     expect(await refusal([])).toMatch(/^A command is missing: one of up, api, /);
   });
 
-  it('for an unknown worker and for none', async () => {
+  test('for an unknown worker and for none', async () => {
     expect(await refusal(['worker', 'shceduling'])).toMatch(/^"shceduling" is no worker: did you mean scheduling\?/);
     expect(await refusal(['worker'])).toMatch(/^The name of a worker is missing: /);
   });
 
-  it('for an argument that is not understood', async () => {
+  test('for an argument that is not understood', async () => {
     expect(await refusal(['up', '--port=1'])).toMatch(/^"--port=1" is not understood: up takes no argument;/);
   });
 
-  it('for every setting that is wrong, in one go', async () => {
+  test('for every setting that is wrong, in one go', async () => {
     const output = await refusal(['up'], { PORT: 'http', MAX_JOB_SECONDS: '-5' });
     expect(output).toMatch(/^PORT is "http": it must be a whole number from 0 to 65535, for example PORT=4000$/m);
     expect(output).toMatch(/^MAX_JOB_SECONDS is "-5": /m);
   });
 
-  it('for a process apart that lacks real parts, each named', async () => {
+  test('for a process apart that lacks real parts, each named', async () => {
     const output = await refusal(['api'], { KAFKA_BROKERS: '127.0.0.1:9092' });
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'SECRET_KEY']) expect(output).toContain(`${name} is missing (`);
     expect(output).not.toContain('KAFKA_BROKERS is missing');
   });
 
-  it('for a real database without a key that others have too', async () => {
+  test('for a real database without a key that others have too', async () => {
     expect(await refusal(['up'], { DATABASE_URL: REAL.DATABASE_URL })).toMatch(/^SECRET_KEY is missing /);
   });
 });
 
 describe('what needs no part', () => {
-  it('--help names every command and setting', async () => {
+  test('--help names every command and setting', async () => {
     const help = startProcess(['--help'], { PORT: 'wrong' });
     expect(await help.exit()).toEqual({ code: 0, signal: null });
     for (const word of ['up', 'api', 'worker NAME', 'migrate', 'demo', 'HEARTBEAT_ALLOW'])
       expect(help.output()).toContain(word);
   });
 
-  it('--version is that of package.json', async () => {
+  test('--version is that of package.json', async () => {
     const version = startProcess(['--version'], {});
     await version.exit();
     expect(version.output().trim()).toMatch(/^\d+\.\d+\.\d+$/);

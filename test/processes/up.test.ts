@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { isAlive, processIdentity } from '../../platform/process-identity.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
@@ -22,7 +22,7 @@ async function serverPid(folder: string): Promise<number> {
 }
 
 describe('chronoverse up', () => {
-  it('tells of each part, is ready exactly once, and answers at the url it names', async () => {
+  test('tells of each part, is ready exactly once, and answers at the url it names', async () => {
     const process = up(await tempFolder());
     const url = await process.ready();
     expect(url).toMatch(/^http:\/\/.*\/graphql$/);
@@ -39,7 +39,7 @@ describe('chronoverse up', () => {
     );
   });
 
-  it('stops its database with itself on a Ctrl-C, and finds its data at the next start', async () => {
+  test('stops its database with itself on a Ctrl-C, and finds its data at the next start', async () => {
     const folder = await tempFolder();
     const first = up(folder);
     const { signUp } = await ask(await first.ready(), SIGN_UP);
@@ -53,7 +53,7 @@ describe('chronoverse up', () => {
     expect(signIn).toMatchObject({ token: expect.any(String), userErrors: [] });
   });
 
-  it('finds its data after a SIGKILL, and leaves no second database behind', async () => {
+  test('finds its data after a SIGKILL, and leaves no second database behind', async () => {
     const folder = await tempFolder();
     const first = up(folder);
     await ask(await first.ready(), SIGN_UP);
@@ -66,7 +66,7 @@ describe('chronoverse up', () => {
     expect(await processIdentity(server)).toBeUndefined();
   });
 
-  it('starts its database again when that is killed', async () => {
+  test('starts its database again when that is killed', async () => {
     const folder = await tempFolder();
     const process_ = up(folder);
     const url = await process_.ready();
@@ -77,7 +77,7 @@ describe('chronoverse up', () => {
       .toMatchObject({ signUp: { userErrors: [] } });
   });
 
-  it('refuses a folder that another process holds, which goes on undisturbed', async () => {
+  test('refuses a folder that another process holds, which goes on undisturbed', async () => {
     const folder = await tempFolder();
     const first = up(folder);
     const url = await first.ready();
@@ -87,7 +87,7 @@ describe('chronoverse up', () => {
     expect(await ask(url, '{ viewer { id } }')).toEqual({ viewer: null });
   });
 
-  it.each(['/proc/x/y', '/dev/null/x'])(
+  test.each(['/proc/x/y', '/dev/null/x'])(
     'refuses a DATA_DIR that cannot be made, as %s, and says so',
     async (folder) => {
       const refused = up(folder);
@@ -96,7 +96,7 @@ describe('chronoverse up', () => {
     },
   );
 
-  it('refuses a port that is taken, at once', async () => {
+  test('refuses a port that is taken, at once', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => taken.once('listening', resolve));
     const address = taken.address();
@@ -108,13 +108,13 @@ describe('chronoverse up', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  it('ends with 0 when it is told to stop while it starts', async () => {
+  test('ends with 0 when it is told to stop while it starts', async () => {
     const process = up(await tempFolder());
     await process.line(({ part }) => part === 'database', 'the first part');
     expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   });
 
-  it('warns of a misspelt setting, and starts', async () => {
+  test('warns of a misspelt setting, and starts', async () => {
     const process = up(await tempFolder(), { DEMO_IMGAE: 'busybox' });
     await process.ready();
     expect(process.log.map(({ msg }) => msg)).toContain(

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import { desc, eq } from 'drizzle-orm';
 import pino from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Api, startApi } from '../../api/server.ts';
 import { parseCommand } from '../../bin/command-line.ts';
 import { Refusal } from '../../bin/startup-error.ts';
@@ -32,7 +32,7 @@ async function usersCommand(env: Record<string, string>, args: string[], input?:
 afterEach(cleanUp);
 
 describe('the arguments of chronoverse users', () => {
-  it.each([
+  test.each([
     [[], /^What to do with users is missing: one of list, create, set-password, disable and enable/],
     [['crate', 'x@example.com'], /did you mean create\?/],
     [['create'], /^The account's email is missing/],
@@ -75,7 +75,7 @@ describe('chronoverse users', () => {
     (await query(api, SIGN_IN, { variables: { input: { email, password } } })).data.signIn;
   const isValid = async (token: string) => codes(await query(api, VIEWER, { token })).length === 0;
 
-  it.each<Record<string, string>>([{ HOST: '0.0.0.0' }, { PUBLIC_URL: 'https://chronoverse.example' }])(
+  test.each<Record<string, string>>([{ HOST: '0.0.0.0' }, { PUBLIC_URL: 'https://chronoverse.example' }])(
     'are hinted at by a server that others reach, by %j, and that has no account yet',
     async (reach) => {
       const env = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32), ...reach, PORT: '0' };
@@ -91,7 +91,7 @@ describe('chronoverse users', () => {
     60_000,
   );
 
-  it('creates accounts, of which the first administers, and lists them', async () => {
+  test('creates accounts, of which the first administers, and lists them', async () => {
     expect(await run(['create', 'Ann@Example.com'], `${PASSWORD}\n`)).toEqual({
       code: 0,
       output: 'ann@example.com has an account, as an administrator.\n',
@@ -121,7 +121,7 @@ describe('chronoverse users', () => {
     expect(lines.join()).not.toContain('argon2');
   });
 
-  it('says what is wrong, and changes nothing', async () => {
+  test('says what is wrong, and changes nothing', async () => {
     await run(['create', 'ann@example.com'], PASSWORD);
     const wrong = async (args: string[], input?: string) => {
       const { code, output } = await run(args, input);
@@ -138,7 +138,7 @@ describe('chronoverse users', () => {
     expect((await signIn('ann@example.com')).token).toMatch(/^cvs_/);
   }, 60_000);
 
-  it('gives an account another password, which ends its sessions', async () => {
+  test('gives an account another password, which ends its sessions', async () => {
     await run(['create', 'dan@example.com'], PASSWORD);
     const { token } = await signIn('dan@example.com');
     const { code, output } = await run(['set-password', 'dan@example.com'], 'a whole new password');
@@ -151,7 +151,7 @@ describe('chronoverse users', () => {
     expect((await signIn('dan@example.com', 'a whole new password')).token).toMatch(/^cvs_/);
   });
 
-  it('disables a user: all that is open ends within 5 seconds; enabled again, API tokens work again', async () => {
+  test('disables a user: all that is open ends within 5 seconds; enabled again, API tokens work again', async () => {
     await run(['create', 'ann@example.com'], PASSWORD);
     await run(['create', 'eve@example.com'], PASSWORD);
     const { token } = await signIn('eve@example.com');
@@ -209,7 +209,7 @@ describe('chronoverse users', () => {
     expect(await terminatedAt()).not.toBeNull();
   });
 
-  it('keeps the last administrator enabled', async () => {
+  test('keeps the last administrator enabled', async () => {
     await run(['create', 'ann@example.com'], PASSWORD);
     await database.db.update(users).set({ administrator: false });
     await database.db.update(users).set({ administrator: true }).where(eq(users.email, 'ann@example.com'));
@@ -218,7 +218,7 @@ describe('chronoverse users', () => {
     expect((await signIn('ann@example.com')).token).toMatch(/^cvs_/);
   });
 
-  it.skipIf(!script)('asks twice at a terminal, and does not show what is typed', async () => {
+  test.skipIf(!script)('asks twice at a terminal, and does not show what is typed', async () => {
     const terminal = async (email: string, answers: string[]) => {
       const command = `${process.execPath} bin/chronoverse.js users create ${email}`;
       const env = { ...process.env, DATABASE_URL: database.url };
@@ -244,7 +244,7 @@ describe('chronoverse users', () => {
 });
 
 describe('chronoverse users with the embedded database', () => {
-  it('works before the server starts, which nobody can then be the first of, and while it runs', async () => {
+  test('works before the server starts, which nobody can then be the first of, and while it runs', async () => {
     const env = { DATA_DIR: await tempFolder(), DOCKER_HOST: 'unix:///nowhere/docker.sock', PORT: '0' };
     expect(await usersCommand(env, ['create', 'ann@example.com'], PASSWORD)).toEqual({
       code: 0,
@@ -264,7 +264,7 @@ describe('chronoverse users with the embedded database', () => {
     expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }, 90_000);
 
-  it('begins no new database where one is looked for, and waits for no folder that another process holds', async () => {
+  test('begins no new database where one is looked for, and waits for no folder that another process holds', async () => {
     const env = { DATA_DIR: await tempFolder() };
     const wrong = await usersCommand(env, ['list']);
     expect(wrong).toMatchObject({ code: 2, output: expect.stringMatching(/^There is no database in .*DATA_DIR/) });

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { writeComposeFiles } from '../../dev/services/compose-files.ts';
 import { parseSettings } from '../../platform/settings/parse.ts';
 import { readSettingFiles } from '../../platform/settings/setting-files.ts';
@@ -17,7 +17,7 @@ describe('the files of docker-compose.yml', () => {
   const modeOf = (name: string) => statSync(join(dir, name)).mode & 0o777;
   const compose = readFileSync('docker-compose.yml', 'utf8');
 
-  it('are made once, in a folder that is closed to others, and hold settings that are right', async () => {
+  test('are made once, in a folder that is closed to others, and hold settings that are right', async () => {
     expect(await writeComposeFiles(dir)).toContain('.secrets/secret_key');
     expect([modeOf('.secrets'), modeOf('.env'), modeOf('.secrets/secret_key')]).toEqual([0o700, 0o600, 0o444]);
     const before = readdirSync(join(dir, '.secrets')).map((name) => read(`.secrets/${name}`));
@@ -37,7 +37,7 @@ describe('the files of docker-compose.yml', () => {
     expect(read('.secrets/redis.conf')).toBe(`requirepass "${read('.secrets/redis_password')}"`);
   });
 
-  it('keep the secrets of an installation whose .env has them', async () => {
+  test('keep the secrets of an installation whose .env has them', async () => {
     writeFileSync(
       join(dir, '.env'),
       `POSTGRES_PASSWORD=p\nREDIS_PASSWORD=r\nSECRET_KEY=${'ab'.repeat(32)}\nDOCKER_GID=5\n`,
@@ -51,7 +51,7 @@ describe('the files of docker-compose.yml', () => {
     expect(read('.env')).toContain('DOCKER_GID=5');
   });
 
-  it('are all there that docker-compose.yml names, and no secret stands in it or on a command line', async () => {
+  test('are all there that docker-compose.yml names, and no secret stands in it or on a command line', async () => {
     const made = await writeComposeFiles(dir);
     const named = [...compose.matchAll(/\{ file: (\.secrets\/\S+) \}/g)].map(([, name]) => name);
     expect(named.toSorted()).toEqual(made.filter((name) => name.startsWith('.secrets/')).toSorted());

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Setting } from '../../platform/settings/setting.ts';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 
@@ -30,14 +30,14 @@ async function readTable(): Promise<Record<string, Row>> {
 }
 
 describe('docs/operate/settings.md', () => {
-  it('has a row for each setting of the code, word for word, and no other', async () => {
+  test('has a row for each setting of the code, word for word, and no other', async () => {
     const code = Object.fromEntries(
       Object.entries<Setting<unknown>>(SETTINGS).map(([name, own]) => [name, rowOf(own)]),
     );
     expect(await readTable()).toEqual(code);
   });
 
-  it('keeps the order of the code, which is that of --help', async () => {
+  test('keeps the order of the code, which is that of --help', async () => {
     expect(Object.keys(await readTable())).toEqual(Object.keys(SETTINGS));
   });
 });

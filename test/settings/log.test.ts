@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createLoggerTo, logReady } from '../../platform/log.ts';
 
 function logger(level: string) {
@@ -7,7 +7,7 @@ function logger(level: string) {
 }
 
 describe('the log', () => {
-  it('holds no secret that is handed to it under its name', () => {
+  test('holds no secret that is handed to it under its name', () => {
     const { log, lines } = logger('info');
     log.info({
       token: 'hunter2',
@@ -18,7 +18,7 @@ describe('the log', () => {
     expect(lines.join()).toContain('[redacted]');
   });
 
-  it('has the ready line at every level, and nothing else below it', () => {
+  test('has the ready line at every level, and nothing else below it', () => {
     const { log, lines } = logger('error');
     log.info('left out');
     logReady(log, { url: 'http://127.0.0.1:1/graphql' }, 'ready');
@@ -28,7 +28,7 @@ describe('the log', () => {
     expect(lines).toHaveLength(1);
   });
 
-  it('names levels, and times in UTC', () => {
+  test('names levels, and times in UTC', () => {
     const { log, lines } = logger('info');
     log.warn('x');
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level: 'warn', time: expect.stringMatching(/^\d{4}-.*Z$/) });

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseSettings } from '../../platform/settings/parse.ts';
 
 describe('a misspelt setting', () => {
-  it.each([
+  test.each([
     ['DATABASE_ULR', 'DATABASE_URL'],
     ['KAFKA_BROKER', 'KAFKA_BROKERS'],
     ['HEARTBEATS_ALLOW', 'HEARTBEAT_ALLOW'],
@@ -15,7 +15,7 @@ describe('a misspelt setting', () => {
     ]);
   });
 
-  it('is not seen in what other programs use', () => {
+  test('is not seen in what other programs use', () => {
     const others = [
       'PATH',
       'HOME',
@@ -32,7 +32,7 @@ describe('a misspelt setting', () => {
     expect(parseSettings(env).warnings).toEqual([]);
   });
 
-  it('is not seen in the right ones', () => {
+  test('is not seen in the right ones', () => {
     expect(parseSettings({ PORT: '1', HOST: 'localhost' }).warnings).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { isAllowed } from '../../domain/network/networks.ts';
 import { parseSettings, SettingsError } from '../../platform/settings/parse.ts';
 import type { Setting } from '../../platform/settings/setting.ts';
@@ -15,7 +15,7 @@ function problemsIn(env: Record<string, string>): string[] {
 }
 
 describe('settings', () => {
-  it('have the defaults that the documents give', () => {
+  test('have the defaults that the documents give', () => {
     expect(parseSettings({}).settings).toMatchObject({
       port: 4000,
       host: '127.0.0.1',
@@ -33,7 +33,7 @@ describe('settings', () => {
     });
   });
 
-  it('name themselves, what is wrong and an example, all in one go', () => {
+  test('name themselves, what is wrong and an example, all in one go', () => {
     expect(problemsIn({ PORT: '99999', LOG_LEVEL: 'loud', KAFKA_BROKERS: 'kafka' })).toEqual([
       'PORT is "99999": it must be a whole number from 0 to 65535, for example PORT=4000',
       'KAFKA_BROKERS is "kafka": it must be host:port, or several of them with commas between, for example KAFKA_BROKERS=kafka-1:9092,kafka-2:9092',
@@ -41,7 +41,7 @@ describe('settings', () => {
     ]);
   });
 
-  it.each([
+  test.each([
     ['PORT', '-1'],
     ['PORT', '4000.5'],
     ['PORT', '0x10'],
@@ -94,7 +94,7 @@ describe('settings', () => {
     expect(problems[0]).toMatch(new RegExp(`^${name} .*must be .*, for example ${name}=`));
   });
 
-  it('read origins in their canonical form', () => {
+  test('read origins in their canonical form', () => {
     const env = {
       PUBLIC_URL: 'HTTPS://Example.com.:443/',
       ALLOWED_ORIGINS: 'https://a.example/, http://[0:0::1]:5173',
@@ -105,12 +105,12 @@ describe('settings', () => {
     });
   });
 
-  it.each(['unix:///run/user/1000/docker.sock', 'tcp://127.0.0.1', 'tcp://[::1]:2375', 'https://docker.example'])(
+  test.each(['unix:///run/user/1000/docker.sock', 'tcp://127.0.0.1', 'tcp://[::1]:2375', 'https://docker.example'])(
     'DOCKER_HOST can be %s',
     (text) => expect(problemsIn({ DOCKER_HOST: text })).toEqual([]),
   );
 
-  it('are never repeated where they carry a secret', () => {
+  test('are never repeated where they carry a secret', () => {
     const secret = 'hunter2hunter2';
     const problems = problemsIn({
       SECRET_KEY: secret,
@@ -121,33 +121,33 @@ describe('settings', () => {
     expect(problems.join()).not.toContain(secret);
   });
 
-  it('take their own examples', () => {
+  test('take their own examples', () => {
     const all: [string, Setting<unknown>][] = Object.entries(SETTINGS);
     const plain = all.filter(([, { example }]) => !example.includes('$(')); // the others are commands of a shell
     expect(problemsIn(Object.fromEntries(plain.map(([name, { example }]) => [name, example])))).toEqual([]); // some need others
   });
 
-  it('take a key in hex and in base64', () => {
+  test('take a key in hex and in base64', () => {
     const key = Buffer.alloc(32, 7);
     for (const encoding of ['hex', 'base64'] as const) {
       expect(parseSettings({ SECRET_KEY: key.toString(encoding) }).settings.secretKey).toEqual(key);
     }
   });
 
-  it('count as absent when they are empty', () => {
+  test('count as absent when they are empty', () => {
     expect(parseSettings({ PORT: '', DATABASE_URL: '' }).settings).toMatchObject({
       port: 4000,
       databaseUrl: undefined,
     });
   });
 
-  it('let a HEARTBEAT reach loopback only where the database is embedded', () => {
+  test('let a HEARTBEAT reach loopback only where the database is embedded', () => {
     const embedded = parseSettings({}).settings.heartbeatAllow;
     const shared = parseSettings({ DATABASE_URL: 'postgres://db/x' }).settings.heartbeatAllow;
     expect([isAllowed(embedded, '127.0.0.1'), isAllowed(shared, '127.0.0.1')]).toEqual([true, false]);
   });
 
-  it('that a command needs are named when they are missing', () => {
+  test('that a command needs are named when they are missing', () => {
     expect(() => parseSettings({}, ['KAFKA_BROKERS'])).toThrow(
       /^KAFKA_BROKERS is missing .* for example KAFKA_BROKERS=/,
     );

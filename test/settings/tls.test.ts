@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseSettings, SettingsError } from '../../platform/settings/parse.ts';
 import { type Authority, type Certificate, makeAuthority } from '../support/certificates.ts';
 import { hasCommand } from '../support/servers.ts';
@@ -14,11 +14,11 @@ function problemsIn(env: Record<string, string>): string[] {
 }
 
 describe('TLS to PostgreSQL', () => {
-  it.each(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])('takes sslmode=%s', (mode) => {
+  test.each(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])('takes sslmode=%s', (mode) => {
     expect(problemsIn({ DATABASE_URL: `postgres://a:b@db/c?sslmode=${mode}` })).toEqual([]);
   });
 
-  it.each(['sslmode=verify', 'sslmode=', 'sslmode=verify-full&sslrootcert=/ca.pem', 'sslkey=/key.pem'])(
+  test.each(['sslmode=verify', 'sslmode=', 'sslmode=verify-full&sslrootcert=/ca.pem', 'sslkey=/key.pem'])(
     'refuses %s',
     (query) => {
       expect(problemsIn({ DATABASE_URL: `postgres://a:secret@db/c?${query}` })).toEqual([
@@ -31,7 +31,7 @@ describe('TLS to PostgreSQL', () => {
 });
 
 describe('signing in at Kafka', () => {
-  it('needs a user and a password, and takes scram-sha-512 unless another mechanism is named', () => {
+  test('needs a user and a password, and takes scram-sha-512 unless another mechanism is named', () => {
     const user = { KAFKA_SASL_USERNAME: 'ann', KAFKA_SASL_PASSWORD: 'pass word' };
     expect(parseSettings(user).settings.kafkaSasl).toEqual({
       mechanism: 'scram-sha-512',
@@ -68,18 +68,21 @@ describe.skipIf(isMissing)('certificates in settings', () => {
   });
   afterAll(() => authority?.close());
 
-  it.each(['DATABASE', 'KAFKA', 'REDIS', 'DOCKER'])('of %s are taken as PEM text, several authorities too', (part) => {
-    const { settings } = parseSettings({
-      ...REACHED,
-      [`${part}_TLS_CA`]: `${authority.ca}${other.cert}`,
-      [`${part}_TLS_CERT`]: own.cert,
-      [`${part}_TLS_KEY`]: own.key,
-    });
-    const name = `${part.toLowerCase()}Tls`;
-    expect(settings).toMatchObject({ [name]: { ca: `${authority.ca}${other.cert}`, cert: own.cert, key: own.key } });
-  });
+  test.each(['DATABASE', 'KAFKA', 'REDIS', 'DOCKER'])(
+    'of %s are taken as PEM text, several authorities too',
+    (part) => {
+      const { settings } = parseSettings({
+        ...REACHED,
+        [`${part}_TLS_CA`]: `${authority.ca}${other.cert}`,
+        [`${part}_TLS_CERT`]: own.cert,
+        [`${part}_TLS_KEY`]: own.key,
+      });
+      const name = `${part.toLowerCase()}Tls`;
+      expect(settings).toMatchObject({ [name]: { ca: `${authority.ca}${other.cert}`, cert: own.cert, key: own.key } });
+    },
+  );
 
-  it.each([
+  test.each([
     ['DATABASE', { DATABASE_URL: 'postgres://a:b@db/c?sslmode=disable' }],
     ['DATABASE', { DATABASE_URL: 'postgres://a:b@db/c?sslmode=prefer' }],
     ['REDIS', { REDIS_URL: 'redis://redis:6379' }],
@@ -92,7 +95,7 @@ describe.skipIf(isMissing)('certificates in settings', () => {
     ]);
   });
 
-  it('that are none, lack their key or have the key of another are refused, and no key is shown', () => {
+  test('that are none, lack their key or have the key of another are refused, and no key is shown', () => {
     expect(problemsIn({ ...REACHED, REDIS_TLS_CA: '/etc/ssl/ca.pem' })).toEqual([
       expect.stringMatching(
         /^REDIS_TLS_CA is "\/etc\/ssl\/ca\.pem": it must be .*it holds no "-----BEGIN CERTIFICATE-----"/,
