@@ -1,12 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 
-type Value = string | number | boolean | Buffer | null | undefined;
-type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'double precision';
+export type Value = string | number | boolean | Buffer | null | undefined;
+export type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'double precision';
 
 /**
- * One parameter that holds the whole array, as PostgreSQL's array literal: a list of parameters would make another statement for
- * every length, and the driver's own arrays cost a microsecond an element and are taken for one value where the elements are
- * bytes or booleans.
+ * One parameter that holds a whole array, as PostgreSQL's array literal. A list of parameters would
+ * make another statement for every length. The driver's own arrays cost a microsecond an element,
+ * and it takes arrays of bytes or booleans for one value.
  */
 export function array(values: readonly Value[], type: ElementType): SQL {
   const toText = type === 'text' ? quote : type === 'bytea' ? toHex : String;

@@ -2,6 +2,7 @@ import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizz
 import type { Payload } from '../domain/payload/payload.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { rowSet } from './row-set.ts';
 import {
   type BuildRow,
   builds,
@@ -121,26 +122,16 @@ export async function jobsToRecheck(
   asked: { workflowId: string; after: string; open: Iterable<string> }[],
   count: number,
 ): Promise<JobRow[]> {
-  const workflowIds = array(
-    asked.map(({ workflowId }) => workflowId),
-    'uuid',
-  );
-  const afters = array(
-    asked.map(({ after }) => after),
-    'uuid',
-  );
-  const open = array(
-    asked.flatMap((of) => [...of.open]),
-    'uuid',
-  );
+  const workflowIds = asked.map(({ workflowId }) => workflowId);
+  const open = asked.flatMap((of) => [...of.open]);
   return db
     .select()
     .from(jobs)
     .where(
-      sql`${jobs.id} = ANY(${open} || ARRAY(
-        SELECT made.id FROM unnest(${workflowIds}, ${afters}) AS asked (id, after), LATERAL (
-          SELECT id FROM jobs WHERE workflow_id = asked.id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made
-        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${workflowIds})))`,
+      sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
+        SELECT made.id FROM ${rowSet('asked', asked, { workflowId: 'uuid', after: 'uuid' })}, LATERAL (
+          SELECT id FROM jobs WHERE workflow_id = asked.workflow_id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made
+        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))`,
     )
     .orderBy(jobs.id);
 }
@@ -171,18 +162,11 @@ export async function payloadsOf(
   db: Db,
   keys: { workflowId: string; generation: number }[],
 ): Promise<{ workflowId: string; generation: number; payload: Payload }[]> {
-  const ids = array(
-    keys.map((key) => key.workflowId),
-    'uuid',
-  );
-  const generations = array(
-    keys.map((key) => key.generation),
-    'integer',
-  );
+  const asked = rowSet('asked', keys, { workflowId: 'uuid', generation: 'integer' });
   return db
     .select()
     .from(payloads)
-    .where(sql`(${payloads.workflowId}, ${payloads.generation}) IN (SELECT * FROM unnest(${ids}, ${generations}))`);
+    .where(sql`(${payloads.workflowId}, ${payloads.generation}) IN (SELECT * FROM ${asked})`);
 }
 
 /** The next slot of those of the workflows that run by themselves now. */

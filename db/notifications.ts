@@ -3,6 +3,7 @@ import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { firstIdBefore, NEW_ID, newIdAfter } from './ids.ts';
+import { rowSet } from './row-set.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
 /** A notification that was written: whoever watches is told of it after the commit. */
@@ -24,24 +25,7 @@ export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<
   const rows = await tx.execute<{ id: string; user_id: string }>(sql`
     INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id, detail)
     SELECT ${newIdAfter(sql`CASE WHEN job_id IS NULL THEN 1 ELSE 0 END`)}, workflows.user_id, u.kind, workflows.id, workflows.name, u.job_id, u.detail
-    FROM unnest(
-      ${array(
-        events.map(({ kind }) => kind),
-        'text',
-      )},
-      ${array(
-        events.map(({ workflowId }) => workflowId),
-        'uuid',
-      )},
-      ${array(
-        events.map(({ jobId }) => jobId),
-        'uuid',
-      )},
-      ${array(
-        events.map(({ detail }) => detail),
-        'text',
-      )}
-    ) AS u (kind, workflow_id, job_id, detail)
+    FROM ${rowSet('u', events, { kind: 'text', workflowId: 'uuid', jobId: 'uuid', detail: 'text' })}
       JOIN workflows ON workflows.id = u.workflow_id JOIN users ON users.id = workflows.user_id
     WHERE notification_preference = 'ALL' OR notification_preference = 'ALERTS' AND u.kind <> 'JOB_COMPLETED'
     RETURNING id, user_id`);
@@ -111,17 +95,9 @@ export async function notificationsAfter(
     .orderBy(notifications.id)
     .limit(count)
     .as('next');
-  const userIds = array(
-    from.map(({ userId }) => userId),
-    'uuid',
-  );
-  const afters = array(
-    from.map(({ after }) => after),
-    'uuid',
-  );
   const rows = await db
     .select()
-    .from(sql`unnest(${userIds}, ${afters}) AS asked (user_id, after)`)
+    .from(rowSet('asked', from, { userId: 'uuid', after: 'uuid' }))
     .crossJoinLateral(next);
   return rows
     .map(({ next: { asked, ...notification } }) => ({ userId: notification.userId, asked, notification }))

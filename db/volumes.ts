@@ -6,6 +6,7 @@ import { checkVolumes, lockUser } from './accounts/user-limits.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import type { IdWindow } from './listing.ts';
+import { rowSet } from './row-set.ts';
 import { volumes } from './schema.ts';
 
 export interface VolumeRow {
@@ -45,10 +46,10 @@ export async function reserveVolumes(
     SELECT name FROM volumes
     WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NOT NULL LIMIT 1`);
   if (going !== undefined) throw new VolumeBeingRemoved(going.name);
-  const ids = array(names.map(newId), 'uuid');
+  const named = names.map((name) => ({ id: newId(), name }));
   const made = await tx.execute(sql`
     INSERT INTO volumes (id, user_id, name)
-    SELECT id, ${userId}, name FROM unnest(${ids}, ${array(names, 'text')}) AS u (id, name)
+    SELECT id, ${userId}, name FROM ${rowSet('u', named, { id: 'uuid', name: 'text' })}
     ON CONFLICT DO NOTHING RETURNING 1`);
   if (made.length > 0) await checkVolumes(tx, userId, limits);
 }
@@ -204,41 +205,27 @@ export interface FoundVolume {
  * while the engine was asked.
  */
 export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
-  const userIds = array(
-    found.map(({ userId }) => userId),
-    'uuid',
-  );
-  const names = array(
-    found.map(({ name }) => name),
-    'text',
-  );
-  const ids = array(found.map(newId), 'uuid');
-  const sizes = array(
-    found.map(({ sizeBytes }) => sizeBytes),
-    'double precision',
-  );
+  const named = found.map((volume) => ({ id: newId(), ...volume }));
   await db.transaction(async (tx) => {
     await tx.execute(sql`
       INSERT INTO volumes (id, user_id, name)
-      SELECT u.id, u.user_id, u.name FROM unnest(${ids}, ${userIds}, ${names}) AS u (id, user_id, name)
+      SELECT u.id, u.user_id, u.name FROM ${rowSet('u', named, { id: 'uuid', userId: 'uuid', name: 'text' })}
         CROSS JOIN LATERAL (SELECT FROM users WHERE users.id = u.user_id LIMIT 1) known -- by key, whatever the statistics say
       ORDER BY u.user_id, u.name
       ON CONFLICT DO NOTHING`);
     const there = await tx.execute<{ volume_id: string }>(sql`
       INSERT INTO volume_copies (volume_id, engine_id, size_bytes)
-      SELECT v.id, ${engineId}, u.size::bigint
-      FROM unnest(${userIds}, ${names}, ${sizes}) AS u (user_id, name, size)
+      SELECT v.id, ${engineId}, u.size_bytes::bigint
+      FROM ${rowSet('u', found, { userId: 'uuid', name: 'text', sizeBytes: 'double precision' })}
         JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
       ORDER BY v.id
       ON CONFLICT (engine_id, volume_id) DO UPDATE SET size_bytes = coalesce(excluded.size_bytes, volume_copies.size_bytes)
       RETURNING volume_id`);
+    const present = there.map((row) => row.volume_id);
     const gone = await tx.execute<{ volume_id: string }>(sql`
       DELETE FROM volume_copies
       WHERE engine_id = ${engineId}
-        AND volume_id <> ALL(${array(
-          there.map((row) => row.volume_id),
-          'uuid',
-        )})
+        AND volume_id <> ALL(${array(present, 'uuid')})
         AND coalesce(last_used_at < now() - make_interval(mins => ${MAKING_MINUTES_MAX}), true)
       RETURNING volume_id`);
     await removeForgotten(

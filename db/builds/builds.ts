@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { newId } from '../../domain/ids.ts';
 import { ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS } from '../../domain/limits.ts';
 import type { ContainerPayload } from '../../domain/payload/payload.ts';
@@ -9,6 +9,7 @@ import { type Held, LEASE_END, type Lease } from '../jobs/claim.ts';
 import { cancelRequests } from '../jobs/requests.ts';
 import { leftOpen, storedLines } from '../logs/markers.ts';
 import { type Notified, notify } from '../notifications.ts';
+import { rowSet, sortedById } from '../row-set.ts';
 
 export interface ClaimedBuild extends Lease {
   workflowId: string;
@@ -66,8 +67,8 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
 export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Set<string> }> {
   if (held.length === 0) return { kept: new Set() };
   const rows = await db.execute<{ id: string }>(sql`
-    UPDATE builds SET lease_expires_at = ${LEASE_END} FROM ${unnest(held)}
-    WHERE builds.id = u.id AND lease_token = u.token RETURNING builds.id`);
+    UPDATE builds SET lease_expires_at = ${LEASE_END} FROM ${heldSet(held)}
+    WHERE builds.id = u.id AND builds.lease_token = u.lease_token RETURNING builds.id`);
   return { kept: new Set(rows.map((row) => row.id)) };
 }
 
@@ -93,7 +94,7 @@ export async function releaseBuilds(db: Db, held: Held[], { counted = false } = 
       WITH released AS (
         UPDATE builds SET status = 'QUEUED', uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1},
           lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
-        FROM ${unnest(held)} WHERE builds.id = u.id AND lease_token = u.token ${counted ? sql`AND ${HAS_ATTEMPTS_LEFT}` : sql``}
+        FROM ${heldSet(held)} WHERE builds.id = u.id AND builds.lease_token = u.lease_token ${counted ? sql`AND ${HAS_ATTEMPTS_LEFT}` : sql``}
         RETURNING builds.id, workflow_id, generation
       ), shown AS (
         UPDATE workflows SET build_status = 'QUEUED', updated_at = now() FROM released
@@ -162,19 +163,14 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
       SELECT id, workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
       ORDER BY id LIMIT ${SWEPT_MAX}`);
     if (lost.length === 0 || watchedSeconds() < LEASE_SECONDS) return;
-    const ids = array(
-      lost.map((row) => row.workflow_id),
-      'uuid',
-    );
-    const buildIds = array(
-      lost.map((row) => row.id),
-      'uuid',
-    );
+    const workflowIds = lost.map((row) => row.workflow_id);
+    const ids = array(workflowIds, 'uuid');
+    const buildIds = lost.map((row) => row.id);
     await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`);
     const swept = await tx.execute<{ workflow_id: string; status: string; error: string }>(sql`
       WITH locked AS MATERIALIZED (
-        SELECT id FROM builds WHERE id = ANY(${buildIds}) AND status = 'STARTED' AND lease_expires_at < now()
+        SELECT id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')}) AND status = 'STARTED' AND lease_expires_at < now()
         ORDER BY id FOR UPDATE
       ), swept AS (
         UPDATE builds SET lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
@@ -218,14 +214,6 @@ async function lockWorkflowsOf(tx: Pick<Db, 'execute'>, buildIds: string[]): Pro
     ORDER BY id FOR NO KEY UPDATE`);
 }
 
-/** In the order of the ids, as everybody locks builds who locks several. */
-function unnest(held: Held[]) {
-  const sorted = held.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  return sql`unnest(${array(
-    sorted.map(({ id }) => id),
-    'uuid',
-  )}, ${array(
-    sorted.map(({ leaseToken }) => leaseToken),
-    'uuid',
-  )}) AS u (id, token)`;
+function heldSet(held: Held[]): SQL {
+  return rowSet('u', sortedById(held), { id: 'uuid', leaseToken: 'uuid' });
 }

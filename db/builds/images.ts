@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { rowSet } from '../row-set.ts';
 import { type Generation, type GenerationKey, generationKey } from '../workflows/payloads.ts';
 
 /** Those of these workflows of which a build runs. */
@@ -23,16 +24,7 @@ export async function neededGenerations(
   if (generations.length === 0) return new Map();
   const rows = await db.execute<{ workflow_id: string; generation: number; image_id: string | null }>(sql`
     SELECT b.workflow_id, b.generation, b.image_id
-    FROM unnest(
-      ${array(
-        generations.map(({ workflowId }) => workflowId),
-        'uuid',
-      )},
-      ${array(
-        generations.map(({ generation }) => generation),
-        'integer',
-      )}
-    ) AS u (workflow_id, generation)
+    FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
       JOIN workflows w ON w.id = u.workflow_id
     WHERE w.generation = u.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')

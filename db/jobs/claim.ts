@@ -6,6 +6,7 @@ import { countEnded } from '../analytics.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { leftOpen } from '../logs/markers.ts';
+import { rowSet, sortedById } from '../row-set.ts';
 
 /** A job as its worker holds it. Every later write of this attempt carries the token; a worker that has lost it can change nothing. */
 export interface ClaimedJob extends Lease {
@@ -92,15 +93,7 @@ export async function takeOverJobs(
   const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.execute<ClaimedRow>(sql`
     WITH orphan AS MATERIALIZED (
-      SELECT u.id FROM unnest(
-        ${array(
-          attempts.map(({ id }) => id),
-          'uuid',
-        )}, ${array(
-          attempts.map(({ attempt }) => attempt),
-          'integer',
-        )}
-      ) AS u (id, attempt), LATERAL (
+      SELECT u.id FROM ${rowSet('u', attempts, { id: 'uuid', attempt: 'integer' })}, LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND jobs.attempt = u.attempt AND status = 'RUNNING'
           AND engine_id = ${engineId} AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
         LIMIT 1 FOR UPDATE SKIP LOCKED) orphan
@@ -201,16 +194,8 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
 
 /** The jobs that are RUNNING under the leases presented, in the order of their ids; for the shape of it see endHeld in db/jobs/finish.ts. */
 function whereHeld(held: Held[]) {
-  const sorted = held.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  return sql`FROM unnest(
-      ${array(
-        sorted.map(({ id }) => id),
-        'uuid',
-      )}, ${array(
-        sorted.map(({ leaseToken }) => leaseToken),
-        'uuid',
-      )}
-    ) AS u (id, token) WHERE jobs.id = u.id AND lease_token = u.token`;
+  return sql`FROM ${rowSet('u', sortedById(held), { id: 'uuid', leaseToken: 'uuid' })}
+    WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
 }
 
 function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {

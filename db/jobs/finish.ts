@@ -5,6 +5,7 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { leftOpen } from '../logs/markers.ts';
 import { type Event, type Notified, notify, TELL_COMPLETED } from '../notifications.ts';
+import { rowSet, sortedById } from '../row-set.ts';
 import { wakeWaiting } from './dispatch.ts';
 
 export interface Outcome {
@@ -83,10 +84,8 @@ type Counted = { ids: string[]; countedWorkflowIds: string[]; terminated: string
 async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
   if (outcomes.length === 0)
     return { ids: [], countedWorkflowIds: [], terminated: [], canceledBuilds: [], notified: [] };
-  const workflowIds = array(
-    outcomes.map((outcome) => outcome.workflowId),
-    'uuid',
-  );
+  const ids = outcomes.map((outcome) => outcome.workflowId);
+  const workflowIds = array(ids, 'uuid');
   return db.transaction(async (tx) => {
     await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(
@@ -95,25 +94,16 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
     const rows = await tx.execute<{ id: string }>(sql`
       WITH ended AS (${endHeld(outcomes)} ${RETURNING}), counted AS (${COUNT_ENDED}) SELECT id FROM ended`);
     const ids = new Set(rows.map((row) => row.id));
-    const counting = outcomes.filter(
-      (outcome) => ids.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome),
-    );
+    const counting = outcomes
+      .filter((outcome) => ids.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
+      .map((outcome) => ({ id: outcome.workflowId, failed: outcome.status === 'FAILED' }));
     const counted = await tx.execute<{ id: string; terminated: boolean; failures: number; recovered: boolean }>(sql`
       UPDATE workflows SET updated_at = now(),
         consecutive_job_failures_count = CASE WHEN u.failed THEN consecutive_job_failures_count + 1 ELSE 0 END,
         terminated_at = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN now() END,
         termination_reason = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN 'FAILURES' END
       FROM (
-        SELECT u.*, alive.failures FROM unnest(
-          ${array(
-            counting.map((outcome) => outcome.workflowId),
-            'uuid',
-          )},
-          ${array(
-            counting.map((outcome) => outcome.status === 'FAILED'),
-            'boolean',
-          )}
-        ) AS u (id, failed), LATERAL (
+        SELECT u.*, alive.failures FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
           SELECT consecutive_job_failures_count AS failures FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
       ) u
       WHERE workflows.id = u.id
@@ -174,44 +164,22 @@ async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): P
  * renewals lock too.
  */
 function endHeld(outcomes: Outcome[]) {
-  const sorted = outcomes.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return sql`
     UPDATE jobs SET status = u.status, completed_at = now(), updated_at = now(),
-      exit_code = u.exit_code, failure_reason = u.reason, failure_message = u.message, log_line_count = u.lines,
+      exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
+      log_line_count = u.log_line_count,
       lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
-    FROM unnest(
-      ${array(
-        sorted.map(({ id }) => id),
-        'uuid',
-      )},
-      ${array(
-        sorted.map(({ workflowId }) => workflowId),
-        'uuid',
-      )},
-      ${array(
-        sorted.map(({ leaseToken }) => leaseToken),
-        'uuid',
-      )},
-      ${array(
-        sorted.map(({ status }) => status),
-        'text',
-      )},
-      ${array(
-        sorted.map(({ exitCode }) => exitCode),
-        'integer',
-      )},
-      ${array(
-        sorted.map(({ failureReason }) => failureReason),
-        'text',
-      )},
-      ${array(
-        sorted.map(({ failureMessage }) => failureMessage),
-        'text',
-      )},
-      ${array(
-        sorted.map(({ logLineCount }) => logLineCount),
-        'integer',
-      )}
-    ) AS u (id, workflow_id, token, status, exit_code, reason, message, lines)
-    WHERE jobs.id = u.id AND jobs.lease_token = u.token`;
+    FROM ${rowSet('u', sortedById(outcomes), OUTCOME_COLUMNS)}
+    WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
 }
+
+const OUTCOME_COLUMNS = {
+  id: 'uuid',
+  workflowId: 'uuid',
+  leaseToken: 'uuid',
+  status: 'text',
+  exitCode: 'integer',
+  failureReason: 'text',
+  failureMessage: 'text',
+  logLineCount: 'integer',
+} as const;

@@ -6,6 +6,7 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { leftOpen, storedLines } from '../logs/markers.ts';
 import { type Notified, notify } from '../notifications.ts';
+import { rowSet } from '../row-set.ts';
 import type { Dispatched } from './dispatch.ts';
 import { cancelRequests } from './requests.ts';
 
@@ -157,6 +158,11 @@ async function endOrReturn(
   { returned, failed, canceled }: { returned: string[]; failed: string[]; canceled: string[] },
 ): Promise<Pick<Reconciled, 'changed' | 'notified' | 'endedLogs'>> {
   if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [], endedLogs: [] };
+  const targets = [
+    ...returned.map((id) => ({ id, status: 'PENDING' })),
+    ...failed.map((id) => ({ id, status: 'FAILED' })),
+    ...canceled.map((id) => ({ id, status: 'CANCELED' })),
+  ];
   const rows = await tx.execute<{
     id: string;
     user_id: string;
@@ -166,10 +172,7 @@ async function endOrReturn(
   }>(sql`
     WITH target AS MATERIALIZED (
       SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
-      FROM unnest(
-        ${array([...returned, ...failed, ...canceled], 'uuid')},
-        ${array([...returned.map(() => 'PENDING'), ...failed.map(() => 'FAILED'), ...canceled.map(() => 'CANCELED')], 'text')}
-      ) AS u (id, status), LATERAL (
+      FROM ${rowSet('u', targets, { id: 'uuid', status: 'text' })}, LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND (
           jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
           OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
@@ -205,11 +208,9 @@ async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
 
 async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
   if (rows.length === 0) return;
+  const jobIds = rows.map((row) => row.request_id);
   await tx.execute(sql`
-    DELETE FROM run_requests WHERE job_id = ANY(${array(
-      rows.map((row) => row.request_id),
-      'uuid',
-    )})`);
+    DELETE FROM run_requests WHERE job_id = ANY(${array(jobIds, 'uuid')})`);
 }
 
 /** A terminated workflow whose last job has ended needs no schedule. Jobs that still asked to be run are canceled. */
@@ -223,28 +224,22 @@ async function removeTerminated(tx: Transaction, rows: Row[]): Promise<{ id: str
 
 async function setWake(tx: Transaction, decided: { row: Row; decision: Decision }[]): Promise<void> {
   if (decided.length === 0) return;
+  const wakes = decided.map(({ row, decision }) => ({
+    workflowId: row.workflow_id,
+    wakeInSeconds: decision.wakeInSeconds,
+    waiting: decision.waiting,
+    lastJobId: decision.act === 'DISPATCH_REQUESTED' ? row.request_id : row.job_id,
+  }));
   await tx.execute(sql`
-    UPDATE schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in), waiting = u.waiting,
+    UPDATE schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
       last_job_id = u.last_job_id, requested = EXISTS (
         SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
-    FROM unnest(
-      ${array(
-        decided.map(({ row }) => row.workflow_id),
-        'uuid',
-      )},
-      ${array(
-        decided.map(({ decision }) => decision.wakeInSeconds),
-        'double precision',
-      )},
-      ${array(
-        decided.map(({ decision }) => decision.waiting),
-        'boolean',
-      )},
-      ${array(
-        decided.map(({ row, decision }) => (decision.act === 'DISPATCH_REQUESTED' ? row.request_id : row.job_id)),
-        'uuid',
-      )}
-    ) AS u (workflow_id, wake_in, waiting, last_job_id)
+    FROM ${rowSet('u', wakes, {
+      workflowId: 'uuid',
+      wakeInSeconds: 'double precision',
+      waiting: 'boolean',
+      lastJobId: 'uuid',
+    })}
     WHERE schedules.workflow_id = u.workflow_id`);
 }
 

@@ -1,8 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { ATTEMPT_OF_END } from '../../domain/logs/chunk.ts';
 import { COUNT_MORE_LINES } from '../analytics.ts';
-import { array, seconds } from '../arrays.ts';
+import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { rowSet } from '../row-set.ts';
 
 /** The log of a job or a build that is settled to its end. */
 export interface SettledEnd {
@@ -29,19 +30,12 @@ export interface SettledEnd {
  */
 export async function settleMarkers(db: Db, markers: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
   if (markers.length === 0) return [];
-  const ids = array(
-    markers.map(({ sourceId }) => sourceId),
-    'uuid',
-  );
-  const attempts = array(
-    markers.map(({ attempt }) => attempt),
-    'integer',
-  );
   const ended: SettledEnd[] = [];
   for (const of of ['jobs', 'builds'] as const) {
     const rows = await db.execute<{ id: string; user_id: string; ended: boolean }>(sql`
       WITH given AS MATERIALIZED (
-        SELECT id, max(attempt) AS attempt FROM unnest(${ids}, ${attempts}) AS u (id, attempt) GROUP BY id ORDER BY id
+        SELECT source_id AS id, max(attempt) AS attempt
+        FROM ${rowSet('u', markers, { sourceId: 'uuid', attempt: 'integer' })} GROUP BY source_id ORDER BY source_id
       ), locked AS MATERIALIZED (
         SELECT given.id, given.attempt, source.log_line_count FROM given, LATERAL (
           SELECT log_line_count FROM ${sql.identifier(of)} WHERE id = given.id AND ${SETTLED_ATTEMPT} < given.attempt

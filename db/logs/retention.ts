@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { firstIdBefore } from '../ids.ts';
+import { rowSet } from '../row-set.ts';
 import { deleteChunks } from './append.ts';
 import type { LogPartition } from './partitions.ts';
 
@@ -114,13 +114,7 @@ export async function removeChunksOfWorkflows(
   if (removed === chunks) return { after, removed };
   await db.execute(sql`
     UPDATE workflows SET logs_removed_to = u.last
-    FROM unnest(${array(
-      gone.map(({ workflow }) => workflow),
-      'uuid',
-    )}, ${array(
-      gone.map(({ last }) => last),
-      'uuid',
-    )}) AS u (id, last) WHERE workflows.id = u.id`);
+    FROM ${rowSet('u', gone, { workflow: 'uuid', last: 'uuid' })} WHERE workflows.id = u.workflow`);
   if (gone.some(({ ids }) => ids.length === limit)) return { after, removed };
   return { after: asked.length === workflows ? asked.at(-1) : undefined, removed };
 }

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Payload } from '../../domain/payload/payload.ts';
-import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { rowSet } from '../row-set.ts';
 
 export interface Generation {
   workflowId: string;
@@ -30,16 +30,7 @@ export async function loadPayloads(
     image_digest: string | null;
   }>(sql`
     SELECT p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest
-    FROM unnest(
-      ${array(
-        generations.map(({ workflowId }) => workflowId),
-        'uuid',
-      )},
-      ${array(
-        generations.map(({ generation }) => generation),
-        'integer',
-      )}
-    ) AS u (workflow_id, generation)
+    FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN payloads p ON p.workflow_id = u.workflow_id AND p.generation = u.generation
       LEFT JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation`);
   return new Map(

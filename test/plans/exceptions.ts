@@ -91,6 +91,8 @@ export const READS = new Set([
 export const NO_STATEMENTS = new Set([
   ...[
     'array',
+    'rowSet',
+    'sortedById',
     'seconds',
     'connect',
     'isDatabaseUp',
