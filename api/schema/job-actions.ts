@@ -142,8 +142,8 @@ builder.mutationField('cancelJob', (t) =>
       async ({ input: { id } }: Input<typeof CancelJobInput>, context, audit): Promise<JobResult> => {
         const { user } = viewerOf(context);
         if (!isId(id)) return notFound('job');
-        const orNotFound = { userId: user.id, id: id.toLowerCase() };
-        const result = await audit.change(context.services.db, (tx) => cancelJob(tx, orNotFound), canceledId);
+        const job = { userId: user.id, id: id.toLowerCase() };
+        const result = await audit.change(context.services.db, (tx) => cancelJob(tx, job), canceledId);
         if (result.outcome !== 'CANCELED' && result.outcome !== 'STOPPING') {
           if (result.outcome === 'NOT_FOUND') return notFound('job');
           return refused({ code: 'CONFLICT', message: 'The job has ended already.', path: ['id'] });

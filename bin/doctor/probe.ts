@@ -1,5 +1,5 @@
 import type { Docker } from '../../platform/docker/docker.ts';
-import { networkOf } from '../../workers/workflow/jobs/networks.ts';
+import { networkOf } from '../../workers/workflow/engine/networks.ts';
 
 export interface Target {
   /** As a sentence names it. */

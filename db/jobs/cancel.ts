@@ -74,12 +74,12 @@ export type JobCanceled = { outcome: 'CANCELED' | 'STOPPING'; job: JobRow } | { 
 
 /** PENDING, QUEUED -> CANCELED at once. A RUNNING one is marked: its worker stops it, then it is CANCELED. */
 export async function cancelJob(db: Db, { userId, id }: Owned): Promise<JobCanceled> {
-  const orNotFound = and(eq(jobs.id, id), eq(jobs.userId, userId));
+  const ofUser = and(eq(jobs.id, id), eq(jobs.userId, userId));
   const result = await db.transaction(async (tx): Promise<JobCanceled> => {
     const [found] = await tx
       .select({ workflowId: jobs.workflowId })
       .from(jobs)
-      .where(and(orNotFound, isKept(jobs.workflowId)));
+      .where(and(ofUser, isKept(jobs.workflowId)));
     if (found === undefined) return { outcome: 'NOT_FOUND' };
     await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ${found.workflowId} FOR UPDATE`); // before the job's lock
     const [job] = await tx
@@ -91,7 +91,7 @@ export async function cancelJob(db: Db, { userId, id }: Owned): Promise<JobCance
         updatedAt: sql`now()`,
         logAttempt: leftOpen(sql`status <> 'RUNNING' AND attempt > 0`),
       })
-      .where(and(orNotFound, sql`${jobs.completedAt} IS NULL`))
+      .where(and(ofUser, sql`${jobs.completedAt} IS NULL`))
       .returning();
     if (job === undefined) return { outcome: 'ENDED' };
     if (job.status === 'CANCELED') await countEnded(tx, [id]);

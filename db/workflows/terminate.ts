@@ -17,9 +17,9 @@ export interface Terminated {
 type Owned = { userId: string; id: string };
 
 /** Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined: there is none of this user. */
-export function terminateWorkflow(db: Db, orNotFound: Owned): Promise<Terminated | undefined> {
+export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | undefined> {
   return db.transaction(async (tx) => {
-    const found = await lockWorkflow(tx, orNotFound);
+    const found = await lockWorkflow(tx, key);
     return found && terminate(tx, found, 'REQUESTED');
   });
 }
@@ -52,10 +52,10 @@ const SET_SIZE = 100;
  */
 export function deleteWorkflow(
   db: Db,
-  { purge = false, ...orNotFound }: Owned & { purge?: boolean },
+  { purge = false, ...key }: Owned & { purge?: boolean },
 ): Promise<Terminated | undefined> {
   return db.transaction(async (tx) => {
-    const found = await lockWorkflow(tx, orNotFound);
+    const found = await lockWorkflow(tx, key);
     if (found === undefined) return undefined;
     const terminated = await terminate(tx, found, 'DELETED');
     const [workflow] = await tx

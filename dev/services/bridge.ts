@@ -33,7 +33,7 @@ export async function removeBridge(bridge: Bridge): Promise<void> {
   if (ip) await run(ip, ['link', 'delete', bridge.name]).catch(() => {});
 }
 
-/** As BRIDGE_PREFIX of workers/workflow/jobs/networks.ts, and the pool from which the engine takes their subnets. */
+/** As BRIDGE_PREFIX of workers/workflow/engine/networks.ts, and the pool from which the engine takes their subnets. */
 const USER_BRIDGES = 'cvn-+';
 export const USER_POOL = { base: '10.213.0.0/16', size: 24 };
 

@@ -5,7 +5,8 @@ import Docker from 'dockerode';
 import { ensureBaseImage } from './base-image.ts';
 import { bringBridgeUp, removeBridge, USER_POOL } from './bridge.ts';
 import { requireCommand, searchPath } from './packages.ts';
-import type { Launch, Part } from './parts.ts';
+import type { Part } from './parts.ts';
+import type { Launch } from './process.ts';
 import { identify, type ProcessIdentity, stopProcess } from './process.ts';
 import { checkoutId, makeOutsideDir, outsideDir, type State, servicesDir } from './state.ts';
 

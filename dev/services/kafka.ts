@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { fetchJars } from './jars.ts';
 import { requireCommand } from './packages.ts';
-import type { Launch, Part } from './parts.ts';
+import type { Part } from './parts.ts';
+import type { Launch } from './process.ts';
 import { run } from './process.ts';
 import { type State, servicesDir } from './state.ts';
 

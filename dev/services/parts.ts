@@ -1,21 +1,11 @@
 /** What a part is: main.ts brings each one up by the same steps, and knows nothing else of it. */
-import type { State } from './state.ts';
-
-export const PART_NAMES = ['postgres', 'redis', 'kafka', 'docker'] as const;
-export type PartName = (typeof PART_NAMES)[number];
+import type { Launch } from './process.ts';
+import type { PartName, State } from './state.ts';
 
 /** A command that a part needs, and the Debian package that brings it. */
 export interface Needed {
   command: string;
   debianPackage: string;
-}
-
-export interface Launch {
-  command: string;
-  args: string[];
-  env?: Record<string, string>;
-  uid?: number;
-  gid?: number;
 }
 
 export interface Part {

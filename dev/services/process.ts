@@ -4,7 +4,15 @@ import { closeSync, openSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Launch } from './parts.ts';
+
+/** A process to start. */
+export interface Launch {
+  command: string;
+  args: string[];
+  env?: Record<string, string>;
+  uid?: number;
+  gid?: number;
+}
 
 export const run = promisify(execFile);
 

@@ -6,7 +6,6 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { PartName } from './parts.ts';
 import { identify, isSame, type ProcessIdentity } from './process.ts';
 
 export const checkoutDir = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -18,6 +17,9 @@ export const checkoutId = createHash('sha256').update(checkoutDir).digest('hex')
 
 /** For what `.services/` cannot hold: files of another user when the checkout is closed to it, sockets when its path is long. */
 export const outsideDir = join('/var/tmp', `chronoverse-${checkoutId}`);
+
+export const PART_NAMES = ['postgres', 'redis', 'kafka', 'docker'] as const;
+export type PartName = (typeof PART_NAMES)[number];
 
 export type PortName = 'postgres' | 'redis' | 'kafka' | 'kafkaController';
 export interface State {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createNames } from '../../workers/execution/checks/names.ts';
+import { createNames } from '../../workers/shared/dns/names.ts';
 import { check, nameServer, outcome, raw, texts } from './support.ts';
 
 describe('a heartbeat over TCP or DNS', () => {

@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest';
 import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import { type CheckContext, type CheckResult, runCheck } from '../../workers/execution/check.ts';
-import { createNames, type Names } from '../../workers/execution/checks/names.ts';
+import { createNames, type Names } from '../../workers/shared/dns/names.ts';
 
 export function policy(text: string): NetworkPolicy {
   const parsed = parseAllow(text);

@@ -66,11 +66,11 @@ export class World {
       case 'run':
         return this.#run(op.at);
       case 'terminate':
-        return this.#endWorkflow(op.at, (orNotFound) => terminateWorkflow(this.db, orNotFound));
+        return this.#endWorkflow(op.at, (key) => terminateWorkflow(this.db, key));
       case 'delete':
-        return this.#endWorkflow(op.at, (orNotFound) => deleteWorkflow(this.db, orNotFound));
+        return this.#endWorkflow(op.at, (key) => deleteWorkflow(this.db, key));
       case 'purge':
-        return this.#endWorkflow(op.at, (orNotFound) => deleteWorkflow(this.db, { ...orNotFound, purge: true }));
+        return this.#endWorkflow(op.at, (key) => deleteWorkflow(this.db, { ...key, purge: true }));
       case 'cancel': {
         const id = pick(this.jobIds, op.at);
         return id === undefined ? {} : { id, outcome: (await cancelJob(this.db, { userId: this.userId, id })).outcome };
@@ -190,7 +190,7 @@ export class World {
 
   async #endWorkflow(
     at: number,
-    act: (orNotFound: { userId: string; id: string }) => Promise<object | undefined>,
+    act: (key: { userId: string; id: string }) => Promise<object | undefined>,
   ): Promise<Done> {
     const id = pick(this.workflows, at)?.id;
     if (id === undefined) return {};

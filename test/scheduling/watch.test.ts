@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, tryToWrite } from '../../db/client.ts';
 import { startWatch, type Watch } from '../../workers/scheduling/database-watch.ts';
-import { createUptime } from '../../workers/scheduling/uptime.ts';
+import { createUptime } from '../../workers/shared/uptime.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { until } from '../support/time.ts';

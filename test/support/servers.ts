@@ -12,7 +12,7 @@ import { ensureBaseImage } from '../../dev/services/base-image.ts';
 import { engineAddress, prepareEngine } from '../../dev/services/docker.ts';
 import { address, type Broker, prepareBroker, probeBroker } from '../../dev/services/kafka.ts';
 import { findCommand } from '../../dev/services/packages.ts';
-import type { Launch } from '../../dev/services/parts.ts';
+import type { Launch } from '../../dev/services/process.ts';
 import { run } from '../../dev/services/process.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
 import { seen } from './time.ts';

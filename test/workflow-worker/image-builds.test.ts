@@ -40,7 +40,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     const { buildId } = await here.create({ build: sources(...steps) });
     return buildIn(here.database.db, buildId, 'FAILED');
   };
-  const orNotFound = async (id: string) => {
+  const keyOf = async (id: string) => {
     const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
     return { id, userId: row?.userId ?? '' };
   };
@@ -151,7 +151,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     const { db } = here.database;
     const { id, buildId } = await here.create({ build: sources(`RUN echo ${marker} up; sleep 600`) });
     await until('its step runs', async () => (await madeWith(host, marker)).containers.length > 0);
-    const whose = await orNotFound(id);
+    const whose = await keyOf(id);
     if (how === 'update') await updateWorkflow(db, { ...whose, payload: { kind: 'CONTAINER', image: IMAGE } });
     else await (how === 'delete' ? deleteWorkflow : terminateWorkflow)(db, whose);
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
@@ -166,7 +166,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
       build: { dockerfile: [`FROM ${IMAGE}`, write, 'CMD ["true"]'].join('\n') },
     });
     await until('its step has ended', async () => (await madeWith(host, marker)).ended.length > 0);
-    await terminateWorkflow(db, await orNotFound(id));
+    await terminateWorkflow(db, await keyOf(id));
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
     await buildIn(db, buildId, 'CANCELED');
   });
@@ -178,7 +178,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     const image = () => here.docker.findImage(builtTag({ workflowId: id, generation: 1 }));
     await sweepImages(own());
     expect(await image()).toBeDefined();
-    await updateWorkflow(db, { ...(await orNotFound(id)), payload: { kind: 'CONTAINER', image: IMAGE } });
+    await updateWorkflow(db, { ...(await keyOf(id)), payload: { kind: 'CONTAINER', image: IMAGE } });
     await until('its container is gone', async () => (await here.containers()).length === 0);
     await sweepImages(own()); // unless the worker's own has come first, as it does once a minute
     expect(await image()).toBeUndefined();
@@ -193,12 +193,12 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
       made.push(await here.create({ build: sources(`RUN echo ${n} ${marker}; sleep 600`) }));
     const started = () => db.select().from(builds).where(eq(builds.status, 'STARTED'));
     await until('all places of one user are taken', async () => (await started()).length === 3);
-    await runWorkflow(db, await orNotFound(id));
+    await runWorkflow(db, await keyOf(id));
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     await here.job(id, 'COMPLETED', 1);
 
     const first = (await started()).map((build) => build.id);
-    for (const build of made) await terminateWorkflow(db, await orNotFound(build.id));
+    for (const build of made) await terminateWorkflow(db, await keyOf(build.id));
     const last = await here.create({ command: ['true'] });
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds(first));
     await buildIn(db, last.buildId, 'COMPLETED');
@@ -209,7 +209,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await here.job(id, 'COMPLETED');
     await until('its container is gone', async () => (await here.containers()).length === 0);
     await here.docker.removeImage(builtTag({ workflowId: id, generation: 1 }));
-    await runWorkflow(here.database.db, await orNotFound(id));
+    await runWorkflow(here.database.db, await keyOf(id));
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     const job = await here.job(id, 'COMPLETED', 1);
     expect(await storedTexts(here.database.db, job.id)).toEqual(['again']);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newId } from '../../domain/ids.ts';
-import { volumeLabels, volumeName } from '../../workers/workflow/jobs/volumes.ts';
+import { volumeLabels, volumeName } from '../../workers/workflow/engine/volumes.ts';
 import { testUser } from '../support/database.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';

@@ -60,12 +60,12 @@ describe.skipIf(!able)('images of a registry', () => {
   const viaProxy = (tag: string) => tag.replace(`:${registry.port}/`, `:${proxy.port}/`);
   const noiseLayer = 'RUN head -c 3000000 /dev/urandom > /noise';
 
-  async function orNotFound(id: string) {
+  async function keyOf(id: string) {
     const [row] = await here.database.db.select().from(workflows).where(eq(workflows.id, id));
     return { id, userId: row?.userId ?? '' };
   }
   async function runAgain(id: string): Promise<void> {
-    await runWorkflow(here.database.db, await orNotFound(id));
+    await runWorkflow(here.database.db, await keyOf(id));
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
   }
 
@@ -140,7 +140,7 @@ describe.skipIf(!able)('images of a registry', () => {
     );
     const layers = await here.docker.listImages(builtLabels(here.installation));
     expect(layers.map((layer) => [layerOf(layer), generationOf(layer)])).toContainEqual([id, undefined]);
-    await terminateWorkflow(here.database.db, await orNotFound(id));
+    await terminateWorkflow(here.database.db, await keyOf(id));
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
     await buildIn(here.database.db, buildId, 'CANCELED');
   });
@@ -170,7 +170,7 @@ describe.skipIf(!able)('images of a registry', () => {
 
     const other = await here.create({ command: ['true'] });
     await here.job(other.id, 'COMPLETED');
-    await terminateWorkflow(db, await orNotFound(id));
+    await terminateWorkflow(db, await keyOf(id));
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
     await buildIn(db, buildId, 'CANCELED');
 
@@ -188,7 +188,7 @@ describe.skipIf(!able)('images of a registry', () => {
     const holding = proxy.hold();
     await runAgain(id);
     const { dropped } = await holding;
-    const { userId } = await orNotFound(id);
+    const { userId } = await keyOf(id);
     const job = await here.job(id, 'RUNNING', 1);
     expect(await cancelJob(db, { userId, id: job.id })).toMatchObject({ outcome: 'STOPPING' });
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([job.id]));

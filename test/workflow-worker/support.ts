@@ -12,7 +12,7 @@ import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import type { Parts, Worker } from '../../workers/shared/parts.ts';
-import { installationLabels } from '../../workers/workflow/jobs/container.ts';
+import { installationLabels } from '../../workers/workflow/engine/labels.ts';
 import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
 import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';

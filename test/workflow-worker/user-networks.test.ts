@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobs, workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
-import { createUserNetworks, networkOf } from '../../workers/workflow/jobs/networks.ts';
+import { createUserNetworks, networkOf } from '../../workers/workflow/engine/networks.ts';
 import { testUser } from '../support/database.ts';
 import { type FirewalledEngine, firewalledEngine } from '../support/servers.ts';
 import { letPass, until } from '../support/time.ts';

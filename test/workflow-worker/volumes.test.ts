@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import type { ContainerSpec } from '../../platform/docker/docker.ts';
-import { volumeName } from '../../workers/workflow/jobs/volumes.ts';
+import { volumeName } from '../../workers/workflow/engine/volumes.ts';
 import { createVolumeRemoval, noteVolumes } from '../../workers/workflow/sweeps/volumes.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';

@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS_MAX } from '../../domain/limits.ts';
 import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
+import { createNames } from '../shared/dns/names.ts';
 import { checkDns } from './checks/dns.ts';
 import { parseEndpoint } from './checks/endpoint.ts';
 import { checkHttp } from './checks/http.ts';
-import { createNames } from './checks/names.ts';
 import { checkPlatform } from './checks/platform.ts';
 import { type CheckContext, CheckFailure, type CheckResult, Run } from './checks/run.ts';
 import { checkTcp } from './checks/tcp.ts';

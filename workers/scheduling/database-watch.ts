@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Instant } from '../../platform/async/instant.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { createSignal } from '../shared/signal.ts';
-import { createUptime } from './uptime.ts';
+import { createUptime } from '../shared/uptime.ts';
 
 /** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
 const BREAK_MS = 10_000;

@@ -14,13 +14,13 @@ import { type BuildPolicy, warnOfUnboundBuilds } from './builds/bounds.ts';
 import { createBuilds } from './builds/builds.ts';
 import { createImageSource } from './builds/image-source.ts';
 import { createTemplates } from './builds/template.ts';
+import { createUserNetworks, type UserNetworks } from './engine/networks.ts';
+import { createRemovals, type Removals } from './engine/removals.ts';
 import { type ContainerJobs, createContainerJobs } from './jobs/jobs.ts';
-import { createUserNetworks, type UserNetworks } from './jobs/networks.ts';
 import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweeps/containers.ts';
 import { sweepImages } from './sweeps/images.ts';
 import { sweepPrivatePulls } from './sweeps/private-pulls.ts';
-import { createRemovals, type Removals } from './sweeps/removals.ts';
 import { createVolumeRemoval, noteVolumes } from './sweeps/volumes.ts';
 
 export interface WorkflowParts extends Parts {

@@ -1,6 +1,6 @@
 import net, { type Socket } from 'node:net';
 import { isAllowed } from '../../../domain/network/networks.ts';
-import { NameFault } from './names.ts';
+import { NameFault } from '../../shared/dns/names.ts';
 import { CheckFailure, elapsed, type Run } from './run.ts';
 
 export interface Connection {

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Mask } from '../../../domain/masking/mask.ts';
 import type { NetworkPolicy } from '../../../domain/network/networks.ts';
-import type { Names } from './names.ts';
+import type { Names } from '../../shared/dns/names.ts';
 import type { PlatformChecks } from './platform.ts';
 
 /** What a check is given by the worker that runs it. */

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { newId } from '../../../domain/ids.ts';
 import type { ContainerPolicy } from '../../../domain/payload/container-policy.ts';
 import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts';
-import { installationLabels } from '../jobs/container.ts';
-import type { Removals } from '../sweeps/removals.ts';
+import { installationLabels } from '../engine/labels.ts';
+import type { Removals } from '../engine/removals.ts';
 
 /** What the operator says of builds, and of what they share with jobs. */
 export interface BuildPolicy extends ContainerPolicy {

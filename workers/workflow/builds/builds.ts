@@ -23,8 +23,8 @@ import { type ChunkWriter, createChunkWriter } from '../../shared/log-collector/
 import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
 import { createTaker } from '../../shared/taker.ts';
-import type { UserNetworks } from '../jobs/networks.ts';
-import type { Removals } from '../sweeps/removals.ts';
+import type { UserNetworks } from '../engine/networks.ts';
+import type { Removals } from '../engine/removals.ts';
 import type { BuildPolicy } from './bounds.ts';
 import { type BuildResult, buildImage } from './build.ts';
 import type { ImageSource } from './image-source.ts';

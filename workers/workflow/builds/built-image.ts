@@ -11,8 +11,8 @@ import type { ContainerNetwork, ImageBuild, RegistryAuth } from '../../../domain
 import { MB } from '../../../platform/docker/confinement.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
-import type { UserNetworks } from '../jobs/networks.ts';
-import type { Removals } from '../sweeps/removals.ts';
+import type { UserNetworks } from '../engine/networks.ts';
+import type { Removals } from '../engine/removals.ts';
 import { type BuildPolicy, withBoundProcesses } from './bounds.ts';
 import type { ImageRequest, ImageSource } from './image-source.ts';
 

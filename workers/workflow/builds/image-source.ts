@@ -16,7 +16,7 @@ import type { RegistryAuth } from '../../../domain/payload/payload.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
 import type { NamedImage } from '../../../platform/docker/images.ts';
-import { NameFault } from '../../execution/checks/names.ts';
+import { NameFault } from '../../shared/dns/names.ts';
 import type { Registries } from '../registry/registries.ts';
 
 /** For whom an image is wanted. */
@@ -84,8 +84,8 @@ export function createImageSource({
     } catch (error) {
       request.signal.throwIfAborted();
       if (found === undefined || !isOfSilence(error)) throw error;
-      const orNotFound = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
-      if (!(await wasPulledFor(db, orNotFound))) {
+      const pull = { userId: request.userId, imageId: found.id, repository: repositoryOf(image) };
+      if (!(await wasPulledFor(db, pull))) {
         log.info({ image }, 'The image is on the engine: LOCAL_IMAGES can let users have it without its registry.');
         throw error;
       }

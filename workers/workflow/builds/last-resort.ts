@@ -2,7 +2,7 @@ import { othersBuild } from '../../../db/builds/builds.ts';
 import type { Db } from '../../../db/client.ts';
 import { hasTurn } from '../../../db/jobs/turns.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
-import { createUptime } from '../../scheduling/uptime.ts';
+import { createUptime } from '../../shared/uptime.ts';
 
 /** A worker with an engine takes what waits within a second or two, unless it is full. */
 const WAIT_SECONDS = 10;

@@ -1,9 +1,10 @@
 import { CONTAINER_RESOURCES, CONTAINER_RESOURCES_MAX } from '../../../domain/limits.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
-import { MB, type Resources } from '../../../platform/docker/confinement.ts';
+import { MB, type Mount, type Resources } from '../../../platform/docker/confinement.ts';
 import type { ContainerSpec, ListedContainer } from '../../../platform/docker/docker.ts';
 import type { Template } from '../builds/template.ts';
-import { mountsOf } from './volumes.ts';
+import { installationLabels } from '../engine/labels.ts';
+import { volumeLabels, volumeName } from '../engine/volumes.ts';
 
 /** Which attempt of which job a container is of. */
 export interface Attempt {
@@ -14,12 +15,6 @@ export interface Attempt {
 const JOB = 'chronoverse.job';
 const ATTEMPT = 'chronoverse.attempt';
 const WORKFLOW = 'chronoverse.workflow';
-const INSTALLATION = 'chronoverse.installation';
-
-/** Several installations may share an engine: each looks after its own containers alone. */
-export function installationLabels(installation: string): Record<string, string> {
-  return { [INSTALLATION]: installation };
-}
 
 /** The name is the attempt's, so that the engine refuses a second container of it. */
 export function containerName({ id, attempt }: Attempt): string {
@@ -79,4 +74,18 @@ export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, mos
 export function attemptOf({ name, labels }: Pick<ListedContainer, 'name' | 'labels'>): Attempt | undefined {
   const attempt = { id: labels[JOB] ?? '', attempt: Number(labels[ATTEMPT]) };
   return name === containerName(attempt) ? attempt : undefined;
+}
+
+/** The volumes of a template, by their names on the engine. */
+function mountsOf(
+  { userId }: { userId: string },
+  { volumes = [] }: Pick<Template, 'volumes'>,
+  installation: string,
+): Mount[] {
+  return volumes.map(({ name, path, read_only }) => ({
+    volume: volumeName({ installation, userId, name }),
+    path,
+    readOnly: read_only === true,
+    labels: volumeLabels({ installation, userId, name }),
+  }));
 }

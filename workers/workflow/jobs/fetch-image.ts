@@ -5,7 +5,7 @@ import { BUILD_SECONDS_MAX } from '../builds/build.ts';
 import { buildDockerfile } from '../builds/built-image.ts';
 import { type ImageRequest, imageGone } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
-import type { RunParts } from './run.ts';
+import type { RunParts } from './run-context.ts';
 
 /**
  * Gets a generation's image onto an engine that has it not: the build ran on another one, or somebody removed it. By its digest it is the

@@ -4,7 +4,7 @@ import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../../domain/hin
 import { createBackoff } from '../../../platform/async/retry.ts';
 import { announce, notifiedChanges } from '../../shared/announce.ts';
 import type { Parts } from '../../shared/parts.ts';
-import type { Removals } from '../sweeps/removals.ts';
+import type { Removals } from '../engine/removals.ts';
 import type { RunOutcome } from './outcome.ts';
 
 export interface Finished {

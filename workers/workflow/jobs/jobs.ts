@@ -17,7 +17,8 @@ import type { Parts } from '../../shared/parts.ts';
 import { createTaker } from '../../shared/taker.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
-import { type RunEnd, type RunParts, runContainer } from './run.ts';
+import { type RunEnd, runContainer } from './run.ts';
+import type { RunParts } from './run-context.ts';
 
 export interface ContainerJobs {
   /** Somebody may wait for a turn: it is taken while slots are free. */

@@ -8,12 +8,12 @@ import { EngineError, isContainerMissing, isEngineError } from '../../../platfor
 import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
+import { volumeName } from '../engine/volumes.ts';
 import { withRetry } from '../retry.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
 import { failed, type RunOutcome } from './outcome.ts';
-import type { RunControl, RunParts, Started } from './run.ts';
-import { volumeName } from './volumes.ts';
+import type { RunControl, RunParts, Started } from './run-context.ts';
 
 export type Prepared =
   | ({ type: 'STARTED' } & Started)

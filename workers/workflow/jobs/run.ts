@@ -1,9 +1,7 @@
 import type { Logger } from 'pino';
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
 import { STOP_GRACE_SECONDS } from '../../../domain/limits.ts';
-import type { LogChunk } from '../../../domain/logs/chunk.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
-import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import { callAfter } from '../../../platform/async/long-timer.ts';
 import { createBackoff } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
@@ -12,49 +10,10 @@ import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
-import type { BuildPolicy } from '../builds/bounds.ts';
-import type { ImageSource } from '../builds/image-source.ts';
-import type { Template, Templates } from '../builds/template.ts';
 import { withRetry } from '../retry.ts';
-import type { Removals } from '../sweeps/removals.ts';
-import type { UserNetworks } from './networks.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
 import { prepareContainer } from './prepare.ts';
-
-export interface RunParts {
-  docker: Docker;
-  templates: Templates;
-  images: ImageSource;
-  networks: UserNetworks;
-  removals: Removals;
-  policy: BuildPolicy;
-  installation: string;
-  /** This process. */
-  owner: string;
-  maxResources?: ResourceMaximums | undefined;
-  maxBuildSeconds?: number | undefined;
-  maxLogBytes?: number | undefined;
-  /** What a container may write to its own layer. */
-  maxDiskBytes?: number | undefined;
-  log: Logger;
-  /** Says in the database which volumes an engine has from now on. */
-  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<string[]>;
-  /** The number of the job's last stored line. */
-  lastLogNumber: (jobId: string) => Promise<number>;
-}
-
-/** What its worker may tell a run. */
-export interface RunControl {
-  /** Aborts when the job is not this worker's any more, or is handed on: the run then touches nothing more of it. */
-  leave: AbortSignal;
-  /** Aborts when the job's cancellation was asked for. */
-  cancel: AbortSignal;
-  /** Whether the lease is held for sure. */
-  isFresh: () => boolean;
-  publish: (chunk: LogChunk) => Promise<void>;
-  /** Lines of earlier attempts, once they are all stored; may take as long as storing is away. */
-  linesBefore: () => Promise<number>;
-}
+import type { RunControl, RunParts, Started } from './run-context.ts';
 
 export type RunEnd =
   /** To be written; the container, if there is one, is to be removed afterwards. */
@@ -124,15 +83,6 @@ async function unforeseen(
     if (!leave.aborted) throw error;
     return { type: 'LEFT' };
   }
-}
-
-export interface Started {
-  containerId: string;
-  template: Template;
-  startedAt: Date;
-  adopted: boolean;
-  /** It had ended before it was adopted. */
-  endedUnseen: boolean;
 }
 
 async function follow(

@@ -9,7 +9,7 @@ import {
 import type { RegistryAuth } from '../../../domain/payload/payload.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
-import { createNames, type Names } from '../../execution/checks/names.ts';
+import { createNames, type Names } from '../../shared/dns/names.ts';
 import { preflight } from './preflight.ts';
 import { notAllowed, notReachable } from './refusal.ts';
 import { createVisitor } from './visit.ts';

@@ -3,8 +3,8 @@ import https from 'node:https';
 import net from 'node:net';
 import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/images/registry-allow.ts';
 import { isAllowed, parseAllow } from '../../../domain/network/networks.ts';
-import { isAnswered } from '../../execution/checks/name-servers.ts';
-import { NameFault, type Names } from '../../execution/checks/names.ts';
+import { isAnswered } from '../../shared/dns/name-servers.ts';
+import { NameFault, type Names } from '../../shared/dns/names.ts';
 import { notAllowed, notReachable } from './refusal.ts';
 
 export interface Visit {

@@ -4,9 +4,10 @@ import { isId } from '../../../domain/ids.ts';
 import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts';
 import { hasEnded } from '../../../platform/process-identity.ts';
 import { boundsOf } from '../builds/bounds.ts';
-import { type Attempt, attemptOf, installationLabels } from '../jobs/container.ts';
+import { installationLabels } from '../engine/labels.ts';
+import type { Removals } from '../engine/removals.ts';
+import { type Attempt, attemptOf } from '../jobs/container.ts';
 import type { ContainerJobs } from '../jobs/jobs.ts';
-import type { Removals } from './removals.ts';
 
 export interface Swept {
   adopted: number;

@@ -1,7 +1,7 @@
 import { endedPrivatePulls, settlePrivatePull } from '../../../db/builds/images.ts';
 import type { Db } from '../../../db/client.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
-import { eachAlone } from './each.ts';
+import { eachAlone } from '../engine/each.ts';
 
 const PULLS_MAX = 100;
 

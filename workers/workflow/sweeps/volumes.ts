@@ -2,9 +2,9 @@ import type { Db } from '../../../db/client.ts';
 import { noteFoundVolumes, unwantedVolumes, volumesRemoved } from '../../../db/volumes.ts';
 import { isId, NO_ID } from '../../../domain/ids.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
-import { installationLabels } from '../jobs/container.ts';
-import { NAME_LABEL, USER_LABEL, volumeName } from '../jobs/volumes.ts';
-import { eachAlone } from './each.ts';
+import { eachAlone } from '../engine/each.ts';
+import { installationLabels } from '../engine/labels.ts';
+import { NAME_LABEL, USER_LABEL, volumeName } from '../engine/volumes.ts';
 
 const VOLUMES_PER_PASS = 100;
 

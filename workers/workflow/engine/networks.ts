@@ -4,7 +4,7 @@ import { settledWithin } from '../../../platform/async/deadline.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import type { NetworkSpec } from '../../../platform/docker/networks.ts';
-import { eachAlone } from '../sweeps/each.ts';
+import { eachAlone } from './each.ts';
 
 /** The networks of users on one engine. */
 export interface UserNetworks {
