@@ -8,14 +8,14 @@ import type { Docker } from '../platform/docker/docker.ts';
 import type { Admission, Asker } from './admission/admission.ts';
 import type { AllPlaces } from './admission/places.ts';
 import type { RequestWork } from './admission/request-work.ts';
+import type { AnswerBudget } from './answer-budget.ts';
 import type { Refusals } from './auth/audit-refusals.ts';
 import type { Passwords } from './auth/passwords.ts';
 import type { Identifier } from './auth/tokens.ts';
-import type { AnswerBudget } from './graphql/answer-budget.ts';
-import { failure, unauthenticated } from './graphql/errors.ts';
-import type { Loaders } from './graphql/loaders.ts';
+import { failure, unauthenticated } from './errors.ts';
 import type { Changes } from './live/changes.ts';
 import type { Streams } from './live/streams.ts';
+import type { Loaders } from './loaders.ts';
 import type { LogFeed } from './logs/feed.ts';
 import type { ApiSettings } from './settings.ts';
 

@@ -4,7 +4,6 @@ import type { ConnectionBounds } from '../domain/network/connection-bounds.ts';
 import type { TrustedProxies } from '../domain/network/trusted-proxies.ts';
 import type { ContainerPolicy } from '../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../domain/payload/container-schema.ts';
-import type { ConnectionTimes } from './admission/connections.ts';
 
 /** What the process tells the api. */
 export interface ApiSettings {
@@ -41,6 +40,16 @@ export interface ApiSettings {
   /** How much may be open at once, where it is not the default. */
   bounds?: Partial<ConnectionBounds>;
   times?: Partial<ConnectionTimes>;
+}
+
+/** Bounds in time; tests take shorter ones. */
+export interface ConnectionTimes {
+  /** A client that takes no byte of an answer for so long is cut. */
+  unreadMs: number;
+  /** So long a client may take for one piece of an answer (2 MB at most), however it dribbles. */
+  pieceMs: number;
+  /** What has not moved for so long may be cut where too many bytes are held. */
+  stalledMs: number;
 }
 
 /** How often credentials may be tried: hashing a password is expensive on purpose. */

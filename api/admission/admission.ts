@@ -3,8 +3,8 @@ import { LRUCache } from 'lru-cache';
 import type { Identity } from '../../db/accounts/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
+import { failure } from '../errors.ts';
 import { FairTurns, tooManyRequests } from './fair-semaphore.ts';
-import { HeldBytes } from './held-bytes.ts';
 
 /** Who asks, as far as turns and bounds are concerned. */
 export interface Asker {
@@ -101,3 +101,34 @@ const ANONYMOUS_LENGTH = 32 * 1024;
 const ANONYMOUS_LARGE_REST_MS = 200;
 export const HELD_BYTES_PER_USER_MAX = 16 * 1024 * 1024;
 const HELD_BYTES_PER_ADDRESS_MAX = 4 * 1024 * 1024;
+
+/** How many bytes are held for whom, within a bound for each key. */
+class HeldBytes {
+  readonly #max: number;
+  readonly #held = new Map<string, number>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Counts `bytes` until what is returned is called. Throws RATE_LIMITED where they do not fit. */
+  hold(key: string, bytes: number): () => void {
+    const held = this.#held.get(key) ?? 0;
+    if (held + bytes > this.#max) {
+      throw failure(
+        'RATE_LIMITED',
+        `Your open requests and subscriptions hold ${this.#max} bytes, which is all that they may: end some, or send shorter ones.`,
+        { http: { status: 429 } },
+      );
+    }
+    this.#held.set(key, held + bytes);
+    let over = false;
+    return () => {
+      if (over) return;
+      over = true;
+      const left = (this.#held.get(key) ?? 0) - bytes;
+      if (left > 0) this.#held.set(key, left);
+      else this.#held.delete(key);
+    };
+  }
+}

@@ -1,19 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { addressKey } from '../../domain/network/address-key.ts';
-import { endSoon } from '../http/connection-end.ts';
+import type { ConnectionTimes } from '../settings.ts';
 import type { Full, Places } from './places.ts';
-
-/** Bounds in time; tests take shorter ones. */
-export interface ConnectionTimes {
-  /** A client that takes no byte of an answer for so long is cut. */
-  unreadMs: number;
-  /** So long a client may take for one piece of an answer (2 MB at most), however it dribbles. */
-  pieceMs: number;
-  /** What has not moved for so long may be cut where too many bytes are held. */
-  stalledMs: number;
-}
 
 /** Every TCP connection of the server, from its first moment on. */
 export interface Connections {
@@ -164,3 +155,16 @@ const REFUSALS_AT_ONCE_MAX = 256;
 const HELD_BYTES_MAX = 256 * 1024 * 1024;
 /** Of one user, or of one address where no user is known. */
 export const HELD_BYTES_PER_OWNER_MAX = 64 * 1024 * 1024;
+
+/** Destroys `socket`, whose client is refused, after REFUSED_MS_MAX, unless the function that it gives is called before. */
+export function endSoon(socket: Duplex): () => void {
+  const timer = setTimeout(() => socket.destroy(), REFUSED_MS_MAX);
+  const stop = () => {
+    clearTimeout(timer);
+    socket.off('close', stop); // which would hold the timer for as long as an accepted WebSocket lasts
+  };
+  socket.once('close', stop);
+  return stop;
+}
+
+const REFUSED_MS_MAX = 2_000;

@@ -1,4 +1,4 @@
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 export interface TurnLimits {
   /** How many have a turn at the same time, and how many of one key. */

@@ -1,6 +1,6 @@
 import type { GraphQLError } from 'graphql';
 import { CONNECTION_BOUNDS, type ConnectionBounds } from '../../domain/network/connection-bounds.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 /** Who takes a place. An address is a key of domain/network/address-key.ts. */
 export interface Taker {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 /**
  * What a request does, and what it takes for that: places, bytes, a turn. A client that leaves ends its request, and not what was begun for it:

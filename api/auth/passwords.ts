@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 export interface Passwords {
   hash(password: string): Promise<string>;

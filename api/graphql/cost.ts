@@ -17,10 +17,10 @@ import {
   TypeMetaFieldDef,
   valueFromASTUntyped,
 } from 'graphql';
+import { failure } from '../errors.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
-import { PAGE_SIZE } from '../schema/connection.ts';
+import { PAGE_SIZE } from '../paging.ts';
 import { CHANGE_COST, FieldCost } from '../schema/field-cost.ts';
-import { failure } from './errors.ts';
 import { introspectionListSize } from './introspection-size.ts';
 
 export interface Operation {

@@ -4,7 +4,7 @@ import { type DocumentNode, type GraphQLError, Kind, parse, type SelectionSetNod
 import type { Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
-import { failure } from './errors.ts';
+import { failure } from '../errors.ts';
 
 /** What one document may hold. What is within these bounds is parsed and validated in some tens of milliseconds at most. */
 export interface DocumentLimits {

@@ -1,11 +1,11 @@
 import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { type Context, contextAlone } from '../context.ts';
+import { failure, unauthenticated } from '../errors.ts';
 import type { StreamEnd } from '../live/streams.ts';
-import { Turns } from '../websocket/serializer.ts';
-import { slimSubscription, subscribeSlim } from '../websocket/slim-subscription.ts';
-import { failure, unauthenticated } from './errors.ts';
+import { Semaphore } from '../semaphore.ts';
 import { GuardedStream } from './guarded-stream.ts';
+import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 
 /**
  * Around every subscription over HTTP: what goes wrong in it is an error that the client is sent before the end, and the stream ends when its
@@ -33,7 +33,7 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
         const sent = { ...args, contextValue: contextAlone(args.contextValue) };
         const kept = slimSubscription(sent);
         releases.push(services.admission.hold(asker, kept.bytes));
-        const subscribe = () => subscribeSlim(sent, kept.args, maskError, new Turns(1));
+        const subscribe = () => subscribeSlim(sent, kept.args, maskError, new Semaphore(1));
         setSubscribeFn(async () => {
           try {
             return await (client.work?.run(subscribe) ?? subscribe());

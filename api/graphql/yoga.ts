@@ -5,16 +5,15 @@ import type { Identity } from '../../db/accounts/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import type { Asker } from '../admission/admission.ts';
 import { abandoned } from '../admission/request-work.ts';
+import { AnswerBudget } from '../answer-budget.ts';
 import type { Client, Context, Services } from '../context.ts';
-import { createGraphiql, noGraphiql } from '../http/graphiql/page.ts';
+import { failure, maskErrors, unauthenticated } from '../errors.ts';
+import { createLoaders, type Loaders } from '../loaders.ts';
 import { schema } from '../schema/schema.ts';
-import { AnswerBudget } from './answer-budget.ts';
 import { documents } from './documents.ts';
-import { failure, maskErrors, unauthenticated } from './errors.ts';
 import { hiddenSchema, withoutSuggestion } from './hidden-schema.ts';
 import { jsonProblem } from './json-size.ts';
 import { operationLimits } from './limits.ts';
-import { createLoaders, type Loaders } from './loaders.ts';
 import { streamGuard } from './stream-guard.ts';
 
 /** What a transport knows of an operation. */
@@ -70,8 +69,7 @@ export function createGraphql(services: Services) {
       { onResponse: ({ response }) => keepPrivate(response.headers) },
     ],
   });
-  const graphiql = services.settings.graphiql === false ? noGraphiql : createGraphiql();
-  return { yoga, maskError, contextOf, graphiql };
+  return { yoga, maskError, contextOf };
 }
 
 function keepPrivate(headers: Headers): void {

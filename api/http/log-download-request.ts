@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import Negotiator from 'negotiator';
 import type { LogLine } from '../../domain/logs/chunk.ts';
 import { didYouMean } from '../../domain/nearest.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 /** What the query of a download asks for. */
 export interface DownloadQuery {

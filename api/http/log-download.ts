@@ -8,19 +8,19 @@ import { lastLogNumber } from '../../db/logs/read.ts';
 import type { BuildRow, JobRow } from '../../db/schema.ts';
 import { terminalSafe } from '../../domain/logs/terminal-safe.ts';
 import { plainTextUtf8 } from '../../domain/logs/text.ts';
-import { onClosed } from '../admission/request-places.ts';
 import { type Context, type Services, viewerOf } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
-import type { Loaders } from '../graphql/loaders.ts';
+import { failure } from '../errors.ts';
 import type { Graphql, Transport } from '../graphql/yoga.ts';
 import { mapped } from '../live/stoppable.ts';
+import type { Loaders } from '../loaders.ts';
 import { logCursor } from '../logs/cursor.ts';
 import type { Batch } from '../logs/follower.ts';
 import { firstStoredLine, isRemoved, startAfter } from '../logs/retention.ts';
 import { followBuildLog, followJobLog, readStoredLog } from '../logs/stream.ts';
 import { type DownloadQuery, NDJSON, negotiate, parseDownloadQuery, TEXT } from './log-download-request.ts';
+import { sendJson } from './messages.ts';
 import { ndjsonWriter } from './ndjson.ts';
-import { sendJson } from './send-json.ts';
+import { onClosed } from './request-places.ts';
 
 /** The id in the path of a log, or undefined where the path is not one. It may be malformed, which is unknown. */
 export function logIdOf(path: string): string | undefined {

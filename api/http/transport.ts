@@ -2,14 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError } from 'graphql';
 import { type Asker, askerOf, bodyBytes } from '../admission/admission.ts';
 import type { Connections } from '../admission/connections.ts';
-import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from '../admission/request-places.ts';
 import { abandoned, type RequestWork } from '../admission/request-work.ts';
 import type { Caller } from '../auth/caller.ts';
 import { sessionCookie, setCookie } from '../auth/cookies.ts';
 import type { Client, Services } from '../context.ts';
 import type { Transport, Turn } from '../graphql/yoga.ts';
-import { pathOf } from './path.ts';
-import { sendJson } from './send-json.ts';
+import { pathOf, sendJson } from './messages.ts';
+import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from './request-places.ts';
 
 /** Who asks over HTTP, and for how much at a time. Undefined where that is too much, and was answered. */
 export async function httpTransport(

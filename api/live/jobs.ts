@@ -1,12 +1,16 @@
+import type { Db } from '../../db/client.ts';
 import { anyJobs } from '../../db/lookup.ts';
 import type { JobRow, WorkflowRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
-import type { Services } from '../context.ts';
+import type { Changes } from './changes.ts';
 import { CoalescingQueue } from './coalescing-queue.ts';
 import { isOlder, statesSince } from './job-states.ts';
 import { stoppable } from './stoppable.ts';
 
-type Sources = Pick<Services, 'db' | 'changes'>;
+interface Sources {
+  db: Db;
+  changes: Changes;
+}
 
 /** A job as it is now, then each of its states, to the terminal one. */
 export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {

@@ -1,12 +1,18 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
 import { databaseNow } from '../../db/lookup.ts';
 import type { NotificationRow } from '../../db/schema.ts';
 import { firstIdAt } from '../../domain/ids.ts';
-import type { Services } from '../context.ts';
+import type { Changes } from './changes.ts';
 import { NOTIFICATIONS_PER_READ } from './notification-feed.ts';
-import { NotificationQueue } from './notification-queue.ts';
+import { Signal } from './signal.ts';
 import { stoppable } from './stoppable.ts';
 
-type Sources = Pick<Services, 'db' | 'changes' | 'log'>;
+interface Sources {
+  db: Db;
+  changes: Changes;
+  log: Logger;
+}
 
 /**
  * What a user is told of from now on, each once. A hint names what is to be read; the slow re-check reads what came in the last while, which
@@ -75,3 +81,38 @@ function forget(seen: Set<string>, floor: string): string {
   for (const id of seen) if (id < from) seen.delete(id);
   return from;
 }
+
+/** What one subscriber has yet to look at: ids that hints named, or everything, where there were too many or a re-check is due. */
+class NotificationQueue {
+  readonly #ids = new Set<string>();
+  readonly #wake = new Signal();
+  #all = false;
+
+  /** Undefined: hints may have been lost. */
+  put(ids: string[] | undefined): void {
+    if (ids === undefined || this.#ids.size + ids.length > IDS_MAX) {
+      this.#all = true;
+      this.#ids.clear();
+    } else if (!this.#all) for (const id of ids) this.#ids.add(id);
+    this.#wake.wake();
+  }
+
+  /** The ids to look at, 'ALL', or undefined when `signal` has aborted. */
+  async take(signal: AbortSignal): Promise<string[] | 'ALL' | undefined> {
+    while (!signal.aborted) {
+      if (this.#all) {
+        this.#all = false;
+        return 'ALL';
+      }
+      if (this.#ids.size > 0) {
+        const ids = [...this.#ids];
+        this.#ids.clear();
+        return ids;
+      }
+      await this.#wake.wait(signal);
+    }
+    return undefined;
+  }
+}
+
+const IDS_MAX = 500;

@@ -4,7 +4,7 @@ import { findValidTokens } from '../../db/accounts/tokens.ts';
 import type { Db } from '../../db/client.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
 import { failureOf, type Places } from '../admission/places.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 

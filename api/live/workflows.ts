@@ -1,10 +1,14 @@
+import type { Db } from '../../db/client.ts';
 import { anyWorkflows, databaseNow } from '../../db/lookup.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
-import type { Services } from '../context.ts';
+import type { Changes } from './changes.ts';
 import { CoalescingQueue } from './coalescing-queue.ts';
 import { stoppable } from './stoppable.ts';
 
-type Sources = Pick<Services, 'db' | 'changes'>;
+interface Sources {
+  db: Db;
+  changes: Changes;
+}
 
 /** A workflow as it is now, then at each change, until it is there no more. */
 export function followWorkflow(

@@ -1,4 +1,4 @@
-import { badCursor } from '../schema/connection.ts';
+import { badCursor } from '../paging.ts';
 
 /** A line's place: the job or build, and the number. It holds on any process, for as long as the log does. */
 export function logCursor(sourceId: string, number: number): string {

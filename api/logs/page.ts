@@ -4,22 +4,15 @@ import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import { type LogChunk, type LogLine, unpackedBytes, unpackLines } from '../../domain/logs/chunk.ts';
 import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
 import { characterCount } from '../../domain/text.ts';
-import type { AnswerBudget } from '../graphql/answer-budget.ts';
-import { failure } from '../graphql/errors.ts';
-import { type Page, type PagingArgs, pageSize } from '../schema/connection.ts';
-import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from '../schema/field-cost.ts';
+import type { AnswerBudget } from '../answer-budget.ts';
+import { failure } from '../errors.ts';
+import { type Page, type PagingArgs, pageSize } from '../paging.ts';
 import { logCursor, logCursorNumber } from './cursor.ts';
 import { firstStoredLine, type LogSource, refuseRemoved } from './retention.ts';
 
 export const LOG_PAGE_SIZE = 100;
 export const LOG_PAGE_SIZE_MAX = 1_000;
-const SEARCH_LENGTH_MAX = 1_000;
-/** Of a field that answers a page: each reads its own part of the store. */
-export const LOG_PAGE_COSTS = costs(STATEMENT_COST, {
-  arguments: ['search', 'stream'],
-  cost: LOOKING_THROUGH_COST - STATEMENT_COST,
-});
-export const SEARCH_DESCRIPTION = `The lines with this in their text, in upper or lower case: 1 to ${SEARCH_LENGTH_MAX} characters.`;
+export const SEARCH_LENGTH_MAX = 1_000;
 
 /**
  * A page of a stored log. However long the log, a bounded part of it is read: a page may be shorter than was asked for, or empty, and

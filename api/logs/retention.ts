@@ -2,7 +2,7 @@ import type { Db } from '../../db/client.ts';
 import { databaseNow, firstLineNumbers } from '../../db/lookup.ts';
 import type { JobRow } from '../../db/schema.ts';
 import { DAY_MS, RETENTION_DAYS_MIN } from '../../domain/limits.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 import { logCursorNumber } from './cursor.ts';
 
 /** What a log is of: a job, or a build. */

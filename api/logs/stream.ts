@@ -1,11 +1,19 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
 import type { BuildRow, JobRow } from '../../db/schema.ts';
-import type { Services } from '../context.ts';
+import type { Changes } from '../live/changes.ts';
 import { stoppable } from '../live/stoppable.ts';
+import type { LogFeed } from './feed.ts';
 import { type Batch, LogFollower } from './follower.ts';
 import { refuseMissing } from './retention.ts';
 import { createLogStore } from './store.ts';
 
-type Sources = Pick<Services, 'db' | 'changes' | 'log' | 'logFeed'>;
+interface Sources {
+  db: Db;
+  changes: Changes;
+  log: Logger;
+  logFeed: LogFeed;
+}
 
 /** The lines of a job after the one of number `after`, stored or yet to come, to the last one of a job that has ended. */
 export function followJobLog(sources: Sources, job: JobRow, after: number): AsyncGenerator<Batch, void, undefined> {

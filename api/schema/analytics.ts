@@ -8,7 +8,7 @@ import {
   wholeHours,
 } from '../../domain/analytics.ts';
 import { viewerOf } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 import { builder } from './builder.ts';
 import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { Workflow } from './workflow.ts';

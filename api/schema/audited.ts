@@ -9,7 +9,7 @@ import { MUTATIONS_PER_USER_PER_HOUR } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
 import { countAttempt } from '../auth/attempts.ts';
 import { type Context, sessionViewerOf, viewerOf } from '../context.ts';
-import { failure, unauthenticated } from '../graphql/errors.ts';
+import { failure, unauthenticated } from '../errors.ts';
 import type { UserErrorShape } from './user-error.ts';
 
 /** Who may call a mutation: anybody, a token with a scope, or a session alone. */
@@ -74,7 +74,7 @@ function checkNeeds(action: string, needs: Needs, context: Context): void {
 async function countMutation(action: string, needs: Needs, context: Context): Promise<void> {
   if (needs === 'NOTHING' || ENDING.has(action)) return;
   const { mutationsPerUserPerHour: points = MUTATIONS_PER_USER_PER_HOUR } = context.services.settings;
-  await countAttempt(context, `mutations:${viewerOf(context).user.id}`, points, 3_600);
+  await countAttempt(context.services, `mutations:${viewerOf(context).user.id}`, points, 3_600);
 }
 
 /**

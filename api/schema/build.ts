@@ -1,17 +1,16 @@
 import type { BuildRow } from '../../db/schema.ts';
 import { viewerOf } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure, orNotFound } from '../errors.ts';
 import { mapped } from '../live/stoppable.ts';
 import { wholeBatch } from '../logs/batch.ts';
-import { LOG_PAGE_COSTS, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from '../logs/page.ts';
+import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
 import { startAfter } from '../logs/retention.ts';
 import { followBuildLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
 import { BuildStatusEnum } from './enums.ts';
-import { LogBatch, LogLineConnection } from './log.ts';
+import { LOG_PAGE_COSTS, LogBatch, LogLineConnection, SEARCH_DESCRIPTION } from './log.ts';
 import { Node } from './node.ts';
-import { orNotFound } from './or-not-found.ts';
 import { Workflow } from './workflow.ts';
 
 export const Build = builder.objectRef<BuildRow>('Build');
@@ -63,6 +62,15 @@ Build.implement({
     }),
   }),
 });
+
+builder.objectField(Workflow, 'build', (t) =>
+  t.field({
+    type: Build,
+    nullable: true,
+    description: 'The newest build; null for HEARTBEAT.',
+    resolve: ({ id, kind }, _, { load }) => (kind === 'CONTAINER' ? load.newestBuild(id) : null),
+  }),
+);
 
 builder.subscriptionField('buildLogs', (t) =>
   t.field({

@@ -52,7 +52,7 @@ builder.mutationField('changePassword', (t) =>
         const { user, tokenId } = sessionViewerOf(context);
         const { db, passwords, settings } = context.services;
         const { passwordChangesPerMinute: points } = { ...ACCOUNT_LIMITS, ...settings.limits };
-        await countAttempt(context, `change-password:${user.id}`, points, 60);
+        await countAttempt(context.services, `change-password:${user.id}`, points, 60);
         if (!(await passwords.matches(user.passwordHash, input.current))) return wrongPassword();
         const problems = await newPasswordProblems(input.new, { email: user.email, field: 'new' });
         if (problems.length > 0) return invalid(problems);

@@ -1,19 +1,8 @@
 import type { ObjectRef } from '@pothos/core';
-import type { IdWindow } from '../../db/listing.ts';
-import { failure } from '../graphql/errors.ts';
+import { PAGE_SIZE, PAGE_SIZE_MAX, type Page } from '../paging.ts';
 import { builder } from './builder.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
-
-/** A page of a list, as Relay has it. */
-export interface Page<T> {
-  edges: { cursor: string; node: T }[];
-  hasNextPage: boolean;
-  hasPreviousPage: boolean;
-  /** Where to go on, where that is not the last edge: a search may have looked further than it has found. */
-  endCursor?: string;
-  startCursor?: string;
-}
 
 interface PageInfoShape {
   hasNextPage: boolean;
@@ -77,9 +66,6 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
   });
 }
 
-export const PAGE_SIZE = 20;
-export const PAGE_SIZE_MAX = 100;
-
 /** `first`, `after`, `last` and `before`, to be spread into a field's `args`. */
 export function pagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
   return builder.args((t) => ({
@@ -92,71 +78,4 @@ export function pagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
     }),
     before: t.string({ description: 'A cursor: what comes before it.' }),
   }));
-}
-
-export interface PagingArgs {
-  first?: number | null;
-  after?: string | null;
-  last?: number | null;
-  before?: string | null;
-}
-
-/** How many are asked for, and from which end. Throws BAD_REQUEST. */
-export function pageSize(
-  { first, last }: PagingArgs,
-  size = PAGE_SIZE,
-  sizeMax = PAGE_SIZE_MAX,
-): { count: number; backwards: boolean } {
-  const [forwards, backwards] = [first ?? undefined, last ?? undefined];
-  if (forwards !== undefined && backwards !== undefined)
-    throw failure('BAD_REQUEST', 'Give `first` or `last`, not both.');
-  const count = forwards ?? backwards ?? size;
-  if (count < 1 || count > sizeMax) {
-    throw failure(
-      'BAD_REQUEST',
-      `\`${forwards === undefined ? 'last' : 'first'}\` must be 1 to ${sizeMax}, not ${count}.`,
-    );
-  }
-  return { count, backwards: backwards !== undefined };
-}
-
-/** The window of a list by ids; one more than is shown is read, which tells whether there is more. */
-export function windowOf(args: PagingArgs): IdWindow {
-  const { count, backwards } = pageSize(args);
-  return {
-    count: count + 1,
-    backwards,
-    ...(typeof args.after === 'string' ? { after: idOfCursor(args.after) } : {}),
-    ...(typeof args.before === 'string' ? { before: idOfCursor(args.before) } : {}),
-  };
-}
-
-/** The page of what was read for `window`. */
-export function pageOf<Row extends { id: string }>(
-  rows: Row[],
-  { count, backwards, after, before }: IdWindow,
-): Page<Row> {
-  const more = rows.length === count;
-  const shown = more ? (backwards ? rows.slice(1) : rows.slice(0, -1)) : rows;
-  return {
-    edges: shown.map((node) => ({ cursor: cursorOfId(node.id), node })),
-    hasNextPage: backwards ? before !== undefined : more,
-    hasPreviousPage: backwards ? more : after !== undefined,
-  };
-}
-
-export function badCursor(): Error {
-  return failure('BAD_REQUEST', 'A cursor must be one that this list has given.');
-}
-
-const ID_BYTES = 16;
-
-function cursorOfId(id: string): string {
-  return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url');
-}
-
-function idOfCursor(cursor: string): string {
-  const bytes = Buffer.from(cursor, 'base64url');
-  if (bytes.length !== ID_BYTES || bytes.toString('base64url') !== cursor) throw badCursor();
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -1,5 +1,5 @@
 import { viewerOf } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 import { followJob, followJobsOf } from '../live/jobs.ts';
 import { mapped } from '../live/stoppable.ts';
 import { batchOfStream, wholeBatch } from '../logs/batch.ts';

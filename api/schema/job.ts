@@ -3,14 +3,15 @@ import type { JobRow } from '../../db/schema.ts';
 import { isId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/states.ts';
 import { viewerOf } from '../context.ts';
-import { LOG_PAGE_COSTS, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage, SEARCH_DESCRIPTION } from '../logs/page.ts';
+import { orNotFound } from '../errors.ts';
+import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
+import { pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
+import { connectionOf, pagingArgs } from './connection.ts';
 import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from './enums.ts';
 import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
-import { LogLineConnection } from './log.ts';
+import { LOG_PAGE_COSTS, LogLineConnection, SEARCH_DESCRIPTION } from './log.ts';
 import { Node } from './node.ts';
-import { orNotFound } from './or-not-found.ts';
 import { Workflow } from './workflow.ts';
 
 const JobRequester = builder.objectRef<{ userId: string; tokenName: string | null }>('JobRequester').implement({
@@ -122,9 +123,9 @@ Job.implement({
   }),
 });
 
-export const JobConnection = connectionOf<JobRow>(Job, 'Job', 'newest first');
+const JobConnection = connectionOf<JobRow>(Job, 'Job', 'newest first');
 
-export const JobFilter = builder.inputType('JobFilter', {
+const JobFilter = builder.inputType('JobFilter', {
   description: 'Which jobs. All that is given must hold.',
   fields: (t) => ({
     status: t.field({ type: [JobStatusEnum], description: 'In one of these states.' }),
@@ -134,6 +135,29 @@ export const JobFilter = builder.inputType('JobFilter', {
     scheduledBefore: t.field({ type: 'DateTime', description: 'For a slot before this instant.' }),
   }),
 });
+
+builder.objectField(Workflow, 'latestJob', (t) =>
+  t.field({
+    type: Job,
+    nullable: true,
+    description: 'The newest job, if there is one.',
+    resolve: ({ id }, _, { load }) => load.newestJob(id),
+  }),
+);
+
+builder.objectField(Workflow, 'jobs', (t) =>
+  t.field({
+    type: JobConnection,
+    description: 'Its jobs, newest first; after its deletion too.',
+    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which of them.' }) },
+    resolve: async ({ id }, { filter, ...args }, { load }) => {
+      const window = windowOf(args);
+      const { workflowId, ...rest } = filter ?? {};
+      const none = typeof workflowId === 'string' && workflowId.toLowerCase() !== id;
+      return pageOf(none ? [] : await load.jobs({ workflowId: id, filter: rest, window }), window);
+    },
+  }),
+);
 
 builder.queryField('job', (t) =>
   t.field({

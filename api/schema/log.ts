@@ -1,9 +1,10 @@
 import type { LogLine as LogLineShape } from '../../domain/logs/chunk.ts';
 import type { LogBatchShape } from '../logs/batch.ts';
+import { SEARCH_LENGTH_MAX } from '../logs/page.ts';
 import { builder } from './builder.ts';
 import { connectionOf } from './connection.ts';
 import { LogSourceEnum, LogStreamEnum } from './enums.ts';
-import { costsOfList } from './field-cost.ts';
+import { costs, costsOfList, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 
 export const LogLine = builder.objectRef<LogLineShape>('LogLine');
 LogLine.implement({
@@ -52,3 +53,11 @@ LogBatch.implement({
     }),
   }),
 });
+
+/** Of a field that answers a page of a log: each reads its own part of the store. */
+export const LOG_PAGE_COSTS = costs(STATEMENT_COST, {
+  arguments: ['search', 'stream'],
+  cost: LOOKING_THROUGH_COST - STATEMENT_COST,
+});
+
+export const SEARCH_DESCRIPTION = `The lines with this in their text, in upper or lower case: 1 to ${SEARCH_LENGTH_MAX} characters.`;

@@ -57,11 +57,16 @@ builder.mutationField('signIn', (t) =>
 async function countedUser(context: Context, email: string, address: string, possible: boolean) {
   const limits = { ...ACCOUNT_LIMITS, ...context.services.settings.limits };
   const account = hashToken(email).toString('hex');
-  await countAttempt(context, `sign-in:address:${address}`, limits.signInsPerAddressPerMinute, 60);
-  await countAttempt(context, `sign-in:account:${account}:${address}`, limits.signInsPerAccountPerMinute, 60);
+  await countAttempt(context.services, `sign-in:address:${address}`, limits.signInsPerAddressPerMinute, 60);
+  await countAttempt(context.services, `sign-in:account:${account}:${address}`, limits.signInsPerAccountPerMinute, 60);
   const found = possible ? await findUserByEmail(context.services.db, email, address) : undefined;
   if (!found?.isKnownAddress) {
-    await countAttempt(context, `sign-in:strangers:${account}`, limits.signInsPerAccountFromStrangersPerMinute, 60);
+    await countAttempt(
+      context.services,
+      `sign-in:strangers:${account}`,
+      limits.signInsPerAccountFromStrangersPerMinute,
+      60,
+    );
   }
   return found?.user;
 }

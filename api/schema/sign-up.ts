@@ -2,7 +2,7 @@ import { createUser, hasAccounts } from '../../db/accounts/accounts.ts';
 import { newCredentialProblems, normalizedEmail } from '../../domain/account/account-input.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
 import { countAttempt } from '../auth/attempts.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 import { ACCOUNT_LIMITS } from '../settings.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
@@ -38,7 +38,7 @@ builder.mutationField('signUp', (t) =>
         const { signUp = 'first' } = services.settings;
         if (signUp === 'closed') throw signUpClosed();
         const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
-        await countAttempt(context, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
+        await countAttempt(context.services, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
         const onlyFirst = signUp === 'first';
         if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed(); // before anything is looked at, which might tell
         const problems = await newCredentialProblems(input);

@@ -3,9 +3,10 @@ import { deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '.
 import { VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
 import { isVolumeName } from '../../domain/payload/container-schema.ts';
 import { viewerOf } from '../context.ts';
+import { pageOf, windowOf } from '../paging.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
+import { connectionOf, pagingArgs } from './connection.ts';
 import { costs, costsOfList, STATEMENT_COST } from './field-cost.ts';
 import { refused, UserError, type UserErrorShape } from './user-error.ts';
 import { Workflow } from './workflow.ts';

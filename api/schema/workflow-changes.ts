@@ -8,15 +8,9 @@ import { below } from '../../domain/problem.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
 import { announce } from '../announce.ts';
 import { type Context, viewerOf } from '../context.ts';
-import {
-  goneSince,
-  IDEMPOTENCY_KEY_DESCRIPTION,
-  idempotencyProblems,
-  type Kept,
-  keepOnce,
-} from '../graphql/idempotency.ts';
 import { audited, type Input } from './audited.ts';
 import { builder } from './builder.ts';
+import { goneSince, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems, type Kept, keepOnce } from './idempotency.ts';
 import { WorkflowPayloadInput } from './payload-input.ts';
 import { invalid, notFound, refused, UserError, type UserErrorShape } from './user-error.ts';
 import { userLimits } from './user-limits.ts';

@@ -3,16 +3,14 @@ import type { WorkflowRow } from '../../db/schema.ts';
 import { printPayload } from '../../domain/payload/print.ts';
 import { textProblem } from '../../domain/text.ts';
 import { viewerOf } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
-import { Build } from './build.ts';
+import { pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pageOf, pagingArgs, windowOf } from './connection.ts';
+import { connectionOf, pagingArgs } from './connection.ts';
 import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
 import { costs, LONG_TEXT_COST, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
-import { Job, JobConnection, JobFilter } from './job.ts';
 import { Node } from './node.ts';
-import { orNotFound } from './or-not-found.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
 Workflow.implement({
@@ -51,35 +49,12 @@ Workflow.implement({
       description: 'How far the newest build is; COMPLETED for HEARTBEAT, which needs none.',
       resolve: ({ buildStatus }) => buildStatus,
     }),
-    build: t.field({
-      type: Build,
-      nullable: true,
-      description: 'The newest build; null for HEARTBEAT.',
-      resolve: ({ id, kind }, _, { load }) => (kind === 'CONTAINER' ? load.newestBuild(id) : null),
-    }),
     generation: t.exposeInt('generation', { description: "Counts the payload's revisions from 1." }),
     nextRunAt: t.field({
       type: 'DateTime',
       nullable: true,
       description: 'The next slot; null when it will not run by itself.',
       resolve: ({ id, terminatedAt }, _, { load }) => (terminatedAt ? null : load.nextRun(id)),
-    }),
-    latestJob: t.field({
-      type: Job,
-      nullable: true,
-      description: 'The newest job, if there is one.',
-      resolve: ({ id }, _, { load }) => load.newestJob(id),
-    }),
-    jobs: t.field({
-      type: JobConnection,
-      description: 'Its jobs, newest first; after its deletion too.',
-      args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which of them.' }) },
-      resolve: async ({ id }, { filter, ...args }, { load }) => {
-        const window = windowOf(args);
-        const { workflowId, ...rest } = filter ?? {};
-        const none = typeof workflowId === 'string' && workflowId.toLowerCase() !== id;
-        return pageOf(none ? [] : await load.jobs({ workflowId: id, filter: rest, window }), window);
-      },
     }),
     createdAt: t.field({
       type: 'DateTime',

@@ -5,12 +5,12 @@ import { askerOf } from '../admission/admission.ts';
 import { abandoned } from '../admission/request-work.ts';
 import { bearerToken } from '../auth/cookies.ts';
 import { type Client, type Context, contextAlone, type Services } from '../context.ts';
-import { failure } from '../graphql/errors.ts';
+import { failure } from '../errors.ts';
 import { GuardedStream } from '../graphql/guarded-stream.ts';
+import { slimSubscription, subscribeSlim } from '../graphql/slim-subscription.ts';
 import type { Graphql, Transport } from '../graphql/yoga.ts';
+import type { Semaphore } from '../semaphore.ts';
 import type { Sent, SocketMessages } from './messages.ts';
-import type { Turns } from './serializer.ts';
-import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 
 /** A socket, to the protocol: who is at its other end, and how it is closed. */
 export type Peer = {
@@ -22,7 +22,7 @@ export type Peer = {
   cookie: string | undefined;
   close(code: number, reason: string): void;
   /** Of its subscriptions, to make and send a message. */
-  turns: Turns;
+  turns: Semaphore;
   messages: SocketMessages;
   /** Operations that have come and are not over, whatever has become of their ids: a client may complete one that waits, and use its id again. */
   underWay: number;

@@ -1,22 +1,19 @@
-import type { IncomingMessage, Server } from 'node:http';
+import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { CloseCode, handleProtocols } from 'graphql-ws';
-import { type WebSocket, WebSocketServer } from 'ws';
+import type { Duplex } from 'node:stream';
+import { handleProtocols } from 'graphql-ws';
+import { WebSocketServer } from 'ws';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
-import type { Connections } from '../admission/connections.ts';
+import { type Connections, endSoon } from '../admission/connections.ts';
 import { statusOf } from '../admission/places.ts';
-import { type Caller, callerOf } from '../auth/caller.ts';
-import { sessionCookie } from '../auth/cookies.ts';
+import { callerOf } from '../auth/caller.ts';
 import { foreignPage } from '../auth/csrf.ts';
 import type { Services } from '../context.ts';
 import type { Graphql } from '../graphql/yoga.ts';
-import { endSoon, refuseUpgrade } from '../http/connection-end.ts';
-import { pathOf } from '../http/path.ts';
-import { SocketMessages } from './messages.ts';
-import { createSocketOperations, GOING_AWAY, type Peer } from './operations.ts';
-import { SocketPace } from './pace.ts';
-import { Turns } from './serializer.ts';
+import { pathOf } from '../http/messages.ts';
+import { createSocketOperations, GOING_AWAY } from './operations.ts';
+import { serveSocket } from './socket.ts';
 
 export interface WebSocketParts {
   graphql: Graphql;
@@ -31,7 +28,7 @@ export function serveWebSockets(
   server: Server,
   { graphql, services, connections, isBusy }: WebSocketParts,
 ): { close(): Promise<void> } {
-  const { settings, places, log } = services;
+  const { settings, places } = services;
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: REQUEST_BYTES_MAX,
@@ -39,62 +36,6 @@ export function serveWebSockets(
     autoPong: false,
   });
   const operations = createSocketOperations(graphql, services);
-
-  function serve(socket: WebSocket, raw: Socket, request: IncomingMessage, caller: Caller): void {
-    const close = (code: number, reason: string) => socket.close(code, reason);
-    const releases: (() => void)[] = [];
-    const onGone = (release: () => void) => {
-      if (socket.readyState === socket.CLOSED) release();
-      else releases.push(release);
-    };
-    const belongsTo = (userId: string) => connections.belongsTo(raw, `user ${userId}`);
-    const { address, hostIsKnown, secure } = caller;
-    const peer: Peer = {
-      address,
-      hostIsKnown,
-      userAgent: request.headers['user-agent'],
-      cookie: sessionCookie(request, secure),
-      close,
-      onGone,
-      belongsTo,
-      turns: new Turns(MESSAGES_AT_ONCE),
-      messages: new SocketMessages(),
-      underWay: 0,
-      streams: new Set(),
-    };
-    const pace = new SocketPace();
-    const closed = operations.opened(
-      {
-        protocol: socket.protocol,
-        close,
-        send: sender(socket),
-        onMessage: (handle) =>
-          socket.on('message', (data) => {
-            connections.isWhole(raw);
-            if (socket.readyState !== socket.OPEN) return; // we have closed it: what still comes is not begun
-            const text = String(data);
-            pause(socket, pace.count(text.length, peer.token === undefined));
-            const short = peer.messages.shorten(text);
-            if (short === undefined) return close(CloseCode.BadRequest, 'Message too long');
-            handle(short).catch((error: unknown) => {
-              log.error({ err: error }, 'A message on a WebSocket could not be handled.');
-              socket.close(CloseCode.InternalServerError, 'Internal server error');
-            });
-          }),
-      },
-      peer,
-    );
-    answerPings(socket, (bytes) => connections.isWhole(raw, bytes));
-    releases.push(keepAlive(socket));
-    socket.on('error', (error) => log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
-    socket.once('close', (code, reason) => {
-      for (const release of releases) release();
-      for (const stream of peer.streams) stream.end();
-      closed(code, String(reason)).catch((error: unknown) =>
-        log.error({ err: error }, 'A WebSocket did not end cleanly.'),
-      );
-    });
-  }
 
   server.on('upgrade', (request, raw: Socket, head) => {
     if (isBusy(raw)) return raw.destroy(); // it came before the answer to a request, which now could not end
@@ -116,7 +57,7 @@ export function serveWebSockets(
     sockets.handleUpgrade(request, raw, head, (socket) => {
       upgraded();
       connections.isWhole(raw);
-      serve(socket, raw, request, caller);
+      serveSocket(socket, raw, request, caller, { operations, connections, log: services.log });
     });
   });
   server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));
@@ -136,78 +77,22 @@ export function serveWebSockets(
   };
 }
 
-const KEEP_ALIVE_MS = 12_000; // what is between us and the peer sees traffic
-const PINGS_UNANSWERED_MAX = 25; // 5 minutes
 const CLOSE_WAIT_MS = 2_000;
-/**
- * Messages of its subscriptions that are made and under way at the same time, of up to 2 MB each; the others wait with what is packed. All
- * of 100 at once were more than may be buffered, however fast the client read.
- */
-const MESSAGES_AT_ONCE = 4;
-/** Only a socket that sends many large queries, and does not read, comes here. */
-const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
-/** Many small messages cost more than their bytes. 100 operations have one or two each. */
-const MESSAGES_PENDING_MAX = 1_000;
-/** Of a ping or a pong, with the mask that clients put on. */
-const CONTROL_HEADER_BYTES = 6;
-
-/** What it gives resolves when the message is with the system, so that an operation makes its next one no sooner. */
-function sender(socket: WebSocket): (data: string) => Promise<void> {
-  let pending = 0;
-  return async (data) => {
-    if (socket.readyState !== socket.OPEN) return;
-    if (pending >= MESSAGES_PENDING_MAX || socket.bufferedAmount + data.length > BUFFERED_BYTES_MAX)
-      return socket.terminate();
-    pending += 1;
-    await new Promise<void>((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
-    pending -= 1;
-  };
-}
-
-/** One pong at a time, to the latest ping, as the protocol allows: a client that pings and does not read would fill the memory. */
-function answerPings(socket: WebSocket, count: (bytes: number) => void): void {
-  let isSending = false;
-  let latest: Buffer | undefined;
-  const pong = (data: Buffer) => {
-    isSending = true;
-    socket.pong(data, false, () => {
-      isSending = false;
-      const next = latest;
-      latest = undefined;
-      if (next && socket.readyState === socket.OPEN) pong(next);
-    });
-  };
-  socket.on('ping', (data) => {
-    count(CONTROL_HEADER_BYTES + data.length);
-    if (socket.readyState !== socket.OPEN) return;
-    if (isSending) latest = data;
-    else pong(data);
-  });
-  socket.on('pong', (data) => count(CONTROL_HEADER_BYTES + data.length));
-}
-
-function pause(socket: WebSocket, ms: number): void {
-  if (ms === 0 || socket.isPaused) return;
-  socket.pause();
-  setTimeout(() => socket.resume(), ms).unref();
-}
 
 /**
- * A ping waits behind the messages before it, so that a peer that does not read answers none: it loses nothing while it costs no more than
- * what is buffered (MESSAGES_AT_ONCE). One that is gone looks the same, and is kept for as long.
+ * Answers an upgrade that is not wanted and lets go of its connection: at once when the client has read the answer and ends, and after
+ * REFUSED_MS_MAX whatever the client does. The socket is raw here: Node's HTTP server has taken its own listeners and time-outs off it.
  */
-function keepAlive(socket: WebSocket): () => void {
-  let unanswered = 0;
-  let isClosing = false;
-  socket.on('pong', () => {
-    unanswered = 0;
-  });
-  const timer = setInterval(() => {
-    if (unanswered >= PINGS_UNANSWERED_MAX || isClosing) return socket.terminate();
-    isClosing = socket.readyState !== socket.OPEN; // its client has until the next time to do its part
-    if (isClosing) return;
-    unanswered += 1;
-    socket.ping();
-  }, KEEP_ALIVE_MS);
-  return () => clearInterval(timer);
+function refuseUpgrade(socket: Duplex, status: number, message: string): void {
+  const body = JSON.stringify({ message });
+  const headers = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Connection: close',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  endSoon(socket);
+  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
+  socket.once('end', () => socket.destroy());
+  socket.resume(); // a connection that is closed with unread bytes is reset, and the client might lose the answer
 }

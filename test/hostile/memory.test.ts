@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { HELD_BYTES_PER_USER_MAX } from '../../api/admission/admission.ts';
-import { SUBSCRIPTION_LENGTH_MAX } from '../../api/websocket/slim-subscription.ts';
+import { SUBSCRIPTION_LENGTH_MAX } from '../../api/graphql/slim-subscription.ts';
 import { ask } from '../api/download-support.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 

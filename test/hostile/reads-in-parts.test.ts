@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createLoaders } from '../../api/graphql/loaders.ts';
+import { createLoaders } from '../../api/loaders.ts';
 import { newId } from '../../domain/ids.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 

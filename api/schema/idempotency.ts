@@ -7,8 +7,8 @@ import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../../domain/limits.ts';
 import type { Problem } from '../../domain/problem.ts';
 import { characterCount, textProblem } from '../../domain/text.ts';
 import type { Services } from '../context.ts';
-import { refused, type UserErrorShape } from '../schema/user-error.ts';
-import { limitError } from '../schema/user-limits.ts';
+import { refused, type UserErrorShape } from './user-error.ts';
+import { limitError } from './user-limits.ts';
 
 /** What an input that has a key has. */
 interface Keyed {

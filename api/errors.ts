@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
-import { isOutage } from '../../db/connection-check.ts';
+import { isOutage } from '../db/connection-check.ts';
 
 /** The codes of errors that are no data (`userErrors` are): beside these only those for text that does not parse or validate. */
 export type ErrorCode =
@@ -21,6 +21,12 @@ export function failure(code: ErrorCode, message: string, extensions: Record<str
 
 export function unauthenticated(): GraphQLError {
   return failure('UNAUTHENTICATED', 'Sign in first: send a valid token.', { http: { status: 401, spec: true } });
+}
+
+/** What a row's key promises to be there. It is not where it was purged between two reads. */
+export function orNotFound<Row>(row: Row | undefined): Row {
+  if (row === undefined) throw failure('NOT_FOUND', 'What this belongs to was purged while it was read.');
+  return row;
 }
 
 /**

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { addressKey } from '../../domain/network/address-key.ts';
+import type { Asker } from '../admission/admission.ts';
+import type { Connections } from '../admission/connections.ts';
+import { type Full, statusOf } from '../admission/places.ts';
+import type { RequestWork } from '../admission/request-work.ts';
 import type { Caller } from '../auth/caller.ts';
 import { isToken } from '../auth/tokens.ts';
 import type { Services } from '../context.ts';
-import { sendJson } from '../http/send-json.ts';
-import type { Asker } from './admission.ts';
-import type { Connections } from './connections.ts';
-import { type Full, statusOf } from './places.ts';
-import type { RequestWork } from './request-work.ts';
+import { sendJson } from './messages.ts';
 
 /** Who sends a request, and what it carries to tell. */
 export type Sender = Caller & { token: string | undefined };

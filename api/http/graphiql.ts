@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
+import Negotiator from 'negotiator';
 import { z } from 'zod';
-import { PACKAGE_FOLDER } from '../../../platform/package-folder.ts';
-import { pathOf } from '../path.ts';
-import { sendJson } from '../send-json.ts';
-import { type Stored, sendStored } from '../stored.ts';
-import { graphiqlTabs } from './tabs.ts';
+import { PACKAGE_FOLDER } from '../../platform/package-folder.ts';
+import { graphiqlTabs } from './graphiql/tabs.ts';
+import { pathOf, sendJson } from './messages.ts';
 
 export interface Graphiql {
   /** Whether it answered, because the page or a part of it was asked for. */
@@ -113,4 +112,38 @@ function policy(inlineHash: string): string {
 
 function sha256(data: string | Buffer, encoding: 'base64' | 'base64url'): string {
   return createHash('sha256').update(data).digest(encoding);
+}
+
+/** An answer that is the same for all: made once, and never copied for a client that does not read. */
+interface Stored {
+  bodies: { br?: Buffer; gzip: Buffer; identity: Buffer };
+  /** Weak: the same for each encoding. */
+  etag: string;
+  headers: OutgoingHttpHeaders;
+}
+
+/** Sends the shortest form that the client takes, or 304 where it has it already. */
+function sendStored(request: IncomingMessage, response: ServerResponse, { bodies, etag, headers }: Stored): void {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    sendJson(response, 405, { message: `This can only be read: by GET or HEAD, not ${request.method}.` });
+    return;
+  }
+  response.setHeader('etag', etag);
+  if (headers.vary === undefined) response.appendHeader('vary', 'Accept-Encoding');
+  const known = request.headers['if-none-match'];
+  if (known !== undefined && (known === '*' || known.includes(etag))) {
+    const { 'content-type': _, ...kept } = headers;
+    response.writeHead(304, kept).end();
+    return;
+  }
+  const accepted = new Negotiator(request).encodings(['br', 'gzip', 'identity']);
+  const encoding = accepted.includes('br') && bodies.br ? 'br' : accepted.includes('gzip') ? 'gzip' : 'identity';
+  const body = bodies[encoding] ?? bodies.identity;
+  response.writeHead(200, {
+    ...headers,
+    'content-length': body.length,
+    ...(encoding === 'identity' ? {} : { 'content-encoding': encoding }),
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
 }

@@ -1,9 +1,9 @@
 import DataLoader from 'dataloader';
-import { listSessions } from '../../db/accounts/sessions.ts';
-import { listApiTokens } from '../../db/accounts/tokens.ts';
-import { readWorkflowTotals, type Total } from '../../db/analytics.ts';
-import type { Db } from '../../db/client.ts';
-import { type IdWindow, type JobFilter, listJobsByWorkflow } from '../../db/listing.ts';
+import { listSessions } from '../db/accounts/sessions.ts';
+import { listApiTokens } from '../db/accounts/tokens.ts';
+import { readWorkflowTotals, type Total } from '../db/analytics.ts';
+import type { Db } from '../db/client.ts';
+import { type IdWindow, type JobFilter, listJobsByWorkflow } from '../db/listing.ts';
 import {
   buildsOf,
   firstLineNumbers,
@@ -14,14 +14,14 @@ import {
   nextRuns,
   payloadsOf,
   workflowsOf,
-} from '../../db/lookup.ts';
-import { notificationsOf } from '../../db/notifications.ts';
-import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../../db/schema.ts';
-import { workflowsByVolume } from '../../db/volumes.ts';
-import type { TimeRange } from '../../domain/analytics.ts';
-import { isId } from '../../domain/ids.ts';
-import { VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
-import type { Payload } from '../../domain/payload/payload.ts';
+} from '../db/lookup.ts';
+import { notificationsOf } from '../db/notifications.ts';
+import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../db/schema.ts';
+import { workflowsByVolume } from '../db/volumes.ts';
+import type { TimeRange } from '../domain/analytics.ts';
+import { isId } from '../domain/ids.ts';
+import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
+import type { Payload } from '../domain/payload/payload.ts';
 
 /**
  * Reads for the requests of one user: what resolvers ask for in the same tick is one query. Nothing is kept, because a mutation changes rows

@@ -14,12 +14,13 @@ import {
   print,
   visit,
 } from 'graphql';
+import { AnswerBudget } from '../answer-budget.ts';
 import type { Context } from '../context.ts';
-import { AnswerBudget } from '../graphql/answer-budget.ts';
-import { costProblem, operationCost } from '../graphql/cost.ts';
-import { failure } from '../graphql/errors.ts';
-import { GuardedStream, maskResult } from '../graphql/guarded-stream.ts';
-import { TakingTurns, type Turns } from './serializer.ts';
+import { failure } from '../errors.ts';
+import { Stream } from '../live/stoppable.ts';
+import type { Semaphore } from '../semaphore.ts';
+import { costProblem, operationCost } from './cost.ts';
+import { GuardedStream, maskResult } from './guarded-stream.ts';
 
 /** What the events of a subscription are executed with, and about how many bytes of what its client has sent are held for as long as that lasts. */
 export interface Slim {
@@ -63,7 +64,7 @@ export async function subscribeSlim(
   sent: ExecutionArgs & { contextValue: Context },
   kept: ExecutionArgs,
   mask: (error: unknown) => GraphQLError,
-  turns: Turns,
+  turns: Semaphore,
 ): Promise<GuardedStream | ExecutionResult> {
   const problem = costProblem(operationCost(sent), sent.contextValue.asker.isAnonymous);
   if (problem) return { errors: [problem] };
@@ -103,4 +104,43 @@ function usedDocument(document: DocumentNode, operation: OperationDefinitionNode
   const used = { document: parse(text, { noLocation: true }), length: text.length };
   known.set(operation, used);
   return used;
+}
+
+/** `source` with each value changed by `map`, in turns. A turn lasts until the next value is asked for, which is when this one has been sent. */
+class TakingTurns<From, To> extends Stream<To> {
+  readonly #source: AsyncIterator<From>;
+  readonly #map: (value: From) => To | Promise<To>;
+  readonly #turns: Semaphore;
+  #hasTurn = false;
+  #ended = false;
+
+  constructor(source: AsyncIterable<From>, turns: Semaphore, map: (value: From) => To | Promise<To>) {
+    super();
+    this.#source = source[Symbol.asyncIterator]();
+    this.#turns = turns;
+    this.#map = map;
+  }
+
+  async next(): Promise<IteratorResult<To, void>> {
+    this.#leave();
+    const result = await this.#source.next();
+    if (result.done) return { done: true, value: undefined };
+    await this.#turns.take();
+    this.#hasTurn = true;
+    if (!this.#ended) return { done: false, value: await this.#map(result.value) };
+    this.#leave();
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<To, void>> {
+    this.#ended = true;
+    this.#leave();
+    await this.#source.return?.();
+    return { done: true, value: undefined };
+  }
+
+  #leave(): void {
+    if (this.#hasTurn) this.#turns.leave();
+    this.#hasTurn = false;
+  }
 }

@@ -1,0 +1,115 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Connections } from '../admission/connections.ts';
+import { RequestWork } from '../admission/request-work.ts';
+import { callerOf } from '../auth/caller.ts';
+import { bearerToken, sessionCookie } from '../auth/cookies.ts';
+import { embedded, foreignPage, unknownName, type WebRefusal } from '../auth/csrf.ts';
+import type { Services } from '../context.ts';
+import type { Graphql } from '../graphql/yoga.ts';
+import { systemStatus } from '../schema/system.ts';
+import type { Graphiql } from './graphiql.ts';
+import { downloadLog, logIdOf } from './log-download.ts';
+import { pathOf, sendJson } from './messages.ts';
+import { refuseFull, takePlaces } from './request-places.ts';
+import { httpTransport } from './transport.ts';
+
+export interface Answering {
+  graphql: Graphql;
+  graphiql: Graphiql;
+  services: Services;
+  connections: Connections;
+}
+
+/** Answers one request: who may ask at all, then the page, the log or the operation that its path names. */
+export async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { graphql, graphiql, services, connections }: Answering,
+): Promise<void> {
+  const path = pathOf(request);
+  const { host = [] } = request.headersDistinct;
+  if (host.length > 1 || !URL.canParse(`http://${host[0] ?? 'localhost'}${path}`)) {
+    return sendJson(response, 400, { message: 'The Host header or the path is malformed.' });
+  }
+  const caller = callerOf(request, services.settings);
+  for (const [name, value] of SAFETY_HEADERS) response.setHeader(name, value);
+  if (caller.secure) response.setHeader('strict-transport-security', `max-age=${HSTS_SECONDS}`);
+  const refuse = ({ status, message }: WebRefusal) => {
+    const errors = [{ message, extensions: { code: 'FORBIDDEN' } }];
+    sendJson(response, status, path === '/graphql' ? { errors } : { message });
+  };
+  const foreign = foreignPage(request, caller);
+  if (foreign) return refuse(foreign);
+  if (caller.origin === 'ALLOWED') {
+    allowOrigin(request, response);
+    if (isPreflight(request)) return answerPreflight(request, response);
+  }
+  if (path === '/health') return health(response, services);
+  const misdirected = unknownName(request, caller);
+  if (misdirected) return refuse(misdirected);
+  const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
+  const work = new RequestWork(response);
+  const full = takePlaces(request, { ...caller, token }, { services, connections, work });
+  if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
+  if (path === '/') return redirect(response);
+  if (await graphiql.serve(request, response)) return; // holds no data, so that a link on another site may lead to it
+  const logId = logIdOf(path);
+  if (path !== '/graphql' && logId === undefined) {
+    return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
+  }
+  const unnamed = embedded(caller);
+  if (unnamed) return refuse(unnamed);
+  const transport = await httpTransport(request, response, { ...caller, token }, { services, connections, work });
+  if (!transport) return; // refused
+  if (logId !== undefined) {
+    return work.run(() => downloadLog(request, response, logId, transport, services, graphql));
+  }
+  await graphql.yoga.handle(request, response, transport);
+}
+
+/** For load balancers and everybody: whether it works, and nothing of what or who is behind. The parts are asked once a second at most. */
+async function health(response: ServerResponse, services: Services): Promise<void> {
+  const { database, bus, cache } = await systemStatus(services);
+  const works = [database, bus, cache].every((part) => part !== 'DOWN');
+  sendJson(response, works ? 200 : 503, { status: works ? 'UP' : 'DOWN' });
+}
+
+const SAFETY_HEADERS: [string, string][] = [
+  ['cache-control', 'private, no-store'],
+  ['x-content-type-options', 'nosniff'],
+  ['x-frame-options', 'DENY'],
+  ['referrer-policy', 'same-origin'],
+  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['vary', 'Origin'],
+];
+const HSTS_SECONDS = 31_536_000;
+
+function redirect(response: ServerResponse): void {
+  response.writeHead(302, { location: '/graphql' }).end();
+}
+
+/** Lets the page of an allowed origin read the answer, with its credentials. */
+function allowOrigin(request: IncomingMessage, response: ServerResponse): void {
+  response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+  response.setHeader('access-control-allow-credentials', 'true');
+  response.setHeader('access-control-expose-headers', EXPOSED);
+}
+
+/** Whether a browser asks beforehand if a page may send what it wants to. */
+function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return method === 'OPTIONS' && headers['access-control-request-method'] !== undefined;
+}
+
+/** The page of an allowed origin may send any header, as one of our own could; clients add some for their tracing. */
+function answerPreflight({ headers }: IncomingMessage, response: ServerResponse): void {
+  response.appendHeader('vary', 'Access-Control-Request-Headers');
+  response.writeHead(204, {
+    'access-control-allow-methods': 'GET, HEAD, POST',
+    'access-control-allow-headers': headers['access-control-request-headers'] ?? 'Authorization, Content-Type',
+    'access-control-max-age': String(PREFLIGHT_KEPT_SECONDS),
+  });
+  response.end();
+}
+
+const EXPOSED = 'Log-Cursor, Content-Disposition, Retry-After';
+const PREFLIGHT_KEPT_SECONDS = 7_200; // browsers keep it no longer; the request itself is judged each time
