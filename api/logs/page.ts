@@ -122,7 +122,7 @@ interface Span {
 }
 
 const PAGE_BYTES_MAX = 4 * 1024 * 1024;
-/** What is looked through for a page, of a stream or a text that hardly occurs: most of the work is reading and unpacking (docs/decisions.md). */
+/** What one page scans at most. Reading and unpacking dominate: docs/decisions/0018-search-without-index.md */
 const SCAN_BYTES_MAX = 64 * CHUNK_BYTES_MAX;
 const SCAN_CHUNKS_MAX = 2_048;
 /** Chunks may hold one line or thousands: the first read is for a page, the last one for a search that finds nothing. (A page of 100 lines of a fast printer takes 13 ms where 16 chunks are read for it.) */

@@ -15,26 +15,26 @@ export const CONNECTION_SETTINGS = {
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.connectionsPerAddress),
     means:
-      'The same of one address; an IPv6 one counts with its /64. Behind a proxy: requests under way and WebSockets of the address that it names.',
+      'How many of these one address has; an IPv6 /64 counts as one address. Behind a proxy: running requests and WebSockets of the address that it names.',
     example: '1000',
   }),
   CONNECTIONS_PER_USER_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.connectionsPerUser),
-    means: 'How many requests of one user one api process has under way at once.',
+    means: 'How many requests of one user one api process runs at once.',
     example: '200',
   }),
   ANONYMOUS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.anonymous),
     means:
-      'How many requests without a valid token one api process has under way at once, and as many WebSockets whose connection_init had none.',
+      'How many requests without a valid token one api process runs at once. As many WebSockets without a token in connection_init may be open besides.',
     example: '200',
   }),
   ANONYMOUS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.anonymousPerAddress),
-    means: 'The same of one address.',
+    means: 'How many of these one address has.',
     example: '20',
   }),
   WEBSOCKETS_MAX: withDefault({
@@ -46,13 +46,13 @@ export const CONNECTION_SETTINGS = {
   WEBSOCKETS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.webSocketsPerAddress),
-    means: 'The same of one address.',
+    means: 'How many of these one address has.',
     example: '500',
   }),
   WEBSOCKETS_PER_USER_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.webSocketsPerUser),
-    means: 'The same of one user.',
+    means: 'How many of these one user has.',
     example: '100',
   }),
   STREAMS_MAX: withDefault({
@@ -64,13 +64,13 @@ export const CONNECTION_SETTINGS = {
   STREAMS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.streamsPerAddress),
-    means: 'The same of one address.',
+    means: 'How many of these one address has.',
     example: '1000',
   }),
   STREAMS_PER_USER_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.streamsPerUser),
-    means: 'The same of one user, over WebSockets and HTTP together.',
+    means: 'How many of these one user has, over WebSockets and HTTP together.',
     example: '500',
   }),
 };

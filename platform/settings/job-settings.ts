@@ -19,45 +19,47 @@ export const JOB_SETTINGS = {
     schema: wholeNumber(1, 31_536_000),
     default: '86400',
     means:
-      'The longest time-out that a CONTAINER workflow may ask for, and get. 3600 is what one gets that asks for nothing.',
+      'The longest timeout of a CONTAINER workflow. A payload without one gets 3,600 seconds, or this if it is less.',
     example: '86400',
   }),
   MAX_BUILD_SECONDS: withDefault({
     schema: wholeNumber(1, 86_400),
     default: '3600',
-    means: 'How long a build may take, with the pulls of its images.',
+    means: 'How many seconds a build may take, including the pulls of its images.',
     example: '1800',
   }),
   MAX_JOB_LOG_BYTES: withDefault({
     schema: wholeNumber(1_000, ENGINE_LOG_BYTES_MAX / 2),
     default: String(JOB_LOG_BYTES_MAX),
     means:
-      'The most that is kept of what one attempt of a job, or of a build, prints: bytes before compression, with about 33 for each line. The log says where it was cut; the job goes on.',
+      'How many bytes are kept of what one attempt of a job, or of a build, prints, before compression and with about 33 bytes for each line. The log says where it was cut; the job continues.',
     example: '104857600',
   }),
   MAX_CONTAINER_CPUS: withDefault({
     schema: decimal(0.1, 1_024),
     default: String(CONTAINER_RESOURCES_MAX.cpus),
-    means: 'How many CPUs a container may ask for, and get. 1 is what one gets that asks for nothing.',
+    means: 'How many CPUs a container may have. A payload that names none gets 1, or this if it is less.',
     example: '0.5',
   }),
   MAX_CONTAINER_MEMORY_MB: withDefault({
     schema: wholeNumber(CONTAINER_MEMORY_MB_MIN, 16_777_216),
     default: String(CONTAINER_RESOURCES_MAX.memoryMb),
-    means: 'How much memory a container may ask for, and get. 512 is what one gets that asks for nothing.',
+    means:
+      'How many megabytes of memory a container may have. A payload that names none gets 512, or this if it is less.',
     example: '1024',
   }),
   MAX_CONTAINER_PIDS: withDefault({
     schema: wholeNumber(1, 1_000_000),
     default: String(CONTAINER_RESOURCES_MAX.pids),
-    means: 'How many processes and threads a container may ask for, and have. 256 is for one that asks for nothing.',
+    means:
+      'How many processes and threads a container may have. A payload that names none gets 256, or this if it is less.',
     example: '512',
   }),
   MAX_CONTAINER_DISK_MB: setting({
     schema: wholeNumber(1, 16_777_216),
-    defaultMeans: 'as much as the engine gives',
+    defaultMeans: 'as much as the engine allows',
     means:
-      'How much a container may write to its own file system, where the storage driver of the engine can bound it; elsewhere the log warns once.',
+      "How many megabytes a container may write to its own file system, if the engine's storage driver can limit it. Otherwise the log warns once.",
     example: '10240',
   }),
   CONTAINER_NETWORKS: withDefault({
@@ -70,7 +72,7 @@ export const JOB_SETTINGS = {
     }),
     default: 'BRIDGE,NONE',
     means:
-      'Networks that a CONTAINER workflow may ask for; the first is for one that asks for none. BRIDGE is a network of its owner alone, with a way out. Builds have the same.',
+      'Networks that a CONTAINER workflow may ask for. The first one is the default. BRIDGE is a network of its owner alone, with access to the outside. Builds use the same.',
     example: 'NONE,BRIDGE',
   }),
   BUILDS_ALLOWED: withDefault({
@@ -86,22 +88,21 @@ export const JOB_SETTINGS = {
         /^(\/[A-Za-z0-9_.-]+)+$|^[A-Za-z0-9_.-]+\.slice$/,
         'a path like /chronoverse-builds, or a slice of systemd',
       ),
-    defaultMeans: 'a group of each build, where the engine has cgroupfs of version 1; else none',
-    means:
-      'The cgroup on the host of the engine below which the steps of builds run, so that its bounds hold for them.',
+    defaultMeans: 'a group for each build if the engine has cgroupfs of version 1, else none',
+    means: "The cgroup on the engine's host under which build steps run, so that its limits apply to them.",
     example: 'chronoverse-builds.slice',
   }),
   CONTAINERS_MAX: withDefault({
     schema: wholeNumber(1, 1_000),
     default: '16',
     means:
-      'How many containers one workflow worker runs at once; more wait for their turn. One user alone gets three quarters of them.',
+      'How many containers one workflow worker runs at once. More wait for their turn. One user alone gets three quarters of them.',
     example: '4',
   }),
   RUNNING_CONTAINERS_PER_USER: withDefault({
     schema: wholeNumber(1, 1_000),
     default: String(RUNNING_PER_USER.containers),
-    means: 'How many containers of one user one workflow worker runs at once, at most. More wait for their turn.',
+    means: 'How many containers of one user one workflow worker runs at once. More wait for their turn.',
     example: '4',
   }),
   RUNNING_BUILDS_PER_USER: withDefault({
@@ -118,41 +119,41 @@ export const JOB_SETTINGS = {
   }),
   QUEUED_CONTAINERS_PER_USER: userLimit({
     name: 'QUEUED_CONTAINERS_PER_USER',
-    means: 'How many CONTAINER jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
+    means: 'How many requested CONTAINER jobs (runWorkflow) of one user may wait. More are LIMIT_EXCEEDED.',
     example: '100',
   }),
   QUEUED_HEARTBEATS_PER_USER: userLimit({
     name: 'QUEUED_HEARTBEATS_PER_USER',
-    means: 'How many HEARTBEAT jobs that one user asked for (runWorkflow) may wait. One more is LIMIT_EXCEEDED.',
+    means: 'How many requested HEARTBEAT jobs (runWorkflow) of one user may wait. More are LIMIT_EXCEEDED.',
     example: '100',
   }),
   QUEUED_BUILDS_PER_USER: userLimit({
     name: 'QUEUED_BUILDS_PER_USER',
-    means: 'How many builds of one user may wait or run. One more is LIMIT_EXCEEDED.',
+    means: 'How many builds of one user may wait or run. More are LIMIT_EXCEEDED.',
     example: '20',
   }),
   WORKFLOWS_PER_USER: userLimit({
     name: 'WORKFLOWS_PER_USER',
     means:
-      'How many workflows one user may have, and ten times as many with deleted ones that are not purged. One more is LIMIT_EXCEEDED.',
+      'How many workflows one user may have. Including deleted ones that are not purged, ten times as many are allowed. More are LIMIT_EXCEEDED.',
     example: '100',
   }),
   VOLUMES_PER_USER: userLimit({
     name: 'VOLUMES_PER_USER',
     means:
-      'How many volumes one user may have; those that an engine still has to remove count. One more is LIMIT_EXCEEDED.',
+      'How many volumes one user may have, including those that an engine has yet to remove. More are LIMIT_EXCEEDED.',
     example: '10',
   }),
   PAYLOAD_BYTES_PER_USER: userLimit({
     name: 'PAYLOAD_BYTES_PER_USER',
     means:
-      'How many bytes the stored payloads of one user may have together; those of deleted workflows count until they are purged. More is LIMIT_EXCEEDED.',
+      'How many bytes the stored payloads of one user may have together. Those of deleted workflows count until they are purged. More are LIMIT_EXCEEDED.',
     example: '1048576',
   }),
   GENERATIONS_PER_WORKFLOW: userLimit({
     name: 'GENERATIONS_PER_WORKFLOW',
     means:
-      'How many generations of one payload are stored: the present one, and those that jobs which have not ended still need. One more is LIMIT_EXCEEDED.',
+      'How many generations of one payload are stored: the present one, and those that jobs which have not ended still need. More are LIMIT_EXCEEDED.',
     example: '10',
   }),
 };

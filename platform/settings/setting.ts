@@ -1,16 +1,17 @@
 import { z } from 'zod';
 
-/** One setting: how its text is read, and what a person should know of it. */
+/** One setting: how its text is read, and what a person should know about it. */
 export interface Setting<T> {
   /** From the text of the environment to the value. Its messages complete the sentence "NAME must be ...". */
   schema: z.ZodType<T, string>;
-  /** The text that stands in when none is given. Without one the setting is absent. */
+  /** The text that applies if none is given. Without it, the setting is then absent. */
   default?: string;
-  /** What stands in for `default` in the table of docs/operate/settings.md where no fixed text can. */
+  /** Describes the default in docs/operate/settings.md and --help if it is not a fixed text. */
   defaultMeans?: string;
+  /** What it does, for docs/operate/settings.md and --help. */
   means: string;
   example: string;
-  /** Never shown, not even when it is wrong: it is a secret, or may carry one. */
+  /** Never shown, not even if it is wrong: it is a secret, or may contain one. */
   secret?: boolean;
 }
 
@@ -22,7 +23,7 @@ export function trueOrFalse() {
   return z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 }
 
-/** The `min` and `max` stand in its metadata: a test takes each setting to both. */
+/** Its metadata has `min` and `max`, for `rangeOf`, and for a test that takes each setting to both. */
 export function wholeNumber(min: number, max: number) {
   const wanted = `a whole number from ${min} to ${max}`;
   return z
@@ -42,3 +43,13 @@ export function decimal(min: number, max: number) {
     .refine((value) => value >= min && value <= max, wanted)
     .meta({ min, max });
 }
+
+/** The range of a number as people write it, "1 to 65,535". Undefined if the setting is no number. */
+export function rangeOf({ schema }: Setting<unknown>): string | undefined {
+  const range = NumberRange.safeParse(schema.meta());
+  if (!range.success) return undefined;
+  const [min, max] = [range.data.min, range.data.max].map((value) => value.toLocaleString('en-US'));
+  return `${min} to ${max}`;
+}
+
+const NumberRange = z.object({ min: z.number(), max: z.number() });

@@ -34,13 +34,13 @@ export const SETTINGS = {
   PORT: withDefault({
     schema: wholeNumber(0, 65_535),
     default: '4000',
-    means: 'Port of the api. 0 takes a free one, which the ready line tells.',
+    means: "The api's port. With 0 it takes a free one, which the ready line names.",
     example: '4000',
   }),
   HOST: withDefault({
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/, 'an address or a host name'),
     default: '127.0.0.1',
-    means: 'Address that the api listens on. 0.0.0.0 is every IPv4 address of the machine.',
+    means: 'The address on which the api listens. 0.0.0.0 means every IPv4 address of the machine.',
     example: '0.0.0.0',
   }),
   PUBLIC_URL: setting({
@@ -50,8 +50,8 @@ export const SETTINGS = {
       context.addIssue('an address over http or https without a path');
       return z.NEVER;
     }),
-    defaultMeans: 'loopback names and the address that is listened on',
-    means: 'Address under which browsers reach the api. Without a token, no other name of this server is answered.',
+    defaultMeans: 'loopback names and the listening address',
+    means: 'The address under which browsers reach the api. Without a token, the api answers under no other name.',
     example: 'https://chronoverse.example.com',
   }),
   ALLOWED_ORIGINS: setting({
@@ -64,20 +64,20 @@ export const SETTINGS = {
     }),
     defaultMeans: 'none',
     means:
-      'Origins of web applications at other addresses whose pages may use the API. Pages of any other are refused.',
+      'Origins of web applications at other addresses whose pages may use the api. Pages of other origins are refused.',
     example: 'https://app.example.com,http://localhost:5173',
   }),
   GRAPHIQL: withDefault({
     schema: trueOrFalse(),
     default: 'true',
-    means: 'Whether browsers that open /graphql are given GraphiQL, to write and run operations in.',
+    means: 'Whether a browser that opens /graphql gets GraphiQL, in which to write and run operations.',
     example: 'false',
   }),
   INTROSPECTION: withDefault({
     schema: trueOrFalse(),
     default: 'true',
     means:
-      'Whether the schema can be asked for. false also leaves suggestions out of errors. Completion in GraphiQL needs it.',
+      'Whether clients can query the schema. false also removes suggestions from errors. Completion in GraphiQL needs it.',
     example: 'false',
   }),
   TRUST_PROXY: withDefault({
@@ -89,27 +89,27 @@ export const SETTINGS = {
     }),
     default: 'false',
     means:
-      'Whose X-Forwarded-For and X-Forwarded-Proto are believed: networks of your proxies (CIDRs, loopback, private), or how many of them stand in a row before the api, whatever their addresses. true is 1, false is 0.',
+      'Whose X-Forwarded-For and X-Forwarded-Proto the api trusts: networks of your proxies (CIDRs, loopback, private), or how many proxies stand in front of the api, whatever their addresses. true is 1, false is 0.',
     example: '10.20.0.0/16',
   }),
   SIGN_UP: withDefault({
     schema: z.enum(SIGN_UP_MODES, 'open, first or closed'),
     default: 'first',
     means:
-      'Who may make an account: open is anybody; first is the first alone, who becomes the administrator; closed is nobody. chronoverse users create makes accounts whatever it says.',
+      'Who may create an account: open is anybody, first is the first person only, who becomes the administrator, closed is nobody. chronoverse users create works in every mode.',
     example: 'open',
   }),
   ...CONNECTION_SETTINGS,
   DATA_DIR: withDefault({
     schema: z.string(),
     default: '.chronoverse',
-    means: 'Folder of the embedded PostgreSQL, the generated keys and the demo. Unused when none of them is needed.',
+    means: 'The folder of the embedded PostgreSQL, the generated keys and the demo. Unused if none of them is needed.',
     example: '/var/lib/chronoverse',
   }),
   DATABASE_URL: setting({
     schema: url(['postgres', 'postgresql']).refine(hasKnownTls, DATABASE_TLS),
     defaultMeans: 'embedded PostgreSQL',
-    means: 'PostgreSQL 15 or later; with ?sslmode=verify-full by TLS, with its certificate verified.',
+    means: 'PostgreSQL 15 or later. ?sslmode=verify-full uses TLS and verifies the certificate.',
     example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
     secret: true,
   }),
@@ -122,33 +122,33 @@ export const SETTINGS = {
       return z.NEVER;
     }),
     defaultMeans: 'in-process bus',
-    means: 'Brokers to begin with, commas between them.',
+    means: 'The first brokers to connect to, separated by commas.',
     example: 'kafka-1:9092,kafka-2:9092',
   }),
   REDIS_URL: setting({
     schema: url(['redis', 'rediss']),
     defaultMeans: 'in-process cache',
-    means: 'Redis 6 or later; rediss:// is TLS.',
+    means: 'Redis 6 or later. rediss:// uses TLS.',
     example: 'redis://127.0.0.1:6379/0',
     secret: true,
   }),
   DOCKER_HOST: setting({
     schema: url(['unix', 'tcp', 'http', 'https']).refine(isEngine, 'unix:///path/of/its/socket or tcp://host:port'),
-    defaultMeans: 'unix:///var/run/docker.sock where it exists',
-    means: 'Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
+    defaultMeans: 'unix:///var/run/docker.sock if it exists',
+    means: 'The Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
     example: 'unix:///var/run/docker.sock',
   }),
   ...TLS_SETTINGS,
   KAFKA_TOPIC_PREFIX: withDefault({
     schema: prefix,
     default: '',
-    means: 'In front of every topic and consumer group, so that installations can share a broker.',
+    means: 'Stands in front of every topic and consumer group, so that installations can share a broker.',
     example: 'staging.',
   }),
   REDIS_PREFIX: withDefault({
     schema: z.string().max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`),
     default: '',
-    means: 'In front of every key and channel, so that installations can share a Redis.',
+    means: 'Stands in front of every key and channel, so that installations can share a Redis.',
     example: 'staging:',
   }),
   SECRET_KEY: setting({
@@ -156,8 +156,8 @@ export const SETTINGS = {
       .string()
       .refine(isSecretKey, '32 bytes in hex (64 digits) or base64 (44 characters)')
       .transform(parseSecretKey),
-    defaultMeans: 'generated into DATA_DIR with an embedded database, required otherwise',
-    means: 'Encrypts secrets at rest; the same for every process of an installation.',
+    defaultMeans: 'generated into DATA_DIR with an embedded database, otherwise required',
+    means: 'Encrypts secrets at rest. Give every process of an installation the same one.',
     example: '$(openssl rand -hex 32)',
     secret: true,
   }),
@@ -169,20 +169,21 @@ export const SETTINGS = {
       return z.NEVER;
     }),
     defaultMeans: 'none',
-    means: 'Former keys, that still open secrets until chronoverse rotate-secrets has encrypted them under SECRET_KEY.',
+    means:
+      'Former keys, separated by commas. They still decrypt secrets until chronoverse rotate-secrets has encrypted these under SECRET_KEY.',
     example: '$(cat old.key)',
     secret: true,
   }),
   LOG_LEVEL: withDefault({
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], 'trace, debug, info, warn, error or fatal'),
     default: 'info',
-    means: 'What is logged. The ready line is logged at every level.',
+    means: 'The least severe level that is logged. The ready line is logged at every level.',
     example: 'debug',
   }),
   LOG_FORMAT: setting({
     schema: z.enum(['pretty', 'json'], 'pretty or json'),
     defaultMeans: 'pretty on a terminal, else json',
-    means: 'How the log looks.',
+    means: 'The format of the log.',
     example: 'json',
   }),
   DEMO_IMAGE: withDefault({
@@ -190,7 +191,7 @@ export const SETTINGS = {
       .string()
       .refine((text) => parseImageReference(text).problem === undefined, 'an image reference like "alpine:3"'),
     default: 'alpine:3',
-    means: "Image of the demo's container. One that is on the engine already is not pulled.",
+    means: "The image of the demo's container. An image that is on the engine already is not pulled.",
     example: 'busybox:stable',
   }),
   HEARTBEAT_ALLOW: setting({
@@ -202,7 +203,7 @@ export const SETTINGS = {
     }),
     defaultMeans: 'public,private,loopback with an embedded database, else public,private',
     means:
-      'Networks that a HEARTBEAT may reach: these words and CIDRs. Link-local and metadata addresses only where a CIDR names them.',
+      'Networks that a HEARTBEAT may reach: public, private, loopback and CIDRs. Link-local and metadata addresses need a CIDR.',
     example: 'public,10.20.0.0/16',
   }),
   REGISTRY_ALLOW: setting({
@@ -216,7 +217,7 @@ export const SETTINGS = {
     }),
     defaultMeans: 'public,private,loopback with an embedded database, else public',
     means:
-      'Registries that the engine may be sent to: names (with their port), and networks by the words and CIDRs of HEARTBEAT_ALLOW. A registry that is named is trusted wherever it is. Link-local and metadata addresses only where a CIDR names them.',
+      'Registries that the engine may contact: names (with their port), and networks by the words and CIDRs of HEARTBEAT_ALLOW. A named registry is trusted wherever it is. Link-local and metadata addresses need a CIDR.',
     example: 'public,registry.example:5000',
   }),
   LOCAL_IMAGES: setting({
@@ -228,26 +229,26 @@ export const SETTINGS = {
     }),
     defaultMeans: '* with an embedded database, else none',
     means:
-      'Images on the engine that every user may use without their registry being asked: names with * for any text, commas between. One that a login has brought there is not among them.',
+      'Images on the engine that every user may use without asking their registry: names, with * for any text, separated by commas. An image that came with a login is excluded.',
     example: 'alpine:*,registry.example/base/*',
   }),
   DELETED_RETENTION_DAYS: withDefault({
     schema: wholeNumber(0, DAYS_MAX),
     default: String(DELETED_RETENTION_DAYS),
-    means: 'How many days the history of a deleted workflow stays readable by id. 0: it goes at once.',
+    means:
+      'How many days the history of a deleted workflow stays readable by id. With 0 the next sweep removes it, within seconds.',
     example: '30',
   }),
   LOG_RETENTION_DAYS: withDefault({
     schema: wholeNumber(RETENTION_DAYS_MIN, DAYS_MAX),
     default: String(LOG_RETENTION_DAYS),
-    means:
-      'How many days log lines are kept, counted from the end of their job or build; a workflow may ask for fewer.',
+    means: 'How many days log lines are kept after the end of their job or build. A workflow can ask for fewer.',
     example: '30',
   }),
   JOB_RETENTION_DAYS: withDefault({
     schema: wholeNumber(1, DAYS_MAX),
     default: String(JOB_RETENTION_DAYS),
-    means: 'How many days jobs are kept, counted from their end. What counts in analytics stays.',
+    means: 'How many days jobs are kept after their end. Analytics still count them.',
     example: '365',
   }),
   AUDIT_RETENTION_DAYS: withDefault({
@@ -259,21 +260,20 @@ export const SETTINGS = {
   NOTIFICATION_RETENTION_DAYS: withDefault({
     schema: wholeNumber(1, DAYS_MAX),
     default: String(NOTIFICATION_RETENTION_DAYS),
-    means: 'How many days notifications are kept, whether they were read or not.',
+    means: 'How many days notifications are kept, read or not.',
     example: '30',
   }),
   API_TOKEN_DAYS_MAX: withDefault({
     schema: wholeNumber(0, DAYS_MAX),
     default: String(API_TOKEN_DAYS_MAX),
-    means:
-      'How many days an API token is valid at most, from when it is made. 0: for ever, where nobody asks for less.',
+    means: 'How many days an API token is valid at most. With 0 it is valid forever, unless its owner asks for less.',
     example: '90',
   }),
   MUTATIONS_PER_USER_PER_HOUR: withDefault({
     schema: wholeNumber(1, 1_000_000_000),
     default: String(MUTATIONS_PER_USER_PER_HOUR),
     means:
-      'How many mutations one user may call in an hour. One more is RATE_LIMITED, but for those that end tokens and sessions.',
+      'How many mutations one user may call in an hour. More are RATE_LIMITED, except those that end tokens and sessions.',
     example: '100000',
   }),
   ...JOB_SETTINGS,

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import type { Setting } from '../../platform/settings/setting.ts';
+import { rangeOf, type Setting } from '../../platform/settings/setting.ts';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 
 interface Row {
   default: string;
+  range: string;
   means: string;
   example: string;
 }
@@ -12,6 +13,7 @@ interface Row {
 function rowOf(setting: Setting<unknown>): Row {
   return {
     default: setting.defaultMeans ?? (setting.default ? `\`${setting.default}\`` : 'empty'),
+    range: rangeOf(setting) ?? '',
     means: setting.means,
     example: `\`${setting.example}\``,
   };
@@ -20,11 +22,11 @@ function rowOf(setting: Setting<unknown>): Row {
 /** The rows of the table, by the name in their first cell. */
 async function readTable(): Promise<Record<string, Row>> {
   const text = await readFile('docs/operate/settings.md', 'utf8');
-  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (.*) \| (.*) \| (.*) \|$/gm)];
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$/gm)];
   return Object.fromEntries(
     rows.map(([, name, ...cells]) => [
       name,
-      { default: cells[0] ?? '', means: cells[1] ?? '', example: cells[2] ?? '' },
+      { default: cells[0] ?? '', range: cells[1] ?? '', means: cells[2] ?? '', example: cells[3] ?? '' },
     ]),
   );
 }
