@@ -9,9 +9,9 @@ import { jobs, logChunks } from '../../db/schema.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { ATTEMPT_OF_END, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
-import { numberedChunk } from '../api/download-support.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 import { heartbeat, schedule } from '../scheduling/support.ts';
+import { numberedChunk } from '../support/lines.ts';
 import { letPass } from '../support/time.ts';
 import { quiet, testSealer } from '../support/workers.ts';
 

@@ -12,8 +12,8 @@ import { randomOf } from '../faults/random.ts';
 import { connectionsOf, descriptorsBut } from '../support/connections.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { frame, upgradeRequest } from '../support/frames.ts';
+import { runningJob } from '../support/jobs.ts';
 import { testSealer } from '../support/workers.ts';
-import { runningJob } from './download-support.ts';
 import { type Person, person, socketOf, taker } from './support.ts';
 
 const COMINGS = 20_000;

@@ -7,8 +7,9 @@ import WebSocket from 'ws';
 import { startApi } from '../../api/server.ts';
 import type { ApiSettings } from '../../api/settings.ts';
 import { connect as connectDatabase } from '../../db/client.ts';
+import { runningJob } from '../support/jobs.ts';
 import { testSealer } from '../support/workers.ts';
-import { ask, runningJob } from './download-support.ts';
+import { ask } from './download-client.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const ARRIVES_MS = 100; // else what is asked next may take the place; it is tried again

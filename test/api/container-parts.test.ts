@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Person, person, query, type TestApi, testApi } from './support.ts';
+import { createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
-const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
-  workflow { id payload generation } userErrors { code path message } } }`;
 const UPDATE = `mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) {
   workflow { id generation buildStatus } userErrors { code path message } } }`;
 const CONTAINER = {
@@ -23,10 +21,7 @@ describe('a container with a build, volumes, resources and a network', () => {
   });
   afterAll(() => api.close());
 
-  const create = async (container: object) => {
-    const input = { name: 'x', payload: { container }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
-    return (await query(api, CREATE, { token: ann.token, variables: { input } })).data.createWorkflow;
-  };
+  const create = (container: object) => createWorkflow(api, ann, { payload: { container } }, 'id payload generation');
 
   test('is read back as a document, and its owner alone reads it', async () => {
     const { workflow, userErrors } = await create(CONTAINER);
@@ -74,10 +69,7 @@ describe('where the operator allows neither builds nor a way out', () => {
   });
   afterAll(() => api.close());
 
-  const create = async (payload: object) => {
-    const input = { name: 'x', payload, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
-    return (await query(api, CREATE, { token: ann.token, variables: { input } })).data.createWorkflow;
-  };
+  const create = (payload: object) => createWorkflow(api, ann, { payload }, 'id payload generation');
 
   test('a payload that asks for them is INVALID, and the setting is named', async () => {
     const { userErrors } = await create({ container: { ...CONTAINER, network: 'BRIDGE' } });

@@ -12,8 +12,10 @@ import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk, numberedText, print } from '../support/lines.ts';
 import { testSealer } from '../support/workers.ts';
-import { ask, endJob, numberedChunk, numberedText, print, type Reply, runningJob } from './download-support.ts';
+import { ask, type Reply } from './download-client.ts';
 import { type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const FORMS: [string, Record<string, string>][] = [

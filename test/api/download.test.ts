@@ -9,9 +9,11 @@ import { builds, jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { formatLine, type LogChunk } from '../../domain/logs/chunk.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk, numberedText } from '../support/lines.ts';
 import { testSealer } from '../support/workers.ts';
-import { ask, endJob, numberedChunk, numberedText, runningJob } from './download-support.ts';
-import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { ask } from './download-client.ts';
+import { createBuild, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const NDJSON = { accept: 'application/x-ndjson' };
 
@@ -280,16 +282,7 @@ describe('the download of a log', () => {
   });
 
   test('of a build is the same', async () => {
-    const input = {
-      name: 'a',
-      payload: { container: { image: 'alpine' } },
-      interval: 1,
-      maxConsecutiveJobFailuresAllowed: 1,
-    };
-    const create =
-      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { build { id } } } }';
-    const { data } = await query(api, create, { token: ann.token, variables: { input } });
-    const { id } = data.createWorkflow.workflow.build;
+    const id = await createBuild(api, ann);
     await store(await numberedChunk(id, 1, 3));
     const ended = { status: 'FAILED' as const, error: 'no', completedAt: new Date(), logLineCount: 3 };
     await api.db.update(builds).set(ended).where(eq(builds.id, id));

@@ -4,12 +4,10 @@ import { disableUser, setPassword } from '../../db/accounts/accounts.ts';
 import { revokeToken } from '../../db/accounts/tokens.ts';
 import { lockUser } from '../../db/accounts/user-limits.ts';
 import { until } from '../support/time.ts';
-import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
+import { codes, createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const TERMINATE =
   'mutation ($id: ID!) { terminateWorkflow(input: { id: $id }) { workflow { id } userErrors { code } } }';
-const CREATE = `mutation { createWorkflow(input: { name: "x", payload: { heartbeat: {} }, interval: 60,
-  maxConsecutiveJobFailuresAllowed: 3 }) { workflow { id } } }`;
 
 describe('a token that ends while a change is made with it', () => {
   let api: TestApi;
@@ -22,7 +20,7 @@ describe('a token that ends while a change is made with it', () => {
   });
   beforeEach(async () => {
     ann = await person(api, 'ann');
-    id = (await query(api, CREATE, { token: ann.token })).data.createWorkflow.workflow.id;
+    id = (await createWorkflow(api, ann, { interval: 60, maxConsecutiveJobFailuresAllowed: 3 })).workflow.id;
     const made = await query(api, 'mutation { createApiToken(input: { name: "x" }) { secret apiToken { id } } }', ann);
     const input = { email: ann.email, password: 'password of ann' };
     const signIn =

@@ -1,11 +1,13 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
-import { builds, jobs } from '../../db/schema.ts';
+import { builds } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
-import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
-import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk } from '../support/lines.ts';
+import { createBuild, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const FOLLOW =
   'subscription ($id: ID!, $after: String, $stream: LogStream) { jobLogs(jobId: $id, after: $after, stream: $stream) { text firstNumber lastNumber cursor lines { number stream text } } }';
@@ -33,43 +35,6 @@ describe('a log that is followed', () => {
     await client.dispose();
     await api.close();
   });
-
-  async function runningJob(): Promise<string> {
-    const id = newId();
-    await api.db.insert(jobs).values({
-      id,
-      workflowId: newId(),
-      userId: ann.id,
-      kind: 'CONTAINER',
-      trigger: 'MANUAL',
-      status: 'RUNNING',
-      generation: 1,
-      attempt: 1,
-      scheduledAt: new Date(),
-      startedAt: new Date(),
-      leaseToken: newId(),
-    });
-    return id;
-  }
-
-  async function endJob(id: string, logLineCount: number, { told = true } = {}): Promise<void> {
-    await api.db
-      .update(jobs)
-      .set({ status: 'COMPLETED', completedAt: new Date(), leaseToken: null, logLineCount })
-      .where(eq(jobs.id, id));
-    if (told) await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [id] }));
-  }
-
-  async function chunk(sourceId: string, firstNumber: number, lastNumber: number): Promise<LogChunk> {
-    const lines = Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) =>
-      formatLine(
-        (firstNumber + n) % 2 ? 'STDOUT' : 'STDERR',
-        '2026-01-01T00:00:00.000000001Z',
-        `line ${firstNumber + n} é`,
-      ),
-    );
-    return { sourceId, attempt: 1, firstNumber, lastNumber, lines: await packLines(Buffer.from(lines.join(''))) };
-  }
 
   const store = async (...chunks: LogChunk[]) => insertChunks(api.db, chunks);
   const send = (...chunks: LogChunk[]) =>
@@ -101,35 +66,35 @@ describe('a log that is followed', () => {
   };
 
   test('comes from the store, then live, and completes with the last line of a job that has ended', async () => {
-    const id = await runningJob();
-    await store(await chunk(id, 1, 50), await chunk(id, 51, 60));
+    const id = await runningJob(api, ann);
+    await store(await numberedChunk(id, 1, 50), await numberedChunk(id, 51, 60));
     const stream = follow(id);
     const batches = [await stream.take()];
-    const live = [await chunk(id, 61, 61), await chunk(id, 62, 2_000)];
+    const live = [await numberedChunk(id, 61, 61), await numberedChunk(id, 62, 2_000)];
     await send(...live);
     await store(...live);
-    await endJob(id, 2_000);
+    await endJob(api, ann, id, 2_000);
     batches.push(...(await stream.rest()));
     expectWhole(batches, 2_000);
   });
 
   test('that has ended is delivered whole and completes', async () => {
-    const id = await runningJob();
-    for (let first = 1; first <= 3_000; first += 100) await store(await chunk(id, first, first + 99));
-    await endJob(id, 3_000);
+    const id = await runningJob(api, ann);
+    for (let first = 1; first <= 3_000; first += 100) await store(await numberedChunk(id, first, first + 99));
+    await endJob(api, ann, id, 3_000);
     expectWhole(await follow(id).rest(), 3_000);
-    const silent = await runningJob();
-    await endJob(silent, 0);
+    const silent = await runningJob(api, ann);
+    await endJob(api, ann, silent, 0);
     expect(await follow(silent).rest()).toEqual([]);
   });
 
   test('goes on behind a cursor, on any process that has one', async () => {
-    const id = await runningJob();
-    await store(await chunk(id, 1, 100), await chunk(id, 101, 200));
+    const id = await runningJob(api, ann);
+    await store(await numberedChunk(id, 1, 100), await numberedChunk(id, 101, 200));
     const stream = follow(id);
     const first = await stream.take();
     await stream.stop();
-    await endJob(id, 200);
+    await endJob(api, ann, id, 200);
     const rest = await follow(id, { after: first.cursor }).rest();
     expectWhole([first, ...rest], 200);
     const page = await query(
@@ -144,15 +109,15 @@ describe('a log that is followed', () => {
   });
 
   test('P4: a log loses nothing and repeats nothing where live chunks are lost, late, doubled or overlap', async () => {
-    const id = await runningJob();
+    const id = await runningJob(api, ann);
     const stream = follow(id);
     const collected = stream.rest();
     const chunks = [
-      await chunk(id, 1, 10),
-      await chunk(id, 11, 20),
-      await chunk(id, 21, 30),
-      await chunk(id, 25, 40),
-      await chunk(id, 41, 50),
+      await numberedChunk(id, 1, 10),
+      await numberedChunk(id, 11, 20),
+      await numberedChunk(id, 21, 30),
+      await numberedChunk(id, 25, 40),
+      await numberedChunk(id, 41, 50),
     ];
     await store(...chunks.slice(0, 1));
     await send(...chunks.slice(2, 3)); // 11 to 20 is not sent, and stored late
@@ -163,29 +128,29 @@ describe('a log that is followed', () => {
     await send(...chunks.slice(4));
     await send(...chunks.slice(4));
     await store(...chunks.slice(4));
-    await endJob(id, 50, { told: false }); // and that is not told
+    await endJob(api, ann, id, 50, { published: false }); // and that is not told
     expectWhole(await collected, 50);
   });
 
   test('is whole for a subscriber that reads slowly while others are fast', async () => {
-    const id = await runningJob();
+    const id = await runningJob(api, ann);
     const slow = follow(id);
     const fast = Array.from({ length: 5 }, () => follow(id).rest());
     const first = slow.take();
     for (let number = 1; number <= 400; number += 1) {
-      const next = await chunk(id, number * 5 - 4, number * 5);
+      const next = await numberedChunk(id, number * 5 - 4, number * 5);
       await send(next);
       await store(next);
     }
-    await endJob(id, 2_000);
+    await endJob(api, ann, id, 2_000);
     for (const batches of await Promise.all(fast)) expectWhole(batches, 2_000);
     expectWhole([await first, ...(await slow.rest())], 2_000);
   });
 
   test('can be of one stream alone', async () => {
-    const id = await runningJob();
-    await store(await chunk(id, 1, 9));
-    await endJob(id, 9);
+    const id = await runningJob(api, ann);
+    await store(await numberedChunk(id, 1, 9));
+    await endJob(api, ann, id, 9);
     const batches = await follow(id, { stream: 'STDERR' }).rest();
     expect(batches.flatMap(({ lines }) => lines.map(({ number }) => number))).toEqual([2, 4, 6, 8]);
     expect(batches.map(({ text }) => text).join('')).toBe('line 2 é\nline 4 é\nline 6 é\nline 8 é\n');
@@ -193,22 +158,13 @@ describe('a log that is followed', () => {
   });
 
   test('of a build is the same', async () => {
-    const input = {
-      name: 'a',
-      payload: { container: { image: 'alpine' } },
-      interval: 1,
-      maxConsecutiveJobFailuresAllowed: 1,
-    };
-    const create =
-      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { build { id } } } }';
-    const { data } = await query(api, create, { token: ann.token, variables: { input } });
-    const { id } = data.createWorkflow.workflow.build;
+    const id = await createBuild(api, ann);
     const values = client.iterate<{ buildLogs: Batch }>({
       query: `subscription { buildLogs(buildId: "${id}") { text } }`,
     });
     const stream = taker(values);
     const first = stream.take();
-    const printed = await chunk(id, 1, 1);
+    const printed = await numberedChunk(id, 1, 1);
     await store(printed);
     await send(printed);
     expect((await first).data?.buildLogs.text).toBe('line 1 é\n');
@@ -227,7 +183,7 @@ describe('a log that is followed', () => {
   });
 
   test('P6: a log is NOT_FOUND to Bob as if there were none, and a cursor of another log is a BAD_REQUEST', async () => {
-    const id = await runningJob();
+    const id = await runningJob(api, ann);
     const asBob = socketOf(api, bob.token);
     for (const asked of [id, newId(), 'malformed']) {
       const [answer] = await taker(asBob.iterate({ query: FOLLOW, variables: { id: asked } })).rest();

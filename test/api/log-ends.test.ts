@@ -10,9 +10,10 @@ import { encodeChunks } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import type { Worker } from '../../workers/shared/parts.ts';
+import { numberedChunk, numberedText } from '../support/lines.ts';
 import { letPass } from '../support/time.ts';
 import { quiet, testSealer } from '../support/workers.ts';
-import { ask, numberedChunk, numberedText } from './download-support.ts';
+import { ask } from './download-client.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
-import { jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { formatLine, type LogLine, packLines } from '../../domain/logs/chunk.ts';
+import { insertJob } from '../support/jobs.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 interface Page {
@@ -34,24 +34,8 @@ describe('a page of a log', () => {
   });
   afterAll(() => api.close());
 
-  async function newJob(logLineCount: number): Promise<string> {
-    const id = newId();
-    await api.db.insert(jobs).values({
-      id,
-      workflowId: newId(),
-      userId: ann.id,
-      kind: 'CONTAINER',
-      trigger: 'MANUAL',
-      status: 'COMPLETED',
-      generation: 1,
-      attempt: 1,
-      scheduledAt: new Date(),
-      startedAt: new Date(),
-      completedAt: new Date(),
-      logLineCount,
-    });
-    return id;
-  }
+  const newJob = (logLineCount: number) =>
+    insertJob(api.db, ann.id, { status: 'COMPLETED', completedAt: new Date(), logLineCount });
 
   /** Stores the lines in chunks that go from one number to another. */
   async function store(sourceId: string, lines: Pick<LogLine, 'stream' | 'text'>[], spans: [number, number][]) {

@@ -5,8 +5,9 @@ import { insertChunks } from '../../db/logs/append.ts';
 import { builds, jobs, logChunks } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { encodeChunks, formatLine, type LogChunk } from '../../domain/logs/chunk.ts';
-import { ask } from './download-support.ts';
-import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { insertJob } from '../support/jobs.ts';
+import { ask } from './download-client.ts';
+import { createBuild, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const REMOVED = 'The cursor is of a line that retention has removed: the first line still there is line 11.';
 const NONE_LEFT = 'The cursor is of a line that retention has removed: none of this log is left.';
@@ -27,31 +28,10 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
 
   /** One that ended two days ago with 30 lines, or that runs. */
   async function source({ ended }: { ended: boolean }): Promise<string> {
-    const id = newId();
-    const end = { completedAt: new Date(Date.now() - 2 * 86_400_000), logLineCount: 30 };
-    const common = { id, workflowId: newId(), userId: ann.id, generation: 1, attempt: 1 };
-    if (kind === 'job') {
-      const times = { scheduledAt: new Date(), startedAt: new Date() };
-      const own = { ...common, ...times, kind: 'CONTAINER', trigger: 'MANUAL' } as const;
-      const state = ended
-        ? ({ status: 'COMPLETED', ...end } as const)
-        : ({ status: 'RUNNING', leaseToken: newId() } as const);
-      await api.db.insert(jobs).values({ ...own, ...state });
-      return id;
-    }
-    const input = {
-      name: 'a',
-      payload: { container: { image: 'a' } },
-      interval: 1,
-      maxConsecutiveJobFailuresAllowed: 1,
-    };
-    const create =
-      'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { build { id } } } }';
-    const { data } = await query(api, create, { token: ann.token, variables: { input } });
-    const buildId = data.createWorkflow.workflow.build.id;
-    const state = ended
-      ? ({ status: 'COMPLETED', ...end } as const)
-      : ({ status: 'STARTED', leaseToken: newId() } as const);
+    const end = { status: 'COMPLETED', completedAt: new Date(Date.now() - 2 * 86_400_000), logLineCount: 30 } as const;
+    if (kind === 'job') return insertJob(api.db, ann.id, ended ? end : {});
+    const buildId = await createBuild(api, ann);
+    const state = ended ? end : ({ status: 'STARTED', leaseToken: newId() } as const);
     await api.db.update(builds).set(state).where(eq(builds.id, buildId));
     return buildId;
   }

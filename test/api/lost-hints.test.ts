@@ -5,7 +5,8 @@ import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { jobs } from '../../db/schema.ts';
 import { DAY_MS } from '../../domain/limits.ts';
-import { claim, heartbeat, jobsOf, schedule } from '../scheduling/support.ts';
+import { claim, heartbeat, schedule } from '../scheduling/support.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
 import { type Person, person, socketOf, type TestApi, taker, testApi } from './support.ts';
 

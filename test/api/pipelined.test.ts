@@ -3,7 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { REQUESTS_WAITING_MAX } from '../../api/http/serializer.ts';
 import { STREAMS_PER_USER_MAX } from '../../api/live/streams.ts';
-import { ask, endJob, numberedChunk, print, runningJob } from './download-support.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk, print } from '../support/lines.ts';
+import { ask } from './download-client.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 
 describe('requests that are sent over one connection before the answers come', () => {

@@ -10,9 +10,8 @@ import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { schedule } from '../scheduling/support.ts';
 import { until } from '../support/time.ts';
 import { quiet, testSealer } from '../support/workers.ts';
-import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { createWorkflow, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
-const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id build { id } } } }`;
 const DELETE = `mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) {
   deletedWorkflowId workflow { id } userErrors { code path } } }`;
 const SEEN = `query ($workflow: ID!, $job: ID!, $build: ID!) {
@@ -46,8 +45,8 @@ describe('a purge', () => {
     (await query(api, document, { token, variables })).data;
   const remove = async (input: object, as = ann) => (await ask(DELETE, { input }, as)).deleteWorkflow;
   const create = async (payload: object): Promise<{ id: string; build: { id: string } | null }> => {
-    const input = { name: 'Gone', payload, interval: 60, maxConsecutiveJobFailuresAllowed: 3 };
-    return (await ask(CREATE, { input })).createWorkflow.workflow;
+    const input = { payload, interval: 60, maxConsecutiveJobFailuresAllowed: 3 };
+    return (await createWorkflow(api, ann, input, 'id build { id }')).workflow;
   };
   const purgeAll = async () => {
     for (let steps = 0; steps < 100; steps += 1) if (!(await purgeSome(api.db))) return;

@@ -7,16 +7,17 @@ import { type Api, startApi } from '../../api/server.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { jobs } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
-import { newId } from '../../domain/ids.ts';
 import { encodeChunks, formatLine } from '../../domain/logs/chunk.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { createRedisCache } from '../../platform/cache/redis.ts';
 import { brokers, dropTopics, kafkaBus, randomPrefix } from '../bus/support.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk, numberedText, print } from '../support/lines.ts';
 import { requirePart } from '../support/parts.ts';
 import { testSealer } from '../support/workers.ts';
-import { ask, endJob, numberedChunk, numberedText, print, runningJob } from './download-support.ts';
+import { ask } from './download-client.ts';
 import { codes, type Person, person, query, socketOf, taker } from './support.ts';
 
 const redisUrl = requirePart('redis', 'two api processes that share a real Kafka and a real Redis');
@@ -67,20 +68,7 @@ describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over 
   });
 
   test('bring lines, states and the end of a job to the subscribers of each, as a worker tells them', async () => {
-    const id = newId();
-    await database.db.insert(jobs).values({
-      id,
-      workflowId: newId(),
-      userId: ann.id,
-      kind: 'CONTAINER',
-      trigger: 'MANUAL',
-      status: 'RUNNING',
-      generation: 1,
-      attempt: 1,
-      scheduledAt: new Date(),
-      startedAt: new Date(),
-      leaseToken: newId(),
-    });
+    const id = await runningJob(database, ann);
     const clients = apis.map((api) => socketOf(api, ann.token));
     const logs = clients.map((client) =>
       taker(

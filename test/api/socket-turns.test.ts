@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { insertChunks } from '../../db/logs/append.ts';
-import { endJob, numberedChunk, runningJob } from './download-support.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk } from '../support/lines.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 
 const LINES = 10_000;

@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { STREAMS_PER_USER_MAX } from '../../api/live/streams.ts';
-import { ask, endJob, numberedChunk, print, type Reply, runningJob } from './download-support.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { numberedChunk, print } from '../support/lines.ts';
+import { ask, type Reply } from './download-client.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 
 describe('streams and downloads of one user', () => {

@@ -119,6 +119,31 @@ export async function person(api: { url: string }, name = 'ann'): Promise<Person
   return { id: data.signUp.user.id, email, token: data.signUp.token };
 }
 
+/** Sends `createWorkflow` for a workflow of which a test says only what it is about. Gives the mutation's answer. */
+export async function createWorkflow(
+  api: { url: string },
+  { token }: { token: string },
+  input: object = {},
+  fields = 'id',
+): Promise<{ workflow: Answer['data']; userErrors: { code: string; path: string[]; message: string }[] }> {
+  const document = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
+    workflow { ${fields} } userErrors { code path message } } }`;
+  const common = { name: 'a', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
+  const { data } = await query(api, document, { token, variables: { input: { ...common, ...input } } });
+  return data.createWorkflow;
+}
+
+/** The id of the build of a new container workflow. */
+export async function createBuild(api: { url: string }, who: { token: string }): Promise<string> {
+  const { workflow } = await createWorkflow(
+    api,
+    who,
+    { payload: { container: { image: 'alpine:3' } } },
+    'build { id }',
+  );
+  return workflow.build.id;
+}
+
 /** A WebSocket client that connects once and never again. */
 export function socketOf({ url }: { url: string }, token?: string): SocketClient {
   return createClient({

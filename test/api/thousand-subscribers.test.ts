@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { numberedChunk, print, runningJob } from './download-support.ts';
+import { runningJob } from '../support/jobs.ts';
+import { numberedChunk, print } from '../support/lines.ts';
 import { type Person, person, type TestApi, testApi } from './support.ts';
 
 const SUBSCRIBERS = 1_000;

@@ -6,7 +6,7 @@ import { insertChunks } from '../../db/logs/append.ts';
 import { formatLine, packLines } from '../../domain/logs/chunk.ts';
 import { connectionsOf } from '../support/connections.ts';
 import { frame, ping, upgradeRequest } from '../support/frames.ts';
-import { runningJob } from './download-support.ts';
+import { runningJob } from '../support/jobs.ts';
 import { type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const UNREAD_MS = 1_000;

@@ -2,10 +2,8 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { noteFoundVolumes, noteVolumeUse, unwantedVolumes, volumesRemoved } from '../../db/volumes.ts';
 import { NO_ID } from '../../domain/ids.ts';
-import { type Person, person, query, type TestApi, testApi } from './support.ts';
+import { createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
-const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
-  workflow { id } userErrors { code path message } } }`;
 const UPDATE = `mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) {
   workflow { id generation } userErrors { code path message } } }`;
 const END = 'mutation ($id: ID!) { terminateWorkflow(input: { id: $id }) { userErrors { code } } }';
@@ -28,10 +26,7 @@ describe('the volumes of a user', () => {
   const container = (...names: string[]) => ({
     container: { image: 'alpine:3', volumes: names.map((name) => ({ name, path: `/${name}` })) },
   });
-  const create = async (names: string[], who = ann) => {
-    const input = { name: 'x', payload: container(...names), interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
-    return (await query(api, CREATE, { token: who.token, variables: { input } })).data.createWorkflow;
-  };
+  const create = (names: string[], who = ann) => createWorkflow(api, who, { payload: container(...names) });
   const update = async (id: string, names: string[]) => {
     const variables = { input: { id, payload: container(...names) } };
     return (await query(api, UPDATE, { token: ann.token, variables })).data.updateWorkflow;

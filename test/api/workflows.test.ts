@@ -1,12 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
 import { CANCEL_CHANNEL, decodeChanged, SCHEDULE_CHANNEL, userChannel } from '../../domain/hints.ts';
-import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
+import { codes, createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
-const CREATE = `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
-  workflow { id name kind payload interval maxConsecutiveJobFailuresAllowed consecutiveJobFailuresCount buildStatus generation
-    nextRunAt terminatedAt build { id status generation workflow { id } logs { nodes { text } } } latestJob { id } userId }
-  userErrors { code path message } } }`;
+const FIELDS = `id name kind payload interval maxConsecutiveJobFailuresAllowed consecutiveJobFailuresCount buildStatus generation
+    nextRunAt terminatedAt build { id status generation workflow { id } logs { nodes { text } } } latestJob { id } userId`;
 const UPDATE = `mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) {
   workflow { id name payload interval generation buildStatus } userErrors { code path message } } }`;
 const HEARTBEAT = { name: 'Self check', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 };
@@ -27,8 +25,7 @@ describe('a workflow', () => {
   });
   afterAll(() => api.close());
 
-  const create = async (input: object) =>
-    (await query(api, CREATE, { token: ann.token, variables: { input } })).data.createWorkflow;
+  const create = (input: object) => createWorkflow(api, ann, input, FIELDS);
   const act = async (name: string, id: string, fields = 'userErrors { code path }', token = ann.token) => {
     const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
     const { data } = await query(api, `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} } }`, {

@@ -9,8 +9,9 @@ import { auditEvents } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { firstIdAt } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
-import { heartbeat, jobsOf, run, schedule } from '../scheduling/support.ts';
+import { heartbeat, run, schedule } from '../scheduling/support.ts';
 import { databaseNow, type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 
 let database: TestDatabase;
 let ann: string;

@@ -5,7 +5,7 @@ import { checkVersion, migrate } from '../../db/migrate/migrate.ts';
 import { readMigrations } from '../../db/migrate/migrations.ts';
 import { fill, type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 import { describeSchema } from '../support/schema-description.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 
 let undisturbed: OldDatabase;
 let killed: OldDatabase;
@@ -36,7 +36,7 @@ test('an index whose making is killed halfway is made anew', async () => {
     const writer = postgres(database.url, { max: 1 });
     await writer.unsafe('BEGIN; LOCK TABLE workflows IN ROW EXCLUSIVE MODE');
     const died = expect(migrate(database.url, { upTo: 9 })).rejects.toThrow();
-    const waiting = await seen('the index waits for the writer', async () => {
+    const waiting = await untilSlow('the index waits for the writer', async () => {
       const [row] = await database.client<{ pid: number }[]>`
         SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE datname = current_database() AND locktype = 'virtualxid' AND NOT granted`;

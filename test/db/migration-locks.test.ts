@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../db/migrate/migrate.ts';
 import type { Part } from '../../db/migrate/migrations.ts';
 import { fill, type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 
 /** Modes in which a reader or a writer of the table has to wait, the strongest last. */
 const STRONG = ['SHARE', 'SHARE ROW EXCLUSIVE', 'EXCLUSIVE', 'ACCESS EXCLUSIVE'];
@@ -159,7 +159,7 @@ async function watchIndex(part: Part, backend: number, before: Table[]): Promise
   await writer.unsafe(`BEGIN; LOCK TABLE ${table} IN ROW EXCLUSIVE MODE`);
   const watch = async () => {
     try {
-      await seen('the index waits for the writer', async () => {
+      await untilSlow('the index waits for the writer', async () => {
         const waits = await database.client`
           SELECT 1 FROM pg_locks WHERE pid = ${backend} AND locktype = 'virtualxid' AND NOT granted`;
         return waits.length > 0;

@@ -2,7 +2,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrate } from '../../db/migrate/migrate.ts';
 import { type OldDatabase, oldDatabase } from '../support/old-database.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 
 let database: OldDatabase;
 beforeAll(async () => {
@@ -27,14 +27,14 @@ async function startWaiting(): Promise<{ migrated: Promise<string[]> }> {
   const said: string[] = [];
   const migrated = migrate(database.url, { upTo: 4, report: (message) => said.push(message) });
   migrated.catch(() => undefined); // the test looks at it later
-  await seen('the migration waits', async () => said.some((message) => message.includes('waits for a lock')));
+  await untilSlow('the migration waits', async () => said.some((message) => message.includes('waits for a lock')));
   return { migrated };
 }
 
 test('a migration whose connection is lost between two tries does not go on without its turn', () =>
   besideLongReader(async () => {
     const { migrated } = await startWaiting();
-    await seen('the backend is between two tries, and killed', async () => {
+    await untilSlow('the backend is between two tries, and killed', async () => {
       const rows = await database.client`
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name = 'chronoverse-migrate' AND state = 'idle'`;
@@ -47,7 +47,7 @@ test('a migration waits for a vacuum for as long as one takes to give way', asyn
   const vacuum = postgres(database.url, { max: 1 });
   await vacuum.unsafe('BEGIN; LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE');
   const { migrated } = await startWaiting();
-  await seen('it waits for longer than for others', async () => {
+  await untilSlow('it waits for longer than for others', async () => {
     const rows = await database.client`
       SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chronoverse-migrate' AND wait_event_type = 'Lock'
         AND clock_timestamp() - query_start > current_setting('deadlock_timeout')::interval`;

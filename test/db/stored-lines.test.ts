@@ -6,8 +6,9 @@ import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers, storedLines } from '../../db/logs/markers.ts';
 import { jobs } from '../../db/schema.ts';
 import { DAY_MS } from '../../domain/limits.ts';
-import { numberedChunk, runningJob } from '../api/download-support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { runningJob } from '../support/jobs.ts';
+import { numberedChunk } from '../support/lines.ts';
 import { until } from '../support/time.ts';
 
 let database: TestDatabase;

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cleanUp } from '../support/processes.ts';
-import { letPass, seen } from '../support/time.ts';
+import { letPass, untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
@@ -24,22 +24,22 @@ describe.skipIf(servers === undefined)('a container whose installation is away f
     await Promise.all(all.map((worker) => worker.ready()));
     const id = await here.create(printer(4));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    await seen('it prints', async () => (await here.progress(jobId)).stored > 100);
+    await untilSlow('it prints', async () => (await here.progress(jobId)).stored > 100);
     await Promise.all(all.map((worker) => worker.kill('SIGKILL')));
     await letPass(db, id, AWAY_SECONDS);
 
     here.start('worker', 'scheduling', 'joblogs');
-    await seen('scheduling has looked at the job', async () => {
+    await untilSlow('scheduling has looked at the job', async () => {
       const rows = await db.execute(sql`SELECT FROM schedules WHERE workflow_id = ${id} AND wake_at > now()`);
       return rows.length > 0;
     });
     expect(await here.job(id, 'RUNNING')).toMatchObject({ id: jobId, attempt: 1 });
     const worker = here.start('worker', 'workflow');
-    await seen('the worker has it', async () => (await here.progress(jobId)).owner.includes(` ${worker.pid} `));
+    await untilSlow('the worker has it', async () => (await here.progress(jobId)).owner.includes(` ${worker.pid} `));
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ id: jobId, status: 'FAILED', exitCode: 4, attempt: 1 });
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     expectWhole(await here.lines(jobId));
     await here.removed();
   }, 120_000);

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { logCursor } from '../../api/logs/cursor.ts';
 import { cleanUp } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { type Followed, follow, nothingYet } from './subscriber.ts';
@@ -32,7 +32,7 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
     const random = randomOf('instants of joining');
     const id = await here.create(printer(0, { pairs: 25 }));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    await seen('it prints', async () => (await here.progress(jobId)).stored > 0);
+    await untilSlow('it prints', async () => (await here.progress(jobId)).stored > 0);
     const joined: { after: number; followed: Followed; ended: Promise<void> }[] = [];
     const begun = performance.now();
     for (let n = 0; n < SUBSCRIBERS; n += 1) {
@@ -47,7 +47,7 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
       await delay(random() * JOIN_MS_MAX);
     }
     const beyond = Math.max(...joined.map(({ after }) => after));
-    await seen('every line is printed that somebody joined behind', async () => {
+    await untilSlow('every line is printed that somebody joined behind', async () => {
       return (await here.progress(jobId)).stored > beyond;
     });
     await here.tell(jobId);

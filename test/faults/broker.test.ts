@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cleanUp, type Running } from '../support/processes.ts';
 import { hasCommand, type OwnServer, ownBroker } from '../support/servers.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectNoise, expectWhole, noise, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { expectAll, follow, nothingYet } from './subscriber.ts';
@@ -48,7 +48,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
 
     for (let kill = 1; kill <= KILLS; kill += 1) {
       const { stored } = await here.progress(jobId);
-      await seen('lines are stored', async () => (await here.progress(jobId)).stored > stored);
+      await untilSlow('lines are stored', async () => (await here.progress(jobId)).stored > stored);
       await delay(random() * KILL_AFTER_MS_MAX);
       await broker.kill();
       await broker.start();
@@ -57,7 +57,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ status: 'COMPLETED', attempt: 1, exitCode: 0 });
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     const lines = await here.lines(jobId);
     expect(lines).toHaveLength(job.logLineCount);
     expectWhole(lines);
@@ -69,7 +69,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
   test(`P4: for ${AWAY_MS / 1_000} s: the container prints on, capture waits with bounded memory, and nothing is lost`, async () => {
     const id = await here.create(noise(NOISE_LINES, 3));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    await seen('it has begun', async () => (await here.progress(jobId)).stored > 0);
+    await untilSlow('it has begun', async () => (await here.progress(jobId)).stored > 0);
     await broker.kill();
     const before = await residentBytes(workers.pid);
     const back = delay(AWAY_MS);
@@ -82,7 +82,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
 
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ status: 'FAILED', attempt: 1, exitCode: 3, logLineCount: NOISE_LINES + 2 });
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     expectNoise(await here.lines(jobId), NOISE_LINES);
   }, 120_000);
 });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase } from '../support/database.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { expectAll, follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
@@ -48,7 +48,7 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
         return { followed, following };
       }),
     );
-    await seen('all follow', async () => all.every(({ followed }) => followed.last > 100));
+    await untilSlow('all follow', async () => all.every(({ followed }) => followed.last > 100));
     const before = all.map(({ followed }) => followed.last);
 
     proxy.cut();
@@ -65,7 +65,7 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
       { status: 'FAILED', attempt: 1, exitCode: 5, failureReason: 'EXIT_CODE' },
     ]);
     for (const { id, logLineCount } of ended) {
-      await seen('its last line is stored', async () => (await here.progress(id)).stored === logLineCount);
+      await untilSlow('its last line is stored', async () => (await here.progress(id)).stored === logLineCount);
       const lines = await here.lines(id);
       expect(lines).toHaveLength(logLineCount);
       expectWhole(lines);

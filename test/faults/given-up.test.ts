@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
-import { letPass, seen } from '../support/time.ts';
+import { letPass, untilSlow } from '../support/time.ts';
 import { printer } from './printer.ts';
 import { follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
@@ -36,10 +36,10 @@ describe.skipIf(servers === undefined)('a job whose worker is killed, and whose 
       follow({ ...to, transport: 'WEBSOCKET' }, all.WEBSOCKET),
       follow({ ...to, transport: 'SSE' }, all.SSE),
     ]);
-    await seen('both follow', async () => Math.min(all.WEBSOCKET.last, all.SSE.last) > 100);
+    await untilSlow('both follow', async () => Math.min(all.WEBSOCKET.last, all.SSE.last) > 100);
     await db.execute(sql`UPDATE jobs SET attempt = ${ATTEMPTS_MAX} WHERE id = ${jobId}`);
     expect(await worker.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
-    await seen('it is given up', async () => {
+    await untilSlow('it is given up', async () => {
       await letPass(db, id, 3_600);
       const { changed } = await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
       return changed.length > 0;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { steadyPort } from '../support/ports.ts';
 import { cleanUp } from '../support/processes.ts';
-import { steadyPort } from '../support/servers.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { expectAll, followToTheEnd, nothingYet } from './subscriber.ts';
@@ -43,7 +43,7 @@ describe.skipIf(servers === undefined)('an api process that is killed', () => {
       works: async (api) => {
         await isReady(api);
         const [socket, sse] = [all.WEBSOCKET.last, all.SSE.last];
-        await seen('both get lines', async () => {
+        await untilSlow('both get lines', async () => {
           stop.signal.throwIfAborted();
           return all.WEBSOCKET.last > socket && all.SSE.last > sse;
         });

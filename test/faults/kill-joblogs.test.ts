@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cleanUp } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { type Installation, isReady, killAtRandom, openInstallation, requireServers } from './support.ts';
@@ -35,12 +35,12 @@ describe.skipIf(servers === undefined)('a joblogs worker that is killed', () => 
       works: async (worker) => {
         await isReady(worker); // the one before is dead: what is stored from here on, this one stores
         const { stored } = await here.progress(jobId);
-        await seen('it stores lines', async () => (await here.progress(jobId)).stored > stored);
+        await untilSlow('it stores lines', async () => (await here.progress(jobId)).stored > stored);
       },
     });
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     expect(job).toMatchObject({ status: 'COMPLETED', attempt: 1, exitCode: 0 });
     const lines = await here.lines(jobId);
     expect(lines).toHaveLength(job.logLineCount);

@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { createDocker } from '../../platform/docker/docker.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
+import { steadyPort } from '../support/ports.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
-import { steadyPort } from '../support/servers.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { printer, tell } from './printer.ts';
 import { randomOf } from './random.ts';
@@ -51,7 +51,7 @@ describe.skipIf(host === undefined)('everything in one process, on embedded part
         maxConsecutiveJobFailuresAllowed: 3,
       };
       await ask(url, create, { token, variables: { input } });
-      jobId = (await seen('it runs', async () => (await job())?.status === 'RUNNING' && job()))?.id ?? '';
+      jobId = (await untilSlow('it runs', async () => (await job())?.status === 'RUNNING' && job()))?.id ?? '';
       following = followToTheEnd({ url, token, jobId, transport: 'WEBSOCKET' }, followed, stop.signal);
       following.catch((error) => stop.abort(error));
     }
@@ -68,7 +68,7 @@ describe.skipIf(host === undefined)('everything in one process, on embedded part
         await isReady(up);
         if (following === undefined) await begin();
         const { last } = followed;
-        await seen('lines come', async () => {
+        await untilSlow('lines come', async () => {
           stop.signal.throwIfAborted();
           return followed.last > last;
         });
@@ -77,13 +77,13 @@ describe.skipIf(host === undefined)('everything in one process, on embedded part
     await tell(host, jobId);
     await following;
     expectAll(followed);
-    expect(await seen('it has ended', async () => (await job())?.status !== 'RUNNING' && job())).toMatchObject({
+    expect(await untilSlow('it has ended', async () => (await job())?.status !== 'RUNNING' && job())).toMatchObject({
       status: 'COMPLETED',
       attempt: 1,
     });
     expect(await storedTexts()).toEqual(followed.texts);
     const docker = createDocker({ ...(host === undefined ? {} : { host }), log: quiet });
-    await seen('its container is removed', async () => {
+    await untilSlow('its container is removed', async () => {
       return (await docker.inspectContainer(containerName({ id: jobId, attempt: 1 }))) === undefined;
     });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cleanUp, type Running } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { type Installation, killAtRandom, openInstallation, requireServers } from './support.ts';
@@ -24,17 +24,17 @@ describe.skipIf(servers === undefined)('a workflow worker that is killed', () =>
 
   /** It has adopted the container, and a line came from it since. */
   async function works(jobId: string, worker: Running): Promise<void> {
-    const adopted = await seen('the worker has the job', async () => {
+    const adopted = await untilSlow('the worker has the job', async () => {
       const { owner, stored } = await here.progress(jobId);
       return owner.split(' ').includes(String(worker.pid)) ? { stored } : undefined;
     });
-    await seen('it stores lines', async () => (await here.progress(jobId)).stored > adopted.stored);
+    await untilSlow('it stores lines', async () => (await here.progress(jobId)).stored > adopted.stored);
   }
 
   /** The job's id, once its container has printed something. */
   async function begun(workflowId: string): Promise<string> {
     const { id } = await here.job(workflowId, 'RUNNING');
-    await seen('it prints', async () => (await here.progress(id)).stored > 0);
+    await untilSlow('it prints', async () => (await here.progress(id)).stored > 0);
     return id;
   }
 

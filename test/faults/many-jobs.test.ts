@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobs } from '../../db/schema.ts';
 import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
-import { letPass, seen } from '../support/time.ts';
+import { letPass, untilSlow } from '../support/time.ts';
 import { randomOf } from './random.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
@@ -67,7 +67,7 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
     expect(await ended()).toBeLessThan(made); // or the last kill came too late to do harm
     await delay(NOTICED_MS);
     for (const worker of doomed) await loseLeases(worker);
-    await seen('every job has ended', async () => (await ended()) === made);
+    await untilSlow('every job has ended', async () => (await ended()) === made);
 
     const rows = await db.select().from(jobs).orderBy(asc(jobs.id));
     expect(rows).toHaveLength(made);
@@ -75,7 +75,7 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
       const exitCode = job.kind === 'HEARTBEAT' ? null : exits(containers.indexOf(job.workflowId));
       const status = exitCode === 3 ? 'FAILED' : 'COMPLETED';
       expect(job).toMatchObject({ status, exitCode, leaseToken: null, leaseOwner: null });
-      await seen('its last line is stored', async () => (await here.progress(job.id)).stored === job.logLineCount);
+      await untilSlow('its last line is stored', async () => (await here.progress(job.id)).stored === job.logLineCount);
       const lines = await here.lines(job.id);
       expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
       const last = lines.filter(({ attempt }) => attempt === job.attempt).map(({ text }) => text);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Connection, connect } from '../../db/client.ts';
 import { cleanUp, type Running } from '../support/processes.ts';
 import { hasCommand, type OwnServer, ownPostgres, ownRedis } from '../support/servers.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { expectAll, type Followed, follow, nothingYet } from './subscriber.ts';
@@ -56,7 +56,7 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ status: 'COMPLETED', attempt: 1, exitCode: 0 });
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     const lines = await here.lines(jobId);
     expect(lines).toHaveLength(job.logLineCount);
     expectWhole(lines);
@@ -68,12 +68,15 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
   /** New lines are stored, and have come to the subscriber. */
   async function works(jobId: string, followed: Followed): Promise<void> {
     const before = await whenBack(() => here.progress(jobId));
-    await seen('lines are stored', async () => (await whenBack(() => here.progress(jobId))).stored > before.stored);
-    await seen('lines are followed', async () => followed.last > before.stored);
+    await untilSlow(
+      'lines are stored',
+      async () => (await whenBack(() => here.progress(jobId))).stored > before.stored,
+    );
+    await untilSlow('lines are followed', async () => followed.last > before.stored);
   }
 
   function whenBack<T extends object>(ask: () => Promise<T>): Promise<T> {
-    return seen('the database answers', () => ask().catch(() => undefined));
+    return untilSlow('the database answers', () => ask().catch(() => undefined));
   }
 
   test(`P4: PostgreSQL, ${KILLS} times while a container prints: the log is whole, and its subscriber gets all of it`, async () => {

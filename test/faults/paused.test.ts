@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { jobs, notifications } from '../../db/schema.ts';
 import { LEASE_SECONDS } from '../../domain/limits.ts';
 import { cleanUp } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { expectWhole, printer } from './printer.ts';
 import { expectAll, followToTheEnd, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
@@ -37,14 +37,16 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
     const ids = await Promise.all([here.create(printer(5)), here.create(printer(6))]);
     const [early, late] = await Promise.all(ids.map(async (id) => (await here.job(id, 'RUNNING')).id));
     if (early === undefined || late === undefined) throw new Error('Two jobs run.');
-    for (const id of [early, late]) await seen('it prints', async () => (await here.progress(id)).stored > 1_000);
+    for (const id of [early, late]) await untilSlow('it prints', async () => (await here.progress(id)).stored > 1_000);
     const other = here.start('worker', 'workflow');
     await other.ready();
 
     process.kill(paused.pid, 'SIGSTOP');
     const pausedAt = Date.now();
     for (const id of [early, late])
-      await seen('the other worker has it', async () => (await here.progress(id)).owner.includes(` ${other.pid} `));
+      await untilSlow('the other worker has it', async () =>
+        (await here.progress(id)).owner.includes(` ${other.pid} `),
+      );
     expect(Date.now() - pausedAt).toBeGreaterThan((LEASE_SECONDS - 11) * 1_000); // a lease is up to one renewal old
     await here.tell(early);
     const ended = await here.job(ids[0] ?? '', 'ENDED');
@@ -54,7 +56,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
 
     await delay(AWAKE_MS); // in which it can do what it should not
     expect((await here.progress(late)).owner).toContain(` ${other.pid} `);
-    await seen('the other one stores on', async () => (await here.progress(late)).stored > stored);
+    await untilSlow('the other one stores on', async () => (await here.progress(late)).stored > stored);
     await here.tell(late);
     const last = await here.job(ids[1] ?? '', 'ENDED');
     expect([ended, last]).toMatchObject([
@@ -91,20 +93,20 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
 
     for (const { pid } of [...both, ...both]) {
       const { stored } = await here.progress(jobId);
-      await seen('lines are stored and followed', async () => {
+      await untilSlow('lines are stored and followed', async () => {
         return (await here.progress(jobId)).stored > stored && followed.last > stored;
       });
       for (const stopped of [pid, api.pid]) process.kill(stopped, 'SIGSTOP');
       await delay(LONGER_THAN_SESSION_MS);
       const before = await here.progress(jobId);
-      await seen('the other one stores on', async () => (await here.progress(jobId)).stored > before.stored);
+      await untilSlow('the other one stores on', async () => (await here.progress(jobId)).stored > before.stored);
       for (const stopped of [pid, api.pid]) process.kill(stopped, 'SIGCONT');
     }
 
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ status: 'COMPLETED', attempt: 1 });
-    await seen('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
+    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     const lines = await here.lines(jobId);
     expect(lines).toHaveLength(job.logLineCount);
     expectWhole(lines);

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import WebSocket from 'ws';
 import { formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
-import { endJob, print, runningJob } from '../api/download-support.ts';
 import { type Person, person, type TestApi, testApi } from '../api/support.ts';
+import { endJob, runningJob } from '../support/jobs.ts';
+import { print } from '../support/lines.ts';
 
 const CHUNKS = 150;
 const LINES_PER_CHUNK = 200;

@@ -8,10 +8,10 @@ import { hashToken, newToken } from '../../api/auth/tokens.ts';
 import { createApiToken } from '../../db/accounts/tokens.ts';
 import { getInstallation } from '../../db/installation.ts';
 import { runWorkflow } from '../../db/jobs/cancel.ts';
-import { type JobRow, jobs, logChunks } from '../../db/schema.ts';
+import { type JobRow, jobs } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';
-import { type LogLine, parseLines, unpackLines } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/chunk.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createKafkaBus } from '../../platform/bus/kafka.ts';
@@ -20,9 +20,10 @@ import { installationLabels } from '../../workers/workflow/engine/labels.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { readLines } from '../support/lines.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Running, startProcess } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { tell } from './printer.ts';
 
@@ -125,7 +126,7 @@ export async function openInstallation(
     },
 
     job: (workflowId, stage) =>
-      seen(`the job is ${stage}`, async () => {
+      untilSlow(`the job is ${stage}`, async () => {
         const [row] = await db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
         const reached = stage === 'ENDED' ? row?.completedAt !== null : row?.status === 'RUNNING';
         return reached ? row : undefined;
@@ -147,13 +148,13 @@ export async function openInstallation(
       }),
 
     async removed(jobId) {
-      await seen('its containers are removed', async () => {
+      await untilSlow('its containers are removed', async () => {
         const left = await docker.listContainers(labels);
         return !left.some((container) => jobId === undefined || Object.values(container.labels).includes(jobId));
       });
     },
 
-    lines: (jobId) => storedLines(own, jobId),
+    lines: (jobId) => readLines(db, jobId),
 
     async close() {
       await (await bus)?.close();
@@ -180,24 +181,9 @@ async function dropTopics(brokers: string, prefix: string): Promise<void> {
   }
 }
 
-/** What is stored, as a reader sees it: chunks may overlap, and lines that it has are skipped. */
-async function storedLines({ db }: TestDatabase, sourceId: string): Promise<LogLine[]> {
-  const chunks = await db
-    .select()
-    .from(logChunks)
-    .where(eq(logChunks.sourceId, sourceId))
-    .orderBy(asc(logChunks.firstNumber));
-  const lines: LogLine[] = [];
-  for (const chunk of chunks) {
-    const all = parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
-    for (const line of all) if (line.number > (lines.at(-1)?.number ?? 0)) lines.push(line);
-  }
-  return lines;
-}
-
 /** The executable gives up on its ready line sooner than a busy machine shows it. */
 export async function isReady(process: Running): Promise<void> {
-  await seen('the process is ready', async () => process.log.some(({ event }) => event === 'ready'));
+  await untilSlow('the process is ready', async () => process.log.some(({ event }) => event === 'ready'));
 }
 
 /** What a process holds of the memory, its files left out. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { HELD_BYTES_PER_USER_MAX } from '../../api/admission/admission.ts';
 import { SUBSCRIPTION_LENGTH_MAX } from '../../api/graphql/slim-subscription.ts';
-import { ask } from '../api/download-support.ts';
+import { ask } from '../api/download-client.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 
 setFlagsFromString('--expose-gc');

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { OPERATIONS_MAX } from '../../api/websocket/operations.ts';
-import { runningJob } from '../api/download-support.ts';
 import { type Person, person, type TestApi, testApi } from '../api/support.ts';
+import { runningJob } from '../support/jobs.ts';
 
 const STREAMS_MAX = 4;
 

@@ -5,8 +5,9 @@ import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
 import { returnJobs } from '../../db/jobs/claim.ts';
 import { builds, workflows } from '../../db/schema.ts';
 import { cancelBuilds, createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
-import { claim, end, jobsOf, schedule } from '../scheduling/support.ts';
+import { claim, end, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 
 /** What random sequences have found, each as the shortest case. */
 

@@ -8,8 +8,9 @@ import { builds, notifications } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { messageOf, NOTIFICATION_PREFERENCES, titleOf } from '../../domain/notifications.ts';
-import { claim, end, heartbeat, jobsOf, run, schedule } from '../scheduling/support.ts';
+import { claim, end, heartbeat, run, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
 
 let database: TestDatabase;

@@ -1,17 +1,17 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { asc, eq } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import { jobs, logChunks, workflows } from '../../db/schema.ts';
+import { workflows } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import { parseLines, unpackLines } from '../../domain/logs/chunk.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 import type { Worker } from '../../workers/shared/parts.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
-import { until } from '../support/time.ts';
+import { jobIn } from '../support/jobs.ts';
+import { readLines } from '../support/lines.ts';
 import { memoryParts, startHeartbeatWorkers } from '../support/workers.ts';
 
 let database: TestDatabase;
@@ -53,23 +53,10 @@ async function create(payload: { endpoint?: string; timeout_seconds?: number }, 
   return workflow.id;
 }
 
-async function job(workflowId: string, nth: number, inStatus: string) {
-  return until(`job ${nth} ${inStatus}`, async () => {
-    const rows = await database.db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
-    return rows[nth]?.status === inStatus ? rows[nth] : undefined;
-  });
-}
+const job = (workflowId: string, nth: number, inStatus: string) => jobIn(database.db, workflowId, inStatus, nth);
 
 async function lines(sourceId: string): Promise<string[]> {
-  const chunks = await database.db
-    .select()
-    .from(logChunks)
-    .where(eq(logChunks.sourceId, sourceId))
-    .orderBy(logChunks.firstNumber);
-  const texts = await Promise.all(
-    chunks.map(async (chunk) => parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt)),
-  );
-  return texts.flat().map((line) => `${line.number} ${line.stream} ${line.text}`);
+  return (await readLines(database.db, sourceId)).map(({ number, stream, text }) => `${number} ${stream} ${text}`);
 }
 
 test('a new heartbeat runs at once: PENDING, QUEUED, RUNNING, COMPLETED, and its lines are stored when it has ended', async () => {

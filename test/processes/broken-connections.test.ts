@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
 import { formatLine, packLines } from '../../domain/logs/chunk.ts';
-import { runningJob } from '../api/download-support.ts';
 import { person } from '../api/support.ts';
 import { randomOf } from '../faults/random.ts';
 import { connectionsOf, descriptorsBut } from '../support/connections.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { frame, ping, upgradeRequest } from '../support/frames.ts';
+import { runningJob } from '../support/jobs.ts';
 import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support/processes.ts';
 
 const CONNECTIONS = 600;

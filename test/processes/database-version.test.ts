@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import { withDatabase } from '../support/global-setup.ts';
 import { oldDatabase } from '../support/old-database.ts';
 import { cleanUp, startProcess } from '../support/processes.ts';
-import { seen } from '../support/time.ts';
+import { untilSlow } from '../support/time.ts';
 
 const name = `cvtest_${randomBytes(8).toString('hex')}`;
 const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
@@ -63,7 +63,7 @@ test('that is half migrated when a signal comes is no success, and is migrated b
   try {
     await reader.unsafe('BEGIN; SELECT count(*) FROM users');
     const stopped = startProcess(['migrate'], { ...env, DATABASE_URL: database.url });
-    await seen('it waits', async () => stopped.output().includes('waits for a lock'));
+    await untilSlow('it waits', async () => stopped.output().includes('waits for a lock'));
     expect(await stopped.kill('SIGTERM')).toEqual({ code: 1, signal: null });
     const refused = startProcess(['api'], { ...env, DATABASE_URL: database.url, PORT: '0' });
     expect(await refused.exit()).toEqual({ code: 2, signal: null });

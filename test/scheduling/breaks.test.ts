@@ -7,8 +7,9 @@ import { enterTurns } from '../../db/jobs/turns.ts';
 import { type BuildRow, builds } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass, until } from '../support/time.ts';
-import { claim, heartbeat, jobsOf, schedule } from './support.ts';
+import { claim, heartbeat, schedule } from './support.ts';
 
 let database: TestDatabase;
 let other: Connection;

@@ -5,8 +5,9 @@ import { renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { workflows } from '../../db/schema.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
-import { claim, end, heartbeat, jobsOf, schedule, scheduleOf } from './support.ts';
+import { claim, end, heartbeat, schedule, scheduleOf } from './support.ts';
 
 let database: TestDatabase;
 let ann: string;

@@ -9,9 +9,10 @@ import type { Cache } from '../../platform/cache/cache.ts';
 import { startExecution } from '../../workers/execution/worker.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { until } from '../support/time.ts';
 import { memoryParts, startHeartbeatWorkers } from '../support/workers.ts';
-import { claim, heartbeat, jobsOf, schedule } from './support.ts';
+import { claim, heartbeat, schedule } from './support.ts';
 
 let database: TestDatabase;
 let ann: string;

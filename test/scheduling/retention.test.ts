@@ -9,13 +9,12 @@ import { jobs, logChunks, workflows } from '../../db/schema.ts';
 import { firstIdAt, NO_ID, newId } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
-import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
+import { createWorkflow, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { until } from '../support/time.ts';
 import { quiet, testSealer } from '../support/workers.ts';
-import { claim, jobsOf, schedule } from './support.ts';
+import { claim, schedule } from './support.ts';
 
-const CREATE = `mutation { createWorkflow(input: {
-  name: "Old", payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 }) { workflow { id } } }`;
 const SEEN = `query ($id: ID!) { node(id: $id) { id } }`;
 const daysAgo = (days: number) => new Date(Date.now() - days * DAY_MS);
 
@@ -30,7 +29,8 @@ describe('the retention', () => {
 
   const ask = async (document: string, variables: object = {}) =>
     (await query(api, document, { token: ann.token, variables })).data;
-  const create = async (): Promise<string> => (await ask(CREATE)).createWorkflow.workflow.id;
+  const create = async (): Promise<string> =>
+    (await createWorkflow(api, ann, { maxConsecutiveJobFailuresAllowed: 3 })).workflow.id;
   const isSeen = async (id: string) => (await ask(SEEN, { id })).node !== null;
   const totals = async () => (await ask('{ analytics { jobCount completedJobCount logLineCount } }')).analytics;
   const scheduling = (days: { deletedRetentionDays?: number; jobRetentionDays?: number }) => {

@@ -4,7 +4,7 @@ import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
-import { type JobRow, jobs, schedules } from '../../db/schema.ts';
+import { schedules } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 
 export async function heartbeat(
@@ -47,10 +47,6 @@ export async function run(db: Db, outcome: Pick<Outcome, 'status' | 'failureReas
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('No job was handed out.');
   await end(db, job, outcome);
-}
-
-export async function jobsOf(db: Db, workflowId: string): Promise<JobRow[]> {
-  return db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(jobs.id);
 }
 
 export async function scheduleOf(db: Db, workflowId: string) {

@@ -5,8 +5,9 @@ import { workflows } from '../../db/schema.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
-import { claim, end, heartbeat, jobsOf, run, schedule, scheduleOf } from './support.ts';
+import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';
 
 let database: TestDatabase;
 let ann: string;

@@ -1,9 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createEngine } from '../../platform/docker/engine.ts';
+import { freePort } from './ports.ts';
 import { until } from './time.ts';
 
 export interface Login {
@@ -84,13 +84,4 @@ export async function removeImage(dockerHost: string, image: string): Promise<vo
   await engine.call({ method: 'DELETE', path: `/images/${image}` }).catch((error: unknown) => {
     if (!(error instanceof Error && /no such image/i.test(error.message))) throw error;
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== 'object' || address === null) throw new Error('There is no free port.');
-  return address.port;
 }

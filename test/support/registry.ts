@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
-import { connect, createServer as createTcpServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isOfEngine } from './hostile-registry.ts';
+import { freePort } from './ports.ts';
 import { until } from './time.ts';
 
 const PROGRAM = '/usr/bin/docker-registry';
@@ -119,15 +120,6 @@ const HELD_BYTES_MIN = 1_000_000;
 /** Not nothing at all: the engine sees that a reader is gone when it has something to hand on. */
 const TRICKLE_BYTES = 512;
 const TRICKLE_MS = 20;
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 async function listens(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');

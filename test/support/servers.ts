@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import Docker from 'dockerode';
@@ -15,7 +15,8 @@ import { findCommand } from '../../dev/services/packages.ts';
 import type { Launch } from '../../dev/services/process.ts';
 import { run } from '../../dev/services/process.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
-import { seen } from './time.ts';
+import { steadyPort } from './ports.ts';
+import { untilSlow } from './time.ts';
 
 /** A server that a test has for itself, to kill and to start again with the same data at the same address. */
 export interface OwnServer {
@@ -212,7 +213,7 @@ export function serverOf({
     stop: () => end('SIGTERM'),
     async start() {
       child = spawn(launch.command, launch.args, { env: { ...process.env, ...launch.env }, stdio: 'ignore' });
-      await seen(`${launch.command} answers`, () =>
+      await untilSlow(`${launch.command} answers`, () =>
         probe().then(
           () => true,
           () => false,
@@ -235,21 +236,5 @@ async function ping(port: number): Promise<void> {
     if (!answer.startsWith('+PONG')) throw new Error(`Redis answers ${answer}`);
   } finally {
     socket.destroy();
-  }
-}
-
-/**
- * A port below those that the system gives to outgoing connections: it stays free while its server is dead. Who tries to connect to one
- * of the others on loopback may even meet himself there.
- */
-export async function steadyPort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const probe = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false));
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
   }
 }

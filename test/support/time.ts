@@ -1,32 +1,26 @@
 import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 
-const DEADLINE_MS = 50_000;
-const ASK_MS = 10;
+type Ask<T> = () => Promise<T | undefined | false>;
 
 /** Asks until `ask` gives something, or fails with what it waited for. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (Date.now() < deadline) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
-  }
-  throw new Error(`Not within ${DEADLINE_MS / 1_000} s: ${what}`);
+export function until<T>(what: string, ask: Ask<T>): Promise<T> {
+  return poll(what, ask, { withinMs: 50_000, everyMs: 10 });
 }
 
-const SEEN_MS_MAX = 90_000;
-const LOOK_MS = 50;
-
 /** As `until`, for what many processes do at once on a machine that they keep busy: it waits longer, and asks less often. */
-export async function seen<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + SEEN_MS_MAX;
+export function untilSlow<T>(what: string, ask: Ask<T>): Promise<T> {
+  return poll(what, ask, { withinMs: 90_000, everyMs: 50 });
+}
+
+async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; everyMs: number }): Promise<T> {
+  const deadline = Date.now() + bounds.withinMs;
   while (Date.now() < deadline) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await new Promise((resolve) => setTimeout(resolve, bounds.everyMs));
   }
-  throw new Error(`Not within ${SEEN_MS_MAX / 1_000} s: ${what}`);
+  throw new Error(`Not within ${bounds.withinMs / 1_000} s: ${what}`);
 }
 
 /** Time passes for one workflow: its schedule and its jobs are moved `seconds` into the past. */

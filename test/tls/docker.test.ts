@@ -4,7 +4,8 @@ import { createDocker } from '../../platform/docker/docker.ts';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
 import { requirePart } from '../support/parts.ts';
-import { hasCommand, type OwnServer, ownEngine, steadyPort } from '../support/servers.ts';
+import { steadyPort } from '../support/ports.ts';
+import { hasCommand, type OwnServer, ownEngine } from '../support/servers.ts';
 import { until } from '../support/time.ts';
 
 const isMissing =

@@ -8,7 +8,8 @@ import { createKafkaBus } from '../../platform/bus/kafka.ts';
 import type { KafkaAddress } from '../../platform/bus/kafka-client.ts';
 import { type Authority, fileIn, makeAuthority } from '../support/certificates.ts';
 import { requirePart } from '../support/parts.ts';
-import { hasCommand, type OwnServer, ownBrokerOf, steadyPort } from '../support/servers.ts';
+import { steadyPort } from '../support/ports.ts';
+import { hasCommand, type OwnServer, ownBrokerOf } from '../support/servers.ts';
 import { until } from '../support/time.ts';
 
 const [PASSWORD, USER] = ['the password of ann', 'ann'];

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createRedisCache } from '../../platform/cache/redis.ts';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Authority, type Certificate, makeAuthority } from '../support/certificates.ts';
-import { hasCommand, type OwnServer, serverOf, steadyPort } from '../support/servers.ts';
+import { steadyPort } from '../support/ports.ts';
+import { hasCommand, type OwnServer, serverOf } from '../support/servers.ts';
 import { until } from '../support/time.ts';
 
 const untested = 'TLS to Redis';

@@ -1,11 +1,11 @@
-import { asc, eq } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 import { expect } from 'vitest';
 import type { Connection, Db } from '../../db/client.ts';
-import { builds, type JobRow, jobs, logChunks } from '../../db/schema.ts';
+import { builds, type JobRow } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import { type LogLine, parseLines, unpackLines } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/chunk.ts';
 import type { ContainerPayload } from '../../domain/payload/payload.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
@@ -16,6 +16,8 @@ import { installationLabels } from '../../workers/workflow/engine/labels.ts';
 import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
 import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobIn } from '../support/jobs.ts';
+import { readLines } from '../support/lines.ts';
 import { until } from '../support/time.ts';
 import { imagePatterns, memoryParts, quiet, registryPolicy } from '../support/workers.ts';
 
@@ -128,13 +130,6 @@ export async function openInstallation(
   };
 }
 
-function jobIn(db: Db, workflowId: string, status: JobRow['status'], nth: number): Promise<JobRow> {
-  return until(`job ${nth} ${status}`, async () => {
-    const rows = await db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
-    return rows[nth]?.status === status ? rows[nth] : undefined;
-  });
-}
-
 export function buildIn(db: Db, id: string, status: string) {
   return until(`build ${status}`, async () => {
     const [row] = await db.select().from(builds).where(eq(builds.id, id));
@@ -142,18 +137,9 @@ export function buildIn(db: Db, id: string, status: string) {
   });
 }
 
-/** What is stored, as a reader sees it: chunks may overlap, lines that it has are skipped. A gap fails. */
+/** The stored lines of a job or build. A gap fails. */
 export async function storedLines(db: Db, sourceId: string): Promise<LogLine[]> {
-  const chunks = await db
-    .select()
-    .from(logChunks)
-    .where(eq(logChunks.sourceId, sourceId))
-    .orderBy(logChunks.firstNumber);
-  const lines: LogLine[] = [];
-  for (const chunk of chunks) {
-    const all = parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
-    lines.push(...all.filter(({ number }) => number > lines.length));
-  }
+  const lines = await readLines(db, sourceId);
   expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
   return lines;
 }

@@ -1,0 +1,54 @@
+import { eq } from 'drizzle-orm';
+import type { Db } from '../../db/client.ts';
+import { insertChunks } from '../../db/logs/append.ts';
+import { logChunks } from '../../db/schema.ts';
+import {
+  encodeChunks,
+  formatLine,
+  type LogChunk,
+  type LogLine,
+  packLines,
+  parseLines,
+  unpackLines,
+} from '../../domain/logs/chunk.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
+
+/** A chunk of lines "line 1 é", "line 2 é"; those with even numbers on STDERR. */
+export async function numberedChunk(sourceId: string, firstNumber: number, lastNumber: number): Promise<LogChunk> {
+  const lines = Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) =>
+    formatLine(
+      (firstNumber + n) % 2 ? 'STDOUT' : 'STDERR',
+      '2026-01-01T00:00:00.000000001Z',
+      `line ${firstNumber + n} é`,
+    ),
+  );
+  return { sourceId, attempt: 1, firstNumber, lastNumber, lines: await packLines(Buffer.from(lines.join(''))) };
+}
+
+/** The text of such lines. */
+export function numberedText(firstNumber: number, lastNumber: number): string {
+  return Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) => `line ${firstNumber + n} é\n`).join('');
+}
+
+/** Publishes and stores chunks, as the worker that collects them and the joblogs worker do. */
+export async function print({ db, bus }: { db: Db; bus: Bus }, ...chunks: LogChunk[]): Promise<void> {
+  for (const chunk of chunks) {
+    await bus.publish('job_logs', [{ key: chunk.sourceId, value: encodeChunks([chunk]) }]);
+    await insertChunks(db, [chunk]);
+  }
+}
+
+/** The stored lines of a job or build as a reader sees them: chunks may overlap, and a line is read once. */
+export async function readLines(db: Db, sourceId: string): Promise<LogLine[]> {
+  const chunks = await db
+    .select()
+    .from(logChunks)
+    .where(eq(logChunks.sourceId, sourceId))
+    .orderBy(logChunks.firstNumber);
+  const lines: LogLine[] = [];
+  for (const chunk of chunks) {
+    const all = parseLines(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
+    for (const line of all) if (line.number > (lines.at(-1)?.number ?? 0)) lines.push(line);
+  }
+  return lines;
+}
