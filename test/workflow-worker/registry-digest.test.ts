@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { redirectTarget } from '../../workers/workflow/registry/client.ts';
 import { createRegistries } from '../../workers/workflow/registry/registries.ts';
-import { placeOf } from '../../workers/workflow/registry/visit.ts';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
 import { registryPolicy } from '../support/workers.ts';
 
@@ -99,7 +99,9 @@ test('a login goes to no token server that a registry without a certificate whic
 });
 
 test('a place that two parsers might read as two hosts is none', () => {
-  expect(placeOf('/v2/a?b=[c]', new URL('https://registry.example'))?.href).toBe('https://registry.example/v2/a?b=[c]');
+  expect(redirectTarget('/v2/a?b=[c]', new URL('https://registry.example'))?.href).toBe(
+    'https://registry.example/v2/a?b=[c]',
+  );
   for (const text of [
     'http://a@b/',
     'http://a\\@b/',
@@ -108,7 +110,7 @@ test('a place that two parsers might read as two hosts is none', () => {
     'http://a /',
     '//a\u3002b/',
   ])
-    expect(placeOf(text, new URL('https://registry.example')), text).toBeUndefined();
+    expect(redirectTarget(text, new URL('https://registry.example')), text).toBeUndefined();
 });
 
 function portOf(server: http.Server | https.Server): number {

@@ -1,17 +1,20 @@
 import { type Instant, instant } from '../../platform/async/instant.ts';
 
-/** For how long something has gone on without a break, by what a process sees of it. */
+/** How long something has continued without a break, as far as this process saw. */
 export interface Uptime {
-  /** It goes on just now. Whether that begins a time without a break. */
+  /** It continues now. Returns whether this begins a new period. */
   goesOn(): boolean;
   ended(): void;
-  /** Up to the last time that it went on; 0 when that is not recent. So it counts nothing that was not seen. */
+  /**
+   * Up to the last time that it continued; 0 when that is not recent. Counts only time that this
+   * process saw.
+   */
   seconds(): number;
 }
 
 /**
- * More than `gapMs` between two times is a break, by either clock (the monotonic one stands still while the machine sleeps, the other one can be set);
- * so is a clock that is set back.
+ * A gap of more than `gapMs` is a break, by either clock: the monotonic clock stands still while
+ * the machine sleeps, and the other one can be set. A clock that is set back is a break too.
  */
 export function createUptime({ gapMs, now = instant }: { gapMs: number; now?: (() => Instant) | undefined }): Uptime {
   let unbroken: { since: Instant; last: Instant } | undefined;

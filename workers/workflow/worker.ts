@@ -24,43 +24,46 @@ import { sweepPrivatePulls } from './sweeps/private-pulls.ts';
 import { createVolumeRemoval, noteVolumes } from './sweeps/volumes.ts';
 
 export interface WorkflowParts extends Parts {
-  /** It may come up later; until then its jobs wait, and builds are left to other workers (last-resort.ts). */
+  /**
+   * The engine may come up later. Until then its jobs wait, and other workers claim the builds
+   * (builds/last-resort.ts).
+   */
   docker: Docker;
-  /** Names this installation on an engine that several share: the same for all of its workers. */
+  /** Names this installation on a shared engine. All of its workers use the same name. */
   installation: string;
-  /** Containers at once. */
+  /** The most containers at once. */
   capacity?: number;
-  /** Of one user's. */
+  /** The most containers of one user at once. */
   containersPerUserMax?: number | undefined;
   buildsPerUserMax?: number | undefined;
-  /** The operator's maximums, which hold for payloads that were taken before too. */
+  /** The operator's maximums. They also limit payloads that were stored before. */
   maxResources?: ResourceMaximums;
   maxJobSeconds?: number | undefined;
   maxBuildSeconds?: number;
-  /** Where the engine may be sent for images. */
+  /** The registries that the engine may contact. */
   registryAllow: RegistryPolicy;
   /** Images on the engine that every user may use. */
   localImages: ImagePatterns;
   policy?: BuildPolicy;
-  /** What a container may write to its own layer, where the engine can bound that. */
+  /** The bytes that a container may write to its own layer, where the engine can limit that. */
   maxDiskBytes?: number | undefined;
   /** The clocks of this process. */
   now?: () => Instant;
-  /** The most that is kept of what one attempt of a job, or of a build, prints. */
+  /** The most bytes to keep of what one attempt of a job, or a build, prints. */
   maxLogBytes?: number;
 }
 
 const CAPACITY = 16;
-/** Partitions that are handled at once. */
+/** Partitions handled at once. */
 const BATCHES_AT_ONCE = 4;
 const SWEEP_MS = 5_000;
-/** Images cost their space alone, and listing them costs the engine. */
+/** Images cost only disk space, and listing them costs the engine. */
 const IMAGE_SWEEP_MS = 60_000;
-/** The engine reads every file of every volume to tell sizes. */
+/** The engine reads every file of every volume for the sizes. */
 const SIZES_MS = 600_000;
-/** The longest wait after failures of what is done more often than that. */
+/** The longest wait after failures of the more frequent tasks. */
 const BACKOFF_MS = 10_000;
-/** The first wait after a failure is this part of the usual one. */
+/** The first wait after a failure is this fraction of the usual one. */
 const BACKOFF_STEPS = 50;
 
 /** Builds CONTAINER workflows and runs their jobs on one Docker engine. */
@@ -115,8 +118,9 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
 }
 
 /**
- * Looks after the engine, at once and then again and again: what the last worker on this engine left is adopted before anything new has
- * started. Each loop has a pace of its own: what takes the engine minutes keeps no container waiting.
+ * Keeps the engine in order: at once, then periodically. The first pass adopts what the last worker
+ * on this engine left before any new container starts. Each task has its own interval, so a slow
+ * one delays no other.
  */
 async function sweep(
   parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks; removals: Removals },
@@ -174,7 +178,10 @@ async function sweep(
   ]);
 }
 
-/** At once, and again `everyMs` after it was done; sooner where it was not, and after a failure, later with each one more. */
+/**
+ * Runs at once, and again `everyMs` after it is done. It repeats sooner if it was not done, and
+ * backs off after failures.
+ */
 async function repeat(
   { log, what, everyMs, signal }: { log: Logger; what: string; everyMs: number; signal: AbortSignal },
   run: () => Promise<boolean>,

@@ -7,16 +7,16 @@ import { Resolver } from 'node:dns/promises';
  */
 export interface NameServers {
   open(): Queries;
-  /** Asks what every name server knows (the root), once a second at most: see `areSilent`. */
+  /** Asks what every name server knows (the root), at most once a second: see `areSilent`. */
   probe(): void;
-  /** Whether they have answered nothing at all since a probe: then the fault is ours, and not that of a name. */
+  /** Whether they have answered nothing since a probe: then the fault is ours, not the name's. */
   areSilent(): boolean;
 }
 
 export interface Queries {
   /** The addresses of `name` in both families. Never rejects. */
   addresses(name: string): Promise<Answer[]>;
-  /** Nothing is answered any more; what is asked for gets ECANCELLED. */
+  /** Cancels everything: pending queries get ECANCELLED. */
   cancel(): void;
 }
 
@@ -28,7 +28,10 @@ export interface Answer {
 
 const QUERY_TIMEOUT_MS = 2_000; // of the first try; c-ares waits longer at each further one
 const QUERY_TRIES = 3;
-/** How long the other family's answer is waited for once one has come (RFC 8305: 50 ms for a browser; a check has time). */
+/**
+ * How long to wait for the other family's answer once one has come (RFC 8305: 50 ms for a browser;
+ * a check has time).
+ */
 const OTHER_FAMILY_MS = 250;
 const PROBE_EVERY_MS = 1_000;
 const PROBE_PATIENCE_MS = 1_000;
@@ -70,7 +73,7 @@ export function createNameServers(named?: string[]): NameServers {
   };
 }
 
-/** Whether a name server said this, rather than c-ares after hearing from none. */
+/** Whether a name server said this, rather than c-ares after no answer. */
 export function isAnswered(code: string): boolean {
   return !['ETIMEOUT', 'ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION'].includes(code);
 }
@@ -81,7 +84,7 @@ function newResolver(named: string[] | undefined): Resolver {
   return resolver;
 }
 
-/** Both answers, or the one with addresses when the other lets itself be waited for. */
+/** Both answers, or only the one with addresses when the other is late. */
 function both(six: Promise<Answer>, four: Promise<Answer>): Promise<Answer[]> {
   return new Promise((resolve) => {
     const answers: Answer[] = [];

@@ -8,9 +8,15 @@ import { readSystemNames, type SystemNames } from './system-names.ts';
  * given up are sources that only the C library knows, such as mDNS.
  */
 export interface Names {
-  /** Every address of `name`, IPv6 first. Rejects with a NameFault. `atEnd` takes what ends the wait early. */
+  /**
+   * Every address of `name`, IPv6 first. Rejects with a NameFault. `atEnd` receives a function that
+   * ends the wait early.
+   */
   resolve(name: string, atEnd: (cancel: () => void) => void): Promise<string[]>;
-  /** Whether the name servers answer nothing at all: then the fault is ours. Known two seconds after a name was asked for. */
+  /**
+   * Whether the name servers answer nothing at all: then the fault is ours. Known two seconds after
+   * a query.
+   */
   areSilent(): boolean;
 }
 
@@ -73,7 +79,10 @@ async function firstResolved(names: string[], queries: Queries): Promise<string[
   throw new NameFault(telling ?? 'ENOTFOUND');
 }
 
-/** The names to try in turn: resolv.conf's search list applies, as container networks rely on it. */
+/**
+ * The names to try in turn. The search list of resolv.conf applies, because container networks rely
+ * on it.
+ */
 function candidates(name: string, { search, dots }: SystemNames): string[] {
   if (name.endsWith('.')) return [name];
   const longer = search.map((domain) => `${name}.${domain}`);
@@ -84,7 +93,7 @@ function sixFirst(addresses: string[]): string[] {
   return addresses.toSorted((a, b) => Number(b.includes(':')) - Number(a.includes(':')));
 }
 
-/** The machine's files, looked at again when what is known of them is older than FILES_FRESH_MS. */
+/** The machine's files, read again when the last reading is older than FILES_FRESH_MS. */
 function createSystemNames({ hostsFile, resolvFile }: NamesOptions) {
   const paths = { hostsFile: hostsFile ?? '/etc/hosts', resolvFile: resolvFile ?? '/etc/resolv.conf' };
   let known: Promise<SystemNames> | undefined;

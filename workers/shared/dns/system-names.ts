@@ -1,9 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
 
-/** What this machine's own files say of names. */
+/** What this machine's own files say about names. */
 export interface SystemNames {
   hosts: ReadonlyMap<string, string[]>;
-  /** Domains that are tried behind a name with fewer dots than `dots` before the name itself, else after it. */
+  /**
+   * Domains to append to a name: before the name itself is tried when it has fewer dots than
+   * `dots`, else after.
+   */
   search: string[];
   dots: number;
   /** Changes when the files do. */
@@ -11,10 +14,13 @@ export interface SystemNames {
 }
 
 const FILE_BYTES_MAX = 16 * 1024 * 1024; // lists that block advertisers in the hosts file reach a few MiB
-const SEARCH_MAX = 6; // each costs a query; glibc's bound of old
+const SEARCH_MAX = 6; // each costs a query; an old limit of glibc
 const NO_NAMES: SystemNames = { hosts: new Map(), search: [], dots: 1, version: 'none' };
 
-/** Reads them again where they have changed since `known`. A file that is missing or too large counts as empty. */
+/**
+ * Reads the files again if they have changed since `known`. A file that is missing or too large
+ * counts as empty.
+ */
 export async function readSystemNames(
   files: { hostsFile: string; resolvFile: string },
   known: SystemNames = NO_NAMES,
@@ -61,6 +67,6 @@ async function textOf(file: string): Promise<string> {
   try {
     return (await stat(file)).size > FILE_BYTES_MAX ? '' : await readFile(file, 'utf8');
   } catch {
-    return ''; // missing: so versionOf says too
+    return ''; // missing, as versionOf reports too
   }
 }

@@ -5,21 +5,25 @@ import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts
 import { installationLabels } from '../engine/labels.ts';
 import type { Removals } from '../engine/removals.ts';
 
-/** What the operator says of builds, and of what they share with jobs. */
+/** The operator's rules for builds, and those that builds share with jobs. */
 export interface BuildPolicy extends ContainerPolicy {
-  /** BUILD_CGROUP_PARENT: the steps of all builds run below it, instead of a group of each build's own. */
+  /**
+   * BUILD_CGROUP_PARENT: the steps of all builds run below this cgroup, instead of one for each
+   * build.
+   */
   cgroupParent?: string | undefined;
 }
 
 const NAME = 'chronoverse-build-';
 const OWNER = 'chronoverse.build.owner';
 const UNTIL = 'chronoverse.build.until';
-/** Pulls, and what the engine takes to end the last step, beyond the time that builds have. */
+/** The time for pulls and for ending the last step, beyond the build's own limit. */
 const MARGIN_SECONDS = 600;
 
 /**
- * Runs a build whose steps have so many processes together, where the engine or the operator makes that possible. The container that holds
- * the bound goes with the build; what a killed worker leaves is removed by the sweep.
+ * Runs a build whose steps share a bound on processes, where the engine or the operator makes that
+ * possible. The container that holds the bound ends with the build. The sweep removes what a killed
+ * worker leaves.
  */
 export async function withBoundProcesses<T>(
   {
@@ -50,11 +54,11 @@ export async function withBoundProcesses<T>(
   try {
     return await run(group.cgroupParent);
   } finally {
-    await group.close().catch(() => removals.remove(group.containerId)); // when the engine is back
+    await group.close().catch(() => removals.remove(group.containerId)); // once the engine is back
   }
 }
 
-/** Says so where the steps of builds run without a bound on their processes. */
+/** Warns when the steps of builds run without a bound on processes. */
 export async function warnOfUnboundBuilds(docker: Docker, policy: BuildPolicy, log: Logger): Promise<void> {
   if (!policy.buildsAllowed || policy.cgroupParent !== undefined || (await docker.hasProcessGroups())) return;
   log.warn(
@@ -63,7 +67,10 @@ export async function warnOfUnboundBuilds(docker: Docker, policy: BuildPolicy, l
   );
 }
 
-/** Whose it is, of a container that holds the bound of a build, and until when by the engine's clock, in milliseconds; undefined for any other. */
+/**
+ * For a container that holds the bound of a build: its process, and its end by the engine's clock
+ * in milliseconds. Undefined for any other container.
+ */
 export function boundsOf({ name, labels }: ListedContainer): { owner: string; until: number } | undefined {
   const owner = labels[OWNER];
   if (!name.startsWith(NAME) || owner === undefined) return undefined;

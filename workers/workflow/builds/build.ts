@@ -16,17 +16,21 @@ export type BuildResult =
   /** `cause`: what the engine said, or that it said nothing. */
   | { error: string; cause?: EngineError };
 
-/** Where the operator says nothing: MAX_BUILD_SECONDS. */
+/** The default of MAX_BUILD_SECONDS. */
 export const BUILD_SECONDS_MAX = 3_600;
 
-/** For an engine, or to it a registry, that does not answer: its author waits, and may want to hear the reason. */
+/**
+ * How long to retry when the engine, or the registry behind it, does not answer. The author is
+ * waiting for the reason.
+ */
 const UNREACHABLE_PATIENCE_MS = 5_000;
-/** For a registry that asks to come back later. */
+/** How long to retry when a registry asks to come back later. */
 const BUSY_PATIENCE_MS = 60_000;
 
 /**
- * Finds the image that a payload names on the engine, or pulls it, or builds it. `say` prints a line into the build's log. Resolves with the
- * reason where that fails; rejects only when `signal` aborts, and with what is no engine's word. `output` writes what the build's steps print.
+ * Finds the image that a payload names on the engine, pulls it, or builds it. `say` prints a line
+ * into the build's log, and `output` prints what the steps print. Resolves with the reason on
+ * failure. Rejects when `signal` aborts, and on errors that are not the engine's.
  */
 export async function buildImage({
   build,
@@ -38,7 +42,10 @@ export async function buildImage({
 }: Omit<BuildContext, 'userId' | 'puller' | 'mask' | 'maxSeconds'> & {
   build: ClaimedBuild;
   sealer: Sealer;
-  /** Whether the lease is held for sure: it is not when the database has been away for long. */
+  /**
+   * Whether this process certainly holds the lease. It does not after a long outage of the
+   * database.
+   */
   isFresh: () => boolean;
   log: Logger;
   maxSeconds?: number | undefined;
@@ -84,7 +91,8 @@ export async function buildImage({
       say(`The image of generation ${build.generation} is ${image.imageId}.`);
       return image;
     } catch (error) {
-      // An outage of the database is no fault of the build's: it begins again, with all of its time, when it is over.
+      // An outage of the database is not the build's fault: the build starts again afterwards, with
+      // its whole time.
       if (limit.aborted && !isFresh()) outage ??= error;
       if (!signal.aborted && outage !== undefined) {
         await backoff.wait(outage, signal);

@@ -16,7 +16,8 @@ import type { Removals } from '../engine/removals.ts';
 import { type BuildPolicy, withBoundProcesses } from './bounds.ts';
 import type { ImageRequest, ImageSource } from './image-source.ts';
 
-// Not the labels of containers: a container has its image's labels too, and would pass for one of ours.
+// Not the labels of containers: a container carries its image's labels too, and would look like one
+// of ours.
 const LABEL_PREFIX = IMAGE_LABELS;
 const INSTALLATION = `${LABEL_PREFIX}installation`;
 const WORKFLOW = `${LABEL_PREFIX}workflow`;
@@ -24,7 +25,7 @@ const GENERATION = `${LABEL_PREFIX}generation`;
 
 export const BUILT_PREFIX = `${BUILT_REGISTRY}/workflow/`;
 
-/** The tag of what is built for a generation. Nobody can name it in a payload. */
+/** The tag of the image built for a generation. No payload can name it. */
 export function builtTag({ workflowId, generation }: Generation): string {
   return `${BUILT_PREFIX}${workflowId}:${generation}`;
 }
@@ -37,15 +38,16 @@ export function builtLabels(installation: string, generation?: Generation): Reco
 }
 
 /**
- * Of every layer that a step makes: a build that is stopped while the engine writes one down leaves it where nobody is told of it. They are a
- * workflow's own, so that its generations find each other's layers and nobody finds another's. The label of built images takes away what the image
- * that they begin from may say in its place.
+ * The labels of each layer that a step makes. A build that is stopped while the engine writes a
+ * layer leaves it without telling anybody. A layer belongs to a workflow, so its generations share
+ * layers and no other workflow finds them. The empty generation overrides what the base image may
+ * claim.
  */
 function layerLabels(installation: string, { workflowId }: Generation): Record<string, string> {
   return { [INSTALLATION]: installation, [WORKFLOW]: workflowId, [GENERATION]: '' };
 }
 
-/** The workflow of which an image without a name is such a layer. */
+/** The workflow whose layer an unnamed image is. */
 export function layerOf({ labels, tags }: { labels: Record<string, string>; tags: string[] }): string | undefined {
   const workflowId = labels[WORKFLOW];
   const isLayer = tags.length === 0 && !labels[GENERATION];
@@ -66,32 +68,37 @@ export interface BuildContext extends ImageRequest {
   networks: UserNetworks;
   removals: Removals;
   installation: string;
-  /** This process. */
+  /** The name of this process. */
   owner: string;
   policy: BuildPolicy;
   maxResources?: ResourceMaximums | undefined;
-  /** How long it may take. */
+  /** The longest time that the build may take. */
   maxSeconds: number;
-  /** Writes a line of our own; the caller waits for what it resolves with. */
+  /** Writes a line of our own. The caller waits for the promise. */
   say: (line: string) => Promise<void> | undefined;
-  /** The same for a line that the engine gives of the build: its steps print there, so that it does not count as ours. */
+  /**
+   * Writes a line that the engine reports of the build. Steps print there, so it does not count as
+   * ours.
+   */
   output: (line: string) => Promise<void> | undefined;
 }
 
-/** Lines of a build that are kept: a step that prints without end does so until the time limit. */
+/**
+ * The most lines of a build to keep: a step that never stops printing prints until the time limit.
+ */
 const LINES_MAX = 100_000;
 
-/** What is built, and what the payload says of its containers: it holds for the steps as well. */
+/** What to build, and what the payload says of its containers: that also holds for the steps. */
 export interface Built extends Generation {
   source: ImageBuild;
   network?: ContainerNetwork | undefined;
-  /** Processes that the steps may have. */
+  /** The processes that the steps may have. */
   pids?: number | undefined;
-  /** For the registry of the first image that it names: no other one is shown it. */
+  /** For the registry of the first image that the Dockerfile names. No other registry sees it. */
   auth?: RegistryAuth<never> | undefined;
 }
 
-/** Builds a generation's Dockerfile on the engine, and gives the image's id. */
+/** Builds a generation's Dockerfile on the engine. Resolves with the image's id. */
 export async function buildDockerfile(context: BuildContext, built: Built): Promise<string> {
   const { docker, images, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal } = context;
   const { source, auth, ...generation } = built;
@@ -102,7 +109,8 @@ export async function buildDockerfile(context: BuildContext, built: Built): Prom
   const registry = judged.images[0] === undefined ? undefined : registryOf(judged.images[0]);
   const ids = new Map<string, string>();
   for (const image of judged.images) {
-    // Pulled here and not by the builder, so that what a registry says is told apart, and two pulls are one.
+    // We pull here, not the builder, to report what a registry says and to pull the same image
+    // once.
     const { id, onBuild } = await images.find(context, image, registryOf(image) === registry ? auth : undefined);
     const problem = triggersProblem(onBuild);
     if (problem !== undefined) throw new EngineError('INVALID', `The image ${image} ${problem}`);
@@ -138,21 +146,23 @@ export async function buildDockerfile(context: BuildContext, built: Built): Prom
   });
 }
 
-/** The builder takes these digits for an id alone: it asks no registry for an image of that name. */
+/**
+ * The builder takes exactly these digits as an id, and asks no registry for an image of that name.
+ */
 function builderId(id = ''): string {
   const digits = /^sha256:([a-f0-9]{64})$/.exec(id)?.[1];
   if (digits === undefined) throw new Error(`The engine gave the image id "${id}", which is none.`);
   return digits;
 }
 
-/** The builder prints each instruction as it got it. */
+/** The builder prints each instruction as it received it. */
 function withImageNames(line: string, { lines }: Printed): string {
   const [, head, step] = /^(Step (\d+)\/\d+ : )(?:FROM|COPY) /.exec(line) ?? [];
   const given = lines[Number(step) - 1];
   return given === undefined ? line : `${head}${given}`;
 }
 
-/** On the network that jobs of the payload have, and with bound processes. */
+/** On the network of the payload's jobs, with a bound on processes. */
 function inBounds<T>(
   { docker, removals, networks, installation, owner, policy, maxResources, maxSeconds, userId }: BuildContext,
   { network, pids = BUILD_PIDS }: Built,
@@ -170,9 +180,10 @@ function inBounds<T>(
 }
 
 /**
- * The steps that label layers and the image are ours: with the installation's id in them, they are not for the author's log. The others are
- * numbered as if there were none. A step may print lines that look like the builder's, also those of later steps: so every line that labels as we
- * do is left out, whatever its number, and of the others only the next number is one.
+ * Hides the steps of our own labels: they contain the installation's id. The other steps are
+ * numbered as if ours did not exist. A step may print lines that look like the builder's, so every
+ * line that sets our labels is hidden, whatever its number. Among the others, only the next number
+ * counts as a step.
  */
 function withoutOurLabels(ours: number, print: (line: string) => Promise<void> | undefined) {
   let step = 0;
@@ -191,7 +202,7 @@ function withoutOurLabels(ours: number, print: (line: string) => Promise<void> |
   };
 }
 
-/** What the builder prints of a step that labels. */
+/** What the builder prints for a step that sets labels. */
 const OF_STEP = /^ ---> |^Removing intermediate container /;
 
 function withOriginalLine(error: EngineError, { originalLine }: Printed): EngineError {
@@ -199,7 +210,7 @@ function withOriginalLine(error: EngineError, { originalLine }: Printed): Engine
   return new EngineError(error.kind, message);
 }
 
-/** A step of a build compiles or unpacks: more than most jobs take. */
+/** The steps of a build compile and unpack, which takes more than most jobs do. */
 const BUILD_CPUS = 1;
 const BUILD_MEMORY_MB = 2_048;
 const BUILD_PIDS = 1_024;

@@ -19,14 +19,14 @@ import type { NamedImage } from '../../../platform/docker/images.ts';
 import { NameFault } from '../../shared/dns/names.ts';
 import type { Registries } from '../registry/registries.ts';
 
-/** For whom an image is wanted. */
+/** The user and the purpose of an image. */
 export interface ImageRequest {
   userId: string;
-  /** The build or job that it is for. */
+  /** The build or job that needs the image. */
   puller: string;
-  /** For what registries say. */
+  /** Masks what registries say. */
   mask: Mask | undefined;
-  /** A line for the user. */
+  /** Writes a line for the user. */
   say: (line: string) => void;
   signal: AbortSignal;
 }
@@ -34,18 +34,19 @@ export interface ImageRequest {
 type Auth = RegistryAuth<never> | undefined;
 
 /**
- * Images that users name. One that lies on the engine is not everybody's: it is used for a user where the operator's LOCAL_IMAGES names it
- * and no login has brought it, where its registry gives it to this user now (without a login, or with the user's own), or where the registry
- * gave it for this user before and does not answer now. The engine is sent to registries that REGISTRY_ALLOW allows and to no others.
+ * Images that users name. An image on the engine is not for everybody. A user may use it when the
+ * operator's LOCAL_IMAGES names it and no login pulled it, when its registry gives it to this user
+ * now, or when the registry gave it to this user before and does not answer now. The engine
+ * contacts only registries that REGISTRY_ALLOW allows.
  */
 export interface ImageSource {
-  /** The image of this name, pulled where that is needed. Rejects with an EngineError in our words. */
+  /** The image of this name, pulled if needed. Rejects with an EngineError in our words. */
   find(request: ImageRequest, image: string, auth: Auth): Promise<NamedImage>;
-  /** The same from its registry alone, whatever LOCAL_IMAGES says. */
+  /** The same, always from the registry, whatever LOCAL_IMAGES says. */
   pull(request: ImageRequest, image: string, auth: Auth): Promise<NamedImage>;
   /**
-   * Resolves when the user may still use the image that a build found under a name. A build from before these rules is checked by them at its
-   * next job.
+   * Resolves when the user may still use the image that a build found under a name. A build from
+   * before these rules is checked at its next job.
    */
   confirm(
     request: ImageRequest,
@@ -126,9 +127,10 @@ export function createImageSource({
   }
 
   /**
-   * A login's pull is noted before it begins: a crash at any point leaves the note, so that what the engine has by then is private. Where the
-   * name stands for what it stood for before, nothing has come. Of a pull that is stopped nobody sees the end: the note stays, and is settled
-   * by the sweep (private-pull-sweep.ts).
+   * Records a pull with a login before it begins. A crash at any point leaves the record, so the
+   * image is private. When the name still means what it meant before, nothing arrived. Nobody sees
+   * the end of a pull that is stopped: the record stays, and the sweep decides
+   * (sweeps/private-pulls.ts).
    */
   async function pullNow(
     request: ImageRequest,
@@ -151,7 +153,8 @@ export function createImageSource({
     }
     const pulled = await docker.findNamedImage(image);
     if (pulled === undefined || pulled.labelBytes > IMAGE_LABEL_BYTES_MAX) {
-      // It would make the engine's lists, which everybody's jobs and builds depend on, as long as its author likes.
+      // All jobs and builds depend on the engine's lists, which this author could make as long as
+      // they like.
       await docker.removeImage(image);
       if (auth !== undefined) await settlePrivatePull(db, note, undefined);
       throw labelled(image);
@@ -161,7 +164,7 @@ export function createImageSource({
     return pulled;
   }
 
-  /** What a registry has said is for the operator alone: it may be another service's answer. */
+  /** Only the operator sees what a registry said: it may be another service's answer. */
   function inOurWords({ userId, mask }: ImageRequest, image: string, error: unknown): unknown {
     if (!isEngineError(error)) return error;
     const cause = error.cause instanceof Error ? error.cause.message : undefined;
@@ -190,7 +193,10 @@ export function createImageSource({
   };
 }
 
-/** The engine makes the volumes, one after the other, for each job and each step of a build: of 2,000 it takes 6 seconds. */
+/**
+ * The engine makes an image's volumes one after the other, for each job and each step of a build.
+ * 2,000 take 6 seconds.
+ */
 function withinBounds(image: string, found: NamedImage): NamedImage {
   if (found.labelBytes > IMAGE_LABEL_BYTES_MAX) throw labelled(image);
   if (found.volumeCount <= IMAGE_VOLUMES_MAX) return found;
@@ -203,12 +209,12 @@ function labelled(image: string): EngineError {
   return new EngineError('INVALID', message);
 }
 
-/** The registry does not answer, or its name leads nowhere just now, as it does without a network. */
+/** The registry does not answer, or its name does not resolve now, as without a network. */
 function isOfSilence(error: unknown): error is EngineError {
   return isEngineError(error, 'UNREACHABLE', 'BUSY') || (isEngineError(error) && error.cause instanceof NameFault);
 }
 
-/** A job runs the image of its build or none. */
+/** A job runs the image of its build, or none. */
 export function imageGone(image: string, imageId: string): EngineError {
   return new EngineError(
     'NOT_FOUND',
@@ -220,7 +226,7 @@ function isNamedByDigest(image: string): boolean {
   return parseImageReference(image).reference?.digest !== undefined;
 }
 
-/** One spelling of each name. A digest says which image it is, whatever tag stands beside it. */
+/** One spelling for each name. A digest decides, whatever tag stands beside it. */
 function nameOf(image: string): ImageName {
   const { reference } = parseImageReference(image);
   const repository = repositoryOf(image);

@@ -4,26 +4,27 @@ import { hasTurn } from '../../../db/jobs/turns.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
 import { createUptime } from '../../shared/uptime.ts';
 
-/** A worker with an engine takes what waits within a second or two, unless it is full. */
+/** A worker with an engine claims a waiting build within a second or two, unless it is full. */
 const WAIT_SECONDS = 10;
-/** Looks come every second: after a longer break, other workers get the time to have theirs. */
+/** Checks run every second. After a longer break, other workers get time for theirs. */
 const GAP_MS = 6_000;
 
 /**
- * When a worker whose engine is away takes builds, which then fail and say so: where no other worker has an engine either. Nobody keeps a list
- * of engines. But while one is there, either the builds that wait are taken, or its worker is full, and then builds are STARTED.
+ * Decides when a worker whose engine is away claims builds, which then fail and say so: when no
+ * other worker has an engine either. No list of engines exists. But a worker with an engine either
+ * claims the builds that wait, or is full, and then builds are STARTED.
  *
- *   the build that was waiting is taken by another     somebody has an engine: 10 s from anew
+ *   another worker claims the waiting build            somebody has an engine: the 10 s start anew
  *   a build is STARTED under another's live lease      the same
- *   neither for 10 s of looks without a break          nobody has one: this worker takes what waits, until one of the two happens
- *   two workers without an engine                      one of them takes, the other sees its builds STARTED and leaves the rest to it
+ *   neither for 10 s of checks without a break         nobody has one: this worker claims, until one of the two happens
+ *   two workers without an engine                      one claims; the other sees its builds STARTED and claims nothing
  */
 export interface LastResort {
-  /** Ask at each look that finds a build waiting; `next` is the first of them. */
+  /** Ask at each check that finds a build waiting. `next` is the first one. */
   mayTake(next: string): Promise<boolean>;
-  /** This worker has taken a turn. */
+  /** This worker has claimed a build. */
   taken(): void;
-  /** Nothing waits, or the engine is there. */
+  /** No build waits, or the engine is back. */
   reset(): void;
 }
 

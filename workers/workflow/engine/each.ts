@@ -1,6 +1,6 @@
 /**
- * Does `act` for one item after the other, whatever becomes of the others: one that an engine refuses holds up none of those behind it. Rejects at
- * the end with what the first one failed with.
+ * Calls `act` for each item, one after the other. An item that the engine refuses does not stop the
+ * others. Rejects at the end with the first error.
  */
 export async function eachAlone<T>(items: Iterable<T>, act: (item: T) => Promise<void>): Promise<void> {
   const failures: unknown[] = [];

@@ -8,29 +8,31 @@ import { eachAlone } from './each.ts';
 
 /** The networks of users on one engine. */
 export interface UserNetworks {
-  /** The name of the network of a user's containers, which is made where this process does not know it to be there. */
+  /**
+   * The name of the network of a user's containers. Makes the network unless this process knows it.
+   */
   ensure(userId: string, options?: { anew?: boolean }): Promise<string>;
-  /** This process does not remove the user's network until `run` has settled, though no container runs on it yet. */
+  /** Keeps the user's network while `run` is pending, even when no container runs on it yet. */
   hold<T>(userId: string, run: () => Promise<T>): Promise<T>;
-  /** Removes those that have been idle for a while; how many. */
+  /** Removes networks that have been idle for a while. Resolves with their number. */
   sweep(): Promise<number>;
-  /** Removes those that nothing runs on. */
+  /** Removes networks that no container runs on. */
   close(): Promise<void>;
 }
 
-/** Making a network takes the engine 20 ms, so a user's next job finds it there. */
+/** The engine takes 20 ms to make a network, so the user's next job should find it. */
 const IDLE_MS = 60_000;
-/** A job that waits for addresses waits so long for the removal of others' networks. */
+/** How long a job that needs an address waits for the removal of other networks. */
 const REMOVAL_MS = 10_000;
 const NAME_HASH_LENGTH = 40;
-/** An interface's name has at most 15 characters. By this prefix an operator's firewall knows them. */
+/** An operator's firewall matches this prefix. An interface's name has at most 15 characters. */
 export const BRIDGE_PREFIX = 'cvn-';
 const BRIDGE_HASH_LENGTH = 11;
 
 const INSTALLATION = 'chronoverse.installation';
 const USER = 'chronoverse.user';
 
-/** A user's network: its name is a hash, so that it is no other program's. */
+/** A user's network. The name is a hash, so no other program has one of the same name. */
 export function networkOf(installation: string, userId: string): NetworkSpec {
   const hash = createHash('sha256')
     .update(JSON.stringify([installation, userId]))
@@ -43,13 +45,13 @@ export function networkOf(installation: string, userId: string): NetworkSpec {
 }
 
 /**
- * What may cross, with several workers on one engine. The engine removes a network that no container runs on, also where one was created
- * for it:
+ * Several workers may share an engine. The engine removes a network that no running container uses,
+ * even when a created container names it:
  *
  *   this worker                     another one's sweep     what happens
- *   knows it, creates a container   removes the network     the start finds no network: `ensure` makes it anew, and it is started again
+ *   knows it, creates a container   removes the network     the start fails: `ensure` makes it anew, and the start repeats
  *   builds, between two steps       removes the network     the next step fails, and the build begins again
- *   makes it                        makes it too            one of them is told that it is there
+ *   makes it                        makes it too            the engine tells one of them that it exists
  */
 export function createUserNetworks({
   docker,
@@ -62,7 +64,10 @@ export function createUserNetworks({
   log: Logger;
   idleMs?: number | undefined;
 }): UserNetworks {
-  /** By name: when this process needed it last, or saw it for the first time. Those that are gone are forgotten by the sweep. */
+  /**
+   * By name: when this process last needed the network or first saw it. The sweep forgets networks
+   * that no longer exist.
+   */
   const neededAt = new Map<string, number>();
   const made = new Set<string>();
   const held = new Map<string, number>();
@@ -78,14 +83,14 @@ export function createUserNetworks({
       const removing = removeIdle(0, spec.name).catch((refused: unknown) =>
         log.debug({ err: refused }, 'A network was not removed.'),
       );
-      await settledWithin(removing, REMOVAL_MS); // one that the engine does not answer about goes on by itself
+      await settledWithin(removing, REMOVAL_MS); // a removal that the engine does not answer continues without us
       await docker.ensureNetwork(spec);
     }
     made.add(spec.name);
     return spec.name;
   }
 
-  /** Of this installation, not needed for so long. */
+  /** Removes networks of this installation that nobody has needed for `ms`. */
   async function removeIdle(ms: number, except?: string): Promise<number> {
     const listed = (await docker.listNetworks({ [INSTALLATION]: installation })).filter(
       ({ name, labels }) => networkOf(installation, labels[USER] ?? '').name === name,
@@ -97,7 +102,7 @@ export function createUserNetworks({
       const since = neededAt.get(name) ?? performance.now();
       neededAt.set(name, since);
       if (name === except || held.has(name) || performance.now() - since < ms) return;
-      made.delete(name); // first: who needs it from now on makes it anew
+      made.delete(name); // first, so that a job that needs it from now on makes it anew
       if (await docker.removeNetwork(name)) {
         removed += 1;
         forget(name);

@@ -3,20 +3,24 @@ import { settledWithin } from '../../../platform/async/deadline.ts';
 import { waitAfter } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 
-/** Containers that no job and no build needs any more. Nothing waits for their removal, which an engine may refuse or never answer. */
+/**
+ * Containers that no job and no build needs. Nothing waits for their removal: an engine may refuse
+ * it or never answer.
+ */
 export interface Removals {
   /**
-   * Removes this container, whatever it does. One that cannot be removed is tried again with a back-off of its own, until it is gone. False where
-   * it is being removed already, or so many are that this one has to be asked for again.
+   * Removes this container, running or not. A removal that fails is retried with a back-off of its
+   * own until the container is gone. False when the removal is already under way, or when too many
+   * are: the caller asks again later.
    */
   remove(containerId: string): boolean;
-  /** Tries nothing again, and waits a moment for what is being removed. */
+  /** Retries nothing more, and waits a moment for the removals under way. */
   close(): Promise<void>;
 }
 
-/** Requests at the engine at once. */
+/** Requests to the engine at once. */
 const AT_ONCE_MAX = 64;
-/** Containers that are tried again later: the sweep finds those beyond. */
+/** Containers to retry. The sweep finds those beyond. */
 const REMEMBERED_MAX = 10_000;
 const BACKOFF_MS = { minMs: 1_000, maxMs: 60_000 };
 const CLOSE_MS = 5_000;

@@ -6,7 +6,7 @@ import type { Template } from '../builds/template.ts';
 import { installationLabels } from '../engine/labels.ts';
 import { volumeLabels, volumeName } from '../engine/volumes.ts';
 
-/** Which attempt of which job a container is of. */
+/** The job and the attempt that a container belongs to. */
 export interface Attempt {
   id: string;
   attempt: number;
@@ -16,21 +16,24 @@ const JOB = 'chronoverse.job';
 const ATTEMPT = 'chronoverse.attempt';
 const WORKFLOW = 'chronoverse.workflow';
 
-/** The name is the attempt's, so that the engine refuses a second container of it. */
+/** The name is unique to the attempt, so the engine refuses a second container for it. */
 export function containerName({ id, attempt }: Attempt): string {
   return `chronoverse-${id}-${attempt}`;
 }
 
-/** What the operator decides for it. */
+/** What the operator allows a container. */
 export interface Bounds {
   most?: ResourceMaximums | undefined;
-  /** `none`, or the name of its owner's network. */
+  /** `none`, or the name of the owner's network. */
   network?: string | undefined;
   logBytes?: number | undefined;
   diskBytes?: number | undefined;
 }
 
-/** `command` stands in the place of the image's entrypoint, and `args` behind it; `args` alone go to the image's own entrypoint. */
+/**
+ * `command` replaces the image's entrypoint and `args` follow it. `args` alone go to the image's
+ * own entrypoint.
+ */
 export function toSpec(
   job: Attempt & { workflowId: string; userId: string },
   template: Omit<Template, 'secrets'>,
@@ -58,7 +61,10 @@ export function toSpec(
   };
 }
 
-/** What the payload asks for, within what the operator allows now: it may have been more when the payload was taken. */
+/**
+ * What the payload asks for, within what the operator allows now. The maximum may have been higher
+ * when the payload was stored.
+ */
 export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, most: ResourceMaximums): Resources {
   return {
     cpus: Math.min(resources.cpus ?? CONTAINER_RESOURCES.cpus, most.cpus),
@@ -68,8 +74,8 @@ export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, mos
 }
 
 /**
- * Undefined for a container that is of no job, though its labels say that it is ours. It has its image's labels too, which an author may
- * write: a step of a build has what its Dockerfile says. Its name is what nobody but we can give.
+ * Undefined for a container that belongs to no job, even when its labels look like ours. A
+ * container carries its image's labels too, which an author may write. Only we can choose the name.
  */
 export function attemptOf({ name, labels }: Pick<ListedContainer, 'name' | 'labels'>): Attempt | undefined {
   const attempt = { id: labels[JOB] ?? '', attempt: Number(labels[ATTEMPT]) };

@@ -8,8 +8,9 @@ import type { Template } from '../builds/template.ts';
 import type { RunParts } from './run-context.ts';
 
 /**
- * Gets a generation's image onto an engine that has it not: the build ran on another one, or somebody removed it. By its digest it is the
- * same image whatever its tag stands for now. One that was built is built here again, from the same Dockerfile. Its id on this engine.
+ * Gets a generation's image onto an engine that lacks it, because another engine ran the build or
+ * somebody removed the image. A pull by digest gives the same image, whatever the tag means now. A
+ * built image is built again from the same Dockerfile. Resolves with the image's id on this engine.
  */
 export async function fetchImage(
   parts: RunParts,
@@ -28,7 +29,7 @@ export async function fetchImage(
     if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
     const { workflowId, generation } = job;
     const built = { workflowId, generation, source, network, pids: resources?.pids, auth: registryAuth };
-    // That it may not be built any more is nothing that counts against the workflow.
+    // A build that the operator has since forbidden does not count against the workflow.
     if (!parts.policy.buildsAllowed) throw new EngineError('NOT_FOUND', BUILDS_REFUSED);
     const silent = { say: () => undefined, output: () => undefined };
     return buildDockerfile({ ...parts, ...request, ...silent, maxSeconds: maxBuildSeconds }, built);

@@ -6,13 +6,13 @@ import { isPayloadsFault, toldOf } from '../../../platform/docker/errors.ts';
 export type RunOutcome = Pick<Outcome, 'status' | 'exitCode' | 'failureReason' | 'failureMessage'>;
 export type StoppedBy = 'CANCEL' | 'TIMEOUT';
 
-const SIGNALED_FROM = 128; // a shell's and the init process's way to say: 128 + the signal's number
+const SIGNALED_FROM = 128; // shells and the init process report a signal as 128 + its number
 const MESSAGE_LENGTH_MAX = 2_000;
 const NOT_STARTED_CODES = [126, 127];
-/** The init process starts the command, so that it is the one to say that there is none, as the log's last line. */
+/** The init process starts the command, so it reports a missing command, in the log's last line. */
 const INIT_REFUSAL = /^\[FATAL tini \(\d+\)\] (.*)$/;
 
-/** What an ended container means for its job. */
+/** The job's outcome, from its ended container. */
 export function outcomeOf({
   state,
   stoppedBy,

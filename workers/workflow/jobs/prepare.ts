@@ -24,12 +24,17 @@ export type Prepared =
   | { type: 'REFUSED'; words: string }
   | { type: 'LEFT' };
 
-/** For an engine or a database that is away when a job is to start; then the job goes back. */
+/**
+ * How long a start waits for an engine or a database that is away. After that, the job goes back.
+ */
 const START_PATIENCE_MS = 30_000;
-/** For an engine that refuses: what takes it longer to get over is waited for between attempts, where it holds up nothing else. */
+/**
+ * How long a start waits for an engine that refuses. A longer wait happens between attempts, where
+ * it blocks nothing else.
+ */
 const REFUSED_PATIENCE_MS = 5_000;
 
-/** Gets a started container for the job: the one that was `found`, where it has been started, else a new one. */
+/** Gets a started container for the job: `found` when it has been started, otherwise a new one. */
 export async function prepareContainer(
   parts: RunParts,
   job: ClaimedJob,
@@ -37,8 +42,8 @@ export async function prepareContainer(
   found?: string,
 ): Promise<Prepared> {
   const { docker, networks, templates, log } = parts;
-  let startTried = found !== undefined; // for all that is known before it is looked at
-  let startSent = startTried; // until then it runs for sure not, and is nobody else's to start
+  let startTried = found !== undefined; // as far as anybody knows before the inspection
+  let startSent = startTried; // until then it certainly does not run, and only this attempt may start it
   const patience = {
     patienceMs: (error: unknown) => {
       if (control.cancel.aborted && !startTried) return 0;
@@ -57,16 +62,16 @@ export async function prepareContainer(
     mask = createMask(template.secrets);
     if (found !== undefined) {
       const state = await withRetry(() => docker.inspectContainer(found), patience);
-      if (state === undefined) return { type: 'LEFT' }; // gone since it was listed: the sweep over jobs takes the attempt
+      if (state === undefined) return { type: 'LEFT' }; // it is gone since the list: the sweep over jobs ends the attempt
       if (state.status !== 'created') return started(template, state, true);
       startTried = false;
       startSent = false;
     }
-    // What the operator does not allow any more counts against no workflow.
+    // A rule of the operator's never counts against a workflow.
     const problem = networkProblem(template.network, parts.policy);
     if (problem !== undefined) return never(failed('SYSTEM', problem), containerId);
 
-    // Held until it runs: a network without a running container is one that a job of another user would take.
+    // Held until the container runs: another user's job may take a network on which nothing runs.
     return await networks.hold(job.userId, async () => {
       const created = await withRetry(() => create(parts, job, template, control), patience);
       if (typeof created !== 'string') return started(template, created, true);
@@ -92,7 +97,8 @@ export async function prepareContainer(
       log.warn({ err: error, jobId: job.id }, 'A job could not be started; it goes back.');
       return startTried ? { type: 'LEFT' } : { type: 'NOT_STARTED' };
     }
-    // Not found after it was created: somebody removed it, who has taken the job over or meddles with our containers.
+    // Not found after its creation: somebody removed it, either a worker that took the job over or
+    // an operator.
     if (startTried && error.kind === 'NOT_FOUND') return { type: 'LEFT' };
     const reason = error.kind === 'NOT_FOUND' || error.kind === 'DENIED' ? 'SYSTEM' : 'START_FAILED';
     return never(failed(reason, words), containerId);
@@ -104,8 +110,9 @@ function isFinal(error: unknown): boolean {
 }
 
 /**
- * Whether the engine answers and says no to what another engine, or this one later, would do: for a fault of its own, of a registry that does
- * not answer it, or for something that it lacks and that is no image. Of one that gives no answer nothing is known.
+ * Whether the engine refuses what another engine, or this one later, would do: because of a fault
+ * of its own, a registry that does not answer it, or something missing other than the image. An
+ * engine that gives no answer tells nothing.
  */
 async function isRefusal(docker: Docker, error: unknown, startTried: boolean): Promise<boolean> {
   if (isEngineError(error, 'BUSY')) return true;
@@ -113,9 +120,12 @@ async function isRefusal(docker: Docker, error: unknown, startTried: boolean): P
   return isEngineError(error, 'UNREACHABLE') && !startTried && (await docker.isUp());
 }
 
-/** Removes what was never started, later where the engine refuses that too. False where it was started after all, or that cannot be known now. */
+/**
+ * Removes a container that was never started, later if the engine refuses now. False if it was
+ * started after all, or if nobody can know now.
+ */
 async function isCleared({ docker, removals }: RunParts, containerId: string | undefined): Promise<boolean> {
-  if (containerId === undefined) return true; // one whose id was never told is removed by the sweep
+  if (containerId === undefined) return true; // the sweep removes a container whose id never arrived
   try {
     const state = await docker.inspectContainer(containerId);
     if (state !== undefined && state.status !== 'created') return false;
@@ -128,12 +138,15 @@ async function isCleared({ docker, removals }: RunParts, containerId: string | u
   } catch (error) {
     if (isEngineError(error, 'CONFLICT')) return false; // it runs
     if (!isEngineError(error)) throw error;
-    removals.remove(containerId); // nobody starts it: that was this attempt's to do, and no other one has its number
+    removals.remove(containerId); // nobody else starts it: only this attempt would, and its number is unique
   }
   return true;
 }
 
-/** Told to leave: what nobody has asked the engine to start is cleared away, so that it can begin anew at once elsewhere. */
+/**
+ * Removes a container that nobody has asked the engine to start, so that the job can start
+ * elsewhere at once.
+ */
 async function leave(docker: Docker, startSent: boolean, containerId: string | undefined): Promise<Prepared> {
   if (startSent) return { type: 'LEFT' };
   if (containerId !== undefined) await docker.removeContainer(containerId, { force: false });
@@ -155,7 +168,7 @@ function started(template: Template, state: ContainerState, adopted: boolean): P
   };
 }
 
-/** The id of a new container, or the state of one of this attempt that has been started already. */
+/** The id of a new container, or the state of one that this attempt has already started. */
 async function create(
   parts: RunParts,
   job: ClaimedJob,
@@ -203,7 +216,7 @@ async function createOnEngine(
       return docker.createContainer({ ...spec, image });
     }
     if (!isEngineError(error, 'CONFLICT')) throw error;
-    // Of an earlier try whose answer was lost, or of a worker that has lost this job.
+    // From an earlier try whose answer was lost, or from a worker that has lost this job.
     const existing = await docker.inspectContainer(containerName(job));
     if (existing !== undefined && existing.status !== 'created') return existing;
     if (existing !== undefined) await docker.removeContainer(existing.id, { force: false });
@@ -212,8 +225,9 @@ async function createOnEngine(
 }
 
 /**
- * Before the engine makes them: a volume that nobody knows of could not be deleted. And again when it has: a job that this worker has lost
- * meanwhile may have ended, and its volumes be deleted, before the engine made them anew.
+ * Records the volumes before the engine makes them, because a user cannot delete a volume that has
+ * no row. Records them again afterwards: when this worker lost the job meanwhile, a user may have
+ * deleted the volumes before the engine made them anew.
  */
 async function noteVolumes(
   { docker, noteVolumeUse, installation }: RunParts,
@@ -230,7 +244,10 @@ async function noteVolumes(
   throw new EngineError('NOT_FOUND', `The volume ${deleted[0]} of this job was deleted.`);
 }
 
-/** Started twice means started once while it runs; one that has run and ended is not started again. */
+/**
+ * Starting a running container again changes nothing. A container that has ended is not started
+ * again.
+ */
 async function start(
   { docker, networks }: RunParts,
   job: ClaimedJob,
@@ -248,7 +265,7 @@ async function start(
     await docker.startContainer(containerId);
   } catch (error) {
     if (!isNetworkMissing(error)) throw error;
-    await networks.ensure(job.userId, { anew: true }); // removed by a sweep while nothing ran on it
+    await networks.ensure(job.userId, { anew: true }); // a sweep removed it while nothing ran on it
     throw new EngineError('BUSY', 'The network of the container was removed.', { cause: error });
   }
   return { ...before, status: 'running', startedAt: new Date() };

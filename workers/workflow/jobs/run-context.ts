@@ -16,30 +16,35 @@ export interface RunParts {
   removals: Removals;
   policy: BuildPolicy;
   installation: string;
-  /** This process. */
+  /** The name of this process. */
   owner: string;
   maxResources?: ResourceMaximums | undefined;
   maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
-  /** What a container may write to its own layer. */
+  /** The bytes that a container may write to its own layer. */
   maxDiskBytes?: number | undefined;
   log: Logger;
-  /** Says in the database which volumes an engine has from now on. */
+  /** Records which volumes an engine has from now on. */
   noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<string[]>;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;
 }
 
-/** What its worker may tell a run. */
+/** What the worker controls of a run. */
 export interface RunControl {
-  /** Aborts when the job is not this worker's any more, or is handed on: the run then touches nothing more of it. */
+  /**
+   * Aborts when this worker loses the job or hands it on. The run then touches nothing more of it.
+   */
   leave: AbortSignal;
-  /** Aborts when the job's cancellation was asked for. */
+  /** Aborts when somebody cancels the job. */
   cancel: AbortSignal;
-  /** Whether the lease is held for sure. */
+  /** Whether this process certainly holds the lease. */
   isFresh: () => boolean;
   publish: (chunk: LogChunk) => Promise<void>;
-  /** Lines of earlier attempts, once they are all stored; may take as long as storing is away. */
+  /**
+   * The number of lines of earlier attempts. Resolves once all of them are stored, which waits for
+   * an outage of log storage to end.
+   */
   linesBefore: () => Promise<number>;
 }
 
@@ -48,6 +53,6 @@ export interface Started {
   template: Template;
   startedAt: Date;
   adopted: boolean;
-  /** It had ended before it was adopted. */
+  /** The container had ended before this worker adopted it. */
   endedUnseen: boolean;
 }

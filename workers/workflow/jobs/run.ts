@@ -16,7 +16,7 @@ import { prepareContainer } from './prepare.ts';
 import type { RunControl, RunParts, Started } from './run-context.ts';
 
 export type RunEnd =
-  /** To be written; the container, if there is one, is to be removed afterwards. */
+  /** The caller writes the outcome, then removes the container, if there is one. */
   | { type: 'ENDED'; outcome: RunOutcome; logLineCount: number; containerId: string | undefined }
   /** No program was started: the attempt does not count. */
   | { type: 'NOT_STARTED' }
@@ -28,25 +28,27 @@ export type RunEnd =
   | { type: 'LEFT' };
 
 /**
- * One attempt of a job, from its claim (or from a container of it that was found) to its end. Never rejects.
+ * One attempt of a job, from its claim (or from its container, when adopted) to its end. Never
+ * rejects.
  *
- * Fencing. The database refuses what a worker writes whose lease is another's. The engine knows no leases, so: a container is started by
- * the one who created it and by nobody else; who takes a job over removes a container that was never started, without force, and
- * makes its own; nothing is started, stopped or printed unless the lease is fresh by this process's clocks; and a
- * container is removed only by who has written its job's end, or by the sweep for a job that has ended or is at another attempt.
+ * Fencing: the database refuses a write under a lost lease. The engine knows no leases. So only the
+ * worker that created a container starts it. A worker that takes a job over removes, without force,
+ * a container that was never started, and makes its own. Nothing is started, stopped or printed
+ * unless the lease is fresh by this process's clocks. A container is removed only by the worker
+ * that wrote its job's end, or by the sweep once the job has ended or is at another attempt.
  *
  *   worker A (frozen)          worker B                    what happens
- *   claim, create C1           -                           B takes over: removes C1, creates C1'. A's start of C1: not found
- *   claim, create C1, start    -                           B follows C1. A, awake: not fresh; its renewal says LOST; it leaves
- *   C1 has ended, before end   ends the job, removes C1    A's end is refused by the token, so that A removes nothing
- *   start C1 while B removes   remove without force        the engine does one of them first: B gets a CONFLICT and follows, or A gets NOT_FOUND
- *   claim, before create       -                           no container: the sweep over jobs takes the attempt. A, awake: not fresh, creates nothing
+ *   claim, create C1           -                           B takes over: removes C1, creates C1'. A's start: not found
+ *   claim, create C1, start    -                           B follows C1. A wakes: not fresh, renewal says LOST, it leaves
+ *   C1 has ended, before end   ends the job, removes C1    the token refuses A's end, so A removes nothing
+ *   start C1 while B removes   remove without force        one comes first: B gets CONFLICT and follows, or A gets NOT_FOUND
+ *   claim, before create       -                           no container: the sweep over jobs ends the attempt. A creates none
  */
 export async function runContainer(
   parts: RunParts,
   job: ClaimedJob,
   control: RunControl,
-  /** The id of its container, of a job that was taken over. */
+  /** The id of the container, for a job that was taken over. */
   found?: string,
 ): Promise<RunEnd> {
   let containerId = found;
@@ -57,7 +59,7 @@ export async function runContainer(
       return await follow(parts, job, control, prepared);
     }
     if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
-    const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled one ends by going back
+    const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled job ends by being returned
     if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
     const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
     return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
@@ -68,7 +70,7 @@ export async function runContainer(
   }
 }
 
-/** The container is removed with the end: no program runs on beside the next job. */
+/** The container is removed with the job's end, so no program runs beside the next job. */
 async function unforeseen(
   { log, lastLogNumber }: RunParts,
   job: ClaimedJob,
@@ -140,8 +142,9 @@ async function follow(
 }
 
 /**
- * Why the worker before this one has stopped a container that was adopted, if it did: it may have been lost, or told to leave, while the engine was
- * stopping it. Both moments are by the engine's clock. What ended well in spite of that has ended well.
+ * Why the previous worker stopped an adopted container, if it did: that worker may have been lost
+ * while the engine was stopping it. Both times are by the engine's clock. A container that
+ * succeeded anyway counts as completed.
  */
 function stoppedBefore(
   { exitCode, startedAt, finishedAt }: ContainerState,
@@ -154,8 +157,9 @@ function stoppedBefore(
 }
 
 /**
- * Whether another engine has come up at the address of the one that the attempt was claimed for. It does not know the container, which may run on: what
- * becomes of it is for a worker on its engine, or for scheduling when none has come back for long.
+ * Whether another engine has come up at the address of the one that the attempt was claimed for. It
+ * does not know the container, which may still run. A worker on the old engine decides, or
+ * scheduling when none comes back.
  */
 async function isElsewhere(
   docker: Docker,
@@ -166,7 +170,10 @@ async function isElsewhere(
   return (await untilKnown(ASKING_ENGINE, () => docker.engineId({ anew: true }), log, leave)) !== engineId;
 }
 
-/** Of an attempt that is lost after it was started: its lines are counted, so that where it was the last one the job ends here. */
+/**
+ * An attempt that is lost after its start. Its lines count, so when it was the last attempt the job
+ * ends here.
+ */
 function lost(
   job: ClaimedJob,
   { cancel }: RunControl,
@@ -178,13 +185,19 @@ function lost(
   return { type: 'ENDED', outcome, logLineCount, containerId };
 }
 
-/** For how long a container has run: both moments by the engine's clock, which no other one is compared with. */
+/**
+ * How long a container has run. Both times are by the engine's clock, which is never compared with
+ * another.
+ */
 async function ageMs(docker: Docker, startedAt: Date): Promise<number> {
   const offsetMs = await docker.clockOffsetMs(); // first: a slow answer is part of the age
   return Date.now() + offsetMs - startedAt.getTime();
 }
 
-/** Calls `onEnd` when `ranMs`, which may not be known at once, has grown to `limitMs`. Returns what ends that. */
+/**
+ * Calls `onEnd` when `ranMs`, which may not be known at once, reaches `limitMs`. Returns a function
+ * that stops that.
+ */
 function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): () => void {
   let forget: (() => void) | undefined;
   let isOver = false;
@@ -205,16 +218,23 @@ const LOG_CUT_SHORT = 'The Docker engine does not give the log of the container:
 const ENGINE_STARTED_ANEW =
   'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
-/** What an engine that stops leaves its containers with: SIGKILL, SIGTERM, or no code that it knows of. */
+/**
+ * The exit codes that a stopping engine leaves its containers with: SIGKILL, SIGTERM, or no known
+ * code.
+ */
 const ENGINE_CODES = [137, 143, 255];
-/** Between the moments at which an engine ends its containers, and those at which it is seen to go or to come back. */
+/**
+ * The tolerance between the time when an engine ends its containers and the time when we see it go
+ * or come back.
+ */
 const AWAY_MARGIN_MS = 2_000;
 const CLOCK_PATIENCE_MS = 30_000;
 
 /**
- * Whether an end is to be put down to the engine, and not to the workflow: an engine that stops sends its containers SIGTERM, which some
- * answer with a code of their own; one that was killed does so when it comes back. Of a container that ended while no worker looked
- * (a host that was started anew), only the code is known. An engine that was away and does not tell its time for long is not over it.
+ * Whether the engine, not the workflow, caused the end. An engine that stops sends SIGTERM to its
+ * containers, and some answer with a code of their own; a killed engine does so when it comes back.
+ * For a container that ended while no worker watched, after a reboot for example, only the code is
+ * known. An engine that was away and does not tell its time for long counts as the cause.
  */
 async function isEndedByEngine(
   docker: Docker,
@@ -231,7 +251,7 @@ async function isEndedByEngine(
       onRetry: () => undefined,
       signal: leave,
     });
-    const at = finishedAt.getTime() - offsetMs; // by this process's clock, as `away` is
+    const at = finishedAt.getTime() - offsetMs; // by this process's clock, like `away`
     return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
   } catch (error) {
     leave.throwIfAborted();
@@ -240,13 +260,16 @@ async function isEndedByEngine(
   }
 }
 
-/** Stops the container for the first reason that comes: SIGTERM, the grace, SIGKILL; again and again while the engine is away. */
+/**
+ * Stops the container for the first reason that arrives: SIGTERM, the grace period, SIGKILL.
+ * Retries while the engine is away.
+ */
 function createStopper(docker: Docker, containerId: string, { leave, isFresh }: RunControl, log: Logger) {
   let stopping: Promise<StoppedBy | undefined> | undefined;
 
   async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
     const backoff = createBackoff({ log, what: 'Stopping a container', maxMs: 2_000 });
-    let wasSent = false; // while it ran: an engine may stop it and not say so
+    let wasSent = false; // while it ran: an engine may stop it without saying so
     while (!leave.aborted) {
       try {
         if (!isFresh()) throw new Error('The lease could not be renewed in time');
@@ -267,7 +290,7 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
     stop(reason: StoppedBy): void {
       stopping ??= stop(reason);
     },
-    /** Why it was stopped, once that is done; undefined when it ended by itself. */
+    /** The reason for the stop, once it is done; undefined when the container ended by itself. */
     settled: () => stopping ?? Promise.resolve(undefined),
   };
 }

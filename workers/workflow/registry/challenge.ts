@@ -1,4 +1,4 @@
-/** How a registry wants a caller to show who it is. */
+/** How a registry asks a caller to authenticate. */
 export interface Challenge {
   scheme: 'basic' | 'bearer';
   params: ReadonlyMap<string, string>;
@@ -19,7 +19,8 @@ export function challengesIn(values: string[]): Challenge[] {
 }
 
 /**
- * Every value of a parameter `realm` that looks like a URL, in whatever place: a header that two parsers read in two ways hides none.
+ * Every value of a `realm` parameter that looks like a URL, wherever it stands. A header that two
+ * parsers read differently hides none.
  */
 export function realmsIn(values: string[]): string[] {
   return values.flatMap((value) =>

@@ -4,13 +4,13 @@ import type { RegistryAuth } from '../../../domain/payload/payload.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { type Challenge, challengesIn, realmsIn } from './challenge.ts';
-import { notAllowed, notGiven } from './refusal.ts';
-import { placeOf, type Visited, type Visitor } from './visit.ts';
+import { type RegistryAnswer, type RegistryClient, redirectTarget } from './client.ts';
+import { notAllowed, notGiven } from './errors.ts';
 
 const TOKEN_BYTES_MAX = 64 * 1024;
-/** The bound of the registries themselves. */
+/** The limit that registries themselves apply. */
 const MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
-/** Manifests and layers of one image for one platform: the engine has 127 layers at most. */
+/** Manifests and layers of one image for one platform. The engine has at most 127 layers. */
 const PLACES_MAX = 600;
 const PLACES_AT_ONCE = 6;
 
@@ -22,51 +22,56 @@ const TYPES = [
 ].join(', ');
 
 interface Asked {
-  /** For the first step, which takes less time than the others together. */
-  greeter: Visitor;
-  visitor: Visitor;
+  /** For the first step, which has a shorter limit than the others. */
+  helloClient: RegistryClient;
+  client: RegistryClient;
   registry: string;
-  /** As its user names it. */
+  /** As the user names it. */
   image: string;
   reference: ImageReference;
   auth: RegistryAuth<never> | undefined;
-  /** What the engine pulls for. */
+  /** The platform that the engine pulls for. */
   platform: () => Promise<Platform>;
-  /** Digests of the name that the engine has already: where the registry gives one of these, nothing is pulled. */
+  /**
+   * Digests of this name that the engine has. When the registry gives one of them, nothing is
+   * pulled.
+   */
   digests: string[];
 }
 
 /**
- * Goes the way that the engine will go to pull an image (the registry, its token server, the manifest, the layers, and the redirects of each),
- * so that what leads to a forbidden place, or is not given, is refused before the engine asks anything. The digest that the registry gives for the name;
- * undefined where it gives none, or where a person on the way may have given it: then the engine asks, which verifies by its own rules.
+ * Takes the path of a pull before the engine does: the registry, its token server, the manifest,
+ * the layers, and the redirects of each. So it refuses a forbidden place, or a missing image,
+ * before the engine contacts anything. Resolves with the registry's digest for the name. Undefined
+ * when the registry gives none, or when somebody on the way may have given it: then the engine
+ * asks, and verifies by its own rules.
  */
 export async function preflight(asked: Asked): Promise<string | undefined> {
-  const { greeter, visitor, reference } = asked;
+  const { helloClient, client, reference } = asked;
   const { origin, hello } = await reach(asked);
   let authorization = await authorize(asked, hello);
   const path = (kind: string, name: string) => new URL(`/v2/${reference.repository}/${kind}/${name}`, origin);
   const manifest = (name: string) => path('manifests', name);
 
   const name = reference.digest ?? reference.tag ?? 'latest';
-  const look = () => visitor.visit(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
+  const look = () => client.get(manifest(name), { method: 'HEAD', accept: TYPES, authorization });
   let head = await look();
-  await judgeRealms(asked, head);
+  await checkRealms(asked, head);
   if (head.status === 401 && authorization === undefined) {
-    authorization = await authorize(asked, head); // some registries ask for a token here alone
+    authorization = await authorize(asked, head); // some registries ask for a token only here
     head = await look();
-    await judgeRealms(asked, head);
+    await checkRealms(asked, head);
   }
-  const isVerified = greeter.isVerified() && visitor.isVerified();
+  const isVerified = helloClient.isVerified() && client.isVerified();
   const digest = isVerified && head.status === 200 ? head.header('docker-content-digest') : undefined;
   if (digest !== undefined && asked.digests.includes(digest)) return digest;
 
   const places: Place[] = [];
   const take = (descriptors: Descriptor[], kind: 'blobs' | 'manifests') => {
     for (const { digest: one, urls = [] } of descriptors) {
-      const isNeeded = kind === 'blobs' && urls.length === 0; // manifests are read below, and one of several places may lack a layer
+      const isNeeded = kind === 'blobs' && urls.length === 0; // manifests are read below, and one of several mirrors may lack a layer
       places.push({ url: path(kind, one), isNeeded });
-      places.push(...urls.map((url) => ({ url: placeOf(url) ?? refuse(asked), isNeeded: false })));
+      places.push(...urls.map((url) => ({ url: redirectTarget(url) ?? refuse(asked), isNeeded: false })));
       if (places.length > PLACES_MAX) refuse(asked);
     }
   };
@@ -79,34 +84,37 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
     names.push(...children.map((child) => child.digest));
   }
   await each(places, async ({ url, isNeeded }) => {
-    const visited = await visitor.visit(url, url.origin === origin ? { authorization } : {});
-    await judgeRealms(asked, visited);
-    if (isNeeded && visited.status !== 200) throw notGiven(asked.image, visited);
+    const answer = await client.get(url, url.origin === origin ? { authorization } : {});
+    await checkRealms(asked, answer);
+    if (isNeeded && answer.status !== 200) throw notGiven(asked.image, answer);
   });
   return digest;
 }
 
 interface Place {
   url: URL;
-  /** Without it there is no image. */
+  /** Without a manifest there is no image. */
   isNeeded: boolean;
 }
 
-/** By https, or by http where it speaks no TLS: engines do so too with those that they are told to trust. */
-async function reach({ greeter, registry }: Asked): Promise<{ origin: string; hello: Visited }> {
-  const secure = placeOf(`https://${registry}/v2/`);
-  const plain = placeOf(`http://${registry}/v2/`);
+/**
+ * Over https, or over http when the registry speaks no TLS, as engines do with registries
+ * configured so.
+ */
+async function reach({ helloClient, registry }: Asked): Promise<{ origin: string; hello: RegistryAnswer }> {
+  const secure = redirectTarget(`https://${registry}/v2/`);
+  const plain = redirectTarget(`http://${registry}/v2/`);
   if (secure === undefined || plain === undefined) throw notAllowed(registry);
   try {
-    return { origin: secure.origin, hello: await greeter.visit(secure) };
+    return { origin: secure.origin, hello: await helloClient.get(secure) };
   } catch (error) {
     if (!isEngineError(error, 'UNREACHABLE')) throw error;
-    return { origin: plain.origin, hello: await greeter.visit(plain) };
+    return { origin: plain.origin, hello: await helloClient.get(plain) };
   }
 }
 
-async function authorize(asked: Asked, hello: Visited): Promise<string | undefined> {
-  await judgeRealms(asked, hello);
+async function authorize(asked: Asked, hello: RegistryAnswer): Promise<string | undefined> {
+  await checkRealms(asked, hello);
   if (hello.status !== 401) return undefined;
   const challenges = challengesIn(hello.challenges);
   const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
@@ -115,38 +123,42 @@ async function authorize(asked: Asked, hello: Visited): Promise<string | undefin
 }
 
 async function tokenOf(asked: Asked, { params }: Challenge): Promise<string | undefined> {
-  const realm = placeOf(params.get('realm') ?? '');
+  const realm = redirectTarget(params.get('realm') ?? '');
   if (realm === undefined) return undefined;
   const service = params.get('service');
   if (service !== undefined) realm.searchParams.set('service', service);
   realm.searchParams.set('scope', `repository:${asked.reference.repository}:pull`);
   if (asked.auth !== undefined) realm.searchParams.set('account', asked.auth.username);
-  // A person on the way may name a token server too: the login goes to one that the registry itself has named.
-  const isNamed = asked.greeter.isVerified() && asked.visitor.isVerified();
+  // Somebody on the way may name a token server too. So the login goes only to one that the
+  // registry itself named.
+  const isNamed = asked.helloClient.isVerified() && asked.client.isVerified();
   const authorization = isNamed ? basic(asked.auth) : undefined;
-  const visited = await asked.visitor.visit(realm, { authorization, bytesMax: TOKEN_BYTES_MAX });
-  const given = visited.status === 200 ? token.safeParse(parsed(visited.body)).data : undefined;
+  const answer = await asked.client.get(realm, { authorization, bytesMax: TOKEN_BYTES_MAX });
+  const given = answer.status === 200 ? token.safeParse(parsed(answer.body)).data : undefined;
   const text = given?.token ?? given?.access_token;
   return text === undefined ? undefined : `Bearer ${text}`;
 }
 
 /** Every place to which a registry may send the engine for a token. */
-async function judgeRealms(asked: Asked, { challenges }: Visited): Promise<void> {
-  for (const realm of realmsIn(challenges)) await asked.visitor.judge(placeOf(realm) ?? refuse(asked));
+async function checkRealms(asked: Asked, { challenges }: RegistryAnswer): Promise<void> {
+  for (const realm of realmsIn(challenges)) await asked.client.check(redirectTarget(realm) ?? refuse(asked));
 }
 
-/** Of a manifest that the registry does not give, the engine is not told: it might hear something else, and be led elsewhere. */
+/**
+ * The engine is never sent to a manifest that the registry does not give us: it might get another
+ * answer and be redirected elsewhere.
+ */
 async function read(asked: Asked, url: URL, authorization: string | undefined): Promise<Manifest> {
-  const visited = await asked.visitor.visit(url, { accept: TYPES, authorization, bytesMax: MANIFEST_BYTES_MAX });
-  await judgeRealms(asked, visited);
-  if (visited.status !== 200) throw notGiven(asked.image, visited);
-  return manifestSchema.safeParse(parsed(visited.body)).data ?? {}; // one that is none of these, the engine refuses
+  const answer = await asked.client.get(url, { accept: TYPES, authorization, bytesMax: MANIFEST_BYTES_MAX });
+  await checkRealms(asked, answer);
+  if (answer.status !== 200) throw notGiven(asked.image, answer);
+  return manifestSchema.safeParse(parsed(answer.body)).data ?? {}; // the engine refuses any other
 }
 
-async function each(places: Place[], visit: (place: Place) => Promise<void>): Promise<void> {
+async function each(places: Place[], act: (place: Place) => Promise<void>): Promise<void> {
   const left = [...places];
   const walk = async () => {
-    for (let place = left.shift(); place !== undefined; place = left.shift()) await visit(place);
+    for (let place = left.shift(); place !== undefined; place = left.shift()) await act(place);
   };
   await Promise.all(Array.from({ length: PLACES_AT_ONCE }, walk));
 }
@@ -163,11 +175,14 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // which no schema takes
+    return undefined; // no schema accepts this
   }
 }
 
-/** What an engine of this platform may take of an index. An entry that does not say for whom it is may be for everybody. */
+/**
+ * What an engine of this platform may take from an index. An entry without a platform may be for
+ * every platform.
+ */
 function ofPlatform(manifests: IndexEntry[], { os, architecture }: Platform): IndexEntry[] {
   const runs = [architecture, ...(RUNS_TOO[architecture] ?? [])];
   return manifests.filter(
@@ -189,7 +204,7 @@ const manifestSchema = z.object({
   manifests: z.array(indexEntry).optional(),
   config: descriptor.optional(),
   layers: z.array(descriptor).optional(),
-  /** Of the first format. */
+  /** The field of the first format. */
   fsLayers: z
     .array(z.object({ blobSum: digest }).transform(({ blobSum }): Descriptor => ({ digest: blobSum })))
     .optional(),

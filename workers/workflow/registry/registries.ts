@@ -10,32 +10,36 @@ import type { RegistryAuth } from '../../../domain/payload/payload.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createNames, type Names } from '../../shared/dns/names.ts';
+import { createRegistryClient } from './client.ts';
+import { notAllowed, notReachable } from './errors.ts';
 import { preflight } from './preflight.ts';
-import { notAllowed, notReachable } from './refusal.ts';
-import { createVisitor } from './visit.ts';
 
 export interface Registries {
   /**
-   * Resolves when the engine may be sent to the registry of `image`: with the digest that it gives for it, where that is known. Rejects with
-   * an EngineError: DENIED where the engine may not go there, or would be sent on to where it may not go; UNREACHABLE.
+   * Resolves when the engine may contact the registry of `image`, with the registry's digest where
+   * it is known. Rejects with an EngineError: DENIED when the engine may not go there or would be
+   * redirected to a forbidden place, or UNREACHABLE.
    */
   admit(
     image: string,
     options: {
       auth: RegistryAuth<never> | undefined;
-      /** Digests of this name that are on the engine. */
+      /** Digests of this name that the engine has. */
       digests: string[];
       platform: () => Promise<Platform>;
-      /** What the engine calls itself towards registries. */
+      /** The name that the engine sends to registries. */
       userAgent: () => Promise<string>;
       signal: AbortSignal;
     },
   ): Promise<string | undefined>;
 }
 
-/** All of the way to an image's last layer. */
+/** The time for all steps down to the image's last layer. */
 const PREFLIGHT_MS_MAX = 30_000;
-/** A registry that is not there is waited for so long, whether its port is closed, filtered, or another service's. */
+/**
+ * The wait for a registry that does not answer. It is the same for a closed port, a filtered one
+ * and another service's.
+ */
 const HELLO_MS = 5_000;
 
 const systemNames = createNames();
@@ -52,11 +56,11 @@ export function createRegistries(policy: RegistryPolicy, names: Names = systemNa
       const common = { registry, policy, names, userAgent: await userAgent() };
       const limit = AbortSignal.timeout(PREFLIGHT_MS_MAX);
       const helloLimit = AbortSignal.timeout(HELLO_MS);
-      const greeter = createVisitor({ ...common, signal: AbortSignal.any([signal, helloLimit]) });
-      const visitor = createVisitor({ ...common, signal: AbortSignal.any([signal, limit]) });
+      const helloClient = createRegistryClient({ ...common, signal: AbortSignal.any([signal, helloLimit]) });
+      const client = createRegistryClient({ ...common, signal: AbortSignal.any([signal, limit]) });
       const started = performance.now();
       try {
-        return await preflight({ greeter, visitor, registry, image, reference, auth, digests, platform });
+        return await preflight({ helloClient, client, registry, image, reference, auth, digests, platform });
       } catch (error) {
         signal.throwIfAborted();
         const isLate = !isEngineError(error) && (limit.aborted || helloLimit.aborted);

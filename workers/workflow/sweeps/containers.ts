@@ -11,26 +11,28 @@ import type { ContainerJobs } from '../jobs/jobs.ts';
 
 export interface Swept {
   adopted: number;
-  /** Whose removal began. */
+  /** Containers whose removal began. */
   removed: number;
 }
 
 /**
- * Looks at every container of this installation on the engine, once: those whose worker is lost are adopted, those of which no job wants
- * anything any more are removed. A worker is lost when its lease has expired, or when its process was on this machine and has ended,
- * so that a worker that is started again after a crash does not wait for the lease.
+ * Looks at every container of this installation on the engine once. Adopts containers whose worker
+ * is lost, and removes those that no job needs. A worker is lost when its lease has expired, or
+ * when its process was on this machine and has ended, so a restart after a crash does not wait for
+ * the lease.
  *
- * The order is what makes it safe: containers are listed first and jobs read afterwards. A container is created after its attempt was claimed for
- * its engine, so what is listed is of an attempt that the row has reached already: where the row stands at another attempt, on another
- * engine, or does not run, that is later news, and the container is nobody's, for good. Of two workers that sweep one engine, takeOverJobs
- * lets one have a job.
+ * The order makes this safe. Containers are listed first and jobs are read afterwards. A container
+ * is created after its attempt was claimed for its engine, so the row has reached every listed
+ * attempt. A row at another attempt, on another engine or not RUNNING is later news: nobody needs
+ * the container any more. When two workers sweep one engine, takeOverJobs gives each job to one of
+ * them.
  *
- * The engine says anew, after the list, which one it is: another one may have come up at its address in the time between two questions whether it is
- * up. By the id of the one before, everything that runs on the new one would be nobody's. A list of the one before names containers that the new
- * one does not have.
+ * After the list, the engine tells its id anew, because another engine may have come up at its
+ * address since the last check. Under the old id, nobody would need any container of the new
+ * engine. A list from the old engine names containers that the new one does not have.
  *
- * Adoption comes first and asks the engine for nothing: a run begins with its lease, and looks at its container by itself (prepare.ts). Nor does
- * it wait for a removal.
+ * Adoption comes first and asks the engine for nothing: a run begins with its lease and inspects
+ * its container itself (jobs/prepare.ts). It does not wait for removals.
  */
 export async function sweepContainers({
   db,
@@ -73,7 +75,10 @@ export async function sweepContainers({
   return { adopted: taken.length, removed: removed + begin(await leftBounds(docker, listed)) };
 }
 
-/** Containers that hold the bounds of builds whose process has ended, or that must have ended by the engine's clock. */
+/**
+ * Containers that hold the bounds of builds whose process has ended, or whose time is over by the
+ * engine's clock.
+ */
 async function leftBounds(docker: Docker, listed: ListedContainer[]): Promise<{ containerId: string }[]> {
   const holders = listed.flatMap((container) => {
     const bounds = boundsOf(container);

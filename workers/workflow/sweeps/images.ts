@@ -7,9 +7,9 @@ import type { ListedImage } from '../../../platform/docker/images.ts';
 import { BUILT_PREFIX, builtLabels, generationOf, layerOf } from '../builds/built-image.ts';
 
 /**
- * Removes the images that builds of this installation made and that no generation needs any more, and the layers that a stopped build has
- * left; how many. Images are listed first and rows read afterwards: the row of a build is there before its image. What was pulled is not
- * ours, and stays.
+ * Removes images that this installation built and no generation needs, and layers that a stopped
+ * build left. Resolves with their number. Lists images first and reads rows afterwards: a build's
+ * row exists before its image. Images that were pulled are not ours, and stay.
  */
 export async function sweepImages({
   db,
@@ -40,7 +40,8 @@ export async function sweepImages({
   const names = layers.flatMap(({ id, workflowId }) => (building.has(workflowId) ? [] : [id]));
   for (const { id, tags, generation } of built) {
     const need = needed.get(generationKey(generation));
-    // One that has lost its tag to a second try of its build is needed by nobody, unless it is the one that was stored.
+    // A second try of a build takes the tag from the first one's image. Nobody needs the first,
+    // unless its id is the one stored.
     if (need !== undefined && (tags.length > 0 || need.imageId === null || need.imageId === id)) continue;
     names.push(...(tags.length > 0 ? tags : [id]));
   }
@@ -50,13 +51,15 @@ export async function sweepImages({
       await docker.removeImage(name);
       removed += 1;
     } catch (error) {
-      if (!isEngineError(error)) throw error; // a container of it is left, say: the next sweep tries again
+      if (!isEngineError(error)) throw error; // for example, a container still uses it: the next sweep retries
     }
   }
   return removed;
 }
 
-/** Whoever pushes or tags an image of ours makes it theirs as well; one that was pulled may carry any label. */
+/**
+ * An image of ours that somebody pushes or tags is theirs too. A pulled image may carry any label.
+ */
 function isOurs({ tags, hasDigest }: ListedImage): boolean {
   return !hasDigest && tags.every((tag) => tag.startsWith(BUILT_PREFIX));
 }

@@ -6,8 +6,9 @@ import { eachAlone } from '../engine/each.ts';
 const PULLS_MAX = 100;
 
 /**
- * Settles the pulls with logins that nobody saw the end of: their build or job was cancelled, or its worker crashed. What the name stands for
- * on the engine now is private, unless it stood for it before the pull.
+ * Decides the pulls with a login whose end nobody saw, because the build or job was canceled or its
+ * worker crashed. The image that the name means now is private, unless the name meant it before the
+ * pull.
  */
 export async function sweepPrivatePulls({ db, docker }: { db: Db; docker: Docker }): Promise<void> {
   await eachAlone(await endedPrivatePulls(db, await docker.engineId(), PULLS_MAX), async (pull) => {

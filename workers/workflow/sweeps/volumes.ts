@@ -15,8 +15,9 @@ interface OnEngine {
 }
 
 /**
- * Removes from one engine the volumes that users have deleted, some in each pass, which goes on where the one before has come to: however many
- * the engine does not remove, those behind them have their turn.
+ * Removes volumes that users have deleted from one engine, a batch a pass. Each pass continues
+ * where the last one stopped, so a volume that the engine does not remove never blocks those behind
+ * it.
  */
 export function createVolumeRemoval({ db, docker, installation }: OnEngine): () => Promise<void> {
   let after = NO_ID;
@@ -32,8 +33,9 @@ export function createVolumeRemoval({ db, docker, installation }: OnEngine): () 
 }
 
 /**
- * Notes which volumes there are on one engine, and how large, where the engine knows that. It reads every file for the sizes, for minutes: so
- * they are asked for first, and a volume that is removed meanwhile is not in the list.
+ * Records which volumes one engine has and, where the engine knows, their sizes. The engine reads
+ * every file for the sizes, which takes minutes. So sizes come first: a volume removed meanwhile is
+ * not in the later list.
  */
 export async function noteVolumes({ db, docker, installation }: OnEngine, signal: AbortSignal): Promise<void> {
   const engineId = await docker.engineId();

@@ -5,20 +5,23 @@ import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/im
 import { isAllowed, parseAllow } from '../../../domain/network/networks.ts';
 import { isAnswered } from '../../shared/dns/name-servers.ts';
 import { NameFault, type Names } from '../../shared/dns/names.ts';
-import { notAllowed, notReachable } from './refusal.ts';
+import { notAllowed, notReachable } from './errors.ts';
 
-export interface Visit {
+export interface RegistryRequest {
   method?: 'GET' | 'HEAD';
   accept?: string;
-  /** An Authorization header: sent only where nobody on the way can read it, and to no other host. */
+  /**
+   * An Authorization header. It is sent only where nobody on the way can read it, and to no other
+   * host.
+   */
   authorization?: string | undefined;
-  /** How much of the body is wanted; none unless given. */
+  /** The most bytes of the body to read. Default: none. */
   bytesMax?: number;
 }
 
-export interface Visited {
+export interface RegistryAnswer {
   status: number;
-  /** After redirects. */
+  /** The URL after redirects. */
   url: URL;
   header(name: string): string | undefined;
   /** Each value of WWW-Authenticate. */
@@ -29,37 +32,43 @@ export interface Visited {
 const REDIRECTS_MAX = 5;
 const HEADER_BYTES_MAX = 16 * 1024;
 
-/** Asks registries on behalf of one image, at addresses that the policy allows and at no others. */
-export interface Visitor {
-  /** Rejects with `notAllowed` where it, or a redirect, leads to where the engine may not go. */
-  visit(url: URL, request?: Visit): Promise<Visited>;
-  /** The same judgement without asking. The addresses to connect to. */
-  judge(url: URL): Promise<string[]>;
-  /** False once an answer came that a person on the way may have written: without TLS from another host, or with a certificate that did not hold. */
+/** Contacts registries for one image, only at addresses that the policy allows. */
+export interface RegistryClient {
+  /**
+   * Rejects with `notAllowed` when the URL or a redirect leads to a place that is forbidden to the
+   * engine.
+   */
+  get(url: URL, request?: RegistryRequest): Promise<RegistryAnswer>;
+  /** The same check without a request. Resolves with the addresses to connect to. */
+  check(url: URL): Promise<string[]>;
+  /**
+   * False once somebody on the way may have written an answer: without TLS from another host, or
+   * with an invalid certificate.
+   */
   isVerified(): boolean;
 }
 
-export function createVisitor({
+export function createRegistryClient({
   registry,
   policy,
   names,
   userAgent,
   signal,
 }: {
-  /** As the image names it, for what is said of it. */
+  /** As the image names it, for messages. */
   registry: string;
   policy: RegistryPolicy;
   names: Names;
-  /** The engine's own: a registry that answers one in another way than the other is to find less to go by. */
+  /** The engine's own, so that a registry cannot tell this request from the engine's. */
   userAgent: string;
   signal: AbortSignal;
-}): Visitor {
-  const judged = new Map<string, Promise<string[]>>();
+}): RegistryClient {
+  const checked = new Map<string, Promise<string[]>>();
   let isVerified = true;
 
-  function judge(url: URL): Promise<string[]> {
-    const known = judged.get(url.host) ?? addressesOf(url);
-    if (judged.size < HOSTS_MAX) judged.set(url.host, known);
+  function check(url: URL): Promise<string[]> {
+    const known = checked.get(url.host) ?? addressesOf(url);
+    if (checked.size < HOSTS_MAX) checked.set(url.host, known);
     return known;
   }
 
@@ -87,20 +96,20 @@ export function createVisitor({
     }
   }
 
-  async function visit(url: URL, request: Visit = {}): Promise<Visited> {
+  async function get(url: URL, request: RegistryRequest = {}): Promise<RegistryAnswer> {
     let at = url;
     for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects += 1) {
       const authorization = at.origin === url.origin ? request.authorization : undefined;
-      const visited = await ask(at, { ...request, authorization });
-      const location = visited.status >= 300 && visited.status < 400 ? visited.header('location') : undefined;
-      if (location === undefined) return visited;
-      at = placeOf(location, at) ?? refuse();
+      const answer = await ask(at, { ...request, authorization });
+      const location = answer.status >= 300 && answer.status < 400 ? answer.header('location') : undefined;
+      if (location === undefined) return answer;
+      at = redirectTarget(location, at) ?? refuse();
     }
     throw notReachable(registry, new Error('It redirects without end.'));
   }
 
-  async function ask(url: URL, request: Visit): Promise<Visited> {
-    const addresses = await judge(url);
+  async function ask(url: URL, request: RegistryRequest): Promise<RegistryAnswer> {
+    const addresses = await check(url);
     try {
       return await exchange(url, addresses, request, true);
     } catch (error) {
@@ -108,7 +117,8 @@ export function createVisitor({
       if (!isOfCertificate(error)) throw notReachable(registry, error);
     }
     try {
-      // The engine may know an authority that this process does not: what it would be told is heard without showing anything.
+      // The engine may know an authority that this process does not. So ask again, and send no
+      // login.
       return await exchange(url, addresses, { ...request, authorization: undefined }, false);
     } catch (error) {
       signal.throwIfAborted();
@@ -116,7 +126,12 @@ export function createVisitor({
     }
   }
 
-  function exchange(url: URL, addresses: string[], request: Visit, verifies: boolean): Promise<Visited> {
+  function exchange(
+    url: URL,
+    addresses: string[],
+    request: RegistryRequest,
+    verifies: boolean,
+  ): Promise<RegistryAnswer> {
     const { method = 'GET', accept = '*/*', authorization, bytesMax = 0 } = request;
     const isSecret = url.protocol === 'https:' || addresses.every((address) => isAllowed(LOOPBACK, address));
     return new Promise((resolve, reject) => {
@@ -143,7 +158,7 @@ export function createVisitor({
       sent.on('response', (message) => {
         if (!verifies || !isSecret) isVerified = false;
         bodyOf(message, bytesMax).then(
-          (body) => resolve(toVisited(url, message, body)),
+          (body) => resolve(toAnswer(url, message, body)),
           (error: unknown) => reject(error),
         );
       });
@@ -155,7 +170,7 @@ export function createVisitor({
     throw notAllowed(registry);
   }
 
-  return { visit, judge, isVerified: () => isVerified };
+  return { get, check, isVerified: () => isVerified };
 }
 
 const HOSTS_MAX = 100;
@@ -168,17 +183,17 @@ function loopback() {
 }
 
 /**
- * Where a registry sends the engine to. Undefined of what is no plain http or https URL: where two parsers might read two hosts (white
- * space, letters beyond ASCII, backslashes, a user name), the engine's may be the other one.
+ * Where a registry redirects the engine. Undefined unless it is a plain http or https URL: with
+ * white space, letters beyond ASCII, backslashes or a user name, two parsers may read two hosts.
  */
-export function placeOf(text: string, base?: URL): URL | undefined {
+export function redirectTarget(text: string, base?: URL): URL | undefined {
   if (!/^[!-[\]-~]*$/.test(text) || !URL.canParse(text, base?.href)) return undefined;
   const url = new URL(text, base?.href);
   const isPlain = url.username === '' && url.password === '' && !/^[a-z][a-z0-9+.-]*:\/*[^/]*@/i.test(text);
   return isPlain && /^https?:$/.test(url.protocol) && url.hostname !== '' ? url : undefined;
 }
 
-/** A name is connected to by the very addresses that were judged. */
+/** Connects to exactly the addresses that were checked. */
 function pinnedTo(addresses: string[]): net.LookupFunction {
   return (_, { all }, callback) => {
     const found = addresses.map((address) => ({ address, family: net.isIP(address) }));
@@ -188,7 +203,7 @@ function pinnedTo(addresses: string[]): net.LookupFunction {
   };
 }
 
-/** As much of it as is wanted, and the connection is closed. */
+/** Reads at most `bytesMax` bytes, and closes the connection. */
 async function bodyOf(message: IncomingMessage, bytesMax: number): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
@@ -203,7 +218,7 @@ async function bodyOf(message: IncomingMessage, bytesMax: number): Promise<strin
   return Buffer.concat(parts).toString();
 }
 
-function toVisited(url: URL, message: IncomingMessage, body: string): Visited {
+function toAnswer(url: URL, message: IncomingMessage, body: string): RegistryAnswer {
   const raw = message.rawHeaders;
   return {
     status: message.statusCode ?? 0,
