@@ -129,7 +129,10 @@ export const builds = pgTable('builds', {
   imageId: text('image_id'),
   imageDigest: text('image_digest'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/logs/markers.ts)
+  /** Chunks of earlier attempts are dropped: the numbers of their lines are settled (db/logs/markers.ts). */
+  logAttempt: integer('log_attempt').notNull().default(1),
+  /** It has ended, and lines that were printed before its end may still arrive. */
+  logOpen: boolean('log_open').notNull().default(false),
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
   completedAt: time('completed_at'),
@@ -178,7 +181,10 @@ export const jobs = pgTable('jobs', {
   failureReason: text('failure_reason').$type<FailureReason>(),
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  logAttempt: integer('log_attempt').notNull().default(1), // negative: ended, and its log's end is open (db/logs/markers.ts)
+  /** Chunks of earlier attempts are dropped: the numbers of their lines are settled (db/logs/markers.ts). */
+  logAttempt: integer('log_attempt').notNull().default(1),
+  /** It has ended, and lines that were printed before its end may still arrive. */
+  logOpen: boolean('log_open').notNull().default(false),
   requestedBy: uuid('requested_by'), // of MANUAL jobs
   requestedWith: text('requested_with'), // the name of the API token
 });

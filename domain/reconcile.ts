@@ -93,7 +93,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
 
 function reconcileIdle(schedule: Reconcilable): Decision {
   if (schedule.state === 'TERMINATED') return { act: 'REMOVE', wakeInSeconds: undefined, waiting: false };
-  if (schedule.state === 'HELD') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
+  if (schedule.state === 'BLOCKED') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
   // Others may have asked too: its end has a look whether something waits.
   if (schedule.requested) return { act: 'DISPATCH_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
   return { act: 'NOTHING', wakeInSeconds: Math.max(schedule.nextRunInSeconds ?? 0, 0), waiting: false };

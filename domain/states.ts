@@ -30,10 +30,10 @@ export const TERMINATION_REASONS = ['REQUESTED', 'FAILURES', 'DELETED'] as const
 export type TerminationReason = (typeof TERMINATION_REASONS)[number];
 
 /**
- * READY: due slots become jobs. HELD: the newest generation has no COMPLETED build; slots wait. TERMINATED: only a job that
+ * READY: due slots become jobs. BLOCKED: the newest generation has no COMPLETED build; slots wait. TERMINATED: only a job that
  * is still active keeps the row.
  */
-export const SCHEDULE_STATES = ['READY', 'HELD', 'TERMINATED'] as const;
+export const SCHEDULE_STATES = ['READY', 'BLOCKED', 'TERMINATED'] as const;
 export type ScheduleState = (typeof SCHEDULE_STATES)[number];
 
 /** What a job's status may change to. RUNNING -> PENDING: the attempt was lost, and another one is left. */

@@ -58,7 +58,7 @@ interface Source {
   attempt: number;
   completedAt: Date | null;
   logLineCount: number;
-  logAttempt: number;
+  logOpen: boolean;
 }
 
 type Watch = (listener: (row: Source | undefined) => void) => () => void;
@@ -86,7 +86,7 @@ function follow(
   const tell = (row: Source) => {
     follower.isAt(row.attempt);
     if (!row.completedAt) return;
-    if (row.logAttempt >= 0) follower.ended({ lastNumber: row.logLineCount, at: row.completedAt });
+    if (!row.logOpen) follower.ended({ lastNumber: row.logLineCount, at: row.completedAt });
     else logFeed.askForEnd(id); // it comes behind the lines that are on their way: then the row is told again
   };
   tell(source);

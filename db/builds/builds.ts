@@ -7,7 +7,7 @@ import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { type Held, LEASE_END, type Lease } from '../jobs/claim.ts';
 import { cancelRequests } from '../jobs/requests.ts';
-import { leftOpen, storedLines } from '../logs/markers.ts';
+import { storedLines } from '../logs/markers.ts';
 import { type Notified, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 
@@ -138,7 +138,7 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<{ notifie
       SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
       ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
-        WHERE schedules.state = 'HELD'`);
+        WHERE schedules.state = 'BLOCKED'`);
     return { notified: [] };
   });
 }
@@ -179,7 +179,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
           error = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL
             ELSE 'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.' END,
           log_line_count = ${storedLines(sql`builds.id`)},
-          log_attempt = ${leftOpen(sql`NOT ${HAS_ATTEMPTS_LEFT}`)}
+          log_open = NOT ${HAS_ATTEMPTS_LEFT}
         FROM locked WHERE builds.id = locked.id
         RETURNING workflow_id, generation, status, error
       ), shown AS (

@@ -4,7 +4,6 @@ import { checkRequests, lockUser } from '../accounts/user-limits.ts';
 import { countEnded } from '../analytics.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
-import { leftOpen } from '../logs/markers.ts';
 import { isKept } from '../lookup.ts';
 import { type JobRow, jobs, runRequests, schedules, workflows } from '../schema.ts';
 import { wakeWaiting } from './dispatch.ts';
@@ -32,7 +31,7 @@ export async function runWorkflow(
       .from(schedules)
       .where(and(eq(schedules.workflowId, id), eq(schedules.userId, userId)))
       .for('update');
-    if (schedule?.state === 'HELD') return { outcome: 'NOT_READY' };
+    if (schedule?.state === 'BLOCKED') return { outcome: 'NOT_READY' };
     if (schedule?.state !== 'READY') {
       const [workflow] = await tx
         .select({ terminatedAt: workflows.terminatedAt })
@@ -89,7 +88,7 @@ export async function cancelJob(db: Db, { userId, id }: Owned): Promise<JobCance
         completedAt: sql`CASE WHEN ${jobs.status} = 'RUNNING' THEN NULL ELSE now() END`,
         cancelRequestedAt: sql`CASE WHEN ${jobs.status} = 'RUNNING' THEN coalesce(${jobs.cancelRequestedAt}, now()) END`,
         updatedAt: sql`now()`,
-        logAttempt: leftOpen(sql`status <> 'RUNNING' AND attempt > 0`),
+        logOpen: sql`status <> 'RUNNING' AND attempt > 0`,
       })
       .where(and(ofUser, sql`${jobs.completedAt} IS NULL`))
       .returning();

@@ -5,7 +5,6 @@ import { type Instant, instant } from '../../platform/async/instant.ts';
 import { countEnded } from '../analytics.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { leftOpen } from '../logs/markers.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 
 /** A job as its worker holds it. Every later write of this attempt carries the token; a worker that has lost it can change nothing. */
@@ -138,9 +137,10 @@ export async function returnJobs(db: Db, held: Held[], { counted = false } = {})
         completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
         uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, updated_at = now(), started_at = NULL,
         queued_at = NULL, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-        log_attempt = CASE WHEN cancel_requested_at IS NOT NULL THEN ${leftOpen(sql`${counted} OR attempt > 1`)}
-          -- what is settled for an attempt that printed nothing is settled for the next one
-          WHEN NOT ${counted} AND log_attempt >= attempt THEN attempt + 1 ELSE log_attempt END
+        log_open = cancel_requested_at IS NOT NULL AND (${counted} OR attempt > 1),
+        -- what is settled for an attempt that printed nothing is settled for the next one
+        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${counted} AND log_attempt >= attempt
+          THEN attempt + 1 ELSE log_attempt END
       ${whereHeld(held)} RETURNING jobs.id, workflow_id, status`);
     const of = (status: string) => returned.filter((row) => row.status === status).map((row) => row.id);
     const canceled = of('CANCELED');

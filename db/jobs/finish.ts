@@ -3,7 +3,6 @@ import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { leftOpen } from '../logs/markers.ts';
 import { type Event, type Notified, notify, TELL_COMPLETED } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { wakeWaiting } from './dispatch.ts';
@@ -149,7 +148,7 @@ async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): P
       ORDER BY id FOR UPDATE
     ), canceled AS (
       UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-        log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
+        log_open = started_at IS NOT NULL
       FROM locked WHERE builds.id = locked.id RETURNING builds.id, workflow_id
     ), shown AS (
       UPDATE workflows SET build_status = 'CANCELED' FROM canceled WHERE workflows.id = canceled.workflow_id

@@ -4,7 +4,7 @@ import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states
 import { countEnded } from '../analytics.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { leftOpen, storedLines } from '../logs/markers.ts';
+import { storedLines } from '../logs/markers.ts';
 import { type Notified, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
 import type { Dispatched } from './dispatch.ts';
@@ -183,7 +183,7 @@ async function endOrReturn(
       failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
       failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost, and so was each one that tried again.' END,
       log_line_count = ${storedLines(sql`jobs.id`)},
-      log_attempt = ${leftOpen(sql`ends AND attempt > 0`)}
+      log_open = ends AND attempt > 0
     FROM target WHERE jobs.id = target.id
     RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail`);
   const ids = (statuses: JobStatus[]) => rows.filter((row) => statuses.includes(row.status)).map((row) => row.id);

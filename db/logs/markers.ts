@@ -1,11 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { ATTEMPT_OF_END } from '../../domain/logs/chunk.ts';
+import type { LogMarker } from '../../domain/logs/chunk.ts';
 import { COUNT_MORE_LINES } from '../analytics.ts';
 import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { rowSet } from '../row-set.ts';
 
-/** The log of a job or a build that is settled to its end. */
+/** A log that an end-of-log marker has closed. */
 export interface SettledEnd {
   id: string;
   userId: string;
@@ -13,53 +13,52 @@ export interface SettledEnd {
 }
 
 /**
- * Where one attempt's lines end and the next one's begin. A worker that dies leaves lines on the bus of which nobody knows how many they
- * are, and which may have been delivered already; the next attempt's first line must have the number after them. So an attempt with
- * others before it first prints a seam to the same partition; whoever stores chunks comes to it when all that was printed before it is
- * stored, and settles the number; the attempt's lines wait in the engine's log until then. Chunks of earlier attempts that come after
- * the seam, from a worker that was frozen, are dropped (db/logs/append.ts). A seam that is settled again changes nothing.
+ * Settles how many lines a log has where one attempt's lines end and the next one's begin, and where the log ends.
  *
- * The end of a log is settled in the same way where somebody else than its worker has written the end of its job or build (`leftOpen`). Those
- * whose end is settled here are returned.
+ * An attempt marker: a worker that dies leaves lines on the bus. Nobody knows how many they are, and subscribers may have
+ * them already, so the next attempt's first line needs the number after them. An attempt with others before it therefore
+ * first publishes a marker to the same partition. All that stands before the marker is stored when the worker that stores
+ * lines comes to it. The attempt's own lines wait in the engine's log until then. Chunks of earlier attempts that come
+ * after the marker, from a worker that was frozen, are dropped (db/logs/append.ts).
  *
- * A job that has ended was counted with the lines that were stored by then; what is settled now is added by the same statement. The number never falls:
- * where nobody came to the end for long, retention may have removed the lines.
+ * An end-of-log marker closes a log that is open (`log_open`): another process than its worker has ended its job or build.
+ * Nothing that comes after it counts: `log_attempt` is then beyond the last attempt. Resolves with the logs closed here.
  *
- * The rows are locked in the order of their ids, as everybody locks them who locks several, before any is changed: grouping gives the order of
- * a hash, in which this would deadlock with the renewal of the leases.
+ * A job that has ended was counted with the lines stored by then; the same statement adds what is settled now. The number
+ * never falls: retention may have removed lines before the marker came. A marker that comes again changes nothing.
+ *
+ * Rows are locked in the order of their ids before any is changed. Grouping gives the order of a hash, in which this would
+ * deadlock with the renewal of the leases.
  */
-export async function settleMarkers(db: Db, markers: { sourceId: string; attempt: number }[]): Promise<SettledEnd[]> {
+export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<SettledEnd[]> {
   if (markers.length === 0) return [];
+  const given = markers.map((marker) => ({
+    id: marker.sourceId,
+    attempt: marker.kind === 'attempt-marker' ? marker.attempt : undefined,
+  }));
   const ended: SettledEnd[] = [];
   for (const of of ['jobs', 'builds'] as const) {
-    const rows = await db.execute<{ id: string; user_id: string; ended: boolean }>(sql`
+    const rows = await db.execute<{ id: string; user_id: string }>(sql`
       WITH given AS MATERIALIZED (
-        SELECT source_id AS id, max(attempt) AS attempt
-        FROM ${rowSet('u', markers, { sourceId: 'uuid', attempt: 'integer' })} GROUP BY source_id ORDER BY source_id
+        SELECT id, max(attempt) AS attempt, bool_or(attempt IS NULL) AS ends
+        FROM ${rowSet('u', given, { id: 'uuid', attempt: 'integer' })} GROUP BY id ORDER BY id
       ), locked AS MATERIALIZED (
-        SELECT given.id, given.attempt, source.log_line_count FROM given, LATERAL (
-          SELECT log_line_count FROM ${sql.identifier(of)} WHERE id = given.id AND ${SETTLED_ATTEMPT} < given.attempt
-            AND (log_attempt < 0 OR completed_at IS NULL AND given.attempt < ${ATTEMPT_OF_END})
+        SELECT given.id, given.attempt, source.log_line_count, source.log_open AND given.ends AS closes FROM given, LATERAL (
+          SELECT log_line_count, log_open FROM ${sql.identifier(of)} WHERE id = given.id
+            AND (log_open AND given.ends OR log_attempt < given.attempt AND (log_open OR completed_at IS NULL))
           LIMIT 1 FOR NO KEY UPDATE) source
       ), settled AS (
         UPDATE ${sql.identifier(of)} AS source
-        SET log_attempt = CASE WHEN source.log_attempt < 0 AND u.attempt < ${ATTEMPT_OF_END} THEN ~u.attempt ELSE u.attempt END,
+        SET log_attempt = CASE WHEN u.closes THEN source.attempt + 1 ELSE u.attempt END,
+          log_open = source.log_open AND NOT u.closes,
           log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
         FROM locked AS u WHERE source.id = u.id
-        RETURNING source.*, source.log_line_count - u.log_line_count AS more_lines
+        RETURNING source.*, u.closes, source.log_line_count - u.log_line_count AS more_lines
       )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
-      SELECT id, user_id, log_attempt = ${ATTEMPT_OF_END} AS ended FROM settled`);
-    ended.push(...rows.filter((row) => row.ended).map((row) => ({ id: row.id, userId: row.user_id, of })));
+      SELECT id, user_id FROM settled WHERE closes`);
+    ended.push(...rows.map((row) => ({ id: row.id, userId: row.user_id, of })));
   }
   return ended;
-}
-
-/**
- * To be set with the end of a job or a build that is not written by who printed its lines: some may be on the bus. The bits of `log_attempt` are turned
- * over, which makes it negative, until the end of the log is settled. Where nothing can have been printed it stays as it is.
- */
-export function leftOpen(mayHavePrinted: SQL): SQL {
-  return sql`CASE WHEN ${mayHavePrinted} THEN ~log_attempt ELSE log_attempt END`;
 }
 
 /**
@@ -70,7 +69,7 @@ export async function openEnds(
   db: Db,
   { seconds: ago, after, limit }: { seconds: number; after: string; limit: number },
 ): Promise<string[]> {
-  const open = sql`id > ${after} AND log_attempt < 0 AND completed_at < now() - ${seconds(ago)} ORDER BY id LIMIT ${limit}`;
+  const open = sql`id > ${after} AND log_open AND completed_at < now() - ${seconds(ago)} ORDER BY id LIMIT ${limit}`;
   const rows = await db.execute<{ id: string }>(sql`
     (SELECT id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
   return rows.map(({ id }) => id);
@@ -84,9 +83,6 @@ export async function openEnds(
 export function storedLines(id: SQL): SQL {
   return sql`(SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], ${id})))`;
 }
-
-/** The attempt that `log_attempt` stands for, also where the log's end is open. */
-export const SETTLED_ATTEMPT = sql`greatest(log_attempt, ~log_attempt)`;
 
 /** How many lines earlier attempts have printed; undefined until that is settled for `attempt`. */
 export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {

@@ -2,7 +2,6 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import { recordAudit } from '../accounts/audit.ts';
 import { countEnded } from '../analytics.ts';
 import type { Db } from '../client.ts';
-import { leftOpen } from '../logs/markers.ts';
 import { type WorkflowRow, workflows } from '../schema.ts';
 import { cancelBuilds, lockWorkflow, type Transaction } from './workflows.ts';
 
@@ -89,7 +88,7 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
       status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
       completed_at = CASE WHEN jobs.status = 'RUNNING' THEN NULL ELSE now() END,
       cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at, now()) END,
-      log_attempt = ${leftOpen(sql`jobs.status <> 'RUNNING' AND attempt > 0`)}
+      log_open = jobs.status <> 'RUNNING' AND attempt > 0
     FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, status`);
   const of = (status: string) => jobs.filter((job) => job.status === status).map((job) => job.id);
   await countEnded(tx, of('CANCELED'));

@@ -7,7 +7,6 @@ import type { WorkflowKind } from '../../domain/states.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
-import { leftOpen } from '../logs/markers.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
 import { reserveVolumes } from '../volumes.ts';
 import { pruneGenerations } from './payloads.ts';
@@ -134,7 +133,7 @@ export async function updateWorkflow(
     await tx
       .update(schedules)
       .set({
-        ...(next === undefined ? {} : needsBuild ? { state: 'HELD' } : { generation }), // HELD: the build's end sets it
+        ...(next === undefined ? {} : needsBuild ? { state: 'BLOCKED' } : { generation }), // the end of the build sets it
         intervalMinutes: workflow.intervalMinutes,
         ...(changes.intervalMinutes === undefined
           ? {}
@@ -180,7 +179,7 @@ export async function cancelBuilds(tx: Transaction, workflowId: string): Promise
       SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL ORDER BY id FOR UPDATE
     )
     UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-      log_attempt = ${leftOpen(sql`started_at IS NOT NULL`)}
+      log_open = started_at IS NOT NULL
     FROM locked WHERE builds.id = locked.id RETURNING builds.id`);
   return rows.map((row) => row.id);
 }

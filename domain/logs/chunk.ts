@@ -100,14 +100,23 @@ export function attemptMarker(sourceId: string, attempt: number): LogChunk {
  * stores chunks knows the number of its last line when he comes to it. What comes behind it does not count any more.
  */
 export function endMarker(sourceId: string): LogChunk {
-  return attemptMarker(sourceId, ATTEMPT_OF_END);
+  return attemptMarker(sourceId, END_MARKER_ATTEMPT);
 }
 
-/** Beyond those that there are: no line behind the end is of it. */
-export const ATTEMPT_OF_END = 0x7fff_ffff;
+/** On the wire, an end-of-log marker has this attempt number. No attempt does. */
+const END_MARKER_ATTEMPT = 0x7fff_ffff;
 
-export function isMarker({ lastNumber }: LogChunk): boolean {
-  return lastNumber === 0;
+/** Separates the lines of one attempt from those of the attempts before it, or ends the log of a job or a build. */
+export type LogMarker =
+  | { kind: 'attempt-marker'; sourceId: string; attempt: number }
+  | { kind: 'end-marker'; sourceId: string };
+
+/** The marker that this chunk is; undefined where it holds lines. */
+export function markerOf({ sourceId, attempt, lastNumber }: LogChunk): LogMarker | undefined {
+  if (lastNumber !== 0) return undefined;
+  return attempt === END_MARKER_ATTEMPT
+    ? { kind: 'end-marker', sourceId }
+    : { kind: 'attempt-marker', sourceId, attempt };
 }
 
 /** Whether the line that begins at `start` is of this stream; any is where none is named. */

@@ -7,7 +7,7 @@ import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { jobs, logChunks } from '../../db/schema.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
-import { ATTEMPT_OF_END, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
+import { encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 import { heartbeat, schedule } from '../scheduling/support.ts';
@@ -52,7 +52,7 @@ describe('lines that are stored after the end of their job', () => {
   const settle = (...ids: string[]) =>
     settleMarkers(
       api.db,
-      ids.map((sourceId) => ({ sourceId, attempt: ATTEMPT_OF_END })),
+      ids.map((sourceId) => ({ kind: 'end-marker', sourceId })),
     );
   async function look({ workflowId }: Running): Promise<void> {
     await letPass(api.db, workflowId, 3_600);
@@ -159,7 +159,7 @@ describe('lines that are stored after the end of their job', () => {
     const job = await running(ATTEMPTS_MAX);
     await look(job);
     await store(job.id, 1, 20);
-    await settleMarkers(api.db, [{ sourceId: job.id, attempt: ATTEMPTS_MAX }]);
+    await settleMarkers(api.db, [{ kind: 'attempt-marker', sourceId: job.id, attempt: ATTEMPTS_MAX }]);
     expect(await totals()).toMatchObject([{ logLineCount: 20 }, { logLineCount: 20 }]);
     await store(job.id, 21, 30, ATTEMPTS_MAX);
     await settle(job.id);
@@ -174,6 +174,6 @@ describe('lines that are stored after the end of their job', () => {
     await settle(job.id);
     expect(await totals()).toMatchObject([{ logLineCount: 20 }, { logLineCount: 20 }]);
     const [row] = await api.db.select().from(jobs).where(eq(jobs.id, job.id));
-    expect(row).toMatchObject({ logLineCount: 20, logAttempt: ATTEMPT_OF_END });
+    expect(row).toMatchObject({ logLineCount: 20, logOpen: false });
   });
 });

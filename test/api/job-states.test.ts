@@ -31,6 +31,7 @@ const PENDING: JobRow = {
   requestedBy: null,
   requestedWith: null,
   logAttempt: 1,
+  logOpen: false,
 };
 const QUEUED: JobRow = { ...PENDING, status: 'QUEUED', queuedAt: at(1) };
 const RUNNING: JobRow = { ...QUEUED, status: 'RUNNING', attempt: 1, startedAt: at(2), leaseToken: PENDING.id };

@@ -45,7 +45,7 @@ type Actor = (db: Db, rows: Row[]) => Promise<unknown>;
 const markers: Actor = (db, rows) =>
   settleMarkers(
     db,
-    rows.map(({ id }) => ({ sourceId: id, attempt: 7 })),
+    rows.map(({ id }) => ({ kind: 'attempt-marker', sourceId: id, attempt: 7 })),
   );
 
 const onJobs: Record<string, Actor> = {
@@ -174,7 +174,7 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
   const given = sql`unnest(${column('id', 'uuid')}, ${column('workflowId', 'uuid')}, ${column('leaseToken', 'uuid')},
     ${column('jobId', 'uuid')}, ${column('status', 'text')}) AS u (id, workflow_id, token, job_id, status)`;
   const held = sql`CASE WHEN status IN ('RUNNING', 'STARTED') THEN`;
-  const ended = sql`CASE WHEN status = 'COMPLETED' THEN now() - interval '9 days' END, CASE WHEN status = 'COMPLETED' THEN -2 ELSE 1 END`;
+  const ended = sql`CASE WHEN status = 'COMPLETED' THEN now() - interval '9 days' END, status = 'COMPLETED'`;
   await db.execute(sql`
     INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, build_status)
     SELECT workflow_id, ${ann}, 'test', 'CONTAINER', 1, ${table === 'jobs' ? 1_000 : 1}, 'STARTED' FROM ${given}`);
@@ -182,7 +182,7 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
   await db.execute(sql`
     INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at, last_job_id)
     SELECT workflow_id, ${ann}, 'CONTAINER', 'READY', 1, 1, now(), now(), ${lastJob} FROM ${given}`);
-  const columns = sql`workflow_id, user_id, generation, attempt, started_at, lease_owner, lease_token, lease_expires_at, completed_at, log_attempt`;
+  const columns = sql`workflow_id, user_id, generation, attempt, started_at, lease_owner, lease_token, lease_expires_at, completed_at, log_open`;
   const values = sql`workflow_id, ${ann}, 1, 1, now() - interval '9 days'`;
   const lease = sql`${held} 'test' END, ${held} token END, ${held} now() - interval '1 hour' END`;
   const job = sql`'CONTAINER', 'AUTOMATIC', now() - interval '9 days', 'engine', now() - interval '1 hour'`;
@@ -199,7 +199,7 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
     INSERT INTO payloads (workflow_id, generation, payload) SELECT workflow_id, 1, '{}' FROM ${given}`);
   await db.execute(sql`
     INSERT INTO jobs (id, status, ${columns}, ${ofJob}) -- of the generation before, still running
-    SELECT job_id, 'RUNNING', ${values}, 'test', token, now(), NULL::timestamptz, 1, ${job} FROM ${given}`);
+    SELECT job_id, 'RUNNING', ${values}, 'test', token, now(), NULL::timestamptz, false, ${job} FROM ${given}`);
   return rows;
 }
 

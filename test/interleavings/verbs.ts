@@ -87,8 +87,8 @@ export const VERBS = {
     [...HELD, ...HELD_BUILD],
     (db, { jobId, buildId }) =>
       settleMarkers(db, [
-        { sourceId: jobId, attempt: 2 },
-        { sourceId: buildId, attempt: 2 },
+        { kind: 'attempt-marker', sourceId: jobId, attempt: 2 },
+        { kind: 'attempt-marker', sourceId: buildId, attempt: 2 },
       ]),
   ],
   'claim build': [['BUILD QUEUED'], (db, { buildId }) => claimBuilds(db, [buildId], { owner: 'worker 2' })],

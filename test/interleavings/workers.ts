@@ -2,7 +2,7 @@ import type { Db } from '../../db/client.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { newId } from '../../domain/ids.ts';
-import { decodeChunks, isMarker } from '../../domain/logs/chunk.ts';
+import { decodeChunks, markerOf } from '../../domain/logs/chunk.ts';
 import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
@@ -118,9 +118,12 @@ function storingBus(scheduler: Scheduler, actor: number, db: Db): Bus {
         const chunks = messages.flatMap(({ value }) => decodeChunks(value));
         await insertChunks(
           db,
-          chunks.filter((chunk) => !isMarker(chunk)),
+          chunks.filter((chunk) => !markerOf(chunk)),
         );
-        await settleMarkers(db, chunks.filter(isMarker));
+        await settleMarkers(
+          db,
+          chunks.flatMap((chunk) => markerOf(chunk) ?? []),
+        );
       }),
     partitionOf: async () => 0,
     consume: unused,

@@ -12,7 +12,7 @@ const BROKEN = {
     SELECT id FROM jobs j WHERE completed_at IS NULL
       AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = j.workflow_id AND last_job_id = j.id AND wake_at IS NOT NULL)
       AND NOT EXISTS (SELECT FROM run_requests r JOIN schedules s USING (workflow_id)
-        WHERE job_id = j.id AND (s.wake_at IS NOT NULL OR s.state = 'HELD'))`,
+        WHERE job_id = j.id AND (s.wake_at IS NOT NULL OR s.state = 'BLOCKED'))`,
   'a request of a job that is not PENDING': sql`
     SELECT job_id FROM run_requests r WHERE NOT EXISTS (SELECT FROM jobs WHERE id = r.job_id AND status = 'PENDING')`,
   'a RUNNING job without a lease': sql`
@@ -23,7 +23,7 @@ const BROKEN = {
     SELECT id FROM jobs WHERE attempt - uncounted_attempts > 3 OR uncounted_attempts > attempt OR uncounted_attempts < 0`,
   'a schedule whose state is not its workflow’s': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id WHERE s.state <> CASE
-      WHEN w.terminated_at IS NOT NULL THEN 'TERMINATED' WHEN w.build_status = 'COMPLETED' THEN 'READY' ELSE 'HELD' END`,
+      WHEN w.terminated_at IS NOT NULL THEN 'TERMINATED' WHEN w.build_status = 'COMPLETED' THEN 'READY' ELSE 'BLOCKED' END`,
   'a living workflow that could run and has no schedule': sql`
     SELECT id FROM workflows w WHERE terminated_at IS NULL AND build_status = 'COMPLETED'
       AND NOT EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.wake_at IS NOT NULL)`,

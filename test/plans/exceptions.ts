@@ -101,7 +101,6 @@ export const NO_STATEMENTS = new Set([
     'newIdAfter',
     'idInSet',
     'hasEndedFor',
-    'leftOpen',
     'storedLines',
     'isKept',
   ],

@@ -79,10 +79,10 @@ function statements(jobs: number): string[] {
       workflows,
     ),
     fill(
-      'builds (id, workflow_id, user_id, generation, status, attempt, started_at, completed_at, image_id, log_attempt, lease_token, lease_owner, lease_expires_at)',
+      'builds (id, workflow_id, user_id, generation, status, attempt, started_at, completed_at, image_id, log_open, lease_token, lease_owner, lease_expires_at)',
       `${id('04', 'n')}, ${workflow('n')}, ${owner('n')}, 1, status, 1, now() - interval '1 minute',
         CASE status WHEN 'COMPLETED' THEN now() - interval '1 day' END, 'sha256:' || n,
-        CASE WHEN n % 500 = 7 THEN -2 ELSE 1 END, CASE status WHEN 'STARTED' THEN gen_random_uuid() END,
+        n % 500 = 7 AND status = 'COMPLETED', CASE status WHEN 'STARTED' THEN gen_random_uuid() END,
         CASE status WHEN 'STARTED' THEN 'other' END, CASE status WHEN 'STARTED' THEN now() + interval '1 day' END`.replaceAll(
         'status',
         `(CASE WHEN n < 50 THEN 'STARTED' ELSE 'COMPLETED' END)`,
@@ -97,11 +97,11 @@ function statements(jobs: number): string[] {
     ),
     fill(
       `jobs (id, workflow_id, user_id, kind, trigger, status, generation, attempt, scheduled_at, queued_at, started_at, completed_at,
-        updated_at, lease_token, lease_owner, lease_expires_at, engine_id, log_attempt, log_line_count)`,
+        updated_at, lease_token, lease_owner, lease_expires_at, engine_id, log_open, log_line_count)`,
       `${id('05', 'n')}, ${workflow('n')}, ${owner('n')}, CASE n % 2 WHEN 0 THEN 'CONTAINER' ELSE 'HEARTBEAT' END, 'MANUAL', status, 1, 1,
         now() - make_interval(secs => n), now(), now() - interval '41 hours', CASE status WHEN 'COMPLETED' THEN now() - interval '40 hours' END,
         now() - interval '1 hour', CASE status WHEN 'RUNNING' THEN gen_random_uuid() END, CASE status WHEN 'RUNNING' THEN 'other' END,
-        CASE status WHEN 'RUNNING' THEN now() + interval '1 day' END, 'other-engine', CASE WHEN n % 500 = 7 THEN -2 ELSE 1 END, 3`.replaceAll(
+        CASE status WHEN 'RUNNING' THEN now() + interval '1 day' END, 'other-engine', n % 500 = 7 AND status = 'COMPLETED', 3`.replaceAll(
         'status',
         `(CASE WHEN n >= ${workflows} THEN 'COMPLETED' WHEN n % 50 = 1 THEN 'RUNNING' WHEN n % 50 = 2 THEN 'QUEUED' WHEN n % 50 = 3 THEN 'PENDING' ELSE 'COMPLETED' END)`,
       ),

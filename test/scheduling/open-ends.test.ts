@@ -82,7 +82,7 @@ test('looking for open ends reads no other jobs', async () => {
   for (const analyzed of [false, true]) {
     if (analyzed) await db.execute(sql`ANALYZE jobs`);
     const rows = await db.execute<{ 'QUERY PLAN': string }>(sql`
-      EXPLAIN SELECT id FROM jobs WHERE id > ${NO_ID} AND log_attempt < 0 AND completed_at < now() ORDER BY id LIMIT 1000`);
+      EXPLAIN SELECT id FROM jobs WHERE id > ${NO_ID} AND log_open AND completed_at < now() ORDER BY id LIMIT 1000`);
     expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('using jobs_open_log');
   }
 });

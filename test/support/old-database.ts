@@ -99,4 +99,9 @@ const FILLS: Record<number, string> = {
   14: `
     INSERT INTO audit_events (id, action, outcome, at)
       SELECT md5('audit' || n)::uuid, 'createWorkflow', 'DONE', '2026-02-01Z' FROM generate_series(1, 300) n`,
+  21: `
+    UPDATE jobs SET log_attempt = -2 WHERE id IN (SELECT md5('job' || n)::uuid FROM generate_series(1, ${JOBS}) n WHERE n % 9 IN (1, 2, 3, 4));
+    UPDATE builds SET log_attempt = -3 WHERE id IN (SELECT md5('build' || n)::uuid FROM generate_series(1, 300) n WHERE n % 3 = 0);
+    UPDATE schedules SET state = 'HELD', wake_at = NULL
+      WHERE workflow_id IN (SELECT md5('workflow' || n)::uuid FROM generate_series(1, 300) n WHERE n % 7 = 0)`,
 };

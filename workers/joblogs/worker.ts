@@ -1,6 +1,6 @@
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
-import { decodeChunks, isMarker, type LogChunk } from '../../domain/logs/chunk.ts';
+import { decodeChunks, type LogChunk, markerOf } from '../../domain/logs/chunk.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { announce } from '../shared/announce.ts';
 import { createBatcher } from '../shared/batcher.ts';
@@ -27,8 +27,8 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
     const backoff = createBackoff({ log, what: 'Storing log lines' });
     const chunks = arrived.flatMap(({ chunks }) => chunks);
     const wellFormed = chunks.filter(isWellFormed);
-    const markers = wellFormed.filter(isMarker);
-    const steps = [...sets(wellFormed.filter((chunk) => !isMarker(chunk)))].map((set) => () => insertChunks(db, set));
+    const markers = wellFormed.flatMap((chunk) => markerOf(chunk) ?? []);
+    const steps = [...sets(wellFormed.filter((chunk) => !markerOf(chunk)))].map((set) => () => insertChunks(db, set));
     if (markers.length > 0) steps.push(settle); // when all that stands before them is stored
     for (const step of steps) {
       // Tried again here rather than by redelivery, so that what was stored of the batch is not stored again.
@@ -71,7 +71,7 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
 function isWellFormed(chunk: LogChunk): boolean {
   const { firstNumber, lastNumber, attempt } = chunk;
   if (attempt > INTEGER_MAX) return false;
-  return isMarker(chunk) || (firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX);
+  return markerOf(chunk) !== undefined || (firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX);
 }
 
 const INTEGER_MAX = 0x7fff_ffff; // of its columns
