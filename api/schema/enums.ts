@@ -1,7 +1,8 @@
 import { TOKEN_SCOPES } from '../../domain/account/token-scope.ts';
 import { LOG_SOURCES } from '../../domain/logs/line-flags.ts';
 import { NOTIFICATION_PREFERENCES } from '../../domain/notifications.ts';
-import { CONTAINER_NETWORKS, HTTP_METHODS } from '../../domain/payload/payload.ts';
+import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
+import { HTTP_METHODS } from '../../domain/payload/heartbeat-schema.ts';
 import {
   BUILD_STATUSES,
   FAILURE_REASONS,

@@ -1,4 +1,4 @@
-import { CONTAINER_NETWORKS, type ContainerNetwork } from './payload.ts';
+import { CONTAINER_NETWORKS, type ContainerNetwork } from './container-schema.ts';
 
 /** What the operator allows CONTAINER workflows to do. It holds for payloads that were taken before, too. */
 export interface ContainerPolicy {

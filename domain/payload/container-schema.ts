@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { readDockerfile } from '../dockerfile/dockerfile.ts';
+import { imageProblem } from '../images/image-reference.ts';
 import {
   BUILD_FILE_PATH_BYTES_MAX,
   BUILD_FILES_MAX,
@@ -8,8 +9,12 @@ import {
   VOLUMES_MAX,
 } from '../limits.ts';
 import { byteCount } from '../text.ts';
-import { CONTAINER_NETWORKS } from './payload.ts';
-import { flag, oneOf, shown, text, typeError } from './value-schema.ts';
+import { flag, shown, text, typeError } from './value-schema.ts';
+
+/** What values a CONTAINER's fields take. Messages are whole sentences. */
+
+export const CONTAINER_NETWORKS = ['BRIDGE', 'NONE'] as const;
+export type ContainerNetwork = (typeof CONTAINER_NETWORKS)[number];
 
 /** The operator's maximums (MAX_CONTAINER_CPUS and its siblings). */
 export interface ResourceMaximums {
@@ -18,10 +23,28 @@ export interface ResourceMaximums {
   pids: number;
 }
 
-const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
 const PATH_LENGTH_MAX = 4096;
 
-const volume = z.strictObject({
+export const image = z.string({ error: typeError('The image', 'text') }).superRefine((value, context) => {
+  const problem = imageProblem(value);
+  if (problem) context.addIssue({ code: 'custom', message: `The image ${shown(value)} ${problem}.` });
+});
+
+export const command = z.array(text('Each part of the command'), {
+  error: typeError('The command', 'a list of texts'),
+});
+export const args = z.array(text('Each argument'), { error: typeError('args', 'a list of texts') });
+
+export const workingDir = text('The working directory')
+  .refine((path) => path.startsWith('/'), 'The working directory must be an absolute path, like "/app".')
+  .refine(
+    (path) => path.length <= PATH_LENGTH_MAX,
+    `The working directory must have at most ${PATH_LENGTH_MAX} characters.`,
+  );
+
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
+
+const oneVolume = z.strictObject({
   name: text('The name of a volume').refine(
     isVolumeName,
     'The name of a volume must be 1 to 64 letters, digits, "_", "." or "-", and begin with a letter or digit: it is no path.',
@@ -31,12 +54,12 @@ const volume = z.strictObject({
     if (problem) context.addIssue({ code: 'custom', message: problem });
   }),
   read_only: flag('read_only')
-    .transform((value) => (value ? true : undefined)) // what is the default is stored as nothing
+    .transform((value): boolean | undefined => value || undefined) // the default is not stored
     .optional(),
 });
 
-export const volumesSchema = z
-  .array(volume, { error: typeError('volumes', 'a list of volumes') })
+export const volumes = z
+  .array(oneVolume, { error: typeError('volumes', 'a list of volumes') })
   .max(VOLUMES_MAX, `There may be at most ${VOLUMES_MAX} volumes.`)
   .superRefine((list, context) => {
     const seen = new Set<string>();
@@ -48,7 +71,7 @@ export const volumesSchema = z
     }
   });
 
-export function resourcesSchema({ cpus, memoryMb, pids }: ResourceMaximums) {
+export function resources({ cpus, memoryMb, pids }: ResourceMaximums) {
   return z.strictObject(
     {
       cpus: within('cpus', CONTAINER_CPUS_MIN, cpus).optional(),
@@ -61,8 +84,6 @@ export function resourcesSchema({ cpus, memoryMb, pids }: ResourceMaximums) {
   );
 }
 
-export const networkSchema = oneOf(CONTAINER_NETWORKS, 'The network');
-
 const file = z.strictObject({
   path: text('The path of a file').superRefine((path, context) => {
     const problem = filePathProblem(path);
@@ -71,7 +92,7 @@ const file = z.strictObject({
   content: text('The content of a file'),
 });
 
-export const buildSchema = z.strictObject(
+export const build = z.strictObject(
   {
     dockerfile: text('The Dockerfile').superRefine((dockerfile, context) => {
       for (const message of readDockerfile(dockerfile).problems ?? []) context.addIssue({ code: 'custom', message });
@@ -91,14 +112,6 @@ export const buildSchema = z.strictObject(
   },
   { error: objectError('The build', 'like {"dockerfile": "FROM alpine:3"}') },
 );
-
-/** What the objects within a document may have, by where they are: for what is said of an unknown key. */
-export const NESTED_KEYS: Record<string, string[]> = {
-  volumes: Object.keys(volume.shape),
-  resources: ['cpus', 'memory_mb', 'pids'],
-  build: Object.keys(buildSchema.shape),
-  'build.files': Object.keys(file.shape),
-};
 
 const whole = 'This must be a whole number.';
 

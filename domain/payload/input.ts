@@ -4,50 +4,12 @@ import { didYouMean } from '../nearest.ts';
 import { below, type Parsed, type Problem } from '../problem.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from '../states.ts';
 import { BUILDS_REFUSED, CONTAINER_POLICY, type ContainerPolicy, networkProblem } from './container-policy.ts';
-import { NESTED_KEYS, type ResourceMaximums } from './container-schema.ts';
+import type { ResourceMaximums } from './container-schema.ts';
 import { type Pair, pairsRecord, writtenSecret } from './pairs.ts';
-import type { ContainerNetwork, ContainerPayload, GivenPayload, HttpMethod } from './payload.ts';
-import { isWithinBytes, payloadSchemas } from './schema.ts';
+import type { ContainerPayload, GivenPayload } from './payload.ts';
+import { payloadSchemas, shapeOf } from './schema.ts';
+import { camelCase, containerDocument, type Document, heartbeatDocument, type PayloadInput } from './typed-input.ts';
 import { typeName } from './value-schema.ts';
-
-/** A payload as GraphQL gives it: one of the three. */
-export interface PayloadInput {
-  heartbeat?: HeartbeatInput | null;
-  container?: ContainerInput | null;
-  json?: string | null;
-}
-
-export interface HeartbeatInput {
-  endpoint?: string | null;
-  method?: HttpMethod | null;
-  headers?: PairInput[] | null;
-  body?: string | null;
-  expectedStatus?: number[] | null;
-  bodyContains?: string | null;
-  timeoutSeconds?: number | null;
-  followRedirects?: boolean | null;
-  minTlsDaysLeft?: number | null;
-}
-
-export interface ContainerInput {
-  image?: string | null;
-  build?: { dockerfile: string; files?: { path: string; content: string }[] | null } | null;
-  command?: string[] | null;
-  args?: string[] | null;
-  env?: PairInput[] | null;
-  workingDir?: string | null;
-  timeoutSeconds?: number | null;
-  volumes?: { name: string; path: string; readOnly?: boolean | null }[] | null;
-  resources?: { cpus?: number | null; memoryMb?: number | null; pids?: number | null } | null;
-  network?: ContainerNetwork | null;
-  registryAuth?: { username: string; password: string } | null;
-}
-
-export interface PairInput {
-  name: string;
-  value?: string | null;
-  secret?: boolean | null;
-}
 
 export interface PayloadLimits {
   maxJobSeconds: number;
@@ -120,64 +82,16 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   return problems.length === 0 ? parsed : { problems: [...problems, ...(parsed.problems ?? [])] };
 }
 
-function heartbeatDocument(input: HeartbeatInput): Document {
-  return {
-    kind: 'HEARTBEAT',
-    endpoint: input.endpoint ?? undefined,
-    method: input.method ?? undefined,
-    headers: typedPairs(input.headers),
-    body: input.body ?? undefined,
-    expected_status: input.expectedStatus ?? undefined,
-    body_contains: input.bodyContains ?? undefined,
-    timeout_seconds: input.timeoutSeconds ?? undefined,
-    follow_redirects: input.followRedirects ?? undefined,
-    min_tls_days_left: input.minTlsDaysLeft ?? undefined,
-  };
-}
-
-function containerDocument(input: ContainerInput): Document {
-  return {
-    kind: 'CONTAINER',
-    image: input.image ?? undefined,
-    build: input.build ? { dockerfile: input.build.dockerfile, files: input.build.files ?? undefined } : undefined,
-    command: input.command ?? undefined,
-    args: input.args ?? undefined,
-    env: typedPairs(input.env),
-    working_dir: input.workingDir ?? undefined,
-    timeout_seconds: input.timeoutSeconds ?? undefined,
-    volumes: input.volumes?.map(({ name, path, readOnly }) => ({ name, path, read_only: readOnly ?? undefined })),
-    resources: input.resources
-      ? {
-          cpus: input.resources.cpus ?? undefined,
-          memory_mb: input.resources.memoryMb ?? undefined,
-          pids: input.resources.pids ?? undefined,
-        }
-      : undefined,
-    network: input.network ?? undefined,
-    registry_auth: input.registryAuth ?? undefined,
-  };
-}
-
-function typedPairs(pairs: PairInput[] | null | undefined): Pair[] | undefined {
-  return pairs?.map(({ name, value, secret }, n) => ({
-    name,
-    value,
-    secret: secret === true,
-    nameAt: [String(n), 'name'],
-    valueAt: [String(n), 'value'],
-  }));
-}
-
 /** Checks a document whose environment and headers are lists of pairs, and gives it the shape that is stored. */
 function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLimits): Parsed<GivenPayload> {
   const schemas = schemasFor(limits);
   if (kind === 'HEARTBEAT') {
     const { data, error } = schemas.HEARTBEAT.safeParse(document);
-    if (error) return { problems: problemsOf(error, Object.keys(schemas.HEARTBEAT.shape)) };
+    if (error) return { problems: problemsOf(error, schemas.HEARTBEAT) };
     return bounded({ ...data, headers: data.headers && pairsRecord(data.headers) });
   }
   const { data, error } = schemas.CONTAINER.safeParse(document);
-  if (error) return { problems: problemsOf(error, Object.keys(schemas.CONTAINER.shape)) };
+  if (error) return { problems: problemsOf(error, schemas.CONTAINER) };
   if (data.image === undefined && data.build === undefined)
     return { problems: [{ path: ['image'], message: 'The image is missing: give "image" or "build".' }] };
   if (data.image !== undefined && data.build !== undefined)
@@ -196,8 +110,6 @@ function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'
   ];
 }
 
-type Document = Record<string, unknown>;
-
 const schemasByMaximum = new Map<string, ReturnType<typeof payloadSchemas>>(); // operator's settings: one a process
 
 function schemasFor({
@@ -211,12 +123,13 @@ function schemasFor({
   return schemas;
 }
 
-function problemsOf(error: z.ZodError, ofDocument: string[]): Problem[] {
+function problemsOf(error: z.ZodError, schema: z.core.$ZodType): Problem[] {
   return error.issues.flatMap((issue): Problem[] => {
     const path = issue.path.map(String);
     if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }];
-    const within = issue.path.filter((step) => typeof step === 'string').join('.');
-    const known = within === '' ? ofDocument : (NESTED_KEYS[within] ?? []);
+    const keys = issue.path.filter((step) => typeof step === 'string');
+    const at = keys.reduce((within: z.core.$ZodType | undefined, key) => shapeOf(within)?.[key], schema);
+    const known = Object.keys(shapeOf(at) ?? {});
     return issue.keys.map((key) => ({
       path: [...path, key],
       message: `"${key}" is not a key of this document.${didYouMean(key, known) || ` Known are ${known.join(', ')}.`}`,
@@ -230,7 +143,8 @@ function bounded<T extends GivenPayload>(payload: T): Parsed<T> {
     if (value === undefined || (typeof value === 'object' && Object.keys(value).length === 0))
       Reflect.deleteProperty(payload, key);
   }
-  return isWithinBytes(payload) ? { value: payload } : one(`The payload must be at most ${PAYLOAD_BYTES_MAX} bytes.`);
+  const isSmall = Buffer.byteLength(JSON.stringify(payload)) <= PAYLOAD_BYTES_MAX;
+  return isSmall ? { value: payload } : one(`The payload must be at most ${PAYLOAD_BYTES_MAX} bytes.`);
 }
 
 function one(message: string): { problems: Problem[] } {
@@ -241,7 +155,6 @@ function one(message: string): { problems: Problem[] } {
 function named(alternative: 'heartbeat' | 'container' | 'json', parsed: Parsed<GivenPayload>): Parsed<GivenPayload> {
   if (!parsed.problems) return parsed;
   if (alternative === 'json') return { problems: below(['json'], parsed.problems) };
-  const camel = (key: string) => key.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  const problems = parsed.problems.map(({ path, message }) => ({ path: path.map(camel), message }));
+  const problems = parsed.problems.map(({ path, message }) => ({ path: path.map(camelCase), message }));
   return { problems: below([alternative], problems) };
 }

@@ -1,8 +1,13 @@
 import type { Parsed, Problem } from '../problem.ts';
 import { byteCount, textProblem } from '../text.ts';
 import { givenSecret, writtenSecret } from './pairs.ts';
-import type { RegistryAuth } from './payload.ts';
-import type { GivenSecret } from './secret.ts';
+import type { GivenSecret, SealedSecret } from './secret.ts';
+
+/** A login to the registry of a private image. `S` stands for the password as payload.ts says. */
+export interface RegistryAuth<S = SealedSecret> {
+  username: string;
+  password: string | S;
+}
 
 const USERNAME_BYTES_MAX = 255;
 const PASSWORD_BYTES_MAX = 16 * 1024; // cloud registries take whole key files as a password

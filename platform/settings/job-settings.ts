@@ -8,7 +8,7 @@ import {
   USER_LIMITS,
   type UserLimitName,
 } from '../../domain/limits.ts';
-import { CONTAINER_NETWORKS } from '../../domain/payload/payload.ts';
+import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
 import { decimal, setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 
 const USER_LIMIT_MAX = 9_999_999_999; // ten digits, as many as a whole number may have here

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type PayloadInput, parsePayload } from '../../domain/payload/input.ts';
+import { parsePayload } from '../../domain/payload/input.ts';
 import { printPayload } from '../../domain/payload/print.ts';
+import type { PayloadInput } from '../../domain/payload/typed-input.ts';
 
 const LIMITS = { maxJobSeconds: 86_400 };
 

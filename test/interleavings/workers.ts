@@ -98,7 +98,7 @@ const TEMPLATE: Template = {
   image: 'image:1',
   isBuilt: true,
   imageId: 'sha256:1',
-  timeoutSeconds: 3_600,
+  timeout_seconds: 3_600,
   network: 'NONE',
   secrets: [],
 };

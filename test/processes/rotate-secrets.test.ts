@@ -4,6 +4,7 @@ import { payloads } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
+import { mapContainer } from '../../domain/payload/map-secrets.ts';
 import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
 import { openingOf, sealPayload } from '../../domain/payload/secrets.ts';
 import { createSealer } from '../../platform/sealer.ts';
@@ -49,8 +50,8 @@ async function payloadOf(workflowId: string): Promise<Payload> {
 function opened(workflowId: string, payload: Payload, key: Buffer): string[] {
   if (payload.kind !== 'CONTAINER' || payload.registry_auth === undefined) throw new Error('Not what was stored.');
   const opening = openingOf(createSealer(key), workflowId);
-  const env = opening.openPairs('env', payload.env ?? {});
-  return [env.KEY ?? '', env.OPEN ?? '', opening.open('registry_auth', 'password', payload.registry_auth.password)];
+  const { env = {}, registry_auth: auth } = mapContainer(payload, opening.open);
+  return [env.KEY ?? '', env.OPEN ?? '', auth?.password ?? ''];
 }
 
 async function rotate(keys: Record<string, string>) {

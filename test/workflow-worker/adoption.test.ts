@@ -108,11 +108,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
   test('P5: containers that no job wants are removed, those of another installation are not', async () => {
     const container = (installation: string) =>
       here.docker.createContainer({
-        ...toSpec(
-          { id: newId(), attempt: 1, workflowId: newId(), userId: newId() },
-          { image: IMAGE, imageId: IMAGE, timeoutSeconds: 1 },
-          installation,
-        ),
+        ...toSpec({ id: newId(), attempt: 1, workflowId: newId(), userId: newId() }, { imageId: IMAGE }, installation),
       });
     const other = `${here.installation}-other`;
     const unwanted = await container(here.installation);

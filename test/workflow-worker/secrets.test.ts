@@ -89,11 +89,12 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     const key = `template:${id}:1`;
     const cached = JSON.parse((await here.parts.cache.get(key)) ?? '{}');
     const { mac: _, ...unsigned } = cached;
+    const payload = { ...cached.payload, args: ['echo "$KEY" | rev'] };
     const foreign = await here.parts.cache.get(`template:${other.id}:1`);
     const written = [
-      { ...cached, args: ['echo "$KEY" | rev'] },
-      { ...unsigned, args: ['echo "$KEY" | rev'] },
-      { ...cached, imageId: 'sha256:0' },
+      { ...cached, payload },
+      { ...unsigned, payload },
+      { ...cached, pinned: { ...cached.pinned, imageId: 'sha256:0' } },
       JSON.parse(foreign ?? '{}'),
     ];
     for (const [n, template] of written.entries()) {
@@ -134,7 +135,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     const old = createSealer(Buffer.alloc(32, 2));
     const key = `template:${id}:1`;
     const cached = JSON.parse((await here.parts.cache.get(key)) ?? '{}');
-    cached.env.KEY.sealed = old.seal(SECRET, `${id}\nenv\nKEY`);
+    cached.payload.env.KEY.sealed = old.seal(SECRET, `${id}\nenv\nKEY`);
     await here.parts.cache.set(key, JSON.stringify(cached), 60);
     const template = await createTemplates(here.parts).load({ workflowId: id, generation: 1 });
     expect(template?.env?.KEY).toBe(SECRET);

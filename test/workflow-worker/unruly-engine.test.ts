@@ -59,7 +59,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     here.docker.createContainer(
       toSpec(
         { id, attempt, workflowId: newId(), userId: newId() },
-        { image: IMAGE, imageId: IMAGE, timeoutSeconds: 1, command: ['sleep', '600'] },
+        { imageId: IMAGE, command: ['sleep', '600'] },
         here.installation,
       ),
     );

@@ -4,8 +4,9 @@ import type { ClaimedJob } from '../../db/jobs/claim.ts';
 import { type GenerationKey, generationKey, loadPayloads } from '../../db/workflows/payloads.ts';
 import { credentialsIn } from '../../domain/masking/forms.ts';
 import { createMask, type Mask } from '../../domain/masking/mask.ts';
+import { mapHeartbeat } from '../../domain/payload/map-secrets.ts';
 import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
-import { type Sealer, UnreadableSecret } from '../../domain/payload/secret.ts';
+import { type SealedSecret, type Sealer, UnreadableSecret } from '../../domain/payload/secret.ts';
 import { openingOf } from '../../domain/payload/secrets.ts';
 
 const CACHE_BYTES_MAX = 64 * 1024 * 1024;
@@ -56,17 +57,16 @@ export function createPayloadCache(
   };
 }
 
-function openHeartbeat(sealer: Sealer, workflowId: string, { headers, ...rest }: HeartbeatPayload): Runnable {
-  if (headers === undefined) return { payload: rest, mask: undefined };
+function openHeartbeat(sealer: Sealer, workflowId: string, payload: HeartbeatPayload): Runnable {
+  const { headers = {} } = payload;
   try {
-    const opening = openingOf(sealer, workflowId);
-    const payload = { ...rest, headers: opening.openPairs('headers', headers) };
+    const { secrets, open } = openingOf(sealer, workflowId);
+    const opened = mapHeartbeat<SealedSecret, never>(payload, open);
     const sealed = Object.entries(headers).filter(([, value]) => typeof value !== 'string');
-    const secretHeaders = new Set(sealed.map(([name]) => name.toLowerCase()));
     return {
-      payload,
-      mask: createMask([...opening.secrets, ...opening.secrets.flatMap(credentialsIn)]),
-      secretHeaders,
+      payload: opened,
+      mask: createMask([...secrets, ...secrets.flatMap(credentialsIn)]),
+      secretHeaders: new Set(sealed.map(([name]) => name.toLowerCase())),
     };
   } catch (error) {
     if (error instanceof UnreadableSecret) return { unreadable: error.message };

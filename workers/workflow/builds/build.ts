@@ -2,14 +2,15 @@ import type { Logger } from 'pino';
 import type { ClaimedBuild } from '../../../db/builds/builds.ts';
 import { isOutage } from '../../../db/connection-check.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
-import type { RegistryAuth } from '../../../domain/payload/payload.ts';
-import { type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
+import { mapLogin } from '../../../domain/payload/map-secrets.ts';
+import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
+import { type SealedSecret, type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
 import { openingOf } from '../../../domain/payload/secrets.ts';
 import { createBackoff } from '../../../platform/async/retry.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
 import { withRetry } from '../retry.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
-import { openAuth, type PinnedImage } from './template.ts';
+import type { PinnedImage } from './template.ts';
 
 export type BuildResult =
   | PinnedImage
@@ -55,7 +56,7 @@ export async function buildImage({
   const { registry_auth: sealedAuth } = build.payload;
   let auth: RegistryAuth<never> | undefined;
   try {
-    auth = sealedAuth && openAuth(opening, sealedAuth);
+    auth = sealedAuth && mapLogin<SealedSecret, never>(sealedAuth, opening.open);
   } catch (error) {
     if (!(error instanceof UnreadableSecret)) throw error;
     print(error.message);

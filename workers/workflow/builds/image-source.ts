@@ -12,7 +12,7 @@ import { imageProblem, parseImageReference } from '../../../domain/images/image-
 import { type ImagePatterns, matchesImage } from '../../../domain/images/registry-allow.ts';
 import { IMAGE_LABEL_BYTES_MAX, IMAGE_VOLUMES_MAX } from '../../../domain/limits.ts';
 import type { Mask } from '../../../domain/masking/mask.ts';
-import type { RegistryAuth } from '../../../domain/payload/payload.ts';
+import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
 import type { NamedImage } from '../../../platform/docker/images.ts';

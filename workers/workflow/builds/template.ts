@@ -4,56 +4,47 @@ import { z } from 'zod';
 import type { Db } from '../../../db/client.ts';
 import { type Generation, generationKey, loadPayloads } from '../../../db/workflows/payloads.ts';
 import { CONTAINER_TIMEOUT_SECONDS } from '../../../domain/limits.ts';
-import {
-  CONTAINER_NETWORKS,
-  type ContainerPayload,
-  type ImageBuild,
-  type RegistryAuth,
-} from '../../../domain/payload/payload.ts';
-import { type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
+import { mapContainer } from '../../../domain/payload/map-secrets.ts';
+import type { ContainerPayload, ImageBuild } from '../../../domain/payload/payload.ts';
+import { type SealedSecret, type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
 import { openingOf } from '../../../domain/payload/secrets.ts';
 import type { Cache } from '../../../platform/cache/cache.ts';
 import { builtTag } from './built-image.ts';
 
-const secret = z.object({ secret: z.literal(true), sealed: z.string() });
-const value = z.union([z.string(), secret]);
-/** Not a z.record, which drops what is called `__proto__`. */
-function isEnvironment(env: unknown): boolean {
-  return typeof env === 'object' && env !== null && Object.values(env).every((one) => value.safeParse(one).success);
+/** A CONTAINER's payload, and the image that its build has pinned: all that running a job of one generation takes. */
+export interface Template extends Omit<ContainerPayload<never>, 'kind' | 'build'>, PinnedImage {
+  /** As its author wrote it, or the tag of what was built for it. */
+  image: string;
+  /** Whether it was built, and not pulled. */
+  isBuilt: boolean;
+  timeout_seconds: number;
+  /** The log masks these. */
+  secrets: string[];
 }
 
-const stored = z.object({
-  /** As its author wrote it, or the tag of what was built for it. */
-  image: z.string(),
-  /** Whether it was built, and not pulled. */
-  isBuilt: z.boolean().optional(),
-  /** What the build found under that name: every job of the generation runs this one, also when the tag moves. */
-  imageId: z.string(),
+/** What a build has found or made. */
+export interface PinnedImage {
+  /** What the build found under the image's name: every job of the generation runs this one, also when the tag moves. */
+  imageId: string;
   /** Its name with its digest, by which another engine pulls the same one. */
-  imageDigest: z.string().optional(),
-  command: z.array(z.string()).optional(),
-  args: z.array(z.string()).optional(),
-  env: z.custom<Record<string, z.infer<typeof value>>>(isEnvironment).optional(),
-  workingDir: z.string().optional(),
-  timeoutSeconds: z.number(),
-  volumes: z.array(z.object({ name: z.string(), path: z.string(), read_only: z.boolean().optional() })).optional(),
-  resources: z
-    .object({ cpus: z.number().optional(), memory_mb: z.number().optional(), pids: z.number().optional() })
-    .optional(),
-  network: z.enum(CONTAINER_NETWORKS).optional(),
-  registryAuth: z.object({ username: z.string(), password: z.union([z.string(), secret]) }).optional(),
-});
+  imageDigest?: string | undefined;
+}
+
+/** As it is cached: secrets are sealed, and a Dockerfile is left out, which no job reads. */
+interface StoredTemplate {
+  payload: Omit<ContainerPayload, 'build'>;
+  pinned: PinnedImage;
+}
+
 const signed = z.looseObject({ mac: z.string() });
+/** A worker of this installation has signed it. A worker of another version may have, in another form. */
+const stored = z.object({
+  payload: z.custom<StoredTemplate['payload']>(isContainer),
+  pinned: z.object({ imageId: z.string(), imageDigest: z.string().optional() }),
+});
 
-/** As it is cached: secrets are sealed. */
-type StoredTemplate = z.infer<typeof stored>;
-
-/** All that running a job of one generation takes. */
-export interface Template extends Omit<StoredTemplate, 'env' | 'registryAuth'> {
-  env?: Record<string, string>;
-  registryAuth?: RegistryAuth<never>;
-  /** What is to be masked in all that comes of it. */
-  secrets: string[];
+function isContainer(payload: unknown): boolean {
+  return typeof payload === 'object' && payload !== null && 'kind' in payload && payload.kind === 'CONTAINER';
 }
 
 const TEMPLATE_TTL_SECONDS = 86_400;
@@ -67,12 +58,6 @@ export interface Templates {
   load(generation: Generation): Promise<Template | undefined>;
   /** What the generation is built from: a Dockerfile is no part of its template. Undefined when it is gone. */
   source(generation: Generation): Promise<ImageBuild | undefined>;
-}
-
-/** What a build has found or made. */
-export interface PinnedImage {
-  imageId: string;
-  imageDigest?: string | undefined;
 }
 
 /** Templates are in the cache, and made again from the database when it has lost them. */
@@ -90,13 +75,21 @@ export function createTemplates({
   /** The operator's maximum, which holds for payloads that name no time-out, or were taken before, too. */
   maxJobSeconds?: number | undefined;
 }): Templates {
-  function openWithin(generation: Generation, template: StoredTemplate): Template {
-    const timeoutSeconds = Math.min(template.timeoutSeconds, maxJobSeconds);
-    return { ...open(sealer, generation, template), timeoutSeconds };
+  function open(generation: Generation, { payload, pinned }: StoredTemplate): Template {
+    const { secrets, open: openOne } = openingOf(sealer, generation.workflowId);
+    const { kind: _, ...opened } = mapContainer<SealedSecret, never>(payload, openOne);
+    return {
+      ...opened,
+      ...pinned,
+      image: payload.image ?? builtTag(generation),
+      isBuilt: payload.image === undefined,
+      timeout_seconds: Math.min(payload.timeout_seconds ?? CONTAINER_TIMEOUT_SECONDS, maxJobSeconds),
+      secrets,
+    };
   }
 
   async function store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void> {
-    const template = JSON.stringify(toTemplate(generation, payload, image));
+    const template = JSON.stringify(toTemplate(payload, image));
     const [mac] = macsOf(sealer, generation, template);
     try {
       const text = JSON.stringify({ ...JSON.parse(template), mac: mac.toString('base64url') });
@@ -115,7 +108,7 @@ export function createTemplates({
       const isOurs = macsOf(sealer, generation, JSON.stringify(template)).some(
         (one) => one.length === given.length && timingSafeEqual(one, given),
       );
-      if (isOurs) return openWithin(generation, stored.parse(template));
+      if (isOurs) return open(generation, stored.parse(template));
       log.warn(
         { ...generation },
         'A template in the cache is not what a worker put there; it is read from the database.',
@@ -137,7 +130,7 @@ export function createTemplates({
       if (row === undefined || row.payload.kind !== 'CONTAINER' || row.imageId === null) return undefined;
       const image = { imageId: row.imageId, imageDigest: row.imageDigest ?? undefined };
       await store(generation, row.payload, image);
-      return openWithin(generation, toTemplate(generation, row.payload, image));
+      return open(generation, toTemplate(row.payload, image));
     },
 
     async source(generation) {
@@ -159,33 +152,6 @@ function keyOf(generation: Generation): string {
   return `template:${generationKey(generation)}`;
 }
 
-function open(sealer: Sealer, { workflowId }: Generation, { env, registryAuth, ...rest }: StoredTemplate): Template {
-  const opening = openingOf(sealer, workflowId);
-  return {
-    ...rest,
-    ...(env === undefined ? {} : { env: opening.openPairs('env', env) }),
-    ...(registryAuth === undefined ? {} : { registryAuth: openAuth(opening, registryAuth) }),
-    secrets: opening.secrets,
-  };
-}
-
-export function openAuth(opening: ReturnType<typeof openingOf>, auth: RegistryAuth): RegistryAuth<never> {
-  return { username: auth.username, password: opening.open('registry_auth', 'password', auth.password) };
-}
-
-function toTemplate(generation: Generation, payload: ContainerPayload, image: PinnedImage): StoredTemplate {
-  return {
-    image: payload.image ?? builtTag(generation),
-    ...(payload.image === undefined ? { isBuilt: true } : {}),
-    ...image,
-    command: payload.command,
-    args: payload.args,
-    env: payload.env,
-    workingDir: payload.working_dir,
-    timeoutSeconds: payload.timeout_seconds ?? CONTAINER_TIMEOUT_SECONDS,
-    volumes: payload.volumes,
-    resources: payload.resources,
-    network: payload.network,
-    registryAuth: payload.registry_auth,
-  };
+function toTemplate({ build: _, ...payload }: ContainerPayload, pinned: PinnedImage): StoredTemplate {
+  return { payload, pinned };
 }

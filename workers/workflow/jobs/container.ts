@@ -36,7 +36,7 @@ export interface Bounds {
  */
 export function toSpec(
   job: Attempt & { workflowId: string; userId: string },
-  template: Omit<Template, 'secrets'>,
+  template: Pick<Template, 'imageId' | 'command' | 'args' | 'env' | 'working_dir' | 'resources' | 'volumes'>,
   installation: string,
   { most = CONTAINER_RESOURCES_MAX, network = 'bridge', logBytes, diskBytes }: Bounds = {},
 ): ContainerSpec {
@@ -46,7 +46,7 @@ export function toSpec(
     entrypoint: template.command,
     args: template.args,
     env: template.env,
-    workingDir: template.workingDir,
+    workingDir: template.working_dir,
     resources: resourcesOf(template, most),
     network,
     mounts: mountsOf(job, template, installation),

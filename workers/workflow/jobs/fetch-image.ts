@@ -15,7 +15,7 @@ import type { RunParts } from './run-context.ts';
 export async function fetchImage(
   parts: RunParts,
   job: ClaimedJob,
-  { image, isBuilt, imageId, imageDigest, registryAuth, network, resources }: Template,
+  { image, isBuilt, imageId, imageDigest, registry_auth: auth, network, resources }: Template,
   request: ImageRequest,
 ): Promise<string> {
   const { docker, images, templates, maxBuildSeconds = BUILD_SECONDS_MAX } = parts;
@@ -28,13 +28,13 @@ export async function fetchImage(
     const source = await templates.source(job);
     if (source === undefined) throw new EngineError('NOT_FOUND', 'What this job is built from is not stored any more.');
     const { workflowId, generation } = job;
-    const built = { workflowId, generation, source, network, pids: resources?.pids, auth: registryAuth };
+    const built = { workflowId, generation, source, network, pids: resources?.pids, auth };
     // A build that the operator has since forbidden does not count against the workflow.
     if (!parts.policy.buildsAllowed) throw new EngineError('NOT_FOUND', BUILDS_REFUSED);
     const silent = { say: () => undefined, output: () => undefined };
     return buildDockerfile({ ...parts, ...request, ...silent, maxSeconds: maxBuildSeconds }, built);
   }
-  const { id } = await images.pull(request, name, registryAuth);
+  const { id } = await images.pull(request, name, auth);
   if (imageDigest !== undefined || id === imageId) return id;
   throw imageGone(image, imageId);
 }

@@ -183,7 +183,7 @@ async function create(
     say: () => undefined,
     signal: AbortSignal.any([control.leave, control.cancel]),
   };
-  if (!template.isBuilt) await images.confirm(request, template, template.registryAuth);
+  if (!template.isBuilt) await images.confirm(request, template, template.registry_auth);
   const network = networkFor(template.network, policy) === 'NONE' ? 'none' : await networks.ensure(job.userId);
   const bounds = { most: maxResources, network, logBytes: maxLogBytes, diskBytes: maxDiskBytes };
   const spec = toSpec(job, template, installation, bounds);

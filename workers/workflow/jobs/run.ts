@@ -97,7 +97,7 @@ async function follow(
   const ranMs = adopted
     ? untilKnown(ASKING_AGE, () => ageMs(docker, startedAt), log, control.leave)
     : Promise.resolve(0);
-  const clearTimeLimit = limitTime(template.timeoutSeconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
+  const clearTimeLimit = limitTime(template.timeout_seconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
   const onCancel = () => stopper.stop('CANCEL');
   control.cancel.addEventListener('abort', onCancel);
   if (control.cancel.aborted) onCancel();
@@ -120,7 +120,7 @@ async function follow(
     else if (collected.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
     else if (collected.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     await writer.end();
-    const timeoutMs = template.timeoutSeconds * 1_000;
+    const timeoutMs = template.timeout_seconds * 1_000;
     const stoppedBy =
       (await stopper.settled()) ??
       (adopted && state !== undefined ? stoppedBefore(state, { timeoutMs, cancel: control.cancel }) : undefined);
@@ -131,7 +131,7 @@ async function follow(
     const outcome = outcomeOf({
       state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
       stoppedBy,
-      timeoutSeconds: template.timeoutSeconds,
+      timeoutSeconds: template.timeout_seconds,
       lastText,
     });
     return { type: 'ENDED', outcome, logLineCount, containerId };

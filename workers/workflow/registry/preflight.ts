@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ImageReference } from '../../../domain/images/image-reference.ts';
-import type { RegistryAuth } from '../../../domain/payload/payload.ts';
+import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { type Challenge, challengesIn, realmsIn } from './challenge.ts';

@@ -6,7 +6,7 @@ import {
   isTrustedRegistry,
   type RegistryPolicy,
 } from '../../../domain/images/registry-allow.ts';
-import type { RegistryAuth } from '../../../domain/payload/payload.ts';
+import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
 import type { Platform } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createNames, type Names } from '../../shared/dns/names.ts';

@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { HEARTBEAT_TIMEOUT_SECONDS_MAX } from '../limits.ts';
+import type { Problem } from '../problem.ts';
+import * as container from './container-schema.ts';
+import * as heartbeat from './heartbeat-schema.ts';
+import { environmentOf, headersOf, type Pair } from './pairs.ts';
+import { readRegistryAuth } from './registry-auth.ts';
+import { flag, oneOf, seconds, text } from './value-schema.ts';
+
+/**
+ * The fields of each kind of payload, once: the keys of the JSON document (snake_case), what values
+ * they take, and where they stand in the printed document. The stored types (payload.ts), the typed
+ * input (typed-input.ts) and the printed document (print.ts) follow from these tables. The compiler
+ * compares GraphQL's input and definition types with them (api/schema/heartbeat-payload.ts,
+ * container-payload.ts). docs/internals/payloads.md says how to add a field.
+ */
+export function heartbeatFields() {
+  return {
+    endpoint: field(1, heartbeat.endpoint),
+    method: field(2, oneOf(heartbeat.HTTP_METHODS, 'The method'), HTTP),
+    headers: field(3, pairs(headersOf), HTTP),
+    body: field(4, text('The body'), HTTP),
+    expected_status: field(5, heartbeat.expectedStatus, HTTP),
+    body_contains: field(6, text('The text to look for'), HTTP),
+    timeout_seconds: field(8, seconds('The time-out', heartbeat.HEARTBEAT_SECONDS_MIN, HEARTBEAT_TIMEOUT_SECONDS_MAX)),
+    follow_redirects: field(7, flag('follow_redirects'), HTTP),
+    min_tls_days_left: field(9, heartbeat.tlsDaysLeft, { needs: 'https' }),
+  };
+}
+
+export function containerFields({ maxJobSeconds, maxResources }: FieldLimits) {
+  return {
+    image: field(1, container.image),
+    build: field(11, container.build),
+    command: field(2, container.command),
+    args: field(3, container.args),
+    env: field(4, pairs(environmentOf)),
+    working_dir: field(5, container.workingDir),
+    timeout_seconds: field(
+      6,
+      seconds('The time-out', 1, maxJobSeconds).refine(
+        Number.isInteger,
+        'The time-out must be a whole number of seconds.',
+      ),
+    ),
+    volumes: field(7, container.volumes),
+    resources: field(8, container.resources(maxResources)),
+    network: field(9, oneOf(container.CONTAINER_NETWORKS, 'The network')),
+    registry_auth: field(10, login()),
+  };
+}
+
+/** What the operator allows: it bounds the values that a payload may have. */
+export interface FieldLimits {
+  maxJobSeconds: number;
+  maxResources: container.ResourceMaximums;
+}
+
+interface FieldFacts {
+  /** Where the key stands in the printed document. */
+  position: number;
+  /** Refused unless the endpoint has this scheme: `http` stands for https too. */
+  needs?: 'http' | 'https';
+}
+
+const HTTP = { needs: 'http' } as const;
+const facts = z.registry<FieldFacts>();
+
+/** A field, which may always be left out. */
+function field<Schema extends z.ZodType>(position: number, schema: Schema, more: Omit<FieldFacts, 'position'> = {}) {
+  const optional = schema.optional();
+  facts.add(optional, { position, ...more });
+  return optional;
+}
+
+/** What the table says of a field. */
+export function factsOf(schema: z.core.$ZodType): FieldFacts | undefined {
+  return facts.get(schema);
+}
+
+/** Names with values. They come as a list, so that a name that is written twice can be seen. */
+function pairs(problemsOf: (list: Pair[]) => Problem[]) {
+  return z.array(z.custom<Pair>()).superRefine((list, context) => report(context, problemsOf(list)));
+}
+
+function login() {
+  return z.unknown().transform((written, context) => {
+    const { value, problems } = readRegistryAuth(written);
+    if (problems) report(context, problems);
+    return value ?? z.NEVER;
+  });
+}
+
+function report(context: z.RefinementCtx, problems: Problem[]): void {
+  for (const { path, message } of problems) context.addIssue({ code: 'custom', path, message });
+}
