@@ -1,11 +1,11 @@
+import { Semaphore } from '../platform/async/semaphore.ts';
 import { failure } from './errors.ts';
-import { Semaphore } from './semaphore.ts';
 
 /** What the long texts in one answer may take together: it is bounded before it is made, because an answer is held whole until it is sent. */
 export class AnswerBudget {
   #left = ANSWER_TEXT_LENGTH_MAX;
-  /** Pages of logs are read in turns: each holds what it reads until it has found its lines. */
-  readonly logTurns = new Semaphore(LOG_PAGES_AT_ONCE);
+  /** Few pages of logs are read at a time: each holds what it reads until it has found its lines. */
+  readonly logPages = new Semaphore(LOG_PAGES_AT_ONCE);
 
   /** Throws BAD_REQUEST where an answer becomes too long. */
   take(length: number): void {

@@ -14,11 +14,11 @@ import {
   print,
   visit,
 } from 'graphql';
+import { mapped } from '../../platform/async/iterator.ts';
+import type { Semaphore } from '../../platform/async/semaphore.ts';
 import { AnswerBudget } from '../answer-budget.ts';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
-import { Stream } from '../live/stoppable.ts';
-import type { Semaphore } from '../semaphore.ts';
 import { costProblem, operationCost } from './cost.ts';
 import { GuardedStream, maskResult } from './guarded-stream.ts';
 
@@ -59,22 +59,23 @@ export function slimSubscription({
 export const SUBSCRIPTION_LENGTH_MAX = 32 * 1024;
 const BYTES_PER_CHARACTER = 8; // of a parsed document
 
-/** Begins a subscription as it was `sent`, and makes its events with what is kept of it, in `turns`. */
+/** Begins a subscription as it was `sent`, and makes its results from what is kept of it, each in a place of `semaphore`. */
 export async function subscribeSlim(
   sent: ExecutionArgs & { contextValue: Context },
   kept: ExecutionArgs,
   mask: (error: unknown) => GraphQLError,
-  turns: Semaphore,
+  semaphore: Semaphore,
 ): Promise<GuardedStream | ExecutionResult> {
   const problem = costProblem(operationCost(sent), sent.contextValue.asker.isAnonymous);
   if (problem) return { errors: [problem] };
   const source = await createSourceEventStream(sent);
   if (!(Symbol.asyncIterator in source)) return maskResult(source, mask);
   const { contextValue } = sent;
-  const results = new TakingTurns(source, turns, (event) =>
-    execute({ ...kept, contextValue: { ...contextValue, budget: new AnswerBudget() }, rootValue: event }),
-  );
-  return new GuardedStream(results, mask);
+  const resultOf = async (event: unknown) => {
+    const own = { ...contextValue, budget: new AnswerBudget() };
+    return maskResult(await execute({ ...kept, contextValue: own, rootValue: event }), mask);
+  };
+  return new GuardedStream(mapped(source, resultOf, semaphore), mask);
 }
 
 interface Used {
@@ -104,43 +105,4 @@ function usedDocument(document: DocumentNode, operation: OperationDefinitionNode
   const used = { document: parse(text, { noLocation: true }), length: text.length };
   known.set(operation, used);
   return used;
-}
-
-/** `source` with each value changed by `map`, in turns. A turn lasts until the next value is asked for, which is when this one has been sent. */
-class TakingTurns<From, To> extends Stream<To> {
-  readonly #source: AsyncIterator<From>;
-  readonly #map: (value: From) => To | Promise<To>;
-  readonly #turns: Semaphore;
-  #hasTurn = false;
-  #ended = false;
-
-  constructor(source: AsyncIterable<From>, turns: Semaphore, map: (value: From) => To | Promise<To>) {
-    super();
-    this.#source = source[Symbol.asyncIterator]();
-    this.#turns = turns;
-    this.#map = map;
-  }
-
-  async next(): Promise<IteratorResult<To, void>> {
-    this.#leave();
-    const result = await this.#source.next();
-    if (result.done) return { done: true, value: undefined };
-    await this.#turns.take();
-    this.#hasTurn = true;
-    if (!this.#ended) return { done: false, value: await this.#map(result.value) };
-    this.#leave();
-    return { done: true, value: undefined };
-  }
-
-  async return(): Promise<IteratorResult<To, void>> {
-    this.#ended = true;
-    this.#leave();
-    await this.#source.return?.();
-    return { done: true, value: undefined };
-  }
-
-  #leave(): void {
-    if (this.#hasTurn) this.#turns.leave();
-    this.#hasTurn = false;
-  }
 }

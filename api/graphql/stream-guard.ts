@@ -1,9 +1,9 @@
 import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { Semaphore } from '../../platform/async/semaphore.ts';
 import { type Context, contextAlone } from '../context.ts';
 import { failure, unauthenticated } from '../errors.ts';
 import type { StreamEnd } from '../live/streams.ts';
-import { Semaphore } from '../semaphore.ts';
 import { GuardedStream } from './guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 
@@ -19,7 +19,7 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
       let ended: StreamEnd | undefined;
       const end = (reason: StreamEnd) => {
         ended = reason;
-        stream?.end(
+        stream?.fail(
           reason === 'TOKEN' ? unauthenticated() : failure('UNAVAILABLE', 'The server goes down: subscribe again.'),
         );
       };

@@ -3,6 +3,8 @@ import type { Db } from '../../db/client.ts';
 import { anyBuilds, anyJobs, anyWorkflows, workflowsChangedSince } from '../../db/lookup.ts';
 import type { BuildRow, JobRow, WorkflowRow } from '../../db/schema.ts';
 import { decodeChanged, userChannel } from '../../domain/hints.ts';
+import { settledWithin } from '../../platform/async/deadline.ts';
+import { startRepeating } from '../../platform/async/repeat.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { JobLists } from './job-lists.ts';
 import { NotificationFeed } from './notification-feed.ts';
@@ -60,20 +62,11 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       since.set(id, new Date(Math.max(newest.getTime() - OVERLAP_MS, since.get(id)?.getTime() ?? 0)));
   }
 
-  let checking = false;
-  const timer = setInterval(() => {
-    recheck();
-    if (checking) return;
-    checking = true;
-    recheckWide()
-      .catch((error: unknown) =>
-        log.warn({ err: error }, 'The re-check of watched lists failed; it is done again soon.'),
-      )
-      .finally(() => {
-        checking = false;
-      });
-  }, RECHECK_MS);
-  timer.unref();
+  const timer = setInterval(recheck, RECHECK_MS).unref(); // of its own: a slow look at the lists does not delay it
+  const stopRechecking = startRepeating(
+    { log, what: 'The re-check of watched lists', everyMs: RECHECK_MS, maxMs: RECHECK_MS, waitsFirst: true },
+    recheckWide,
+  );
 
   return {
     jobs,
@@ -84,7 +77,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       const channel = channels.get(userId) ?? openChannel(userId);
       channels.set(userId, channel);
       channel.members += 1;
-      await Promise.race([channel.ready, pause(JOIN_WAIT_MS)]);
+      await settledWithin(channel.ready, JOIN_WAIT_MS);
       return once(() => {
         channel.members -= 1;
         if (channel.members > 0) return;
@@ -115,6 +108,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
     },
     close() {
       clearInterval(timer);
+      void stopRechecking(); // a query that is under way ends by itself
       for (const channel of channels.values()) channel.close();
     },
   };
@@ -179,8 +173,4 @@ function once(run: () => void): () => void {
     if (!done) run();
     done = true;
   };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

@@ -1,5 +1,5 @@
+import { Signal } from '../../platform/async/signal.ts';
 import { failure } from '../errors.ts';
-import { Signal } from './signal.ts';
 
 /**
  * The rows that wait for one subscriber: of each the newest only, in the order in which they first changed. So a subscriber that
@@ -21,7 +21,7 @@ export class CoalescingQueue<Row extends { id: string }> {
     if (row && waiting && this.#isOlder(row, waiting)) return;
     if (!this.#waiting.has(id) && this.#waiting.size >= ROWS_MAX) this.#overflown = true;
     else this.#waiting.set(id, row);
-    this.#wake.wake();
+    this.#wake.notify();
   }
 
   /** The next row, or undefined when `signal` has aborted. Throws where too many have changed for a subscriber that does not read. */

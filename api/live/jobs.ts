@@ -2,10 +2,10 @@ import type { Db } from '../../db/client.ts';
 import { anyJobs } from '../../db/lookup.ts';
 import type { JobRow, WorkflowRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
+import { cancellable } from '../../platform/async/iterator.ts';
 import type { Changes } from './changes.ts';
 import { CoalescingQueue } from './coalescing-queue.ts';
 import { isOlder, statesSince } from './job-states.ts';
-import { stoppable } from './stoppable.ts';
 
 interface Sources {
   db: Db;
@@ -14,7 +14,7 @@ interface Sources {
 
 /** A job as it is now, then each of its states, to the terminal one. */
 export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const mailbox = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(userId);
     const unwatch = changes.jobs.watch(id, (row) => mailbox.put(id, row));
@@ -39,7 +39,7 @@ export function followJobsOf(
   { changes }: Pick<Sources, 'changes'>,
   workflow: WorkflowRow,
 ): AsyncGenerator<JobRow, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const mailbox = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(workflow.userId);
     const jobs = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));

@@ -3,10 +3,10 @@ import type { Db } from '../../db/client.ts';
 import { databaseNow } from '../../db/lookup.ts';
 import type { NotificationRow } from '../../db/schema.ts';
 import { firstIdAt } from '../../domain/ids.ts';
+import { cancellable } from '../../platform/async/iterator.ts';
+import { Signal } from '../../platform/async/signal.ts';
 import type { Changes } from './changes.ts';
 import { NOTIFICATIONS_PER_READ } from './notification-feed.ts';
-import { Signal } from './signal.ts';
-import { stoppable } from './stoppable.ts';
 
 interface Sources {
   db: Db;
@@ -22,7 +22,7 @@ export function followNotifications(
   { db, changes, log }: Sources,
   userId: string,
 ): AsyncGenerator<NotificationRow, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const begun = (await databaseNow(db)).getTime() - performance.now();
     const now = () => new Date(begun + performance.now()); // the database's clock, which ids are made by
     let floor = lookBehind(now());
@@ -94,7 +94,7 @@ class NotificationQueue {
       this.#all = true;
       this.#ids.clear();
     } else if (!this.#all) for (const id of ids) this.#ids.add(id);
-    this.#wake.wake();
+    this.#wake.notify();
   }
 
   /** The ids to look at, 'ALL', or undefined when `signal` has aborted. */

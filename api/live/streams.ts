@@ -3,6 +3,7 @@ import type { Identity } from '../../db/accounts/tokens.ts';
 import { findValidTokens } from '../../db/accounts/tokens.ts';
 import type { Db } from '../../db/client.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
+import { startRepeating } from '../../platform/async/repeat.ts';
 import { failureOf, type Places } from '../admission/places.ts';
 import { failure } from '../errors.ts';
 
@@ -29,7 +30,6 @@ export interface Viewer {
 export function createStreams(db: Db, log: Logger, places: Places): Streams {
   const open = new Map<(reason: StreamEnd) => void, string | undefined>();
   const counts = new Map<string, number>(); // over HTTP, by user
-  let checking = false;
 
   async function endRevoked(): Promise<void> {
     const ids = [...new Set(open.values())].filter((id) => id !== undefined);
@@ -43,18 +43,10 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
     }
   }
 
-  const timer = setInterval(() => {
-    if (checking) return;
-    checking = true;
-    endRevoked()
-      .catch((error: unknown) =>
-        log.warn({ err: error }, 'The tokens of open streams could not be checked; they are again soon.'),
-      )
-      .finally(() => {
-        checking = false;
-      });
-  }, CHECK_MS);
-  timer.unref();
+  const stopChecking = startRepeating(
+    { log, what: 'Checking the tokens of open streams', everyMs: CHECK_MS, maxMs: CHECK_MS, waitsFirst: true },
+    endRevoked,
+  );
 
   function add(tokenId: string | undefined, end: (reason: StreamEnd) => void): () => void {
     const entry = (reason: StreamEnd) => end(reason);
@@ -108,7 +100,7 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
     },
     openOnSocket: take,
     close() {
-      clearInterval(timer);
+      void stopChecking(); // a query that is under way ends by itself
       for (const end of [...open.keys()]) {
         open.delete(end);
         end('SHUTDOWN');

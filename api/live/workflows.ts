@@ -1,9 +1,9 @@
 import type { Db } from '../../db/client.ts';
 import { anyWorkflows, databaseNow } from '../../db/lookup.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
+import { cancellable } from '../../platform/async/iterator.ts';
 import type { Changes } from './changes.ts';
 import { CoalescingQueue } from './coalescing-queue.ts';
-import { stoppable } from './stoppable.ts';
 
 interface Sources {
   db: Db;
@@ -15,7 +15,7 @@ export function followWorkflow(
   { db, changes }: Sources,
   { id, userId }: WorkflowRow,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const mailbox = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
     const unwatch = changes.workflows.watch(id, (row) => mailbox.put(id, row));
@@ -39,7 +39,7 @@ export function followWorkflowsOf(
   { db, changes }: Sources,
   userId: string,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const mailbox = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
     const since = await databaseNow(db).catch((error: unknown) => {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { lastLineNumbers } from '../../db/lookup.ts';
 import { decodeChunks, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
+import { startRepeating } from '../../platform/async/repeat.ts';
 import type { Bus, Tail } from '../../platform/bus/bus.ts';
 import type { LogFollower } from './follower.ts';
 import { SharedChunk } from './shared-chunk.ts';
@@ -72,19 +73,10 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
       for (const follower of followers.get(sourceId) ?? []) follower.isStored(number);
   }
 
-  let checking = false;
-  const timer = setInterval(() => {
-    if (checking) return;
-    checking = true;
-    recheck()
-      .catch((error: unknown) =>
-        log.warn({ err: error }, 'The re-check of followed logs failed; it is done again soon.'),
-      )
-      .finally(() => {
-        checking = false;
-      });
-  }, RECHECK_MS);
-  timer.unref();
+  const stopRechecking = startRepeating(
+    { log, what: 'The re-check of followed logs', everyMs: RECHECK_MS, maxMs: RECHECK_MS, waitsFirst: true },
+    recheck,
+  );
   const again = setInterval(() => asked.clear(), ASK_AGAIN_MS).unref();
   start();
 
@@ -111,7 +103,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
     },
     async close() {
       closed = true;
-      clearInterval(timer);
+      void stopRechecking(); // a query that is under way ends by itself
       clearInterval(again);
       clearTimeout(retry);
       await tail?.close();

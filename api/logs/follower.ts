@@ -1,6 +1,6 @@
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import { waitAfter } from '../../platform/async/retry.ts';
-import { Signal } from '../live/signal.ts';
+import { Signal } from '../../platform/async/signal.ts';
 import { LogBuffer } from './buffer.ts';
 import type { SharedChunk } from './shared-chunk.ts';
 
@@ -62,13 +62,13 @@ export class LogFollower {
     this.isAt(chunk.attempt);
     if (chunk.lastNumber < this.#next) return;
     if (chunk.attempt < this.#attempt || !this.#buffer.push(chunk)) this.#reading = true;
-    this.#wake.wake();
+    this.#wake.notify();
   }
 
   /** Something may have been missed: look into the store. */
   readStore(): void {
     this.#reading = true;
-    this.#wake.wake();
+    this.#wake.notify();
   }
 
   /** The line of this number is stored. */
@@ -86,7 +86,7 @@ export class LogFollower {
     this.#end = end;
     this.#emptyReads = 0; // a look from before says nothing of what was stored since
     this.#isLost = false;
-    this.#wake.wake();
+    this.#wake.notify();
   }
 
   /** Once `batches` has ended by itself: the first line that it has not come to, where its source's end says that there are more. */

@@ -24,11 +24,11 @@ export async function logPage(
   args: PagingArgs & LogFilter,
   budget: AnswerBudget,
 ): Promise<Page<LogLine>> {
-  await budget.logTurns.take();
+  await budget.logPages.acquire();
   try {
     return await readPage(db, source, args, budget);
   } finally {
-    budget.logTurns.leave();
+    budget.logPages.release();
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import type { BuildRow, JobRow } from '../../db/schema.ts';
+import { cancellable } from '../../platform/async/iterator.ts';
 import type { Changes } from '../live/changes.ts';
-import { stoppable } from '../live/stoppable.ts';
 import type { LogFeed } from './feed.ts';
 import { type Batch, LogFollower } from './follower.ts';
 import { refuseMissing } from './retention.ts';
@@ -40,7 +40,7 @@ export function readStoredLog(
   sourceId: string,
   { after, last }: { after: number; last: number },
 ): AsyncGenerator<Batch, void, undefined> {
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     if (after >= last) return;
     const follower = followerOf(sources, sourceId, after);
     follower.ended({ lastNumber: last, at: new Date(0) });
@@ -90,7 +90,7 @@ function follow(
     else logFeed.askForEnd(id); // it comes behind the lines that are on their way: then the row is told again
   };
   tell(source);
-  return stoppable(async function* (signal) {
+  return cancellable(async function* (signal) {
     const leave = await changes.join(userId);
     const unwatch = watch((row) => {
       if (row) tell(row);

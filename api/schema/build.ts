@@ -1,7 +1,7 @@
 import type { BuildRow } from '../../db/schema.ts';
+import { mapped } from '../../platform/async/iterator.ts';
 import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
-import { mapped } from '../live/stoppable.ts';
 import { wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
 import { startAfter } from '../logs/retention.ts';

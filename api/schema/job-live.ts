@@ -1,7 +1,7 @@
+import { mapped } from '../../platform/async/iterator.ts';
 import { viewerOf } from '../context.ts';
 import { failure } from '../errors.ts';
 import { followJob, followJobsOf } from '../live/jobs.ts';
-import { mapped } from '../live/stoppable.ts';
 import { batchOfStream, wholeBatch } from '../logs/batch.ts';
 import { startAfter } from '../logs/retention.ts';
 import { followJobLog } from '../logs/stream.ts';

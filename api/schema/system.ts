@@ -1,5 +1,6 @@
 import { isDatabaseUp } from '../../db/client.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { settledWithin } from '../../platform/async/deadline.ts';
 import { type Context, type Services, viewerOf } from '../context.ts';
 import { builder } from './builder.ts';
 import { describedEnum } from './enums.ts';
@@ -96,11 +97,7 @@ const absent: PartStatus = 'ABSENT';
 const PART_ANSWER_MS_MAX = 2_000;
 
 async function partStatus(answer: Promise<boolean>, embedded: boolean): Promise<PartStatus> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), PART_ANSWER_MS_MAX);
-  });
-  const up = await Promise.race([answer.catch(() => false), late]).finally(() => clearTimeout(timer));
-  if (!up) return 'DOWN';
+  const inTime = answer.catch(() => false);
+  if (!(await settledWithin(inTime, PART_ANSWER_MS_MAX)) || !(await inTime)) return 'DOWN';
   return embedded ? 'EMBEDDED' : 'UP';
 }

@@ -1,6 +1,7 @@
 import { type ExecutionArgs, GraphQLError, type GraphQLFormattedError, getOperationAST } from 'graphql';
 import { CloseCode, makeServer, type Server, type SubscribePayload } from 'graphql-ws';
 import { addressKey } from '../../domain/network/address-key.ts';
+import type { Semaphore } from '../../platform/async/semaphore.ts';
 import { askerOf } from '../admission/admission.ts';
 import { abandoned } from '../admission/request-work.ts';
 import { bearerToken } from '../auth/cookies.ts';
@@ -9,7 +10,6 @@ import { failure } from '../errors.ts';
 import { GuardedStream } from '../graphql/guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from '../graphql/slim-subscription.ts';
 import type { Graphql, Transport } from '../graphql/yoga.ts';
-import type { Semaphore } from '../semaphore.ts';
 import type { Sent, SocketMessages } from './messages.ts';
 
 /** A socket, to the protocol: who is at its other end, and how it is closed. */
@@ -22,7 +22,8 @@ export type Peer = {
   cookie: string | undefined;
   close(code: number, reason: string): void;
   /** Of its subscriptions, to make and send a message. */
-  turns: Semaphore;
+  /** The places in which results of its subscriptions are made. */
+  semaphore: Semaphore;
   messages: SocketMessages;
   /** Operations that have come and are not over, whatever has become of their ids: a client may complete one that waits, and use its id again. */
   underWay: number;
@@ -183,7 +184,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       };
       try {
         endPlace = streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address });
-        const stream = await subscribeSlim(sent, args, maskError, peer.turns);
+        const stream = await subscribeSlim(sent, args, maskError, peer.semaphore);
         if (stream instanceof GuardedStream) {
           peer.streams.add(stream);
           stream.onEnd(() => {

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import { CloseCode } from 'graphql-ws';
 import type { Logger } from 'pino';
 import type { WebSocket } from 'ws';
+import { Semaphore } from '../../platform/async/semaphore.ts';
 import type { Connections } from '../admission/connections.ts';
 import type { Caller } from '../auth/caller.ts';
 import { sessionCookie } from '../auth/cookies.ts';
-import { Semaphore } from '../semaphore.ts';
 import { SocketMessages } from './messages.ts';
 import type { createSocketOperations, Peer } from './operations.ts';
 
@@ -40,7 +40,7 @@ export function serveSocket(
     close,
     onGone,
     belongsTo,
-    turns: new Semaphore(MESSAGES_AT_ONCE),
+    semaphore: new Semaphore(MESSAGES_AT_ONCE),
     messages: new SocketMessages(),
     underWay: 0,
     streams: new Set(),

@@ -1,4 +1,4 @@
-/** Whether `promise` settles within `ms`. What it was waiting for goes on; its rejection is passed on when it is in time. */
+/** Whether `promise` settles within `ms`. What it waits for goes on; its rejection in time is passed on. */
 export async function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => {
@@ -8,6 +8,21 @@ export async function settledWithin(promise: Promise<unknown>, ms: number): Prom
     return await Promise.race([promise.then(() => true), late]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Whether `promise` settles before `deadline` aborts. What it waits for goes on; its rejection in time is passed on. */
+export async function settledBefore(promise: Promise<unknown>, deadline: AbortSignal): Promise<boolean> {
+  let stop = () => {};
+  const late = new Promise<false>((resolve) => {
+    stop = () => resolve(false);
+    deadline.addEventListener('abort', stop);
+    if (deadline.aborted) setImmediate(stop); // a promise that has settled already is in time
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    deadline.removeEventListener('abort', stop);
   }
 }
 

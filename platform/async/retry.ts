@@ -1,36 +1,73 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { unlessAborted } from './abort.ts';
+
+/** How long to wait after failures in a row, and what to log of an outage. */
+export interface BackoffOptions {
+  /** The wait after the first failure. It doubles with each further one, up to `maxMs`. */
+  minMs?: number | undefined;
+  maxMs?: number | undefined;
+  /** Where an outage is logged: its first error, and its end. Without it nothing is logged. */
+  log?: Logger | undefined;
+  /** Completes the sentence "... failed", for example "Queueing due slots". */
+  what?: string;
+}
 
 export interface Backoff {
   /**
    * Waits before the next try, longer after each failure in a row. Resolves at once when `signal` aborts, and never rejects: the
-   * caller's loop asks the signal. The first error of an outage is logged, the ones that follow are only counted.
+   * caller's loop asks the signal. The first error of an outage is logged; the ones that follow are only counted.
    */
   wait(error: unknown, signal?: AbortSignal): Promise<void>;
-  /** To be called after each success: ends the outage, if there was one, and says so once. */
+  /** Call it after each success. It ends the outage, if there was one, and logs that once. */
   reset(): void;
   /** Failures since the last success. */
   readonly failures: number;
 }
 
+export interface RetryOptions extends BackoffOptions {
+  signal: AbortSignal;
+  /** For how long an error is retried, from the first failure on. 0: the error is final. Without it, retry goes on until `signal` aborts. */
+  timeoutMs?: (error: unknown) => number;
+  /** Called before each wait, with the longest that this wait takes. */
+  onRetry?: (error: unknown, waitMs: number) => void;
+}
+
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 10_000;
+const DOUBLINGS_MAX = 30;
 
 /**
- * Exponential back-off with jitter for one loop that must not end. `what` completes the sentence "... failed", for example
- * "Queueing due slots".
+ * Calls `attempt` until it succeeds. Rejects with the signal's reason when that aborts, and with the last error when that error's time is
+ * over. No attempt begins once `signal` has aborted.
  */
-export function createBackoff({
-  minMs = BACKOFF_MS_MIN,
-  maxMs = BACKOFF_MS_MAX,
-  log,
-  what,
-}: {
-  minMs?: number;
-  maxMs?: number;
-  log: Logger;
-  what: string;
-}): Backoff {
+export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+  const { signal, timeoutMs, onRetry } = options;
+  const backoff = createBackoff(options);
+  let failedAt: number | undefined;
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      const result = await attempt();
+      backoff.reset();
+      return result;
+    } catch (error) {
+      signal.throwIfAborted();
+      failedAt ??= performance.now();
+      const waitMs = longestWaitMs(backoff.failures + 1, options);
+      if (timeoutMs !== undefined && performance.now() + waitMs - failedAt > timeoutMs(error)) throw error;
+      onRetry?.(error, waitMs);
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+/**
+ * Exponential back-off with jitter, for a loop of its own shape. A call that only has to succeed takes `retry`, and work that comes again
+ * and again takes `repeat`.
+ */
+export function createBackoff(options: BackoffOptions): Backoff {
+  const { log, what } = options;
   let failures = 0;
   let since = 0;
 
@@ -40,18 +77,18 @@ export function createBackoff({
     },
 
     async wait(error, signal) {
-      if (signal?.aborted) return; // what fails while we stop is no outage
+      if (signal?.aborted) return; // a failure while we stop is no outage
       failures += 1;
       if (failures === 1) {
         since = Date.now();
-        log.warn({ err: error }, `${what} failed; it is tried again until it succeeds.`);
+        log?.warn({ err: error }, `${what} failed; it is tried again until it succeeds.`);
       }
-      await waitAfter(failures, { minMs, maxMs, signal });
+      await waitAfter(failures, { ...options, signal });
     },
 
     reset() {
       if (failures === 0) return;
-      log.info({ failures, outageMs: Date.now() - since }, `${what} works again.`);
+      log?.info({ failures, outageMs: Date.now() - since }, `${what} works again.`);
       failures = 0;
     },
   };
@@ -60,21 +97,17 @@ export function createBackoff({
 /** The wait after so many failures in a row, without the log. Resolves at once when `signal` aborts. */
 export async function waitAfter(
   failures: number,
-  {
-    minMs = BACKOFF_MS_MIN,
-    maxMs = BACKOFF_MS_MAX,
-    signal,
-  }: { minMs?: number; maxMs?: number; signal?: AbortSignal | undefined } = {},
+  { signal, ...bounds }: Pick<BackoffOptions, 'minMs' | 'maxMs'> & { signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
-  try {
-    await delay(delayMs(failures, minMs, maxMs), undefined, { signal });
-  } catch (aborted) {
-    if (!signal?.aborted) throw aborted;
-  }
+  // Between half and all of it, so that processes that failed together do not return together.
+  const waitMs = longestWaitMs(failures, bounds) * (0.5 + Math.random() / 2);
+  const waited = delay(waitMs, undefined, { signal });
+  await (signal === undefined ? waited : waited.catch(unlessAborted(signal)));
 }
 
-/** Between half and all of `minMs` doubled with each failure, so that processes that failed together do not return together. */
-function delayMs(failures: number, minMs: number, maxMs: number): number {
-  const fullMs = Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));
-  return fullMs * (0.5 + Math.random() / 2);
+function longestWaitMs(
+  failures: number,
+  { minMs = BACKOFF_MS_MIN, maxMs = BACKOFF_MS_MAX }: Pick<BackoffOptions, 'minMs' | 'maxMs'>,
+): number {
+  return Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, DOUBLINGS_MAX));
 }

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { tlsAdvice } from '../../domain/network/tls-advice.ts';
+import { unlessAborted } from '../async/abort.ts';
 import { settledWithin } from '../async/deadline.ts';
-import { createBackoff } from '../async/retry.ts';
+import { retry } from '../async/retry.ts';
 import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
 import { createKafkaClient, type KafkaAddress } from './kafka-client.ts';
 import { joinKafkaGroup } from './kafka-group.ts';
@@ -65,15 +66,13 @@ export async function createKafkaBus({
 
   /** Makes the topics before anybody needs them, as soon as there is a broker. */
   async function prepare(): Promise<void> {
-    const backoff = createBackoff({ log, what: 'Reaching Kafka' });
-    while (!closing.signal.aborted) {
+    await retry({ log, what: 'Reaching Kafka', signal: closing.signal }, async () => {
       try {
         await topics.partitions('workflows');
-        return backoff.reset();
       } catch (error) {
-        await backoff.wait(withAdvice(error, address), closing.signal);
+        throw withAdvice(error, address);
       }
-    }
+    }).catch(unlessAborted(closing.signal));
   }
 
   const preparing = prepare();

@@ -2,7 +2,8 @@ import type { ClaimedJob } from '../../db/jobs/claim.ts';
 import { type Ended, endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { unlessAborted } from '../../platform/async/abort.ts';
+import { retry } from '../../platform/async/retry.ts';
 import type { Bus, BusMessage } from '../../platform/bus/bus.ts';
 import { announce, notifiedChanges } from '../shared/announce.ts';
 import type { Parts } from '../shared/parts.ts';
@@ -23,21 +24,12 @@ const MESSAGE_BYTES_MAX = 256 * 1024;
  */
 export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
-    const backoff = createBackoff({ log, what: 'Ending heartbeats' });
     let printed = false;
-    while (true) {
-      try {
-        if (!printed) await print(bus, set);
-        printed = true;
-        const ended = await endJobs(db, set.map(toOutcome));
-        backoff.reset();
-        await tell(cache, set, ended);
-        return;
-      } catch (error) {
-        await backoff.wait(error, signal);
-        if (signal.aborted) return; // their leases expire, and another worker runs them
-      }
-    }
+    await retry({ log, what: 'Ending heartbeats', signal }, async () => {
+      if (!printed) await print(bus, set);
+      printed = true;
+      await tell(cache, set, await endJobs(db, set.map(toOutcome)));
+    }).catch(unlessAborted(signal)); // then their leases expire, and another worker runs them
   };
 }
 

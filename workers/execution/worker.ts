@@ -3,9 +3,10 @@ import { generationKey } from '../../db/workflows/payloads.ts';
 import { decodeEvent, encodeEvent, jobsQueued } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
+import { unlessAborted } from '../../platform/async/abort.ts';
+import { createBatcher } from '../../platform/async/batcher.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { announce } from '../shared/announce.ts';
-import { createBatcher } from '../shared/batcher.ts';
 import { createSlots } from '../shared/capacity.ts';
 import { isFreshSince, keepLeases, type StopReason } from '../shared/leases.ts';
 import { settledLinesBefore } from '../shared/lines-before.ts';
@@ -149,12 +150,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   async function settle(job: ClaimedJob, lost: AbortSignal): Promise<number | undefined> {
     const signal = AbortSignal.any([halt.signal, lost]);
     const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(job), signal });
-    try {
-      return await settledLinesBefore({ db, log, publish, signal }, job);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-      return undefined;
-    }
+    return settledLinesBefore({ db, log, publish, signal }, job).catch(unlessAborted(signal));
   }
 
   function check(

@@ -1,9 +1,10 @@
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { decodeChunks, type LogChunk, markerOf } from '../../domain/logs/chunk.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { allAborted, unlessAborted } from '../../platform/async/abort.ts';
+import { createBatcher } from '../../platform/async/batcher.ts';
+import { retry } from '../../platform/async/retry.ts';
 import { announce } from '../shared/announce.ts';
-import { createBatcher } from '../shared/batcher.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 
 /** One statement: large enough that the round trip is nothing, small enough that memory stays flat. */
@@ -24,25 +25,16 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
   const batcher = createBatcher<Arrived>({ sizeMax: PARTITIONS_AT_ONCE, inFlightMax: SETS_IN_FLIGHT, write: store });
 
   async function store(arrived: Arrived[]): Promise<void> {
-    const backoff = createBackoff({ log, what: 'Storing log lines' });
     const chunks = arrived.flatMap(({ chunks }) => chunks);
     const wellFormed = chunks.filter(isWellFormed);
     const markers = wellFormed.flatMap((chunk) => markerOf(chunk) ?? []);
     const steps = [...sets(wellFormed.filter((chunk) => !markerOf(chunk)))].map((set) => () => insertChunks(db, set));
     if (markers.length > 0) steps.push(settle); // when all that stands before them is stored
+    const unwanted = allAborted(arrived.map(({ signal }) => signal)); // then another consumer stores all of them
     for (const step of steps) {
       // Tried again here rather than by redelivery, so that what was stored of the batch is not stored again.
-      for (let stored = false; !stored; ) {
-        const wanted = arrived.find(({ signal }) => !signal.aborted);
-        if (wanted === undefined) return; // all of them go to another consumer, which stores them
-        try {
-          await step();
-          stored = true;
-        } catch (error) {
-          await backoff.wait(error, wanted.signal);
-        }
-      }
-      backoff.reset();
+      await retry({ log, what: 'Storing log lines', signal: unwanted }, step).catch(unlessAborted(unwanted));
+      if (unwanted.aborted) return;
     }
     for (const { stored } of arrived) stored();
 

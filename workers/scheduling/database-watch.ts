@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import type { Instant } from '../../platform/async/instant.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
-import { createSignal } from '../shared/signal.ts';
+import { startRepeating } from '../../platform/async/repeat.ts';
 import { createUptime } from '../shared/uptime.ts';
 
 /** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
@@ -41,31 +40,16 @@ export function startWatch({
   /** Called when a period without a break begins: the first one, too. */
   onBack?: () => void;
 }): Watch {
-  const reach = createUptime({ gapMs: BREAK_MS, now });
-  const stop = new AbortController();
-  const loop = run(stop.signal);
-
-  async function run(signal: AbortSignal): Promise<void> {
-    const backoff = createBackoff({ log, what: 'Asking the database whether it takes writes', maxMs: everyMs });
-    const wake = createSignal();
-    while (!signal.aborted) {
-      try {
-        await ask();
-        backoff.reset();
-        if (reach.goesOn()) onBack();
-        await wake.next({ timeoutMs: everyMs, signal });
-      } catch (error) {
-        reach.ended();
-        await backoff.wait(error, signal);
-      }
+  const uptime = createUptime({ gapMs: BREAK_MS, now });
+  const what = 'Asking the database whether it takes writes';
+  const close = startRepeating({ log, what, everyMs, maxMs: everyMs }, async () => {
+    try {
+      await ask();
+    } catch (error) {
+      uptime.ended();
+      throw error;
     }
-  }
-
-  return {
-    seconds: reach.seconds,
-    async close() {
-      stop.abort();
-      await loop;
-    },
-  };
+    if (uptime.goesOn()) onBack();
+  });
+  return { seconds: uptime.seconds, close };
 }

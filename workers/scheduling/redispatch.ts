@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { type RedispatchPlace, redispatchQueued } from '../../db/jobs/redispatch.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
-import { createSignal, type Signal } from '../shared/signal.ts';
+import { repeat } from '../../platform/async/repeat.ts';
+import type { Signal } from '../../platform/async/signal.ts';
 
 /** So many jobs are handed out in 50 to 200 ms, for which a due slot waits. Of 100,000 all steps took 5 s, and the passes that follow 20 s. */
 const SCHEDULES_PER_STEP = 1_000;
@@ -18,23 +18,18 @@ export async function runRedispatch(
   { db, log, asked, found }: { db: Db; log: Logger; asked: Signal; found: Signal },
   signal: AbortSignal,
 ): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Handing out again what is queued' });
-  const pause = createSignal();
+  const what = 'Dispatching again what is queued';
   while (!signal.aborted) {
-    await asked.next({ timeoutMs: IDLE_MS, signal });
+    await asked.wait(signal, IDLE_MS);
+    const pass = new AbortController();
     let after: RedispatchPlace | undefined;
-    for (let isDone = false; !isDone && !signal.aborted; ) {
-      try {
-        const { count, next } = await redispatchQueued(db, { after, limit: SCHEDULES_PER_STEP });
-        backoff.reset();
-        after = next;
-        isDone = next === undefined;
-        if (count === 0) continue;
-        found.notify();
-        await pause.next({ timeoutMs: PAUSE_MS, signal });
-      } catch (error) {
-        await backoff.wait(error, signal);
-      }
-    }
+    const step = async () => {
+      const { count, next } = await redispatchQueued(db, { after, limit: SCHEDULES_PER_STEP });
+      after = next;
+      if (count > 0) found.notify();
+      if (next === undefined) pass.abort();
+      return count > 0 ? PAUSE_MS : 0;
+    };
+    await repeat({ log, what, everyMs: PAUSE_MS, signal: AbortSignal.any([signal, pass.signal]) }, step);
   }
 }

@@ -20,11 +20,11 @@ import {
   NOTIFICATION_RETENTION_DAYS,
 } from '../../domain/limits.ts';
 import { encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { repeat } from '../../platform/async/repeat.ts';
+import { Signal } from '../../platform/async/signal.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { announce } from '../shared/announce.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
-import { createSignal, type Signal } from '../shared/signal.ts';
 import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { type PassResult, schedulingPass } from './pass.ts';
@@ -62,9 +62,9 @@ export interface SchedulingParts extends Parts {
 /** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
-  const wake = createSignal();
+  const wake = new Signal();
   const { db, lone = db, log } = parts;
-  const recall = createSignal();
+  const recall = new Signal();
   const hinted = (message: string) => {
     if (message === QUEUED_LOST) recall.notify();
     wake.notify();
@@ -97,29 +97,22 @@ async function runScheduling(
   { db, bus, cache, log }: Parts,
   { wake, recall, watch, signal }: { wake: Signal; recall: Signal; watch: Watch; signal: AbortSignal },
 ): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Handing out due jobs' });
   let limit = SLOTS_PER_PASS_IDLE;
   let untold: PassResult | undefined;
   let wasUntold = false;
-  while (!signal.aborted) {
-    try {
-      untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
-      await tell(bus, jobsQueued(untold.handOut));
-      await endLogs(bus, untold.endedLogs);
-      const { changes, again } = untold;
-      untold = undefined;
-      if (wasUntold) recall.notify(); // the bus was away, and may have lost what it had
-      wasUntold = false;
-      limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
-      await announce(cache, changes); // after the bus: workers wait for it
-      backoff.reset();
-      if (!again)
-        await wake.next({ timeoutMs: Math.ceil(Math.min((await nextWakeMs(db)) ?? IDLE_MS, IDLE_MS)), signal });
-    } catch (error) {
-      wasUntold ||= untold !== undefined;
-      await backoff.wait(error, signal);
-    }
-  }
+  await repeat({ log, what: 'Dispatching due jobs', everyMs: IDLE_MS, wake, signal }, async () => {
+    wasUntold ||= untold !== undefined;
+    untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
+    await tell(bus, jobsQueued(untold.handOut));
+    await endLogs(bus, untold.endedLogs);
+    const { changes, again } = untold;
+    untold = undefined;
+    if (wasUntold) recall.notify(); // the bus was away, and may have lost what it had
+    wasUntold = false;
+    limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
+    await announce(cache, changes); // after the bus: workers wait for it
+    return again ? 0 : Math.ceil(Math.min((await nextWakeMs(db)) ?? IDLE_MS, IDLE_MS));
+  });
 }
 
 /** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
@@ -129,38 +122,23 @@ async function runSweep(
   signal: AbortSignal,
 ): Promise<void> {
   let turn = NO_ID; // up to which turns were looked through
-  const backoff = createBackoff({ log, what: 'The sweep' });
-  const wake = createSignal();
-  while (!signal.aborted) {
-    try {
-      await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
-      await tell(bus, buildsQueued(await sweepBuilds(db, { watchedSeconds: watch.seconds })));
-      turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
-      await sweepIdempotencyKeys(db);
-      const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
-      if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');
-      for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);
-      backoff.reset();
-      await wake.next({ timeoutMs: SWEEP_MS, signal });
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-  }
+  await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
+    await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
+    await tell(bus, buildsQueued(await sweepBuilds(db, { watchedSeconds: watch.seconds })));
+    turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
+    await sweepIdempotencyKeys(db);
+    const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
+    if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');
+    for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);
+  });
 }
 
 /** Adds what has ended to the running totals, behind the hot path. */
 async function runRollUp({ db, log }: Parts, signal: AbortSignal): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Folding totals' });
-  const wake = createSignal();
-  while (!signal.aborted) {
-    try {
-      const taken = await rollUpTotals(db, { limit: SETS_PER_ROLL_UP_MAX });
-      backoff.reset();
-      if (taken < SETS_PER_ROLL_UP_MAX) await wake.next({ timeoutMs: ROLL_UP_MS, signal });
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-  }
+  await repeat({ log, what: 'Rolling up totals', everyMs: ROLL_UP_MS, signal }, async () => {
+    const taken = await rollUpTotals(db, { limit: SETS_PER_ROLL_UP_MAX });
+    return taken < SETS_PER_ROLL_UP_MAX ? ROLL_UP_MS : 0;
+  });
 }
 
 /** Removes log lines and jobs whose time has come. */
@@ -175,28 +153,20 @@ async function runRetention(
   }: SchedulingParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Removing old log lines and jobs' });
-  const wake = createSignal();
   const retention = createLogRetention({ db, days: logRetentionDays });
   const ofJobs = { days: jobRetentionDays, limit: OLD_JOBS_PER_STEP, chunks: CHUNKS_PER_STEP };
-  while (!signal.aborted) {
-    try {
-      const removed = await retention.pass(signal);
-      if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
-      const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
-      if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
-      const events = await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
-      if (events > 0) log.info({ events }, 'Old audit events were removed.');
-      const notifications = await untilDone(signal, (limit) =>
-        removeOldNotifications(db, { days: notificationRetentionDays, limit }),
-      );
-      if (notifications > 0) log.info({ notifications }, 'Old notifications were removed.');
-      backoff.reset();
-      await wake.next({ timeoutMs: RETENTION_MS, signal });
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-  }
+  await repeat({ log, what: 'Removing old log lines and jobs', everyMs: RETENTION_MS, signal }, async () => {
+    const removed = await retention.pass(signal);
+    if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
+    const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
+    if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
+    const events = await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
+    if (events > 0) log.info({ events }, 'Old audit events were removed.');
+    const notifications = await untilDone(signal, (limit) =>
+      removeOldNotifications(db, { days: notificationRetentionDays, limit }),
+    );
+    if (notifications > 0) log.info({ notifications }, 'Old notifications were removed.');
+  });
 }
 
 /**
@@ -204,20 +174,12 @@ async function runRetention(
  * its log. By then no worker prints lines of them any more: its lease is gone for longer than it may act under one.
  */
 async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
-  const backoff = createBackoff({ log, what: 'Printing the ends of logs' });
-  const wake = createSignal();
   let after = NO_ID;
-  while (!signal.aborted) {
-    try {
-      const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
-      await endLogs(bus, ids);
-      after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each is printed in its turn
-      backoff.reset();
-      await wake.next({ timeoutMs: OPEN_SECONDS * 1_000, signal });
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-  }
+  await repeat({ log, what: 'Printing the ends of logs', everyMs: OPEN_SECONDS * 1_000, signal }, async () => {
+    const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
+    await endLogs(bus, ids);
+    after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each is printed in its turn
+  });
 }
 
 const OPEN_SECONDS = 60;

@@ -4,8 +4,8 @@ import { type Held, type Lease, renewLeases } from '../../db/jobs/claim.ts';
 import { decodeIds } from '../../domain/hints.ts';
 import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { elapsedMs, type Instant, instant } from '../../platform/async/instant.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
-import { createSignal } from './signal.ts';
+import { startRepeating } from '../../platform/async/repeat.ts';
+import { Signal } from '../../platform/async/signal.ts';
 
 /** Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then nothing more is written of it). */
 export type StopReason = 'CANCELED' | 'LOST';
@@ -42,33 +42,23 @@ export function keepLeases({
   renewHeld?: (db: Db, held: Held[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
 }): LeaseKeeper {
   const runs = new Map<string, { held: Held; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
-  const stop = new AbortController();
-  const wake = createSignal();
-  const loop = renew();
+  const wake = new Signal();
+  const everyMs = LEASE_RENEW_SECONDS * 1_000;
+  const close = startRepeating({ log, what: 'Renewing leases', everyMs, wake, waitsFirst: true }, renew);
 
   async function renew(): Promise<void> {
-    const backoff = createBackoff({ log, what: 'Renewing leases' });
-    while (!stop.signal.aborted) {
-      await wake.next({ timeoutMs: LEASE_RENEW_SECONDS * 1_000, signal: stop.signal });
-      const asked = [...runs.values()];
-      const askedAt = instant();
-      try {
-        const { kept, cancelRequested } = await renewHeld(
-          db,
-          asked.map(({ held }) => held),
-        );
-        for (const { held } of asked) {
-          const run = runs.get(held.id);
-          if (run?.held !== held) continue; // ended meanwhile
-          if (kept.has(held.id)) run.renewedAt = askedAt;
-          else end(held.id, 'LOST');
-          if (cancelRequested?.has(held.id)) end(held.id, 'CANCELED');
-        }
-        backoff.reset();
-      } catch (error) {
-        await backoff.wait(error, stop.signal);
-        wake.notify();
-      }
+    const asked = [...runs.values()];
+    const askedAt = instant();
+    const { kept, cancelRequested } = await renewHeld(
+      db,
+      asked.map(({ held }) => held),
+    );
+    for (const { held } of asked) {
+      const run = runs.get(held.id);
+      if (run?.held !== held) continue; // ended meanwhile
+      if (kept.has(held.id)) run.renewedAt = askedAt;
+      else end(held.id, 'LOST');
+      if (cancelRequested?.has(held.id)) end(held.id, 'CANCELED');
     }
   }
 
@@ -109,10 +99,7 @@ export function keepLeases({
     onCancelHint: (message) => {
       if (decodeIds(message).some((id) => runs.has(id))) wake.notify();
     },
-    async close() {
-      stop.abort();
-      await loop;
-    },
+    close,
   };
 }
 

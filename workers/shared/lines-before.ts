@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { settledLines } from '../../db/logs/markers.ts';
 import { attemptMarker, type LogChunk } from '../../domain/logs/chunk.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { retry, waitAfter } from '../../platform/async/retry.ts';
 
 /** A job or a build that was claimed. */
 interface Claimed {
@@ -31,16 +30,10 @@ export async function settledLinesBefore(
 ): Promise<number> {
   if (linesBefore !== undefined) return linesBefore;
   await publish(attemptMarker(id, attempt));
-  const backoff = createBackoff({ log, what: 'Asking how many lines were printed before' });
-  for (let askMs = ASK_MS_MIN; ; askMs = Math.min(ASK_MS_MAX, askMs * 2)) {
-    signal.throwIfAborted();
-    try {
-      const lines = await settledLines(db, id, attempt);
-      if (lines !== undefined) return lines;
-      backoff.reset();
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-    await delay(askMs, undefined, { signal });
+  const what = 'Asking how many lines were printed before';
+  for (let asked = 1; ; asked += 1) {
+    const lines = await retry({ log, what, signal }, () => settledLines(db, id, attempt));
+    if (lines !== undefined) return lines;
+    await waitAfter(asked, { minMs: ASK_MS_MIN, maxMs: ASK_MS_MAX, signal });
   }
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { retry } from '../../platform/async/retry.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 
 /**
@@ -19,19 +19,12 @@ export function createPublisher({
   isFresh: () => boolean;
   signal: AbortSignal;
 }): (chunk: LogChunk) => Promise<void> {
-  const backoff = createBackoff({ log, what: 'Printing lines on the bus', maxMs: 2_000 });
+  const options = { log, what: 'Printing lines on the bus', maxMs: 2_000, signal };
   return async (chunk) => {
     const message = { key: chunk.sourceId, value: encodeChunks([chunk]) };
-    for (;;) {
-      signal.throwIfAborted();
-      try {
-        if (!isFresh()) throw new Error('The lease could not be renewed in time');
-        await bus.publish('job_logs', [message]);
-        backoff.reset();
-        return;
-      } catch (error) {
-        await backoff.wait(error, signal);
-      }
-    }
+    await retry(options, async () => {
+      if (!isFresh()) throw new Error('The lease could not be renewed in time');
+      await bus.publish('job_logs', [message]);
+    });
   };
 }

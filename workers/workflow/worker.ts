@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import { enterTurns } from '../../db/jobs/turns.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
@@ -6,10 +5,9 @@ import type { ImagePatterns, RegistryPolicy } from '../../domain/images/registry
 import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/payload/container-schema.ts';
 import type { Instant } from '../../platform/async/instant.ts';
-import { createBackoff } from '../../platform/async/retry.ts';
+import { repeat } from '../../platform/async/repeat.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
-import { createSignal } from '../shared/signal.ts';
 import { type BuildPolicy, warnOfUnboundBuilds } from './builds/bounds.ts';
 import { createBuilds } from './builds/builds.ts';
 import { createImageSource } from './builds/image-source.ts';
@@ -153,8 +151,11 @@ async function sweep(
     if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
   }
 
-  const loop = (what: string, everyMs: number, run: () => Promise<boolean>) =>
-    repeat({ log, what, everyMs, signal }, run);
+  /** What was not done, because the engine is away, is tried again soon. */
+  const loop = (what: string, everyMs: number, run: () => Promise<boolean>) => {
+    const backoff = { minMs: everyMs / BACKOFF_STEPS, maxMs: Math.max(BACKOFF_MS, everyMs) };
+    return repeat({ log, what, everyMs, signal, ...backoff }, async () => ((await run()) ? everyMs : SWEEP_MS));
+  };
   const whenUp = (run: () => Promise<unknown>) => async () => {
     if (!(await docker.isUp())) return false;
     await run();
@@ -176,25 +177,4 @@ async function sweep(
       whenUp(() => noteVolumes(parts, signal)),
     ),
   ]);
-}
-
-/**
- * Runs at once, and again `everyMs` after it is done. It repeats sooner if it was not done, and
- * backs off after failures.
- */
-async function repeat(
-  { log, what, everyMs, signal }: { log: Logger; what: string; everyMs: number; signal: AbortSignal },
-  run: () => Promise<boolean>,
-): Promise<void> {
-  const backoff = createBackoff({ log, what, minMs: everyMs / BACKOFF_STEPS, maxMs: Math.max(BACKOFF_MS, everyMs) });
-  const wake = createSignal();
-  while (!signal.aborted) {
-    try {
-      const isDone = await run();
-      backoff.reset();
-      await wake.next({ timeoutMs: isDone ? everyMs : SWEEP_MS, signal });
-    } catch (error) {
-      await backoff.wait(error, signal);
-    }
-  }
 }

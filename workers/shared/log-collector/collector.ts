@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { settledWithin } from '../../../platform/async/deadline.ts';
 import { type Backoff, createBackoff } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
 import { createDemultiplexer, type OnFrame, type StreamType } from '../../../platform/docker/demultiplexer.ts';
@@ -190,13 +191,13 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
     const part = parts.next().catch((error: unknown) => {
       throw logBroken(docker, error);
     });
-    for (;;) {
-      const answer = await Promise.race([part, quiet(part)]);
-      if (answer !== undefined) return answer.done ? undefined : answer.value;
+    while (!(await settledWithin(part, QUIET_MS))) {
       const state = await docker.inspectContainer(containerId);
       if (state?.status !== 'running') return undefined;
       lastContact = Date.now();
     }
+    const { done, value } = await part;
+    return done ? undefined : value;
   }
 
   async function startStamp(): Promise<string | undefined> {
@@ -240,16 +241,4 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
       return stamp !== undefined && !(await docker.hasRunSince(secondsOf(stamp), { signal }));
     },
   };
-}
-
-/** Resolves with undefined after a while in which `part` has not come. */
-async function quiet(part: Promise<unknown>): Promise<undefined> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, QUIET_MS);
-    const stop = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    part.then(stop, stop);
-  });
 }

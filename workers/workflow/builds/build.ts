@@ -6,9 +6,8 @@ import { mapLogin } from '../../../domain/payload/map-secrets.ts';
 import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
 import { type SealedSecret, type Sealer, UnreadableSecret } from '../../../domain/payload/secret.ts';
 import { openingOf } from '../../../domain/payload/secrets.ts';
-import { createBackoff } from '../../../platform/async/retry.ts';
+import { createBackoff, retry } from '../../../platform/async/retry.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
-import { withRetry } from '../retry.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
 import type { PinnedImage } from './template.ts';
 
@@ -24,9 +23,9 @@ export const BUILD_SECONDS_MAX = 3_600;
  * How long to retry when the engine, or the registry behind it, does not answer. The author is
  * waiting for the reason.
  */
-const UNREACHABLE_PATIENCE_MS = 5_000;
+const UNREACHABLE_RETRY_MS = 5_000;
 /** How long to retry when a registry asks to come back later. */
-const BUSY_PATIENCE_MS = 60_000;
+const BUSY_RETRY_MS = 60_000;
 
 /**
  * Finds the image that a payload names on the engine, pulls it, or builds it. `say` prints a line
@@ -73,21 +72,16 @@ export async function buildImage({
     const limit = AbortSignal.timeout(maxSeconds * 1_000);
     const both = AbortSignal.any([signal, limit]);
     try {
-      const image = await withRetry(
-        async () => {
-          try {
-            return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);
-          } catch (error) {
-            if (!isEngineError(error) && isOutage(error)) outage = error;
-            throw error;
-          }
-        },
-        {
-          patienceMs,
-          onRetry: (error, waitMs) => say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`),
-          signal: both,
-        },
-      );
+      const onRetry = (error: unknown, waitMs: number) =>
+        say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`);
+      const image = await retry({ ...BACKOFF_MS, timeoutMs, onRetry, signal: both }, async () => {
+        try {
+          return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);
+        } catch (error) {
+          if (!isEngineError(error) && isOutage(error)) outage = error;
+          throw error;
+        }
+      });
       backoff.reset();
       say(`The image of generation ${build.generation} is ${image.imageId}.`);
       return image;
@@ -127,9 +121,11 @@ async function pin(
   return { imageId: id, imageDigest: digest };
 }
 
-function patienceMs(error: unknown): number {
-  if (isEngineError(error, 'BUSY')) return BUSY_PATIENCE_MS;
-  return isEngineError(error, 'UNREACHABLE') ? UNREACHABLE_PATIENCE_MS : 0;
+const BACKOFF_MS = { minMs: 250, maxMs: 5_000 };
+
+function timeoutMs(error: unknown): number {
+  if (isEngineError(error, 'BUSY')) return BUSY_RETRY_MS;
+  return isEngineError(error, 'UNREACHABLE') ? UNREACHABLE_RETRY_MS : 0;
 }
 
 function words(error: unknown): string {

@@ -13,7 +13,7 @@ import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
 import type { LogSource } from '../../../domain/logs/line-flags.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
-import { createBackoff } from '../../../platform/async/retry.ts';
+import { retry } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { announce, notifiedChanges } from '../../shared/announce.ts';
 import { createSlots } from '../../shared/capacity.ts';
@@ -22,7 +22,7 @@ import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { type ChunkWriter, createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
-import { createTaker } from '../../shared/taker.ts';
+import { createPoller } from '../../shared/poller.ts';
 import type { UserNetworks } from '../engine/networks.ts';
 import type { Removals } from '../engine/removals.ts';
 import type { BuildPolicy } from './bounds.ts';
@@ -61,8 +61,8 @@ export function createBuilds(
   parts: Parts & Limits & { docker: Docker; images: ImageSource; templates: Templates },
 ): Builds {
   const { db, bus, cache, docker, log, owner, templates, sealer } = parts;
-  const taker = createTaker({ log, what: 'Taking turns of builds', take: takeNext });
-  const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: taker.look });
+  const poller = createPoller({ log, what: 'Taking turns of builds', take: takeNext });
+  const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
   const halt = new AbortController();
@@ -153,11 +153,8 @@ export function createBuilds(
 
   /** Its engine went away in the middle, which is no fault of the build's: a worker that has one tries again. False: that was the last attempt. */
   async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
-    const isLeft = await untilDone(
-      'Handing on a build whose engine is away',
-      () => putBack(build, { counted: true }),
-      signal,
-    );
+    const retries = { log, what: 'Handing on a build whose engine is away', signal };
+    const isLeft = await retry(retries, () => putBack(build, { counted: true }));
     if (!isLeft) return false;
     leases.drop(build);
     log.warn(
@@ -169,22 +166,10 @@ export function createBuilds(
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
-    const ended = await untilDone('Ending a build', () => endBuild(db, outcome), signal);
+    const write = () => endBuild(db, outcome); // once at least: a build that is over when the worker stops has ended
+    const ended = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
     if (ended) await tell([build], ended.notified);
     leases.drop(build);
-  }
-
-  /** Tries for as long as the database is away. Rejects when `signal` aborts. */
-  async function untilDone<T>(what: string, write: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const backoff = createBackoff({ log, what });
-    for (;;) {
-      try {
-        return await write();
-      } catch (error) {
-        await backoff.wait(error, signal);
-        signal.throwIfAborted();
-      }
-    }
   }
 
   async function tell(changed: ClaimedBuild[], notified: Notified[] = []): Promise<void> {
@@ -205,12 +190,12 @@ export function createBuilds(
   }
 
   return {
-    look: taker.look,
+    look: poller.poll,
 
     onCancelHint: leases.onCancelHint,
 
     async close() {
-      await taker.close();
+      await poller.close();
       halt.abort();
       const left = [...running];
       for (const { stop } of left) stop.abort();

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
+import { unlessAborted } from '../../../platform/async/abort.ts';
 import { settledWithin } from '../../../platform/async/deadline.ts';
-import { waitAfter } from '../../../platform/async/retry.ts';
+import { retry } from '../../../platform/async/retry.ts';
+import { Semaphore } from '../../../platform/async/semaphore.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 
 /**
@@ -28,29 +30,20 @@ const CLOSE_MS = 5_000;
 export function createRemovals({ docker, log }: { docker: Docker; log: Logger }): Removals {
   const removing = new Map<string, Promise<void>>();
   const stop = new AbortController();
-  let asking = 0;
+  const atOnce = new Semaphore(AT_ONCE_MAX);
 
   async function untilGone(containerId: string): Promise<void> {
-    for (let failures = 0; !stop.signal.aborted; ) {
-      if (asking < AT_ONCE_MAX) {
-        asking += 1;
-        try {
-          await docker.removeContainer(containerId, { force: true });
-          if (failures > 0) log.info({ containerId, failures }, 'A container that could not be removed is gone.');
-          return;
-        } catch (error) {
-          if (failures === 0)
-            log.warn(
-              { err: error, containerId },
-              'A container could not be removed; it is tried again until it is gone.',
-            );
-          failures += 1;
-        } finally {
-          asking -= 1;
-        }
-      }
-      await waitAfter(Math.max(failures, 1), { ...BACKOFF_MS, signal: stop.signal });
-    }
+    const retries = {
+      ...BACKOFF_MS,
+      log: log.child({ containerId }),
+      what: 'Removing a container',
+      signal: stop.signal,
+    };
+    const removeOnce = async (): Promise<void> => {
+      stop.signal.throwIfAborted(); // it may have waited long for its place
+      await docker.removeContainer(containerId, { force: true });
+    };
+    await retry(retries, () => atOnce.run(removeOnce)).catch(unlessAborted(stop.signal));
   }
 
   return {

@@ -1,7 +1,8 @@
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
 import { type Ended, endJobs, type Outcome } from '../../../db/jobs/finish.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
-import { createBackoff } from '../../../platform/async/retry.ts';
+import { unlessAborted } from '../../../platform/async/abort.ts';
+import { retry } from '../../../platform/async/retry.ts';
 import { announce, notifiedChanges } from '../../shared/announce.ts';
 import type { Parts } from '../../shared/parts.ts';
 import type { Removals } from '../engine/removals.ts';
@@ -21,20 +22,12 @@ export interface Finished {
  */
 export function createFinisher({ db, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
-    const backoff = createBackoff({ log, what: 'Ending container jobs' });
-    while (true) {
-      try {
-        const ended = await endJobs(db, set.map(toOutcome));
-        backoff.reset();
-        const mine = set.filter(({ job }) => ended.ended.has(job.id));
-        for (const { containerId } of mine) if (containerId !== undefined) removals.remove(containerId);
-        await tell(cache, mine, ended);
-        return;
-      } catch (error) {
-        await backoff.wait(error, signal);
-        if (signal.aborted) return; // their leases expire, and whoever adopts the ended containers ends them
-      }
-    }
+    await retry({ log, what: 'Ending container jobs', signal }, async () => {
+      const ended = await endJobs(db, set.map(toOutcome));
+      const mine = set.filter(({ job }) => ended.ended.has(job.id));
+      for (const { containerId } of mine) if (containerId !== undefined) removals.remove(containerId);
+      await tell(cache, mine, ended);
+    }).catch(unlessAborted(signal)); // then their leases expire, and the next worker on the engine ends them
   };
 }
 

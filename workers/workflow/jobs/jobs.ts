@@ -5,16 +5,17 @@ import { lastLogNumber } from '../../../db/logs/read.ts';
 import { noteVolumeUse } from '../../../db/volumes.ts';
 import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
 import { encodeChunks, endMarker } from '../../../domain/logs/chunk.ts';
-import { createBackoff } from '../../../platform/async/retry.ts';
+import { unlessAborted } from '../../../platform/async/abort.ts';
+import { createBatcher } from '../../../platform/async/batcher.ts';
+import { retry } from '../../../platform/async/retry.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { announce } from '../../shared/announce.ts';
-import { createBatcher } from '../../shared/batcher.ts';
 import { createSlots } from '../../shared/capacity.ts';
 import { keepLeases } from '../../shared/leases.ts';
 import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
-import { createTaker } from '../../shared/taker.ts';
+import { createPoller } from '../../shared/poller.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { type RunEnd, runContainer } from './run.ts';
@@ -50,8 +51,8 @@ export function createContainerJobs(
     },
 ): ContainerJobs {
   const { db, bus, cache, docker, log, owner } = parts;
-  const taker = createTaker({ log, what: 'Taking turns of container jobs', take: takeNext });
-  const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: taker.look });
+  const poller = createPoller({ log, what: 'Taking turns of container jobs', take: takeNext });
+  const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
   /** Runs by their leases: one that was lost may not have left yet when the next one of its job begins. */
@@ -75,16 +76,8 @@ export function createContainerJobs(
     sizeMax: SET_SIZE_MAX,
     inFlightMax: 2,
     async write(set) {
-      const backoff = createBackoff({ log, what: 'Handing on container jobs' });
-      for (let isDone = false; !isDone && !halt.signal.aborted; ) {
-        try {
-          await letGo(set);
-          isDone = true;
-          backoff.reset();
-        } catch (error) {
-          await backoff.wait(error, halt.signal); // where it ends without success, their leases expire by themselves
-        }
-      }
+      const { signal } = halt;
+      await retry({ log, what: 'Handing on container jobs', signal }, () => letGo(set)).catch(unlessAborted(signal)); // then their leases expire
       for (const { done } of set) done();
     },
   });
@@ -175,13 +168,13 @@ export function createContainerJobs(
   }
 
   return {
-    look: taker.look,
+    look: poller.poll,
     adopt: (job, containerId) => launch(job, () => undefined, containerId),
     holds: ({ id, attempt }) => [...running].some(({ job }) => job.id === id && job.attempt === attempt),
     onCancelHint: leases.onCancelHint,
 
     async close() {
-      await taker.close();
+      await poller.close();
       const left = [...running];
       for (const { leave } of left) leave.abort();
       const all = Promise.all(left.map(({ settled }) => settled));

@@ -2,6 +2,7 @@ import type { ClaimedJob } from '../../../db/jobs/claim.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
 import { networkFor, networkProblem } from '../../../domain/payload/container-policy.ts';
 import { UnreadableSecret } from '../../../domain/payload/secret.ts';
+import { retry } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
 import type { ContainerSpec, Docker } from '../../../platform/docker/docker.ts';
 import { EngineError, isContainerMissing, isEngineError } from '../../../platform/docker/errors.ts';
@@ -9,7 +10,6 @@ import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
 import { volumeName } from '../engine/volumes.ts';
-import { withRetry } from '../retry.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
 import { failed, type RunOutcome } from './outcome.ts';
@@ -24,15 +24,17 @@ export type Prepared =
   | { type: 'REFUSED'; words: string }
   | { type: 'LEFT' };
 
+/** Between two requests to an engine that has failed at one. */
+export const ENGINE_BACKOFF_MS = { minMs: 250, maxMs: 5_000 };
 /**
  * How long a start waits for an engine or a database that is away. After that, the job goes back.
  */
-const START_PATIENCE_MS = 30_000;
+const START_RETRY_MS = 30_000;
 /**
  * How long a start waits for an engine that refuses. A longer wait happens between attempts, where
  * it blocks nothing else.
  */
-const REFUSED_PATIENCE_MS = 5_000;
+const REFUSED_RETRY_MS = 5_000;
 
 /** Gets a started container for the job: `found` when it has been started, otherwise a new one. */
 export async function prepareContainer(
@@ -44,11 +46,12 @@ export async function prepareContainer(
   const { docker, networks, templates, log } = parts;
   let startTried = found !== undefined; // as far as anybody knows before the inspection
   let startSent = startTried; // until then it certainly does not run, and only this attempt may start it
-  const patience = {
-    patienceMs: (error: unknown) => {
+  const retries = {
+    ...ENGINE_BACKOFF_MS,
+    timeoutMs: (error: unknown) => {
       if (control.cancel.aborted && !startTried) return 0;
       if (isFinal(error)) return 0;
-      return isEngineError(error, 'BUSY') ? REFUSED_PATIENCE_MS : START_PATIENCE_MS;
+      return isEngineError(error, 'BUSY') ? REFUSED_RETRY_MS : START_RETRY_MS;
     },
     onRetry: (error: unknown) => log.debug({ err: error, jobId: job.id }, 'A job could not be started; trying again.'),
     signal: control.leave,
@@ -56,12 +59,12 @@ export async function prepareContainer(
   let containerId = found;
   let mask: ReturnType<typeof createMask>;
   try {
-    const template = await withRetry(() => templates.load(job), patience);
+    const template = await retry(retries, () => templates.load(job));
     if (template === undefined)
       return never(failed('SYSTEM', 'What this job should run is not stored any more.'), containerId);
     mask = createMask(template.secrets);
     if (found !== undefined) {
-      const state = await withRetry(() => docker.inspectContainer(found), patience);
+      const state = await retry(retries, () => docker.inspectContainer(found));
       if (state === undefined) return { type: 'LEFT' }; // it is gone since the list: the sweep over jobs ends the attempt
       if (state.status !== 'created') return started(template, state, true);
       startTried = false;
@@ -73,7 +76,7 @@ export async function prepareContainer(
 
     // Held until the container runs: another user's job may take a network on which nothing runs.
     return await networks.hold(job.userId, async () => {
-      const created = await withRetry(() => create(parts, job, template, control), patience);
+      const created = await retry(retries, () => create(parts, job, template, control));
       if (typeof created !== 'string') return started(template, created, true);
       containerId = created;
       if (control.cancel.aborted) return never({ status: 'CANCELED' }, containerId);
@@ -81,7 +84,7 @@ export async function prepareContainer(
       const onSend = () => {
         startSent = true;
       };
-      const state = await withRetry(() => start(parts, job, created, control, onSend), patience);
+      const state = await retry(retries, () => start(parts, job, created, control, onSend));
       return started(template, state, false);
     });
   } catch (error) {

@@ -2,17 +2,17 @@ import type { Logger } from 'pino';
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
 import { STOP_GRACE_SECONDS } from '../../../domain/limits.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
+import { unlessAborted } from '../../../platform/async/abort.ts';
 import { callAfter } from '../../../platform/async/long-timer.ts';
-import { createBackoff } from '../../../platform/async/retry.ts';
+import { retry } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
-import { withRetry } from '../retry.ts';
 import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
-import { prepareContainer } from './prepare.ts';
+import { ENGINE_BACKOFF_MS, prepareContainer } from './prepare.ts';
 import type { RunControl, RunParts, Started } from './run-context.ts';
 
 export type RunEnd =
@@ -78,7 +78,7 @@ async function unforeseen(
   containerId: string | undefined,
 ): Promise<RunEnd> {
   try {
-    const logLineCount = await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, leave);
+    const logLineCount = await retry({ log, what: ASKING_LINE, signal: leave }, () => lastLogNumber(job.id));
     const outcome = failed('SYSTEM', 'The platform could not follow its container to the end.');
     return { type: 'ENDED', outcome, logLineCount, containerId };
   } catch (error) {
@@ -95,7 +95,7 @@ async function follow(
 ): Promise<RunEnd> {
   const stopper = createStopper(docker, containerId, control, log);
   const ranMs = adopted
-    ? untilKnown(ASKING_AGE, () => ageMs(docker, startedAt), log, control.leave)
+    ? retry({ log, what: ASKING_AGE, signal: control.leave }, () => ageMs(docker, startedAt))
     : Promise.resolve(0);
   const clearTimeLimit = limitTime(template.timeout_seconds * 1_000, ranMs, () => stopper.stop('TIMEOUT'));
   const onCancel = () => stopper.stop('CANCEL');
@@ -106,7 +106,9 @@ async function follow(
       sourceId: job.id,
       attempt: job.attempt,
       linesBefore: await control.linesBefore(),
-      storedNumber: adopted ? await untilKnown(ASKING_LINE, () => lastLogNumber(job.id), log, control.leave) : 0,
+      storedNumber: adopted
+        ? await retry({ log, what: ASKING_LINE, signal: control.leave }, () => lastLogNumber(job.id))
+        : 0,
       bytesMax: maxLogBytes,
       publish: control.publish,
     });
@@ -167,7 +169,7 @@ async function isElsewhere(
   log: Logger,
   leave: AbortSignal,
 ): Promise<boolean> {
-  return (await untilKnown(ASKING_ENGINE, () => docker.engineId({ anew: true }), log, leave)) !== engineId;
+  return (await retry({ log, what: ASKING_ENGINE, signal: leave }, () => docker.engineId({ anew: true }))) !== engineId;
 }
 
 /**
@@ -228,7 +230,7 @@ const ENGINE_CODES = [137, 143, 255];
  * or come back.
  */
 const AWAY_MARGIN_MS = 2_000;
-const CLOCK_PATIENCE_MS = 30_000;
+const CLOCK_RETRY_MS = 30_000;
 
 /**
  * Whether the engine, not the workflow, caused the end. An engine that stops sends SIGTERM to its
@@ -246,11 +248,8 @@ async function isEndedByEngine(
   if (endedUnseen) return ENGINE_CODES.includes(exitCode);
   if (away === undefined || finishedAt === undefined) return false;
   try {
-    const offsetMs = await withRetry(docker.clockOffsetMs, {
-      patienceMs: () => CLOCK_PATIENCE_MS,
-      onRetry: () => undefined,
-      signal: leave,
-    });
+    const retries = { ...ENGINE_BACKOFF_MS, timeoutMs: () => CLOCK_RETRY_MS, signal: leave };
+    const offsetMs = await retry(retries, docker.clockOffsetMs);
     const at = finishedAt.getTime() - offsetMs; // by this process's clock, like `away`
     return at > away.from - AWAY_MARGIN_MS && at < away.to + AWAY_MARGIN_MS;
   } catch (error) {
@@ -268,22 +267,21 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
   let stopping: Promise<StoppedBy | undefined> | undefined;
 
   async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
-    const backoff = createBackoff({ log, what: 'Stopping a container', maxMs: 2_000 });
     let wasSent = false; // while it ran: an engine may stop it without saying so
-    while (!leave.aborted) {
-      try {
-        if (!isFresh()) throw new Error('The lease could not be renewed in time');
-        const isRunning = (await docker.inspectContainer(containerId))?.status === 'running';
-        if (!isRunning) return wasSent ? reason : undefined;
-        const wasSentBefore = wasSent;
-        wasSent = true;
-        return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) || wasSentBefore ? reason : undefined;
-      } catch (error) {
-        if (isEngineError(error, 'NOT_FOUND')) return undefined;
-        await backoff.wait(error, leave);
-      }
-    }
-    return undefined;
+    const stopOnce = async (): Promise<StoppedBy | undefined> => {
+      if (!isFresh()) throw new Error('The lease could not be renewed in time');
+      const isRunning = (await docker.inspectContainer(containerId))?.status === 'running';
+      if (!isRunning) return wasSent ? reason : undefined;
+      const wasSentBefore = wasSent;
+      wasSent = true;
+      return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) || wasSentBefore ? reason : undefined;
+    };
+    const isGone = (error: unknown): undefined => {
+      if (!isEngineError(error, 'NOT_FOUND')) throw error;
+      return undefined;
+    };
+    const retries = { log, what: 'Stopping a container', maxMs: 2_000, signal: leave };
+    return retry(retries, () => stopOnce().catch(isGone)).catch(unlessAborted(leave));
   }
 
   return {
@@ -298,15 +296,3 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
 const ASKING_LINE = 'Asking for the last stored line';
 const ASKING_ENGINE = 'Asking the engine for its id';
 const ASKING_AGE = 'Asking for how long a container has run';
-
-async function untilKnown<T>(what: string, ask: () => Promise<T>, log: Logger, leave: AbortSignal): Promise<T> {
-  const backoff = createBackoff({ log, what });
-  for (;;) {
-    leave.throwIfAborted();
-    try {
-      return await ask();
-    } catch (error) {
-      await backoff.wait(error, leave);
-    }
-  }
-}

@@ -1,0 +1,23 @@
+/** For `catch`: what is rejected after `signal` has aborted counts as stopped, and gives undefined. Anything else is thrown on. */
+export function unlessAborted(signal: AbortSignal): (error: unknown) => undefined {
+  return (error) => {
+    if (!signal.aborted) throw error;
+    return undefined;
+  };
+}
+
+/** A signal that aborts when all of `signals` have: nobody wants the work any more. With none, it has aborted already. */
+export function allAborted(signals: AbortSignal[]): AbortSignal {
+  const all = new AbortController();
+  let left = signals.length;
+  const count = (): void => {
+    left -= 1;
+    if (left <= 0) all.abort();
+  };
+  for (const signal of signals) {
+    if (signal.aborted) count();
+    else signal.addEventListener('abort', count, { once: true });
+  }
+  if (signals.length === 0) all.abort();
+  return all.signal;
+}

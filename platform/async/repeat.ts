@@ -1,0 +1,46 @@
+import { type BackoffOptions, createBackoff } from './retry.ts';
+import { Signal } from './signal.ts';
+
+export interface RepeatOptions extends BackoffOptions {
+  /** From the end of one run to the beginning of the next, unless the run gives another wait. */
+  everyMs: number;
+  signal: AbortSignal;
+  /** Ends the wait early. */
+  wake?: Signal;
+  /** Whether the first run waits too. */
+  waitsFirst?: boolean;
+}
+
+/**
+ * Calls `run` again and again until `signal` aborts, one call at a time: a run that takes long delays the next one and never overlaps it.
+ * A run may resolve with the milliseconds until the next one; 0 means at once. After a failure the back-off decides. Never rejects;
+ * resolves when the run that is under way has ended.
+ */
+export async function repeat(options: RepeatOptions, run: () => Promise<unknown>): Promise<void> {
+  const { everyMs, signal, wake = new Signal(), waitsFirst = false } = options;
+  const backoff = createBackoff(options);
+  if (waitsFirst) await wake.wait(signal, everyMs);
+  while (!signal.aborted) {
+    try {
+      const next = await run();
+      backoff.reset();
+      const waitMs = typeof next === 'number' ? next : everyMs;
+      if (waitMs > 0) await wake.wait(signal, waitMs);
+    } catch (error) {
+      await backoff.wait(error, signal);
+    }
+  }
+}
+
+/** `repeat` beside what else runs, until the returned function is called. */
+export function startRepeating(
+  options: Omit<RepeatOptions, 'signal'>,
+  run: () => Promise<unknown>,
+): () => Promise<void> {
+  const stop = new AbortController();
+  const ended = repeat({ ...options, signal: stop.signal }, run);
+  return () => {
+    stop.abort();
+    return ended;
+  };
+}

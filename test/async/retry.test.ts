@@ -1,0 +1,95 @@
+import { pino } from 'pino';
+import { describe, expect, test } from 'vitest';
+import { createBackoff, retry } from '../../platform/async/retry.ts';
+
+function make() {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line).msg) });
+  return { lines, backoff: createBackoff({ minMs: 1, maxMs: 2, log, what: 'Looking' }) };
+}
+
+describe('a back-off', () => {
+  test('logs an outage once and its end once, however often it was tried', async () => {
+    const { lines, backoff } = make();
+    for (let n = 0; n < 5; n += 1) await backoff.wait(new Error('away'));
+    expect(backoff.failures).toBe(5);
+    backoff.reset();
+    backoff.reset();
+    expect(lines).toEqual(['Looking failed; it is tried again until it succeeds.', 'Looking works again.']);
+  });
+
+  test('says nothing when nothing has failed', () => {
+    const { lines, backoff } = make();
+    backoff.reset();
+    expect(lines).toEqual([]);
+  });
+
+  test('ends its wait at once when its signal aborts', async () => {
+    const { lines } = make();
+    const log = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
+    const backoff = createBackoff({ minMs: 3_600_000, maxMs: 3_600_000, log, what: 'Looking' });
+    const stop = new AbortController();
+    const waited = backoff.wait(new Error('away'), stop.signal);
+    stop.abort();
+    await waited;
+  });
+
+  test('takes what fails while it stops for no outage', async () => {
+    const { lines, backoff } = make();
+    await backoff.wait(new Error('away'), AbortSignal.abort());
+    expect(lines).toEqual([]);
+  });
+});
+
+describe('retry', () => {
+  const fails = (times: number) => {
+    let tries = 0;
+    return {
+      tries: () => tries,
+      attempt: async () => {
+        tries += 1;
+        if (tries <= times) throw new Error(`away ${tries}`);
+        return 'done';
+      },
+    };
+  };
+  const brief = { minMs: 1, maxMs: 2 };
+
+  test('gives the result of the first try that succeeds', async () => {
+    const { attempt, tries } = fails(3);
+    expect(await retry({ ...brief, signal: new AbortController().signal }, attempt)).toBe('done');
+    expect(tries()).toBe(4);
+  });
+
+  test('gives an error up at once that has no time, and says so with that error', async () => {
+    const { attempt, tries } = fails(1);
+    const options = { ...brief, signal: new AbortController().signal, timeoutMs: () => 0 };
+    await expect(retry(options, attempt)).rejects.toThrow('away 1');
+    expect(tries()).toBe(1);
+  });
+
+  test('gives up when the time of an error is over, counted from the first failure', async () => {
+    const { attempt, tries } = fails(Number.POSITIVE_INFINITY);
+    const waits: number[] = [];
+    const options = {
+      minMs: 1,
+      maxMs: 4,
+      signal: new AbortController().signal,
+      timeoutMs: () => 50,
+      onRetry: (_: unknown, waitMs: number) => waits.push(waitMs),
+    };
+    await expect(retry(options, attempt)).rejects.toThrow(/^away/);
+    expect(tries()).toBe(waits.length + 1);
+    expect(waits.slice(0, 4)).toEqual([1, 2, 4, 4]);
+  });
+
+  test('begins nothing under a signal that has aborted, and ends a wait when it aborts', async () => {
+    const { attempt, tries } = fails(Number.POSITIVE_INFINITY);
+    await expect(retry({ signal: AbortSignal.abort(new Error('stopped')) }, attempt)).rejects.toThrow('stopped');
+    expect(tries()).toBe(0);
+    const stop = new AbortController();
+    const onRetry = () => stop.abort(new Error('stopped'));
+    await expect(retry({ minMs: 3_600_000, signal: stop.signal, onRetry }, attempt)).rejects.toThrow('stopped');
+    expect(tries()).toBe(1);
+  });
+});
