@@ -5,7 +5,7 @@ import { statesOf, VERBS, type VerbName } from './verbs.ts';
 export const NAMES = Object.keys(VERBS).filter((name): name is VerbName => name in VERBS);
 
 /** Statements that look for rows by one condition and lock what they find: what commits in between is the danger. */
-const LOOKING: VerbName[] = ['hand out', 'adopt', 'take a turn', 'claim build', 'sweep builds'];
+const LOOKING: VerbName[] = ['dispatch', 'adopt', 'take a turn', 'claim build', 'sweep builds'];
 
 /**
  * Every two verbs, and each with itself: first in one state, then with the statements of those that look for work as two steps, then in the

@@ -57,7 +57,7 @@ describe('P1, P2, P3, P7', () => {
   );
 
   test('a request that commits between the snapshot and the lock of scheduling is found within seconds', async () => {
-    const cast: Cast = { state: 'DUE', verbs: ['hand out', 'request'], splitting: ['hand out'] };
+    const cast: Cast = { state: 'DUE', verbs: ['dispatch', 'request'], splitting: ['dispatch'] };
     const results = await exploreAll([cast], Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
     expect(reports(results)).toBe('');
     expect(results).toMatchObject([{ explored: { isComplete: true } }]);

@@ -4,7 +4,7 @@ import type { Cast } from './orders.ts';
 import { STATES, type State } from './states.ts';
 import type { VerbName } from './verbs.ts';
 
-/** An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / hand out*, request / 0.0 1.0`; a star: its statements are two steps. */
+/** An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / dispatch*, request / 0.0 1.0`; a star: its statements are two steps. */
 export function written(cast: Cast, keys: string[]): string {
   const verbs = cast.verbs.map((name) => `${name}${cast.splitting?.includes(name) ? '*' : ''}`);
   return [cast.state, verbs.join(', '), keys.join(' ')].join(' / ');

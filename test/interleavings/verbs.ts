@@ -77,13 +77,13 @@ export const VERBS = {
       if (answer.outcome === 'REQUESTED') requested.push(answer.job.id);
     },
   ],
-  'hand out': [[...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'LOST, LAST ATTEMPT'], handOut],
+  dispatch: [[...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'LOST, LAST ATTEMPT'], dispatch],
   update: [
     [...JOB, 'DUE', 'REQUESTED', ...BUILDING],
     (db, { userId, workflowId }) =>
       updateWorkflow(db, { userId, id: workflowId, payload: { kind: 'CONTAINER', image: 'image:2' } }),
   ],
-  'settle seams': [
+  'settle markers': [
     [...HELD, ...HELD_BUILD],
     (db, { jobId, buildId }) =>
       settleMarkers(db, [
@@ -126,7 +126,7 @@ function ended(subject: Subject) {
 const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /** A pass of scheduling that has watched for long. */
-async function handOut(db: Db): Promise<void> {
+async function dispatch(db: Db): Promise<void> {
   const { others } = await queueDueSlots(db, { limit: 100 });
   if (others.length > 0) await reconcileSchedules(db, others, ALWAYS_WATCHED);
 }
