@@ -16,7 +16,7 @@ export const COUNT_ENDED = sql`
 export async function countEnded(tx: Pick<Db, 'execute'>, jobIds: string[]): Promise<void> {
   if (jobIds.length === 0) return;
   await tx.execute(sql`
-    WITH ended AS (
+    WITH /* countEnded */ ended AS (
       SELECT user_id, workflow_id, status, started_at, log_line_count FROM jobs
       WHERE id = ANY(${array(jobIds, 'uuid')}) AND completed_at IS NOT NULL
     ) ${COUNT_ENDED}`);
@@ -37,7 +37,7 @@ export const COUNT_MORE_LINES = sql`
  */
 export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promise<number> {
   const [row] = await db.execute<{ taken: number }>(sql`
-    WITH chosen AS MATERIALIZED (
+    WITH /* rollUpTotals */ chosen AS MATERIALIZED (
       SELECT id FROM totals_pending ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), taken AS MATERIALIZED (
       DELETE FROM totals_pending USING chosen WHERE totals_pending.id = chosen.id RETURNING totals_pending.*
@@ -129,7 +129,7 @@ async function readTotals(db: Db, ids: SQL, folded: SQL, range: TimeRange): Prom
     log_lines: number;
     duration_ms: number;
   }>(sql`
-    SELECT scope_id, what, bucket, sum(count)::float8 AS count, sum(log_lines)::float8 AS log_lines,
+    SELECT /* readTotals */ scope_id, what, bucket, sum(count)::float8 AS count, sum(log_lines)::float8 AS log_lines,
       sum(duration_ms)::float8 AS duration_ms
     FROM (
       ${folded}

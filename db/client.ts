@@ -97,7 +97,7 @@ function prepareTransactions(client: postgres.Sql): void {
  */
 export async function tryToWrite(db: Db): Promise<void> {
   const rows = await db.execute(sql`
-    SELECT pg_logical_emit_message(true, 'chronoverse', ''::text) WHERE current_setting('transaction_read_only') = 'off'`);
+    SELECT /* tryToWrite */ pg_logical_emit_message(true, 'chronoverse', ''::text) WHERE current_setting('transaction_read_only') = 'off'`);
   if (rows.length === 0) throw new Error('The database is read-only.');
 }
 

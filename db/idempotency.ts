@@ -37,7 +37,7 @@ export async function once<Result>(
   const isThisKey = sql`user_id = ${userId} AND mutation = ${mutation} AND key = ${key}`;
   return db.transaction(async (tx): Promise<Once<Result>> => {
     const taken = await tx.execute(sql`
-      INSERT INTO idempotency_keys AS old (user_id, mutation, key, input_hash) VALUES (${userId}, ${mutation}, ${key}, ${digest})
+      INSERT /* once */ INTO idempotency_keys AS old (user_id, mutation, key, input_hash) VALUES (${userId}, ${mutation}, ${key}, ${digest})
       ON CONFLICT (user_id, mutation, key) DO UPDATE
         SET input_hash = excluded.input_hash, object_id = NULL, created_at = excluded.created_at
         WHERE old.created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
@@ -45,7 +45,7 @@ export async function once<Result>(
     if (taken.length === 0) {
       // A statement of its own: its snapshot sees what the call that came first has committed.
       const [first] = await tx.execute<{ same: boolean; object_id: string | null }>(sql`
-        SELECT input_hash = ANY(${array(inputDigests, 'bytea')}) AS same, object_id FROM idempotency_keys WHERE ${isThisKey}`);
+        SELECT /* once */ input_hash = ANY(${array(inputDigests, 'bytea')}) AS same, object_id FROM idempotency_keys WHERE ${isThisKey}`);
       if (!first?.same || first.object_id === null) return { outcome: 'CONFLICT' };
       return { outcome: 'REPEATED', objectId: first.object_id };
     }
@@ -53,8 +53,8 @@ export async function once<Result>(
     const objectId = objectOf(result);
     await tx.execute(
       objectId === undefined
-        ? sql`DELETE FROM idempotency_keys WHERE ${isThisKey}`
-        : sql`UPDATE idempotency_keys SET object_id = ${objectId} WHERE ${isThisKey}`,
+        ? sql`DELETE /* once */ FROM idempotency_keys WHERE ${isThisKey}`
+        : sql`UPDATE /* once */ idempotency_keys SET object_id = ${objectId} WHERE ${isThisKey}`,
     );
     return { outcome: 'DONE', result };
   });
@@ -63,7 +63,7 @@ export async function once<Result>(
 /** Removes keys that have expired, as many as one statement should; how many. */
 export async function sweepIdempotencyKeys(db: Db): Promise<number> {
   const rows = await db.execute(sql`
-    WITH expired AS MATERIALIZED (
+    WITH /* sweepIdempotencyKeys */ expired AS MATERIALIZED (
       SELECT user_id, mutation, key FROM idempotency_keys WHERE created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
       ORDER BY created_at LIMIT ${KEYS_PER_SWEEP_MAX} FOR UPDATE SKIP LOCKED
     )

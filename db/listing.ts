@@ -17,6 +17,7 @@ import {
 } from 'drizzle-orm';
 import type { BuildStatus, JobStatus, JobTrigger, WorkflowKind } from '../domain/states.ts';
 import type { Db } from './client.ts';
+import { named } from './named.ts';
 import { preparedByShape, type Shape, type Values } from './prepared.ts';
 import { type JobRow, jobs, type WorkflowRow, workflows } from './schema.ts';
 
@@ -90,29 +91,31 @@ export async function listJobsByWorkflow(
 
 const workflowsQuery = preparedByShape((db, shape, name) => {
   const { placeholder } = shape;
-  return db
-    .select()
-    .from(workflows)
-    .where(
-      and(
-        eq(workflows.userId, sql.placeholder('userId')),
-        isNull(workflows.purgeRequestedAt),
-        shape.has('deleted_true') ? isNotNull(workflows.deletedAt) : isNull(workflows.deletedAt),
-        shape.has('terminated_true') ? isNotNull(workflows.terminatedAt) : undefined,
-        shape.has('terminated_false') ? isNull(workflows.terminatedAt) : undefined,
-        where(eq, workflows.kind, placeholder('kind')),
-        where(eq, workflows.buildStatus, placeholder('buildStatus')),
-        shape.has('nameContains')
-          ? sql`strpos(lower(${workflows.name}), lower(${sql.placeholder('nameContains')})) > 0`
-          : undefined,
-        where(gte, workflows.intervalMinutes, placeholder('intervalMin')),
-        where(lte, workflows.intervalMinutes, placeholder('intervalMax')),
-        within(workflows.id, shape),
-      ),
-    )
-    .orderBy(order(workflows.id, shape))
-    .limit(sql.placeholder('count'))
-    .prepare(name);
+  return named(
+    'listWorkflows',
+    db
+      .select()
+      .from(workflows)
+      .where(
+        and(
+          eq(workflows.userId, sql.placeholder('userId')),
+          isNull(workflows.purgeRequestedAt),
+          shape.has('deleted_true') ? isNotNull(workflows.deletedAt) : isNull(workflows.deletedAt),
+          shape.has('terminated_true') ? isNotNull(workflows.terminatedAt) : undefined,
+          shape.has('terminated_false') ? isNull(workflows.terminatedAt) : undefined,
+          where(eq, workflows.kind, placeholder('kind')),
+          where(eq, workflows.buildStatus, placeholder('buildStatus')),
+          shape.has('nameContains')
+            ? sql`strpos(lower(${workflows.name}), lower(${sql.placeholder('nameContains')})) > 0`
+            : undefined,
+          where(gte, workflows.intervalMinutes, placeholder('intervalMin')),
+          where(lte, workflows.intervalMinutes, placeholder('intervalMax')),
+          within(workflows.id, shape),
+        ),
+      )
+      .orderBy(order(workflows.id, shape))
+      .limit(sql.placeholder('count')),
+  ).prepare(name);
 });
 
 const jobsQuery = preparedByShape((db, shape, name) => {
@@ -120,13 +123,15 @@ const jobsQuery = preparedByShape((db, shape, name) => {
     .select({ one: sql`1` })
     .from(workflows)
     .where(and(eq(workflows.id, jobs.workflowId), isNull(workflows.deletedAt)));
-  return db
-    .select()
-    .from(jobs)
-    .where(and(eq(jobs.userId, sql.placeholder('userId')), ...jobConditions(shape), exists(shown)))
-    .orderBy(order(jobs.id, shape))
-    .limit(sql.placeholder('count'))
-    .prepare(name);
+  return named(
+    'listJobs',
+    db
+      .select()
+      .from(jobs)
+      .where(and(eq(jobs.userId, sql.placeholder('userId')), ...jobConditions(shape), exists(shown)))
+      .orderBy(order(jobs.id, shape))
+      .limit(sql.placeholder('count')),
+  ).prepare(name);
 });
 
 const jobsByWorkflowQuery = preparedByShape((db, shape, name) => {
@@ -137,11 +142,13 @@ const jobsByWorkflowQuery = preparedByShape((db, shape, name) => {
     .orderBy(order(jobs.id, shape))
     .limit(sql.placeholder('count'))
     .as('page');
-  return db
-    .select()
-    .from(sql`unnest(${sql.placeholder('workflowIds')}::text[]::uuid[]) AS asked (id)`)
-    .crossJoinLateral(page)
-    .prepare(name);
+  return named(
+    'listJobsByWorkflow',
+    db
+      .select()
+      .from(sql`unnest(${sql.placeholder('workflowIds')}::text[]::uuid[]) AS asked (id)`)
+      .crossJoinLateral(page),
+  ).prepare(name);
 });
 
 function jobConditions(shape: Shape): (SQL | undefined)[] {

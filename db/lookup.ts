@@ -2,6 +2,7 @@ import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizz
 import type { Payload } from '../domain/payload/payload.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { named } from './named.ts';
 import { rowSet } from './row-set.ts';
 import {
   type BuildRow,
@@ -21,52 +22,70 @@ import {
  */
 
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
-  return db
-    .select()
-    .from(workflows)
-    .where(
-      and(
-        eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`),
-        eq(workflows.userId, userId),
-        isNull(workflows.purgeRequestedAt),
+  return named(
+    'workflowsOf',
+    db
+      .select()
+      .from(workflows)
+      .where(
+        and(
+          eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`),
+          eq(workflows.userId, userId),
+          isNull(workflows.purgeRequestedAt),
+        ),
       ),
-    );
+  );
 }
 
 export async function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
-  return db
-    .select()
-    .from(jobs)
-    .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId)));
+  return named(
+    'jobsOf',
+    db
+      .select()
+      .from(jobs)
+      .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId))),
+  );
 }
 
 export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<BuildRow[]> {
-  return db
-    .select()
-    .from(builds)
-    .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), eq(builds.userId, userId), isKept(builds.workflowId)));
+  return named(
+    'buildsOf',
+    db
+      .select()
+      .from(builds)
+      .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), eq(builds.userId, userId), isKept(builds.workflowId))),
+  );
 }
 
 /** Whoever they belong to: for whoever watches them, having been checked when it began. */
 export async function anyWorkflows(db: Db, ids: string[]): Promise<WorkflowRow[]> {
-  return db
-    .select()
-    .from(workflows)
-    .where(and(eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`), isNull(workflows.purgeRequestedAt)));
+  return named(
+    'anyWorkflows',
+    db
+      .select()
+      .from(workflows)
+      .where(and(eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`), isNull(workflows.purgeRequestedAt))),
+  );
 }
 
 export async function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
-  return db
-    .select()
-    .from(jobs)
-    .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), isKept(jobs.workflowId)));
+  return named(
+    'anyJobs',
+    db
+      .select()
+      .from(jobs)
+      .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), isKept(jobs.workflowId))),
+  );
 }
 
 export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
-  return db
-    .select()
-    .from(builds)
-    .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), isKept(builds.workflowId)));
+  return named(
+    'anyBuilds',
+    db
+      .select()
+      .from(builds)
+      .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), isKept(builds.workflowId))),
+  );
 }
 
 /** That the workflow of this row is not being purged: a look into an index that is nearly always empty. */
@@ -76,11 +95,14 @@ export function isKept(workflowId: Column): SQL {
 
 /** The newest build of each of the workflows. */
 export async function newestBuilds(db: Db, workflowIds: string[]): Promise<BuildRow[]> {
-  return db
-    .selectDistinctOn([builds.workflowId])
-    .from(builds)
-    .where(eq(builds.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`))
-    .orderBy(builds.workflowId, desc(builds.generation));
+  return named(
+    'newestBuilds',
+    db
+      .selectDistinctOn([builds.workflowId])
+      .from(builds)
+      .where(eq(builds.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`))
+      .orderBy(builds.workflowId, desc(builds.generation)),
+  );
 }
 
 /** The newest `count` jobs of each of the workflows, newest first: a short range of an index for each. */
@@ -92,25 +114,31 @@ export async function newestJobs(db: Db, workflowIds: string[], count: number): 
     .orderBy(desc(jobs.id))
     .limit(count)
     .as('newest');
-  const rows = await db
-    .select()
-    .from(sql`unnest(${array(workflowIds, 'uuid')}) AS asked (id)`)
-    .crossJoinLateral(newest);
+  const rows = await named(
+    'newestJobs',
+    db
+      .select()
+      .from(sql`unnest(${array(workflowIds, 'uuid')}) AS asked (id)`)
+      .crossJoinLateral(newest),
+  );
   return rows.map((row) => row.newest);
 }
 
 /** The newest `count` jobs of a workflow and all that have not ended, in the order of their ids. */
 export async function jobsToFollow(db: Db, workflowId: string, count: number): Promise<JobRow[]> {
-  return db
-    .select()
-    .from(jobs)
-    .where(
-      sql`${jobs.id} = ANY(ARRAY(
+  return named(
+    'jobsToFollow',
+    db
+      .select()
+      .from(jobs)
+      .where(
+        sql`${jobs.id} = ANY(ARRAY(
         (SELECT id FROM jobs WHERE workflow_id = ${workflowId} ORDER BY id DESC LIMIT ${count})
         UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ${workflowId}
         UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ${workflowId}))`,
-    )
-    .orderBy(jobs.id);
+      )
+      .orderBy(jobs.id),
+  );
 }
 
 /**
@@ -124,36 +152,42 @@ export async function jobsToRecheck(
 ): Promise<JobRow[]> {
   const workflowIds = asked.map(({ workflowId }) => workflowId);
   const open = asked.flatMap((of) => [...of.open]);
-  return db
-    .select()
-    .from(jobs)
-    .where(
-      sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
+  return named(
+    'jobsToRecheck',
+    db
+      .select()
+      .from(jobs)
+      .where(
+        sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
         SELECT made.id FROM ${rowSet('asked', asked, { workflowId: 'uuid', after: 'uuid' })}, LATERAL (
           SELECT id FROM jobs WHERE workflow_id = asked.workflow_id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made
         UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))`,
-    )
-    .orderBy(jobs.id);
+      )
+      .orderBy(jobs.id),
+  );
 }
 
 /** Workflows of these users that have changed since `since`: what heals a lost hint for who watches all of theirs. */
 export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
-  return db
-    .select()
-    .from(workflows)
-    .where(
-      and(
-        eq(workflows.userId, sql`ANY(${array(userIds, 'uuid')})`),
-        isNull(workflows.purgeRequestedAt),
-        or(gt(workflows.updatedAt, since), gt(workflows.deletedAt, since)),
-      ),
-    )
-    .orderBy(workflows.updatedAt);
+  return named(
+    'workflowsChangedSince',
+    db
+      .select()
+      .from(workflows)
+      .where(
+        and(
+          eq(workflows.userId, sql`ANY(${array(userIds, 'uuid')})`),
+          isNull(workflows.purgeRequestedAt),
+          or(gt(workflows.updatedAt, since), gt(workflows.deletedAt, since)),
+        ),
+      )
+      .orderBy(workflows.updatedAt),
+  );
 }
 
 /** The database's clock: times in rows compare with no other. */
 export async function databaseNow(db: Db): Promise<Date> {
-  const [row] = await db.execute<{ now: string }>(sql`SELECT now() AS now`);
+  const [row] = await db.execute<{ now: string }>(sql`SELECT /* databaseNow */ now() AS now`);
   return new Date(row?.now ?? Number.NaN);
 }
 
@@ -163,10 +197,10 @@ export async function payloadsOf(
   keys: { workflowId: string; generation: number }[],
 ): Promise<{ workflowId: string; generation: number; payload: Payload }[]> {
   const asked = rowSet('asked', keys, { workflowId: 'uuid', generation: 'integer' });
-  return db
-    .select()
-    .from(payloads)
-    .where(sql`(${payloads.workflowId}, ${payloads.generation}) IN (SELECT * FROM ${asked})`);
+  return named(
+    'payloadsOf',
+    db.select().from(payloads).where(sql`(${payloads.workflowId}, ${payloads.generation}) IN (SELECT * FROM ${asked})`),
+  );
 }
 
 /** The next slot of those of the workflows that run by themselves now. */
@@ -174,10 +208,13 @@ export async function nextRuns(
   db: Db,
   workflowIds: string[],
 ): Promise<{ workflowId: string; nextRunAt: Date | null }[]> {
-  return db
-    .select({ workflowId: schedules.workflowId, nextRunAt: schedules.nextRunAt })
-    .from(schedules)
-    .where(and(eq(schedules.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`), eq(schedules.state, 'READY')));
+  return named(
+    'nextRuns',
+    db
+      .select({ workflowId: schedules.workflowId, nextRunAt: schedules.nextRunAt })
+      .from(schedules)
+      .where(and(eq(schedules.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`), eq(schedules.state, 'READY'))),
+  );
 }
 
 /** The number of the first line that is stored of each job or build; those without one are left out. */
@@ -189,10 +226,13 @@ export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map
     .orderBy(logChunks.firstNumber)
     .limit(1)
     .as('first');
-  const rows = await db
-    .select({ sourceId: first.sourceId, firstNumber: first.firstNumber })
-    .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
-    .crossJoinLateral(first);
+  const rows = await named(
+    'firstLineNumbers',
+    db
+      .select({ sourceId: first.sourceId, firstNumber: first.firstNumber })
+      .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
+      .crossJoinLateral(first),
+  );
   return new Map(rows.map((row) => [row.sourceId, row.firstNumber]));
 }
 
@@ -205,9 +245,12 @@ export async function lastLineNumbers(db: Db, sourceIds: string[]): Promise<Map<
     .orderBy(desc(logChunks.firstNumber))
     .limit(1)
     .as('last');
-  const rows = await db
-    .select({ sourceId: last.sourceId, lastNumber: last.lastNumber })
-    .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
-    .crossJoinLateral(last);
+  const rows = await named(
+    'lastLineNumbers',
+    db
+      .select({ sourceId: last.sourceId, lastNumber: last.lastNumber })
+      .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
+      .crossJoinLateral(last),
+  );
   return new Map(rows.map((row) => [row.sourceId, row.lastNumber]));
 }

@@ -3,6 +3,7 @@ import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { firstIdBefore, NEW_ID, newIdAfter } from './ids.ts';
+import { named } from './named.ts';
 import { rowSet } from './row-set.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
@@ -23,7 +24,7 @@ export interface Event {
 export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<Notified[]> {
   if (events.length === 0) return [];
   const rows = await tx.execute<{ id: string; user_id: string }>(sql`
-    INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id, detail)
+    INSERT /* notify */ INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id, detail)
     SELECT ${newIdAfter(sql`CASE WHEN job_id IS NULL THEN 1 ELSE 0 END`)}, workflows.user_id, u.kind, workflows.id, workflows.name, u.job_id, u.detail
     FROM ${rowSet('u', events, { kind: 'text', workflowId: 'uuid', jobId: 'uuid', detail: 'text' })}
       JOIN workflows ON workflows.id = u.workflow_id JOIN users ON users.id = workflows.user_id
@@ -53,33 +54,42 @@ export async function listNotifications(
   userId: string,
   { count, after, unreadOnly }: { count: number; after?: string | undefined; unreadOnly: boolean },
 ): Promise<NotificationRow[]> {
-  return db
-    .select()
-    .from(notifications)
-    .where(
-      and(
-        eq(notifications.userId, userId),
-        after === undefined ? undefined : lt(notifications.id, after),
-        unreadOnly ? isNull(notifications.readAt) : undefined,
-      ),
-    )
-    .orderBy(desc(notifications.id))
-    .limit(count);
+  return named(
+    'listNotifications',
+    db
+      .select()
+      .from(notifications)
+      .where(
+        and(
+          eq(notifications.userId, userId),
+          after === undefined ? undefined : lt(notifications.id, after),
+          unreadOnly ? isNull(notifications.readAt) : undefined,
+        ),
+      )
+      .orderBy(desc(notifications.id))
+      .limit(count),
+  );
 }
 
 /** Whoever they belong to: for whoever follows them, who takes their own alone. */
 export async function anyNotifications(db: Db, ids: string[]): Promise<NotificationRow[]> {
-  return db
-    .select()
-    .from(notifications)
-    .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`));
+  return named(
+    'anyNotifications',
+    db
+      .select()
+      .from(notifications)
+      .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`)),
+  );
 }
 
 export async function notificationsOf(db: Db, userId: string, ids: string[]): Promise<NotificationRow[]> {
-  return db
-    .select()
-    .from(notifications)
-    .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId)));
+  return named(
+    'notificationsOf',
+    db
+      .select()
+      .from(notifications)
+      .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId))),
+  );
 }
 
 /** For each of the questions, the user's first `count` notifications after an id, oldest first: one query for all. */
@@ -95,10 +105,13 @@ export async function notificationsAfter(
     .orderBy(notifications.id)
     .limit(count)
     .as('next');
-  const rows = await db
-    .select()
-    .from(rowSet('asked', from, { userId: 'uuid', after: 'uuid' }))
-    .crossJoinLateral(next);
+  const rows = await named(
+    'notificationsAfter',
+    db
+      .select()
+      .from(rowSet('asked', from, { userId: 'uuid', after: 'uuid' }))
+      .crossJoinLateral(next),
+  );
   return rows
     .map(({ next: { asked, ...notification } }) => ({ userId: notification.userId, asked, notification }))
     .sort((a, b) => (a.notification.id < b.notification.id ? -1 : 1)); // a join promises no order
@@ -109,20 +122,26 @@ export type Marked = { outcome: 'MARKED'; notifications: NotificationRow[] } | {
 /** Marks all of them as read, or none where one of them is not this user's. One that was read before keeps its time. */
 export async function markNotificationsRead(db: Db, userId: string, ids: string[]): Promise<Marked> {
   return db.transaction(async (tx): Promise<Marked> => {
-    const found = await tx
-      .select({ id: notifications.id })
-      .from(notifications)
-      .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId)))
-      .orderBy(notifications.id)
-      .for('update'); // in the order of the ids, so that two calls do not deadlock
+    const found = await named(
+      'markNotificationsRead',
+      tx
+        .select({ id: notifications.id })
+        .from(notifications)
+        .where(and(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`), eq(notifications.userId, userId)))
+        .orderBy(notifications.id)
+        .for('update'),
+    ); // in the order of the ids, so that two calls do not deadlock
     const known = new Set(found.map(({ id }) => id));
     const unknown = ids.filter((id) => !known.has(id));
     if (unknown.length > 0) return { outcome: 'NOT_FOUND', ids: unknown };
-    const rows = await tx
-      .update(notifications)
-      .set({ readAt: sql`coalesce(${notifications.readAt}, now())` })
-      .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`))
-      .returning();
+    const rows = await named(
+      'markNotificationsRead',
+      tx
+        .update(notifications)
+        .set({ readAt: sql`coalesce(${notifications.readAt}, now())` })
+        .where(eq(notifications.id, sql`ANY(${array(ids, 'uuid')})`))
+        .returning(),
+    );
     return { outcome: 'MARKED', notifications: rows };
   });
 }
@@ -136,7 +155,7 @@ export async function removeOldNotifications(
   { days, limit }: { days: number; limit: number },
 ): Promise<number> {
   const removed = await db.execute(sql`
-    DELETE FROM notifications WHERE id = ANY(ARRAY(
+    DELETE /* removeOldNotifications */ FROM notifications WHERE id = ANY(ARRAY(
       SELECT id FROM notifications WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
       FOR UPDATE SKIP LOCKED)) RETURNING 1`);
   return removed.length;
@@ -147,10 +166,9 @@ export async function setNotificationPreference(
   userId: string,
   preference: (typeof users.$inferSelect)['notificationPreference'],
 ) {
-  const [user] = await db
-    .update(users)
-    .set({ notificationPreference: preference })
-    .where(eq(users.id, userId))
-    .returning();
+  const [user] = await named(
+    'setNotificationPreference',
+    db.update(users).set({ notificationPreference: preference }).where(eq(users.id, userId)).returning(),
+  );
   return user;
 }

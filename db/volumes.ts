@@ -43,12 +43,12 @@ export async function reserveVolumes(
     payload.kind === 'CONTAINER' ? [...new Set((payload.volumes ?? []).map(({ name }) => name))].toSorted() : [];
   if (names.length === 0) return;
   const [going] = await tx.execute<{ name: string }>(sql`
-    SELECT name FROM volumes
+    SELECT /* reserveVolumes */ name FROM volumes
     WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NOT NULL LIMIT 1`);
   if (going !== undefined) throw new VolumeBeingRemoved(going.name);
   const named = names.map((name) => ({ id: newId(), name }));
   const made = await tx.execute(sql`
-    INSERT INTO volumes (id, user_id, name)
+    INSERT /* reserveVolumes */ INTO volumes (id, user_id, name)
     SELECT id, ${userId}, name FROM ${rowSet('u', named, { id: 'uuid', name: 'text' })}
     ON CONFLICT DO NOTHING RETURNING 1`);
   if (made.length > 0) await checkVolumes(tx, userId, limits);
@@ -92,7 +92,7 @@ export async function workflowsByVolume(
   countMax: number,
 ): Promise<Map<string, string[]>> {
   const rows = await db.execute<{ name: string; ids: string[] }>(sql`
-    SELECT name, (array_agg(id ORDER BY id DESC))[:${countMax}] AS ids FROM (
+    SELECT /* workflowsByVolume */ name, (array_agg(id ORDER BY id DESC))[:${countMax}] AS ids FROM (
       SELECT DISTINCT v->>'name' AS name, w.id
       FROM workflows w
         JOIN payloads p ON p.workflow_id = w.id AND p.generation = w.generation
@@ -112,12 +112,12 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
   return db.transaction(async (tx): Promise<VolumeDeleted> => {
     await lockUser(tx, userId);
     const [volume] = await tx.execute<{ id: string }>(
-      sql`SELECT id FROM volumes WHERE user_id = ${userId} AND name = ${name} FOR UPDATE`,
+      sql`SELECT /* deleteVolume */ id FROM volumes WHERE user_id = ${userId} AND name = ${name} FOR UPDATE`,
     );
     if (volume === undefined) return { outcome: 'NOT_FOUND' };
     const naming = JSON.stringify({ volumes: [{ name }] });
     const [user] = await tx.execute<{ id: string }>(sql`
-      SELECT w.id FROM workflows w
+      SELECT /* deleteVolume */ w.id FROM workflows w
       WHERE w.user_id = ${userId} AND w.kind = 'CONTAINER' AND EXISTS (
         SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> ${naming}::jsonb AND (
           p.generation = w.generation AND w.terminated_at IS NULL
@@ -129,7 +129,7 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
       ORDER BY w.id LIMIT 1`);
     if (user !== undefined) return { outcome: 'IN_USE', workflowId: user.id };
     await tx.execute(sql`
-      UPDATE volumes SET delete_requested_at = coalesce(delete_requested_at, now()) WHERE id = ${volume.id}`);
+      UPDATE /* deleteVolume */ volumes SET delete_requested_at = coalesce(delete_requested_at, now()) WHERE id = ${volume.id}`);
     await removeForgotten(tx, [volume.id]);
     return { outcome: 'DELETED' };
   });
@@ -144,7 +144,7 @@ export async function noteVolumeUse(
   { userId, names, engineId }: { userId: string; names: string[]; engineId: string },
 ): Promise<string[]> {
   const noted = await db.execute<{ name: string }>(sql`
-    WITH kept AS (
+    WITH /* noteVolumeUse */ kept AS (
       SELECT id, name FROM volumes
       WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NULL
     ), noted AS (
@@ -164,7 +164,7 @@ export async function unwantedVolumes(
   { after, limit }: { after: string; limit: number },
 ): Promise<{ id: string; userId: string; name: string }[]> {
   const unwanted = await db.execute<{ id: string; user_id: string; name: string }>(sql`
-    SELECT v.id, v.user_id, v.name FROM volumes v JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
+    SELECT /* unwantedVolumes */ v.id, v.user_id, v.name FROM volumes v JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
     WHERE v.delete_requested_at IS NOT NULL AND v.id > ${after} ORDER BY v.id LIMIT ${limit}`);
   return unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name }));
 }
@@ -174,7 +174,7 @@ export async function volumesRemoved(db: Db, engineId: string, ids: string[]): P
   await db.transaction(async (tx) => {
     await tx.execute(
       sql`
-        WITH locked AS MATERIALIZED (
+        WITH /* volumesRemoved */ locked AS MATERIALIZED (
           SELECT volume_id FROM volume_copies WHERE engine_id = ${engineId} AND volume_id = ANY(${array(ids, 'uuid')})
           ORDER BY volume_id FOR UPDATE
         )
@@ -187,7 +187,7 @@ export async function volumesRemoved(db: Db, engineId: string, ids: string[]): P
 /** Of volumes whose deletion was asked for: those that no engine has. */
 async function removeForgotten(tx: Transaction, ids: string[]): Promise<void> {
   await tx.execute(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* removeForgotten */ locked AS MATERIALIZED (
       SELECT id FROM volumes WHERE id = ANY(${array(ids, 'uuid')}) AND delete_requested_at IS NOT NULL ORDER BY id FOR UPDATE
     )
     DELETE FROM volumes USING locked WHERE volumes.id = locked.id
@@ -208,13 +208,13 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
   const named = found.map((volume) => ({ id: newId(), ...volume }));
   await db.transaction(async (tx) => {
     await tx.execute(sql`
-      INSERT INTO volumes (id, user_id, name)
+      INSERT /* noteFoundVolumes */ INTO volumes (id, user_id, name)
       SELECT u.id, u.user_id, u.name FROM ${rowSet('u', named, { id: 'uuid', userId: 'uuid', name: 'text' })}
         CROSS JOIN LATERAL (SELECT FROM users WHERE users.id = u.user_id LIMIT 1) known -- by key, whatever the statistics say
       ORDER BY u.user_id, u.name
       ON CONFLICT DO NOTHING`);
     const there = await tx.execute<{ volume_id: string }>(sql`
-      INSERT INTO volume_copies (volume_id, engine_id, size_bytes)
+      INSERT /* noteFoundVolumes */ INTO volume_copies (volume_id, engine_id, size_bytes)
       SELECT v.id, ${engineId}, u.size_bytes::bigint
       FROM ${rowSet('u', found, { userId: 'uuid', name: 'text', sizeBytes: 'double precision' })}
         JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
@@ -223,7 +223,7 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
       RETURNING volume_id`);
     const present = there.map((row) => row.volume_id);
     const gone = await tx.execute<{ volume_id: string }>(sql`
-      DELETE FROM volume_copies
+      DELETE /* noteFoundVolumes */ FROM volume_copies
       WHERE engine_id = ${engineId}
         AND volume_id <> ALL(${array(present, 'uuid')})
         AND coalesce(last_used_at < now() - make_interval(mins => ${MAKING_MINUTES_MAX}), true)

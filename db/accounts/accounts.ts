@@ -21,7 +21,7 @@ export async function createUser(
   { onlyFirst = false }: { onlyFirst?: boolean } = {},
 ): Promise<UserRow | 'EXISTS' | 'CLOSED'> {
   return db.transaction(async (transaction) => {
-    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // the next statement sees what the holder before committed
+    await transaction.execute(sql`SELECT /* createUser */ pg_advisory_xact_lock(${CREATE_LOCK})`); // the next statement sees what the holder before committed
     const isFirst = !(await hasAccounts(transaction));
     if (onlyFirst && !isFirst) return 'CLOSED';
     const [user] = await transaction
@@ -124,7 +124,7 @@ export async function disableUser(
   email: string,
 ): Promise<{ userId: string } | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
   return db.transaction(async (transaction) => {
-    await transaction.execute(sql`SELECT pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
+    await transaction.execute(sql`SELECT /* disableUser */ pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
     const [user] = await transaction.select().from(users).where(hasEmail(email));
     if (user === undefined) return 'UNKNOWN';
     if (user.administrator) {

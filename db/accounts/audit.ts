@@ -38,7 +38,7 @@ export async function findAuditEvent(
 /** Removes events that are older than `days` days, by the database's clock, `limit` at most; how many. */
 export async function removeOldAuditEvents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const removed = await db.execute(sql`
-    DELETE FROM audit_events WHERE id = ANY(ARRAY(
+    DELETE /* removeOldAuditEvents */ FROM audit_events WHERE id = ANY(ARRAY(
       SELECT id FROM audit_events WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
       FOR UPDATE SKIP LOCKED)) RETURNING 1`);
   return removed.length;

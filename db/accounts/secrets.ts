@@ -16,17 +16,17 @@ export async function changeSecrets(db: Db, change: (sealed: string, place: stri
   for (;;) {
     const last = await db.transaction(async (tx) => {
       const locked = await tx.execute<{ id: string }>(sql`
-        SELECT id FROM workflows WHERE id > ${after} ORDER BY id LIMIT ${WORKFLOWS_PER_SET} FOR NO KEY UPDATE`);
+        SELECT /* changeSecrets */ id FROM workflows WHERE id > ${after} ORDER BY id LIMIT ${WORKFLOWS_PER_SET} FOR NO KEY UPDATE`);
       const ids = locked.map(({ id }) => id);
       if (ids.length === 0) return undefined;
       const rows = await tx.execute<{ workflow_id: string; generation: number; payload: Payload }>(sql`
-        SELECT workflow_id, generation, payload FROM payloads
+        SELECT /* changeSecrets */ workflow_id, generation, payload FROM payloads
         WHERE workflow_id = ANY(${array(ids, 'uuid')}) AND payload::text LIKE '%"sealed"%'`);
       for (const { workflow_id: id, generation, payload } of rows) {
         const changed = JSON.stringify(changeSealed(id, payload, change));
         if (changed === JSON.stringify(payload)) continue;
         await tx.execute(sql`
-          UPDATE payloads SET payload = ${changed}::jsonb WHERE workflow_id = ${id} AND generation = ${generation}`);
+          UPDATE /* changeSecrets */ payloads SET payload = ${changed}::jsonb WHERE workflow_id = ${id} AND generation = ${generation}`);
       }
       return ids.at(-1);
     });

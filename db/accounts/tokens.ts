@@ -3,6 +3,7 @@ import type { TokenScope } from '../../domain/account/token-scope.ts';
 import { newId } from '../../domain/ids.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { named } from '../named.ts';
 import { preparedByShape } from '../prepared.ts';
 import { type TokenRow, tokens, type UserRow, users } from '../schema.ts';
 import { lockUser } from './user-limits.ts';
@@ -42,21 +43,27 @@ export async function findIdentities(db: Db, hashes: Buffer[]): Promise<Identity
 
 /** Whether a token is valid now: what was looked up before may have ended since. */
 export async function isTokenValid(db: Pick<Db, 'select'>, id: string): Promise<boolean> {
-  const found = await db
-    .select({ id: tokens.id })
-    .from(tokens)
-    .innerJoin(users, eq(users.id, tokens.userId))
-    .where(and(eq(tokens.id, id), isValid));
+  const found = await named(
+    'isTokenValid',
+    db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .innerJoin(users, eq(users.id, tokens.userId))
+      .where(and(eq(tokens.id, id), isValid)),
+  );
   return found.length > 0;
 }
 
 /** Those of the tokens that are valid now: what open streams are checked with, all by one query. */
 export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string>> {
-  const valid = await db
-    .select({ id: tokens.id })
-    .from(tokens)
-    .innerJoin(users, eq(users.id, tokens.userId))
-    .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), isValid));
+  const valid = await named(
+    'findValidTokens',
+    db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .innerJoin(users, eq(users.id, tokens.userId))
+      .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), isValid)),
+  );
   return new Set(valid.map(({ id }) => id));
 }
 
@@ -68,26 +75,32 @@ export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { 
     .from(tokens)
     .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
     .for('no key update', { skipLocked: true }); // to wait for one with others in hand could be a deadlock
-  await db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale));
+  await named('markTokensUsed', db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale)));
 }
 
 /** The API tokens of these users, oldest first: few, because their number is bounded when they are made. */
 export async function listApiTokens(db: Db, userIds: string[]): Promise<TokenRow[]> {
-  return db
-    .select()
-    .from(tokens)
-    .where(and(eq(tokens.userId, sql`ANY(${array(userIds, 'uuid')})`), eq(tokens.kind, 'API')))
-    .orderBy(tokens.id);
+  return named(
+    'listApiTokens',
+    db
+      .select()
+      .from(tokens)
+      .where(and(eq(tokens.userId, sql`ANY(${array(userIds, 'uuid')})`), eq(tokens.kind, 'API')))
+      .orderBy(tokens.id),
+  );
 }
 
 export async function findApiToken(
   db: Db,
   { userId, id }: { userId: string; id: string },
 ): Promise<TokenRow | undefined> {
-  const [token] = await db
-    .select()
-    .from(tokens)
-    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, 'API')));
+  const [token] = await named(
+    'findApiToken',
+    db
+      .select()
+      .from(tokens)
+      .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, 'API'))),
+  );
   return token;
 }
 
@@ -96,10 +109,13 @@ export async function revokeToken(
   db: Db,
   { userId, id, kind }: { userId: string; id: string; kind: TokenRow['kind'] },
 ): Promise<TokenRow | undefined> {
-  const [revoked] = await db
-    .delete(tokens)
-    .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, kind)))
-    .returning();
+  const [revoked] = await named(
+    'revokeToken',
+    db
+      .delete(tokens)
+      .where(and(eq(tokens.id, id), eq(tokens.userId, userId), eq(tokens.kind, kind)))
+      .returning(),
+  );
   return revoked;
 }
 
@@ -108,20 +124,22 @@ const isValid = and(isNull(users.disabledAt), or(isNull(tokens.expiresAt), gt(to
 
 /** Every request with a token begins with it. */
 const identitiesQuery = preparedByShape((db, _, name) =>
-  db
-    .select({
-      tokenId: tokens.id,
-      hash: sql<string>`encode(${tokens.hash}, 'hex')`,
-      kind: tokens.kind,
-      scope: tokens.scope,
-      tokenName: tokens.name,
-      lastUsedAt: tokens.lastUsedAt,
-      user: users,
-    })
-    .from(tokens)
-    .innerJoin(users, eq(users.id, tokens.userId))
-    .where(and(sql`${tokens.hash} = ANY(${sql.placeholder('hashes')}::text[]::bytea[])`, isValid))
-    .prepare(name),
+  named(
+    'findIdentities',
+    db
+      .select({
+        tokenId: tokens.id,
+        hash: sql<string>`encode(${tokens.hash}, 'hex')`,
+        kind: tokens.kind,
+        scope: tokens.scope,
+        tokenName: tokens.name,
+        lastUsedAt: tokens.lastUsedAt,
+        user: users,
+      })
+      .from(tokens)
+      .innerJoin(users, eq(users.id, tokens.userId))
+      .where(and(sql`${tokens.hash} = ANY(${sql.placeholder('hashes')}::text[]::bytea[])`, isValid)),
+  ).prepare(name),
 );
 
 /** Stores a token; who calls has looked whether there may be another. */
@@ -129,10 +147,13 @@ export async function insertToken(
   db: Pick<Db, 'insert'>,
   token: Omit<typeof tokens.$inferInsert, 'id'>,
 ): Promise<TokenRow> {
-  const [row] = await db
-    .insert(tokens)
-    .values({ id: newId(), ...token })
-    .returning();
+  const [row] = await named(
+    'insertToken',
+    db
+      .insert(tokens)
+      .values({ id: newId(), ...token })
+      .returning(),
+  );
   if (!row) throw new Error('PostgreSQL returned no row for an inserted token.');
   return row;
 }

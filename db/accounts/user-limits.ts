@@ -23,7 +23,7 @@ type Transaction = Pick<Db, 'execute'>;
  * Before all other locks. What runs jobs does not take it.
  */
 export async function lockUser(tx: Transaction, userId: string): Promise<void> {
-  await tx.execute(sql`SELECT FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
+  await tx.execute(sql`SELECT /* lockUser */ FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
 }
 
 /**
@@ -32,12 +32,17 @@ export async function lockUser(tx: Transaction, userId: string): Promise<void> {
  */
 export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
-  await check(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId}`, share);
+  await checkLimit(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId}`, share);
 }
 
 /** Of builds that wait or run. */
 export async function checkBuilds(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
-  await check(tx, 'QUEUED_BUILDS_PER_USER', limits, sql`builds WHERE user_id = ${userId} AND completed_at IS NULL`);
+  await checkLimit(
+    tx,
+    'QUEUED_BUILDS_PER_USER',
+    limits,
+    sql`builds WHERE user_id = ${userId} AND completed_at IS NULL`,
+  );
 }
 
 /** Of jobs that were asked for and have not been handed out. */
@@ -47,12 +52,12 @@ export async function checkRequests(
   limits: UserLimits,
 ): Promise<void> {
   const limit = kind === 'CONTAINER' ? 'QUEUED_CONTAINERS_PER_USER' : 'QUEUED_HEARTBEATS_PER_USER';
-  await check(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
+  await checkLimit(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
 }
 
 /** Those that are being removed count until an engine has removed them. */
 export async function checkVolumes(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
-  await check(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
+  await checkLimit(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
 }
 
 /** Of all that is stored: deleted workflows count until they are purged. */
@@ -61,8 +66,8 @@ export async function checkPayloads(
   { userId, workflowId }: { userId: string; workflowId: string },
   limits: UserLimits,
 ): Promise<void> {
-  await check(tx, 'GENERATIONS_PER_WORKFLOW', limits, sql`payloads WHERE workflow_id = ${workflowId}`);
-  await check(
+  await checkLimit(tx, 'GENERATIONS_PER_WORKFLOW', limits, sql`payloads WHERE workflow_id = ${workflowId}`);
+  await checkLimit(
     tx,
     'PAYLOAD_BYTES_PER_USER',
     limits,
@@ -72,13 +77,15 @@ export async function checkPayloads(
   );
 }
 
-async function check(
+async function checkLimit(
   tx: Transaction,
   limit: UserLimitName,
   limits: UserLimits,
   from: ReturnType<typeof sql>,
   what = sql`count(*)`,
 ): Promise<void> {
-  const [row] = await tx.execute<{ over: boolean }>(sql`SELECT ${what} > ${limits[limit]} AS over FROM ${from}`);
+  const [row] = await tx.execute<{ over: boolean }>(
+    sql`SELECT /* checkLimit */ ${what} > ${limits[limit]} AS over FROM ${from}`,
+  );
   if (row?.over) throw new LimitExceeded(limit, limits[limit]);
 }

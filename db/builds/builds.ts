@@ -37,7 +37,7 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
       lines: number | null;
       payload: ContainerPayload;
     }>(sql`
-    WITH free AS (
+    WITH /* claimBuilds */ free AS (
       SELECT id FROM builds WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED' ORDER BY id FOR UPDATE SKIP LOCKED
     ), claimed AS (
       UPDATE builds SET status = 'STARTED', attempt = attempt + 1, started_at = now(),
@@ -67,7 +67,7 @@ export async function claimBuilds(db: Db, ids: string[], { owner }: { owner: str
 export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Set<string> }> {
   if (held.length === 0) return { kept: new Set() };
   const rows = await db.execute<{ id: string }>(sql`
-    UPDATE builds SET lease_expires_at = ${LEASE_END} FROM ${heldSet(held)}
+    UPDATE /* renewBuildLeases */ builds SET lease_expires_at = ${LEASE_END} FROM ${heldSet(held)}
     WHERE builds.id = u.id AND builds.lease_token = u.lease_token RETURNING builds.id`);
   return { kept: new Set(rows.map((row) => row.id)) };
 }
@@ -75,7 +75,7 @@ export async function renewBuildLeases(db: Db, held: Held[]): Promise<{ kept: Se
 /** Whether somebody else builds now, under a lease that holds. */
 export async function othersBuild(db: Db, { owner }: { owner: string }): Promise<boolean> {
   const rows = await db.execute(sql`
-    SELECT FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at > now() AND lease_owner <> ${owner} LIMIT 1`);
+    SELECT /* othersBuild */ FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at > now() AND lease_owner <> ${owner} LIMIT 1`);
   return rows.length > 0;
 }
 
@@ -91,7 +91,7 @@ export async function releaseBuilds(db: Db, held: Held[], { counted = false } = 
       held.map(({ id }) => id),
     );
     const rows = await tx.execute<{ id: string }>(sql`
-      WITH released AS (
+      WITH /* releaseBuilds */ released AS (
         UPDATE builds SET status = 'QUEUED', uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1},
           lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
         FROM ${heldSet(held)} WHERE builds.id = u.id AND builds.lease_token = u.lease_token ${counted ? sql`AND ${HAS_ATTEMPTS_LEFT}` : sql``}
@@ -116,10 +116,10 @@ export type BuildOutcome = { id: string; workflowId: string; leaseToken: string;
  */
 export async function endBuild(db: Db, outcome: BuildOutcome): Promise<{ notified: Notified[] } | undefined> {
   return db.transaction(async (tx) => {
-    await tx.execute(sql`SELECT FROM workflows WHERE id = ${outcome.workflowId} FOR NO KEY UPDATE`);
-    await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`);
+    await tx.execute(sql`SELECT /* endBuild */ FROM workflows WHERE id = ${outcome.workflowId} FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT /* endBuild */ FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`);
     const [build] = await tx.execute<{ generation: number }>(sql`
-      UPDATE builds SET status = ${outcome.status}, completed_at = now(), log_line_count = ${outcome.logLineCount},
+      UPDATE /* endBuild */ builds SET status = ${outcome.status}, completed_at = now(), log_line_count = ${outcome.logLineCount},
         lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
         image_id = ${outcome.status === 'COMPLETED' ? outcome.imageId : null},
         image_digest = ${(outcome.status === 'COMPLETED' ? outcome.imageDigest : null) ?? null},
@@ -127,14 +127,14 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<{ notifie
       WHERE id = ${outcome.id} AND lease_token = ${outcome.leaseToken} RETURNING generation`);
     if (build === undefined) return undefined;
     await tx.execute(sql`
-      UPDATE workflows SET build_status = ${outcome.status}, updated_at = now()
+      UPDATE /* endBuild */ workflows SET build_status = ${outcome.status}, updated_at = now()
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation}`);
     if (outcome.status === 'FAILED') {
       await cancelRequests(tx, [outcome.workflowId]);
       return { notified: await notify(tx, [buildFailed(outcome.workflowId, outcome.error)]) };
     }
     await tx.execute(sql`
-      INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
+      INSERT /* endBuild */ INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
       SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
       ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
@@ -160,16 +160,18 @@ function buildFailed(workflowId: string, detail: string) {
 export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: () => number }): Promise<string[]> {
   await db.transaction(async (tx) => {
     const lost = await tx.execute<{ id: string; workflow_id: string }>(sql`
-      SELECT id, workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
+      SELECT /* sweepBuilds */ id, workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
       ORDER BY id LIMIT ${SWEPT_MAX}`);
     if (lost.length === 0 || watchedSeconds() < LEASE_SECONDS) return;
     const workflowIds = lost.map((row) => row.workflow_id);
     const ids = array(workflowIds, 'uuid');
     const buildIds = lost.map((row) => row.id);
-    await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
-    await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`);
+    await tx.execute(sql`SELECT /* sweepBuilds */ FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(
+      sql`SELECT /* sweepBuilds */ FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`,
+    );
     const swept = await tx.execute<{ workflow_id: string; status: string; error: string }>(sql`
-      WITH locked AS MATERIALIZED (
+      WITH /* sweepBuilds */ locked AS MATERIALIZED (
         SELECT id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')}) AND status = 'STARTED' AND lease_expires_at < now()
         ORDER BY id FOR UPDATE
       ), swept AS (
@@ -198,7 +200,7 @@ export async function sweepBuilds(db: Db, { watchedSeconds }: { watchedSeconds: 
     ); // whoever watches finds it by the slow re-check
   });
   const rows = await db.execute<{ id: string }>(sql`
-    SELECT id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
+    SELECT /* sweepBuilds */ id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
       AND NOT EXISTS (SELECT FROM turns WHERE turns.id = builds.id)
       AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT ${SWEPT_MAX}`);
   return rows.map((row) => row.id);
@@ -210,7 +212,7 @@ const SWEPT_MAX = 1_000;
 /** Before the builds' own locks, which an update or the end of their workflow takes after this one: the other order deadlocks with them. */
 async function lockWorkflowsOf(tx: Pick<Db, 'execute'>, buildIds: string[]): Promise<void> {
   await tx.execute(sql`
-    SELECT FROM workflows WHERE id = ANY(ARRAY(SELECT workflow_id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')})))
+    SELECT /* lockWorkflowsOf */ FROM workflows WHERE id = ANY(ARRAY(SELECT workflow_id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')})))
     ORDER BY id FOR NO KEY UPDATE`);
 }
 

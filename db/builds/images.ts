@@ -8,7 +8,7 @@ import { type Generation, type GenerationKey, generationKey } from '../workflows
 export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<Set<string>> {
   if (workflowIds.length === 0) return new Set();
   const rows = await db.execute<{ id: string }>(sql`
-    SELECT DISTINCT workflow_id AS id FROM builds
+    SELECT /* workflowsBuilding */ DISTINCT workflow_id AS id FROM builds
     WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL AND status = 'STARTED'`);
   return new Set(rows.map((row) => row.id));
 }
@@ -23,7 +23,7 @@ export async function neededGenerations(
 ): Promise<Map<GenerationKey, { imageId: string | null }>> {
   if (generations.length === 0) return new Map();
   const rows = await db.execute<{ workflow_id: string; generation: number; image_id: string | null }>(sql`
-    SELECT b.workflow_id, b.generation, b.image_id
+    SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id
     FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
       JOIN workflows w ON w.id = u.workflow_id
@@ -65,7 +65,7 @@ export async function beginPrivatePull(
   imageIdBefore: string | undefined,
 ): Promise<void> {
   await db.execute(sql`
-    INSERT INTO private_pulls (puller, image, repository, engine_id, image_id_before)
+    INSERT /* beginPrivatePull */ INTO private_pulls (puller, image, repository, engine_id, image_id_before)
     VALUES (${puller}, ${image}, ${repository}, ${engineId}, ${imageIdBefore ?? null})
     ON CONFLICT DO NOTHING`);
 }
@@ -77,7 +77,7 @@ export async function settlePrivatePull(
   imageId: string | undefined,
 ): Promise<void> {
   await db.execute(sql`
-    WITH settled AS (
+    WITH /* settlePrivatePull */ settled AS (
       DELETE FROM private_pulls WHERE puller = ${puller} AND image = ${image} AND engine_id = ${engineId}
       RETURNING image_id_before
     )
@@ -94,7 +94,7 @@ const PULL_END_MINUTES = 10;
 export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
   const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
   const rows = await db.execute<{ puller: string; image: string; repository: string }>(sql`
-    SELECT puller, image, repository FROM private_pulls p
+    SELECT /* endedPrivatePulls */ puller, image, repository FROM private_pulls p
     WHERE engine_id = ${engineId} AND started_at < ${margin}
       AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
       AND NOT EXISTS (SELECT FROM jobs WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
@@ -113,7 +113,7 @@ export async function privateNames(
   isByDigest: boolean,
 ): Promise<string[]> {
   const rows = await db.execute<{ image: string }>(sql`
-    SELECT image FROM private_images WHERE image_id = ${imageId}
+    SELECT /* privateNames */ image FROM private_images WHERE image_id = ${imageId}
     UNION ALL
     SELECT image FROM private_pulls
     WHERE repository = ${repository} AND image_id_before IS DISTINCT FROM ${imageId}
@@ -133,7 +133,7 @@ interface PulledImage {
 /** A registry has given this image for the user. */
 export async function notePulledImage(db: Db, { userId, imageId, repository }: PulledImage): Promise<void> {
   await db.execute(sql`
-    WITH noted AS (
+    WITH /* notePulledImage */ noted AS (
       INSERT INTO pulled_images (user_id, image_id, image) VALUES (${userId}, ${imageId}, ${repository})
       ON CONFLICT (user_id, image_id, image) DO UPDATE SET pulled_at = now()
     )
@@ -146,6 +146,6 @@ export async function notePulledImage(db: Db, { userId, imageId, repository }: P
 
 export async function wasPulledFor(db: Db, { userId, imageId, repository }: PulledImage): Promise<boolean> {
   const rows = await db.execute(sql`
-    SELECT FROM pulled_images WHERE user_id = ${userId} AND image_id = ${imageId} AND image = ${repository}`);
+    SELECT /* wasPulledFor */ FROM pulled_images WHERE user_id = ${userId} AND image_id = ${imageId} AND image = ${repository}`);
   return rows.length > 0;
 }

@@ -80,7 +80,7 @@ export async function cancelJob(db: Db, { userId, id }: Owned): Promise<JobCance
       .from(jobs)
       .where(and(ofUser, isKept(jobs.workflowId)));
     if (found === undefined) return { outcome: 'NOT_FOUND' };
-    await tx.execute(sql`SELECT FROM schedules WHERE workflow_id = ${found.workflowId} FOR UPDATE`); // before the job's lock
+    await tx.execute(sql`SELECT /* cancelJob */ FROM schedules WHERE workflow_id = ${found.workflowId} FOR UPDATE`); // before the job's lock
     const [job] = await tx
       .update(jobs)
       .set({

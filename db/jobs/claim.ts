@@ -70,7 +70,7 @@ export async function claimJobs(
 ): Promise<{ leaseToken: string; claimed: ClaimedJob[] }> {
   const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.execute<ClaimedRow>(sql`
-    UPDATE jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
+    UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
     FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
@@ -91,7 +91,7 @@ export async function takeOverJobs(
   if (attempts.length === 0) return [];
   const lease = { leaseToken: newId(), askedAt: instant() };
   const rows = await db.execute<ClaimedRow>(sql`
-    WITH orphan AS MATERIALIZED (
+    WITH /* takeOverJobs */ orphan AS MATERIALIZED (
       SELECT u.id FROM ${rowSet('u', attempts, { id: 'uuid', attempt: 'integer' })}, LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND jobs.attempt = u.attempt AND status = 'RUNNING'
           AND engine_id = ${engineId} AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
@@ -109,7 +109,7 @@ export async function takeOverJobs(
 export async function renewLeases(db: Db, held: Held[]): Promise<{ kept: Set<string>; cancelRequested: Set<string> }> {
   if (held.length === 0) return { kept: new Set(), cancelRequested: new Set() };
   const rows = await db.execute<{ id: string; cancel: boolean }>(sql`
-    UPDATE jobs SET lease_expires_at = ${LEASE_END}
+    UPDATE /* renewLeases */ jobs SET lease_expires_at = ${LEASE_END}
     ${whereHeld(held)} RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel`);
   return {
     kept: new Set(rows.map((row) => row.id)),
@@ -121,7 +121,7 @@ export async function renewLeases(db: Db, held: Held[]): Promise<{ kept: Set<str
 export async function releaseJobs(db: Db, held: Held[]): Promise<void> {
   if (held.length === 0) return;
   await db.execute(sql`
-    UPDATE jobs SET lease_expires_at = now() - interval '1 millisecond' ${whereHeld(held)}`);
+    UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' ${whereHeld(held)}`);
 }
 
 /**
@@ -133,7 +133,7 @@ export async function returnJobs(db: Db, held: Held[], { counted = false } = {})
   if (held.length === 0) return { pending: [], canceled: [] };
   const { workflowIds, ...ids } = await db.transaction(async (tx) => {
     const returned = await tx.execute<{ id: string; workflow_id: string; status: string }>(sql`
-      UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELED' END,
+      UPDATE /* returnJobs */ jobs SET status = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELED' END,
         completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
         uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, updated_at = now(), started_at = NULL,
         queued_at = NULL, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
@@ -148,7 +148,7 @@ export async function returnJobs(db: Db, held: Held[], { counted = false } = {})
     return { workflowIds: returned.map((row) => row.workflow_id), pending: of('PENDING'), canceled };
   });
   await db.execute(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* returnJobs */ locked AS MATERIALIZED (
       SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})
       ORDER BY workflow_id FOR UPDATE
     )
@@ -182,7 +182,7 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
     owner: string | null;
     engine_id: string | null;
   }>(sql`
-    SELECT id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner, engine_id
+    SELECT /* jobStates */ id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner, engine_id
     FROM jobs WHERE id = ANY(${array(ids, 'uuid')})`);
   return new Map(
     rows.map(({ id, status, attempt, expired, owner, engine_id: engineId }) => [

@@ -41,7 +41,7 @@ export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promi
     user_id: string;
     kind: WorkflowKind;
   }>(sql`
-    WITH due AS MATERIALIZED (
+    WITH /* queueDueSlots */ due AS MATERIALIZED (
       SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id, requested
       FROM schedules WHERE wake_at <= now()
       ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
@@ -80,7 +80,7 @@ export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promi
 /** Milliseconds until the first schedule is to be looked at, 0 when one is now; undefined when none is. By the database's clock. */
 export async function nextWakeMs(db: Db): Promise<number | undefined> {
   const [row] = await db.execute<{ ms: number | null }>(sql`
-    SELECT (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
+    SELECT /* nextWakeMs */ (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
     FROM schedules WHERE wake_at IS NOT NULL`);
   return row?.ms === null || row?.ms === undefined ? undefined : Math.max(row.ms, 0);
 }
@@ -92,7 +92,7 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* wakeWaiting */ locked AS MATERIALIZED (
       SELECT workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
       ORDER BY workflow_id FOR UPDATE

@@ -63,7 +63,7 @@ function isSystem(outcome: Outcome): boolean {
 async function endUncounted(db: Db, outcomes: Outcome[]): Promise<{ ids: string[]; notified: Notified[] }> {
   if (outcomes.length === 0) return { ids: [], notified: [] };
   const rows = await db.execute<{ id: string; user_id: string | null }>(sql`
-    WITH ended AS (
+    WITH /* endUncounted */ ended AS (
       ${endHeld(outcomes)} AND (u.status <> 'COMPLETED'
         OR (SELECT consecutive_job_failures_count FROM workflows WHERE id = u.workflow_id) IS NOT DISTINCT FROM 0)
       ${RETURNING}
@@ -86,18 +86,20 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
   const ids = outcomes.map((outcome) => outcome.workflowId);
   const workflowIds = array(ids, 'uuid');
   return db.transaction(async (tx) => {
-    await tx.execute(sql`SELECT FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(
-      sql`SELECT FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
+      sql`SELECT /* endCounted */ FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`,
+    );
+    await tx.execute(
+      sql`SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
     );
     const rows = await tx.execute<{ id: string }>(sql`
-      WITH ended AS (${endHeld(outcomes)} ${RETURNING}), counted AS (${COUNT_ENDED}) SELECT id FROM ended`);
+      WITH /* endCounted */ ended AS (${endHeld(outcomes)} ${RETURNING}), counted AS (${COUNT_ENDED}) SELECT id FROM ended`);
     const ids = new Set(rows.map((row) => row.id));
     const counting = outcomes
       .filter((outcome) => ids.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
       .map((outcome) => ({ id: outcome.workflowId, failed: outcome.status === 'FAILED' }));
     const counted = await tx.execute<{ id: string; terminated: boolean; failures: number; recovered: boolean }>(sql`
-      UPDATE workflows SET updated_at = now(),
+      UPDATE /* endCounted */ workflows SET updated_at = now(),
         consecutive_job_failures_count = CASE WHEN u.failed THEN consecutive_job_failures_count + 1 ELSE 0 END,
         terminated_at = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN now() END,
         termination_reason = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN 'FAILURES' END
@@ -111,7 +113,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Counted> {
     const terminated = counted.filter((row) => row.terminated).map((row) => row.id);
     // The scheduling worker cancels what still asks to be run, and removes the row.
     await tx.execute(sql`
-      UPDATE schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
+      UPDATE /* endCounted */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
       WHERE workflow_id = ANY(${array(terminated, 'uuid')})`);
     const of = (kind: Event['kind'], { id, failures }: { id: string; failures: number }): Event => ({
       kind,
@@ -143,7 +145,7 @@ const RETURNING = sql`RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.st
 async function cancelBuildsOf(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Ended['canceledBuilds']> {
   if (workflowIds.length === 0) return [];
   const rows = await tx.execute<{ id: string; workflow_id: string }>(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* cancelBuildsOf */ locked AS MATERIALIZED (
       SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL
       ORDER BY id FOR UPDATE
     ), canceled AS (

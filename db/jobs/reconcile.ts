@@ -53,7 +53,7 @@ export async function reconcileSchedules(
 ): Promise<Reconciled> {
   const { result, waiting } = await db.transaction(async (tx) => {
     const locked = await tx.execute<{ workflow_id: string }>(sql`
-      SELECT workflow_id FROM schedules
+      SELECT /* reconcileSchedules */ workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
       ORDER BY workflow_id FOR UPDATE SKIP LOCKED`);
     // A statement of its own: its snapshot is newer than the locks, so that it sees what the last holder made.
@@ -101,7 +101,7 @@ type Transaction = Pick<Db, 'execute'>;
 async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Row[]> {
   if (workflowIds.length === 0) return [];
   return tx.execute<Row>(sql`
-    SELECT s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
+    SELECT /* readSchedules */ s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
       extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id,
       j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
       extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
@@ -143,7 +143,7 @@ async function lockPending(tx: Transaction, handOut: Dispatched[], removed: Row[
   const ids = handOut.map(({ id }) => id);
   const workflowIds = removed.map((row) => row.workflow_id);
   await tx.execute(sql`
-    SELECT FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
+    SELECT /* lockPending */ FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
       SELECT unnest(${array(ids, 'uuid')})
       UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))
     ORDER BY id FOR NO KEY UPDATE`);
@@ -170,7 +170,7 @@ async function endOrReturn(
     status: JobStatus;
     detail: string;
   }>(sql`
-    WITH target AS MATERIALIZED (
+    WITH /* endOrReturn */ target AS MATERIALIZED (
       SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
       FROM ${rowSet('u', targets, { id: 'uuid', status: 'text' })}, LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND (
@@ -202,7 +202,7 @@ async function endOrReturn(
 async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await tx.execute(sql`
-    UPDATE jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+    UPDATE /* markQueued */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
     WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'PENDING'`);
 }
 
@@ -210,7 +210,7 @@ async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
   if (rows.length === 0) return;
   const jobIds = rows.map((row) => row.request_id);
   await tx.execute(sql`
-    DELETE FROM run_requests WHERE job_id = ANY(${array(jobIds, 'uuid')})`);
+    DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY(${array(jobIds, 'uuid')})`);
 }
 
 /** A terminated workflow whose last job has ended needs no schedule. Jobs that still asked to be run are canceled. */
@@ -218,7 +218,7 @@ async function removeTerminated(tx: Transaction, rows: Row[]): Promise<{ id: str
   if (rows.length === 0) return [];
   const ids = rows.map((row) => row.workflow_id);
   const canceled = await cancelRequests(tx, ids);
-  await tx.execute(sql`DELETE FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')})`);
+  await tx.execute(sql`DELETE /* removeTerminated */ FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')})`);
   return canceled;
 }
 
@@ -231,7 +231,7 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
     lastJobId: decision.act === 'DISPATCH_REQUESTED' ? row.request_id : row.job_id,
   }));
   await tx.execute(sql`
-    UPDATE schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
+    UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
       last_job_id = u.last_job_id, requested = EXISTS (
         SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
     FROM ${rowSet('u', wakes, {
@@ -247,7 +247,7 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* wakeEnded */ locked AS MATERIALIZED (
       SELECT workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
         AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL

@@ -32,7 +32,7 @@ export async function redispatchQueued(
       ? sql`wake_at > now()`
       : sql`wake_at >= ${after.wakeAt} AND (wake_at, workflow_id) > (${after.wakeAt}, ${after.workflowId})`;
   const [row] = await db.execute<{ count: number; read: number; wake_at: string; workflow_id: string }>(sql`
-    WITH near AS MATERIALIZED (
+    WITH /* redispatchQueued */ near AS MATERIALIZED (
       SELECT workflow_id, wake_at, last_job_id FROM schedules
       WHERE ${place} AND wake_at <= now() + ${seconds(Math.max(...Object.values(RECHECK_SECONDS_MAX)))}
       ORDER BY wake_at, workflow_id LIMIT ${limit}

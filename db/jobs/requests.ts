@@ -13,7 +13,7 @@ export async function cancelRequests(
 ): Promise<{ id: string; userId: string }[]> {
   if (workflowIds.length === 0) return [];
   const canceled = await tx.execute<{ id: string; user_id: string }>(sql`
-    WITH gone AS (
+    WITH /* cancelRequests */ gone AS (
       DELETE FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) RETURNING job_id
     ), locked AS MATERIALIZED (
       SELECT id FROM jobs WHERE id = ANY(ARRAY(SELECT job_id FROM gone)) AND status = 'PENDING' ORDER BY id FOR UPDATE

@@ -16,12 +16,12 @@ export async function removeOldJobs(
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
 ): Promise<{ after: string | undefined; removed: number }> {
   const rows = await db.execute<{ id: string }>(sql`
-    SELECT id FROM jobs WHERE id > ${after} AND id < ${firstIdBefore(sql`${days}`)} AND ${hasEndedFor(sql`${days}`)}
+    SELECT /* removeOldJobs */ id FROM jobs WHERE id > ${after} AND id < ${firstIdBefore(sql`${days}`)} AND ${hasEndedFor(sql`${days}`)}
     ORDER BY id LIMIT ${limit}`);
   const ids = rows.map(({ id }) => id);
   if (ids.length === 0) return { after: undefined, removed: 0 };
   if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 }; // there may be more of them
   const removed = await db.execute(sql`
-    DELETE FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
+    DELETE /* removeOldJobs */ FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
   return { after: ids.length === limit ? ids.at(-1) : undefined, removed: removed.length };
 }

@@ -20,9 +20,9 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
   if (ids.length === 0) return;
   await db.transaction(async (tx) => {
     // One after the other: of two at once, each would give the same user's rows the same rounds.
-    await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
+    await tx.execute(sql`SELECT /* enterTurns */ pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
     await tx.execute(sql`
-      WITH entering AS (
+      WITH /* enterTurns */ entering AS (
         SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM ${TABLES[kind]} queued
         WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
           AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
@@ -37,13 +37,13 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
 
 /** Whose turn is next of those who are not among `fullUsers`: the job or build. Undefined when nobody waits. */
 export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
-  const [turn] = await db.execute<{ id: string }>(sql`SELECT ${nextTurn(kind, fullUsers)}`);
+  const [turn] = await db.execute<{ id: string }>(sql`SELECT /* peekTurn */ ${nextTurn(kind, fullUsers)}`);
   return turn?.id;
 }
 
 /** Whether this job or build has a turn that nobody has taken. */
 export async function hasTurn(db: Db, id: string): Promise<boolean> {
-  const rows = await db.execute(sql`SELECT FROM turns WHERE id = ${id}`);
+  const rows = await db.execute(sql`SELECT /* hasTurn */ FROM turns WHERE id = ${id}`);
   return rows.length > 0;
 }
 
@@ -59,12 +59,12 @@ export async function takeTurn<Claimed>(
 ): Promise<Claimed[] | undefined> {
   return db.transaction(async (tx) => {
     const [turn] = await tx.execute<{ id: string; round: string }>(sql`
-      DELETE FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id, round`);
+      DELETE /* takeTurn */ FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id, round`);
     if (turn === undefined) return undefined;
     const claimed = await claim(tx, [turn.id]);
     if (claimed.length > 0)
       await tx.execute(
-        sql`UPDATE turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
+        sql`UPDATE /* takeTurn */ turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
       );
     return claimed;
   });
@@ -80,7 +80,7 @@ export async function sweepTurns(
   { after, limit }: { after: string; limit: number },
 ): Promise<{ after: string | undefined; removed: number }> {
   const [row] = await db.execute<{ looked: number; last: string | null; removed: number }>(sql`
-    WITH looked AS MATERIALIZED (
+    WITH /* sweepTurns */ looked AS MATERIALIZED (
       SELECT id FROM turns WHERE id > ${after} ORDER BY id LIMIT ${limit}
     ), left_behind AS MATERIALIZED (
       SELECT looked.id FROM looked, LATERAL (

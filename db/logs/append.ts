@@ -23,7 +23,7 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
   );
   if (unique.length === 0) return;
   await db.execute(sql`
-    INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
+    INSERT /* insertChunks */ INTO log_chunks (source_id, first_number, last_number, attempt, lines)
     SELECT u.* FROM ${rowSet('u', unique, {
       sourceId: 'uuid',
       firstNumber: 'integer',
@@ -56,12 +56,12 @@ export async function deleteChunks(
 ): Promise<number> {
   if (sourceIds.length === 0) return 0;
   const found = await db.execute<{ source_id: string; first_number: number }>(sql`
-    SELECT chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL ( -- a join: each id is looked for in its own partition
+    SELECT /* deleteChunks */ chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL ( -- a join: each id is looked for in its own partition
       SELECT source_id, first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT ${limit}
     ) chunk LIMIT ${limit}`);
   if (found.length === 0) return 0;
   await db.execute(sql`
-    DELETE FROM log_chunks USING ${rowSet('part', found, { source_id: 'uuid', first_number: 'integer' })}
+    DELETE /* deleteChunks */ FROM log_chunks USING ${rowSet('part', found, { source_id: 'uuid', first_number: 'integer' })}
     WHERE log_chunks.source_id = ANY(array_append(NULL::uuid[], part.source_id)) AND log_chunks.first_number = part.first_number`);
   return found.length;
 }

@@ -39,7 +39,7 @@ export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<Settl
   const ended: SettledEnd[] = [];
   for (const of of ['jobs', 'builds'] as const) {
     const rows = await db.execute<{ id: string; user_id: string }>(sql`
-      WITH given AS MATERIALIZED (
+      WITH /* settleMarkers */ given AS MATERIALIZED (
         SELECT id, max(attempt) AS attempt, bool_or(attempt IS NULL) AS ends
         FROM ${rowSet('u', given, { id: 'uuid', attempt: 'integer' })} GROUP BY id ORDER BY id
       ), locked AS MATERIALIZED (
@@ -71,7 +71,7 @@ export async function openEnds(
 ): Promise<string[]> {
   const open = sql`id > ${after} AND log_open AND completed_at < now() - ${seconds(ago)} ORDER BY id LIMIT ${limit}`;
   const rows = await db.execute<{ id: string }>(sql`
-    (SELECT id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
+    (SELECT /* openEnds */ id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
   return rows.map(({ id }) => id);
 }
 
@@ -87,7 +87,7 @@ export function storedLines(id: SQL): SQL {
 /** How many lines earlier attempts have printed; undefined until that is settled for `attempt`. */
 export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {
   const [row] = await db.execute<{ lines: number }>(sql`
-    SELECT log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${attempt}
+    SELECT /* settledLines */ log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${attempt}
     UNION ALL SELECT log_line_count FROM builds WHERE id = ${sourceId} AND log_attempt >= ${attempt}`);
   return row?.lines;
 }

@@ -22,11 +22,11 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
   const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // by which ids are made
   for (let day = 0; day <= daysAhead; day++) {
     const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
-    const [found] = await db.execute(sql`SELECT 1 FROM pg_class WHERE relname = ${name}`);
+    const [found] = await db.execute(sql`SELECT /* makeLogPartitions */ 1 FROM pg_class WHERE relname = ${name}`);
     if (found !== undefined) continue;
     await changePartitions(db, async (tx) => {
       const [inTheWay] = await tx.execute(sql`
-        SELECT 1 FROM log_chunks_other WHERE source_id >= ${from} AND source_id < ${until} LIMIT 1`);
+        SELECT /* makeLogPartitions */ 1 FROM log_chunks_other WHERE source_id >= ${from} AND source_id < ${until} LIMIT 1`);
       if (inTheWay !== undefined) return; // they stay in the default partition for that day
       await tx.execute(
         sql.raw(
@@ -40,7 +40,7 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
 /** The partitions of days that have passed for `days` days, the oldest first. */
 export async function logPartitionsBefore(db: Db, { days }: { days: number }): Promise<LogPartition[]> {
   const rows = await db.execute<{ day: string }>(sql`
-    SELECT to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    SELECT /* logPartitionsBefore */ to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
     WHERE inhparent = 'log_chunks'::regclass AND relname ~ '^log_chunks_[0-9]{8}$'
       AND to_date(right(relname, 8), 'YYYYMMDD') + 1 <= now() AT TIME ZONE 'UTC' - make_interval(days => ${days})
     ORDER BY relname`);
@@ -70,7 +70,7 @@ async function changePartitions(db: Db, change: (tx: Pick<Db, 'execute'>) => Pro
     return await db.transaction(async (tx) => {
       // Another worker may be at it, for which nobody has to wait but us.
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${TURN_MS_MAX}`));
-      await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtext('log_chunks partitions'))`);
+      await tx.execute(sql`SELECT /* changePartitions */ pg_advisory_xact_lock(hashtext('log_chunks partitions'))`);
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${LOCK_MS_MAX}`));
       await change(tx);
       return true;

@@ -26,7 +26,7 @@ export async function lookThrough(
   { days, after = partition.from, limit }: { days: number; after?: string | undefined; limit: number },
 ): Promise<Looked> {
   const [row] = await db.execute<{ count: number; kept: string | null; passed: string | null; build: boolean }>(sql`
-    WITH part AS MATERIALIZED (
+    WITH /* lookThrough */ part AS MATERIALIZED (
       SELECT id, ${hasEndedFor(sql`${days}`)} AS gone FROM jobs
       WHERE id > ${after} AND id < ${partition.until} ORDER BY id LIMIT ${limit}
     ), kept AS (SELECT id FROM part WHERE NOT gone ORDER BY id LIMIT 1)
@@ -52,7 +52,7 @@ export async function removeOldChunks(
   const table = sql.identifier(name);
   const until = firstIdBefore(sql`${days}`); // what was made later has not ended for so long
   const rows = await db.execute<{ id: string; gone: boolean }>(sql`
-    WITH RECURSIVE source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
+    WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
       (SELECT source_id, 1 FROM ${table} WHERE source_id > ${after} AND source_id < ${until} ORDER BY source_id LIMIT 1)
       UNION ALL
       SELECT following.source_id, n + 1 FROM source, LATERAL (
@@ -85,7 +85,7 @@ export async function removeChunksOfWorkflows(
   }: { days: number; after: string; workflows: number; limit: number; chunks: number },
 ): Promise<{ after: string | undefined; removed: number }> {
   const rows = await db.execute<{ workflow: string; id: string | null; gone: boolean | null }>(sql`
-    WITH asked AS MATERIALIZED (
+    WITH /* removeChunksOfWorkflows */ asked AS MATERIALIZED (
       SELECT id, log_retention_days AS days, greatest(logs_removed_to, ${firstIdBefore(sql`${days + REMOVED_AFTER_DAYS}`)}) AS done
       FROM workflows WHERE log_retention_days IS NOT NULL AND id > ${after} ORDER BY id LIMIT ${workflows}
     )
@@ -113,7 +113,7 @@ export async function removeChunksOfWorkflows(
   );
   if (removed === chunks) return { after, removed };
   await db.execute(sql`
-    UPDATE workflows SET logs_removed_to = u.last
+    UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
     FROM ${rowSet('u', gone, { workflow: 'uuid', last: 'uuid' })} WHERE workflows.id = u.workflow`);
   if (gone.some(({ ids }) => ids.length === limit)) return { after, removed };
   return { after: asked.length === workflows ? asked.at(-1) : undefined, removed };

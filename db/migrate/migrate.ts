@@ -34,7 +34,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
   });
   try {
     const migrations = await readMigrations();
-    const turn = await takeTurn(client, options.report);
+    const turn = await lockMigrations(client, options.report);
     await client`
       CREATE TABLE IF NOT EXISTS schema_migrations (
         version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`;
@@ -60,7 +60,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
  * Takes the lock that says who migrates. It asks again and again: a statement that waits for the lock would have a snapshot, for whose end an
  * index that is made concurrently waits, and the two would wait for each other.
  */
-async function takeTurn(client: postgres.Sql, report: PartOptions['report']): Promise<Turn> {
+async function lockMigrations(client: postgres.Sql, report: PartOptions['report']): Promise<Turn> {
   for (let tries = 1; ; tries++) {
     const [row] = await client<{ taken: boolean; backend: number }[]>`
       SELECT pg_try_advisory_lock(${ADVISORY_LOCK}) AS taken, pg_backend_pid() AS backend`;

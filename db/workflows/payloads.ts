@@ -29,7 +29,7 @@ export async function loadPayloads(
     image_id: string | null;
     image_digest: string | null;
   }>(sql`
-    SELECT p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest
+    SELECT /* loadPayloads */ p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest
     FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN payloads p ON p.workflow_id = u.workflow_id AND p.generation = u.generation
       LEFT JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation`);
@@ -47,7 +47,7 @@ export async function loadPayloads(
  */
 export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
   await tx.execute(sql`
-    DELETE FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
+    DELETE /* pruneGenerations */ FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
       SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
       WHERE schedules.workflow_id = ${workflowId} AND jobs.completed_at IS NULL
       UNION ALL

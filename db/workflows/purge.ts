@@ -14,16 +14,18 @@ import { deleteChunks } from '../logs/append.ts';
 export async function purgeSome(db: Db): Promise<boolean> {
   return db.transaction(async (tx) => {
     const [workflow] = await tx.execute<{ id: string }>(sql`
-      SELECT id FROM workflows WHERE purge_requested_at IS NOT NULL
+      SELECT /* purgeSome */ id FROM workflows WHERE purge_requested_at IS NOT NULL
         AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = workflows.id)
       ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`);
     if (workflow === undefined) return false;
     const jobs = await tx.execute<{ id: string }>(sql`
-      SELECT id FROM jobs WHERE workflow_id = ${workflow.id} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
+      SELECT /* purgeSome */ id FROM jobs WHERE workflow_id = ${workflow.id} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
     const jobIds = jobs.map((job) => job.id);
     if (jobIds.length === 0) return purgeRest(tx, workflow.id);
     if (await hasChunksLeft(tx, jobIds)) return true;
-    await tx.execute(sql`DELETE FROM jobs USING unnest(${array(jobIds, 'uuid')}) AS u (id) WHERE jobs.id = u.id`);
+    await tx.execute(
+      sql`DELETE /* purgeSome */ FROM jobs USING unnest(${array(jobIds, 'uuid')}) AS u (id) WHERE jobs.id = u.id`,
+    );
     return true;
   });
 }
@@ -31,7 +33,7 @@ export async function purgeSome(db: Db): Promise<boolean> {
 /** Asks for the purge of what was deleted `days` days ago, by the database's clock, `limit` workflows at most; how many. */
 export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const rows = await db.execute(sql`
-    UPDATE workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(
+    UPDATE /* purgeDeleted */ workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(
       SELECT id FROM workflows WHERE purge_requested_at IS NULL AND deleted_at <= now() - make_interval(days => ${days})
       ORDER BY deleted_at LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED)) RETURNING 1`);
   return rows.length;
@@ -42,15 +44,17 @@ type Transaction = Pick<Db, 'execute'>;
 /** A purged workflow without jobs: its builds, then itself, with which its payloads go. */
 async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> {
   const builds = await tx.execute<{ id: string }>(sql`
-    SELECT id FROM builds WHERE workflow_id = ${workflowId} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
+    SELECT /* purgeRest */ id FROM builds WHERE workflow_id = ${workflowId} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
   const buildIds = builds.map((build) => build.id);
   if (buildIds.length > 0) {
     if (await hasChunksLeft(tx, buildIds)) return true;
-    await tx.execute(sql`DELETE FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = u.id`);
+    await tx.execute(
+      sql`DELETE /* purgeRest */ FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = u.id`,
+    );
     return true;
   }
-  await tx.execute(sql`DELETE FROM run_requests WHERE workflow_id = ${workflowId}`);
-  await tx.execute(sql`DELETE FROM workflows WHERE id = ${workflowId}`);
+  await tx.execute(sql`DELETE /* purgeRest */ FROM run_requests WHERE workflow_id = ${workflowId}`);
+  await tx.execute(sql`DELETE /* purgeRest */ FROM workflows WHERE id = ${workflowId}`);
   return true;
 }
 

@@ -73,10 +73,10 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
   if (found.terminatedAt !== null) return { workflow: found, canceledJobIds: [], stoppingIds: [] };
   // The schedule's lock comes before the jobs': no job can be handed out, asked for or made from here on.
   const [schedule] = await tx.execute<{ last_job_id: string | null }>(sql`
-    UPDATE schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
+    UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
     WHERE workflow_id = ${found.id} RETURNING last_job_id`);
   const jobs = await tx.execute<{ id: string; status: string }>(sql`
-    WITH requested AS (
+    WITH /* terminate */ requested AS (
       DELETE FROM run_requests WHERE workflow_id = ${found.id} RETURNING job_id
     ), locked AS MATERIALIZED (
       SELECT id FROM jobs

@@ -175,7 +175,7 @@ export async function lockWorkflow(
 /** Builds that have not ended are CANCELED; the worker of one that was STARTED finds its lease gone and stops it. Their ids. */
 export async function cancelBuilds(tx: Transaction, workflowId: string): Promise<string[]> {
   const rows = await tx.execute<{ id: string }>(sql`
-    WITH locked AS MATERIALIZED (
+    WITH /* cancelBuilds */ locked AS MATERIALIZED (
       SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL ORDER BY id FOR UPDATE
     )
     UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,

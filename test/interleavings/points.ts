@@ -157,7 +157,7 @@ function pointOf(query: string): Point {
 function read(query: string): Point {
   const reads = new Set<string>();
   const writes = new Set<string>();
-  const text = query.replace(/--.*/g, '').replace(/\s+/g, ' ');
+  const text = query.replace(/--.*|\/\*.*?\*\//g, '').replace(/\s+/g, ' ');
   const locks = /\bFOR (NO KEY )?UPDATE\b/i.test(text);
   let name = '';
   for (const [, verb = '', table = ''] of text.matchAll(WORDS)) {

@@ -2,16 +2,17 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS, READS_MORE, TABLES_OUT_OF_ORDER } from './exceptions.ts';
+import { type Exception, NO_STATEMENTS, OUT_OF_ORDER, READS_MORE, TABLES_OUT_OF_ORDER } from './exceptions.ts';
 import { emptyHistory, fillHistory, prepareTables, withoutForeignKeys } from './history.ts';
 import { type Keys, lockTargets, nodesOf, rowsRead } from './plan.ts';
 import { type Recorder, record, type Statement } from './recorder.ts';
 import { runScenario } from './scenario.ts';
+import { readsOf } from './scenario-reads.ts';
 import type { Drive } from './scenario-rows.ts';
-import { isFrom, lockingTemplates, modulesOfDb } from './statements.ts';
+import { isFrom, lockingTemplates, modulesOfDb, withoutName } from './statements.ts';
 
 /**
- * Every statement of db/ that locks or changes rows, as the database carries it out beside the history of other people: with statistics from
+ * Every statement of db/, as the database carries it out beside the history of other people: with statistics from
  * when the tables were nearly empty and with fresh ones, planned for its values and for any.
  *
  * Jobs of other users, and of all the rest what goes with so many. To see it with more: PLANS_ROWS=1000000 npx vitest run test/plans
@@ -49,15 +50,18 @@ beforeAll(async () => {
   await runScenario(db, drive);
   await db.execute(sql`ANALYZE`);
   recorder.statistics = 'fresh';
-  await runScenario(db, drive);
+  await readsOf(db, drive, await runScenario(db, drive)); // with stale ones a page may take longer, until autovacuum comes
 }, 900_000);
 afterAll(() => database.close());
 
 test('every statement reads what it is about, by key, however much others have stored', () => {
   const tooMuch = recorder.statements.flatMap((statement) => {
     const { plan, text } = statement;
-    const rowsMax = READS_MORE.find((exception) => exception.text.test(flat(text)))?.rowsMax ?? ROWS_READ_MAX;
-    const scanned = nodesOf(plan).filter(({ type, rows }) => type === 'Seq Scan' && rows > 1);
+    const exception = READS_MORE.find((one) => one.text.test(flat(text)));
+    const rowsMax = exception?.rowsMax ?? ROWS_READ_MAX;
+    const scanned = nodesOf(plan).filter(
+      ({ type, rows, relation }) => type === 'Seq Scan' && rows > 1 && relation !== exception?.scans,
+    );
     const what = [
       ...scanned.map(({ relation }) => `scans ${relation}`),
       ...(rowsRead(plan) > rowsMax ? [`reads ${rowsRead(plan)} rows`] : []),
@@ -108,11 +112,11 @@ test('the scenario sends every statement of db/ that locks or changes rows', asy
   expect(missing).toEqual([]);
 });
 
-test('the scenario drives every function of db/ but those that only read', async () => {
+test('the scenario drives every function of db/', async () => {
   const missing: string[] = [];
   for (const [file, exported] of await modulesOfDb())
     for (const [name, value] of Object.entries(exported))
-      if (typeof value === 'function' && !driven.has(name) && !READS.has(name) && !NO_STATEMENTS.has(name))
+      if (typeof value === 'function' && !driven.has(name) && !NO_STATEMENTS.has(name))
         missing.push(`db/${file}: ${name}`);
   expect(missing).toEqual([]);
 });
@@ -122,15 +126,16 @@ test('every exception to the rules is needed', () => {
   expect([...OUT_OF_ORDER, ...TABLES_OUT_OF_ORDER, ...READS_MORE].filter((exception) => !isUsed(exception))).toEqual(
     [],
   );
-  expect([...READS, ...NO_STATEMENTS].filter((name) => driven.has(name))).toEqual([]);
+  expect([...NO_STATEMENTS].filter((name) => driven.has(name))).toEqual([]);
 });
 
 function describe({ by, statistics, mode, text }: Statement, what: string): string {
   return `${by}: ${what} (${statistics} statistics, ${mode} plan): ${flat(text).slice(0, 200)}`;
 }
 
+/** On one line, without the statement's name. */
 function flat(text: string): string {
-  return text.replace(/\s+/g, ' ').trim();
+  return withoutName(text).replace(/\s+/g, ' ').trim();
 }
 
 function unique(texts: string[]): string[] {

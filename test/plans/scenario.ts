@@ -25,8 +25,8 @@ import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds
 import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
-/** One user does all that the functions of db/ do to one user's rows, and the workers what they do for that user. */
-export async function runScenario(db: Db, drive: Drive): Promise<void> {
+/** One user does all that the functions of db/ do to one user's rows, and the workers what they do for that user. Resolves with the user's id. */
+export async function runScenario(db: Db, drive: Drive): Promise<string> {
   const user = await accountsOf(db, drive);
   await jobsOf(db, drive, user);
   await reconcileOf(db, drive, user);
@@ -38,6 +38,7 @@ export async function runScenario(db: Db, drive: Drive): Promise<void> {
   await notificationsOf(db, drive, user);
   await endMarker(db, drive, user);
   await maintenance(db, drive);
+  return user;
 }
 
 async function accountsOf(db: Db, drive: Drive): Promise<string> {

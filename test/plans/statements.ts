@@ -5,10 +5,61 @@ const FOLDER = new URL('../../db/', import.meta.url);
 
 /** The modules of db/, by their paths in it. */
 export async function modulesOfDb(): Promise<Map<string, Record<string, unknown>>> {
-  const names = (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const names = await pathsOfDb();
   return new Map(
     await Promise.all(names.map(async (name) => [name, await import(new URL(name, FOLDER).href)] as const)),
   );
+}
+
+/** A statement that stands written out in db/: the argument of `execute`. */
+export interface Written {
+  /** File and line. */
+  at: string;
+  module: string;
+  /** The nearest named function around it. */
+  writtenIn: string;
+  /** The comment behind its first word, of whatever shape. */
+  name: string | undefined;
+}
+
+export async function writtenStatements(): Promise<Written[]> {
+  const found: Written[] = [];
+  for (const { node, source, module, at } of await templates()) {
+    let call: ts.Node = node.parent;
+    while (ts.isConditionalExpression(call)) call = call.parent;
+    const isExecuted =
+      ts.isCallExpression(call) &&
+      ts.isPropertyAccessExpression(call.expression) &&
+      call.expression.name.text === 'execute';
+    if (!isExecuted) continue;
+    const text = node.template.getText(source).slice(1);
+    found.push({ at, module, writtenIn: functionAround(node), name: nameOf(text) });
+  }
+  return found;
+}
+
+/** The modules of db/ by the names of the functions that they declare; each name says which one it is. */
+export async function modulesByFunction(): Promise<Map<string, string>> {
+  const modules = new Map<string, string>();
+  for (const [module, source] of await sources())
+    for (const statement of source.statements) {
+      const name = ts.isFunctionDeclaration(statement) ? statement.name?.text : undefined;
+      if (name === undefined) continue;
+      if (modules.has(name))
+        throw new Error(`Two functions of db/ are called ${name}: a statement must bear one name.`);
+      modules.set(name, module);
+    }
+  return modules;
+}
+
+/** The name in a statement's text: behind its first word, or at its end where the query builder made it. */
+export function nameOf(text: string): string | undefined {
+  const match = /^\s*\(?(?:WITH RECURSIVE|\w+) \/\* (\w+) \*\/|\/\* (\w+) \*\/$/.exec(text);
+  return match?.[1] ?? match?.[2];
+}
+
+export function withoutName(text: string): string {
+  return text.replace(/ \/\* \w+ \*\//, '');
 }
 
 /** A template of SQL in db/ that writes rows, or locks them. */
@@ -22,22 +73,10 @@ export interface Template {
 const LOCKS = /\b(INSERT INTO|UPDATE|DELETE FROM|FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE)\b/;
 
 export async function lockingTemplates(): Promise<Template[]> {
-  const names = (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.ts'));
-  const found: Template[] = [];
-  for (const name of names) {
-    const text = await readFile(new URL(name, FOLDER), 'utf8');
-    const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
-    const visit = (node: ts.Node) => {
-      if (ts.isTaggedTemplateExpression(node) && node.tag.getText(source) === 'sql') {
-        const parts = partsOf(node.template);
-        const line = source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
-        if (LOCKS.test(node.template.getText(source))) found.push({ at: `db/${name}:${line}`, parts });
-      }
-      ts.forEachChild(node, visit);
-    };
-    visit(source);
-  }
-  return found;
+  const all = await templates();
+  return all
+    .filter(({ node, source }) => LOCKS.test(withoutName(node.template.getText(source))))
+    .map(({ node, at }) => ({ at, parts: partsOf(node.template) }));
 }
 
 /** Whether a statement that was sent came from the template. */
@@ -50,6 +89,40 @@ export function isFrom(text: string, { parts }: Template): boolean {
     at = next + part.length;
   }
   return true;
+}
+
+async function templates() {
+  const found: { node: ts.TaggedTemplateExpression; source: ts.SourceFile; module: string; at: string }[] = [];
+  for (const [module, source] of await sources()) {
+    const visit = (node: ts.Node) => {
+      if (ts.isTaggedTemplateExpression(node) && node.tag.getText(source) === 'sql') {
+        const line = source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
+        found.push({ node, source, module, at: `db/${module}:${line}` });
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+  return found;
+}
+
+async function sources(): Promise<Map<string, ts.SourceFile>> {
+  const files = new Map<string, ts.SourceFile>();
+  for (const path of await pathsOfDb()) {
+    const text = await readFile(new URL(path, FOLDER), 'utf8');
+    files.set(path, ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true));
+  }
+  return files;
+}
+
+async function pathsOfDb(): Promise<string[]> {
+  return (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.ts')).toSorted();
+}
+
+function functionAround(node: ts.Node): string {
+  for (let around = node.parent; !ts.isSourceFile(around); around = around.parent)
+    if (ts.isFunctionDeclaration(around) && around.name) return around.name.text;
+  return '';
 }
 
 function partsOf(template: ts.TemplateLiteral): string[] {

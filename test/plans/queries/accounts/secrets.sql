@@ -1,0 +1,11 @@
+-- db/accounts/secrets.ts
+
+-- changeSecrets
+
+SELECT /* changeSecrets */ id FROM workflows WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE;
+
+SELECT /* changeSecrets */ workflow_id, generation, payload FROM payloads
+WHERE workflow_id = ANY($1::uuid[]) AND payload::text LIKE '%"sealed"%';
+
+UPDATE /* changeSecrets */ payloads SET payload = $1::jsonb WHERE workflow_id = $2
+  AND generation = $3;

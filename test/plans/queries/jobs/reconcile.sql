@@ -1,0 +1,84 @@
+-- db/jobs/reconcile.ts
+
+-- endOrReturn
+
+WITH /* endOrReturn */ target AS MATERIALIZED (
+  SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
+  FROM unnest($1::uuid[], $2::text[]) AS u (id, status), LATERAL (
+    SELECT FROM jobs WHERE jobs.id = u.id AND (
+      jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
+      OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
+    LIMIT 1 FOR UPDATE SKIP LOCKED) lost
+)
+UPDATE jobs SET status = new_status, updated_at = now(), lease_token = NULL, lease_owner = NULL,
+  lease_expires_at = NULL,
+  completed_at = CASE WHEN ends THEN now() END,
+  failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
+  failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost,
+    and so was each one that tried again.' END,
+  log_line_count = (SELECT coalesce(max(last_number),
+    0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], jobs.id))),
+  log_open = ends AND attempt > 0
+FROM target WHERE jobs.id = target.id
+RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail;
+
+-- lockPending
+
+SELECT /* lockPending */ FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
+  SELECT unnest($1::uuid[])
+  UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY($2::uuid[])))
+ORDER BY id FOR NO KEY UPDATE;
+
+-- markQueued
+
+UPDATE /* markQueued */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+WHERE id = ANY($1::uuid[]) AND status = 'PENDING';
+
+-- readSchedules
+
+SELECT /* readSchedules */ s.workflow_id, s.user_id, s.kind, s.state,
+  s.next_run_at <= clock_timestamp() AS slot_due,
+  extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in,
+    request.job_id AS request_id,
+  j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts,
+    extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
+  extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
+  j.cancel_requested_at IS NOT NULL AS cancel_requested
+FROM schedules s
+  LEFT JOIN LATERAL (SELECT * FROM jobs WHERE id = s.last_job_id LIMIT 1) j ON true
+  LEFT JOIN LATERAL (
+    SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
+WHERE s.workflow_id = ANY($1::uuid[]);
+
+-- reconcileSchedules
+
+SELECT /* reconcileSchedules */ workflow_id FROM schedules
+WHERE workflow_id = ANY($1::uuid[]) AND wake_at <= clock_timestamp()
+ORDER BY workflow_id FOR UPDATE SKIP LOCKED;
+
+-- removeTerminated
+
+DELETE /* removeTerminated */ FROM schedules WHERE workflow_id = ANY($1::uuid[]);
+
+-- setWake
+
+UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
+  last_job_id = u.last_job_id, requested = EXISTS (
+    SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
+FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::uuid[]) AS u (workflow_id,
+  wake_in_seconds, waiting, last_job_id)
+WHERE schedules.workflow_id = u.workflow_id;
+
+-- takeRequests
+
+DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY($1::uuid[]);
+
+-- wakeEnded
+
+WITH /* wakeEnded */ locked AS MATERIALIZED (
+  SELECT workflow_id FROM schedules
+  WHERE workflow_id = ANY($1::uuid[]) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+    AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL
+  ORDER BY workflow_id FOR UPDATE
+)
+UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1;

@@ -1,0 +1,60 @@
+-- db/jobs/turns.ts
+
+-- enterTurns
+
+SELECT /* enterTurns */ pg_advisory_xact_lock(hashtext($1));
+
+WITH /* enterTurns */ entering AS (
+  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM builds queued
+  WHERE id = ANY($1::uuid[]) AND status = 'QUEUED'
+    AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+)
+INSERT INTO turns (id, kind, user_id, round)
+SELECT id, $2, user_id, nth + greatest(
+  (SELECT round FROM turn_rounds WHERE kind = $3) - 1,
+  coalesce((SELECT max(round) FROM turns WHERE kind = $4 AND turns.user_id = entering.user_id), 0))
+FROM entering ON CONFLICT DO NOTHING;
+
+WITH /* enterTurns */ entering AS (
+  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM jobs queued
+  WHERE id = ANY($1::uuid[]) AND status = 'QUEUED'
+    AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+)
+INSERT INTO turns (id, kind, user_id, round)
+SELECT id, $2, user_id, nth + greatest(
+  (SELECT round FROM turn_rounds WHERE kind = $3) - 1,
+  coalesce((SELECT max(round) FROM turns WHERE kind = $4 AND turns.user_id = entering.user_id), 0))
+FROM entering ON CONFLICT DO NOTHING;
+
+-- hasTurn
+
+SELECT /* hasTurn */ FROM turns WHERE id = $1;
+
+-- peekTurn
+
+SELECT /* peekTurn */ id FROM turns WHERE kind = $1 AND user_id <> ALL($2::uuid[])
+ORDER BY round, id LIMIT 1;
+
+-- sweepTurns
+
+WITH /* sweepTurns */ looked AS MATERIALIZED (
+  SELECT id FROM turns WHERE id > $1 ORDER BY id LIMIT $2
+), left_behind AS MATERIALIZED (
+  SELECT looked.id FROM looked, LATERAL (
+    SELECT FROM turns WHERE turns.id = looked.id
+      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
+      AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
+    LIMIT 1 FOR UPDATE SKIP LOCKED) turn
+), removed AS (
+  DELETE FROM turns WHERE id = ANY(ARRAY(SELECT id FROM left_behind)) RETURNING 1
+)
+SELECT count(*)::integer AS looked, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
+  (SELECT count(*) FROM removed)::integer AS removed FROM looked;
+
+-- takeTurn
+
+DELETE /* takeTurn */ FROM turns WHERE id = (SELECT id FROM turns WHERE kind = $1
+  AND user_id <> ALL($2::uuid[])
+ORDER BY round, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, round;
+
+UPDATE /* takeTurn */ turn_rounds SET round = $1 WHERE kind = $2 AND round < $3;

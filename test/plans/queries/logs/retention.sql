@@ -1,0 +1,64 @@
+-- db/logs/retention.ts
+
+-- lookThrough
+
+WITH /* lookThrough */ part AS MATERIALIZED (
+  SELECT id, (completed_at IS NOT NULL
+    AND completed_at <= now() - make_interval(days => $1)) AS gone FROM jobs
+  WHERE id > $2 AND id < $3 ORDER BY id LIMIT $4
+), kept AS (SELECT id FROM part WHERE NOT gone ORDER BY id LIMIT 1)
+SELECT (SELECT count(*) FROM part)::integer AS count,
+  (SELECT id FROM kept) AS kept,
+  (SELECT id FROM part WHERE id < coalesce((SELECT id FROM kept),
+    $5) ORDER BY id DESC LIMIT 1) AS passed,
+  EXISTS (SELECT FROM builds WHERE id >= $6 AND id < $7 AND NOT (completed_at IS NOT NULL
+    AND completed_at <= now() - make_interval(days => $8))) AS build;
+
+-- removeChunksOfWorkflows
+
+UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
+FROM unnest($1::uuid[], $2::uuid[]) AS u (workflow, last) WHERE workflows.id = u.workflow;
+
+WITH /* removeChunksOfWorkflows */ asked AS MATERIALIZED (
+  SELECT id, log_retention_days AS days, greatest(logs_removed_to, (lpad(to_hex(greatest(0,
+    extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint), 12, '0') || repeat('0',
+    20))::uuid) AS done
+  FROM workflows WHERE log_retention_days IS NOT NULL AND id > $2 ORDER BY id LIMIT $3
+)
+SELECT asked.id AS workflow, source.id, source.gone FROM asked LEFT JOIN LATERAL (
+  SELECT * FROM (
+    (SELECT id, (completed_at IS NOT NULL
+      AND completed_at <= now() - make_interval(days => asked.days)) AS gone FROM jobs
+      WHERE workflow_id = asked.id AND id > asked.done AND id < (lpad(to_hex(greatest(0,
+        extract(epoch FROM now() - make_interval(days => asked.days)) * 1000)::bigint), 12,
+        '0') || repeat('0', 20))::uuid ORDER BY id LIMIT $4)
+    UNION ALL
+    (SELECT id, (completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => asked.days)) AS gone FROM ( -- a fence: the key would be read over everybody's builds
+        SELECT id, completed_at FROM builds WHERE workflow_id = asked.id OFFSET 0
+      ) own WHERE id > asked.done AND id < (lpad(to_hex(greatest(0,
+        extract(epoch FROM now() - make_interval(days => asked.days)) * 1000)::bigint), 12,
+        '0') || repeat('0', 20))::uuid ORDER BY id LIMIT $5)
+  ) both_kinds ORDER BY id LIMIT $6
+) source ON true ORDER BY asked.id, source.id;
+
+-- removeOldChunks
+
+WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
+  (SELECT source_id, 1 FROM "log_chunks_other" WHERE source_id > $1
+    AND source_id < (lpad(to_hex(greatest(0,
+    extract(epoch FROM now() - make_interval(days => $2)) * 1000)::bigint), 12, '0') || repeat('0',
+    20))::uuid ORDER BY source_id LIMIT 1)
+  UNION ALL
+  SELECT following.source_id, n + 1 FROM source, LATERAL (
+    SELECT source_id FROM "log_chunks_other" WHERE source_id > source.id
+      AND source_id < (lpad(to_hex(greatest(0,
+      extract(epoch FROM now() - make_interval(days => $3)) * 1000)::bigint), 12,
+      '0') || repeat('0', 20))::uuid ORDER BY source_id LIMIT 1
+  ) following WHERE n < $4
+)
+SELECT id, coalesce( -- a look into a key each; as NOT EXISTS the planner would read all builds that are kept
+    (SELECT (completed_at IS NOT NULL
+      AND completed_at <= now() - make_interval(days => $5)) FROM jobs WHERE jobs.id = source.id),
+    (SELECT (completed_at IS NOT NULL
+      AND completed_at <= now() - make_interval(days => $6)) FROM builds WHERE builds.id = source.id), true) AS gone
+FROM source ORDER BY n;

@@ -1,0 +1,175 @@
+-- db/lookup.ts
+
+-- anyBuilds
+
+select "id", "workflow_id", "user_id", "generation", "status", "attempt", "uncounted_attempts",
+  "lease_token", "lease_owner", "lease_expires_at", "error", "image_id", "image_digest",
+  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at"
+from "builds"
+where ("builds"."id" = ANY($1::uuid[])
+  and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "builds"."workflow_id"
+  AND purged.purge_requested_at IS NOT NULL)) /* anyBuilds */;
+
+-- anyJobs
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where ("jobs"."id" = ANY($1::uuid[])
+  and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
+  AND purged.purge_requested_at IS NOT NULL)) /* anyJobs */;
+
+-- anyWorkflows
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."id" = ANY($1::uuid[])
+  and "workflows"."purge_requested_at" is null) /* anyWorkflows */;
+
+-- buildsOf
+
+select "id", "workflow_id", "user_id", "generation", "status", "attempt", "uncounted_attempts",
+  "lease_token", "lease_owner", "lease_expires_at", "error", "image_id", "image_digest",
+  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at"
+from "builds"
+where ("builds"."id" = ANY($1::uuid[]) and "builds"."user_id" = $2
+  and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "builds"."workflow_id"
+  AND purged.purge_requested_at IS NOT NULL)) /* buildsOf */;
+
+-- databaseNow
+
+SELECT /* databaseNow */ now() AS now;
+
+-- firstLineNumbers
+
+select "first"."source_id", "first"."first_number"
+from unnest($1::uuid[]) AS asked (id)
+cross join lateral (select "source_id", "first_number"
+from "log_chunks"
+where "log_chunks"."source_id" = asked.id
+order by "log_chunks"."first_number"
+limit $2) "first" /* firstLineNumbers */;
+
+-- jobsOf
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
+  and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
+  AND purged.purge_requested_at IS NOT NULL)) /* jobsOf */;
+
+-- jobsToFollow
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where "jobs"."id" = ANY(ARRAY(
+        (SELECT id FROM jobs WHERE workflow_id = $1 ORDER BY id DESC LIMIT $2)
+        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = $3
+        UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = $4))
+order by "jobs"."id" /* jobsToFollow */;
+
+-- jobsToRecheck
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where "jobs"."id" = ANY($1::uuid[] || ARRAY(
+        SELECT made.id FROM unnest($2::uuid[],
+  $3::uuid[]) AS asked (workflow_id, after),
+  LATERAL (
+          SELECT id FROM jobs WHERE workflow_id = asked.workflow_id
+  AND jobs.id > asked.after ORDER BY id LIMIT $4) made
+        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY($5::uuid[])))
+order by "jobs"."id" /* jobsToRecheck */;
+
+-- lastLineNumbers
+
+select "last"."source_id", "last"."last_number"
+from unnest($1::uuid[]) AS asked (id)
+cross join lateral (select "source_id", "last_number"
+from "log_chunks"
+where "log_chunks"."source_id" = asked.id
+order by "log_chunks"."first_number" desc
+limit $2) "last" /* lastLineNumbers */;
+
+-- newestBuilds
+
+select distinct on ("builds"."workflow_id") "id", "workflow_id", "user_id", "generation", "status",
+  "attempt", "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error",
+  "image_id", "image_digest", "log_line_count", "log_attempt", "log_open", "created_at",
+  "started_at", "completed_at"
+from "builds"
+where "builds"."workflow_id" = ANY($1::uuid[])
+order by "builds"."workflow_id", "builds"."generation" desc /* newestBuilds */;
+
+-- newestJobs
+
+select "newest"."id", "newest"."workflow_id", "newest"."user_id", "newest"."kind",
+  "newest"."trigger", "newest"."status", "newest"."generation", "newest"."attempt",
+  "newest"."uncounted_attempts", "newest"."scheduled_at", "newest"."created_at",
+  "newest"."updated_at", "newest"."queued_at", "newest"."started_at", "newest"."completed_at",
+  "newest"."lease_token", "newest"."lease_owner", "newest"."lease_expires_at",
+  "newest"."engine_id", "newest"."cancel_requested_at", "newest"."exit_code",
+  "newest"."failure_reason", "newest"."failure_message", "newest"."log_line_count",
+  "newest"."log_attempt", "newest"."log_open", "newest"."requested_by", "newest"."requested_with"
+from unnest($1::uuid[]) AS asked (id)
+cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
+  "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
+  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
+  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where "jobs"."workflow_id" = asked.id
+order by "jobs"."id" desc
+limit $2) "newest" /* newestJobs */;
+
+-- nextRuns
+
+select "workflow_id", "next_run_at"
+from "schedules"
+where ("schedules"."workflow_id" = ANY($1::uuid[]) and "schedules"."state" = $2) /* nextRuns */;
+
+-- payloadsOf
+
+select "workflow_id", "generation", "payload", "bytes"
+from "payloads"
+where ("payloads"."workflow_id", "payloads"."generation") IN (SELECT * FROM unnest($1::uuid[],
+  $2::integer[]) AS asked (workflow_id, generation)) /* payloadsOf */;
+
+-- workflowsChangedSince
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."user_id" = ANY($1::uuid[]) and "workflows"."purge_requested_at" is null
+  and ("workflows"."updated_at" > $2 or "workflows"."deleted_at" > $3))
+order by "workflows"."updated_at" /* workflowsChangedSince */;
+
+-- workflowsOf
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."id" = ANY($1::uuid[]) and "workflows"."user_id" = $2
+  and "workflows"."purge_requested_at" is null) /* workflowsOf */;

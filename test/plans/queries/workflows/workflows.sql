@@ -1,0 +1,93 @@
+-- db/workflows/workflows.ts
+
+-- cancelBuilds
+
+WITH /* cancelBuilds */ locked AS MATERIALIZED (
+  SELECT id FROM builds WHERE workflow_id = $1 AND completed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL,
+  lease_owner = NULL, lease_expires_at = NULL,
+  log_open = started_at IS NOT NULL
+FROM locked WHERE builds.id = locked.id RETURNING builds.id;
+
+-- createWorkflow
+
+insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
+  "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error", "image_id",
+  "image_digest", "log_line_count", "log_attempt", "log_open", "created_at", "started_at",
+  "completed_at")
+values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
+  '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, default, default,
+  default, default, default, default, default, default, default, default, default, default,
+  default, default)
+returning "id";
+
+insert into "payloads" ("workflow_id", "generation", "payload")
+values ($1, $2, $3);
+
+insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation",
+  "interval_minutes", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested",
+  "last_job_id")
+values ($1, $2, $3, $4, $5, $6, default, now(), now(), default, default, default);
+
+insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to")
+values ($1, $2, $3, $4, $5, $6, default, default, $7, default, default, default, default, default,
+  default, default, default)
+returning "id", "user_id", "name", "kind", "interval_minutes",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to";
+
+-- lockWorkflow
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."id" = $1 and "workflows"."user_id" = $2
+  and "workflows"."purge_requested_at" is null) for no key update;
+
+-- updateWorkflow
+
+insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
+  "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error", "image_id",
+  "image_digest", "log_line_count", "log_attempt", "log_open", "created_at", "started_at",
+  "completed_at")
+values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
+  '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, default, default,
+  default, default, default, default, default, default, default, default, default, default,
+  default, default)
+returning "id";
+
+insert into "payloads" ("workflow_id", "generation", "payload")
+values ($1, $2, $3);
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."id" = $1 and "workflows"."user_id" = $2
+  and "workflows"."purge_requested_at" is null) for no key update;
+
+select "payload" = $1::jsonb
+from "payloads"
+where ("payloads"."workflow_id" = $2 and "payloads"."generation" = $3);
+
+update "schedules"
+set "state" = $1, "interval_minutes" = $2,
+  "next_run_at" = coalesce("schedules"."last_slot_at" + make_interval(mins => $3),
+  "schedules"."next_run_at"), "wake_at" = now()
+where "schedules"."workflow_id" = $4;
+
+update "workflows"
+set "interval_minutes" = $1, "generation" = $2, "build_status" = $3, "updated_at" = now()
+where "workflows"."id" = $4
+returning "id", "user_id", "name", "kind", "interval_minutes",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to";

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto';
+import * as accounts from '../../db/accounts/accounts.ts';
+import * as audit from '../../db/accounts/audit.ts';
+import { listSessions } from '../../db/accounts/sessions.ts';
+import * as tokens from '../../db/accounts/tokens.ts';
+import { readUserTotals, readWorkflowTotals } from '../../db/analytics.ts';
+import * as images from '../../db/builds/images.ts';
+import type { Db } from '../../db/client.ts';
+import { jobStates } from '../../db/jobs/claim.ts';
+import * as listing from '../../db/listing.ts';
+import * as partitions from '../../db/logs/partitions.ts';
+import * as logs from '../../db/logs/read.ts';
+import { lookThrough } from '../../db/logs/retention.ts';
+import * as lookup from '../../db/lookup.ts';
+import * as notifications from '../../db/notifications.ts';
+import * as volumes from '../../db/volumes.ts';
+import { loadPayloads } from '../../db/workflows/payloads.ts';
+import { NO_ID } from '../../domain/ids.ts';
+import { DAY_MS } from '../../domain/limits.ts';
+import { CONTAINER, type Drive, HEARTBEAT, handedOut, idsOf, make } from './scenario-rows.ts';
+
+/** All that is only read: what the API shows of one user, and what workers ask about a few ids. */
+export async function readsOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  const own = await make(db, userId, HEARTBEAT);
+  const built = await make(db, userId, CONTAINER);
+  const workflowIds = idsOf(own);
+  const jobIds = await handedOut(db, own);
+  await pagesOf(db, drive, { userId, workflowIds });
+  await rowsOf(db, drive, { userId, workflowIds, jobIds, buildIds: built.map(({ buildId }) => buildId) });
+  await linesOf(db, drive, jobIds);
+  await accountOf(db, drive, userId);
+
+  const generations = workflowIds.map((workflowId) => ({ workflowId, generation: 1 }));
+  await drive(loadPayloads, db, generations);
+  await drive(lookup.payloadsOf, db, generations);
+  await drive(images.neededGenerations, db, generations);
+  await drive(images.workflowsBuilding, db, workflowIds);
+  await drive(images.wasPulledFor, db, { userId, imageId: 'sha256:1', repository: 'r/i' });
+  await drive(images.privateNames, db, 'sha256:1', { image: 'r/i:1', repository: 'r/i' }, false);
+  await drive(jobStates, db, jobIds);
+  await drive(lookup.databaseNow, db);
+}
+
+async function pagesOf(db: Db, drive: Drive, of: { userId: string; workflowIds: string[] }): Promise<void> {
+  const { userId, workflowIds } = of;
+  const first = { count: 20, backwards: false };
+  const last = { count: 20, backwards: true, before: NO_ID };
+  for (const window of [first, last]) {
+    await drive(listing.listWorkflows, db, userId, {}, window);
+    await drive(listing.listJobs, db, userId, {}, window);
+    await drive(volumes.listVolumes, db, userId, window);
+  }
+  await drive(listing.listWorkflows, db, userId, { kind: 'CONTAINER', terminated: false, nameContains: 'a' }, first);
+  await drive(listing.listJobs, db, userId, { status: ['QUEUED', 'RUNNING'] }, first);
+  await drive(listing.listJobsByWorkflow, db, workflowIds, {}, first);
+  await drive(volumes.workflowsByVolume, db, userId, ['work', 'cache'], 5);
+  await drive(notifications.listNotifications, db, userId, { count: 20, unreadOnly: false });
+  await drive(notifications.listNotifications, db, userId, { count: 20, after: NO_ID, unreadOnly: true });
+  const range = { from: new Date(Date.now() - 3.5 * DAY_MS), to: new Date() };
+  await drive(readUserTotals, db, userId, range);
+  await drive(readWorkflowTotals, db, workflowIds, range);
+}
+
+type Ids = { userId: string; workflowIds: string[]; jobIds: string[]; buildIds: string[] };
+
+async function rowsOf(db: Db, drive: Drive, { userId, workflowIds, jobIds, buildIds }: Ids): Promise<void> {
+  await drive(lookup.workflowsOf, db, userId, workflowIds);
+  await drive(lookup.jobsOf, db, userId, jobIds);
+  await drive(lookup.buildsOf, db, userId, buildIds);
+  await drive(lookup.anyWorkflows, db, workflowIds);
+  await drive(lookup.anyJobs, db, jobIds);
+  await drive(lookup.anyBuilds, db, buildIds);
+  await drive(lookup.newestBuilds, db, workflowIds);
+  await drive(lookup.newestJobs, db, workflowIds, 3);
+  await drive(lookup.jobsToFollow, db, workflowIds[0] ?? NO_ID, 3);
+  const asked = workflowIds.map((workflowId) => ({ workflowId, after: NO_ID, open: jobIds.slice(0, 1) }));
+  await drive(lookup.jobsToRecheck, db, asked, 3);
+  await drive(lookup.workflowsChangedSince, db, [userId], new Date(Date.now() - 1_000));
+  await drive(lookup.nextRuns, db, workflowIds);
+  await drive(notifications.anyNotifications, db, [randomUUID()]);
+  await drive(notifications.notificationsOf, db, userId, [randomUUID()]);
+  await drive(notifications.notificationsAfter, db, [{ userId, after: NO_ID }], 20);
+}
+
+async function linesOf(db: Db, drive: Drive, jobIds: string[]): Promise<void> {
+  const [id = NO_ID] = jobIds;
+  await drive(logs.chunksAfter, db, id, 0, 10);
+  await drive(logs.chunksBefore, db, id, 10, 10);
+  await drive(logs.lastLogNumber, db, id);
+  await drive(lookup.firstLineNumbers, db, jobIds);
+  await drive(lookup.lastLineNumbers, db, jobIds);
+  const day = (await partitions.logPartitionsBefore(db, { days: -3 })).at(0);
+  if (day === undefined) throw new Error('There is a partition of today.');
+  await drive(lookThrough, db, day, { days: 1, limit: 10 });
+}
+
+async function accountOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  await drive(accounts.findUserByEmail, db, 'nobody@example.com', '10.0.0.1');
+  await drive(accounts.hasAccounts, db);
+  await drive(accounts.listUsers, db, { after: NO_ID, limit: 10 });
+  await drive(audit.listAuditEvents, db, { userId, count: 10 });
+  await drive(audit.listAuditEvents, db, { userId: undefined, count: 10, after: randomUUID() });
+  await drive(audit.findAuditEvent, db, { id: randomUUID(), userId });
+  await drive(listSessions, db, [userId]);
+  await drive(tokens.listApiTokens, db, [userId]);
+  await drive(tokens.findApiToken, db, { userId, id: randomUUID() });
+  await drive(tokens.findIdentities, db, [Buffer.alloc(32)]);
+  await drive(tokens.findValidTokens, db, [randomUUID()]);
+  await drive(tokens.isTokenValid, db, randomUUID());
+}
