@@ -121,7 +121,9 @@ export async function updateWorkflow(
     if (wanted?.problems) return { outcome: 'INVALID', problems: wanted.problems };
     const changed = wanted?.value ?? (payload !== undefined && !('from' in payload) ? payload : undefined);
     const retries = found.kind === 'CONTAINER' && found.buildStatus === 'FAILED';
-    const next = changed !== undefined && (retries || (await differs(tx, found, changed))) ? changed : undefined;
+    const stored = changed === undefined ? 'SAME' : await compare(tx, found, changed);
+    const next = changed !== undefined && (retries || stored === 'OTHER') ? changed : undefined;
+    if (next === undefined && stored === 'REORDERED' && changed !== undefined) await reorder(tx, found, changed);
     const needsBuild = next?.kind === 'CONTAINER';
     const generation = next === undefined ? found.generation : found.generation + 1;
     const [workflow] = await tx
@@ -194,12 +196,30 @@ async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow):
   return row.payload;
 }
 
-async function differs(tx: Transaction, workflow: WorkflowRow, payload: Payload): Promise<boolean> {
+/** How a payload stands to the present one. REORDERED: the same in another order of its names. */
+async function compare(
+  tx: Transaction,
+  { id, generation }: WorkflowRow,
+  payload: Payload,
+): Promise<'SAME' | 'REORDERED' | 'OTHER'> {
+  const given = sql`${JSON.stringify(payload)}::jsonb`;
   const [row] = await tx
-    .select({ same: sql<boolean>`${payloads.payload} = ${JSON.stringify(payload)}::jsonb` })
+    .select({
+      isSame: sql<boolean>`${payloads.payload} = ${given}`,
+      isReordered: sql<boolean>`${payloads.payload} - 'order' = ${given} - 'order'`,
+    })
     .from(payloads)
-    .where(and(eq(payloads.workflowId, workflow.id), eq(payloads.generation, workflow.generation)));
-  return row?.same !== true;
+    .where(and(eq(payloads.workflowId, id), eq(payloads.generation, generation)));
+  if (row?.isSame) return 'SAME';
+  return row?.isReordered ? 'REORDERED' : 'OTHER';
+}
+
+/** An order of names is for reading alone: a generation that has run keeps it, and nothing is built again. */
+async function reorder(tx: Transaction, { id, generation }: WorkflowRow, payload: Payload): Promise<void> {
+  await tx
+    .update(payloads)
+    .set({ payload })
+    .where(and(eq(payloads.workflowId, id), eq(payloads.generation, generation)));
 }
 
 async function queueBuild(

@@ -5,7 +5,8 @@ import { below, type Parsed, type Problem } from '../problem.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from '../states.ts';
 import { BUILDS_REFUSED, CONTAINER_POLICY, type ContainerPolicy, networkProblem } from './container-policy.ts';
 import type { ResourceMaximums } from './container-schema.ts';
-import { type Pair, pairsRecord, writtenSecret } from './pairs.ts';
+import { namesInText } from './names-in-text.ts';
+import { inOrder, orderOf, PAIRS_KEYS, type Pair, pairsRecord, writtenSecret } from './pairs.ts';
 import type { ContainerPayload, GivenPayload } from './payload.ts';
 import { payloadSchemas, shapeOf } from './schema.ts';
 import { camelCase, containerDocument, type Document, heartbeatDocument, type PayloadInput } from './typed-input.ts';
@@ -53,13 +54,13 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   }
 
   const problems: Problem[] = [];
-  for (const key of ['env', 'headers']) {
+  for (const key of PAIRS_KEYS) {
     const written = entries.get(key);
     if (written === undefined) continue;
     if (typeof written === 'object' && written !== null && !Array.isArray(written)) {
       entries.set(
         key,
-        Object.entries(written).map(([name, value]): Pair => {
+        inOrder<unknown>(Object.entries(written), namesInText(text, key)).map(([name, value]): Pair => {
           const secret = writtenSecret(value);
           return {
             name,
@@ -88,7 +89,8 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
   if (kind === 'HEARTBEAT') {
     const { data, error } = schemas.HEARTBEAT.safeParse(document);
     if (error) return { problems: problemsOf(error, schemas.HEARTBEAT) };
-    return bounded({ ...data, headers: data.headers && pairsRecord(data.headers) });
+    const headers = data.headers && pairsRecord(data.headers);
+    return bounded({ ...data, headers, order: orderOf('headers', data.headers) });
   }
   const { data, error } = schemas.CONTAINER.safeParse(document);
   if (error) return { problems: problemsOf(error, schemas.CONTAINER) };
@@ -98,7 +100,8 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
     return { problems: [{ path: ['build'], message: 'Give "image" or "build", not both.' }] };
   const refused = refusals(data, limits.policy ?? CONTAINER_POLICY);
   if (refused.length > 0) return { problems: refused };
-  return bounded({ ...data, env: data.env && pairsRecord(data.env) });
+  const env = data.env && pairsRecord(data.env);
+  return bounded({ ...data, env, order: orderOf('env', data.env) });
 }
 
 /** What the operator does not allow. */
@@ -137,13 +140,17 @@ function problemsOf(error: z.ZodError, schema: z.core.$ZodType): Problem[] {
   });
 }
 
-/** Without what is absent or empty, so that equal payloads are stored alike; refused where it is too large. */
+/**
+ * Without what is absent or empty, so that equal payloads are stored alike. Refused where it is too
+ * large, not counting the order, which says nothing new.
+ */
 function bounded<T extends GivenPayload>(payload: T): Parsed<T> {
   for (const [key, value] of Object.entries(payload)) {
     if (value === undefined || (typeof value === 'object' && Object.keys(value).length === 0))
       Reflect.deleteProperty(payload, key);
   }
-  const isSmall = Buffer.byteLength(JSON.stringify(payload)) <= PAYLOAD_BYTES_MAX;
+  const { order: _, ...rest } = payload;
+  const isSmall = Buffer.byteLength(JSON.stringify(rest)) <= PAYLOAD_BYTES_MAX;
   return isSmall ? { value: payload } : one(`The payload must be at most ${PAYLOAD_BYTES_MAX} bytes.`);
 }
 

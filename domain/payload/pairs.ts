@@ -3,6 +3,16 @@ import type { Problem } from '../problem.ts';
 import { byteCount, textProblem } from '../text.ts';
 import type { GivenSecret } from './secret.ts';
 
+/** The fields that hold names with values. */
+export const PAIRS_KEYS = ['env', 'headers'] as const;
+export type PairsKey = (typeof PAIRS_KEYS)[number];
+
+/**
+ * The names of a payload's pairs in the order in which they were given. A payload stores it beside
+ * the pairs: jsonb sorts the keys of an object, and JavaScript puts whole numbers first.
+ */
+export type PairOrder = Partial<Record<PairsKey, string[]>>;
+
 /** An environment variable or a header as it was written, and where: `at` for the entry, `nameAt` and `valueAt` for its halves. */
 export interface Pair {
   name: string;
@@ -55,6 +65,18 @@ export function headersOf(pairs: readonly Pair[]): Problem[] {
     valueProblem: (value) =>
       HEADER_VALUE.test(value) ? undefined : 'A header value must be one line of printable Latin-1 characters.',
   });
+}
+
+/** The order of `pairs`, as payloads store it beside the record of them. */
+export function orderOf(key: PairsKey, pairs: readonly Pair[] | undefined): PairOrder | undefined {
+  return pairs === undefined || pairs.length < 2 ? undefined : { [key]: pairs.map(({ name }) => name) };
+}
+
+/** `pairs` in the order of `names`. Those that `names` does not have come last. */
+export function inOrder<Value>(pairs: [string, Value][], names: readonly string[] = []): [string, Value][] {
+  const places = new Map(names.map((name, place) => [name, place]));
+  const placeOf = (name: string) => places.get(name) ?? names.length;
+  return pairs.toSorted(([a], [b]) => placeOf(a) - placeOf(b));
 }
 
 /** `pairs` as they are stored, once they are known to be right. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { containerFields, heartbeatFields } from './fields.ts';
-import type { Pair } from './pairs.ts';
+import type { Pair, PairOrder } from './pairs.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import type { GivenSecret, SealedSecret } from './secret.ts';
 
@@ -11,12 +11,17 @@ import type { GivenSecret, SealedSecret } from './secret.ts';
  */
 export type Payload<S = SealedSecret> = HeartbeatPayload<S> | ContainerPayload<S>;
 
-export interface HeartbeatPayload<S = SealedSecret> extends StoredFields<HeartbeatFields, S> {
+export interface HeartbeatPayload<S = SealedSecret> extends StoredFields<HeartbeatFields, S>, Ordered {
   kind: 'HEARTBEAT';
 }
 
-export interface ContainerPayload<S = SealedSecret> extends StoredFields<ContainerFields, S> {
+export interface ContainerPayload<S = SealedSecret> extends StoredFields<ContainerFields, S>, Ordered {
   kind: 'CONTAINER';
+}
+
+interface Ordered {
+  /** No key of the document. Absent in payloads of versions before 0.2, and where there are no two names. */
+  order?: PairOrder | undefined;
 }
 
 /** As its author gives it, checked and not yet sealed. */

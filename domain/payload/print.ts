@@ -1,21 +1,35 @@
 import type { z } from 'zod';
 import { CONTAINER_RESOURCES_MAX } from '../limits.ts';
 import { containerFields, factsOf, heartbeatFields } from './fields.ts';
+import { inOrder, PAIRS_KEYS } from './pairs.ts';
 import type { GivenPayload, Payload } from './payload.ts';
 import { shapeOf } from './schema.ts';
 
 /**
- * The JSON document of a payload: the kind first, then the keys in one order, so that equal payloads
- * print alike. Of a secret it says that it is one, and no more.
+ * The JSON document of a payload: the kind first, then the keys in one order; environment and headers
+ * as their author ordered them. Of a secret it says that it is one, and no more.
  */
 export function printPayload(payload: Payload | GivenPayload): string {
   const values = new Map<string, unknown>(Object.entries(payload));
-  const document = FIELDS[payload.kind].flatMap(([key, schema]) =>
-    values.has(key) ? [[key, ordered(values.get(key), schema)]] : [],
-  );
-  return JSON.stringify(Object.fromEntries([['kind', payload.kind], ...document]), (_, value: unknown) =>
-    isSecret(value) ? { secret: true } : value,
-  );
+  const members = FIELDS[payload.kind].flatMap(([key, schema]) => {
+    const value = values.get(key);
+    if (value === undefined) return [];
+    const pairsKey = PAIRS_KEYS.find((one) => one === key);
+    const isPairs = pairsKey !== undefined && typeof value === 'object' && value !== null;
+    const text = isPairs ? printPairs(value, payload.order?.[pairsKey]) : masked(ordered(value, schema));
+    return [`${JSON.stringify(key)}:${text}`];
+  });
+  return `{${[`"kind":"${payload.kind}"`, ...members].join()}}`;
+}
+
+/** No object of JavaScript would do: it puts names that are whole numbers first. */
+function printPairs(pairs: object, order: readonly string[] | undefined): string {
+  const entries = inOrder<unknown>(Object.entries(pairs), order);
+  return `{${entries.map(([name, value]) => `${JSON.stringify(name)}:${masked(value)}`).join()}}`;
+}
+
+function masked(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) => (isSecret(part) ? { secret: true } : part));
 }
 
 type Fields = readonly (readonly [key: string, schema: z.core.$ZodType])[];

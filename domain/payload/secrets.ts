@@ -97,11 +97,14 @@ export function changeSealed(
   payload: Payload,
   change: (sealed: string, place: string) => string,
 ): Payload {
-  return mapSecrets(payload, (section, name, value) =>
-    typeof value === 'string'
-      ? value
-      : { secret: true, sealed: change(value.sealed, secretPlace(workflowId, section, name)) },
-  );
+  let isChanged = false;
+  const changed = mapSecrets<SealedSecret, SealedSecret>(payload, (section, name, value) => {
+    if (typeof value === 'string') return value;
+    const sealed = change(value.sealed, secretPlace(workflowId, section, name));
+    isChanged ||= sealed !== value.sealed;
+    return { secret: true, sealed };
+  });
+  return isChanged ? changed : payload;
 }
 
 function opened(sealer: Sealer, { sealed }: SealedSecret, place: string): string | undefined {

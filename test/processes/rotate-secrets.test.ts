@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { payloads } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
@@ -71,7 +71,10 @@ describe('chronoverse rotate-secrets', () => {
     for (const id of ids) expect(opened(id, await payloadOf(id), PRESENT)).toEqual([SECRET, 'open', SECRET]);
     expect(await payloadOf(fresh)).toEqual(before);
     expect(() => opened(old, before, OLD)).toThrow();
+    const written = await database.db.execute(sql`SELECT workflow_id, xmin::text FROM payloads ORDER BY workflow_id`);
     expect(await rotate({ SECRET_KEY: keys.SECRET_KEY })).toMatchObject({ code: 0, counts: { rotated: 0 } });
+    const still = await database.db.execute(sql`SELECT workflow_id, xmin::text FROM payloads ORDER BY workflow_id`);
+    expect([...still]).toEqual([...written]); // nothing is written where nothing changes
     expect(first.output).not.toContain(SECRET);
     for (const key of [OLD, PRESENT]) expect(first.output).not.toContain(key.toString('hex').slice(0, 20));
   });
