@@ -11,9 +11,9 @@ import {
 import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
 import { decimal, setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 
-const USER_LIMIT_MAX = 9_999_999_999; // ten digits, as many as a whole number may have here
+const USER_LIMIT_MAX = 9_999_999_999; // wholeNumber reads at most ten digits
 
-/** What jobs and builds may take, and what one user may have. */
+/** Limits of jobs and builds, and of what one user may have. */
 export const JOB_SETTINGS = {
   MAX_JOB_SECONDS: withDefault({
     schema: wholeNumber(1, 31_536_000),

@@ -16,7 +16,7 @@ import type { Setting } from './setting.ts';
 import { SETTINGS, type SettingName } from './settings.ts';
 import { type KafkaSasl, kafkaSasl, type TlsPart, tlsMaterial, unusedTls } from './tls-settings.ts';
 
-/** What the environment says, parsed once at the start. Absent: the embedded part, or what `defaultMeans` in SETTINGS tells. */
+/** The parsed environment. An absent setting means the default that `defaultMeans` describes. */
 export interface Settings {
   port: number;
   host: string;
@@ -26,7 +26,7 @@ export interface Settings {
   introspection: boolean;
   trustProxy: TrustedProxies;
   signUp: SignUpMode;
-  /** How much may be open at once on one api process. */
+  /** What one api process may have open at once. */
   connectionBounds: ConnectionBounds;
   dataDir: string;
   databaseUrl?: string;
@@ -34,7 +34,7 @@ export interface Settings {
   redisUrl?: string;
   dockerHost?: string;
   databaseTls?: TlsMaterial | undefined;
-  /** Undefined: the connections are not TLS. */
+  /** Undefined if the connections do not use TLS. */
   kafkaTls?: TlsMaterial | undefined;
   kafkaSasl?: KafkaSasl | undefined;
   redisTls?: TlsMaterial | undefined;
@@ -59,19 +59,19 @@ export interface Settings {
   maxJobSeconds: number;
   maxBuildSeconds: number;
   maxJobLogBytes: number;
-  /** Of one container. */
+  /** The maximum for one container. */
   maxResources: { cpus: number; memoryMb: number; pids: number };
-  /** What a container may write to its own file system. */
+  /** How much a container may write to its own file system. */
   maxContainerDiskBytes?: number;
   containerPolicy: ContainerPolicy;
   buildCgroupParent?: string;
   containersMax: number;
-  /** What one worker runs at once of one user. */
+  /** How much one worker runs at once for one user. */
   runningPerUser: { containers: number; builds: number; heartbeats: number };
   userLimits: UserLimits;
 }
 
-/** All that is wrong with the settings, a sentence each. */
+/** Every problem of the settings, one sentence each. */
 export class SettingsError extends Error {
   readonly problems: string[];
 
@@ -84,8 +84,9 @@ export class SettingsError extends Error {
 export type Environment = Record<string, string | undefined>;
 
 /**
- * The settings in `env`, and a warning for each variable that looks like a misspelt one. An empty variable counts as absent.
- * `required` names those that the command cannot do without. Throws a SettingsError with everything that is wrong.
+ * Parses `env`, and warns about each variable whose name resembles a setting. An empty variable
+ * counts as absent. `required` names the settings that the command needs. Throws a SettingsError
+ * that lists every problem.
  */
 export function parseSettings(env: Environment, required: readonly SettingName[] = []) {
   const problems = required.filter((name) => !env[name]).map(sentenceForMissing);
@@ -97,7 +98,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     if (!result.success) problems.push(sentenceFor(name, setting, text, result.error.issues[0]?.message ?? 'right'));
     return result.data;
   }
-  /** Of a setting with a default. What stands in for a wrong one is never used: a SettingsError is thrown first. */
+  /** Returns the default for a wrong value, which nobody uses: parsing throws at its end. */
   function need<T>(name: SettingName, setting: Setting<T> & { default: string }): T {
     return read(name, setting) ?? setting.schema.parse(setting.default);
   }
@@ -210,14 +211,14 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
   return { settings, warnings: misspeltIn(env) };
 }
 
-/** Whoever embeds the database is at home on this machine, and checks its own services too. */
+/** An embedded database means a personal machine, whose own services are worth checking too. */
 function defaultAllow(env: Environment): NetworkPolicy {
   const policy = parseAllow(env.DATABASE_URL ? 'public,private' : 'public,private,loopback');
   if (typeof policy === 'string') throw new Error(policy);
   return policy;
 }
 
-/** The engine beside an embedded database is its owner's own; another one may stand where services trust its address. */
+/** Beside an embedded database, the engine is personal. Elsewhere, services may trust its address. */
 function defaultRegistries(env: Environment): RegistryPolicy {
   const policy = parseRegistryAllow(env.DATABASE_URL ? 'public' : 'public,private,loopback');
   if (typeof policy === 'string') throw new Error(policy);
@@ -246,7 +247,7 @@ function sentenceForMissing(name: SettingName): string {
   return `${name} is missing (${means.replace(/\.$/, '')}): set it, for example ${name}=${example}`;
 }
 
-/** Other programs' variables that are near one of ours. */
+/** Variables of other programs whose names resemble a setting. */
 const OTHERS = ['POST', 'COST'];
 
 function misspeltIn(env: Environment): string[] {

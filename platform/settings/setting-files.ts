@@ -7,8 +7,9 @@ const SUFFIX = '_FILE';
 const FILE_BYTES_MAX = 1024 * 1024;
 
 /**
- * The environment in which the content of a file stands for each setting whose NAME_FILE names one, as secrets of containers are handed over. A
- * newline at its end is left out, and an empty file counts as absent. Throws a SettingsError with everything that is wrong.
+ * Replaces each NAME_FILE in the environment by NAME with the content of the file. Containers
+ * receive their secrets as files. A newline at the end is ignored, and an empty file counts as
+ * absent. Throws a SettingsError that lists every problem.
  */
 export function readSettingFiles(env: Environment): Environment {
   const problems: string[] = [];
@@ -34,7 +35,7 @@ export function readSettingFiles(env: Environment): Environment {
   return read;
 }
 
-/** DOCKER_CERT_PATH is the folder in which the docker command finds its TLS files, by names of its own. Settings that are given stand. */
+/** The docker command finds its TLS files in DOCKER_CERT_PATH. Explicit settings win. */
 function dockerFiles(env: Environment): Environment {
   const { DOCKER_CERT_PATH: folder, DOCKER_HOST: host } = env;
   if (!folder || !host || host.startsWith('unix:')) return {};

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /** One setting: how its text is read, and what a person should know about it. */
 export interface Setting<T> {
-  /** From the text of the environment to the value. Its messages complete the sentence "NAME must be ...". */
+  /** Parses the text of the environment. Its messages complete the sentence "NAME must be ...". */
   schema: z.ZodType<T, string>;
   /** The text that applies if none is given. Without it, the setting is then absent. */
   default?: string;

@@ -23,13 +23,13 @@ import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
 
 const DAYS_MAX = 36_500;
 const PREFIX_LENGTH_MAX = 100;
-/** A topic's name may have 249 characters in Kafka; ours need few of them. */
+/** Kafka allows 249 characters in the name of a topic, and Chronoverse needs a few of them. */
 const prefix = z
   .string()
   .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')
   .max(PREFIX_LENGTH_MAX, `at most ${PREFIX_LENGTH_MAX} characters long`);
 
-/** Every setting, in the order of the table in docs/operate/settings.md; a test compares the two both ways. */
+/** Every setting, in the order of docs/operate/settings.md. A test compares the two. */
 export const SETTINGS = {
   PORT: withDefault({
     schema: wholeNumber(0, 65_535),
@@ -291,15 +291,15 @@ function url(schemes: string[]) {
     .refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), wanted);
 }
 
-/** Of a text that ends in a colon and digits. */
+/** Whether the digits behind the last colon are a port. */
 function isPort(text: string): boolean {
   const port = Number(text.slice(text.lastIndexOf(':') + 1));
   return port >= 1 && port <= 65_535;
 }
 
-/** Whether a DOCKER_HOST names a socket's file or a host, and not only how to get there. */
+/** Whether a DOCKER_HOST names a socket file or a host, and not only a scheme. */
 function isEngine(text: string): boolean {
-  if (!URL.canParse(text)) return true; // which is told already
+  if (!URL.canParse(text)) return true; // the URL check reports it
   const { protocol, hostname, port } = new URL(text);
   return protocol === 'unix:' ? /^unix:\/\/\/.*[^/]$/.test(text) : hostname !== '' && port !== '0';
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { certificateProblem, isKeyOf, privateKeyProblem, type TlsMaterial } from '../pem.ts';
 import { trueOrFalse } from './setting.ts';
 
-/** The parts that are reached by TLS, by the prefix of their settings. */
+/** The parts that support TLS, by the prefix of their settings. */
 export const TLS_PARTS = {
   DATABASE: 'PostgreSQL',
   KAFKA: 'Kafka',
@@ -62,7 +62,7 @@ const kafka = settingsOf('KAFKA');
 const redis = settingsOf('REDIS');
 const docker = settingsOf('DOCKER');
 
-/** The settings of TLS to the parts, and of signing in at Kafka. */
+/** TLS settings of the parts, and authentication at Kafka. */
 export const TLS_SETTINGS = {
   DATABASE_TLS_CA: database.ca,
   DATABASE_TLS_CERT: database.cert,
@@ -103,11 +103,11 @@ export const TLS_SETTINGS = {
   DOCKER_TLS_KEY: docker.key,
 };
 
-/** What a DATABASE_URL may say of TLS: the words of libpq, and no files, which are settings of ours. */
+/** libpq's values of sslmode. Certificates are settings and not files in the URL. */
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
 export const DATABASE_TLS = `a URL whose sslmode is one of ${SSL_MODES.join(', ')}, with certificates in DATABASE_TLS_CA, DATABASE_TLS_CERT and DATABASE_TLS_KEY instead of sslrootcert, sslcert and sslkey`;
 
-/** Whether the URL asks for TLS in these words; one that is no URL is another problem. */
+/** Whether the URL's sslmode is known. Another check reports a text that is no URL. */
 export function hasKnownTls(text: string): boolean {
   if (!URL.canParse(text)) return true;
   const { searchParams } = new URL(text);
@@ -122,7 +122,7 @@ export interface KafkaSasl {
   password: string;
 }
 
-/** The material for one part, undefined where none is set. What does not fit together goes to `problems`. */
+/** The TLS material of one part. Undefined if none is set. Adds contradictions to `problems`. */
 export function tlsMaterial(
   part: TlsPart,
   { ca, cert, key }: { [Name in keyof TlsMaterial]: string | undefined },
@@ -146,7 +146,7 @@ export function tlsMaterial(
   };
 }
 
-/** How to sign in at Kafka, undefined where that is not set. What does not fit together goes to `problems`. */
+/** How to sign in at Kafka. Undefined if not set. Adds contradictions to `problems`. */
 export function kafkaSasl(
   { mechanism, username, password }: { [Name in keyof KafkaSasl]: KafkaSasl[Name] | undefined },
   problems: string[],
@@ -161,7 +161,7 @@ export function kafkaSasl(
   return undefined;
 }
 
-/** What is wrong where certificates are set for a connection that is not TLS: it would be in the clear without a word. */
+/** Finds certificates for a connection without TLS, which would silently be unencrypted. */
 export function unusedTls(given: {
   databaseUrl?: string | undefined;
   databaseTls?: TlsMaterial | undefined;

@@ -4,7 +4,9 @@ import { describe, expect, test } from 'vitest';
 
 const documents = async () => [
   'README.md',
+  'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
   ...(await readdir('docs', { recursive: true }))
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file)),
