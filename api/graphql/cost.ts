@@ -18,9 +18,8 @@ import {
   valueFromASTUntyped,
 } from 'graphql';
 import { failure } from '../errors.ts';
-import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
-import { PAGE_SIZE } from '../paging.ts';
-import { CHANGE_COST, FieldCost } from '../schema/field-cost.ts';
+import { LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
+import { FieldCost } from '../schema/cost.ts';
 import { introspectionListSize } from './introspection-size.ts';
 
 export interface Operation {
@@ -45,7 +44,7 @@ export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | 
 }
 
 /**
- * What an operation costs: how many values its answer may hold, and for some fields what they do besides (api/schema/field-cost.ts). A list multiplies what
+ * What an operation costs: how many values its answer may hold, and for some fields what they do besides (api/schema/cost.ts). A list multiplies what
  * is inside of it by the size of the page that is asked for; one of introspection, by its size in this schema. It is counted when the variables
  * are known, because pages hide in them.
  */
@@ -82,13 +81,14 @@ export function operationCost({ schema, document, operationName, variableValues 
   function ofField(field: FieldNode, parent: GraphQLCompositeType, via: string | undefined): number {
     const definition = definitionOf(parent, field.name.value);
     if (!definition) return 1;
-    const own = ownCost(field, definition) + (parent === schema.getMutationType() ? CHANGE_COST : 0);
+    const own = ownCost(field, definition);
     const type = getNamedType(definition.type);
     if (!isCompositeType(type) || !field.selectionSet) return own;
-    const isPaged = definition.args.some(({ name }) => name === 'first');
-    const size = isPaged
-      ? pageSizeOf(field, type.name === 'LogLineConnection' ? LOG_PAGE_SIZE : PAGE_SIZE)
-      : (introspectionListSize(schema, via, parent.name, field.name.value) ?? costOf(definition).itemsMax);
+    const { pageSize, itemsMax } = costOf(definition);
+    const size =
+      pageSize === undefined
+        ? (introspectionListSize(schema, via, parent.name, field.name.value) ?? itemsMax)
+        : pageSizeOf(field, pageSize);
     return own + size * ofSelections(field.selectionSet, type, field.name.value);
   }
 
@@ -134,7 +134,7 @@ function costOf({ extensions }: GraphQLField<unknown, unknown>): FieldCost {
   return extensions.cost instanceof FieldCost ? extensions.cost : ONE_VALUE;
 }
 
-const ONE_VALUE = new FieldCost(1);
+const ONE_VALUE = new FieldCost({});
 
 /** What stands in for variables that are not given: a page's size, for one. */
 function defaultsOf({ variableDefinitions = [] }: OperationDefinitionNode): { [name: string]: unknown } {

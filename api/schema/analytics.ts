@@ -10,30 +10,31 @@ import {
 import { viewerOf } from '../context.ts';
 import { failure } from '../errors.ts';
 import { builder } from './builder.ts';
-import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
+import { cost, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { Workflow } from './workflow.ts';
 
 export const Analytics = builder.objectRef<Summary & { workflowCount: number }>('Analytics');
 Analytics.implement({
   description:
-    'Totals of the jobs that ended in a range of time; those of workflows and jobs that were deleted since are counted too. They are right at once.',
+    'Totals of the jobs that ended in a time range, including jobs and workflows that were deleted later. They are always up to date.',
   fields: (t) => ({
     workflowCount: t.exposeInt('workflowCount', {
-      description: 'Workflows that were there within the range, if only for a part of it.',
+      description: 'How many workflows existed at some time in the range.',
     }),
-    jobCount: t.exposeInt('jobCount', { description: 'Jobs that ended, however they did.' }),
-    completedJobCount: t.exposeInt('completedJobCount', { description: 'Of them, those that have COMPLETED.' }),
-    failedJobCount: t.exposeInt('failedJobCount', { description: 'Of them, those that have FAILED.' }),
-    canceledJobCount: t.exposeInt('canceledJobCount', { description: 'Of them, those that were CANCELED.' }),
-    logLineCount: t.exposeFloat('logLineCount', { description: 'The lines that these jobs have printed.' }),
-    totalDurationMs: t.exposeFloat('totalDurationMs', { description: 'The sum of their durations, in milliseconds.' }),
+    jobCount: t.exposeInt('jobCount', { description: 'How many jobs ended.' }),
+    completedJobCount: t.exposeInt('completedJobCount', { description: 'How many of them COMPLETED.' }),
+    failedJobCount: t.exposeInt('failedJobCount', { description: 'How many of them FAILED.' }),
+    canceledJobCount: t.exposeInt('canceledJobCount', { description: 'How many of them were CANCELED.' }),
+    logLineCount: t.exposeFloat('logLineCount', { description: 'How many log lines these jobs printed.' }),
+    totalDurationMs: t.exposeFloat('totalDurationMs', { description: 'The sum of their durations in milliseconds.' }),
     p50DurationMs: t.exposeFloat('p50DurationMs', {
       nullable: true,
-      description: 'The median of their durations, to within 5 %; null where none of them was started.',
+      description: 'The median of their durations in milliseconds, accurate to 5 %. Null if none of them ever started.',
     }),
     p99DurationMs: t.exposeFloat('p99DurationMs', {
       nullable: true,
-      description: 'The duration that 99 % of them do not exceed, to within 5 %; null where none of them was started.',
+      description:
+        'The 99th percentile of their durations in milliseconds, accurate to 5 %. Null if none of them ever started.',
     }),
   }),
 });
@@ -42,19 +43,19 @@ const rangeArgs = () =>
   builder.args((t) => ({
     from: t.field({
       type: 'DateTime',
-      description: 'From the hour (UTC) of this instant on; from the beginning unless given.',
+      description: 'The start of the range, rounded down to the hour (UTC). Defaults to the beginning.',
     }),
     to: t.field({
       type: 'DateTime',
-      description: 'Up to the end of the hour (UTC) that this instant is in; up to now unless given.',
+      description: 'The end of the range, rounded up to the end of its hour (UTC). Defaults to now.',
     }),
   }));
 
 builder.queryField('analytics', (t) =>
   t.field({
     type: Analytics,
-    description: "Totals of the viewer's workflows and jobs.",
-    extensions: costs(LOOKING_THROUGH_COST),
+    description: 'Totals over all of your workflows.',
+    extensions: cost({ base: SEARCH_COST }),
     args: { ...rangeArgs() },
     resolve: async (_, args, context) => {
       const { user } = viewerOf(context);
@@ -70,8 +71,9 @@ builder.queryField('analytics', (t) =>
 builder.objectField(Workflow, 'analytics', (t) =>
   t.field({
     type: Analytics,
-    description: 'Totals of its jobs; `workflowCount` is 1 where it was there within the range, else 0.',
-    extensions: costs(2 * STATEMENT_COST),
+    description:
+      'Totals of the jobs of this workflow. `workflowCount` is 1 if the workflow existed in the range, else 0.',
+    extensions: cost({ base: 2 * STATEMENT_COST }),
     args: { ...rangeArgs() },
     resolve: async (workflow, args, { load }) => {
       const range = rangeOf(args);

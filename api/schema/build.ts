@@ -9,55 +9,72 @@ import { followBuildLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
 import { BuildStatusEnum } from './enums.ts';
-import { LOG_PAGE_COSTS, LogBatch, LogLineConnection, SEARCH_DESCRIPTION } from './log.ts';
+import {
+  AFTER_DESCRIPTION,
+  FIRST_LOG_LINE_DESCRIPTION,
+  LOG_PAGE_COST,
+  LOGS_DESCRIPTION,
+  LogBatch,
+  LogLineConnection,
+  SEARCH_DESCRIPTION,
+} from './log.ts';
 import { Node } from './node.ts';
 import { Workflow } from './workflow.ts';
 
 export const Build = builder.objectRef<BuildRow>('Build');
 Build.implement({
-  description: 'Preparing the image of one generation of a CONTAINER workflow.',
+  description: 'The preparation of the image for one generation of a CONTAINER workflow.',
   interfaces: [Node],
   fields: (t) => ({
     workflow: t.field({
       type: Workflow,
-      description: 'The workflow that it is for.',
+      description: 'The workflow that the image is for.',
       resolve: async (build, _, { load }) => orNotFound(await load.workflow(build.workflowId)),
     }),
-    generation: t.exposeInt('generation', { description: "The payload's revision that it is for." }),
-    status: t.field({ type: BuildStatusEnum, description: 'How far it is.', resolve: ({ status }) => status }),
+    generation: t.exposeInt('generation', { description: 'The generation of the workflow that the image is for.' }),
+    status: t.field({
+      type: BuildStatusEnum,
+      description: 'The state of the build.',
+      resolve: ({ status }) => status,
+    }),
     error: t.exposeString('error', {
       nullable: true,
-      description: 'Why it FAILED, for the person who wrote the payload.',
+      description: 'Why the build failed, for the author of the payload. Null unless it FAILED.',
     }),
-    imageId: t.exposeString('imageId', { nullable: true, description: 'The image that it has found or made.' }),
-    createdAt: t.field({ type: 'DateTime', description: 'When it was queued.', resolve: (build) => build.createdAt }),
+    imageId: t.exposeString('imageId', {
+      nullable: true,
+      description: "The engine's id of the image that the build found or made. Null until the build has one.",
+    }),
+    createdAt: t.field({
+      type: 'DateTime',
+      description: 'When the build was queued.',
+      resolve: (build) => build.createdAt,
+    }),
     startedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When a worker began.',
+      description: 'When a worker started the build. Null until then.',
       resolve: (build) => build.startedAt,
     }),
     completedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it ended, however it did.',
+      description: 'When the build completed, failed or was canceled. Null until then.',
       resolve: (build) => build.completedAt,
     }),
     firstLogLine: t.int({
       nullable: true,
-      description:
-        'The number of the first line that is stored: retention removes the first ones first. Null when none is.',
+      description: FIRST_LOG_LINE_DESCRIPTION,
       resolve: ({ id }, _, { load }) => load.firstLineNumber(id),
     }),
     logs: t.field({
       type: LogLineConnection,
-      description:
-        'What it has printed so far, by number. A page may be shorter than asked for, or empty; it says whether there is more, and where to go on.',
+      description: LOGS_DESCRIPTION,
       args: {
         ...pagingArgs(LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX),
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
-      extensions: LOG_PAGE_COSTS,
+      extensions: LOG_PAGE_COST,
       resolve: (build, args, { services, budget }) => logPage(services.db, build, args, budget),
     }),
   }),
@@ -67,7 +84,7 @@ builder.objectField(Workflow, 'build', (t) =>
   t.field({
     type: Build,
     nullable: true,
-    description: 'The newest build; null for HEARTBEAT.',
+    description: 'The newest build. Null for HEARTBEAT.',
     resolve: ({ id, kind }, _, { load }) => (kind === 'CONTAINER' ? load.newestBuild(id) : null),
   }),
 );
@@ -76,10 +93,10 @@ builder.subscriptionField('buildLogs', (t) =>
   t.field({
     type: LogBatch,
     description:
-      'The lines of a build after the cursor, stored or yet to come, in order, nothing missing and nothing twice. Completes when the build has ended and its last line is delivered.',
+      'The lines of a build after the cursor, both stored and new ones, in order and each once. Completes after the last line of a build that has ended.',
     args: {
-      buildId: t.arg.id({ required: true, description: 'Which build.' }),
-      after: t.arg.string({ description: 'A cursor that this log has given: go on behind it.' }),
+      buildId: t.arg.id({ required: true, description: 'The id of the build.' }),
+      after: t.arg.string({ description: AFTER_DESCRIPTION }),
     },
     subscribe: async (_, { buildId, after }, context) => {
       viewerOf(context);

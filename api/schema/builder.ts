@@ -1,7 +1,7 @@
 import SchemaBuilder from '@pothos/core';
 import type { Context } from '../context.ts';
 
-/** What every file of types adds to. Fields cannot be null unless they say so. */
+/** The builder that every file here adds its types and fields to. Fields are non-null unless they say otherwise. */
 export const builder = new SchemaBuilder<{
   Context: Context;
   DefaultFieldNullability: false;
@@ -11,6 +11,10 @@ export const builder = new SchemaBuilder<{
   };
 }>({ defaultFieldNullability: false });
 
-builder.queryType({ description: 'What can be read. All but `viewer` and `system` needs to be signed in.' });
-builder.mutationType({ description: 'What can be changed. What a caller can mend is told in `userErrors`.' });
-builder.subscriptionType({ description: 'What can be followed live, over WebSocket or as server-sent events.' });
+builder.queryType({ description: 'Read operations. All fields except `viewer` and `system` need a token.' });
+builder.mutationType({
+  description: 'Write operations. Problems that the caller can fix are in `userErrors` of the payload.',
+});
+builder.subscriptionType({
+  description: 'Live streams, over WebSocket or server-sent events. All of them need a token.',
+});

@@ -13,48 +13,52 @@ interface PageInfoShape {
 
 const PageInfo = builder.objectRef<PageInfoShape>('PageInfo');
 PageInfo.implement({
-  description: 'Where a page lies in its list.',
+  description: 'The position of a page in its list.',
   fields: (t) => ({
-    hasNextPage: t.exposeBoolean('hasNextPage', { description: 'Whether there is more after it.' }),
-    hasPreviousPage: t.exposeBoolean('hasPreviousPage', { description: 'Whether there is more before it.' }),
+    hasNextPage: t.exposeBoolean('hasNextPage', { description: 'Whether there are more items after the page.' }),
+    hasPreviousPage: t.exposeBoolean('hasPreviousPage', {
+      description: 'Whether there are more items before the page.',
+    }),
     startCursor: t.exposeString('startCursor', {
       nullable: true,
-      description: 'To be given as `before` for what is before it.',
+      description: 'Give it as `before` to get the page before this one. Null if the list has nothing to go on from.',
     }),
     endCursor: t.exposeString('endCursor', {
       nullable: true,
-      description: 'To be given as `after` for what is after it.',
+      description: 'Give it as `after` to get the page after this one. Null if the list has nothing to go on from.',
     }),
   }),
 });
 
-/** The types `XConnection` and `XEdge` of a node type, whose rows are `Node`. */
+/** Adds the types `XConnection` and `XEdge` of a node type whose rows are `Node`. */
 export function connectionOf<Node extends object>(node: ObjectRef<Types, object>, name: string, order: string) {
   const edge = builder.objectRef<{ cursor: string; node: Node }>(`${name}Edge`);
   edge.implement({
-    description: `A ${name} in a list.`,
+    description: `An item of a ${name} list.`,
     fields: (t) => ({
-      cursor: t.exposeString('cursor', { description: 'Its place in the list.' }),
-      node: t.field({ type: node, description: `The ${name}.`, resolve: (shown) => shown.node }),
+      cursor: t.exposeString('cursor', {
+        description: 'The position of the item in the list, for `after` and `before`.',
+      }),
+      node: t.field({ type: node, description: 'The item.', resolve: (shown) => shown.node }),
     }),
   });
   const connection = builder.objectRef<Page<Node>>(`${name}Connection`);
   return connection.implement({
-    description: `A page of a list of ${name}s, ${order}.`,
+    description: `A page of a ${name} list, ${order}.`,
     fields: (t) => ({
       edges: t.field({
         type: [edge],
-        description: 'What is on the page, with cursors.',
+        description: 'The items on the page, each with its cursor.',
         resolve: (page) => page.edges,
       }),
       nodes: t.field({
         type: [node],
-        description: 'What is on the page.',
+        description: 'The items on the page.',
         resolve: (page): object[] => page.edges.map((shown) => shown.node),
       }),
       pageInfo: t.field({
         type: PageInfo,
-        description: 'Where the page lies.',
+        description: 'The position of the page in the list.',
         resolve: ({ edges, hasNextPage, hasPreviousPage, startCursor, endCursor }) => ({
           hasNextPage,
           hasPreviousPage,
@@ -66,16 +70,25 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
   });
 }
 
-/** `first`, `after`, `last` and `before`, to be spread into a field's `args`. */
-export function pagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
+/** `first` and `after`, to spread into a field's `args`. */
+export function forwardPagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
   return builder.args((t) => ({
     first: t.int({
-      description: `How many from the beginning (or \`after\`) on: 1 to ${sizeMax}; ${size} unless given.`,
+      description: `How many items from the start, or after \`after\`: 1 to ${sizeMax}. Defaults to ${size}.`,
     }),
-    after: t.string({ description: 'A cursor: what comes after it.' }),
-    last: t.int({
-      description: `How many up to the end (or \`before\`): 1 to ${sizeMax}. Not together with \`first\`.`,
-    }),
-    before: t.string({ description: 'A cursor: what comes before it.' }),
+    after: t.string({ description: 'A cursor. Only items after it are returned.' }),
   }));
+}
+
+/** The same with `last` and `before`. */
+export function pagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
+  return {
+    ...forwardPagingArgs(size, sizeMax),
+    ...builder.args((t) => ({
+      last: t.int({
+        description: `How many items from the end, or before \`before\`: 1 to ${sizeMax}. Not together with \`first\`.`,
+      }),
+      before: t.string({ description: 'A cursor. Only items before it are returned.' }),
+    })),
+  };
 }

@@ -16,90 +16,97 @@ import { builder } from './builder.ts';
 /** The enums that several types share. A value without a description does not compile. */
 
 export const WorkflowKindEnum = describedEnum('WorkflowKind', 'What a workflow runs.', WORKFLOW_KINDS, {
-  HEARTBEAT: 'A check: of an HTTP, TCP or DNS endpoint, or of the platform itself.',
-  CONTAINER: 'A Docker image.',
+  HEARTBEAT: 'A check of an HTTP, TCP or DNS endpoint, or of the platform itself.',
+  CONTAINER: 'A container of a Docker image.',
 });
 
-export const BuildStatusEnum = describedEnum('BuildStatus', 'How far a build is.', BUILD_STATUSES, {
-  QUEUED: 'It waits for a worker.',
-  STARTED: 'A worker prepares the image.',
+export const BuildStatusEnum = describedEnum('BuildStatus', 'The state of a build.', BUILD_STATUSES, {
+  QUEUED: 'The build waits for a worker.',
+  STARTED: 'A worker is preparing the image.',
   COMPLETED: 'The image is ready.',
-  FAILED: 'The image could not be prepared: `error` says why.',
-  CANCELED: 'The payload was changed, or the workflow ended, before the build had.',
+  FAILED: 'The image could not be prepared. `error` says why.',
+  CANCELED: 'The payload changed or the workflow ended before the build was done.',
 });
 
-export const JobStatusEnum = describedEnum('JobStatus', 'How far a job is.', JOB_STATUSES, {
-  PENDING: 'It waits for its turn: for another job of its workflow, or for its next attempt.',
-  QUEUED: 'It waits for a worker.',
-  RUNNING: 'A worker runs it.',
-  COMPLETED: 'It has done what it should.',
-  FAILED: 'It has not: `failureReason` and `failureMessage` say why.',
-  CANCELED: 'It was stopped, or never run, on request or because its workflow ended.',
+export const JobStatusEnum = describedEnum('JobStatus', 'The state of a job.', JOB_STATUSES, {
+  PENDING: 'The job waits for another job of its workflow to end, or for its next attempt.',
+  QUEUED: 'The job waits for a worker.',
+  RUNNING: 'A worker is running the job.',
+  COMPLETED: 'The job succeeded.',
+  FAILED: 'The job failed. `failureReason` and `failureMessage` say why.',
+  CANCELED: 'The job was canceled on request, or because its workflow ended. It may never have run.',
 });
 
-export const JobTriggerEnum = describedEnum('JobTrigger', 'Why there is a job.', JOB_TRIGGERS, {
-  AUTOMATIC: 'Its workflow was due.',
-  MANUAL: 'Somebody asked for it with `runWorkflow`.',
+export const JobTriggerEnum = describedEnum('JobTrigger', 'What caused a job.', JOB_TRIGGERS, {
+  AUTOMATIC: 'The schedule of its workflow.',
+  MANUAL: 'A call of `runWorkflow`.',
 });
 
-export const FailureReasonEnum = describedEnum('FailureReason', 'Why a job has FAILED.', FAILURE_REASONS, {
-  EXIT_CODE: 'The container ended with an exit code other than 0.',
-  CHECK_FAILED: 'The check found something else than it should.',
-  TIMEOUT: 'It took longer than its time-out.',
-  OUT_OF_MEMORY: 'It used more memory than it may.',
-  START_FAILED: 'The container could not be started: the command or the working directory is not there, for example.',
-  SYSTEM: "The platform's fault, not the workflow's: it does not count towards termination.",
+export const FailureReasonEnum = describedEnum('FailureReason', 'Why a job failed.', FAILURE_REASONS, {
+  EXIT_CODE: 'The container exited with a code other than 0.',
+  CHECK_FAILED: 'The check got another result than expected.',
+  TIMEOUT: 'The job took longer than `timeoutSeconds`.',
+  OUT_OF_MEMORY: 'The container used more memory than it may.',
+  START_FAILED:
+    'The container could not start, for example because the command or the working directory does not exist.',
+  SYSTEM: 'The platform failed, not the workflow. The failure does not count towards termination.',
 });
 
 export const TerminationReasonEnum = describedEnum(
   'TerminationReason',
-  'Why a workflow has ended.',
+  'Why a workflow was terminated.',
   TERMINATION_REASONS,
   {
-    REQUESTED: 'Somebody asked for it with `terminateWorkflow`.',
-    FAILURES: 'As many jobs in a row have failed as it allows.',
-    DELETED: 'It was deleted.',
+    REQUESTED: 'A call of `terminateWorkflow`.',
+    FAILURES: '`maxConsecutiveJobFailuresAllowed` jobs in a row failed.',
+    DELETED: 'The workflow was deleted.',
   },
 );
 
 export const NotificationPreferenceEnum = describedEnum(
   'NotificationPreference',
-  'What a user is told of.',
+  'Which notifications a user gets.',
   NOTIFICATION_PREFERENCES,
   {
-    ALL: 'Everything that there is a kind of notification for.',
-    ALERTS: 'Everything but JOB_COMPLETED.',
-    NONE: 'Nothing.',
+    ALL: 'Notifications of every kind.',
+    ALERTS: 'Notifications of every kind except JOB_COMPLETED.',
+    NONE: 'No notifications.',
   },
 );
 
 export const TokenScopeEnum = describedEnum('TokenScope', 'What an API token may do.', TOKEN_SCOPES, {
-  READ: 'Queries, subscriptions and downloads.',
-  RUN: 'The same, `runWorkflow` and `cancelJob`.',
+  READ: 'Run queries and subscriptions, and download logs.',
+  RUN: 'The same, and call `runWorkflow` and `cancelJob`.',
   WRITE: 'Everything that does not need a session.',
 });
 
-export const LogStreamEnum = describedEnum('LogStream', 'Where a line was printed to.', ['STDOUT', 'STDERR'] as const, {
+export const LogStreamEnum = describedEnum('LogStream', 'The output stream of a line.', ['STDOUT', 'STDERR'] as const, {
   STDOUT: 'Standard output.',
   STDERR: 'Standard error.',
 });
 
-export const LogSourceEnum = describedEnum('LogSource', 'Who wrote a line.', LOG_SOURCES, {
-  PROGRAM: 'The program in the container, or a step of the build. Such a line can look like any other.',
+export const LogSourceEnum = describedEnum('LogSource', 'What wrote a line.', LOG_SOURCES, {
+  PROGRAM: 'The program in the container, or a step of the build. Its lines can contain any text.',
   SYSTEM:
-    'Chronoverse itself: a message about the job or the build, or the result of a check. No program can print such a line.',
+    'Chronoverse: a message about the job or the build, or the result of a check. No program can print lines with this source.',
 });
 
-export const ContainerNetworkEnum = describedEnum('ContainerNetwork', 'What a container reaches.', CONTAINER_NETWORKS, {
-  BRIDGE: "The engine's own network, and what that leads to.",
-  NONE: 'Nothing but itself.',
-});
+export const ContainerNetworkEnum = describedEnum(
+  'ContainerNetwork',
+  'The network of a container.',
+  CONTAINER_NETWORKS,
+  {
+    BRIDGE:
+      "A network of the engine, with access to whatever the engine's host can reach. Containers cannot reach each other.",
+    NONE: 'No network except the loopback interface.',
+  },
+);
 
 export const HttpMethodEnum = describedEnum('HttpMethod', 'The method of an HTTP request.', HTTP_METHODS, {
-  GET: 'Reads.',
-  HEAD: 'Reads the headers alone.',
-  POST: 'Sends a body.',
-  PUT: 'Sends a body.',
+  GET: 'Requests the resource.',
+  HEAD: 'Requests the headers only.',
+  POST: 'Posts a body.',
+  PUT: 'Puts a body.',
 });
 
 export function describedEnum<const Values extends readonly string[]>(

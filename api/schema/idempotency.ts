@@ -6,18 +6,19 @@ import { canonicalText } from '../../domain/canonical.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../../domain/limits.ts';
 import type { Problem } from '../../domain/problem.ts';
 import { characterCount, textProblem } from '../../domain/text.ts';
-import type { Services } from '../context.ts';
-import { refused, type UserErrorShape } from './user-error.ts';
+import type { SignedInCall } from './mutation.ts';
+import type { UserErrorShape } from './user-error.ts';
 import { limitError } from './user-limits.ts';
 
-/** What an input that has a key has. */
+/** What every input with a key has. */
 interface Keyed {
   idempotencyKey?: string | null;
 }
 
 export const IDEMPOTENCY_KEY_DESCRIPTION =
-  'A text of your choice, 1 to 255 characters. Within a day, a call of yours that repeats it with the same input changes nothing and gives what the first one gave, as it is now; with another input it is a CONFLICT.';
+  'A text of your choice, 1 to 255 characters. If you repeat the call within 24 hours with the same key and the same input, nothing changes and you get the object that the first call made, as it is now. With another input you get a CONFLICT.';
 
+/** What is wrong with the key in an input, if anything. */
 export function idempotencyProblems({ idempotencyKey }: Keyed): Problem[] {
   if (typeof idempotencyKey !== 'string') return [];
   const problem = textProblem(idempotencyKey);
@@ -28,62 +29,71 @@ export function idempotencyProblems({ idempotencyKey }: Keyed): Problem[] {
   return problem || count < 1 || count > IDEMPOTENCY_KEY_LENGTH_MAX ? [{ path: ['idempotencyKey'], message }] : [];
 }
 
-export type Kept<Result> =
+interface Change<Result, Row> {
+  make(tx: Db): Promise<Result>;
+  /** The id of what was made or changed; undefined if nothing was. */
+  objectOf(result: Result): string | undefined;
+  /** Reads that object for a repeated call. */
+  read(id: string): Promise<Row | undefined>;
+  /** Fields in which null changes something, and is not the same as left out. */
+  nullMatters?: string[];
+}
+
+type Changed<Result, Row> =
   | { outcome: 'DONE'; result: Result }
-  | { outcome: 'REPEATED'; objectId: string }
+  | { outcome: 'REPEATED'; row: Row }
   | { outcome: 'REFUSED'; userErrors: UserErrorShape[] };
 
-/** Makes `change`, but once where the input has a key. What exceeds a limit of its user is REFUSED, and leaves no key behind. */
-export async function keepOnce<Result>(
-  services: Pick<Services, 'db' | 'sealer'>,
-  call: Pick<Repeatable, 'userId' | 'mutation'> & { input: Keyed },
-  change: (db: Db) => Promise<Result>,
-  objectOf: (result: Result) => string | undefined,
-): Promise<Kept<Result>> {
+/** Makes a change, once for each key. A change beyond a limit of its user is REFUSED, and leaves no key behind. */
+export async function changeOnce<Result, Row>(
+  mutation: Repeatable['mutation'],
+  { input, viewer, context, audit }: SignedInCall<Keyed>,
+  { make, objectOf, read, nullMatters = [] }: Change<Result, Row>,
+): Promise<Changed<Result, Row>> {
+  const { db, sealer } = context.services;
+  const change = (within: Db) => audit.change(within, make, objectOf);
+  const { idempotencyKey: key } = input;
   try {
-    return await makeOnce(services, call, change, objectOf);
+    if (typeof key !== 'string') return { outcome: 'DONE', result: await change(db) };
+    const inputDigests = sealer.digests(canonicalText(idempotencyInput(input, nullMatters)));
+    const done = await once(db, { userId: viewer.user.id, mutation, key, inputDigests }, change, objectOf);
+    if (done.outcome === 'DONE') return done;
+    if (done.outcome === 'CONFLICT') return refusal('CONFLICT', OTHER_INPUT, 'idempotencyKey');
+    const row = await read(done.objectId);
+    return row ? { outcome: 'REPEATED', row } : refusal('NOT_FOUND', PURGED, 'idempotencyKey');
   } catch (error) {
-    if (error instanceof LimitExceeded) return { outcome: 'REFUSED', ...refused(limitError(error)) };
-    if (error instanceof VolumeBeingRemoved) return { outcome: 'REFUSED', ...refused(volumeError(error)) };
+    if (error instanceof LimitExceeded) return { outcome: 'REFUSED', userErrors: [limitError(error)] };
+    if (error instanceof VolumeBeingRemoved) return refusal('CONFLICT', volumeSentence(error), 'payload');
     throw error;
   }
 }
 
-function volumeError({ volume }: VolumeBeingRemoved): UserErrorShape {
-  const message = `The volume ${volume} was deleted, and an engine still has it: try again in a moment, or give another name.`;
-  return { code: 'CONFLICT', message, path: ['payload'] };
-}
-
-async function makeOnce<Result>(
-  { db, sealer }: Pick<Services, 'db' | 'sealer'>,
-  { userId, mutation, input }: Pick<Repeatable, 'userId' | 'mutation'> & { input: Keyed },
-  change: (db: Db) => Promise<Result>,
-  objectOf: (result: Result) => string | undefined,
-): Promise<Kept<Result>> {
-  const { idempotencyKey: key, ...rest } = input;
-  if (typeof key !== 'string') return { outcome: 'DONE', result: await change(db) };
-  const done = await once(
-    db,
-    { userId, mutation, key, inputDigests: sealer.digests(canonicalText(rest)) },
-    change,
-    objectOf,
-  );
-  if (done.outcome !== 'CONFLICT') return done;
+/**
+ * An input without its key, for comparing two calls. Their canonical texts treat null as left out (domain/canonical.ts), so
+ * that a null which changes something becomes a text here, which no value of such a field is.
+ */
+function idempotencyInput({ idempotencyKey: _, ...input }: Keyed, nullMatters: string[]): object {
+  const isNull = ([name, value]: [string, unknown]) => value === null && nullMatters.includes(name);
   return {
-    outcome: 'REFUSED',
-    ...refused({
-      code: 'CONFLICT',
-      message: 'This key was given with another input: take a new one for another call.',
-      path: ['idempotencyKey'],
-    }),
+    ...input,
+    ...Object.fromEntries(
+      Object.entries(input)
+        .filter(isNull)
+        .map(([name]) => [name, NULL_TEXT]),
+    ),
   };
 }
 
-/** The answer to a repeated call whose object is there no more. */
-export function goneSince(): { userErrors: UserErrorShape[] } {
-  return refused({
-    code: 'NOT_FOUND',
-    message: 'What the first call with this key gave was purged since.',
-    path: ['idempotencyKey'],
-  });
+/** Part of stored digests: a change would make a repeated call look like another one for a day. */
+const NULL_TEXT = "the installation's";
+
+const OTHER_INPUT = 'This key was given with another input: take a new one for another call.';
+const PURGED = 'What the first call with this key made was purged since.';
+
+function refusal(code: UserErrorShape['code'], message: string, field: string) {
+  return { outcome: 'REFUSED' as const, userErrors: [{ code, message, path: [field] }] };
+}
+
+function volumeSentence({ volume }: VolumeBeingRemoved): string {
+  return `The volume ${volume} was deleted, and an engine still has it: try again in a moment, or give another name.`;
 }

@@ -2,25 +2,40 @@ import { listJobs } from '../../db/listing.ts';
 import type { JobRow } from '../../db/schema.ts';
 import { isId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/states.ts';
+import { mapped } from '../../platform/async/iterator.ts';
 import { viewerOf } from '../context.ts';
-import { orNotFound } from '../errors.ts';
+import { failure, orNotFound } from '../errors.ts';
+import { followJob, followJobsOf } from '../live/jobs.ts';
+import { batchOfStream, wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
-import { pageOf, windowOf } from '../paging.ts';
+import { startAfter } from '../logs/retention.ts';
+import { followJobLog } from '../logs/stream.ts';
+import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pagingArgs } from './connection.ts';
+import { cost, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from './enums.ts';
-import { costs, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
-import { LOG_PAGE_COSTS, LogLineConnection, SEARCH_DESCRIPTION } from './log.ts';
+import {
+  AFTER_DESCRIPTION,
+  FIRST_LOG_LINE_DESCRIPTION,
+  LOG_PAGE_COST,
+  LOGS_DESCRIPTION,
+  LogBatch,
+  LogLineConnection,
+  SEARCH_DESCRIPTION,
+} from './log.ts';
 import { Node } from './node.ts';
 import { Workflow } from './workflow.ts';
+
+const STREAM_DESCRIPTION = 'Only lines of this stream.';
 
 const JobRequester = builder.objectRef<{ userId: string; tokenName: string | null }>('JobRequester').implement({
   description: 'Who asked for a MANUAL job.',
   fields: (t) => ({
-    userId: t.exposeID('userId', { description: 'The account.' }),
+    userId: t.exposeID('userId', { description: 'The id of the account.' }),
     tokenName: t.exposeString('tokenName', {
       nullable: true,
-      description: 'The name of the API token that was used. Null if a person did it in a session.',
+      description: 'The name of the API token that was used. Null if it was a session.',
     }),
   }),
 });
@@ -30,94 +45,102 @@ Job.implement({
   description: 'One execution of a workflow.',
   interfaces: [Node],
   fields: (t) => ({
-    workflowId: t.exposeID('workflowId', { description: 'The workflow that it runs.' }),
+    workflowId: t.exposeID('workflowId', { description: 'The id of the workflow that the job runs.' }),
     workflow: t.field({
       type: Workflow,
-      description: 'The workflow that it runs.',
+      description: 'The workflow that the job runs.',
       resolve: async (job, _, { load }) => orNotFound(await load.workflow(job.workflowId)),
     }),
     trigger: t.field({
       type: JobTriggerEnum,
-      description: 'Why there is this job.',
+      description: 'What caused the job.',
       resolve: ({ trigger }) => trigger,
     }),
     requestedBy: t.field({
       type: JobRequester,
       nullable: true,
-      description: 'Who asked for it. Null unless it is MANUAL.',
+      description: 'Who asked for the job. Null unless it is MANUAL.',
       resolve: ({ requestedBy, requestedWith }) =>
         requestedBy === null ? null : { userId: requestedBy, tokenName: requestedWith },
     }),
-    status: t.field({ type: JobStatusEnum, description: 'How far it is.', resolve: ({ status }) => status }),
-    generation: t.exposeInt('generation', { description: "The payload's revision that it runs." }),
+    status: t.field({ type: JobStatusEnum, description: 'The state of the job.', resolve: ({ status }) => status }),
+    generation: t.exposeInt('generation', { description: 'The generation of the workflow that the job runs.' }),
     attempt: t.exposeInt('attempt', {
       description:
-        'The number of its newest attempt: 0 before the first one. A job has another attempt when its worker is lost, when the engine refuses its container, or when the worker gives it back: a check at any time, a container before it was started.',
+        'The number of the newest attempt, or 0 before the first one. A job gets another attempt when its worker is lost, when the engine refuses its container, or when the worker gives it back: a check at any time, a container before it has started.',
     }),
     scheduledAt: t.field({
       type: 'DateTime',
-      description: 'The slot that it is for; of a MANUAL one, when it was asked for.',
+      description: 'When the job was due: its slot, or the time of the request if it is MANUAL.',
       resolve: (job) => job.scheduledAt,
     }),
     queuedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it was handed to the workers.',
+      description: 'When the job was last queued for a worker. Null until then.',
       resolve: (job) => job.queuedAt,
     }),
     startedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When its newest attempt began.',
+      description: 'When the newest attempt started. Null until then.',
       resolve: (job) => job.startedAt,
     }),
     completedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it ended, however it did.',
+      description: 'When the job completed, failed or was canceled. Null until then.',
       resolve: (job) => job.completedAt,
     }),
     durationMs: t.int({
       nullable: true,
-      description: 'Milliseconds from its start to its end; null unless it had both.',
+      description: 'Milliseconds from `startedAt` to `completedAt`. Null unless the job has both.',
       resolve: ({ startedAt, completedAt }) =>
         startedAt && completedAt && Math.max(0, completedAt.getTime() - startedAt.getTime()),
     }),
-    exitCode: t.exposeInt('exitCode', { nullable: true, description: 'What its container ended with.' }),
+    exitCode: t.exposeInt('exitCode', {
+      nullable: true,
+      description: 'The exit code of the container. Null for a HEARTBEAT, and if no container ended with one.',
+    }),
     failureReason: t.field({
       type: FailureReasonEnum,
       nullable: true,
-      description: 'Why it FAILED.',
+      description: 'Why the job failed. Null unless it FAILED.',
       resolve: (job) => job.failureReason,
     }),
-    failureMessage: t.exposeString('failureMessage', { nullable: true, description: 'The same as a sentence.' }),
+    failureMessage: t.exposeString('failureMessage', {
+      nullable: true,
+      description: 'Why the job failed, as a sentence. Null unless it FAILED.',
+    }),
     logLineCount: t.int({
-      description: 'How many lines it has printed; while it runs, how many of them are stored.',
+      description: 'How many lines the job printed. While it runs, how many of them are stored.',
       resolve: async (job, _, { load }) =>
         isEnded(job.status) ? job.logLineCount : Math.max(job.logLineCount, await load.lastLineNumber(job.id)),
     }),
     firstLogLine: t.int({
       nullable: true,
-      description:
-        'The number of the first line that is stored: retention removes the first ones first. Null when none is.',
+      description: FIRST_LOG_LINE_DESCRIPTION,
       resolve: ({ id }, _, { load }) => load.firstLineNumber(id),
     }),
     logs: t.field({
       type: LogLineConnection,
-      description:
-        'What it has printed so far, by number. A page may be shorter than asked for, or empty; it says whether there is more, and where to go on.',
+      description: LOGS_DESCRIPTION,
       args: {
         ...pagingArgs(LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX),
-        stream: t.arg({ type: LogStreamEnum, description: 'The lines of this stream alone.' }),
+        stream: t.arg({ type: LogStreamEnum, description: STREAM_DESCRIPTION }),
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
-      extensions: LOG_PAGE_COSTS,
+      extensions: LOG_PAGE_COST,
       resolve: (job, args, { services, budget }) => logPage(services.db, job, args, budget),
     }),
-    createdAt: t.field({ type: 'DateTime', description: 'When it was made.', resolve: (job) => job.createdAt }),
+    createdAt: t.field({
+      type: 'DateTime',
+      description: 'When the job was created.',
+      resolve: (job) => job.createdAt,
+    }),
     updatedAt: t.field({
       type: 'DateTime',
-      description: 'When its row was last changed.',
+      description: 'When the job last changed.',
       resolve: (job) => job.updatedAt,
     }),
   }),
@@ -126,13 +149,13 @@ Job.implement({
 const JobConnection = connectionOf<JobRow>(Job, 'Job', 'newest first');
 
 const JobFilter = builder.inputType('JobFilter', {
-  description: 'Which jobs. All that is given must hold.',
+  description: 'Selects jobs that meet all of the given conditions.',
   fields: (t) => ({
-    status: t.field({ type: [JobStatusEnum], description: 'In one of these states.' }),
-    trigger: t.field({ type: JobTriggerEnum, description: 'There for this reason.' }),
-    workflowId: t.id({ description: 'Of this workflow.' }),
-    scheduledAfter: t.field({ type: 'DateTime', description: 'For a slot at this instant or later.' }),
-    scheduledBefore: t.field({ type: 'DateTime', description: 'For a slot before this instant.' }),
+    status: t.field({ type: [JobStatusEnum], description: 'Jobs with one of these statuses.' }),
+    trigger: t.field({ type: JobTriggerEnum, description: 'Jobs with this trigger.' }),
+    workflowId: t.id({ description: 'Jobs of this workflow.' }),
+    scheduledAfter: t.field({ type: 'DateTime', description: 'Jobs that were due at this time or later.' }),
+    scheduledBefore: t.field({ type: 'DateTime', description: 'Jobs that were due before this time.' }),
   }),
 });
 
@@ -140,7 +163,7 @@ builder.objectField(Workflow, 'latestJob', (t) =>
   t.field({
     type: Job,
     nullable: true,
-    description: 'The newest job, if there is one.',
+    description: 'The newest job of the workflow. Null if there is none.',
     resolve: ({ id }, _, { load }) => load.newestJob(id),
   }),
 );
@@ -148,8 +171,9 @@ builder.objectField(Workflow, 'latestJob', (t) =>
 builder.objectField(Workflow, 'jobs', (t) =>
   t.field({
     type: JobConnection,
-    description: 'Its jobs, newest first; after its deletion too.',
-    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which of them.' }) },
+    description: 'The jobs of the workflow, newest first. You can read them after its deletion too.',
+    extensions: cost({ pageSize: PAGE_SIZE }),
+    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which jobs.' }) },
     resolve: async ({ id }, { filter, ...args }, { load }) => {
       const window = windowOf(args);
       const { workflowId, ...rest } = filter ?? {};
@@ -163,8 +187,8 @@ builder.queryField('job', (t) =>
   t.field({
     type: Job,
     nullable: true,
-    description: "A job of the viewer's; null where there is none with this id.",
-    args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
+    description: 'One of your jobs. Null if you have none with this id.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the job.' }) },
     resolve: (_, { id }, context) => {
       viewerOf(context);
       return context.load.job(id);
@@ -175,17 +199,69 @@ builder.queryField('job', (t) =>
 builder.queryField('jobs', (t) =>
   t.field({
     type: JobConnection,
-    description: "The viewer's jobs, newest first; those of deleted workflows are left out.",
-    extensions: costs(STATEMENT_COST, { arguments: ['filter'], cost: LOOKING_THROUGH_COST }),
-    args: {
-      ...pagingArgs(),
-      filter: t.arg({ type: JobFilter, description: 'Which of them.' }),
-    },
+    description: 'Your jobs, newest first, without those of deleted workflows.',
+    extensions: cost({
+      base: STATEMENT_COST,
+      given: { arguments: ['filter'], cost: SEARCH_COST },
+      pageSize: PAGE_SIZE,
+    }),
+    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which jobs.' }) },
     resolve: async (_, { filter, ...args }, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
       if (typeof filter?.workflowId === 'string' && !isId(filter.workflowId)) return pageOf([], window);
       return pageOf(await listJobs(context.services.db, user.id, filter ?? {}, window), window);
     },
+  }),
+);
+
+builder.subscriptionField('jobUpdated', (t) =>
+  t.field({
+    type: Job,
+    description:
+      'With `jobId`: the job as it is now, then after each change; completes when the job has ended. With `workflowId`: the newest job of the workflow, if there is one, then each of its jobs after each change. Give exactly one of the two.',
+    args: {
+      jobId: t.arg.id({ description: 'The id of the job.' }),
+      workflowId: t.arg.id({ description: 'The id of the workflow.' }),
+    },
+    subscribe: async (_, { jobId, workflowId }, context) => {
+      viewerOf(context);
+      const { services, load } = context;
+      if (typeof jobId === 'string' && typeof workflowId !== 'string') {
+        const job = await load.job(jobId);
+        if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
+        return followJob(services, job);
+      }
+      if (typeof workflowId !== 'string' || typeof jobId === 'string') {
+        throw failure('BAD_REQUEST', 'Give exactly one of `jobId` and `workflowId`.');
+      }
+      const workflow = await load.workflow(workflowId);
+      if (!workflow) throw failure('NOT_FOUND', 'You have no workflow with this id.');
+      return followJobsOf(services, workflow);
+    },
+    resolve: (job) => job,
+  }),
+);
+
+builder.subscriptionField('jobLogs', (t) =>
+  t.field({
+    type: LogBatch,
+    description:
+      'The lines of a job after the cursor, both stored and new ones, in order and each once. Completes after the last line of a job that has ended.',
+    args: {
+      jobId: t.arg.id({ required: true, description: 'The id of the job.' }),
+      after: t.arg.string({ description: AFTER_DESCRIPTION }),
+      stream: t.arg({ type: LogStreamEnum, description: STREAM_DESCRIPTION }),
+    },
+    subscribe: async (_, { jobId, after, stream }, context) => {
+      viewerOf(context);
+      const job = await context.load.job(jobId);
+      if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
+      const number = await startAfter(context.services.db, job, after);
+      const batches = followJobLog(context.services, job, number);
+      const { id } = job;
+      return mapped(batches, (batch) => (stream ? batchOfStream(id, batch, stream) : wholeBatch(id, batch)));
+    },
+    resolve: (batch) => batch,
   }),
 );

@@ -4,13 +4,13 @@ import type { Db } from '../../db/client.ts';
 import { isId } from '../../domain/ids.ts';
 import { auditedUserOf, viewerOf } from '../context.ts';
 import { builder } from './builder.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
+import { cost, STATEMENT_COST } from './cost.ts';
 
 export const Node = builder.interfaceRef<{ id: string }>('Node');
 Node.implement({
-  description: 'Whatever has an id.',
+  description: 'An object with an id.',
   fields: (t) => ({
-    id: t.exposeID('id', { description: 'A UUID, unique across all types.' }),
+    id: t.exposeID('id', { description: 'The id of the object: a UUID, unique across all types.' }),
   }),
 });
 
@@ -18,9 +18,9 @@ builder.queryField('node', (t) =>
   t.field({
     type: Node,
     nullable: true,
-    description: "Whatever of the viewer's has this id; null where nothing has.",
-    args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
-    extensions: costs(STATEMENTS * STATEMENT_COST),
+    description: 'The object with this id among those that you may see. Null if there is none.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the object.' }) },
+    extensions: cost({ base: STATEMENTS * STATEMENT_COST }),
     resolve: async (_, { id }, context) => {
       const viewer = viewerOf(context);
       const { user } = viewer;
@@ -50,15 +50,15 @@ builder.queryField('node', (t) =>
   }),
 );
 
-/** It looks among all types. */
+/** One for each type. */
 const STATEMENTS = 7;
 
-/** One that the caller may see. */
+/** The event with this id, if the caller may see it. */
 async function auditEvent(db: Db, id: string, viewer: Identity) {
   return isId(id) ? findAuditEvent(db, { id: id.toLowerCase(), userId: auditedUserOf(viewer) }) : undefined;
 }
 
-/** Says of which type a row is, for where the schema allows several. */
+/** Adds the name of its type to a row, because the interface needs it. */
 function named<Row extends object>(type: string, row: Row | undefined): (Row & { __typename: string }) | undefined {
   return row && { ...row, __typename: type };
 }

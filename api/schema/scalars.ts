@@ -3,7 +3,7 @@ import { builder } from './builder.ts';
 
 builder.scalarType('DateTime', {
   description:
-    'An instant: RFC 3339 in UTC, with at least milliseconds, like "2026-01-31T12:00:00.000Z", in the years 1 to 9999. Input may have an offset.',
+    'A date and time in RFC 3339, like "2026-01-31T12:00:00.000Z", in the years 1 to 9999. Output is in UTC with at least milliseconds; input can have any offset.',
   serialize: (value) => (value instanceof Date ? value.toISOString() : value),
   parseValue: (value) => {
     const instant = typeof value === 'string' ? instantOf(value) : undefined;
@@ -16,7 +16,7 @@ builder.scalarType('DateTime', {
 });
 
 const RFC_3339 = /^(\d{4}-\d{2}-(\d{2}))[Tt](?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
-/** Other years are written in other ways, and the database takes none of them. */
+/** RFC 3339 has no other years, and the database refuses them. */
 const FIRST = Date.parse('0001-01-01T00:00:00.000Z');
 const LAST = Date.parse('9999-12-31T23:59:59.999Z');
 
@@ -25,5 +25,5 @@ function instantOf(text: string): Date | undefined {
   if (date === undefined) return undefined;
   const instant = new Date(text);
   if (Number.isNaN(instant.getTime())) return undefined;
-  return new Date(date).getUTCDate() === Number(day) ? instant : undefined; // a 30th of February would be taken for one of March
+  return new Date(date).getUTCDate() === Number(day) ? instant : undefined; // Date takes February 30 for March 2
 }

@@ -3,8 +3,8 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { settledWithin } from '../../platform/async/deadline.ts';
 import { type Context, type Services, viewerOf } from '../context.ts';
 import { builder } from './builder.ts';
+import { cost, STATEMENT_COST } from './cost.ts';
 import { describedEnum } from './enums.ts';
-import { costs, STATEMENT_COST } from './field-cost.ts';
 
 const PART_STATUSES = ['UP', 'DOWN', 'EMBEDDED', 'ABSENT'] as const;
 export type PartStatus = (typeof PART_STATUSES)[number];
@@ -39,40 +39,40 @@ async function askParts({ db, bus, cache, docker, settings }: Services): Promise
   return { version: packageJson.version, database, bus: busStatus, cache: cacheStatus, docker: dockerStatus };
 }
 
-const PartStatusEnum = describedEnum('PartStatus', 'How a part of the system is.', PART_STATUSES, {
-  UP: 'It answers.',
-  DOWN: 'It does not answer.',
-  EMBEDDED: 'It is inside of this process, or belongs to it, and works.',
-  ABSENT: 'There is none.',
+const PartStatusEnum = describedEnum('PartStatus', 'The state of a part of the system.', PART_STATUSES, {
+  UP: 'The part answers.',
+  DOWN: 'The part does not answer.',
+  EMBEDDED: 'The part runs inside this process, or as its child, and answers.',
+  ABSENT: 'The installation has no such part.',
 });
 
 /** Only a caller who is signed in is told: a version says which weaknesses to try, and a part that is down when. */
 const SystemStatus = builder.objectRef<Services>('SystemStatus').implement({
   description:
-    'How the system is. Each field needs a caller who is signed in; others get UNAUTHENTICATED, and have `/health`.',
+    'The state of the system. Its fields need a token: without one they are UNAUTHENTICATED, and `/health` says whether the system works.',
   fields: (t) => ({
     version: t.string({
-      description: 'The version of the program that answers.',
+      description: 'The version of the server.',
       resolve: (services, _, context) => statusFor(context, services).then(({ version }) => version),
     }),
     database: t.field({
       type: PartStatusEnum,
-      description: 'PostgreSQL.',
+      description: 'The state of PostgreSQL.',
       resolve: (services, _, context) => statusFor(context, services).then(({ database }) => database),
     }),
     bus: t.field({
       type: PartStatusEnum,
-      description: 'Kafka.',
+      description: 'The state of Kafka.',
       resolve: (services, _, context) => statusFor(context, services).then(({ bus }) => bus),
     }),
     cache: t.field({
       type: PartStatusEnum,
-      description: 'Redis.',
+      description: 'The state of Redis.',
       resolve: (services, _, context) => statusFor(context, services).then(({ cache }) => cache),
     }),
     docker: t.field({
       type: PartStatusEnum,
-      description: 'The Docker engine that this process knows of.',
+      description: 'The state of the Docker engine that this server uses.',
       resolve: (services, _, context) => statusFor(context, services).then(({ docker }) => docker),
     }),
   }),
@@ -86,9 +86,8 @@ async function statusFor(context: Context, services: Services): Promise<SystemSt
 builder.queryField('system', (t) =>
   t.field({
     type: SystemStatus,
-    description:
-      'How each part of the system is, as of a second ago at most. What it says is for callers who are signed in.',
-    extensions: costs(STATEMENT_COST),
+    description: 'The state of the parts of the system, at most a second old.',
+    extensions: cost({ base: STATEMENT_COST }),
     resolve: (_, __, { services }) => services,
   }),
 );

@@ -22,42 +22,50 @@ export interface UserErrorShape {
 
 export const UserError = builder.objectRef<UserErrorShape>('UserError');
 UserError.implement({
-  description: 'What the caller can mend. The object that a mutation gives is null when there is one.',
+  description:
+    'A problem that the caller can fix. With one, the mutation changed nothing and the other fields of its payload are null.',
   fields: (t) => ({
-    code: t.field({ type: UserErrorCodeEnum, description: 'For a program.', resolve: ({ code }) => code }),
-    message: t.exposeString('message', { description: 'For a person: a sentence that says what would be right.' }),
+    code: t.field({
+      type: UserErrorCodeEnum,
+      description: 'What kind of problem it is, for programs.',
+      resolve: ({ code }) => code,
+    }),
+    message: t.exposeString('message', {
+      description: 'What is wrong and what would be right, as a sentence for people.',
+    }),
     path: t.exposeStringList('path', {
       nullable: true,
-      description: 'Where it is, from the fields of `input` on; list indices as text.',
+      description: 'The path of the field in `input` that is wrong, with list indices as text. Null if no field is.',
     }),
   }),
 });
 
-const UserErrorCodeEnum = describedEnum('UserErrorCode', 'What kind of thing a caller has to mend.', CODES, {
-  INVALID: 'A value that cannot be.',
-  NOT_FOUND: 'There is none with this id among what is yours.',
-  ALREADY_EXISTS: 'There is one already.',
-  CONFLICT: 'It cannot be done in the state that it is in.',
-  NOT_READY: 'It cannot be done yet.',
-  TERMINATED: 'The workflow has ended for good.',
-  LIMIT_EXCEEDED: 'There are as many as there may be.',
-  BAD_CREDENTIALS: 'No account has this email and password; where one is signed in, its password is another one.',
+const UserErrorCodeEnum = describedEnum('UserErrorCode', 'The kind of a problem that the caller can fix.', CODES, {
+  INVALID: 'A value is not allowed.',
+  NOT_FOUND: 'You have no such object.',
+  ALREADY_EXISTS: 'The object exists already.',
+  CONFLICT: 'The state of the object does not allow it.',
+  NOT_READY: 'The object is not ready for it yet.',
+  TERMINATED: 'The workflow is terminated.',
+  LIMIT_EXCEEDED: 'A limit is reached.',
+  BAD_CREDENTIALS: 'The email and password, or the current password, are wrong.',
 });
 
-/** What a mutation answers that found something to mend. */
+/** The answer of a mutation that found problems. */
 export function refused(...userErrors: UserErrorShape[]): { userErrors: UserErrorShape[] } {
   return { userErrors };
 }
 
-/** More than anybody mends at once: a payload of 64 KiB may have thousands. */
+/** More than anyone fixes at once: a payload of 64 KiB can have thousands. */
 const PROBLEMS_MAX = 100;
 
+/** The answer to an input with these problems. */
 export function invalid(problems: Problem[]): { userErrors: UserErrorShape[] } {
-  const told = problems.slice(0, PROBLEMS_MAX);
-  return refused(...told.map(({ path, message }): UserErrorShape => ({ code: 'INVALID', message, path })));
+  const shown = problems.slice(0, PROBLEMS_MAX);
+  return refused(...shown.map(({ path, message }): UserErrorShape => ({ code: 'INVALID', message, path })));
 }
 
-/** The same for an id that is unknown, malformed, or another user's. */
+/** The same answer for an id that is unknown, malformed, or another user's. */
 export function notFound(what: string): { userErrors: UserErrorShape[] } {
   return refused({ code: 'NOT_FOUND', message: `You have no ${what} with this id.`, path: ['id'] });
 }

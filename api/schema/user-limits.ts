@@ -3,12 +3,12 @@ import { USER_LIMITS, type UserLimitName, type UserLimits, WITH_DELETED_FACTOR }
 import type { ApiSettings } from '../settings.ts';
 import type { UserErrorShape } from './user-error.ts';
 
-/** What one user may have on this installation. */
+/** The limits of one user on this installation. */
 export function userLimits({ userLimits }: ApiSettings): UserLimits {
   return { ...USER_LIMITS, ...userLimits };
 }
 
-/** What a caller is told who has as much of something as one user may have. */
+/** The problem of a user who has reached a limit. */
 export function limitError({ limit, max }: LimitExceeded): UserErrorShape {
   const { sentence, path } = TEXTS[limit];
   return { code: 'LIMIT_EXCEEDED', message: `${sentence(max.toLocaleString('en'))} (${limit}).`, path };

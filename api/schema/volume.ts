@@ -3,38 +3,39 @@ import { deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '.
 import { VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
 import { isVolumeName } from '../../domain/payload/container-schema.ts';
 import { viewerOf } from '../context.ts';
-import { pageOf, windowOf } from '../paging.ts';
-import { audited, type Input } from './audited.ts';
+import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pagingArgs } from './connection.ts';
-import { costs, costsOfList, STATEMENT_COST } from './field-cost.ts';
-import { refused, UserError, type UserErrorShape } from './user-error.ts';
+import { cost, STATEMENT_COST } from './cost.ts';
+import { mutation } from './mutation.ts';
+import { refused } from './user-error.ts';
 import { Workflow } from './workflow.ts';
 
 const Volume = builder.objectRef<VolumeRow>('Volume');
 Volume.implement({
-  description: 'A named volume, which keeps what jobs write to it. It goes when its owner deletes it.',
+  description: 'A named volume, which keeps what jobs write to it until you delete it.',
   fields: (t) => ({
-    name: t.exposeString('name', { description: 'Its name, as payloads give it.' }),
+    name: t.exposeString('name', { description: 'The name of the volume in payloads.' }),
     createdAt: t.field({
       type: 'DateTime',
-      description: 'When a payload named it for the first time.',
+      description: 'When a payload first named the volume.',
       resolve: ({ createdAt }) => createdAt,
     }),
     lastUsedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When a job mounted it last; null when none has.',
+      description: 'When a job last mounted the volume. Null if none ever did.',
       resolve: ({ lastUsedAt }) => lastUsedAt,
     }),
     sizeBytes: t.exposeFloat('sizeBytes', {
       nullable: true,
-      description: 'How large it is, on all engines together: some minutes old; null while no engine has told it.',
+      description:
+        'The size in bytes on all engines together, a few minutes old. Null until an engine has reported it.',
     }),
     workflows: t.field({
       type: [Workflow],
-      description: `The workflows that name it and have not ended, newest first: ${VOLUME_WORKFLOWS_MAX} at most.`,
-      extensions: costsOfList(VOLUME_WORKFLOWS_MAX, STATEMENT_COST),
+      description: `The workflows that name the volume and are not terminated, newest first: at most ${VOLUME_WORKFLOWS_MAX}.`,
+      extensions: cost({ base: STATEMENT_COST, itemsMax: VOLUME_WORKFLOWS_MAX }),
       resolve: async ({ name }, _, { load }): Promise<WorkflowRow[]> => {
         const rows = await Promise.all((await load.workflowsOfVolume(name)).map((id) => load.workflow(id)));
         return rows.filter((row) => row !== undefined);
@@ -48,9 +49,9 @@ const VolumeConnection = connectionOf<VolumeRow>(Volume, 'Volume', 'newest first
 builder.queryField('volumes', (t) =>
   t.field({
     type: VolumeConnection,
-    description: "The viewer's volumes, newest first.",
+    description: 'Your volumes, newest first.',
     args: pagingArgs(),
-    extensions: costs(STATEMENT_COST),
+    extensions: cost({ base: STATEMENT_COST, pageSize: PAGE_SIZE }),
     resolve: async (_, args, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
@@ -59,59 +60,25 @@ builder.queryField('volumes', (t) =>
   }),
 );
 
-interface DeleteResult {
-  name?: string;
-  userErrors: UserErrorShape[];
-}
-
-const DeleteVolumeInput = builder.inputType('DeleteVolumeInput', {
-  description: 'A volume to delete, with all that is in it.',
-  fields: (t) => ({ name: t.string({ required: true, description: 'Its name.' }) }),
+mutation('deleteVolume', 'WRITE', {
+  description:
+    'Deletes a volume that no workflow names and no job mounts, with everything in it. Engines remove it within seconds while they run; until then its name cannot be used again.',
+  input: (t) => ({ name: t.string({ required: true, description: 'The name of the volume.' }) }),
+  payload: { deletedVolumeName: { type: 'String', description: 'The name of the deleted volume.' } },
+  resolve: async ({ input: { name }, viewer: { user }, change }) => {
+    if (!isVolumeName(name)) return answer(name, { outcome: 'NOT_FOUND' });
+    const deleted = await change(
+      (tx) => deleteVolume(tx, { userId: user.id, name }),
+      ({ outcome }) => (outcome === 'DELETED' ? null : undefined), // its name is its key
+    );
+    return answer(name, deleted);
+  },
 });
 
-const DeleteVolumePayload = builder.objectRef<DeleteResult>('DeleteVolumePayload').implement({
-  description: 'What `deleteVolume` answers.',
-  fields: (t) => ({
-    deletedVolumeName: t.string({
-      nullable: true,
-      description: 'The name of the deleted volume.',
-      resolve: ({ name }) => name,
-    }),
-    userErrors: t.field({
-      type: [UserError],
-      description: 'What the caller has to change.',
-      resolve: ({ userErrors }) => userErrors,
-    }),
-  }),
-});
-
-builder.mutationField('deleteVolume', (t) =>
-  t.field({
-    type: DeleteVolumePayload,
-    description:
-      'Deletes a volume that no workflow names and no job mounts. Engines remove it within seconds, when they run; until then its name cannot be given again.',
-    args: { input: t.arg({ type: DeleteVolumeInput, required: true, description: 'Which volume.' }) },
-    resolve: audited(
-      'deleteVolume',
-      'WRITE',
-      async ({ input: { name } }: Input<typeof DeleteVolumeInput>, context, audit): Promise<DeleteResult> => {
-        const { user } = viewerOf(context);
-        if (!isVolumeName(name)) return answer(name, { outcome: 'NOT_FOUND' });
-        const deleted = await audit.change(
-          context.services.db,
-          (tx) => deleteVolume(tx, { userId: user.id, name }),
-          ({ outcome }) => (outcome === 'DELETED' ? null : undefined), // its name is its key
-        );
-        return answer(name, deleted);
-      },
-    ),
-  }),
-);
-
-function answer(name: string, deleted: VolumeDeleted): DeleteResult {
+function answer(name: string, deleted: VolumeDeleted) {
   switch (deleted.outcome) {
     case 'DELETED':
-      return { name, userErrors: [] };
+      return { deletedVolumeName: name };
     case 'NOT_FOUND':
       return refused({ code: 'NOT_FOUND', message: 'You have no volume with this name.', path: ['name'] });
     case 'IN_USE':

@@ -5,24 +5,29 @@ import { textProblem } from '../../domain/text.ts';
 import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
-import { pageOf, windowOf } from '../paging.ts';
+import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pagingArgs } from './connection.ts';
+import { cost, LONG_TEXT_COST, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
-import { costs, LONG_TEXT_COST, LOOKING_THROUGH_COST, STATEMENT_COST } from './field-cost.ts';
 import { Node } from './node.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
 Workflow.implement({
-  description: 'What to run, how often, and how many failures in a row are too many.',
+  description: 'A container or a check that runs at an interval, until too many of its jobs fail in a row.',
   interfaces: [Node],
   fields: (t) => ({
-    userId: t.exposeID('userId', { description: 'Who owns it.' }),
-    name: t.exposeString('name', { description: 'What it is called.' }),
-    kind: t.field({ type: WorkflowKindEnum, description: 'What it runs.', resolve: ({ kind }) => kind }),
+    userId: t.exposeID('userId', { description: 'The id of the account that owns the workflow.' }),
+    name: t.exposeString('name', { description: 'The name of the workflow.' }),
+    kind: t.field({
+      type: WorkflowKindEnum,
+      description: 'What the workflow runs. It never changes.',
+      resolve: ({ kind }) => kind,
+    }),
     payload: t.string({
-      description: 'What it runs, as a JSON document, its "kind" first. A secret is {"secret": true} there.',
-      extensions: costs(LONG_TEXT_COST),
+      description:
+        'The payload as a JSON document with its "kind" first. Secrets read as {"secret": true}. You can send it back in an update, as `WorkflowPayloadInput.json`.',
+      extensions: cost({ base: LONG_TEXT_COST }),
       resolve: async (workflow, _, { load, budget }) => {
         const text = printPayload(orNotFound(await load.payload(workflow)));
         budget.take(text.length);
@@ -34,54 +39,57 @@ Workflow.implement({
       resolve: (workflow) => workflow.intervalMinutes,
     }),
     maxConsecutiveJobFailuresAllowed: t.exposeInt('maxConsecutiveJobFailuresAllowed', {
-      description: 'When as many jobs in a row have failed, it is terminated.',
+      description: 'The workflow is terminated when this many jobs in a row have failed.',
     }),
     logRetentionDays: t.exposeInt('logRetentionDays', {
       nullable: true,
       description:
-        "How many days log lines are kept from the end of their job or build on; null: as long as the installation keeps everybody's.",
+        'For how many days log lines are kept after their job or build ends. Null if the setting of the installation applies.',
     }),
     consecutiveJobFailuresCount: t.exposeInt('consecutiveJobFailuresCount', {
-      description: 'How many jobs in a row have failed up to now.',
+      description: 'How many jobs in a row have failed. A job that completes sets it to 0.',
     }),
     buildStatus: t.field({
       type: BuildStatusEnum,
-      description: 'How far the newest build is; COMPLETED for HEARTBEAT, which needs none.',
+      description: 'The status of the newest build. Always COMPLETED for HEARTBEAT, which needs no build.',
       resolve: ({ buildStatus }) => buildStatus,
     }),
-    generation: t.exposeInt('generation', { description: "Counts the payload's revisions from 1." }),
+    generation: t.exposeInt('generation', {
+      description: 'The number of the current payload, counted from 1. Each new payload increases it.',
+    }),
     nextRunAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'The next slot; null when it will not run by itself.',
+      description: 'When the next slot is due. Null if the workflow does not run by itself, as after its termination.',
       resolve: ({ id, terminatedAt }, _, { load }) => (terminatedAt ? null : load.nextRun(id)),
     }),
     createdAt: t.field({
       type: 'DateTime',
-      description: 'When it was made.',
+      description: 'When the workflow was created.',
       resolve: (workflow) => workflow.createdAt,
     }),
     updatedAt: t.field({
       type: 'DateTime',
-      description: 'When its row was last changed.',
+      description: 'When the workflow last changed.',
       resolve: (workflow) => workflow.updatedAt,
     }),
     terminatedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it ended for good; null while it has not.',
+      description: 'When the workflow was terminated. Null until then.',
       resolve: (workflow) => workflow.terminatedAt,
     }),
     terminationReason: t.field({
       type: TerminationReasonEnum,
       nullable: true,
-      description: 'Why it ended.',
+      description: 'Why the workflow was terminated. Null until then.',
       resolve: (workflow) => workflow.terminationReason,
     }),
     deletedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it was deleted: it is in no list unless asked for, and its history stays readable by id.',
+      description:
+        'When the workflow was deleted. Null until then. Lists leave deleted workflows out, and their history stays readable by id.',
       resolve: (workflow) => workflow.deletedAt,
     }),
   }),
@@ -90,15 +98,15 @@ Workflow.implement({
 const WorkflowConnection = connectionOf<WorkflowRow>(Workflow, 'Workflow', 'newest first');
 
 const WorkflowFilter = builder.inputType('WorkflowFilter', {
-  description: 'Which workflows. All that is given must hold.',
+  description: 'Selects workflows that meet all of the given conditions.',
   fields: (t) => ({
-    kind: t.field({ type: WorkflowKindEnum, description: 'Of this kind.' }),
-    buildStatus: t.field({ type: BuildStatusEnum, description: 'With the newest build in this state.' }),
-    terminated: t.boolean({ description: 'Whether they have ended for good.' }),
-    deleted: t.boolean({ description: 'Whether they were deleted: false unless asked.' }),
-    nameContains: t.string({ description: 'With this in the name, in upper or lower case.' }),
-    intervalMin: t.int({ description: 'With an interval of at least so many minutes.' }),
-    intervalMax: t.int({ description: 'With an interval of at most so many minutes.' }),
+    kind: t.field({ type: WorkflowKindEnum, description: 'Workflows of this kind.' }),
+    buildStatus: t.field({ type: BuildStatusEnum, description: 'Workflows whose newest build has this status.' }),
+    terminated: t.boolean({ description: 'Workflows that are terminated (true) or are not (false).' }),
+    deleted: t.boolean({ description: 'Workflows that are deleted (true) or are not (false). Defaults to false.' }),
+    nameContains: t.string({ description: 'Workflows with this text in their name. Case makes no difference.' }),
+    intervalMin: t.int({ description: 'Workflows with an interval of at least this many minutes.' }),
+    intervalMax: t.int({ description: 'Workflows with an interval of at most this many minutes.' }),
   }),
 });
 
@@ -106,8 +114,8 @@ builder.queryField('workflow', (t) =>
   t.field({
     type: Workflow,
     nullable: true,
-    description: "A workflow of the viewer's; null where there is none with this id.",
-    args: { id: t.arg.id({ required: true, description: 'The id. A malformed one is an unknown one.' }) },
+    description: 'One of your workflows. Null if you have none with this id.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the workflow.' }) },
     resolve: (_, { id }, context) => {
       viewerOf(context);
       return context.load.workflow(id);
@@ -118,9 +126,13 @@ builder.queryField('workflow', (t) =>
 builder.queryField('workflows', (t) =>
   t.field({
     type: WorkflowConnection,
-    description: "The viewer's workflows, newest first.",
-    extensions: costs(STATEMENT_COST, { arguments: ['filter'], cost: LOOKING_THROUGH_COST }),
-    args: { ...pagingArgs(), filter: t.arg({ type: WorkflowFilter, description: 'Which of them.' }) },
+    description: 'Your workflows, newest first.',
+    extensions: cost({
+      base: STATEMENT_COST,
+      given: { arguments: ['filter'], cost: SEARCH_COST },
+      pageSize: PAGE_SIZE,
+    }),
+    args: { ...pagingArgs(), filter: t.arg({ type: WorkflowFilter, description: 'Which workflows.' }) },
     resolve: async (_, { filter, ...args }, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
@@ -135,8 +147,8 @@ builder.subscriptionField('workflowUpdated', (t) =>
   t.field({
     type: Workflow,
     description:
-      "With an id: the workflow as it is now, then at each change. Without: each change of any of the viewer's.",
-    args: { workflowId: t.arg.id({ description: 'This workflow.' }) },
+      'With an id: the workflow as it is now, then after each change. Completes when the workflow is purged. Without an id: each of your workflows after each of its changes.',
+    args: { workflowId: t.arg.id({ description: 'The id of the workflow.' }) },
     subscribe: async (_, { workflowId }, context) => {
       const { user } = viewerOf(context);
       if (typeof workflowId !== 'string') return followWorkflowsOf(context.services, user.id);

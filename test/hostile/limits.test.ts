@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ANONYMOUS_REQUESTS_AT_ONCE_MAX } from '../../api/admission/admission.ts';
 import { operationCost } from '../../api/graphql/cost.ts';
 import { ANONYMOUS_DOCUMENT_LIMITS, DOCUMENT_LIMITS } from '../../api/graphql/documents.ts';
-import { CHANGE_COST, STATEMENT_COST } from '../../api/schema/field-cost.ts';
+import { CHANGE_COST, STATEMENT_COST } from '../../api/schema/cost.ts';
 import { schema } from '../../api/schema/schema.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
 
@@ -98,7 +98,7 @@ describe('an operation', () => {
     expect(codes(await query(api, modest, { token: ann.token, variables }))).toEqual([]);
   });
 
-  test('that has a list without pages multiplies by a size that the list declares', () => {
+  test('that has a list multiplies by the size of a page, or by the one that a list without pages declares', () => {
     const isPaged = ({ name }: GraphQLObjectType, field: string) =>
       /Connection$/.test(name) && /^(edges|nodes)$/.test(field);
     const lists = Object.values(schema.getTypeMap()).flatMap((type) =>
@@ -110,6 +110,14 @@ describe('an operation', () => {
           })
         : [],
     );
+    const paged = Object.values(schema.getTypeMap()).flatMap((type) =>
+      isObjectType(type)
+        ? Object.values(type.getFields()).filter(({ args }) => args.some(({ name }) => name === 'first'))
+        : [],
+    );
+    expect(paged.length).toBeGreaterThanOrEqual(8);
+    for (const { name, extensions } of paged)
+      expect(extensions.cost, name).toMatchObject({ pageSize: expect.any(Number) });
     expect(lists.length).toBeGreaterThanOrEqual(6);
     for (const [name, cost] of lists) expect(cost, String(name)).toMatchObject({ itemsMax: expect.any(Number) });
   });
