@@ -10,57 +10,67 @@ import { type InputFields, type One, SECRET_DESCRIPTION } from './payload-fields
 type Build = One<Given['build']>;
 
 const BuildFileInput = builder.inputType('BuildFileInput', {
-  description: 'A file beside the Dockerfile.',
+  description: 'A file in the build context, beside the Dockerfile.',
   fields: (t) =>
     ({
       path: t.string({
         required: true,
-        description: 'Where, relative to the Dockerfile: at most 100 bytes, without "..".',
+        description: 'The path relative to the Dockerfile: at most 100 bytes, without "..".',
       }),
-      content: t.string({ required: true, description: 'What is in it. One that begins with "#!" is executable.' }),
+      content: t.string({
+        required: true,
+        description: 'The content of the file. A file that begins with "#!" is executable.',
+      }),
     }) satisfies InputFields<One<Build['files']>>,
 });
 
 const ImageBuildInput = builder.inputType('ImageBuildInput', {
-  description: 'An image to be built, once for each revision of the payload.',
+  description: 'An image to build, once for each generation of the payload.',
   fields: (t) =>
     ({
       dockerfile: t.string({
         required: true,
-        description: 'The text of the Dockerfile. It names its images without variables, and adds no URLs.',
+        description: 'The text of the Dockerfile. It must name its images without variables, and must not ADD URLs.',
       }),
-      files: t.field({ type: [BuildFileInput], description: 'Files beside it, for COPY: at most 100.' }),
+      files: t.field({ type: [BuildFileInput], description: 'Files beside the Dockerfile, for COPY: at most 100.' }),
     }) satisfies InputFields<Build>,
 });
 
 const VolumeInput = builder.inputType('VolumeInput', {
-  description: "A named volume of the owner's, made on first use and kept.",
+  description: 'A named volume to mount. It is created on first use and kept until you delete it with `deleteVolume`.',
   fields: (t) =>
     ({
       name: t.string({
         required: true,
-        description: 'Its name among the owner\'s: 1 to 64 letters, digits, "_", "." and "-".',
+        description: 'The name of the volume among yours: 1 to 64 letters, digits, "_", "." and "-".',
       }),
-      path: t.string({ required: true, description: 'Where it is mounted: an absolute path, not "/", each once.' }),
-      readOnly: t.boolean({ description: 'Whether the container may only read it.' }),
+      path: t.string({
+        required: true,
+        description:
+          'The absolute path to mount the volume at. It must not be "/", and no two volumes can have the same.',
+      }),
+      readOnly: t.boolean({ description: 'Whether the container can only read the volume. Defaults to false.' }),
     }) satisfies InputFields<One<Given['volumes']>>,
 });
 
 const ResourcesInput = builder.inputType('ResourcesInput', {
-  description: 'What a container may use at most. The operator sets how much may be asked for.',
+  description: 'Resource limits of a container. The operator sets how much you can ask for.',
   fields: (t) =>
     ({
-      cpus: t.float({ description: 'CPUs, or parts of one: 1 unless given.' }),
-      memoryMb: t.int({ description: 'Memory in MB of 1,048,576 bytes, without swap: 512 unless given.' }),
-      pids: t.int({ description: 'Processes and threads: 256 unless given.' }),
+      cpus: t.float({ description: 'How many CPUs, or which part of one. Defaults to 1.' }),
+      memoryMb: t.int({ description: 'Memory in units of 1,048,576 bytes, without swap. Defaults to 512.' }),
+      pids: t.int({ description: 'How many processes and threads. Defaults to 256.' }),
     }) satisfies InputFields<One<Given['resources']>>,
 });
 const EnvInput = builder.inputType('EnvInput', {
   description: 'An environment variable.',
   fields: (t) =>
     ({
-      name: t.string({ required: true, description: 'Its name: not empty, without "=", given once.' }),
-      value: t.string({ description: 'Its value.' }),
+      name: t.string({
+        required: true,
+        description: 'The name of the variable: not empty, without "=", and given only once.',
+      }),
+      value: t.string({ description: 'The value of the variable.' }),
       secret: t.boolean({ description: SECRET_DESCRIPTION }),
     }) satisfies InputFields<PairInput>,
 });
@@ -69,28 +79,39 @@ const RegistryAuthInput = builder.inputType('RegistryAuthInput', {
   description: 'A login to the registry of a private image.',
   fields: (t) =>
     ({
-      username: t.string({ required: true, description: 'The user, or what the registry takes in its place.' }),
-      password: t.string({ required: true, description: 'The password or token: a secret.' }),
+      username: t.string({ required: true, description: 'The user name, or whatever the registry accepts instead.' }),
+      password: t.string({
+        required: true,
+        description: 'The password or token. Always a secret: encrypted at rest, and never returned.',
+      }),
     }) satisfies InputFields<Login>,
 });
 
 export const ContainerInput = builder.inputType('ContainerInput', {
-  description: 'A Docker image to be run.',
+  description: 'A container to run.',
   fields: (t) =>
     ({
-      image: t.string({ description: 'The image, like "python:3.11-alpine". This or `build` is needed.' }),
-      build: t.field({ type: ImageBuildInput, description: 'An image to be built, in place of `image`.' }),
-      command: t.stringList({ description: "What to run in place of the image's entrypoint and command." }),
-      args: t.stringList({ description: "Arguments for `command`, or for the image's entrypoint." }),
-      env: t.field({ type: [EnvInput], description: 'Environment variables: at most 100, and 32 KiB together.' }),
-      workingDir: t.string({ description: "An absolute path, in place of the image's." }),
-      timeoutSeconds: t.int({ description: 'How long it may take: 3,600 unless given.' }),
-      volumes: t.field({ type: [VolumeInput], description: 'Named volumes to be mounted: at most 20.' }),
-      resources: t.field({ type: ResourcesInput, description: 'What it may use.' }),
-      network: t.field({ type: ContainerNetworkEnum, description: 'Which network it is in: BRIDGE unless given.' }),
+      image: t.string({ description: 'The image to run, like "python:3.11-alpine". Give either this or `build`.' }),
+      build: t.field({ type: ImageBuildInput, description: 'An image to build and run. Give either this or `image`.' }),
+      command: t.stringList({ description: "The command to run. It replaces the image's entrypoint and command." }),
+      args: t.stringList({
+        description: "Arguments of `command`, or of the image's entrypoint if there is no `command`.",
+      }),
+      env: t.field({
+        type: [EnvInput],
+        description: 'Environment variables: at most 100, and at most 32 KiB in total.',
+      }),
+      workingDir: t.string({ description: "The working directory: an absolute path. Defaults to the image's." }),
+      timeoutSeconds: t.int({ description: 'How many seconds a job can take. Defaults to 3,600.' }),
+      volumes: t.field({ type: [VolumeInput], description: 'Named volumes to mount: at most 20.' }),
+      resources: t.field({ type: ResourcesInput, description: 'Resource limits.' }),
+      network: t.field({
+        type: ContainerNetworkEnum,
+        description: 'The network of the container. Defaults to BRIDGE.',
+      }),
       registryAuth: t.field({
         type: RegistryAuthInput,
-        description: 'The login with which the image is pulled, or the first image of the Dockerfile.',
+        description: 'The login to pull `image`, or the first image of the Dockerfile, with.',
       }),
     }) satisfies InputFields<Given>,
 });

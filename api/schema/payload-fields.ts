@@ -10,8 +10,8 @@ export type InputFields<Input> = { [Name in keyof Input]-?: InputFieldRef<Schema
 
 type SchemaTypes = typeof builder.$inferSchemaTypes;
 
-/** What a field has where it has something: of a list, one of its items. */
+/** The type of a field that is given; for a list, the type of an item. */
 export type One<Value> = NonNullable<Value> extends (infer Item)[] ? Item : NonNullable<Value>;
 
 export const SECRET_DESCRIPTION =
-  'Whether the value is encrypted at rest and never read back. In an update, a secret without a value keeps the stored one.';
+  'Whether the value is a secret: encrypted at rest, and never returned. Defaults to false. In an update, a secret without a value keeps its stored value.';
