@@ -2,11 +2,12 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { buildSchema, parse, validate } from 'graphql';
+import { buildSchema, parse, print, validate } from 'graphql';
 import { createClient } from 'graphql-ws';
 import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { z } from 'zod';
+import { graphiqlTabs } from '../../api/http/graphiql/tabs.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
 afterEach(cleanUp);
@@ -26,6 +27,11 @@ describe('the GraphQL examples', () => {
     const examples = await examplesIn(document);
     expect(examples.length).toBeGreaterThan(0);
     for (const example of examples) expect(validate(schema, parse(example)), example).toEqual([]);
+  });
+
+  test('of the README are those that GraphiQL opens with', async () => {
+    const tabs = graphiqlTabs.map(({ query }) => print(parse(query)));
+    for (const example of await examplesIn('README.md')) expect(tabs).toContain(print(parse(example)));
   });
 
   test('of the README, and of docs/use/logs.md, work one after the other, from the first account to the last line of a job', async () => {

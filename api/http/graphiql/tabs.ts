@@ -1,14 +1,14 @@
-/** A tab of GraphiQL: a document, and the variables that go with it. */
+/** A tab of GraphiQL: a document and its variables. */
 export interface GraphiqlTab {
   query: string;
   variables?: string;
 }
 
-/** GraphiQL opens with a tab for each step from nothing to a job's output. */
+/** GraphiQL opens with a tab for each step from the first account to a job's output. */
 export const graphiqlTabs: GraphiqlTab[] = [
   {
-    query: `# 1. Make an account. The answer signs this browser in with a cookie; with it, every other tab works.
-# (There is one already? Use signIn with the same input.)
+    query: `# 1. Create an account. The answer signs this browser in with a cookie, which every other tab needs.
+# If you have an account, use signIn with the same input.
 mutation SignUp {
   signUp(input: { email: "ann@example.com", password: "correct horse battery" }) {
     user { id email }
@@ -31,7 +31,7 @@ mutation CreateHeartbeat {
 `,
   },
   {
-    query: `# 3. A CONTAINER runs a Docker image; it needs an engine.
+    query: `# 3. A CONTAINER runs a Docker image. It needs a Docker engine.
 mutation CreateContainer {
   createWorkflow(
     input: {
@@ -55,7 +55,7 @@ mutation CreateContainer {
 `,
   },
   {
-    query: `# 4. Run a workflow now: put its id into the variables.
+    query: `# 4. Run a workflow now. Put its id into the variables.
 mutation Run($id: ID!) {
   runWorkflow(input: { id: $id }) {
     job { id status }
@@ -66,7 +66,7 @@ mutation Run($id: ID!) {
     variables: '{\n  "id": ""\n}\n',
   },
   {
-    query: `# 5. Follow what a job prints, live: put its id into the variables.
+    query: `# 5. Follow live what a job prints. Put its id into the variables.
 subscription Follow($jobId: ID!) {
   jobLogs(jobId: $jobId) {
     firstNumber
@@ -79,7 +79,7 @@ subscription Follow($jobId: ID!) {
     variables: '{\n  "jobId": ""\n}\n',
   },
   {
-    query: `# 6. What there is, and how the last runs went.
+    query: `# 6. See your workflows, and how their last runs went.
 query Overview {
   viewer { email }
   workflows(first: 10) {
