@@ -79,7 +79,7 @@ const answers = async ({ socket, received }: Opened, id: string) => {
 };
 
 describe('connections beyond a bound', () => {
-  test('of one address are told 429, and those before them notice nothing', async () => {
+  test('P12: of one address are answered with 429, and those before them notice nothing', async () => {
     const { api, ann } = await apiWith({ connectionsPerAddress: 5 });
     const before: Awaited<ReturnType<typeof connection>>[] = [];
     await expect

@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
+import { reportMissing } from '../support/parts.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
@@ -7,7 +8,7 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 export function findChromium(untested: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(':');
   const found = folders.flatMap((folder) => NAMES.map((name) => join(folder, name))).find(isProgram);
-  if (found === undefined) console.warn(`Chromium is missing, which leaves untested: ${untested}`);
+  if (found === undefined) reportMissing('Chromium', untested);
   return found;
 }
 

@@ -8,13 +8,14 @@ import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { z } from 'zod';
 import { graphiqlTabs } from '../../api/http/graphiql/tabs.ts';
+import { reportMissing } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
 afterEach(cleanUp);
 
 const run = promisify(execFile);
 const curl = await run('curl', ['--version']).catch(() => undefined);
-if (!curl) console.warn('curl is missing, which leaves untested: the examples of docs/use/logs.md');
+if (!curl) reportMissing('curl', 'the examples of docs/use/logs.md');
 
 async function examplesIn(document: string, language: 'graphql' | 'sh' = 'graphql'): Promise<string[]> {
   const blocks = (await readFile(document, 'utf8')).matchAll(/^```(\w+)\n(.*?)^```/gms);

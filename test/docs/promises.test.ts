@@ -8,9 +8,13 @@ async function readPromises(): Promise<string[]> {
   return [...text.matchAll(/^\| (P\d+) \|/gm)].map(([, number]) => number ?? '');
 }
 
-/** The numbers with which names of tests begin ("P1: ...", "P1, P4: ..."). */
-async function numbersInTests(): Promise<Set<string>> {
-  const files = (await readdir('test', { recursive: true })).filter((file) => file.endsWith('.test.ts'));
+/** Files of the quick run, which `npm test` runs (vitest.config.ts). */
+const isQuick = (file: string) => !file.startsWith('faults/') && !file.endsWith('.long.test.ts');
+
+/** The numbers with which names of tests begin ("P1: ...", "P1, P4: ...") in such files. */
+async function numbersInTests(matches: (file: string) => boolean = () => true): Promise<Set<string>> {
+  const all = await readdir('test', { recursive: true });
+  const files = all.filter((file) => file.endsWith('.test.ts') && matches(file));
   const texts = await Promise.all(files.map((file) => readFile(join('test', file), 'utf8')));
   const names = texts.flatMap((text) =>
     [...text.matchAll(/['"`]((?:P\d+(?:, )?)+): /g)].map(([, numbers]) => numbers ?? ''),
@@ -27,5 +31,9 @@ describe('docs/promises.md', () => {
 
   test('has for each promise a test that carries its number, and no test carries another', async () => {
     expect([...(await numbersInTests())].sort()).toEqual((await readPromises()).sort());
+  });
+
+  test('has one of them in the quick run for each promise', async () => {
+    expect([...(await numbersInTests(isQuick))].sort()).toEqual((await readPromises()).sort());
   });
 });

@@ -202,7 +202,7 @@ describe('an operation', () => {
     expect(codes(refused)[0]).toBe('BAD_REQUEST');
   });
 
-  test('of a user waits for those of the same user, and not for another who sends a lot', async () => {
+  test('P12: of a user waits for those of the same user, and not for another who sends a lot', async () => {
     const flood = (n: number) =>
       query(api, `{ ${times(5, (k) => `a${n}_${k}: __schema { types { ${typesOf(2)} } }`)} }`, { token: ann.token });
     let answered = 0;

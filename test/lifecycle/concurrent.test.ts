@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { drain } from './drain.ts';
 import { broken } from './invariants.ts';
 import { operation } from './operations.ts';
-import { AS_LONG_AS_ASKED, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
+import { BOUNDS, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
 
 const CLIENTS = 5;
 
@@ -45,7 +45,7 @@ test(
         await drain(world);
         expect(await broken(db)).toEqual([]);
       }),
-      AS_LONG_AS_ASKED,
+      BOUNDS,
     );
   },
   TEST_MS_MAX,

@@ -5,7 +5,7 @@ import { broken } from './invariants.ts';
 import { expectedState, judgeScheduling, readState } from './judge.ts';
 import { Model } from './model.ts';
 import { type Operation, operation } from './operations.ts';
-import { AS_LONG_AS_ASKED, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
+import { BOUNDS, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
 import type { World } from './world.ts';
 
 let real: Lifecycle;
@@ -60,7 +60,7 @@ test(
         await drain(world);
         expect(await broken(real.db)).toEqual([]);
       }),
-      AS_LONG_AS_ASKED,
+      BOUNDS,
     );
   },
   TEST_MS_MAX,

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { connect, type Db } from '../../db/client.ts';
 import { testDatabase, testUser } from '../support/database.ts';
+import { IS_LONG_RUN } from '../support/run-length.ts';
 import { World } from './world.ts';
 
 export interface Lifecycle {
@@ -36,12 +37,17 @@ export async function lifecycle({ connections }: { connections: number }): Promi
 }
 
 /** LIFECYCLE_SECONDS: for a longer hunt by hand. LIFECYCLE_SEED: the seed that a failed run has printed, to see it again. */
-const { LIFECYCLE_SECONDS = '10', LIFECYCLE_SEED } = process.env;
-const RUN_MS_MAX = Number(LIFECYCLE_SECONDS) * 1_000;
+const { LIFECYCLE_SECONDS, LIFECYCLE_SEED } = process.env;
+const SECONDS_OF_LONG_RUN = 10;
+/** Without either: a few, however long a busy machine takes for them. */
+const SEQUENCES_OF_QUICK_RUN = 15;
+const QUICK_MS_MAX = 60_000;
+const IS_TIMED = IS_LONG_RUN || LIFECYCLE_SECONDS !== undefined;
+const RUN_MS_MAX = IS_TIMED ? Number(LIFECYCLE_SECONDS ?? SECONDS_OF_LONG_RUN) * 1_000 : QUICK_MS_MAX;
 
-/** As many sequences as fit into the time; a failure is made short, and printed with its seed. */
-export const AS_LONG_AS_ASKED = {
-  numRuns: 100_000,
+/** How many sequences are tried; a failure is made short, and printed with its seed. */
+export const BOUNDS = {
+  numRuns: IS_TIMED ? 100_000 : SEQUENCES_OF_QUICK_RUN,
   interruptAfterTimeLimit: RUN_MS_MAX,
   markInterruptAsFailure: false,
   ...(LIFECYCLE_SEED === undefined ? {} : { seed: Number(LIFECYCLE_SEED) }),

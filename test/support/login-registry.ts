@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createEngine } from '../../platform/docker/engine.ts';
+import { reportMissing } from './parts.ts';
 import { freePort } from './ports.ts';
 import { until } from './time.ts';
 
@@ -25,7 +26,7 @@ export function hasRegistry(untested: string): boolean {
     execFileSync('htpasswd', ['-nbB', 'a', 'b'], { stdio: 'ignore' });
     return true;
   } catch {
-    console.warn(`docker-registry or htpasswd is missing, which leaves untested: ${untested}`);
+    reportMissing('docker-registry or htpasswd', untested);
     return false;
   }
 }

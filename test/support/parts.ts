@@ -1,8 +1,11 @@
+import { appendFileSync } from 'node:fs';
+import { inject } from 'vitest';
+
 /**
- * Real parts for tests: `npm run services` starts them, its `env` names them. A missing one skips what needs it and says
- * so, unless CHRONOVERSE_TEST_REQUIRE names it: then the run fails.
+ * Real parts for tests: `npm run services` starts them, its `env` names them. What needs a missing one is skipped, and the
+ * run's last lines say so, unless CHRONOVERSE_TEST_REQUIRE names it: then the run fails.
  */
-const SETTING = {
+export const SETTING = {
   postgres: 'DATABASE_URL',
   kafka: 'KAFKA_BROKERS',
   redis: 'REDIS_URL',
@@ -10,13 +13,18 @@ const SETTING = {
 } as const;
 export type Part = keyof typeof SETTING;
 
-/** Where the part is, or undefined when it is missing. `untested` tells what that leaves untested. */
+/** Where the part is, or undefined when it is missing. `untested` says what that leaves untested. */
 export function requirePart(part: Part, untested: string): string | undefined {
   const value = process.env[SETTING[part]];
   if (value !== undefined && value !== '') return value;
   const required = (process.env.CHRONOVERSE_TEST_REQUIRE ?? '').split(',');
   if (required.includes(part))
     throw new Error(`${SETTING[part]} is not set, and CHRONOVERSE_TEST_REQUIRE asks for it.`);
-  console.warn(`${part} is missing (${SETTING[part]} is not set), which leaves untested: ${untested}`);
+  reportMissing(`${part} (${SETTING[part]} is not set)`, untested);
   return undefined;
+}
+
+/** Notes what this machine lacks for the list at the end of the run. */
+export function reportMissing(what: string, untested: string): void {
+  appendFileSync(inject('missingParts'), `${JSON.stringify([what, untested])}\n`);
 }

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isOfEngine } from './hostile-registry.ts';
+import { reportMissing } from './parts.ts';
 import { freePort } from './ports.ts';
 import { until } from './time.ts';
 
@@ -23,7 +24,7 @@ export async function hasRegistry(untested: string): Promise<boolean> {
     () => true,
     () => false,
   );
-  if (!found) console.warn(`docker-registry is missing (${PROGRAM}), which leaves untested: ${untested}`);
+  if (!found) reportMissing(`docker-registry (${PROGRAM})`, untested);
   return found;
 }
 

@@ -15,6 +15,7 @@ import { findCommand } from '../../dev/services/packages.ts';
 import type { Launch } from '../../dev/services/process.ts';
 import { run } from '../../dev/services/process.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
+import { reportMissing } from './parts.ts';
 import { steadyPort } from './ports.ts';
 import { untilSlow } from './time.ts';
 
@@ -34,7 +35,7 @@ export interface OwnServer {
 /** Whether the command of a server is on this machine; says what is untested where it is not. */
 export async function hasCommand(command: string, untested: string): Promise<boolean> {
   const found = (await findCommand(command)) !== undefined;
-  if (!found) console.warn(`${command} is missing, which leaves untested: ${untested}`);
+  if (!found) reportMissing(command, untested);
   return found;
 }
 
@@ -140,7 +141,7 @@ export async function firewalledEngine(
   const commands = ['dockerd', 'ip', 'nsenter', 'iptables'];
   for (const command of commands) if (!(await hasCommand(command, untested))) return undefined;
   if (process.getuid?.() !== 0) {
-    console.warn(`Network namespaces need root, which leaves untested: ${untested}`);
+    reportMissing('root, for network namespaces', untested);
     return undefined;
   }
   const dir = await mkdtemp(join(tmpdir(), 'cv-engine-'));

@@ -8,7 +8,7 @@ import { by, turnsOf } from './turns.ts';
 vi.mock('node:timers/promises', () => import('./timers.ts'));
 vi.mock('../../platform/process-identity.ts', () => ({ hasEnded: async () => false }));
 
-const RUN_MS = runMs(12);
+const RUN_MS = runMs({ long: 12 });
 
 let theatre: Theatre;
 beforeAll(async () => {

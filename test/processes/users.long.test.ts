@@ -12,6 +12,7 @@ import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { openDataDir } from '../../platform/data-dir.ts';
 import { codes, query, socketOf, taker } from '../api/support.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { reportMissing } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 import { testSealer } from '../support/workers.ts';
 
@@ -21,7 +22,7 @@ const VIEWER = '{ viewer { email } }';
 const PASSWORD = 'correct horse';
 
 const script = await promisify(execFile)('script', ['--version']).catch(() => undefined);
-if (!script) console.warn('script (util-linux) is missing, which leaves untested: typing a password at a terminal');
+if (!script) reportMissing('script (util-linux)', 'typing a password at a terminal');
 
 async function usersCommand(env: Record<string, string>, args: string[], input?: string) {
   const running = startProcess(['users', ...args], env, { input });
