@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { defaultDeadline, settledBefore } from '../platform/async/deadline.ts';
 import { createAdmission } from './admission/admission.ts';
 import { countsBody, watchConnections } from './admission/connections.ts';
 import { createPlaces } from './admission/places.ts';
@@ -27,8 +28,8 @@ export interface ApiParts extends Pick<Services, 'db' | 'bus' | 'cache' | 'log' 
 export interface Api {
   /** Of the GraphQL endpoint, as a client on this machine reaches it. */
   url: string;
-  /** Takes no new work, ends streams and sockets, lets requests finish within a bound. */
-  close(): Promise<void>;
+  /** Takes no new work, ends streams and sockets, and lets requests finish until the deadline. */
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 /** Starts the GraphQL server. Rejects with the system's error (EADDRINUSE, for example) when it cannot listen. */
@@ -75,24 +76,20 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
 
   return {
     url: urlOf(server, settings.host),
-    async close() {
+    async close(deadline = defaultDeadline()) {
       const closed = new Promise((resolve) => server.close(resolve));
       services.streams.close();
-      await webSockets.close();
+      await webSockets.close(deadline);
       server.closeIdleConnections();
-      const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-      await closed;
-      clearTimeout(late);
+      if (!(await settledBefore(closed, deadline))) server.closeAllConnections();
       connections.close();
       services.changes.close();
-      await services.logFeed.close();
-      await graphql.yoga.dispose();
-      await services.refusals.close();
+      const last = [closed, services.logFeed.close(deadline), graphql.yoga.dispose(), services.refusals.close()];
+      await settledBefore(Promise.all(last), deadline);
     },
   };
 }
 
-const DRAIN_MS = 5_000;
 /** For the headers of a request, for all of it, and between two of them. */
 const SERVER_TIMES = {
   headersTimeout: 10_000,

@@ -1,4 +1,4 @@
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 import { parseUsers, type UsersAction } from './users-arguments.ts';
 import { listOf, meantFor } from './words.ts';
 
@@ -24,11 +24,11 @@ const NAMES = [
   '--version',
 ] as const;
 
-/** What the arguments ask for. Throws a Refusal that names the nearest right word. */
+/** What the arguments ask for. Throws a StartupError that names the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
   const [name, ...rest] = args;
   if (name === undefined)
-    throw new Refusal(`A command is missing: one of ${listOf(NAMES)}. For example: chronoverse up`);
+    throw new StartupError(`A command is missing: one of ${listOf(NAMES)}. For example: chronoverse up`);
   if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
   switch (name) {
     case '--help':
@@ -53,20 +53,20 @@ export function parseCommand(args: readonly string[]): Command {
       refuseMore(name, rest, ['--once']);
       return { name, once: rest.includes('--once') };
     default:
-      throw new Refusal(`"${name}" is no command${meantFor(name, NAMES)} There are ${listOf(NAMES)}.`);
+      throw new StartupError(`"${name}" is no command${meantFor(name, NAMES)} There are ${listOf(NAMES)}.`);
   }
 }
 
 function parseWorkers(names: string[]): WorkerName[] {
   if (names.length === 0) {
-    throw new Refusal(
+    throw new StartupError(
       `The name of a worker is missing: one or several of ${listOf(WORKERS)}. For example: worker execution`,
     );
   }
   const workers = names.map((name) => {
     const worker = WORKERS.find((candidate) => candidate === name);
     if (worker === undefined)
-      throw new Refusal(`"${name}" is no worker${meantFor(name, WORKERS)} There are ${listOf(WORKERS)}.`);
+      throw new StartupError(`"${name}" is no worker${meantFor(name, WORKERS)} There are ${listOf(WORKERS)}.`);
     return worker;
   });
   return WORKERS.filter((worker) => workers.includes(worker)); // each once
@@ -76,7 +76,7 @@ function refuseMore(command: string, rest: string[], allowed: string[] = []): vo
   const odd = rest.find((argument) => !allowed.includes(argument));
   if (odd === undefined) return;
   const takes = allowed.length === 0 ? 'takes no argument' : `takes ${listOf(allowed)} alone`;
-  throw new Refusal(
+  throw new StartupError(
     `"${odd}" is not understood: ${command} ${takes}; settings are environment variables (--help lists them).`,
   );
 }

@@ -6,6 +6,6 @@ import type { Shutdown } from './shutdown.ts';
 export interface CommandContext {
   settings: Settings;
   log: Logger;
-  closing: Shutdown;
+  shutdown: Shutdown;
   version: string;
 }

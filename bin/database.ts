@@ -1,19 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, connect } from '../db/client.ts';
 import { connectionProblem } from '../db/connection-check.ts';
+import { retry } from '../platform/async/retry.ts';
 import type { DataDir } from '../platform/data-dir.ts';
 import type { CommandContext } from './context.ts';
 import { progress } from './progress.ts';
+import { StartupError } from './startup-error.ts';
 
-/** A database that starts at the same time as we do is waited for so long. */
-const WAIT_SECONDS_MAX = 30;
+/** How long to wait for a database that starts at the same time. */
+const WAIT_MS_MAX = 30_000;
 const LOOK_MS = 250;
 const PASSWORD_BYTES = 24;
 
 /** Where the database is: the embedded one is started in `dataDir`. */
-export async function startDatabase({ settings, log, closing }: CommandContext, dataDir: DataDir | undefined) {
+export async function startDatabase({ settings, log, shutdown }: CommandContext, dataDir: DataDir | undefined) {
   if (settings.databaseUrl !== undefined) return settings.databaseUrl;
   if (dataDir === undefined) throw new Error('An embedded database needs the data folder.');
   const done = progress(log, 'database');
@@ -27,29 +28,36 @@ export async function startDatabase({ settings, log, closing }: CommandContext, 
       process.exit(1);
     },
   });
-  closing.add('database', postgres.close);
+  shutdown.add('database', 'database', postgres.close);
   done(`embedded PostgreSQL ${postgres.version} in ${dataDir.path}`);
   return postgres.url;
 }
 
-/** A pool on the database, which answers when this resolves. */
+/** A pool on the database, which answers when this resolves. A StartupError where DATABASE_URL itself is wrong. */
 export async function openDatabase(context: CommandContext, url: string, connectionsMax: number): Promise<Connection> {
-  const { log, closing, settings } = context;
+  const { log, shutdown, settings } = context;
   const done = progress(log, 'database');
   const connection = connect(url, {
     max: connectionsMax,
     application: 'chronoverse',
     tls: settings.databaseTls,
   });
-  closing.add('database connections', connection.close);
-  for (let waited = 0; ; waited += LOOK_MS) {
-    const why = await connectionProblem(connection.db);
-    if (why === undefined) break;
-    const sentence = `The database at ${place(url)} cannot be used: ${why.message}. Check DATABASE_URL.`;
-    if (!why.passes || waited >= WAIT_SECONDS_MAX * 1000) throw new Error(sentence);
-    if (waited === 0) log.warn(`database: ${place(url)} does not answer yet (${why.message})`);
-    await sleep(LOOK_MS);
-  }
+  shutdown.add('database connections', 'database connections', connection.close);
+  let isReported = false;
+  const retries = {
+    minMs: LOOK_MS,
+    maxMs: LOOK_MS,
+    signal: shutdown.signal,
+    timeoutMs: (error: unknown) => (error instanceof StartupError ? 0 : WAIT_MS_MAX),
+  };
+  await retry(retries, async () => {
+    const problem = await connectionProblem(connection.db);
+    if (problem === undefined) return;
+    if (problem.passes && !isReported) log.warn(`database: ${place(url)} does not answer yet (${problem.message})`);
+    isReported = true;
+    const sentence = `The database at ${place(url)} cannot be used: ${problem.message}. Check DATABASE_URL.`;
+    throw problem.passes ? new Error(sentence) : new StartupError(sentence); // a wrong password stays wrong
+  });
   if (settings.databaseUrl !== undefined) done(`PostgreSQL at ${place(url)}`);
   return connection;
 }

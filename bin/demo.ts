@@ -34,7 +34,7 @@ function container(image: string): DemoWorkflow {
  * of `up`, where the demo's account would be the first, and signing up closed to the person who comes next.
  */
 export async function runDemo(given: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
-  const { closing, settings } = given;
+  const { shutdown, settings } = given;
   // The operator names this image by DEMO_IMAGE: where the engine has it, no registry is asked.
   const localImages = withImage(settings.localImages, settings.demoImage);
   const dataDir = join(settings.dataDir, 'demo');
@@ -48,7 +48,7 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
   const { url } = await startAll(context, { port, keepsFiles: true, prepare });
   if (credentials === undefined) throw new Error('The demo has no user.');
   const client = createDemoClient(url, await signInToDemo(url, credentials));
-  closing.add('demo client', client.close);
+  shutdown.add('clients', 'demo client', client.close);
 
   const failures = await withDeadline(runWorkflows(client, settings.demoImage));
   for (const failure of failures) say(failure);

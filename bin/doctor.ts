@@ -10,11 +10,11 @@ const MARKS = { FINE: 'fine   ', UNSAFE: 'UNSAFE ', UNKNOWN: 'unknown' };
  * `chronoverse doctor`: says which settings are unsafe, and what a container on this engine reaches, and ends; with 1 when something is
  * unsafe. It talks to the engine alone: what containers reach of the other parts, they are asked.
  */
-export async function runDoctor({ settings, log, closing }: CommandContext): Promise<number> {
+export async function runDoctor({ settings, log, shutdown }: CommandContext): Promise<number> {
   const findings = settingsFindings(settings);
   for (const finding of findings) print(finding);
   const docker = createDocker({ host: settings.dockerHost, tls: settings.dockerTls, log });
-  for await (const finding of engineFindings(docker, { settings, closing })) {
+  for await (const finding of engineFindings(docker, { settings, shutdown, log })) {
     findings.push(finding);
     print(finding);
   }

@@ -2,7 +2,7 @@ import { isAllowed } from '../domain/network/networks.ts';
 import type { Settings } from '../platform/settings/parse.ts';
 
 /** Whether the api is reached from other machines: by itself, or through a proxy that PUBLIC_URL names. */
-export function isReachedByOthers({ host, publicUrl }: Pick<Settings, 'host' | 'publicUrl'>): boolean {
+export function isExposed({ host, publicUrl }: Pick<Settings, 'host' | 'publicUrl'>): boolean {
   return !isLoopback(host) || publicUrl !== undefined;
 }
 

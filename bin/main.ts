@@ -10,7 +10,7 @@ import { help } from './help.ts';
 import { requiredSettings } from './required-settings.ts';
 import { createShutdown } from './shutdown.ts';
 import { handleSignals } from './signals.ts';
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 
 try {
   await run(parseCommand(process.argv.slice(2)));
@@ -25,17 +25,17 @@ async function run(command: Command): Promise<void> {
   const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
   const log = createLogger(settings, { onStderr: command.name === 'users' }); // whose answer is on standard output
   for (const warning of warnings) log.warn(warning);
-  const closing = createShutdown(log);
-  const signals = handleSignals(closing, log);
+  const shutdown = createShutdown(log);
+  const signals = handleSignals(shutdown, log);
   try {
-    const context = { settings, log, closing, version: await version() };
+    const context = { settings, log, shutdown, version: await version() };
     const exitCode = await start(command, context);
     if (exitCode === undefined) return; // it goes on until a signal comes
-    await closing.close();
+    await shutdown.close();
     if (!signals.stopping()) process.exit(exitCode);
   } catch (error) {
     if (signals.stopping()) return; // what was being opened when we were told to stop
-    await closing.close();
+    await shutdown.close();
     refuse(error, log);
   }
 }
@@ -64,7 +64,7 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
 
 /** A person's mistake is a sentence, anything else is logged with its stack. */
 function refuse(error: unknown, log?: Logger): never {
-  if (error instanceof SettingsError || error instanceof Refusal || error instanceof DataDirUnusable) {
+  if (error instanceof SettingsError || error instanceof StartupError || error instanceof DataDirUnusable) {
     process.stderr.write(`${error.message}\n`);
     process.exit(2);
   }

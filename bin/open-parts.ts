@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Db } from '../db/client.ts';
 import { getInstallation } from '../db/installation.ts';
-import { checkVersion, migrate } from '../db/migrate/migrate.ts';
+import { checkVersion, DatabaseNewer, migrate } from '../db/migrate/migrate.ts';
 import type { Bus } from '../platform/bus/bus.ts';
 import type { Cache } from '../platform/cache/cache.ts';
 import { type DataDir, openDataDir } from '../platform/data-dir.ts';
@@ -13,7 +13,7 @@ import type { Parts } from '../workers/shared/parts.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
 import { progress } from './progress.ts';
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 
 /** What the api and the workers are made from. */
 export interface OpenParts extends Parts {
@@ -36,7 +36,7 @@ export interface PartsOptions {
 
 const SECRET_KEY_BYTES = 32;
 
-/** Opens every part as the settings choose it, each on its own, and leaves them to `context.closing`. */
+/** Opens every part as the settings choose it, each on its own, and leaves them to `context.shutdown`. */
 export async function openParts(context: CommandContext, options: PartsOptions): Promise<OpenParts> {
   const { settings, log } = context;
   const embedsDatabase = settings.databaseUrl === undefined;
@@ -46,8 +46,7 @@ export async function openParts(context: CommandContext, options: PartsOptions):
   const url = await startDatabase(context, dataDir);
   const { db, lone } = await openDatabase(context, url, options.connectionsMax);
   if (options.migrates) await migrateNow(context, url);
-  const refusal = await checkVersion(db);
-  if (refusal !== undefined) throw new Refusal(refusal);
+  await requireVersion(db);
   const installation = await getInstallation(db);
   const bus = await openBus(context);
   const cache = await openCache(context);
@@ -59,17 +58,25 @@ export async function openParts(context: CommandContext, options: PartsOptions):
   return { db, lone, bus, cache, log, owner, docker, installation, sealer, dataDir };
 }
 
-export async function openFolder({ settings, closing }: CommandContext): Promise<DataDir> {
+export async function openFolder({ settings, shutdown }: CommandContext): Promise<DataDir> {
   const dataDir = await openDataDir(settings.dataDir);
-  closing.add('data folder', dataDir.release);
+  shutdown.add('data folder', 'data folder', dataDir.release);
   return dataDir;
 }
 
 export async function migrateNow({ log, settings }: CommandContext, url: string): Promise<void> {
   const done = progress(log, 'migrations');
   const report = (message: string) => log.info({ event: 'part', part: 'migrations' }, `migrations: ${message}`);
-  const applied = await migrate(url, { tls: settings.databaseTls, report });
+  const applied = await migrate(url, { tls: settings.databaseTls, report }).catch((error: unknown) => {
+    throw error instanceof DatabaseNewer ? new StartupError(error.message) : error;
+  });
   done(applied.length === 0 ? 'the database is at the right version' : `applied ${applied.join(', ')}`);
+}
+
+/** Refuses a database that is not at this program's version. */
+export async function requireVersion(db: Db): Promise<void> {
+  const problem = await checkVersion(db);
+  if (problem !== undefined) throw new StartupError(problem);
 }
 
 /** Under the key of the settings, or the one that is kept in the data folder. */
@@ -82,29 +89,29 @@ async function keptSecretKey(dataDir: DataDir | undefined): Promise<Buffer> {
   return parseSecretKey(await dataDir.keep('secret.key', () => randomBytes(SECRET_KEY_BYTES).toString('hex')));
 }
 
-async function openBus({ settings, log, closing }: CommandContext): Promise<Bus> {
+async function openBus({ settings, log, shutdown }: CommandContext): Promise<Bus> {
   const done = progress(log, 'bus');
   if (settings.kafkaBrokers === undefined) {
     const { createMemoryBus } = await import('../platform/bus/memory.ts');
     const bus = createMemoryBus({ log });
-    closing.add('bus', bus.close);
+    shutdown.add('bus', 'bus', bus.close);
     done('in process');
     return bus;
   }
   const { createKafkaBus } = await import('../platform/bus/kafka.ts');
   const { kafkaBrokers: brokers, kafkaTls: tls, kafkaSasl: sasl, kafkaTopicPrefix: topicPrefix } = settings;
   const bus = await createKafkaBus({ brokers, tls, sasl, topicPrefix, log, clientId: `chronoverse-${process.pid}` });
-  closing.add('bus', bus.close);
+  shutdown.add('bus', 'bus', bus.close);
   done(`Kafka at ${brokers.join(', ')}`);
   return bus;
 }
 
-async function openCache({ settings, log, closing }: CommandContext): Promise<Cache> {
+async function openCache({ settings, log, shutdown }: CommandContext): Promise<Cache> {
   const done = progress(log, 'cache');
   if (settings.redisUrl === undefined) {
     const { createMemoryCache } = await import('../platform/cache/memory.ts');
     const cache = createMemoryCache();
-    closing.add('cache', cache.close);
+    shutdown.add('cache', 'cache', cache.close);
     done('in process');
     return cache;
   }
@@ -115,7 +122,7 @@ async function openCache({ settings, log, closing }: CommandContext): Promise<Ca
     prefix: settings.redisPrefix,
     log,
   });
-  closing.add('cache', cache.close);
+  shutdown.add('cache', 'cache', cache.close);
   done(`Redis at ${new URL(settings.redisUrl).host}`);
   return cache;
 }

@@ -1,11 +1,11 @@
 import { createInterface, type Interface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 
 /** More than the longest password has in UTF-8. */
 const INPUT_BYTES_MAX = 4_096;
 
-/** A new password: typed twice at the terminal, which does not show it, or the one line of standard input. Throws a Refusal without one. */
+/** A new password: typed twice at the terminal, which does not show it, or the one line of standard input. Throws a StartupError without one. */
 export function readNewPassword(email: string): Promise<string> {
   return process.stdin.isTTY ? askTwice(email) : readLine();
 }
@@ -15,7 +15,8 @@ async function askTwice(email: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: unseen, terminal: true, historySize: 0 });
   try {
     const first = await ask(terminal, `New password of ${email}: `);
-    if (first !== (await ask(terminal, 'Again: '))) throw new Refusal('The two are not the same: nothing was changed.');
+    if (first !== (await ask(terminal, 'Again: ')))
+      throw new StartupError('The two are not the same: nothing was changed.');
     return first;
   } finally {
     terminal.close();
@@ -25,7 +26,7 @@ async function askTwice(email: string): Promise<string> {
 function ask(terminal: Interface, prompt: string): Promise<string> {
   process.stderr.write(prompt); // standard output is for what the command answers
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new Refusal('No password was given: nothing was changed.')); // Ctrl-C, Ctrl-D
+    const stop = () => reject(new StartupError('No password was given: nothing was changed.')); // Ctrl-C, Ctrl-D
     terminal.once('close', stop);
     terminal.question('', (answer) => {
       terminal.off('close', stop);
@@ -43,9 +44,10 @@ async function readLine(): Promise<string> {
     if (size > INPUT_BYTES_MAX) break;
   }
   const text = decoded(Buffer.concat(chunks))?.replace(/\r?\n$/, '');
-  if (text === '') throw new Refusal('No password was given: type it at a terminal, or send it on standard input.');
+  if (text === '')
+    throw new StartupError('No password was given: type it at a terminal, or send it on standard input.');
   if (text === undefined || /[\r\n]/.test(text) || size > INPUT_BYTES_MAX)
-    throw new Refusal('Standard input must be the password alone: one line of UTF-8.');
+    throw new StartupError('Standard input must be the password alone: one line of UTF-8.');
   return text;
 }
 

@@ -1,10 +1,8 @@
 import { changeSecrets } from '../db/accounts/secrets.ts';
-import { checkVersion } from '../db/migrate/migrate.ts';
 import { UnreadableSecret } from '../domain/payload/secret.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
-import { openFolder, openSealer } from './open-parts.ts';
-import { Refusal } from './startup-error.ts';
+import { openFolder, openSealer, requireVersion } from './open-parts.ts';
 
 const PROBLEMS_SHOWN_MAX = 10;
 
@@ -17,8 +15,7 @@ export async function runRotateSecrets(context: CommandContext): Promise<number>
   const sealer = await openSealer(context, dataDir);
   const url = await startDatabase(context, dataDir);
   const { db } = await openDatabase(context, url, 1);
-  const refusal = await checkVersion(db);
-  if (refusal !== undefined) throw new Refusal(refusal);
+  await requireVersion(db);
 
   let rotated = 0;
   let unreadable = 0;

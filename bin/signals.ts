@@ -1,23 +1,24 @@
 import type { Logger } from 'pino';
-import type { Shutdown } from './shutdown.ts';
+import { SHUTDOWN_SECONDS_MAX, type Shutdown } from './shutdown.ts';
 
-/** What is not drained by then is left to its lease: another process takes it over. Below the 40 s that docker-compose.yml grants. */
-const DRAIN_SECONDS_MAX = 25;
-/** npm hands a Ctrl-C on to a process that the terminal has sent it to already: that is one Ctrl-C, not two. */
+/** npm passes a Ctrl-C on to a process that has it from the terminal already: that is one Ctrl-C, not two. */
 const SAME_SIGNAL_MS = 500;
 
-/** SIGTERM and SIGINT drain and exit with 0 (or process.exitCode, where a command has set one); a second SIGINT exits at once with 130. What nobody caught is logged; exit 1. */
-export function handleSignals(closing: Shutdown, log: Logger): { stopping(): boolean } {
+/**
+ * SIGTERM and SIGINT drain, and exit with 0, or with process.exitCode where a command has set one. A second SIGINT exits at once with 130.
+ * An error that nobody caught is logged, and exits with 1.
+ */
+export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
 
   async function drain(signal: string): Promise<void> {
     stoppingSince = performance.now();
     log.info(`${signal}: stopping; a second Ctrl-C stops at once`);
     const timer = setTimeout(() => {
-      log.warn(`Not drained after ${DRAIN_SECONDS_MAX} seconds: what still runs is left to its leases.`);
+      log.warn(`Not drained after ${SHUTDOWN_SECONDS_MAX} seconds: what still runs is left to its leases.`);
       process.exit();
-    }, DRAIN_SECONDS_MAX * 1000);
-    await closing.close();
+    }, SHUTDOWN_SECONDS_MAX * 1000);
+    await shutdown.close();
     clearTimeout(timer);
     log.info({ event: 'stopped' }, `stopped after ${Math.round(performance.now() - stoppingSince)} ms`);
     process.exit();

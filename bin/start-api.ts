@@ -2,14 +2,14 @@ import { createServer } from 'node:net';
 import { startApi } from '../api/server.ts';
 import { hasAccounts } from '../db/accounts/accounts.ts';
 import type { CommandContext } from './context.ts';
-import { isReachedByOthers } from './exposure.ts';
+import { isExposed } from './exposure.ts';
 import type { OpenParts } from './open-parts.ts';
 import { progress } from './progress.ts';
-import { PortTaken, Refusal } from './startup-error.ts';
+import { PortTaken, StartupError } from './startup-error.ts';
 
-/** Listens, and gives the URL of the GraphQL endpoint. A Refusal when the port is taken. */
+/** Listens, and gives the URL of the GraphQL endpoint. A StartupError when the port is taken. */
 export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {
-  const { settings, closing, log } = context;
+  const { settings, shutdown, log } = context;
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
   const { host, maxJobSeconds, maxResources, containerPolicy: policy, logRetentionDays, signUp } = settings;
@@ -23,11 +23,11 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
     const accounts = { signUp, apiTokenDaysMax, mutationsPerUserPerHour };
     const own = { port, host, databaseEmbedded, ...limits, ...accounts, ...web };
     const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
-    closing.add('api', api.close);
+    shutdown.add('api', 'api', api.close);
     done(`listens on ${host}`);
     return api.url;
   } catch (error) {
-    throw refusalFor(error, host, port) ?? error;
+    throw startupErrorFor(error, host, port) ?? error;
   }
 }
 
@@ -41,24 +41,24 @@ async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenPart
   if (settings.signUp === 'closed')
     return log.info(`There is no account yet, and SIGN_UP is closed: make one with ${create}`);
   const first = 'There is no account yet: who signs up first becomes the administrator.';
-  if (!isReachedByOthers(settings)) return log.info(first);
+  if (!isExposed(settings)) return log.info(first);
   log.warn(
     `${first} Anybody who reaches this server can be that: make the account with ${create}, or set SIGN_UP=closed.`,
   );
 }
 
-/** Throws a Refusal when nobody can listen there: asked before anything is started, so that the answer comes at once. */
+/** Throws a StartupError when nobody can listen there: asked before anything is started, so that the answer comes at once. */
 export async function refuseTakenPort(host: string, port: number): Promise<void> {
   const probe = createServer((socket) => socket.on('error', () => undefined).destroy()); // a client may come at this instant
   try {
     await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(port, host, resolve));
     await new Promise((resolve) => probe.close(resolve));
   } catch (error) {
-    throw refusalFor(error, host, port) ?? error;
+    throw startupErrorFor(error, host, port) ?? error;
   }
 }
 
-function refusalFor(error: unknown, host: string, port: number): Refusal | undefined {
+function startupErrorFor(error: unknown, host: string, port: number): StartupError | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'EADDRINUSE') {
     return new PortTaken(
@@ -66,10 +66,12 @@ function refusalFor(error: unknown, host: string, port: number): Refusal | undef
     );
   }
   if (code === 'EACCES') {
-    return new Refusal(`Port ${port} of ${host} is reserved for root: choose one from 1024 on, for example PORT=4000.`);
+    return new StartupError(
+      `Port ${port} of ${host} is reserved for root: choose one from 1024 on, for example PORT=4000.`,
+    );
   }
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-    return new Refusal(
+    return new StartupError(
       `HOST is "${host}", which is no address of this machine: choose one that is, for example HOST=127.0.0.1.`,
     );
   }

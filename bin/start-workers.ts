@@ -3,15 +3,22 @@ import { WORKERS, type WorkerName } from './command-line.ts';
 import type { CommandContext } from './context.ts';
 import type { OpenParts } from './open-parts.ts';
 import { progress } from './progress.ts';
+import type { ShutdownStage } from './shutdown.ts';
 
-/** They are started from the end of the path, and closed from its beginning: whoever stores the lines stays until the last is made. */
+/** Workers start from the end of the path, and close from its beginning: lines are stored until the last one is made. */
 const ORDER: WorkerName[] = ['joblogs', 'execution', 'workflow', 'scheduling'];
+const STAGES: Record<WorkerName, ShutdownStage> = {
+  scheduling: 'scheduling',
+  workflow: 'runs',
+  execution: 'runs',
+  joblogs: 'log storage',
+};
 
 export async function startWorkers(context: CommandContext, parts: OpenParts, names: readonly WorkerName[] = WORKERS) {
   for (const name of ORDER.filter((worker) => names.includes(worker))) {
     const done = progress(context.log, `worker ${name}`);
     const worker = await startWorker(name, context, parts);
-    context.closing.add(`worker ${name}`, worker.close);
+    context.shutdown.add(STAGES[name], `worker ${name}`, worker.close);
     done('works');
   }
 }

@@ -1,4 +1,4 @@
-/** Why this process does not start, as a sentence for the person who started it. It ends with the exit code 2. */
-export class Refusal extends Error {}
+/** Why this process does not start, as a sentence for the person who started it. The exit code is 2. */
+export class StartupError extends Error {}
 
-export class PortTaken extends Refusal {}
+export class PortTaken extends StartupError {}

@@ -1,5 +1,5 @@
 import { emailProblems, normalizedEmail } from '../domain/account/account-input.ts';
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 import { listOf, meantFor } from './words.ts';
 
 export const USERS_ACTIONS = ['list', 'create', 'set-password', 'disable', 'enable'] as const;
@@ -18,33 +18,35 @@ const FLAGS: Record<UsersAction['name'], readonly string[]> = {
   enable: [],
 };
 
-/** What `users ARGS` asks for. Throws a Refusal that says what is wrong. */
+/** What `users ARGS` asks for. Throws a StartupError that says what is wrong. */
 export function parseUsers([word, ...rest]: string[]): UsersAction {
   if (word === undefined) {
-    throw new Refusal(`What to do with users is missing: one of ${listOf(USERS_ACTIONS)}. For example: users list`);
+    throw new StartupError(
+      `What to do with users is missing: one of ${listOf(USERS_ACTIONS)}. For example: users list`,
+    );
   }
   const name = USERS_ACTIONS.find((action) => action === word);
   if (name === undefined) {
-    throw new Refusal(
+    throw new StartupError(
       `users does not know "${word}"${meantFor(word, USERS_ACTIONS)} There are ${listOf(USERS_ACTIONS)}.`,
     );
   }
   const flags = rest.filter((argument) => argument.startsWith('-'));
   const emails = rest.filter((argument) => !argument.startsWith('-'));
   const odd = flags.find((flag) => !FLAGS[name].includes(flag)) ?? emails[name === 'list' ? 0 : 1];
-  if (odd !== undefined) throw new Refusal(refusalFor(name));
+  if (odd !== undefined) throw new StartupError(usageOf(name));
   if (name === 'list') return { name, json: flags.includes('--json') };
   const email = normalizedEmail(emails[0] ?? '');
   if (emailProblems(email).length > 0) {
     const given = emails.length === 0 ? 'is missing' : 'is no email';
-    throw new Refusal(`The account's email ${given}: name it like chronoverse users ${name} ann@example.com`);
+    throw new StartupError(`The account's email ${given}: name it like chronoverse users ${name} ann@example.com`);
   }
   if (name === 'create') return { name, email, administrator: flags.includes('--admin') };
   return name === 'disable' ? { name, email, terminate: flags.includes('--terminate') } : { name, email };
 }
 
 /** Does not repeat what was given: it may be a password. */
-function refusalFor(name: UsersAction['name']): string {
+function usageOf(name: UsersAction['name']): string {
   const takes = [...(name === 'list' ? [] : ['one email']), ...FLAGS[name]];
   const never =
     name === 'create' || name === 'set-password'

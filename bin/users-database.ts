@@ -1,13 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Db } from '../db/client.ts';
-import { checkVersion } from '../db/migrate/migrate.ts';
 import { DataDirTaken } from '../platform/data-dir.ts';
 import { runningPostgres } from '../platform/postgres/running.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
-import { migrateNow, openFolder } from './open-parts.ts';
-import { Refusal } from './startup-error.ts';
+import { migrateNow, openFolder, requireVersion } from './open-parts.ts';
+import { StartupError } from './startup-error.ts';
 
 /**
  * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is started and brought to its version; or the
@@ -17,8 +16,7 @@ import { Refusal } from './startup-error.ts';
 export async function openUsersDatabase(context: CommandContext, { mayBegin }: { mayBegin: boolean }): Promise<Db> {
   const url = context.settings.databaseUrl ?? (await embedded(context, mayBegin));
   const { db } = await openDatabase(context, url, 1);
-  const refusal = await checkVersion(db);
-  if (refusal !== undefined) throw new Refusal(refusal);
+  await requireVersion(db);
   return db;
 }
 
@@ -34,7 +32,7 @@ async function embedded(context: CommandContext, mayBegin: boolean): Promise<str
     if (!(error instanceof DataDirTaken)) throw error;
     const url = await runningPostgres(folder, join(dataDir, 'postgres.password'));
     if (url !== undefined) return url;
-    throw new Refusal(
+    throw new StartupError(
       `The data folder ${dataDir} is in use, and its database cannot be reached: try again when the server has started, stop that, or name the database with DATABASE_URL.`,
     );
   }
@@ -43,7 +41,8 @@ async function embedded(context: CommandContext, mayBegin: boolean): Promise<str
 function sayThatThereIsNone(dataDir: string, mayBegin: boolean): void {
   const none = `There is no database in ${dataDir}`;
   if (mayBegin) process.stderr.write(`${none} yet: a new one is made.\n`);
-  else throw new Refusal(`${none}: name the server's data folder with DATA_DIR, or its database with DATABASE_URL.`);
+  else
+    throw new StartupError(`${none}: name the server's data folder with DATA_DIR, or its database with DATABASE_URL.`);
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -14,7 +14,7 @@ import { newCredentialProblems } from '../domain/account/account-input.ts';
 import { NO_ID } from '../domain/ids.ts';
 import type { CommandContext } from './context.ts';
 import { readNewPassword } from './read-password.ts';
-import { Refusal } from './startup-error.ts';
+import { StartupError } from './startup-error.ts';
 import type { UsersAction } from './users-arguments.ts';
 import { openUsersDatabase } from './users-database.ts';
 
@@ -113,7 +113,7 @@ function row(email: string, role: string, state: string, created: string, used: 
 async function newPasswordHash(email: string): Promise<string> {
   const password = await readNewPassword(email);
   const problems = await newCredentialProblems({ email, password });
-  if (problems.length > 0) throw new Refusal(problems.map(({ message }) => message).join('\n'));
+  if (problems.length > 0) throw new StartupError(problems.map(({ message }) => message).join('\n'));
   return createPasswords().hash(password);
 }
 

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import { defaultDeadline, settledBefore } from '../platform/async/deadline.ts';
 import type { TlsMaterial } from '../platform/pem.ts';
 import { sslOptions } from './tls.ts';
 
@@ -10,7 +11,7 @@ export interface Connection {
   db: Db;
   /** One connection beside the pool, opened when it is used: a question on it waits for nobody else's statements. */
   lone: Db;
-  close(): Promise<void>;
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 const CLOSE_SECONDS = 5;
@@ -37,8 +38,9 @@ export function connect(
 ): Connection {
   const open = (connections: number) => openPool(url, { max: connections, application, tls });
   const [pool, lone] = [open(max), open(1)];
-  const close = async () => {
-    await Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
+  const close = async (deadline = defaultDeadline()) => {
+    const ended = Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
+    await settledBefore(ended, deadline);
   };
   return { db: drizzle(pool), lone: drizzle(lone), close };
 }

@@ -17,7 +17,7 @@ export interface LogFeed {
   join(sourceId: string, follower: LogFollower): () => void;
   /** The log of this ended job or build has an open end: the end is printed on the bus, again and again while somebody asks. */
   askForEnd(sourceId: string): void;
-  close(): Promise<void>;
+  close(deadline: AbortSignal): Promise<void>;
 }
 
 export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger }): LogFeed {
@@ -101,12 +101,12 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
           log.warn({ err: error, sourceId }, 'The end of a log could not be asked for; it is again soon.'),
         );
     },
-    async close() {
+    async close(deadline) {
       closed = true;
       void stopRechecking(); // a query that is under way ends by itself
       clearInterval(again);
       clearTimeout(retry);
-      await tail?.close();
+      await tail?.close(deadline);
     },
   };
 }

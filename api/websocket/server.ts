@@ -5,6 +5,7 @@ import { handleProtocols } from 'graphql-ws';
 import { WebSocketServer } from 'ws';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
+import { settledBefore } from '../../platform/async/deadline.ts';
 import { type Connections, endSoon } from '../admission/connections.ts';
 import { statusOf } from '../admission/places.ts';
 import { callerOf } from '../auth/caller.ts';
@@ -27,7 +28,7 @@ export interface WebSocketParts {
 export function serveWebSockets(
   server: Server,
   { graphql, services, connections, isBusy }: WebSocketParts,
-): { close(): Promise<void> } {
+): { close(deadline: AbortSignal): Promise<void> } {
   const { settings, places } = services;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -63,20 +64,17 @@ export function serveWebSockets(
   server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));
 
   return {
-    close: () =>
-      new Promise((resolve) => {
-        const late = setTimeout(() => {
-          for (const socket of sockets.clients) socket.terminate();
-        }, CLOSE_WAIT_MS);
-        for (const socket of sockets.clients) socket.close(GOING_AWAY, 'Going away');
-        sockets.close(() => {
-          clearTimeout(late);
-          resolve();
-        });
-      }),
+    async close(deadline) {
+      const closed = new Promise<void>((resolve) => sockets.close(() => resolve()));
+      for (const socket of sockets.clients) socket.close(GOING_AWAY, 'Going away');
+      if (await settledBefore(closed, AbortSignal.any([deadline, AbortSignal.timeout(CLOSE_WAIT_MS)]))) return;
+      for (const socket of sockets.clients) socket.terminate();
+      await closed;
+    },
   };
 }
 
+/** A client that has not answered the close by then does not answer it at all. */
 const CLOSE_WAIT_MS = 2_000;
 
 /**

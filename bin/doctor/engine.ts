@@ -1,10 +1,12 @@
+import type { Logger } from 'pino';
 import { newId } from '../../domain/ids.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 import type { Settings } from '../../platform/settings/parse.ts';
 import type { CommandContext } from '../context.ts';
+import type { Shutdown } from '../shutdown.ts';
 import { type Finding, fine, unknown, unsafe } from './finding.ts';
-import { openProbe, type Probe } from './probe.ts';
+import { openProbe, type Probe, type Removal } from './probe.ts';
 import { targetsOf } from './targets.ts';
 
 /** Any of these will do: they have the `nc` of busybox. */
@@ -13,7 +15,7 @@ const IMAGES = ['alpine:3', 'busybox:latest', 'alpine:latest'];
 /** What containers and builds may do on this engine, tried with containers that are like those of users. */
 export async function* engineFindings(
   docker: Docker,
-  { settings, closing }: Pick<CommandContext, 'settings' | 'closing'>,
+  { settings, shutdown, log }: Pick<CommandContext, 'settings' | 'shutdown' | 'log'>,
 ): AsyncGenerator<Finding> {
   if (!(await docker.isUp())) {
     yield unknown(`No Docker engine answers at ${docker.address}: what containers reach was not tried.`);
@@ -32,12 +34,25 @@ export async function* engineFindings(
     return;
   }
   try {
-    const probe = await openProbe(docker, { image, id: newId() }, closing.add);
+    const removals = removeAtEnd(shutdown, log);
+    const probe = await openProbe(docker, { image, id: newId() }, removals);
     yield* reach(probe, settings);
   } catch (error) {
     if (!isEngineError(error)) throw error;
     yield unknown(`What containers reach could not be tried: ${error.message}`);
   }
+}
+
+/** Removes what the probe makes in the opposite order: a network goes after its containers. */
+function removeAtEnd(shutdown: Shutdown, log: Logger): (name: string, remove: Removal) => void {
+  const made: { name: string; remove: Removal }[] = [];
+  shutdown.add('runs', "the doctor's containers and networks", async (deadline) => {
+    for (let last = made.pop(); last !== undefined && !deadline.aborted; last = made.pop()) {
+      const { name, remove } = last;
+      await remove().catch((error: unknown) => log.error({ err: error }, `${name} could not be removed.`));
+    }
+  });
+  return (name, remove) => void made.push({ name, remove });
 }
 
 async function builds(docker: Docker, { containerPolicy, buildCgroupParent }: Settings): Promise<Finding> {

@@ -1,6 +1,6 @@
 import { matchesImage } from '../../domain/images/registry-allow.ts';
 import type { Settings } from '../../platform/settings/parse.ts';
-import { isLoopback, isReachedByOthers } from '../exposure.ts';
+import { isExposed, isLoopback } from '../exposure.ts';
 import { type Finding, fine, unsafe } from './finding.ts';
 
 /**
@@ -9,7 +9,7 @@ import { type Finding, fine, unsafe } from './finding.ts';
  */
 export function settingsFindings(settings: Settings): Finding[] {
   const listens = !isLoopback(settings.host);
-  const isReached = isReachedByOthers(settings);
+  const isReached = isExposed(settings);
   const isShared = settings.databaseUrl !== undefined || (isReached && settings.signUp === 'open');
   const problems = [
     ...accounts(settings, isReached),

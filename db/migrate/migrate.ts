@@ -13,6 +13,9 @@ import { applyParts, type PartOptions, type Turn } from './parts.ts';
 const ADVISORY_LOCK = 5_243_991;
 const TURN_POLL_MS = 200;
 
+/** The database is at a version that this program does not know. */
+export class DatabaseNewer extends Error {}
+
 export interface MigrateOptions extends PartOptions {
   tls?: TlsMaterial | undefined;
   /** The version to stop at, instead of this program's. */
@@ -22,7 +25,7 @@ export interface MigrateOptions extends PartOptions {
 /**
  * Brings the database at `url` to this program's version while others use it, and returns the names of the migrations that it completed. Each
  * part of a migration is a transaction of its own that also notes how far the migration has come, so that the next call goes on where this one was
- * stopped. Two that migrate at once take turns. Rejects when the database is newer than the program.
+ * stopped. Two that migrate at once take turns. Rejects with DatabaseNewer where that is so.
  */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<string[]> {
   const client = postgres(url, {
@@ -44,7 +47,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const [row] = await client<{ version: number }[]>`
       SELECT coalesce(max(version), 0) AS version FROM schema_migrations`;
     const current = row?.version ?? 0;
-    if (current > migrations.length) throw new Error(newer(current, migrations.length));
+    if (current > migrations.length) throw new DatabaseNewer(newer(current, migrations.length));
     const missing = migrations.slice(current, options.upTo);
     if (current === 0) await makeAll(client, missing);
     else for (const migration of missing) await applyParts(turn, migration, options);

@@ -1,3 +1,12 @@
+/**
+ * How long a `close` may take whose caller gives no deadline. A process that stops gives one to each of its parts: see bin/shutdown.ts.
+ */
+const CLOSE_MS_MAX = 10_000;
+
+export function defaultDeadline(): AbortSignal {
+  return AbortSignal.timeout(CLOSE_MS_MAX);
+}
+
 /** Whether `promise` settles within `ms`. What it waits for goes on; its rejection in time is passed on. */
 export async function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;

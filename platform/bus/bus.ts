@@ -29,12 +29,15 @@ export interface Bus {
    *
    * A batch counts as consumed when `onBatch` resolves before its `signal` aborts. When it rejects, the batch comes again after a
    * back-off. The signal aborts when the partition was lost, or when the consumer closes and the handler has not ended within a
-   * moment: it then gives up and returns, and the batch comes to whoever has the partition next.
+   * moment, or, of a consumer that `finishes`, by the deadline of the close. The handler then gives up and returns, and the batch
+   * comes to the next consumer of the partition.
    */
   consume(options: {
     topic: Topic;
     group: string;
     concurrency: number;
+    /** For handlers that wait for nobody's capacity: at close, they have until the deadline. */
+    finishes?: boolean;
     onBatch: (messages: Buffer[], signal: AbortSignal) => Promise<void>;
   }): Promise<Closable>;
 
@@ -46,7 +49,7 @@ export interface Bus {
 
   /** Whether the broker answers now. */
   isUp(): Promise<boolean>;
-  close(): Promise<void>;
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 export interface Tail extends Closable {
@@ -59,6 +62,6 @@ export interface Tail extends Closable {
 }
 
 export interface Closable {
-  /** Stops taking new work, waits for handlers that run, commits. */
-  close(): Promise<void>;
+  /** Stops taking new work, waits for handlers that run, and commits. It waits for nothing after the deadline. */
+  close(deadline?: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
-import { settledWithin } from '../async/deadline.ts';
+import { settledBefore, settledWithin } from '../async/deadline.ts';
 import { createBackoff } from '../async/retry.ts';
 import type { Topic } from './bus.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
@@ -9,8 +9,8 @@ import type { KafkaTopics } from './kafka-topics.ts';
 export interface LastingConsumer {
   /** Resolves at the first join, however long the broker stays away; rejects when closed before. */
   joined: Promise<void>;
-  /** Leaves the group. `beforeLeave` runs while the member can still commit. */
-  close(beforeLeave?: () => Promise<void>): Promise<void>;
+  /** Leaves the group, or stops waiting for that at the deadline. `beforeLeave` runs while the member can still commit. */
+  close(deadline: AbortSignal, beforeLeave?: () => Promise<void>): Promise<void>;
 }
 
 export interface ConsumerEvents {
@@ -34,7 +34,6 @@ const HEARTBEAT_MS = 2_000;
 const STUCK_MS = 90_000;
 const STUCK_LOOK_MS = 15_000;
 const DISCONNECT_MS_MAX = 5_000;
-const CLOSE_MS_MAX = 10_000;
 
 export function createLastingConsumer({
   kafka,
@@ -160,12 +159,12 @@ export function createLastingConsumer({
 
   return {
     joined,
-    async close(before) {
+    async close(deadline, before) {
       beforeLeave ??= before;
       closing.abort();
       // A consumer that is still connecting ends by itself within the client's bounds; nobody waits for it.
       if (current === undefined) reportClosed(new Error('The bus is closed.'));
-      else await settledWithin(ended, CLOSE_MS_MAX);
+      else await settledBefore(ended, deadline);
     },
   };
 }

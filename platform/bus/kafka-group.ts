@@ -1,5 +1,6 @@
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
+import { defaultDeadline } from '../async/deadline.ts';
 import type { Bus, Closable } from './bus.ts';
 import { createCommits } from './kafka-commits.ts';
 import { createLastingConsumer } from './kafka-consumer.ts';
@@ -37,7 +38,7 @@ interface Ahead {
  */
 export function joinKafkaGroup(
   { kafka, topics, prefix, log }: { kafka: Kafka; topics: KafkaTopics; prefix: string; log: Logger },
-  { topic, group, concurrency, onBatch }: Parameters<Bus['consume']>[0],
+  { topic, group, concurrency, finishes, onBatch }: Parameters<Bus['consume']>[0],
 ): Closable & { joined: Promise<void> } {
   const topicName = topics.name(topic);
   const ahead = new Map<number, Ahead>(); // of the partitions that are ours and have been fetched
@@ -46,6 +47,7 @@ export function joinKafkaGroup(
 
   const lanes = createPartitionRunner<Entry>({
     concurrency,
+    finishes,
     onBatch,
     log,
     what: `Handling of ${topic} by ${group}`,
@@ -135,9 +137,9 @@ export function joinKafkaGroup(
 
   return {
     joined: consumer.joined,
-    async close() {
-      await lanes.close();
-      await consumer.close(() => commits.flush());
+    async close(deadline = defaultDeadline()) {
+      await lanes.close(deadline);
+      await consumer.close(deadline, () => commits.flush());
     },
   };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
+import { defaultDeadline, settledBefore } from '../async/deadline.ts';
 import type { Bus, Tail } from './bus.ts';
 import { createLastingConsumer, type LastingConsumer } from './kafka-consumer.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
@@ -133,13 +134,15 @@ export function followKafkaTopic(
       partitionOf(key).then(release, (error) => log.debug({ err: error }, 'A partition was not watched.'));
     },
 
-    async close() {
+    async close(deadline = defaultDeadline()) {
       watched.clear();
-      await consumer?.close();
+      await consumer?.close(deadline);
+      if (groups.length === 0) return;
       // Nothing is committed in them, so the broker forgets them by itself too, later.
-      if (groups.length > 0) {
-        await topics.deleteGroups(groups).catch((error) => log.debug({ err: error }, 'A group was not deleted.'));
-      }
+      const deleted = topics
+        .deleteGroups(groups)
+        .catch((error) => log.debug({ err: error }, 'A group was not deleted.'));
+      await settledBefore(deleted, deadline);
     },
   };
 }

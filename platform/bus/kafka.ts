@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { tlsAdvice } from '../../domain/network/tls-advice.ts';
 import { unlessAborted } from '../async/abort.ts';
-import { settledWithin } from '../async/deadline.ts';
+import { defaultDeadline, settledBefore, settledWithin } from '../async/deadline.ts';
 import { retry } from '../async/retry.ts';
 import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
 import { createKafkaClient, type KafkaAddress } from './kafka-client.ts';
@@ -20,7 +20,8 @@ const CONSUMER_RETRIES = 60;
 const HEALTH_RETRIES = 1; // the first finds out that a connection is gone, the second makes it
 const UP_MS_MAX = 2_000;
 const TOPICS_MS_MAX = 5_000;
-const CLOSE_MS_MAX = 3_000;
+/** Of a broker that is away the client waits for each request to fail. */
+const DISCONNECT_MS_MAX = 3_000;
 
 /**
  * The bus on Kafka. It starts without the broker as well: what needs it waits (`consume`) or rejects (`publish`, `watch`) and
@@ -57,9 +58,9 @@ export async function createKafkaBus({
     opened.add(made);
     return {
       ...made,
-      close: async () => {
+      close: async (deadline) => {
         opened.delete(made);
-        await made.close();
+        await made.close(deadline);
       },
     };
   }
@@ -112,12 +113,13 @@ export async function createKafkaBus({
       return settledWithin(health.ping(), UP_MS_MAX).catch(() => false);
     },
 
-    async close() {
+    async close(deadline = defaultDeadline()) {
       closing.abort();
-      await Promise.all([...opened].map((made) => made.close()));
+      await Promise.all([...opened].map((made) => made.close(deadline)));
       opened.clear();
       const ends = Promise.allSettled([producer.close(), topics.close(), health.close(), preparing]);
-      if (!(await settledWithin(ends, CLOSE_MS_MAX))) log.debug('Connections to Kafka did not end in good order.');
+      if (!(await settledBefore(ends, AbortSignal.any([deadline, AbortSignal.timeout(DISCONNECT_MS_MAX)]))))
+        log.debug('Connections to Kafka did not end in good order.');
       for (const { destroy } of [client, consumerClient, healthClient]) destroy();
     },
   };

@@ -1,3 +1,4 @@
+import { defaultDeadline } from '../async/deadline.ts';
 import type { Closable } from './bus.ts';
 import { batchLength, type PartitionRunner, type Source } from './partition-runner.ts';
 import { PARTITIONS } from './partitions.ts';
@@ -16,7 +17,7 @@ export interface MemoryGroup {
   /** How many were dropped since the queues were last empty. */
   readonly dropped: number;
   join(start: (source: Source<Entry>) => PartitionRunner): Closable;
-  close(): Promise<void>;
+  close(deadline: AbortSignal): Promise<void>;
 }
 
 export function createMemoryGroup(): MemoryGroup {
@@ -82,15 +83,15 @@ export function createMemoryGroup(): MemoryGroup {
       self = lanes;
       reassign(() => members.push(lanes));
       return {
-        async close() {
-          await lanes.close(); // first, so that what finishes now is not handled by another once more
+        async close(deadline = defaultDeadline()) {
+          await lanes.close(deadline); // first, so that what finishes now is not handled by another once more
           if (members.includes(lanes)) reassign(() => members.splice(members.indexOf(lanes), 1));
         },
       };
     },
 
-    async close() {
-      await Promise.all(members.map((member) => member.close()));
+    async close(deadline) {
+      await Promise.all(members.map((member) => member.close(deadline)));
     },
   };
 }

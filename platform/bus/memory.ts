@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { defaultDeadline } from '../async/deadline.ts';
 import type { Bus, BusMessage, Tail, Topic } from './bus.ts';
 import { createMemoryGroup, type Entry, type MemoryGroup } from './memory-group.ts';
 import { createPartitionRunner } from './partition-runner.ts';
@@ -99,7 +100,7 @@ export function createMemoryBus({ log }: { log: Logger }): Bus {
       return partitionFor(key, PARTITIONS);
     },
 
-    async consume({ topic: topicName, group: groupName, concurrency, onBatch }) {
+    async consume({ topic: topicName, group: groupName, concurrency, finishes, onBatch }) {
       if (closed) throw closedError();
       const topic = topics[topicName];
       const group = topic.groups.get(groupName) ?? createMemoryGroup();
@@ -107,7 +108,7 @@ export function createMemoryBus({ log }: { log: Logger }): Bus {
         group.push(topic.early.splice(0).map((entry): Entry => ({ ...entry, handled: () => {} })));
       topic.groups.set(groupName, group);
       const what = `Handling of ${topicName} by ${groupName}`;
-      return group.join((source) => createPartitionRunner({ concurrency, source, onBatch, log, what }));
+      return group.join((source) => createPartitionRunner({ concurrency, finishes, source, onBatch, log, what }));
     },
 
     async tail({ topic: topicName, onMessage }): Promise<Tail> {
@@ -129,11 +130,11 @@ export function createMemoryBus({ log }: { log: Logger }): Bus {
       return !closed;
     },
 
-    async close() {
+    async close(deadline = defaultDeadline()) {
       if (closed) return;
       closed = true;
       const groups = Object.values(topics).flatMap((topic) => [...topic.groups.values()]);
-      await Promise.all(groups.map((group) => group.close()));
+      await Promise.all(groups.map((group) => group.close(deadline)));
       for (const reject of unfinished) reject(closedError());
       unfinished.clear();
     },

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { settledWithin } from '../async/deadline.ts';
+import { settledBefore, settledWithin } from '../async/deadline.ts';
 import { waitAfter } from '../async/retry.ts';
 
 /**
@@ -11,8 +11,11 @@ export interface PartitionRunner {
   wake(partition: number): void;
   /** The partition is not ours any more: its handler is told to give up. */
   drop(partition: number): void;
-  /** Starts nothing more, lets handlers finish for a moment, then tells them to give up and waits for them. */
-  close(): Promise<void>;
+  /**
+   * Starts nothing more, and lets handlers finish: for a moment, or with `finishes` until the deadline. Then it aborts their signals, and
+   * waits for them until the deadline, or for a moment.
+   */
+  close(deadline: AbortSignal): Promise<void>;
 }
 
 /** Where batches come from. Each batch taken ends in exactly one of `handled` and `putBack`. */
@@ -27,8 +30,7 @@ export interface Source<E> {
 const BATCH_MESSAGES_MAX = 500; // with 64 ids a message, 32,000 rows: more does not make the sets cheaper
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
-const CLOSE_GRACE_MS = 250;
-const CLOSE_WAIT_MS = 10_000;
+const GRACE_MS = 250;
 
 interface Lane<E> {
   partition: number;
@@ -46,12 +48,14 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   onBatch,
   log,
   what,
+  finishes = false,
 }: {
   concurrency: number;
   source: Source<E>;
   onBatch: (messages: Buffer[], signal: AbortSignal) => Promise<void>;
   log: Logger;
   what: string;
+  finishes?: boolean | undefined;
 }): PartitionRunner {
   const ready = new Set<number>(); // in the order in which they became ready, so that each gets its turn
   const lanes = new Map<number, Lane<E>>();
@@ -161,14 +165,14 @@ export function createPartitionRunner<E extends { value: Buffer }>({
       abort(lanes.get(partition));
     },
 
-    async close() {
+    async close(deadline) {
       closing = true;
       for (const lane of lanes.values()) if (lane.backingOff) abort(lane);
       const done = Promise.all([...lanes.values()].map((lane) => lane.done));
-      if (await settledWithin(done, CLOSE_GRACE_MS)) return;
+      if (await (finishes ? settledBefore(done, deadline) : settledWithin(done, GRACE_MS))) return;
       for (const lane of lanes.values()) abort(lane);
-      if (await settledWithin(done, CLOSE_WAIT_MS)) return;
-      log.warn({ partitions: [...lanes.keys()] }, `${what} did not stop within ${CLOSE_WAIT_MS} ms of being told to.`);
+      if (await (finishes ? settledWithin(done, GRACE_MS) : settledBefore(done, deadline))) return;
+      log.warn({ partitions: [...lanes.keys()] }, `${what} did not stop in time.`);
     },
   };
 

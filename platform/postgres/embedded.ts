@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { defaultDeadline } from '../async/deadline.ts';
 import { findBinaries } from './binaries.ts';
 import { initialize } from './initialize.ts';
 import { createLauncher } from './launcher.ts';
@@ -12,7 +13,7 @@ import { type Server, startServer } from './server.ts';
 export interface EmbeddedPostgres {
   url: string;
   version: string;
-  close(): Promise<void>;
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 export const USER = 'chronoverse';
@@ -56,9 +57,9 @@ export async function startEmbeddedPostgres(options: {
   return {
     url: `postgres://${USER}:${encodeURIComponent(password)}@127.0.0.1:${port}/postgres`,
     version: (await readFile(join(folder, 'PG_VERSION'), 'utf8')).trim(),
-    async close() {
+    async close(deadline = defaultDeadline()) {
       closing = true;
-      await server.stop();
+      await server.stop(deadline);
     },
   };
 
@@ -75,7 +76,7 @@ export async function startEmbeddedPostgres(options: {
       const next = await startAgain(restarts);
       if (next === undefined) return;
       server = next;
-      if (closing) await server.stop();
+      if (closing) await server.stop(defaultDeadline());
     }
   }
 

@@ -1,19 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Logger } from 'pino';
+import { defaultDeadline, settledBefore, withDeadline } from '../async/deadline.ts';
 import type { Launcher } from './launcher.ts';
 
 /** Recovery of a large database after a crash takes its time; what takes longer than this hangs. */
 const READY_MS_MAX = 300_000;
-const STOP_MS_MAX = 15_000;
 const TAIL_LINES_MAX = 20;
 
 /** One run of the server program. */
 export interface Server {
   /** Resolves with what it said last, however it ends. */
   ended: Promise<string>;
-  /** Ends sessions and writes a checkpoint; when that takes too long, it stops at once and recovers at the next start. */
-  stop(): Promise<void>;
+  /** Ends sessions and writes a checkpoint. At the deadline it stops at once, and recovers at the next start. */
+  stop(deadline: AbortSignal): Promise<void>;
 }
 
 /**
@@ -44,15 +44,11 @@ export async function startServer(options: {
       if (line.includes('ready to accept connections')) resolve('ready');
     });
   });
-  const stop = () => stopServer(child, ended);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(`It is not ready after ${READY_MS_MAX / 1000} seconds.`), READY_MS_MAX);
-  });
-  const outcome = await Promise.race([ready, ended, late]);
-  clearTimeout(timer);
+  const stop = (deadline: AbortSignal) => stopServer(child, ended, deadline);
+  const late = `It is not ready after ${READY_MS_MAX / 1000} seconds.`;
+  const outcome = await withDeadline(Promise.race([ready, ended]), READY_MS_MAX, late).catch(messageOf);
   if (outcome === 'ready') return { ended, stop };
-  await stop();
+  await stop(defaultDeadline());
   throw new Error(`The embedded PostgreSQL did not start. It said:\n${outcome}`);
 }
 
@@ -83,9 +79,13 @@ function logLine(log: Logger, line: string): void {
   else log.debug(line);
 }
 
-async function stopServer(child: ChildProcess, ended: Promise<string>): Promise<void> {
+async function stopServer(child: ChildProcess, ended: Promise<string>, deadline: AbortSignal): Promise<void> {
   child.kill('SIGINT');
-  const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_MS_MAX);
+  if (await settledBefore(ended, deadline)) return;
+  child.kill('SIGQUIT');
   await ended;
-  clearTimeout(timer);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

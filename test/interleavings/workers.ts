@@ -66,7 +66,7 @@ export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine):
 
   async function close(): Promise<void> {
     await jobs.close();
-    await removals.close();
+    await removals.close(AbortSignal.timeout(5_000));
     await sweeping;
   }
 

@@ -51,9 +51,20 @@ describe.sequential('a database that is not at its version', () => {
     const client = postgres(env.DATABASE_URL, { max: 1 });
     await client`INSERT INTO schema_migrations (version, name) VALUES (9999, 'of_the_future')`;
     await client.end();
-    const refused = startProcess(['api'], { ...env, PORT: '0' });
+    for (const args of [['api'], ['migrate'], ['up']]) {
+      const refused = startProcess(args, { ...env, PORT: '0' });
+      expect(await refused.exit(), args[0]).toEqual({ code: 2, signal: null });
+      expect(refused.output()).toContain('start a newer program');
+      expect(refused.output()).not.toContain('"stack"');
+    }
+  });
+
+  test('whose password is wrong is refused with a sentence, and not waited for', async () => {
+    const url = new URL(env.DATABASE_URL);
+    url.username = 'nobody';
+    const refused = startProcess(['migrate'], { ...env, DATABASE_URL: url.href });
     expect(await refused.exit()).toEqual({ code: 2, signal: null });
-    expect(refused.output()).toContain('start a newer program');
+    expect(refused.output()).toMatch(/^The database at .* cannot be used: .*Check DATABASE_URL\.$/m);
   });
 });
 

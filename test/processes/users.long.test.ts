@@ -5,7 +5,7 @@ import pino from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Api, startApi } from '../../api/server.ts';
 import { parseCommand } from '../../bin/command-line.ts';
-import { Refusal } from '../../bin/startup-error.ts';
+import { StartupError } from '../../bin/startup-error.ts';
 import { auditEvents, tokens, users } from '../../db/schema.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
@@ -45,7 +45,7 @@ describe('the arguments of chronoverse users', () => {
     [['set-password', 'x@example.com', 'secret-4711'], /A password is never an argument/],
   ])('%j are refused with what would be right', (args, sentence) => {
     const refusal = () => parseCommand(['users', ...args]);
-    expect(refusal).toThrow(Refusal);
+    expect(refusal).toThrow(StartupError);
     expect(refusal).toThrow(sentence);
     expect(refusal).not.toThrow('4711');
   });

@@ -5,6 +5,7 @@ import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hint
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
+import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { announce } from '../shared/announce.ts';
 import { createSlots } from '../shared/capacity.ts';
@@ -24,8 +25,6 @@ const SET_SIZE_MAX = 1_000;
 const SETS_IN_FLIGHT = 2;
 /** Checks at once: mostly waiting for slow endpoints, some kilobytes and a socket each. */
 const CHECKS_MAX = 4_000;
-/** A drain waits so long for checks that run; what is left then goes back, to be run by another worker. */
-const DRAIN_MS = 10_000;
 
 export interface ExecutionParts extends Parts {
   allow: NetworkPolicy;
@@ -189,16 +188,15 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   await cache.publish(SCHEDULE_CHANNEL, QUEUED_LOST); // what was set aside in a process that crashed
 
   return {
-    async close() {
-      await consumer.close();
+    async close(deadline = defaultDeadline()) {
+      await consumer.close(deadline);
       closing.abort();
-      await handOn(aside.clear());
-      const late = setTimeout(handBack, DRAIN_MS);
+      await settledBefore(handOn(aside.clear()), deadline);
+      if (!(await settledBefore(slots.idle(), deadline))) handBack();
       await slots.idle();
-      clearTimeout(late);
       await ending.drained();
       unsubscribe();
-      await leases.close();
+      await settledBefore(leases.close(), deadline);
     },
   };
 

@@ -51,6 +51,7 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
     topic: 'job_logs',
     group: 'joblogs',
     concurrency: PARTITIONS_AT_ONCE,
+    finishes: true,
     onBatch: (messages, signal) =>
       new Promise((stored, gaveUp) => {
         signal.addEventListener('abort', () => gaveUp(signal.reason), { once: true });

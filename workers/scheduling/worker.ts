@@ -20,6 +20,7 @@ import {
   NOTIFICATION_RETENTION_DAYS,
 } from '../../domain/limits.ts';
 import { encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
+import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
@@ -81,10 +82,10 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
     runOpenEnds(parts, stop.signal),
   ];
   return {
-    async close() {
+    async close(deadline = defaultDeadline()) {
       stop.abort();
       unsubscribe();
-      await Promise.all([...loops, watch.close()]);
+      await settledBefore(Promise.all([...loops, watch.close()]), deadline);
     },
   };
 }

@@ -15,7 +15,8 @@ export interface Parts {
   sealer: Sealer;
 }
 
-/** A worker that is ready. `close` drains it: no new work, running work finished or handed on within a bound. */
+/** A worker that is ready. */
 export interface Worker {
-  close(): Promise<void>;
+  /** Drains it: takes no new work, and finishes or hands on what runs. What is left at the deadline is left to its lease. */
+  close(deadline?: AbortSignal): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { CANCEL_CHANNEL } from '../../domain/hints.ts';
 import type { ImagePatterns, RegistryPolicy } from '../../domain/images/registry-allow.ts';
 import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/payload/container-schema.ts';
+import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import type { Instant } from '../../platform/async/instant.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
@@ -103,13 +104,13 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   });
 
   return {
-    async close() {
-      await consumer.close();
+    async close(deadline = defaultDeadline()) {
       stop.abort();
-      await sweeping;
-      await Promise.all([builds.close(), jobs.close()]);
-      await removals.close();
-      await networks.close();
+      await consumer.close(deadline);
+      // Beside each other: an engine that does not answer holds up a sweep, and must not keep jobs from being handed on.
+      await Promise.all([settledBefore(sweeping, deadline), builds.close(deadline), jobs.close(deadline)]);
+      await removals.close(deadline);
+      await settledBefore(networks.close(), deadline);
       unsubscribe();
     },
   };

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   type BuildOutcome,
   type ClaimedBuild,
@@ -12,6 +11,7 @@ import type { Notified } from '../../../db/notifications.ts';
 import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
 import type { LogSource } from '../../../domain/logs/line-flags.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
+import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
@@ -36,12 +36,11 @@ export interface Builds {
   look(): void;
   onCancelHint(message: string): void;
   /** Stops what runs; it is QUEUED again, and the attempt does not count. */
-  close(): Promise<void>;
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 /** Pulls wait for registries and disks; more at once makes each of them slower. */
 const BUILDS_MAX = 4;
-const CLOSE_MS = 10_000;
 
 interface Limits {
   installation: string;
@@ -194,16 +193,13 @@ export function createBuilds(
 
     onCancelHint: leases.onCancelHint,
 
-    async close() {
-      await poller.close();
+    async close(deadline = defaultDeadline()) {
+      await settledBefore(poller.close(), deadline);
       halt.abort();
       const left = [...running];
       for (const { stop } of left) stop.abort();
-      const limit = new AbortController();
-      const all = Promise.all(left.map(({ settled }) => settled));
-      await Promise.race([all, delay(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
-      limit.abort();
-      await leases.close();
+      await settledBefore(Promise.all(left.map(({ settled }) => settled)), deadline);
+      await settledBefore(leases.close(), deadline);
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { unlessAborted } from '../../../platform/async/abort.ts';
-import { settledWithin } from '../../../platform/async/deadline.ts';
+import { settledBefore } from '../../../platform/async/deadline.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import { Semaphore } from '../../../platform/async/semaphore.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
@@ -17,7 +17,7 @@ export interface Removals {
    */
   remove(containerId: string): boolean;
   /** Retries nothing more, and waits a moment for the removals under way. */
-  close(): Promise<void>;
+  close(deadline: AbortSignal): Promise<void>;
 }
 
 /** Requests to the engine at once. */
@@ -56,10 +56,10 @@ export function createRemovals({ docker, log }: { docker: Docker; log: Logger })
       return true;
     },
 
-    async close() {
+    async close(deadline) {
       const left = Promise.all(removing.values());
       stop.abort();
-      await settledWithin(left, CLOSE_MS);
+      await settledBefore(left, AbortSignal.any([deadline, AbortSignal.timeout(CLOSE_MS)]));
     },
   };
 }

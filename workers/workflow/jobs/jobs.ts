@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { type ClaimedJob, claimJobs, type Returned, releaseJobs, returnJobs } from '../../../db/jobs/claim.ts';
 import { peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
 import { lastLogNumber } from '../../../db/logs/read.ts';
@@ -7,6 +6,7 @@ import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
 import { encodeChunks, endMarker } from '../../../domain/logs/chunk.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { createBatcher } from '../../../platform/async/batcher.ts';
+import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { announce } from '../../shared/announce.ts';
@@ -29,7 +29,7 @@ export interface ContainerJobs {
   holds(attempt: Attempt): boolean;
   onCancelHint(message: string): void;
   /** Hands every running container on, within a bound: the next worker on the engine adopts it. */
-  close(): Promise<void>;
+  close(deadline?: AbortSignal): Promise<void>;
 }
 
 /** A job that is not ended here. */
@@ -39,8 +39,6 @@ interface LetGo {
 }
 
 const SET_SIZE_MAX = 1_000;
-/** Handing on takes a statement; what is being started or ended just now is waited for. */
-const CLOSE_MS = 15_000;
 
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
@@ -55,6 +53,7 @@ export function createContainerJobs(
   const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
+  let isClosing = false;
   /** Runs by their leases: one that was lost may not have left yet when the next one of its job begins. */
   const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
@@ -121,6 +120,7 @@ export function createContainerJobs(
     const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, linesBefore };
     const run = { job, leave, settled: Promise.resolve() };
     running.add(run);
+    if (isClosing) leave.abort();
     run.settled = runContainer(runParts, job, control, found)
       .then((end) => settle(job, end))
       .then(() => {
@@ -173,16 +173,14 @@ export function createContainerJobs(
     holds: ({ id, attempt }) => [...running].some(({ job }) => job.id === id && job.attempt === attempt),
     onCancelHint: leases.onCancelHint,
 
-    async close() {
-      await poller.close();
-      const left = [...running];
-      for (const { leave } of left) leave.abort();
-      const all = Promise.all(left.map(({ settled }) => settled));
-      const limit = new AbortController();
-      await Promise.race([all, delay(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
-      limit.abort();
+    async close(deadline = defaultDeadline()) {
+      await settledBefore(poller.close(), deadline);
+      isClosing = true;
+      for (const { leave } of running) leave.abort();
+      // One after another: a sweep that is under way may still adopt a container, which is handed on at once.
+      for (const { settled } of running) if (!(await settledBefore(settled, deadline))) break;
       halt.abort();
-      await leases.close();
+      await settledBefore(leases.close(), deadline);
     },
   };
 }
