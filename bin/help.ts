@@ -1,7 +1,7 @@
 import { rangeOf, type Setting } from '../platform/settings/setting.ts';
 import { SETTINGS } from '../platform/settings/settings.ts';
 
-const NAME_WIDTH = 24;
+const NAME_WIDTH = 27;
 
 /** What `--help` prints. */
 export function help(): string {

@@ -74,7 +74,7 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
 export function forwardPagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
   return builder.args((t) => ({
     first: t.int({
-      description: `How many items from the start, or after \`after\`: 1 to ${sizeMax}. Defaults to ${size}.`,
+      description: `How many items from the start, or after \`after\`: 1 to ${sizeMax.toLocaleString('en')}. Defaults to ${size}.`,
     }),
     after: t.string({ description: 'A cursor. Only items after it are returned.' }),
   }));
@@ -86,7 +86,7 @@ export function pagingArgs(size = PAGE_SIZE, sizeMax = PAGE_SIZE_MAX) {
     ...forwardPagingArgs(size, sizeMax),
     ...builder.args((t) => ({
       last: t.int({
-        description: `How many items from the end, or before \`before\`: 1 to ${sizeMax}. Not together with \`first\`.`,
+        description: `How many items from the end, or before \`before\`: 1 to ${sizeMax.toLocaleString('en')}. Not together with \`first\`.`,
       }),
       before: t.string({ description: 'A cursor. Only items before it are returned.' }),
     })),

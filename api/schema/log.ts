@@ -70,7 +70,7 @@ export const LOG_PAGE_COST = cost({
 
 export const LOGS_DESCRIPTION =
   'The lines printed so far, by number. A page may be shorter than you asked for, or empty: `pageInfo` says whether there are more lines and where to go on.';
-export const SEARCH_DESCRIPTION = `Only lines with this text in them: 1 to ${SEARCH_LENGTH_MAX} characters. Case makes no difference.`;
+export const SEARCH_DESCRIPTION = `Only lines with this text in them: 1 to ${SEARCH_LENGTH_MAX.toLocaleString('en')} characters. Case makes no difference.`;
 export const FIRST_LOG_LINE_DESCRIPTION =
   'The number of the first line that is still stored, because retention removes the oldest lines first. Null if no line is stored.';
 export const AFTER_DESCRIPTION = 'A cursor of this log. Only lines after it are returned.';

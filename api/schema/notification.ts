@@ -96,7 +96,10 @@ mutation('markNotificationsRead', 'WRITE', {
   description:
     'Marks notifications as read: all of them, or none if one does not exist. A notification that was read before keeps its time.',
   input: (t) => ({
-    ids: t.idList({ required: true, description: `The ids of the notifications: at most ${IDS_MAX}.` }),
+    ids: t.idList({
+      required: true,
+      description: `The ids of the notifications: at most ${IDS_MAX.toLocaleString('en')}.`,
+    }),
   }),
   payload: {
     notifications: {

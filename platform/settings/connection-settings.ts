@@ -15,7 +15,7 @@ export const CONNECTION_SETTINGS = {
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.connectionsPerAddress),
     means:
-      'How many of these one address has; an IPv6 /64 counts as one address. Behind a proxy: running requests and WebSockets of the address that it names.',
+      'How many connections one address has open; an IPv6 /64 counts as one address. Behind a proxy: running requests and WebSockets of the address that it names.',
     example: '1000',
   }),
   CONNECTIONS_PER_USER_MAX: withDefault({
@@ -34,7 +34,7 @@ export const CONNECTION_SETTINGS = {
   ANONYMOUS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.anonymousPerAddress),
-    means: 'How many of these one address has.',
+    means: 'How many requests without a valid token of one address one api process runs at once.',
     example: '20',
   }),
   WEBSOCKETS_MAX: withDefault({
@@ -46,13 +46,13 @@ export const CONNECTION_SETTINGS = {
   WEBSOCKETS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.webSocketsPerAddress),
-    means: 'How many of these one address has.',
+    means: 'How many WebSockets one address has open on one api process.',
     example: '500',
   }),
   WEBSOCKETS_PER_USER_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.webSocketsPerUser),
-    means: 'How many of these one user has.',
+    means: 'How many WebSockets one user has open on one api process.',
     example: '100',
   }),
   STREAMS_MAX: withDefault({
@@ -64,13 +64,13 @@ export const CONNECTION_SETTINGS = {
   STREAMS_PER_ADDRESS_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.streamsPerAddress),
-    means: 'How many of these one address has.',
+    means: 'How many subscriptions and downloads one address has open on one api process.',
     example: '1000',
   }),
   STREAMS_PER_USER_MAX: withDefault({
     schema: wholeNumber(1, COUNT_MAX),
     default: String(CONNECTION_BOUNDS.streamsPerUser),
-    means: 'How many of these one user has, over WebSockets and HTTP together.',
+    means: 'How many subscriptions and downloads one user has, over WebSockets and HTTP together.',
     example: '500',
   }),
 };

@@ -244,7 +244,8 @@ function sentenceFor(name: SettingName, { secret, example }: Setting<unknown>, t
 
 function sentenceForMissing(name: SettingName): string {
   const { means, example } = SETTINGS[name];
-  return `${name} is missing (${means.replace(/\.$/, '')}): set it, for example ${name}=${example}`;
+  const [firstSentence] = means.split(/\.(?: |$)/);
+  return `${name} is missing (${firstSentence}): set it, for example ${name}=${example}`;
 }
 
 /** Variables of other programs whose names resemble a setting. */
