@@ -12,16 +12,6 @@ export const COUNT_ENDED = sql`
   SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at), array_agg(log_line_count)
   FROM ended HAVING count(*) > 0`;
 
-/** The same as a statement of its own, for the rare ends. Of the ids, those that have not ended are left out: give what this transaction ended. */
-export async function countEnded(tx: Pick<Db, 'execute'>, jobIds: string[]): Promise<void> {
-  if (jobIds.length === 0) return;
-  await tx.execute(sql`
-    WITH /* countEnded */ ended AS (
-      SELECT user_id, workflow_id, status, started_at, log_line_count FROM jobs
-      WHERE id = ANY(${array(jobIds, 'uuid')}) AND completed_at IS NOT NULL
-    ) ${COUNT_ENDED}`);
-}
-
 /**
  * Adds lines to jobs that are counted already. For a statement whose CTE `settled` has their rows, with the lines in more_lines: an element without
  * weight, which stands where that of the job's end does.

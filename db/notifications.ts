@@ -1,4 +1,5 @@
 import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../domain/effects.ts';
 import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
@@ -7,7 +8,7 @@ import { named } from './named.ts';
 import { rowSet } from './row-set.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
-/** A notification that was written: whoever watches is told of it after the commit. */
+/** A notification that was written. */
 export interface Notified {
   id: string;
   userId: string;
@@ -20,7 +21,10 @@ export interface Event {
   detail?: string | undefined;
 }
 
-/** Tells the workflows' owners, each as it prefers, in the transaction that makes the change: exactly once. */
+/**
+ * Writes the notifications of these events, by each owner's preference, in the transaction of the change: so each is
+ * written exactly once. Returns the new rows.
+ */
 export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<Notified[]> {
   if (events.length === 0) return [];
   const rows = await tx.execute<{ id: string; user_id: string }>(sql`
@@ -33,14 +37,19 @@ export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<
   return rows.map((row) => ({ id: row.id, userId: row.user_id }));
 }
 
+/** What follows from new notifications. */
+export function notificationEffects(notified: readonly Notified[]): Effects {
+  return { ...noEffects, changed: notified.map(({ id, userId }) => ({ userId, notifications: [id] })) };
+}
+
 /**
- * For the statement that ends successful jobs in its CTE `ended`: CTEs that tell those who prefer ALL. Users are looked up once a set, and where none of
- * them does, which is nearly always, nothing is done for a job.
+ * CTEs for a statement that ends jobs in its CTE `ended`: they notify those owners of COMPLETED jobs who prefer ALL. They look
+ * up the users once a set. Where none of them does, which is nearly always, they do nothing for a job.
  */
-export const TELL_COMPLETED = sql`
+export const NOTIFY_COMPLETED = sql`
   eager AS MATERIALIZED (
     SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended) AND notification_preference = 'ALL'
-  ), told AS (
+  ), notified AS (
     INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
     SELECT ${NEW_ID}, ended.user_id, 'JOB_COMPLETED', workflows.id, workflows.name, ended.id
     FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ended.workflow_id

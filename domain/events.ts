@@ -31,8 +31,8 @@ export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
   }
 }
 
-/** The events that tell of `jobs`, as few as the bound on ids an event allows. */
-export function jobsQueued(jobs: { id: string; userId: string; kind: WorkflowKind }[]): WorkflowEvent[] {
+/** The events that name `jobs`, as few as the bound on ids in an event allows. */
+export function jobsQueued(jobs: readonly { id: string; userId: string; kind: WorkflowKind }[]): WorkflowEvent[] {
   return WORKFLOW_KINDS.flatMap((kind) =>
     slices(jobs.filter((job) => job.kind === kind)).map(
       (slice): WorkflowEvent => ({
@@ -45,11 +45,11 @@ export function jobsQueued(jobs: { id: string; userId: string; kind: WorkflowKin
   );
 }
 
-export function buildsQueued(ids: string[]): WorkflowEvent[] {
+export function buildsQueued(ids: readonly string[]): WorkflowEvent[] {
   return slices(ids).map((slice) => ({ type: 'BUILDS_QUEUED', ids: slice }));
 }
 
-function slices<T>(items: T[]): T[][] {
+function slices<T>(items: readonly T[]): T[][] {
   const count = Math.ceil(items.length / IDS_PER_EVENT_MAX);
   return Array.from({ length: count }, (_, n) => items.slice(n * IDS_PER_EVENT_MAX, (n + 1) * IDS_PER_EVENT_MAX));
 }

@@ -33,7 +33,7 @@ export function decodeChanged(message: string): Changed {
   return decode(message, changed) ?? {};
 }
 
-export function encodeIds(ids: string[]): string {
+export function encodeIds(ids: readonly string[]): string {
   return JSON.stringify(ids);
 }
 

@@ -1,9 +1,10 @@
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { newestBuilds } from '../../db/lookup.ts';
 import type { BuildRow } from '../../db/schema.ts';
 import { isId } from '../../domain/ids.ts';
 import { REQUESTED_JOBS_MAX } from '../../domain/limits.ts';
-import { announce } from '../announce.ts';
+import { publishEffects } from '../../platform/publish.ts';
 import { changeOnce, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems } from './idempotency.ts';
 import { Job } from './job.ts';
 import { mutation } from './mutation.ts';
@@ -35,7 +36,7 @@ mutation('runWorkflow', 'RUN', {
     const { result } = requested;
     switch (result.outcome) {
       case 'REQUESTED':
-        await announce(services, { userId: user.id, schedule: true, changed: { jobs: [result.job.id] } });
+        void publishEffects(services, result.effects); // the caller does not wait for the broker
         return { job: result.job };
       case 'NOT_FOUND':
         return notFound('workflow');
@@ -84,13 +85,7 @@ mutation('cancelJob', 'RUN', {
       if (canceled.outcome === 'NOT_FOUND') return notFound('job');
       return refused({ code: 'CONFLICT', message: 'The job has ended already.', path: ['id'] });
     }
-    await announce(services, {
-      userId: user.id,
-      schedule: true,
-      stoppingIds: canceled.outcome === 'STOPPING' ? [canceled.job.id] : [],
-      endedIds: canceled.outcome === 'CANCELED' ? [canceled.job.id] : [],
-      changed: { jobs: [canceled.job.id] },
-    });
+    void publishEffects(services, canceled.effects); // the caller does not wait for the broker
     return { job: canceled.job };
   },
 });

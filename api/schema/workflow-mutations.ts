@@ -1,4 +1,5 @@
-import { deleteWorkflow, type Terminated, terminateWorkflow } from '../../db/workflows/terminate.ts';
+import type { WorkflowRow } from '../../db/schema.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { isId, newId } from '../../domain/ids.ts';
 import { parsePayload } from '../../domain/payload/input.ts';
@@ -6,7 +7,7 @@ import type { Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
 import { below } from '../../domain/problem.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
-import { announce, announceEnd } from '../announce.ts';
+import { publishEffects } from '../../platform/publish.ts';
 import { changeOnce, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems } from './idempotency.ts';
 import { mutation } from './mutation.ts';
 import { WorkflowPayloadInput } from './payload-input.ts';
@@ -60,13 +61,8 @@ mutation('createWorkflow', 'WRITE', {
     });
     if (created.outcome === 'REFUSED') return refused(...created.userErrors);
     if (created.outcome === 'REPEATED') return { workflow: created.row };
-    const { workflow, buildId } = created.result;
-    await announce(services, {
-      userId: viewer.user.id,
-      buildId,
-      schedule: workflow.kind === 'HEARTBEAT',
-      changed: { workflows: [workflow.id], ...(buildId === undefined ? {} : { builds: [buildId] }) },
-    });
+    const { workflow, effects } = created.result;
+    void publishEffects(services, effects); // the caller does not wait for the broker
     return { workflow };
   },
 });
@@ -145,17 +141,8 @@ mutation('updateWorkflow', 'WRITE', {
       case 'INVALID':
         return invalid(below(['payload'], placeProblems(input.payload ?? {}, updated.problems)));
     }
-    const { workflow, buildId, canceledBuildIds } = updated;
-    await announce(services, {
-      userId: viewer.user.id,
-      buildId,
-      schedule: true,
-      stoppingIds: canceledBuildIds,
-      changed: {
-        workflows: [workflow.id],
-        builds: [...canceledBuildIds, ...(buildId === undefined ? [] : [buildId])],
-      },
-    });
+    const { workflow, effects } = updated;
+    void publishEffects(services, effects); // the caller does not wait for the broker
     return { workflow };
   },
 });
@@ -170,7 +157,7 @@ mutation('terminateWorkflow', 'WRITE', {
       ? await change((tx) => terminateWorkflow(tx, { userId: user.id, id: id.toLowerCase() }), terminatedId)
       : undefined;
     if (!terminated) return notFound('workflow');
-    await announceEnd(services, user.id, terminated);
+    void publishEffects(services, terminated.effects); // the caller does not wait for the broker
     return { workflow: terminated.workflow };
   },
 });
@@ -195,12 +182,12 @@ mutation('deleteWorkflow', 'WRITE', {
       ? await change((tx) => deleteWorkflow(tx, { userId: user.id, id: input.id.toLowerCase(), purge }), terminatedId)
       : undefined;
     if (!deleted) return notFound('workflow');
-    await announceEnd(services, user.id, deleted);
+    void publishEffects(services, deleted.effects); // the caller does not wait for the broker
     const { workflow } = deleted;
     return { deletedWorkflowId: workflow.id, ...(purge ? {} : { workflow }) };
   },
 });
 
-function terminatedId(terminated: Terminated | undefined): string | undefined {
+function terminatedId(terminated: { workflow: WorkflowRow } | undefined): string | undefined {
   return terminated?.workflow.id;
 }

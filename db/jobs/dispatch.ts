@@ -1,40 +1,36 @@
 import { sql } from 'drizzle-orm';
+import { type DispatchedJob, type Effects, noEffects } from '../../domain/effects.ts';
 import { RECHECK_SECONDS } from '../../domain/limits.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
 
-export interface Dispatched {
-  id: string;
-  userId: string;
-  kind: WorkflowKind;
-}
-
-export interface Pass {
-  /** New QUEUED jobs, one a due slot: to be told of on the bus. */
-  made: Dispatched[];
-  /** Schedules that have come up for another reason: reconcileSchedules looks after them. */
-  others: string[];
-}
-
 /**
  * Turns due slots of idle workflows into QUEUED jobs: one statement over at most `limit` schedules whose wake_at has come.
  *
- * - They are QUEUED *before* their event is sent: marking them after it would race the claim, and marking them by a statement of its own
- *   costs a second write of each row. A crash in between leaves QUEUED rows that nobody heard of; their schedules' wake_at finds them.
- * - The slot is the last one that has passed: those missed before it, while the system was down or a job ran over, are skipped.
- * - Any number of schedulers may run this: each takes rows that no other holds. A row that another has advanced meanwhile is
- *   read again under the lock and no longer matches, because advancing moves wake_at into the future.
- * - A last job that this statement's snapshot does not see (another scheduler has just made it) counts as active; so does one
- *   that is gone. reconcileSchedules, which looks with a snapshot taken under the lock, tells the two apart.
- * - A request for a run may commit between this statement's snapshot and its lock of the schedule. The snapshot does not see the row of
- *   run_requests, and moving wake_at would take back the wake-up that came with the request. So the request also sets
- *   `schedules.requested`, in its transaction, and this statement goes by that mark: PostgreSQL reads a locked row again, in its newest version.
- *   The mark may stay true after the last request has gone (a cancellation leaves it), and is never false while one waits: requests
- *   come under the schedule's lock with the mark, and reconcileSchedules alone clears it, under that lock, where none is left.
+ * - Jobs are QUEUED before their event is sent. Marking them afterwards would race the claim, and costs a second write of
+ *   each row. A crash in between leaves QUEUED jobs without an event; their schedules' wake_at finds them.
+ * - The slot is the last one that has passed. Slots that were missed before it, while the system was down or a job ran over,
+ *   are skipped.
+ * - Any number of schedulers may run this: each takes rows that no other holds. A row that another scheduler has advanced
+ *   meanwhile is read again under the lock and no longer matches, because advancing moves wake_at into the future.
+ * - A last job that the snapshot does not contain (another scheduler has just made it) counts as active. So does one that is
+ *   gone. reconcileSchedules reads with a snapshot that was taken under the lock, and tells the two apart.
+ * - A request for a run may commit between the snapshot and the lock of the schedule. The snapshot does not contain the row of
+ *   run_requests, and moving wake_at would overwrite the request's. So the request also sets `schedules.requested` in its
+ *   transaction, and this statement reads that column: PostgreSQL reads a locked row again, in its newest version. The column
+ *   may stay true after the last request has gone (after a cancellation), and is never false while one waits: requests set it
+ *   under the lock of the schedule, and only reconcileSchedules clears it, under that lock, where no request is left.
  */
-export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promise<Pass> {
+export async function queueDueSlots(
+  db: Db,
+  { limit }: { limit: number },
+): Promise<{
+  effects: Effects;
+  /** Workflows whose schedules came up for another reason: they go to reconcileSchedules. */
+  others: string[];
+}> {
   const rows = await db.execute<{
     workflow_id: string;
     job_id: string | null;
@@ -69,15 +65,17 @@ export async function queueDueSlots(db: Db, { limit }: { limit: number }): Promi
     )
     SELECT workflow_id, job_id, user_id, kind FROM made
     UNION ALL SELECT workflow_id, NULL, user_id, kind FROM looked WHERE idle IS NOT TRUE`);
-  const pass: Pass = { made: [], others: [] };
+  const dispatched: DispatchedJob[] = [];
+  const others: string[] = [];
   for (const row of rows) {
-    if (row.job_id === null) pass.others.push(row.workflow_id);
-    else pass.made.push({ id: row.job_id, userId: row.user_id, kind: row.kind });
+    if (row.job_id === null) others.push(row.workflow_id);
+    else dispatched.push({ id: row.job_id, userId: row.user_id, kind: row.kind });
   }
-  return pass;
+  const changed = dispatched.map(({ userId, id }) => ({ userId, jobs: [id] }));
+  return { effects: { ...noEffects, dispatched, changed }, others };
 }
 
-/** Milliseconds until the first schedule is to be looked at, 0 when one is now; undefined when none is. By the database's clock. */
+/** Milliseconds until the next schedule is due, by the database's clock. 0 where one is due now, undefined where there is none. */
 export async function nextWakeMs(db: Db): Promise<number | undefined> {
   const [row] = await db.execute<{ ms: number | null }>(sql`
     SELECT /* nextWakeMs */ (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
@@ -86,8 +84,10 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
 }
 
 /**
- * The jobs of these workflows have ended: what waits for them may go now. Run after the end is committed; markWaiting in
- * reconcileSchedules looks again after *its* commit, so that one of the two always sees the other. Returns how many wait.
+ * Makes the schedules due that wait for the end of a job of these workflows. Returns how many.
+ *
+ * It runs after the end is committed, and reconcileSchedules looks for ended jobs after its own commit: so one of the two
+ * always sees the other.
  */
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;

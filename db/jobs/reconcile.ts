@@ -1,14 +1,15 @@
 import { sql } from 'drizzle-orm';
+import { type DispatchedJob, type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { type Decision, type Reconcilable, reconcile } from '../../domain/reconcile.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states.ts';
-import { countEnded } from '../analytics.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { endColumns } from '../ends.ts';
 import { storedLines } from '../logs/markers.ts';
-import { type Notified, notify } from '../notifications.ts';
+import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
-import type { Dispatched } from './dispatch.ts';
-import { cancelRequests } from './requests.ts';
+import { cancelRequests } from './cancel.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './ends.ts';
 
 type Row = {
   workflow_id: string;
@@ -26,32 +27,29 @@ type Row = {
   cancel_requested: boolean | null;
 };
 
-export interface Reconciled {
-  /** QUEUED jobs that are to be told of on the bus, those again that nobody seems to have heard of. */
-  handOut: Dispatched[];
-  /** Jobs whose status changed here. */
-  changed: { id: string; userId: string }[];
-  notified: Notified[];
-  /** Of jobs that were ended here: their end is to be printed behind what their workers have (db/logs/markers.ts). */
-  endedLogs: string[];
-  /** Whether some of them are to be looked at again at once. */
-  again: boolean;
-}
-
 /**
- * Looks after schedules that came up for another reason than a due slot of an idle workflow (domain/reconcile.ts decides what
- * happens): the sweep that finds lost events and lost workers, and the way in for requested jobs and out for terminated workflows.
+ * Acts on schedules that came up for another reason than a due slot of an idle workflow (domain/reconcile.ts decides how). It
+ * finds lost events and lost workers, dispatches requested jobs, and removes the schedules of terminated workflows.
  *
- * Locks: schedules, then jobs. Jobs that somebody else has locked (their worker is just ending them) are left for the next look. Those that
- * it waits for it locks first, in the order of their ids: to wait with others in hand could be a deadlock.
+ * Locks: schedules, then jobs. Jobs that another transaction has locked, because their worker is just ending them, are left for
+ * the next look. Those that it waits for it locks first, in the order of their ids: waiting with others locked could be a
+ * deadlock.
  */
 export async function reconcileSchedules(
   db: Db,
   workflowIds: string[],
-  /** For how long the database has been reachable without a break. Asked once the rows are read (workers/scheduling/database-watch.ts). */
-  { watchedSeconds }: { watchedSeconds: () => number },
-): Promise<Reconciled> {
-  const { result, waiting } = await db.transaction(async (tx) => {
+  {
+    watchedSeconds,
+  }: {
+    /** For how long the database has been reachable without a break, asked when the rows are read (workers/scheduling/database-watch.ts). */
+    watchedSeconds: () => number;
+  },
+): Promise<{
+  effects: Effects;
+  /** Whether some of the schedules are due again now. */
+  again: boolean;
+}> {
+  const { effects, again, waiting } = await db.transaction(async (tx) => {
     const locked = await tx.execute<{ workflow_id: string }>(sql`
       SELECT /* reconcileSchedules */ workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
@@ -69,12 +67,12 @@ export async function reconcileSchedules(
     const of = (act: Decision['act']) => decided.filter(({ decision }) => decision.act === act).map(({ row }) => row);
 
     const requested = of('DISPATCH_REQUESTED');
-    const handOut = [
+    const dispatched = [
       ...of('DISPATCH_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
       ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
     ];
-    await lockPending(tx, handOut, of('REMOVE'));
-    const { changed, notified, endedLogs } = await endOrReturn(tx, {
+    await lockPending(tx, dispatched, of('REMOVE'));
+    const ended = await endOrReturn(tx, {
       returned: jobIds(of('RETURN')),
       failed: jobIds(of('FAIL')),
       canceled: jobIds(of('CANCEL')),
@@ -82,18 +80,20 @@ export async function reconcileSchedules(
     await takeRequests(tx, requested);
     await markQueued(
       tx,
-      handOut.map(({ id }) => id),
+      dispatched.map(({ id }) => id),
     );
-    const dropped = await removeTerminated(tx, of('REMOVE'));
+    const removed = await removeTerminated(tx, of('REMOVE'));
     await setWake(tx, decided);
 
     const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'DISPATCH_REQUESTED');
+    const changed = dispatched.map(({ userId, id }) => ({ userId, jobs: [id] }));
     return {
-      result: { handOut, changed: [...changed, ...dropped], notified, endedLogs, again },
+      effects: mergeEffects({ ...noEffects, dispatched, changed }, ended, removed),
+      again,
       waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row.workflow_id),
     };
   });
-  return { ...result, again: (await wakeEnded(db, waiting)) > 0 || result.again };
+  return { effects, again: (await wakeEnded(db, waiting)) > 0 || again };
 }
 
 type Transaction = Pick<Db, 'execute'>;
@@ -137,10 +137,10 @@ function jobIds(rows: Row[]): string[] {
   return rows.flatMap((row) => row.job_id ?? []);
 }
 
-/** Of what is handed out, and of what was asked for of workflows that are removed: the jobs that markQueued and cancelRequests change. */
-async function lockPending(tx: Transaction, handOut: Dispatched[], removed: Row[]): Promise<void> {
-  if (handOut.length + removed.length === 0) return;
-  const ids = handOut.map(({ id }) => id);
+/** Locks the jobs that markQueued and cancelRequests change: those to dispatch, and the requested ones of removed workflows. */
+async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed: Row[]): Promise<void> {
+  if (dispatched.length + removed.length === 0) return;
+  const ids = dispatched.map(({ id }) => id);
   const workflowIds = removed.map((row) => row.workflow_id);
   await tx.execute(sql`
     SELECT /* lockPending */ FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
@@ -150,55 +150,47 @@ async function lockPending(tx: Transaction, handOut: Dispatched[], removed: Row[
 }
 
 /**
- * Lost attempts go back to PENDING or fail as SYSTEM, which counts towards nothing; jobs of terminated workflows, and lost ones whose
- * cancellation was asked for, are canceled. Under the same conditions as were read: a worker that renewed meanwhile keeps its job.
+ * Lost attempts go back to PENDING, or fail as SYSTEM, which counts towards nothing. Jobs of terminated workflows are canceled,
+ * and lost jobs whose cancellation was requested. The conditions are those that were read: a worker that renewed its lease
+ * meanwhile keeps its job.
  */
 async function endOrReturn(
   tx: Transaction,
   { returned, failed, canceled }: { returned: string[]; failed: string[]; canceled: string[] },
-): Promise<Pick<Reconciled, 'changed' | 'notified' | 'endedLogs'>> {
-  if (returned.length + failed.length + canceled.length === 0) return { changed: [], notified: [], endedLogs: [] };
+): Promise<Effects> {
+  if (returned.length + failed.length + canceled.length === 0) return noEffects;
   const targets = [
     ...returned.map((id) => ({ id, status: 'PENDING' })),
     ...failed.map((id) => ({ id, status: 'FAILED' })),
     ...canceled.map((id) => ({ id, status: 'CANCELED' })),
   ];
-  const rows = await tx.execute<{
-    id: string;
-    user_id: string;
-    workflow_id: string;
-    status: JobStatus;
-    detail: string;
-  }>(sql`
+  const jobs = await tx.execute<ChangedJob>(sql`
     WITH /* endOrReturn */ target AS MATERIALIZED (
-      SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
-      FROM ${rowSet('u', targets, { id: 'uuid', status: 'text' })}, LATERAL (
+      SELECT u.id, u.status AS new_status FROM ${rowSet('u', targets, { id: 'uuid', status: 'text' })}, LATERAL (
         SELECT FROM jobs WHERE jobs.id = u.id AND (
           jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
           OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
         LIMIT 1 FOR UPDATE SKIP LOCKED) lost
-    )
-    UPDATE jobs SET status = new_status, updated_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-      completed_at = CASE WHEN ends THEN now() END,
-      failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
-      failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost, and so was each one that tried again.' END,
-      log_line_count = ${storedLines(sql`jobs.id`)},
-      log_open = ends AND attempt > 0
-    FROM target WHERE jobs.id = target.id
-    RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail`);
-  const ids = (statuses: JobStatus[]) => rows.filter((row) => statuses.includes(row.status)).map((row) => row.id);
-  await countEnded(tx, ids(['FAILED', 'CANCELED']));
+    ), changed AS (
+      UPDATE jobs SET status = new_status, updated_at = now(),
+        failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
+        failure_message = CASE WHEN new_status = 'FAILED' THEN ${LOST_MESSAGE} END,
+        log_line_count = ${storedLines(sql`jobs.id`)},
+        ${endColumns('jobs', { ends: sql`new_status <> 'PENDING'`, linesMayFollow: sql`attempt > 0` })}
+      FROM target WHERE jobs.id = target.id RETURNING ${CHANGED_COLUMNS}
+    ), ${COUNT_CHANGED}
+    SELECT * FROM changed`);
+  const failures = jobs.filter((job) => job.status === 'FAILED');
   const notified = await notify(
     tx,
-    rows
-      .filter((row) => row.status === 'FAILED')
-      .map((row) => ({ kind: 'JOB_FAILED', workflowId: row.workflow_id, jobId: row.id, detail: row.detail })),
+    failures.map((job) => ({ kind: 'JOB_FAILED', workflowId: job.workflow_id, jobId: job.id, detail: LOST_MESSAGE })),
   );
-  const changed = rows.map((row) => ({ id: row.id, userId: row.user_id }));
-  return { changed, notified, endedLogs: ids(['FAILED', 'CANCELED']) };
+  return mergeEffects(jobEffects(jobs), notificationEffects(notified));
 }
 
-/** PENDING -> QUEUED; those that are QUEUED already stay as they are. */
+const LOST_MESSAGE = 'The worker that ran it was lost, and so was each one that tried again.';
+
+/** PENDING -> QUEUED. Jobs that are QUEUED already stay as they are. */
 async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await tx.execute(sql`
@@ -213,9 +205,9 @@ async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
     DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY(${array(jobIds, 'uuid')})`);
 }
 
-/** A terminated workflow whose last job has ended needs no schedule. Jobs that still asked to be run are canceled. */
-async function removeTerminated(tx: Transaction, rows: Row[]): Promise<{ id: string; userId: string }[]> {
-  if (rows.length === 0) return [];
+/** Removes the schedules of terminated workflows whose last job has ended, and cancels their requested jobs. */
+async function removeTerminated(tx: Transaction, rows: Row[]): Promise<Effects> {
+  if (rows.length === 0) return noEffects;
   const ids = rows.map((row) => row.workflow_id);
   const canceled = await cancelRequests(tx, ids);
   await tx.execute(sql`DELETE /* removeTerminated */ FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')})`);
@@ -243,7 +235,7 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
     WHERE schedules.workflow_id = u.workflow_id`);
 }
 
-/** The other half of wakeWaiting: a job that ended while its schedule was being marked as waiting. */
+/** Makes schedules due whose job ended while they were being marked as waiting: wakeWaiting came too early for them. */
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`

@@ -48,25 +48,25 @@ export async function hasTurn(db: Db, id: string): Promise<boolean> {
 }
 
 /**
- * Takes the next turn of somebody who is not among `fullUsers`, and claims what it names in the same transaction: undefined when nobody
- * waits, empty when what it named is not QUEUED any more.
+ * Takes the next turn of a user who is not among `fullUsers`, and claims the job or build that it names in the same
+ * transaction. Undefined where nobody waits. `claimed` is empty where the job or build is not QUEUED any more.
  */
-export async function takeTurn<Claimed>(
+export async function takeTurn<Claim extends { claimed: unknown[] }>(
   db: Db,
   kind: TurnKind,
   fullUsers: string[],
-  claim: (tx: Db, ids: string[]) => Promise<Claimed[]>,
-): Promise<Claimed[] | undefined> {
+  claimQueued: (tx: Db, ids: string[]) => Promise<Claim>,
+): Promise<Claim | undefined> {
   return db.transaction(async (tx) => {
     const [turn] = await tx.execute<{ id: string; round: string }>(sql`
       DELETE /* takeTurn */ FROM turns WHERE id = (SELECT ${nextTurn(kind, fullUsers)} FOR UPDATE SKIP LOCKED) RETURNING id, round`);
     if (turn === undefined) return undefined;
-    const claimed = await claim(tx, [turn.id]);
-    if (claimed.length > 0)
+    const claim = await claimQueued(tx, [turn.id]);
+    if (claim.claimed.length > 0)
       await tx.execute(
         sql`UPDATE /* takeTurn */ turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
       );
-    return claimed;
+    return claim;
   });
 }
 

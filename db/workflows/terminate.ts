@@ -1,21 +1,16 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
+import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { recordAudit } from '../accounts/audit.ts';
-import { countEnded } from '../analytics.ts';
+import { cancelBuilds } from '../builds/cancel.ts';
 import type { Db } from '../client.ts';
+import { cancelJobs, removeRequests } from '../jobs/cancel.ts';
 import { type WorkflowRow, workflows } from '../schema.ts';
-import { cancelBuilds, lockWorkflow, type Transaction } from './workflows.ts';
-
-export interface Terminated {
-  workflow: WorkflowRow;
-  /** PENDING and QUEUED jobs, which are CANCELED. */
-  canceledJobIds: string[];
-  /** RUNNING jobs and builds: their workers are to stop them. */
-  stoppingIds: string[];
-}
+import { lockWorkflow, type Transaction } from './workflows.ts';
 
 type Owned = { userId: string; id: string };
+type Terminated = { workflow: WorkflowRow; effects: Effects };
 
-/** Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined: there is none of this user. */
+/** Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined where this user has none. */
 export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | undefined> {
   return db.transaction(async (tx) => {
     const found = await lockWorkflow(tx, key);
@@ -24,8 +19,10 @@ export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | unde
 }
 
 /**
- * Ends all workflows of a user for good, one after the other, each with a row of `action` in the audit, and gives how many. Workers stop what runs
- * at the next renewal of its lease.
+ * Ends all workflows of a user for good, one after the other, each with a row of `action` in the audit. Returns how many.
+ *
+ * A command runs this, which has neither bus nor cache: it publishes no effects. Workers stop what runs at the next renewal
+ * of its lease, and the scheduling worker ends the logs.
  */
 export async function terminateWorkflowsOf(db: Db, userId: string, action: string): Promise<number> {
   const running = and(eq(workflows.userId, userId), isNull(workflows.terminatedAt));
@@ -46,8 +43,10 @@ export async function terminateWorkflowsOf(db: Db, userId: string, action: strin
 const SET_SIZE = 100;
 
 /**
- * Terminates, and hides from lists; the history stays readable by id. A second time changes nothing. With `purge` the workflow is gone
- * from every query at once, also one that was deleted before, and the sweep removes what is stored of it (db/workflows/purge.ts).
+ * Terminates a workflow and hides it from lists; its history stays readable by id. A second time changes nothing.
+ *
+ * With `purge` it is gone from every query at once, also where it was deleted before, and the sweep removes what is stored of
+ * it (db/workflows/purge.ts).
  */
 export function deleteWorkflow(
   db: Db,
@@ -65,44 +64,28 @@ export function deleteWorkflow(
       })
       .where(eq(workflows.id, found.id))
       .returning();
-    return workflow && { ...terminated, workflow };
+    if (workflow === undefined) throw new Error('An update of a locked row returned none.');
+    const changed = [{ userId: found.userId, workflows: [found.id] }];
+    return { workflow, effects: mergeEffects(terminated.effects, { ...noEffects, changed }) };
   });
 }
 
 async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED' | 'DELETED'): Promise<Terminated> {
-  if (found.terminatedAt !== null) return { workflow: found, canceledJobIds: [], stoppingIds: [] };
-  // The schedule's lock comes before the jobs': no job can be handed out, asked for or made from here on.
+  if (found.terminatedAt !== null) return { workflow: found, effects: noEffects };
+  const { id, userId } = found;
+  // The schedule's lock comes before the jobs': from here on no job can be dispatched, requested or made.
   const [schedule] = await tx.execute<{ last_job_id: string | null }>(sql`
     UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
-    WHERE workflow_id = ${found.id} RETURNING last_job_id`);
-  const jobs = await tx.execute<{ id: string; status: string }>(sql`
-    WITH /* terminate */ requested AS (
-      DELETE FROM run_requests WHERE workflow_id = ${found.id} RETURNING job_id
-    ), locked AS MATERIALIZED (
-      SELECT id FROM jobs
-      WHERE id = ANY(ARRAY(SELECT job_id FROM requested UNION ALL SELECT ${schedule?.last_job_id ?? null}::uuid)) -- as OR: all jobs are read
-        AND completed_at IS NULL
-      ORDER BY id FOR UPDATE
-    )
-    UPDATE jobs SET updated_at = now(),
-      status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
-      completed_at = CASE WHEN jobs.status = 'RUNNING' THEN NULL ELSE now() END,
-      cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at, now()) END,
-      log_open = jobs.status <> 'RUNNING' AND attempt > 0
-    FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, status`);
-  const of = (status: string) => jobs.filter((job) => job.status === status).map((job) => job.id);
-  await countEnded(tx, of('CANCELED'));
-  const canceledBuildIds = await cancelBuilds(tx, found.id);
+    WHERE workflow_id = ${id} RETURNING last_job_id`);
+  const requested = await removeRequests(tx, [id]);
+  const jobs = await cancelJobs(tx, [...requested, ...(schedule?.last_job_id ? [schedule.last_job_id] : [])]);
+  const builds = await cancelBuilds(tx, [id]);
   const [workflow] = await tx
     .update(workflows)
-    .set({
-      terminatedAt: sql`now()`,
-      terminationReason: reason,
-      updatedAt: sql`now()`,
-      ...(canceledBuildIds.length > 0 ? { buildStatus: 'CANCELED' } : {}),
-    })
-    .where(eq(workflows.id, found.id))
+    .set({ terminatedAt: sql`now()`, terminationReason: reason, updatedAt: sql`now()` })
+    .where(eq(workflows.id, id))
     .returning();
   if (workflow === undefined) throw new Error('An update of a locked row returned none.');
-  return { workflow, canceledJobIds: of('CANCELED'), stoppingIds: [...of('RUNNING'), ...canceledBuildIds] };
+  const changed = { ...noEffects, changed: [{ userId, workflows: [id] }], wakeScheduler: true };
+  return { workflow, effects: mergeEffects(changed, jobs, builds) };
 }

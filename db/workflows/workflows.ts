@@ -1,17 +1,19 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
+import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS, type UserLimits } from '../../domain/limits.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import type { Parsed, Problem } from '../../domain/problem.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
+import { cancelBuilds } from '../builds/cancel.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
 import { reserveVolumes } from '../volumes.ts';
 import { pruneGenerations } from './payloads.ts';
 
-/** Locks of more than one of these tables are taken in the order users, workflows, schedules, jobs, builds. */
+/** A transaction that locks rows of several of these tables goes in the order users, workflows, schedules, jobs, builds. */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
 export interface NewWorkflow {
@@ -41,7 +43,7 @@ export async function createWorkflow(
     logRetentionDays,
   }: NewWorkflow,
   limits: UserLimits = USER_LIMITS,
-): Promise<{ workflow: WorkflowRow; buildId: string | undefined }> {
+): Promise<{ workflow: WorkflowRow; buildId: string | undefined; effects: Effects }> {
   const needsBuild = payload.kind === 'CONTAINER';
   return db.transaction(async (tx) => {
     await lockUser(tx, userId);
@@ -63,7 +65,11 @@ export async function createWorkflow(
     await tx.insert(payloads).values({ workflowId: id, generation: 1, payload });
     await reserveVolumes(tx, { userId, payload }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
-    if (needsBuild) return { workflow, buildId: await queueBuild(tx, workflow, limits) };
+    const changed = { ...noEffects, changed: [{ userId, workflows: [id] }] };
+    if (needsBuild) {
+      const { buildId, effects } = await queueBuild(tx, workflow, limits);
+      return { workflow, buildId, effects: mergeEffects(changed, effects) };
+    }
     await tx.insert(schedules).values({
       workflowId: id,
       userId,
@@ -74,7 +80,7 @@ export async function createWorkflow(
       nextRunAt: sql`now()`,
       wakeAt: sql`now()`,
     });
-    return { workflow, buildId: undefined };
+    return { workflow, buildId: undefined, effects: { ...changed, wakeScheduler: true } };
   });
 }
 
@@ -95,7 +101,7 @@ export interface PayloadChange {
 }
 
 export type Updated =
-  | { outcome: 'UPDATED'; workflow: WorkflowRow; buildId: string | undefined; canceledBuildIds: string[] }
+  | { outcome: 'UPDATED'; workflow: WorkflowRow; buildId: string | undefined; effects: Effects }
   | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'KIND_CHANGED' }
   | { outcome: 'INVALID'; problems: Problem[] };
 
@@ -119,45 +125,44 @@ export async function updateWorkflow(
     const wanted =
       payload !== undefined && 'from' in payload ? payload.from(await presentPayload(tx, found)) : undefined;
     if (wanted?.problems) return { outcome: 'INVALID', problems: wanted.problems };
-    const changed = wanted?.value ?? (payload !== undefined && !('from' in payload) ? payload : undefined);
+    const given = wanted?.value ?? (payload !== undefined && !('from' in payload) ? payload : undefined);
     const retries = found.kind === 'CONTAINER' && found.buildStatus === 'FAILED';
-    const stored = changed === undefined ? 'SAME' : await compare(tx, found, changed);
-    const next = changed !== undefined && (retries || stored === 'OTHER') ? changed : undefined;
-    if (next === undefined && stored === 'REORDERED' && changed !== undefined) await reorder(tx, found, changed);
+    const stored = given === undefined ? 'SAME' : await comparePayload(tx, found, given);
+    const next = given !== undefined && (retries || stored === 'OTHER') ? given : undefined;
+    if (next === undefined && stored === 'REORDERED' && given !== undefined) await reorderPayload(tx, found, given);
     const needsBuild = next?.kind === 'CONTAINER';
     const generation = next === undefined ? found.generation : found.generation + 1;
+    const intervalMinutes = changes.intervalMinutes ?? found.intervalMinutes;
+    await tx
+      .update(schedules)
+      .set({
+        ...(next === undefined ? {} : needsBuild ? { state: 'BLOCKED' } : { generation }), // until the build has ended
+        intervalMinutes,
+        ...(changes.intervalMinutes === undefined
+          ? {}
+          : {
+              nextRunAt: sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}), ${schedules.nextRunAt})`,
+            }),
+        wakeAt: sql`now()`, // scheduling sets it anew
+      })
+      .where(eq(schedules.workflowId, id));
+    const canceled = next === undefined ? noEffects : await cancelBuilds(tx, [id]);
     const [workflow] = await tx
       .update(workflows)
       .set({ ...changes, generation, updatedAt: sql`now()`, ...(needsBuild ? { buildStatus: 'QUEUED' } : {}) })
       .where(eq(workflows.id, id))
       .returning();
     if (workflow === undefined) throw new Error('An update of a locked row returned none.');
-    await tx
-      .update(schedules)
-      .set({
-        ...(next === undefined ? {} : needsBuild ? { state: 'BLOCKED' } : { generation }), // the end of the build sets it
-        intervalMinutes: workflow.intervalMinutes,
-        ...(changes.intervalMinutes === undefined
-          ? {}
-          : {
-              nextRunAt: sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${workflow.intervalMinutes}), ${schedules.nextRunAt})`,
-            }),
-        wakeAt: sql`now()`, // scheduling sets it anew
-      })
-      .where(eq(schedules.workflowId, id));
-    if (next === undefined) return { outcome: 'UPDATED', workflow, buildId: undefined, canceledBuildIds: [] };
+    const changed = { ...noEffects, changed: [{ userId, workflows: [id] }], wakeScheduler: true };
+    if (next === undefined) return { outcome: 'UPDATED', workflow, buildId: undefined, effects: changed };
 
     await pruneGenerations(tx, { workflowId: id, generation });
     await tx.insert(payloads).values({ workflowId: id, generation, payload: next });
     await reserveVolumes(tx, { userId, payload: next }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
-    const canceledBuildIds = await cancelBuilds(tx, id);
-    return {
-      outcome: 'UPDATED',
-      workflow,
-      buildId: needsBuild ? await queueBuild(tx, workflow, limits) : undefined,
-      canceledBuildIds,
-    };
+    const queued = needsBuild ? await queueBuild(tx, workflow, limits) : { buildId: undefined, effects: noEffects };
+    const effects = mergeEffects(changed, canceled, queued.effects);
+    return { outcome: 'UPDATED', workflow, buildId: queued.buildId, effects };
   });
 }
 
@@ -174,18 +179,6 @@ export async function lockWorkflow(
   return row;
 }
 
-/** Builds that have not ended are CANCELED; the worker of one that was STARTED finds its lease gone and stops it. Their ids. */
-export async function cancelBuilds(tx: Transaction, workflowId: string): Promise<string[]> {
-  const rows = await tx.execute<{ id: string }>(sql`
-    WITH /* cancelBuilds */ locked AS MATERIALIZED (
-      SELECT id FROM builds WHERE workflow_id = ${workflowId} AND completed_at IS NULL ORDER BY id FOR UPDATE
-    )
-    UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
-      log_open = started_at IS NOT NULL
-    FROM locked WHERE builds.id = locked.id RETURNING builds.id`);
-  return rows.map((row) => row.id);
-}
-
 async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow): Promise<Payload> {
   const [row] = await tx
     .select({ payload: payloads.payload })
@@ -197,7 +190,7 @@ async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow):
 }
 
 /** How a payload stands to the present one. REORDERED: the same in another order of its names. */
-async function compare(
+async function comparePayload(
   tx: Transaction,
   { id, generation }: WorkflowRow,
   payload: Payload,
@@ -215,7 +208,7 @@ async function compare(
 }
 
 /** An order of names is for reading alone: a generation that has run keeps it, and nothing is built again. */
-async function reorder(tx: Transaction, { id, generation }: WorkflowRow, payload: Payload): Promise<void> {
+async function reorderPayload(tx: Transaction, { id, generation }: WorkflowRow, payload: Payload): Promise<void> {
   await tx
     .update(payloads)
     .set({ payload })
@@ -226,12 +219,13 @@ async function queueBuild(
   tx: Transaction,
   { id, userId, generation }: WorkflowRow,
   limits: UserLimits,
-): Promise<string> {
+): Promise<{ buildId: string; effects: Effects }> {
   const [build] = await tx
     .insert(builds)
     .values({ id: NEW_ID, workflowId: id, userId, generation, status: 'QUEUED' })
     .returning({ id: builds.id });
   if (build === undefined) throw new Error('An insert returned no row.');
   await checkBuilds(tx, userId, limits);
-  return build.id;
+  const changed = [{ userId, builds: [build.id] }];
+  return { buildId: build.id, effects: { ...noEffects, changed, queuedBuildIds: [build.id] } };
 }

@@ -76,8 +76,8 @@ async function rate(work: () => Promise<void>): Promise<number> {
 async function queueAll(database: BenchDatabase): Promise<void> {
   for (let made = 0; made < DUE; ) {
     const pass = await queueDueSlots(database.db, { limit: SLOTS_PER_PASS });
-    if (pass.made.length === 0) throw new Error(`Only ${made} of ${DUE} due slots were found.`);
-    made += pass.made.length;
+    if (pass.effects.dispatched.length === 0) throw new Error(`Only ${made} of ${DUE} due slots were found.`);
+    made += pass.effects.dispatched.length;
   }
 }
 

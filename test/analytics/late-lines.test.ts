@@ -1,7 +1,8 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { rollUpTotals } from '../../db/analytics.ts';
-import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';

@@ -1,6 +1,7 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
 import { jobs, workflows } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { claimBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { jobs, logChunks } from '../../db/schema.ts';
@@ -51,10 +51,10 @@ describe('a log whose job or build was ended without its worker', () => {
       intervalMinutes: 60,
       maxConsecutiveJobFailuresAllowed: 3,
     });
-    const { handOut } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: () => 0 });
+    const { effects } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: () => 0 });
     const { claimed } = await claimJobs(
       api.db,
-      handOut.map(({ id }) => id),
+      effects.dispatched.map(({ id }) => id),
       { owner: 'lost' },
     );
     const id = claimed.find(({ workflowId }) => workflowId === workflow.id)?.id ?? '';
@@ -70,9 +70,9 @@ describe('a log whose job or build was ended without its worker', () => {
     if (storing) await stored;
   }
 
-  async function giveUp({ workflowId }: { workflowId: string }): Promise<string[]> {
+  async function giveUp({ workflowId }: { workflowId: string }): Promise<readonly string[]> {
     await letPass(api.db, workflowId, 3_600);
-    return (await reconcileSchedules(api.db, [workflowId], FOR_EVER)).endedLogs; // whose ends scheduling prints
+    return (await reconcileSchedules(api.db, [workflowId], FOR_EVER)).effects.logEnds;
   }
 
   /** All that a subscriber over a WebSocket, and one over `?follow`, are given to the end. */

@@ -1,8 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { jobs } from '../../db/schema.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { claim, heartbeat, schedule } from '../scheduling/support.ts';

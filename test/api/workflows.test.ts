@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
 import { CANCEL_CHANNEL, decodeChanged, SCHEDULE_CHANNEL, userChannel } from '../../domain/hints.ts';
 import { codes, createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
@@ -110,7 +111,7 @@ describe('a workflow', () => {
     const run = async () =>
       (await act('runWorkflow', workflow.id, 'userErrors { code message }')).userErrors as { message: string }[];
     expect(await run()).toMatchObject([{ code: 'NOT_READY', message: expect.stringContaining('it is QUEUED now') }]);
-    const claimed = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
+    const { claimed } = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
     const build = { id: workflow.build.id, workflowId: workflow.id, leaseToken: claimed[0]?.leaseToken ?? '' };
     await endBuild(api.db, { ...build, logLineCount: 0, status: 'FAILED', error: 'No Docker engine answers.' });
     const message = expect.stringMatching(/has FAILED: No Docker engine answers\. Update the workflow with a payload/);

@@ -3,7 +3,7 @@ import { version } from 'uuid';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { recordAudit } from '../../db/accounts/audit.ts';
 import { ID_SET, idInSet, NEW_ID } from '../../db/ids.ts';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { auditEvents } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';

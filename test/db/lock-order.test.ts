@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { array } from '../../db/arrays.ts';
-import { claimBuilds, releaseBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Connection, connect, type Db } from '../../db/client.ts';
-import { claimJobs, type Held, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import { type LeaseKey, releaseJobs, renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
@@ -203,7 +206,11 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
   return rows;
 }
 
-function endAll(db: Db, held: (Held & { workflowId: string })[], outcome: Pick<Outcome, 'status' | 'failureReason'>) {
+function endAll(
+  db: Db,
+  held: (LeaseKey & { workflowId: string })[],
+  outcome: Pick<Outcome, 'status' | 'failureReason'>,
+) {
   return endJobs(
     db,
     held.map((row) => ({ ...row, ...outcome, logLineCount: 0 })),

@@ -1,9 +1,12 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { releaseBuilds } from '../../db/builds/leases.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
-import { claimJobs, returnJobs } from '../../db/jobs/claim.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { builds, jobs, schedules } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';

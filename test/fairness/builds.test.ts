@@ -32,7 +32,10 @@ describe.skipIf(host === undefined)('builds of several users', () => {
     expect(await countOf(db, 'builds', greedy, 'QUEUED')).toBe(3);
 
     const ended = await Promise.all(slow.map(({ id }) => terminateWorkflow(db, { userId: greedy, id })));
-    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds(ended.flatMap((one) => one?.stoppingIds ?? [])));
+    await here.parts.cache.publish(
+      CANCEL_CHANNEL,
+      encodeIds(ended.flatMap((one) => one?.effects.stopping.buildIds ?? [])),
+    );
     await untilCount(db, 'builds', greedy, 'CANCELED', 6);
     await worker.close();
   });

@@ -27,7 +27,10 @@ describe.skipIf(host === undefined)('containers of several users', () => {
   };
   const stop = async (userId: string, made: Made[]) => {
     const ended = await Promise.all(made.map(({ id }) => terminateWorkflow(here.database.db, { userId, id })));
-    await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds(ended.flatMap((one) => one?.stoppingIds ?? [])));
+    await here.parts.cache.publish(
+      CANCEL_CHANNEL,
+      encodeIds(ended.flatMap((one) => one?.effects.stopping.jobIds ?? [])),
+    );
     await untilCount(here.database.db, 'jobs', userId, 'RUNNING', 0);
   };
 

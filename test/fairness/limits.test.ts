@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, type TestApi, testApi } from '../api/support.ts';
@@ -62,12 +63,12 @@ describe('what one user may have', () => {
   /** Every build succeeds. */
   async function build(): Promise<void> {
     const rows = await api.db.execute<{ id: string }>(sql`SELECT id FROM builds WHERE completed_at IS NULL`);
-    const builds = await claimBuilds(
+    const { claimed } = await claimBuilds(
       api.db,
       rows.map(({ id }) => id),
       { owner: 'test' },
     );
-    for (const each of builds)
+    for (const each of claimed)
       await endBuild(api.db, { ...each, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
   }
   const generations = async (id: string) => {

@@ -31,10 +31,8 @@ const user = (name: string) => testUser(database.db, name);
 const enter = (ids: string[]) => enterTurns(database.db, 'CONTAINER', ids);
 /** Whose turn is next; its job runs then. Undefined when nobody waits. */
 async function next(full: string[] = []): Promise<string | undefined> {
-  const claimed = await takeTurn(database.db, 'CONTAINER', full, async (tx, ids) => {
-    return (await claimJobs(tx, ids, { owner: 'test' })).claimed;
-  });
-  return claimed?.[0]?.userId;
+  const taken = await takeTurn(database.db, 'CONTAINER', full, (tx, ids) => claimJobs(tx, ids, { owner: 'test' }));
+  return taken?.claimed[0]?.userId;
 }
 
 test('P11: users take turns in any order of arrival and with any number of jobs, and a user who comes later is not behind them all', async () => {

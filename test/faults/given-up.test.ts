@@ -41,8 +41,8 @@ describe.skipIf(servers === undefined)('a job whose worker is killed, and whose 
     expect(await worker.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
     await untilSlow('it is given up', async () => {
       await letPass(db, id, 3_600);
-      const { changed } = await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
-      return changed.length > 0;
+      const { effects } = await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
+      return effects.changed.length > 0;
     });
 
     await following;

@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import { hashToken, newToken } from '../../api/auth/tokens.ts';
 import { createApiToken } from '../../db/accounts/tokens.ts';
 import { getInstallation } from '../../db/installation.ts';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { type JobRow, jobs } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';

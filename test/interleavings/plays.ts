@@ -76,7 +76,7 @@ export async function openTheatre(): Promise<Theatre> {
         await clock.pass(event.seconds + lagSeconds());
         return;
       case 'schedule': {
-        const { handOut } = await schedulingPass({
+        const { effects } = await schedulingPass({
           db: side,
           limit: 100,
           watchedSeconds: () => Number.POSITIVE_INFINITY,
@@ -84,7 +84,7 @@ export async function openTheatre(): Promise<Theatre> {
         await enterTurns(
           side,
           'CONTAINER',
-          handOut.map(({ id }) => id),
+          effects.dispatched.map(({ id }) => id),
         );
         for (const each of workers) each.look();
         return;

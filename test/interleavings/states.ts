@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
 import type { Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import { returnJobs } from '../../db/jobs/claim.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { enterTurns } from '../../db/jobs/turns.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
@@ -105,7 +107,7 @@ async function createContainer(db: Db, userId: string, { failuresAllowed = 3 } =
 
 async function startedBuild(db: Db, userId: string, options = {}): Promise<Subject> {
   const subject = await createContainer(db, userId, options);
-  const [build] = await claimBuilds(db, [subject.buildId], { owner: OWNER });
+  const [build] = (await claimBuilds(db, [subject.buildId], { owner: OWNER })).claimed;
   if (build === undefined) throw new Error('The build cannot be claimed.');
   return { ...subject, leaseToken: build.leaseToken };
 }

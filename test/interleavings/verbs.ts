@@ -1,14 +1,20 @@
-import { claimBuilds, endBuild, releaseBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import type { Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import { claimJobs, releaseJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import { releaseJobs, renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { takeTurn } from '../../db/jobs/turns.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
+import { noEffects } from '../../domain/effects.ts';
 import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
 
 /** What was answered to who called a verb: a promise that the rows must keep. */
@@ -32,9 +38,7 @@ export const VERBS = {
   'take a turn': [
     ['QUEUED'],
     async (db) => {
-      await takeTurn(db, 'CONTAINER', [], async (tx, ids) => {
-        return (await claimJobs(tx, ids, { owner: 'worker 3', engineId: ENGINE })).claimed;
-      });
+      await takeTurn(db, 'CONTAINER', [], (tx, ids) => claimJobs(tx, ids, { owner: 'worker 3', engineId: ENGINE }));
     },
   ],
   renew: [HELD, (db, subject) => renewLeases(db, [held(subject)])],
@@ -61,13 +65,13 @@ export const VERBS = {
   terminate: [
     [...JOB, 'DUE', 'REQUESTED', 'PENDING', ...BUILDING],
     async (db, { userId, workflowId }, { canceled }) => {
-      canceled.push(...((await terminateWorkflow(db, { userId, id: workflowId }))?.canceledJobIds ?? []));
+      canceled.push(...canceledJobs((await terminateWorkflow(db, { userId, id: workflowId }))?.effects));
     },
   ],
   delete: [
     [...JOB, 'REQUESTED', ...BUILDING],
     async (db, { userId, workflowId }, { canceled }) => {
-      canceled.push(...((await deleteWorkflow(db, { userId, id: workflowId }))?.canceledJobIds ?? []));
+      canceled.push(...canceledJobs((await deleteWorkflow(db, { userId, id: workflowId }))?.effects));
     },
   ],
   request: [
@@ -105,6 +109,11 @@ export const VERBS = {
   'sweep builds': [['BUILD QUEUED', 'BUILD LOST'], (db) => sweepBuilds(db, ALWAYS_WATCHED)],
 } satisfies Record<string, [State[], Act]>;
 export type VerbName = keyof typeof VERBS;
+
+/** The jobs that an end of their workflow has canceled at once. */
+function canceledJobs({ changed, stopping } = noEffects): string[] {
+  return changed.flatMap(({ jobs = [] }) => jobs).filter((id) => !stopping.jobIds.includes(id));
+}
 
 async function claimed(db: Db, ids: string[], owner: string): Promise<void> {
   await claimJobs(db, ids, { owner, engineId: ENGINE });

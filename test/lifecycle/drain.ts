@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm';
-import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
@@ -22,10 +24,8 @@ export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
       lease_expires_at = lease_expires_at - ${HOUR}`);
     await db.execute(sql`UPDATE builds SET created_at = created_at - ${HOUR}, started_at = started_at - ${HOUR},
       lease_expires_at = lease_expires_at - ${HOUR}`);
-    const builds = await claimBuilds(db, await sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY }), {
-      owner: 'drain',
-    });
-    for (const build of builds)
+    const { queuedBuildIds } = await sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY });
+    for (const build of (await claimBuilds(db, [...queuedBuildIds], { owner: 'drain' })).claimed)
       await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:2' });
 
     for (let ids = await schedule(db); ids.length > 0; ids = await schedule(db)) {

@@ -1,10 +1,14 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { claimBuilds, endBuild, releaseBuilds } from '../../db/builds/builds.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import { returnJobs } from '../../db/jobs/claim.ts';
+import { cancelBuilds } from '../../db/builds/cancel.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { releaseBuilds } from '../../db/builds/leases.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { builds, workflows } from '../../db/schema.ts';
-import { cancelBuilds, createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
+import { createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { claim, end, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
@@ -39,15 +43,16 @@ async function read(id: string) {
 test('a workflow that fails once too often while its next generation is built leaves no build behind', async () => {
   const { db } = database;
   const { id, buildId } = await container();
-  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
   if (!build) throw new Error('no build');
   await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
   const [job] = await claim(db, await schedule(db));
   if (!job) throw new Error('no job');
   const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
   if (updated.outcome !== 'UPDATED') throw new Error('not updated');
-  const { canceledBuilds } = await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' });
-  expect(canceledBuilds).toEqual([{ id: updated.buildId, workflowId: id }]);
+  const { effects } = await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' });
+  expect(effects.stopping.buildIds).toEqual([updated.buildId]);
+  expect(effects.changed).toContainEqual({ userId: ann, builds: [updated.buildId], workflows: [id] });
   const after = await read(id);
   expect(after.workflow).toMatchObject({ terminationReason: 'FAILURES', buildStatus: 'CANCELED' });
   expect(after.builds.map(({ status }) => status)).toEqual(['COMPLETED', 'CANCELED']);
@@ -56,13 +61,13 @@ test('a workflow that fails once too often while its next generation is built le
 test('a job that was asked for does not wait for ever when the build of the next generation fails', async () => {
   const { db } = database;
   const { id, buildId } = await container();
-  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
   if (!build) throw new Error('no build');
   await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
   const requested = await runWorkflow(db, { userId: ann, id });
   const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
   if (requested.outcome !== 'REQUESTED' || updated.outcome !== 'UPDATED') throw new Error('not asked for');
-  const [next] = await claimBuilds(db, [updated.buildId ?? ''], { owner: 'test' });
+  const [next] = (await claimBuilds(db, [updated.buildId ?? ''], { owner: 'test' })).claimed;
   if (!next) throw new Error('no build');
   await endBuild(db, { ...next, logLineCount: 0, status: 'FAILED', error: 'No such image.' });
   expect(await jobsOf(db, id)).toMatchObject([{ id: requested.job.id, status: 'CANCELED' }]);
@@ -71,7 +76,7 @@ test('a job that was asked for does not wait for ever when the build of the next
 test('a job whose cancellation was asked for does not come back to life when its worker returns it unstarted', async () => {
   const { db } = database;
   const { id, buildId } = await container();
-  const [build] = await claimBuilds(db, [buildId], { owner: 'test' });
+  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
   if (!build) throw new Error('no build');
   await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
   const [job] = await claim(db, await schedule(db));
@@ -85,7 +90,7 @@ test('a job whose cancellation was asked for does not come back to life when its
 test('a build that its worker hands back is QUEUED for who looks at its workflow, too', async () => {
   const { db } = database;
   const { id, buildId } = await container();
-  const claimed = await claimBuilds(db, [buildId], { owner: 'test' });
+  const { claimed } = await claimBuilds(db, [buildId], { owner: 'test' });
   expect((await read(id)).workflow?.buildStatus).toBe('STARTED');
   await releaseBuilds(db, claimed);
   expect((await read(id)).workflow?.buildStatus).toBe('QUEUED');
@@ -98,10 +103,10 @@ test('a build that is claimed while its workflow ends waits for that, and is not
     await lockWorkflow(tx, { userId: ann, id });
     const claims = claimBuilds(db, [buildId], { owner: 'test' });
     await expect.poll(() => waiting()).toBe(true);
-    await cancelBuilds(tx, id); // a deadlock, had the claim locked the build before the workflow
+    await cancelBuilds(tx, [id]); // a deadlock, had the claim locked the build before the workflow
     return { claims };
   });
-  expect(await claiming.claims).toEqual([]);
+  expect((await claiming.claims).claimed).toEqual([]);
 });
 
 /** Whether somebody waits for a lock. */

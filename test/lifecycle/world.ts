@@ -1,9 +1,14 @@
 import { sql } from 'drizzle-orm';
-import { type ClaimedBuild, claimBuilds, endBuild, releaseBuilds, sweepBuilds } from '../../db/builds/builds.ts';
+import { type ClaimedBuild, claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { releaseBuilds } from '../../db/builds/leases.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import type { Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import { type ClaimedJob, claimJobs, renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
+import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
@@ -127,9 +132,9 @@ export class World {
         return { id: job.id, jobs: taken };
       }
       case 'claimBuilds': {
-        const builds = await claimBuilds(this.db, [...this.buildIds], { owner: 'test' });
-        this.heldBuilds.push(...builds);
-        return { builds };
+        const { claimed } = await claimBuilds(this.db, [...this.buildIds], { owner: 'test' });
+        this.heldBuilds.push(...claimed);
+        return { builds: claimed };
       }
       case 'endBuild': {
         const build = pick(this.heldBuilds, op.at);

@@ -1,6 +1,8 @@
 import { asc, eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { claimBuilds, endBuild, sweepBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { setNotificationPreference } from '../../db/notifications.ts';
@@ -66,13 +68,15 @@ test('the threshold tells of the last failure, then of the termination, with wor
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('no job');
-  const { notified } = await endJobs(db, [{ ...job, ...failure, logLineCount: 0 }]);
+  const { effects } = await endJobs(db, [{ ...job, ...failure, logLineCount: 0 }]);
   const rows = await told();
   expect(rows.map((row) => [row.workflowId, row.jobId, titleOf(row), messageOf(row)])).toEqual([
     [id, job.id, 'A job of test has failed', 'It exited with the code 3.'],
     [id, null, 'test was terminated', 'It has had 1 failure in a row, as many as it allows: it will not run again.'],
   ]);
-  expect(new Set(notified.map((row) => row.id))).toEqual(new Set(rows.map((row) => row.id)));
+  expect(new Set(effects.changed.flatMap(({ notifications = [] }) => notifications))).toEqual(
+    new Set(rows.map((row) => row.id)),
+  );
 });
 
 test('P9: a set that is ended twice, or by a worker that has lost its lease, tells once', async () => {
@@ -123,7 +127,7 @@ test('P9: a build that fails tells once, with its reason: by its worker, or by t
       intervalMinutes: 60,
       maxConsecutiveJobFailuresAllowed: 1,
     });
-    const [build] = await claimBuilds(db, [buildId ?? ''], { owner: 'test' });
+    const [build] = (await claimBuilds(db, [buildId ?? ''], { owner: 'test' })).claimed;
     if (build === undefined) throw new Error('no build');
     return { build, workflow };
   };
@@ -134,7 +138,8 @@ test('P9: a build that fails tells once, with its reason: by its worker, or by t
   expect(rows).toMatchObject([
     { kind: 'WORKFLOW_BUILD_FAILED', workflowId: workflow.id, jobId: null, detail: 'No such image.' },
   ]);
-  expect([ended?.notified, again]).toEqual([[{ id: rows[0]?.id, userId: ann }], undefined]);
+  expect(ended?.changed).toContainEqual({ userId: ann, notifications: [rows[0]?.id] });
+  expect(again).toBeUndefined();
 
   const lost = await container();
   await db

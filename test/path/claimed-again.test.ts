@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { returnJobs } from '../../db/jobs/claim.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
 import { jobs } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';

@@ -2,7 +2,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { workflows } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
@@ -95,7 +96,7 @@ test('a running check is stopped by its cancellation, and by its workflow’s te
   await cache.publish(SCHEDULE_CHANNEL, '');
   await job(id, 1, 'RUNNING');
   const terminated = await terminateWorkflow(database.db, { userId: ann, id });
-  await cache.publish(CANCEL_CHANNEL, encodeIds(terminated?.stoppingIds ?? []));
+  await cache.publish(CANCEL_CHANNEL, encodeIds(terminated?.effects.stopping.jobIds ?? []));
   await job(id, 1, 'CANCELED');
 });
 

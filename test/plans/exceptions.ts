@@ -36,9 +36,12 @@ export const OUT_OF_ORDER: Exception[] = [
 /** Tables that are locked after one that comes behind them in the order of tables. */
 export const TABLES_OUT_OF_ORDER: Exception[] = [
   {
-    text: /^WITH gone AS \( DELETE FROM run_requests/,
-    because:
-      'who locks a build and then jobs that were asked for holds the row of their workflow, whichever comes first',
+    text: /^WITH locked AS MATERIALIZED \( SELECT id FROM jobs WHERE id = ANY/,
+    because: 'a transaction that ends a build and then cancels requested jobs holds the lock of their workflow',
+  },
+  {
+    text: /^WITH locked AS MATERIALIZED \( SELECT id FROM builds WHERE workflow_id = ANY/,
+    because: 'the callers of cancelBuilds hold the locks of these workflows',
   },
 ];
 
@@ -77,6 +80,11 @@ export const NO_STATEMENTS = new Set([
     'idInSet',
     'hasEndedFor',
     'storedLines',
+    'endColumns',
+    'buildFailed',
+    'buildEffects',
+    'jobEffects',
+    'notificationEffects',
     'isKept',
     'named',
   ],

@@ -2,11 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import * as userLimits from '../../db/accounts/user-limits.ts';
 import { array } from '../../db/arrays.ts';
-import * as builds from '../../db/builds/builds.ts';
+import { cancelBuilds } from '../../db/builds/cancel.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { lockWorkflowsOf } from '../../db/builds/ends.ts';
+import { endBuild } from '../../db/builds/finish.ts';
 import * as images from '../../db/builds/images.ts';
+import { othersBuild, releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import type { Db } from '../../db/client.ts';
-import * as leases from '../../db/jobs/claim.ts';
+import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import * as turns from '../../db/jobs/turns.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
 import { openEnds, settledLines, settleMarkers } from '../../db/logs/markers.ts';
@@ -36,34 +42,43 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
   const own = await make(db, userId, CONTAINER);
   const ids = own.map(({ buildId }) => buildId);
   const claim = async () =>
-    (await builds.claimBuilds(db, ids, { owner: 'test' })).toSorted((a, b) => (a.id < b.id ? 1 : -1));
-  const claimed = await drive(builds.claimBuilds, db, ids, { owner: 'test' });
+    (await claimBuilds(db, ids, { owner: 'test' })).claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
+  const { claimed } = await drive(claimBuilds, db, ids, { owner: 'test' });
   const held = claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
-  await drive(builds.renewBuildLeases, db, held);
-  await drive(builds.othersBuild, db, { owner: 'other' });
-  await drive(builds.releaseBuilds, db, held);
-  await drive(builds.releaseBuilds, db, held, { counted: true });
+  await drive(renewBuildLeases, db, held);
+  await drive(othersBuild, db, { owner: 'other' });
+  await drive(releaseBuilds, db, held);
+  await drive(releaseBuilds, db, held, { counted: true });
   await claim();
   const lose = sql`UPDATE builds SET lease_expires_at = now() - interval '1 hour' WHERE id = ANY(${array(ids, 'uuid')})`;
   await db.execute(lose);
-  await drive(builds.sweepBuilds, db, WATCHED);
+  await drive(sweepBuilds, db, WATCHED);
   await db.execute(sql`UPDATE builds SET attempt = 9 WHERE id = ${ids[0]}`);
   await claim();
   await db.execute(lose);
-  await drive(builds.sweepBuilds, db, WATCHED); // one of them fails
+  await drive(sweepBuilds, db, WATCHED); // one of them fails
   const [one, two, ...rest] = await claim();
   if (one === undefined || two === undefined) throw new Error('There are more builds.');
-  await drive(builds.endBuild, db, { ...one, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
-  await drive(builds.endBuild, db, { ...two, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
-  for (const build of rest)
-    await builds.endBuild(db, { ...build, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
+  await drive(endBuild, db, { ...one, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
+  await drive(endBuild, db, { ...two, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
+  for (const build of rest) await endBuild(db, { ...build, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
+
+  // A build that fails while a job is requested.
+  await runWorkflow(db, { userId, id: two.workflowId });
+  await workflows.updateWorkflow(db, { userId, id: two.workflowId, payload: { ...CONTAINER, args: ['fails'] } });
+  const queued = await db.execute<{ id: string }>(
+    sql`SELECT id FROM builds WHERE workflow_id = ${two.workflowId} AND completed_at IS NULL`,
+  );
+  const [failing] = (await claimBuilds(db, idsOf(queued), { owner: 'test' })).claimed;
+  if (failing === undefined) throw new Error('The next build is queued.');
+  await drive(endBuild, db, { ...failing, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
 
   // Another payload, while a job of the one before it runs and fails once too often.
   const ready = rest.map(({ workflowId: id }) => ({ id }));
   await db.execute(
     sql`UPDATE workflows SET max_consecutive_job_failures_allowed = 1 WHERE id = ANY(${array(idsOf(ready), 'uuid')})`,
   );
-  const { claimed: running } = await leases.claimJobs(db, await handedOut(db, ready), {
+  const { claimed: running } = await claimJobs(db, await handedOut(db, ready), {
     owner: 'test',
     engineId: ENGINE,
   });
@@ -81,7 +96,8 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
     const last = await make(db, userId, CONTAINER, 1);
     const id = last[0]?.id ?? '';
     await drive(workflows.lockWorkflow, tx, { userId, id });
-    await drive(workflows.cancelBuilds, tx, id);
+    await drive(cancelBuilds, tx, [id]);
+    await drive(lockWorkflowsOf, tx, [last[0]?.buildId ?? '']);
     await drive(pruneGenerations, tx, { workflowId: id, generation: 2 });
     await drive(volumes.reserveVolumes, tx, { userId, payload: CONTAINER }, USER_LIMITS);
     await drive(userLimits.checkBuilds, tx, userId, USER_LIMITS);
@@ -95,7 +111,7 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
 export async function logsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
   const ids = await handedOut(db, own);
-  await leases.claimJobs(db, ids, { owner: 'test', engineId: ENGINE });
+  await claimJobs(db, ids, { owner: 'test', engineId: ENGINE });
   const chunk = (sourceId: string, lastNumber: number) => ({
     sourceId,
     attempt: 1,
@@ -130,14 +146,14 @@ export async function turnsOf(db: Db, drive: Drive, userId: string): Promise<voi
   await drive(turns.enterTurns, db, 'BUILD', ids);
   await drive(turns.peekTurn, db, 'BUILD', [randomUUID()]);
   await drive(turns.hasTurn, db, ids[0] ?? '');
-  const take = turns.takeTurn<builds.ClaimedBuild>;
-  await drive(take, db, 'BUILD', [randomUUID()], (tx, claimed) => builds.claimBuilds(tx, claimed, { owner: 'test' }));
+  const take = turns.takeTurn<Awaited<ReturnType<typeof claimBuilds>>>;
+  await drive(take, db, 'BUILD', [randomUUID()], (tx, claimed) => claimBuilds(tx, claimed, { owner: 'test' }));
   const jobs = await handedOut(db, await make(db, userId, HEARTBEAT));
   await drive(turns.enterTurns, db, 'CONTAINER', jobs);
-  const takeJob = turns.takeTurn<leases.ClaimedJob>;
-  await drive(takeJob, db, 'CONTAINER', [randomUUID()], async (tx, claimed) => {
-    return (await leases.claimJobs(tx, claimed, { owner: 'test', engineId: ENGINE })).claimed;
-  });
+  const takeJob = turns.takeTurn<Awaited<ReturnType<typeof claimJobs>>>;
+  await drive(takeJob, db, 'CONTAINER', [randomUUID()], (tx, claimed) =>
+    claimJobs(tx, claimed, { owner: 'test', engineId: ENGINE }),
+  );
   await db.execute(
     sql`INSERT INTO turns (id, kind, user_id, round) SELECT gen_random_uuid(), 'BUILD', ${userId}, 1 FROM generate_series(1, 50)`,
   );

@@ -1,28 +1,28 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { countEnded } from '../../db/analytics.ts';
 import { array } from '../../db/arrays.ts';
 import type { Db } from '../../db/client.ts';
 import { once } from '../../db/idempotency.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
-import * as leases from '../../db/jobs/claim.ts';
+import { cancelJob, cancelJobs, cancelRequests, removeRequests } from '../../db/jobs/cancel.ts';
+import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
+import * as leases from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { redispatchQueued } from '../../db/jobs/redispatch.ts';
-import { cancelRequests } from '../../db/jobs/requests.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
   const ids = array(idsOf(own), 'uuid');
-  const outcome = (job: leases.ClaimedJob, rest: Pick<Outcome, 'status' | 'failureReason'>): Outcome => ({
+  const outcome = (job: ClaimedJob, rest: Pick<Outcome, 'status' | 'failureReason'>): Outcome => ({
     ...job,
     logLineCount: 0,
     ...rest,
   });
   const claimAll = async () => {
-    const { claimed } = await leases.claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
+    const { claimed } = await claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
     return claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
   };
 
@@ -32,12 +32,12 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   const queued = await db.execute<{ id: string }>(
     sql`SELECT id FROM jobs WHERE workflow_id = ANY(${ids}) ORDER BY id DESC`,
   );
-  const { claimed: first } = await drive(leases.claimJobs, db, idsOf(queued), { owner: 'test', engineId: ENGINE });
+  const { claimed: first } = await drive(claimJobs, db, idsOf(queued), { owner: 'test', engineId: ENGINE });
   const held = first.toSorted((a, b) => (a.id < b.id ? 1 : -1));
   await drive(leases.renewLeases, db, held);
   await drive(leases.releaseJobs, db, held);
   const taken = await drive(
-    leases.takeOverJobs,
+    takeOverJobs,
     db,
     held.map(({ id, attempt }) => ({ id, attempt })),
     { owner: 'other', engineId: ENGINE },
@@ -96,17 +96,14 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   await drive(cancelJob, db, { userId, id: asked.job.id });
   await drive(cancelJob, db, { userId, id: running.at(-1)?.id ?? '' });
   for (const { id: other } of own) await runWorkflow(db, { userId, id: other });
+  const removed = await drive(removeRequests, db, idsOf(own.slice(1)));
+  await drive(cancelJobs, db, removed.toReversed());
   await drive(cancelRequests, db, idsOf(own));
-  await drive(
-    countEnded,
-    db,
-    running.map((job) => job.id),
-  );
 }
 
 export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT, SET * 6);
-  const { claimed } = await leases.claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
+  const { claimed } = await claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
   const group = (n: number) => own.slice(n * SET, (n + 1) * SET);
   const of = (n: number) => array(idsOf(group(n)), 'uuid');
   const jobs = (n: number) => sql`id IN (SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${of(n)}))`;

@@ -6,7 +6,7 @@ import * as tokens from '../../db/accounts/tokens.ts';
 import { readUserTotals, readWorkflowTotals } from '../../db/analytics.ts';
 import * as images from '../../db/builds/images.ts';
 import type { Db } from '../../db/client.ts';
-import { jobStates } from '../../db/jobs/claim.ts';
+import { jobStates } from '../../db/jobs/leases.ts';
 import * as listing from '../../db/listing.ts';
 import * as partitions from '../../db/logs/partitions.ts';
 import * as logs from '../../db/logs/read.ts';

@@ -44,8 +44,10 @@ export async function make(db: Db, userId: string, payload: Payload, count = SET
 export async function handedOut(db: Db, ofWorkflows: { id: string }[]): Promise<string[]> {
   await db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now() WHERE workflow_id = ANY(${array(idsOf(ofWorkflows), 'uuid')})`);
-  const { made } = await queueDueSlots(db, { limit: 100 });
-  return idsOf(made).toSorted().reverse();
+  const { effects } = await queueDueSlots(db, { limit: 100 });
+  return idsOf([...effects.dispatched])
+    .toSorted()
+    .reverse();
 }
 
 export const idsOf = (rows: { id: string }[]) => rows.map(({ id }) => id);

@@ -25,7 +25,7 @@ test('P11: in a burst after a quiet time, of which the statistics are, a turn is
   await fill(5_000);
   const recorder = record(db);
   await recorder.during('peekTurn', () => peekTurn(db, 'CONTAINER', [randomUUID()]));
-  await recorder.during('takeTurn', () => takeTurn(db, 'CONTAINER', [randomUUID()], async () => []));
+  await recorder.during('takeTurn', () => takeTurn(db, 'CONTAINER', [randomUUID()], async () => ({ claimed: [] })));
   await recorder.during('enterTurns', () => enterTurns(db, 'CONTAINER', [randomUUID()]));
   expect(recorder.statements.length).toBeGreaterThan(6); // each is planned twice
   expect(recorder.statements.filter(({ plan }) => rowsRead(plan) > 10).map(({ text }) => text)).toEqual([]);

@@ -1,6 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type ClaimedBuild, claimBuilds, renewBuildLeases, sweepBuilds } from '../../db/builds/builds.ts';
+import { type ClaimedBuild, claimBuilds } from '../../db/builds/claim.ts';
+import { renewBuildLeases } from '../../db/builds/leases.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Connection, connect } from '../../db/client.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { enterTurns } from '../../db/jobs/turns.ts';
@@ -35,7 +37,7 @@ async function startedBuild(): Promise<ClaimedBuild> {
     intervalMinutes: 60,
     maxConsecutiveJobFailuresAllowed: 1,
   });
-  const [build] = await claimBuilds(database.db, [buildId ?? ''], { owner: 'test' });
+  const [build] = (await claimBuilds(database.db, [buildId ?? ''], { owner: 'test' })).claimed;
   if (build === undefined) throw new Error('no build');
   return build;
 }
@@ -133,5 +135,5 @@ test('P3: the sweep names builds that have no turn, and those alone', async () =
     UPDATE builds SET status = 'QUEUED', lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL,
       started_at = now() - interval '1 minute'`);
   await enterTurns(db, 'BUILD', ids.slice(0, 2));
-  expect(await sweepBuilds(db, { watchedSeconds: forEver })).toEqual(ids.slice(2));
+  expect((await sweepBuilds(db, { watchedSeconds: forEver })).queuedBuildIds).toEqual(ids.slice(2));
 });

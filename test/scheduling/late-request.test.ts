@@ -1,9 +1,10 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, type Db } from '../../db/client.ts';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { letPass, until } from '../support/time.ts';
 import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';
@@ -69,14 +70,14 @@ test('P2: a run that is asked for between the snapshot and the lock of a schedul
   await run(db, { status: 'COMPLETED' });
   await letPass(db, id, 3_600); // the next slot is due, the workflow idle
   let requested: string | undefined;
-  const { made, others } = await queueWhile(async (tx) => {
+  const { effects, others } = await queueWhile(async (tx) => {
     const answer = await runWorkflow(tx, { userId: ann, id });
     requested = answer.outcome === 'REQUESTED' ? answer.job.id : undefined;
   });
   expect(requested).toBeDefined();
-  expect(made).toEqual([]);
-  const { handOut } = await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
-  expect(handOut.map((job) => job.id)).toEqual([requested]);
+  expect(effects.dispatched).toEqual([]);
+  const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
+  expect(reconciled.effects.dispatched.map((job) => job.id)).toEqual([requested]);
 
   // The slot, which was due meanwhile, follows its end.
   const [job] = await claim(db, [requested ?? '']);
@@ -105,11 +106,11 @@ test('P2: a request that was canceled holds up no slot, also where it came and w
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
   await letPass(db, id, 3_600);
-  const { made, others } = await queueWhile(async (tx) => {
+  const { effects, others } = await queueWhile(async (tx) => {
     const answer = await runWorkflow(tx, { userId: ann, id });
     if (answer.outcome === 'REQUESTED') await cancelJob(tx, { userId: ann, id: answer.job.id });
   });
-  expect(made).toEqual([]); // the mark is left behind
+  expect(effects.dispatched).toEqual([]); // the mark is left behind
   await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   expect(await schedule(db)).toHaveLength(1);
   expect((await scheduleOf(db, id))?.requested).toBe(false);

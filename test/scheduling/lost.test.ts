@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { cancelJob } from '../../db/jobs/cancel.ts';
-import { renewLeases, returnJobs, takeOverJobs } from '../../db/jobs/claim.ts';
+import { takeOverJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
+import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { workflows } from '../../db/schema.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
@@ -32,9 +33,9 @@ test('P3: a job whose event was lost is handed out again', async () => {
 
 test('P3: a job whose row was made but never marked QUEUED is handed out', async () => {
   const { db } = database;
-  const { made } = await queueDueSlots(db, { limit: 10 }); // and the scheduler dies
+  const { effects } = await queueDueSlots(db, { limit: 10 }); // and the scheduler dies
   await letPass(db, id, 31);
-  expect(await schedule(db)).toEqual(made.map((job) => job.id));
+  expect(await schedule(db)).toEqual(effects.dispatched.map((job) => job.id));
   expect((await jobsOf(db, id))[0]?.status).toBe('QUEUED');
 });
 
@@ -124,7 +125,7 @@ test('the number of an attempt that was given back is never used again, and cost
     return job;
   };
   for (let n = 0; n < 4; n++) {
-    expect(await returnJobs(db, [await next()])).toEqual({ pending: [jobId], canceled: [] });
+    expect(await returnJobs(db, [await next()])).toMatchObject({ pending: [jobId], canceled: [] });
     expect(await schedule(db)).toEqual([jobId]); // at once
   }
   for (let n = 0; n < 2; n++) {

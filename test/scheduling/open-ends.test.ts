@@ -1,7 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { readUserTotals } from '../../db/analytics.ts';
-import { claimBuilds } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { openEnds } from '../../db/logs/markers.ts';
 import { builds, jobs } from '../../db/schema.ts';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
-import { renewLeases } from '../../db/jobs/claim.ts';
+import { renewLeases } from '../../db/jobs/leases.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { INTERVAL_MINUTES_MAX } from '../../domain/limits.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';

@@ -26,10 +26,10 @@ export async function heartbeat(
 export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
   const handedOut: string[] = [];
   for (let again = true; again; ) {
-    const { made, others } = await queueDueSlots(db, { limit: 100 });
+    const { effects, others } = await queueDueSlots(db, { limit: 100 });
     const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => watchedSeconds });
-    handedOut.push(...[...made, ...reconciled.handOut].map((job) => job.id));
-    again = made.length > 0 || reconciled.again;
+    handedOut.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
+    again = effects.dispatched.length > 0 || reconciled.again;
   }
   return handedOut;
 }

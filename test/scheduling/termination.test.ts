@@ -1,6 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { workflows } from '../../db/schema.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
@@ -66,11 +67,12 @@ test('termination cancels what is PENDING or QUEUED at once, and asks the worker
   const { id } = await heartbeat(db, ann);
   const [running] = await claim(db, await schedule(db));
   const requested = await runWorkflow(db, { userId: ann, id });
+  if (running === undefined || requested.outcome !== 'REQUESTED') throw new Error('no jobs');
   const terminated = await terminateWorkflow(db, { userId: ann, id });
-  expect(terminated?.stoppingIds).toEqual([running?.id]);
-  expect(terminated?.canceledJobIds).toEqual([requested.outcome === 'REQUESTED' ? requested.job.id : '']);
+  expect(terminated?.effects.stopping).toEqual({ jobIds: [running.id], buildIds: [] });
+  const changed = terminated?.effects.changed.flatMap(({ jobs = [] }) => jobs);
+  expect(changed?.sort()).toEqual([running.id, requested.job.id].sort());
   expect((await jobsOf(db, id)).map((job) => job.status)).toEqual(['RUNNING', 'CANCELED']);
-  if (running === undefined) throw new Error('no job');
   await end(db, running, { status: 'CANCELED' });
   expect(await schedule(db)).toEqual([]);
   expect(await scheduleOf(db, id)).toBeUndefined();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApi } from '../../api/server.ts';
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
 import { LimitExceeded } from '../../db/accounts/user-limits.ts';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { newId } from '../../domain/ids.ts';
 import { createTemplates } from '../../workers/workflow/builds/template.ts';
 import { installationLabels } from '../../workers/workflow/engine/labels.ts';

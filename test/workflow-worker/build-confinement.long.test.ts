@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { workflows } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { builds, workflows } from '../../db/schema.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';

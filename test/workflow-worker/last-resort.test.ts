@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { claimBuilds, endBuild } from '../../db/builds/builds.ts';
+import { claimBuilds } from '../../db/builds/claim.ts';
+import { endBuild } from '../../db/builds/finish.ts';
 import { enterTurns, peekTurn, takeTurn } from '../../db/jobs/turns.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { createLastResort } from '../../workers/workflow/builds/last-resort.ts';
@@ -29,8 +30,8 @@ async function queue(count: number): Promise<void> {
 }
 
 async function take(owner: string) {
-  const claimed = await takeTurn(database.db, 'BUILD', [], (tx, ids) => claimBuilds(tx, ids, { owner }));
-  const [build] = claimed ?? [];
+  const taken = await takeTurn(database.db, 'BUILD', [], (tx, ids) => claimBuilds(tx, ids, { owner }));
+  const [build] = taken?.claimed ?? [];
   if (build === undefined) throw new Error('no build');
   return {
     end: () => endBuild(database.db, { ...build, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 }),

@@ -1,6 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker } from '../../platform/docker/docker.ts';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { beginPrivatePull } from '../../db/builds/images.ts';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { privatePulls, workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';

@@ -1,7 +1,8 @@
 import Dockerode from 'dockerode';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cancelJob, runWorkflow } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { workflows } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.ts';

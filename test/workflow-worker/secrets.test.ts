@@ -1,6 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runWorkflow } from '../../db/jobs/cancel.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
 import { workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';

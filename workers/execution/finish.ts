@@ -1,11 +1,10 @@
 import type { ClaimedJob } from '../../db/jobs/claim.ts';
-import { type Ended, endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { retry } from '../../platform/async/retry.ts';
 import type { Bus, BusMessage } from '../../platform/bus/bus.ts';
-import { announce, notifiedChanges } from '../shared/announce.ts';
+import { publishEffects } from '../../platform/publish.ts';
 import type { Parts } from '../shared/parts.ts';
 import type { CheckLine } from './check.ts';
 
@@ -19,8 +18,9 @@ export interface Finished {
 const MESSAGE_BYTES_MAX = 256 * 1024;
 
 /**
- * Ends a set of jobs: their lines first, safely on the bus, so that a job that has ended has its whole log; then all of them by one
- * statement; then the hints. Tried again until it succeeds: meanwhile the jobs stay held, and new work waits for their capacity.
+ * Ends a set of jobs. Their lines go first onto the bus, so that a job that has ended has its whole log. Then one statement ends
+ * all of them, and the effects are published. It tries until it succeeds: meanwhile the worker keeps the leases, and new work
+ * waits for their slots.
  */
 export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
@@ -28,7 +28,8 @@ export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSign
     await retry({ log, what: 'Ending heartbeats', signal }, async () => {
       if (!printed) await print(bus, set);
       printed = true;
-      await tell(cache, set, await endJobs(db, set.map(toOutcome)));
+      const { effects } = await endJobs(db, set.map(toOutcome));
+      await publishEffects({ bus, cache, log }, effects);
     }).catch(unlessAborted(signal)); // then their leases expire, and another worker runs them
   };
 }
@@ -80,23 +81,4 @@ async function toChunk({ job, linesBefore, lines }: Finished): Promise<LogChunk>
     lastNumber: linesBefore + lines.length,
     lines: await packLines(Buffer.from(text)),
   };
-}
-
-async function tell(
-  cache: Parts['cache'],
-  set: Finished[],
-  { ended, countedWorkflowIds, notified, woken }: Ended,
-): Promise<void> {
-  const counted = new Set(countedWorkflowIds);
-  await announce(cache, [
-    ...set
-      .filter(({ job }) => ended.has(job.id))
-      .map(({ job }) => ({
-        userId: job.userId,
-        jobs: [job.id],
-        workflows: counted.has(job.workflowId) ? [job.workflowId] : [],
-      })),
-    ...notifiedChanges(notified),
-  ]);
-  if (woken) await cache.publish(SCHEDULE_CHANNEL, '');
 }

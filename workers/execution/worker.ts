@@ -1,13 +1,15 @@
-import { type ClaimedJob, claimJobs, returnJobs } from '../../db/jobs/claim.ts';
+import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
+import { returnJobs } from '../../db/jobs/leases.ts';
 import { generationKey } from '../../db/workflows/payloads.ts';
-import { decodeEvent, encodeEvent, jobsQueued } from '../../domain/events.ts';
+import { noEffects } from '../../domain/effects.ts';
+import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
-import { announce } from '../shared/announce.ts';
+import { publishEffects } from '../../platform/publish.ts';
 import { createSlots } from '../shared/capacity.ts';
 import { isFreshSince, keepLeases, type StopReason } from '../shared/leases.ts';
 import { settledLinesBefore } from '../shared/lines-before.ts';
@@ -65,8 +67,9 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   /** Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is kept of them here. */
   async function claim(set: Entry[]): Promise<void> {
     let claimed: ClaimedJob[] = [];
+    let effects = noEffects;
     try {
-      claimed = (await claimJobs(db, [...new Set(set.map(({ id }) => id))], { owner })).claimed;
+      ({ claimed, effects } = await claimJobs(db, [...new Set(set.map(({ id }) => id))], { owner }));
       const loaded = await payloads.load(claimed);
       // A check cannot be fenced: it is not begun when the answer came so late that the job may be another's by now.
       if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
@@ -76,13 +79,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
     } catch (error) {
       slots.release(set.map(({ userId }) => userId));
-      await returnJobs(db, claimed); // where this fails too, the leases expire
+      await publishEffects(parts, (await returnJobs(db, claimed)).effects); // where this fails too, the leases expire
       throw error;
     }
-    await announce(
-      cache,
-      claimed.map(({ userId, id }) => ({ userId, jobs: [id] })),
-    );
+    await publishEffects(parts, effects);
   }
 
   /** Each claimed job holds one slot of its user, whom events of older versions do not name; what was not claimed, or came twice, holds none. */
@@ -203,13 +203,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   /** What was set aside goes back onto the bus, for another worker. */
   async function handOn(entries: Entry[]): Promise<void> {
     if (entries.length === 0) return;
-    const events = jobsQueued(entries.map((entry) => ({ ...entry, kind: 'HEARTBEAT' })));
-    await bus
-      .publish(
-        'workflows',
-        events.map((event) => ({ value: encodeEvent(event) })),
-      )
-      .catch((error) => log.warn({ err: error }, 'Handing on heartbeats failed; the scheduling worker does it soon.'));
+    const dispatched = entries.map((entry) => ({ ...entry, kind: 'HEARTBEAT' as const }));
+    await publishEffects(parts, { ...noEffects, dispatched });
   }
 
   /** Checks that outlast the drain are run again elsewhere, without an attempt lost. */
@@ -220,6 +215,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     running.clear();
     for (const job of jobs) leases.drop(job);
     returnJobs(db, jobs)
+      .then(({ effects }) => publishEffects(parts, effects))
       .catch((error) => log.warn({ err: error }, 'Handing back heartbeats failed; their leases expire soon.'))
       .finally(() => slots.release(jobs.map(({ userId }) => userId)));
   }

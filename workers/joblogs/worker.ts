@@ -1,10 +1,11 @@
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
+import { noEffects } from '../../domain/effects.ts';
 import { decodeChunks, type LogChunk, markerOf } from '../../domain/logs/chunk.ts';
 import { allAborted, unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
 import { retry } from '../../platform/async/retry.ts';
-import { announce } from '../shared/announce.ts';
+import { publishHints } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 
 /** One statement: large enough that the round trip is nothing, small enough that memory stays flat. */
@@ -40,10 +41,8 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
 
     async function settle(): Promise<void> {
       const ended = await settleMarkers(db, markers);
-      await announce(
-        cache,
-        ended.map(({ id, userId, of }) => ({ userId, [of]: [id] })),
-      );
+      const changed = ended.map(({ id, userId, of }) => ({ userId, [of]: [id] }));
+      await publishHints(cache, { ...noEffects, changed });
     }
   }
 

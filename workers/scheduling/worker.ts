@@ -1,6 +1,6 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
 import { rollUpTotals } from '../../db/analytics.ts';
-import { sweepBuilds } from '../../db/builds/builds.ts';
+import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { nextWakeMs } from '../../db/jobs/dispatch.ts';
@@ -10,7 +10,7 @@ import { openEnds } from '../../db/logs/markers.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';
 import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
-import { buildsQueued, encodeEvent, jobsQueued, type WorkflowEvent } from '../../domain/events.ts';
+import { noEffects } from '../../domain/effects.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import {
@@ -19,16 +19,14 @@ import {
   JOB_RETENTION_DAYS,
   NOTIFICATION_RETENTION_DAYS,
 } from '../../domain/limits.ts';
-import { encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
-import type { Bus } from '../../platform/bus/bus.ts';
-import { announce } from '../shared/announce.ts';
+import { publishEffects, publishHints, publishToBus } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
-import { type PassResult, schedulingPass } from './pass.ts';
+import { schedulingPass } from './pass.ts';
 import { runRedispatch } from './redispatch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
@@ -60,7 +58,7 @@ export interface SchedulingParts extends Parts {
   notificationRetentionDays?: number;
 }
 
-/** Turns due slots into jobs and hands them out. Any number of copies may run: each takes what no other holds. */
+/** Turns due slots into jobs and dispatches them. Any number of copies may run: each takes rows that no other holds. */
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
   const wake = new Signal();
@@ -91,41 +89,41 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
 }
 
 /**
- * Sleeps until the next schedule is to be looked at, or until a hint. A crash is harmless: jobs that were made but not told of
- * come up again by their schedules. While the bus is away, what is made waits here to be told of, and nothing more is made.
+ * Sleeps until the next schedule is due, or until a hint. A crash between the commit and the bus is harmless: the jobs come up
+ * again by their schedules. While the bus is away, the effects of one pass wait here, and no other pass begins.
  */
 async function runScheduling(
   { db, bus, cache, log }: Parts,
   { wake, recall, watch, signal }: { wake: Signal; recall: Signal; watch: Watch; signal: AbortSignal },
 ): Promise<void> {
   let limit = SLOTS_PER_PASS_IDLE;
-  let untold: PassResult | undefined;
-  let wasUntold = false;
+  let unsent: Awaited<ReturnType<typeof schedulingPass>> | undefined;
+  let wasUnsent = false;
   await repeat({ log, what: 'Dispatching due jobs', everyMs: IDLE_MS, wake, signal }, async () => {
-    wasUntold ||= untold !== undefined;
-    untold ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
-    await tell(bus, jobsQueued(untold.handOut));
-    await endLogs(bus, untold.endedLogs);
-    const { changes, again } = untold;
-    untold = undefined;
-    if (wasUntold) recall.notify(); // the bus was away, and may have lost what it had
-    wasUntold = false;
+    wasUnsent ||= unsent !== undefined;
+    unsent ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
+    const { effects, again } = unsent;
+    await publishToBus(bus, effects);
+    unsent = undefined;
+    if (wasUnsent) recall.notify(); // the bus was away, and may have lost what it had
+    wasUnsent = false;
     limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
-    await announce(cache, changes); // after the bus: workers wait for it
+    await publishHints(cache, effects);
     return again ? 0 : Math.ceil(Math.min((await nextWakeMs(db)) ?? IDLE_MS, IDLE_MS));
   });
 }
 
 /** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
 async function runSweep(
-  { db, bus, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
+  { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
   watch: Watch,
   signal: AbortSignal,
 ): Promise<void> {
   let turn = NO_ID; // up to which turns were looked through
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
     await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
-    await tell(bus, buildsQueued(await sweepBuilds(db, { watchedSeconds: watch.seconds })));
+    const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
+    await publishEffects({ bus, cache, log }, effects); // what the bus does not take, a later sweep finds again
     turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
     await sweepIdempotencyKeys(db);
     const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
@@ -171,15 +169,15 @@ async function runRetention(
 }
 
 /**
- * Prints the ends of logs that are still open: of builds that were canceled, and where a process crashed between the end of a job and the end of
- * its log. By then no worker prints lines of them any more: its lease is gone for longer than it may act under one.
+ * Publishes the end-of-log markers of logs that are still open, because a marker was lost, or a process crashed between the end
+ * of a job and its marker. By then no worker publishes lines of them any more: its lease was lost long before.
  */
 async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
   let after = NO_ID;
-  await repeat({ log, what: 'Printing the ends of logs', everyMs: OPEN_SECONDS * 1_000, signal }, async () => {
+  await repeat({ log, what: 'Publishing the ends of logs', everyMs: OPEN_SECONDS * 1_000, signal }, async () => {
     const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
-    await endLogs(bus, ids);
-    after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each is printed in its turn
+    await publishToBus(bus, { ...noEffects, logEnds: ids });
+    after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each in its turn
   });
 }
 
@@ -195,20 +193,3 @@ async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise
 }
 
 const OLD_ROWS_PER_STEP = 1_000;
-
-async function tell(bus: Bus, events: WorkflowEvent[]): Promise<void> {
-  if (events.length > 0)
-    await bus.publish(
-      'workflows',
-      events.map((event) => ({ value: encodeEvent(event) })),
-    );
-}
-
-/** Where a crash comes between, runOpenEnds prints them later, and who follows such a log at once (api/logs/feed.ts). */
-async function endLogs(bus: Bus, ids: string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await bus.publish(
-    'job_logs',
-    ids.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) })),
-  );
-}

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
-import { type Held, type Lease, renewLeases } from '../../db/jobs/claim.ts';
+import { type Lease, type LeaseKey, renewLeases } from '../../db/jobs/leases.ts';
 import { decodeIds } from '../../domain/hints.ts';
 import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { elapsedMs, type Instant, instant } from '../../platform/async/instant.ts';
@@ -16,12 +16,12 @@ export interface LeaseKeeper {
    * then, of which this process may not know yet when it is given the next one.
    */
   hold(lease: Lease, onStop: (reason: StopReason) => void): void;
-  drop(lease: Held): void;
+  drop(lease: LeaseKey): void;
   /**
    * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced in the database (starting
    * or stopping a container, printing lines) is not done without it, so that a process that was frozen does no harm when it goes on.
    */
-  isFresh(lease: Held): boolean;
+  isFresh(lease: LeaseKey): boolean;
   /** A hint of the channel of cancellations: the database is asked at once. Who can write to the cache cancels nothing by it. */
   onCancelHint(message: string): void;
   close(): Promise<void>;
@@ -39,9 +39,9 @@ export function keepLeases({
   db: Db;
   log: Logger;
   /** Of builds it is `renewBuildLeases`, in which a canceled one is a lost one. */
-  renewHeld?: (db: Db, held: Held[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
+  renewHeld?: (db: Db, held: LeaseKey[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
 }): LeaseKeeper {
-  const runs = new Map<string, { held: Held; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
+  const runs = new Map<string, { held: LeaseKey; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
   const wake = new Signal();
   const everyMs = LEASE_RENEW_SECONDS * 1_000;
   const close = startRepeating({ log, what: 'Renewing leases', everyMs, wake, waitsFirst: true }, renew);
@@ -70,7 +70,7 @@ export function keepLeases({
     run.onStop(reason);
   }
 
-  function isHeld({ id, leaseToken }: Held): boolean {
+  function isHeld({ id, leaseToken }: LeaseKey): boolean {
     return runs.get(id)?.held.leaseToken === leaseToken;
   }
 

@@ -1,16 +1,5 @@
 -- db/analytics.ts
 
--- countEnded
-
-WITH /* countEnded */ ended AS (
-    SELECT user_id, workflow_id, status, started_at, log_line_count FROM jobs
-    WHERE id = ANY($1::uuid[]) AND completed_at IS NOT NULL
-  )
-INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
-SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
-  array_agg(log_line_count)
-FROM ended HAVING count(*) > 0;
-
 -- readTotals
 
 SELECT /* readTotals */ scope_id, what, bucket, sum(count)::float8 AS count,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { ClaimedBuild } from '../../../db/builds/builds.ts';
+import type { ClaimedBuild } from '../../../db/builds/claim.ts';
 import { isOutage } from '../../../db/connection-check.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
 import { mapLogin } from '../../../domain/payload/map-secrets.ts';

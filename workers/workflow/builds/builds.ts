@@ -1,21 +1,14 @@
-import {
-  type BuildOutcome,
-  type ClaimedBuild,
-  claimBuilds,
-  endBuild,
-  releaseBuilds,
-  renewBuildLeases,
-} from '../../../db/builds/builds.ts';
+import { type ClaimedBuild, claimBuilds } from '../../../db/builds/claim.ts';
+import { type BuildOutcome, endBuild } from '../../../db/builds/finish.ts';
+import { releaseBuilds, renewBuildLeases } from '../../../db/builds/leases.ts';
 import { enterTurns, peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
-import type { Notified } from '../../../db/notifications.ts';
-import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
 import type { LogSource } from '../../../domain/logs/line-flags.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
-import { announce, notifiedChanges } from '../../shared/announce.ts';
+import { publishEffects } from '../../../platform/publish.ts';
 import { createSlots } from '../../shared/capacity.ts';
 import { isFreshSince, keepLeases } from '../../shared/leases.ts';
 import { settledLinesBefore } from '../../shared/lines-before.ts';
@@ -59,7 +52,7 @@ interface Limits {
 export function createBuilds(
   parts: Parts & Limits & { docker: Docker; images: ImageSource; templates: Templates },
 ): Builds {
-  const { db, bus, cache, docker, log, owner, templates, sealer } = parts;
+  const { db, bus, docker, log, owner, templates, sealer } = parts;
   const poller = createPoller({ log, what: 'Taking turns of builds', take: takeNext });
   const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
@@ -91,9 +84,10 @@ export function createBuilds(
     const hasEngine = next !== undefined && (await docker.isUp());
     if (next === undefined || hasEngine) lastResort.reset();
     if (next === undefined || !(hasEngine || (await lastResort.mayTake(next)))) return false;
-    const claimed = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
-    if (claimed !== undefined) lastResort.taken();
-    for (const build of claimed ?? []) {
+    const taken = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
+    if (taken === undefined) return false;
+    lastResort.taken();
+    for (const build of taken.claimed) {
       if (!isFreshSince(build.askedAt)) {
         await putBack(build); // the answer came late, and the build may be another's by now
         continue;
@@ -101,14 +95,15 @@ export function createBuilds(
       slots.take(build.userId);
       launch(build, hasEngine);
     }
-    if (claimed !== undefined && claimed.length > 0) await tell(claimed);
-    return claimed !== undefined;
+    await publishEffects(parts, taken.effects);
+    return true;
   }
 
   /** Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost, or this was the last attempt. */
   async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
-    const ids = await releaseBuilds(db, [build], options);
+    const { ids, effects } = await releaseBuilds(db, [build], options);
     await enterTurns(db, 'BUILD', ids);
+    await publishEffects(parts, effects);
     return ids.length > 0;
   }
 
@@ -160,23 +155,14 @@ export function createBuilds(
       { buildId: build.id, attempt: build.attempt },
       'The Docker engine went away during a build, which is tried again.',
     );
-    await tell([build]);
     return true;
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
     const write = () => endBuild(db, outcome); // once at least: a build that is over when the worker stops has ended
-    const ended = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
-    if (ended) await tell([build], ended.notified);
+    const effects = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
+    if (effects !== undefined) await publishEffects(parts, effects);
     leases.drop(build);
-  }
-
-  async function tell(changed: ClaimedBuild[], notified: Notified[] = []): Promise<void> {
-    await announce(cache, [
-      ...changed.map(({ userId, id, workflowId }) => ({ userId, builds: [id], workflows: [workflowId] })),
-      ...notifiedChanges(notified),
-    ]);
-    await cache.publish(SCHEDULE_CHANNEL, ''); // a COMPLETED one makes its first slot due now
   }
 
   /** Of a build that ended here this changes nothing: its lease is no more. */

@@ -1,4 +1,4 @@
-import { othersBuild } from '../../../db/builds/builds.ts';
+import { othersBuild } from '../../../db/builds/leases.ts';
 import type { Db } from '../../../db/client.ts';
 import { hasTurn } from '../../../db/jobs/turns.ts';
 import type { Instant } from '../../../platform/async/instant.ts';

@@ -1,9 +1,8 @@
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
-import { type Ended, endJobs, type Outcome } from '../../../db/jobs/finish.ts';
-import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
+import { endJobs, type Outcome } from '../../../db/jobs/finish.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { retry } from '../../../platform/async/retry.ts';
-import { announce, notifiedChanges } from '../../shared/announce.ts';
+import { publishEffects } from '../../../platform/publish.ts';
 import type { Parts } from '../../shared/parts.ts';
 import type { Removals } from '../engine/removals.ts';
 import type { RunOutcome } from './outcome.ts';
@@ -16,41 +15,21 @@ export interface Finished {
 }
 
 /**
- * Ends a set of jobs by one statement, then removes their containers. In this order, because the end of a job whose container is gone could
- * not be told any more; a container that is left by a crash in between is removed by the sweep. A container whose job was not ended
- * here stays: it is another worker's. No end waits for a removal. Tried again until it succeeds or `signal` aborts.
+ * Ends a set of jobs by one statement, then removes their containers. In this order, because without its container nobody could
+ * find out how a job ended. The sweep removes a container that a crash in between leaves. A container whose job did not end here
+ * stays: it is another worker's. No end waits for a removal. It tries until it succeeds or `signal` aborts.
  */
-export function createFinisher({ db, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
+export function createFinisher({ db, bus, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
     await retry({ log, what: 'Ending container jobs', signal }, async () => {
-      const ended = await endJobs(db, set.map(toOutcome));
-      const mine = set.filter(({ job }) => ended.ended.has(job.id));
-      for (const { containerId } of mine) if (containerId !== undefined) removals.remove(containerId);
-      await tell(cache, mine, ended);
+      const { ended, effects } = await endJobs(db, set.map(toOutcome));
+      for (const { job, containerId } of set)
+        if (containerId !== undefined && ended.has(job.id)) removals.remove(containerId);
+      await publishEffects({ bus, cache, log }, effects);
     }).catch(unlessAborted(signal)); // then their leases expire, and the next worker on the engine ends them
   };
 }
 
 function toOutcome({ job, outcome, logLineCount }: Finished): Outcome {
   return { ...outcome, id: job.id, workflowId: job.workflowId, leaseToken: job.leaseToken, logLineCount };
-}
-
-async function tell(
-  cache: Parts['cache'],
-  ended: Finished[],
-  { countedWorkflowIds, canceledBuilds, notified, woken }: Ended,
-): Promise<void> {
-  const counted = new Set(countedWorkflowIds);
-  await announce(cache, [
-    ...ended.map(({ job }) => ({
-      userId: job.userId,
-      jobs: [job.id],
-      workflows: counted.has(job.workflowId) ? [job.workflowId] : [],
-      builds: canceledBuilds.filter(({ workflowId }) => workflowId === job.workflowId).map(({ id }) => id),
-    })),
-    ...notifiedChanges(notified),
-  ]);
-  if (canceledBuilds.length > 0)
-    await cache.publish(CANCEL_CHANNEL, encodeIds(canceledBuilds.map((build) => build.id)));
-  if (woken) await cache.publish(SCHEDULE_CHANNEL, '');
 }

@@ -1,15 +1,14 @@
-import { type ClaimedJob, claimJobs, type Returned, releaseJobs, returnJobs } from '../../../db/jobs/claim.ts';
+import { type ClaimedJob, claimJobs } from '../../../db/jobs/claim.ts';
+import { type Returned, releaseJobs, returnJobs } from '../../../db/jobs/leases.ts';
 import { peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
 import { lastLogNumber } from '../../../db/logs/read.ts';
 import { noteVolumeUse } from '../../../db/volumes.ts';
-import { SCHEDULE_CHANNEL } from '../../../domain/hints.ts';
-import { encodeChunks, endMarker } from '../../../domain/logs/chunk.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { createBatcher } from '../../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
-import { announce } from '../../shared/announce.ts';
+import { publishEffects } from '../../../platform/publish.ts';
 import { createSlots } from '../../shared/capacity.ts';
 import { keepLeases } from '../../shared/leases.ts';
 import { settledLinesBefore } from '../../shared/lines-before.ts';
@@ -48,7 +47,7 @@ export function createContainerJobs(
       perUserMax?: number | undefined;
     },
 ): ContainerJobs {
-  const { db, bus, cache, docker, log, owner } = parts;
+  const { db, bus, docker, log, owner } = parts;
   const poller = createPoller({ log, what: 'Taking turns of container jobs', take: takeNext });
   const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log });
@@ -90,23 +89,13 @@ export function createContainerJobs(
     await afterReturn(await returnJobs(db, jobsOf(used), { counted: true }), used);
   }
 
-  /** Containers go after their attempts are given up, so that nothing that is still somebody's is removed. */
-  async function afterReturn({ pending, canceled }: Returned, set: LetGo[]): Promise<void> {
+  /** Containers go after their attempts are given up: no container is removed that a lease still owns. */
+  async function afterReturn({ pending, canceled, effects }: Returned, set: LetGo[]): Promise<void> {
     const returned = new Set([...pending, ...canceled]);
     const mine = set.filter(({ job }) => returned.has(job.id));
-    if (mine.length === 0) return;
     for (const { end } of mine)
       if (end.type === 'LOST_ATTEMPT' && end.containerId !== undefined) parts.removals.remove(end.containerId);
-    const ends = canceled.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) }));
-    if (ends.length > 0)
-      await bus
-        .publish('job_logs', ends)
-        .catch((error) => log.warn({ err: error }, 'The ends of logs of canceled jobs are not printed yet.'));
-    await announce(
-      cache,
-      mine.map(({ job: { userId, id } }) => ({ userId, jobs: [id] })),
-    );
-    await cache.publish(SCHEDULE_CHANNEL, '');
+    await publishEffects(parts, effects);
   }
 
   function launch(job: ClaimedJob, release: () => void, found?: string): void {
@@ -153,18 +142,14 @@ export function createContainerJobs(
       if (isEngineError(error)) return false; // it has gone away just now
       throw error;
     }
-    const claimed = await takeTurn(db, 'CONTAINER', slots.full(), async (tx, ids) => {
-      return (await claimJobs(tx, ids, { owner, engineId })).claimed;
-    });
-    for (const job of claimed ?? []) {
+    const taken = await takeTurn(db, 'CONTAINER', slots.full(), (tx, ids) => claimJobs(tx, ids, { owner, engineId }));
+    if (taken === undefined) return false;
+    for (const job of taken.claimed) {
       slots.take(job.userId);
       launch(job, () => slots.release([job.userId]));
     }
-    await announce(
-      cache,
-      (claimed ?? []).map(({ userId, id }) => ({ userId, jobs: [id] })),
-    );
-    return claimed !== undefined;
+    await publishEffects(parts, taken.effects);
+    return true;
   }
 
   return {

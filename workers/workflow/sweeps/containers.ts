@@ -1,5 +1,6 @@
 import type { Db } from '../../../db/client.ts';
-import { type JobState, jobStates, takeOverJobs } from '../../../db/jobs/claim.ts';
+import { takeOverJobs } from '../../../db/jobs/claim.ts';
+import { type JobState, jobStates } from '../../../db/jobs/leases.ts';
 import { isId } from '../../../domain/ids.ts';
 import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts';
 import { hasEnded } from '../../../platform/process-identity.ts';

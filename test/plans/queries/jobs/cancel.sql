@@ -2,59 +2,51 @@
 
 -- cancelJob
 
+DELETE /* cancelJob */ FROM run_requests WHERE job_id = $1;
+
 SELECT /* cancelJob */ FROM schedules WHERE workflow_id = $1 FOR UPDATE;
 
-delete
-from "run_requests"
-where "run_requests"."job_id" = $1;
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with"
+from "jobs"
+where "jobs"."id" = $1;
 
 select "workflow_id"
 from "jobs"
-where (("jobs"."id" = $1 and "jobs"."user_id" = $2)
+where ("jobs"."id" = $1 and "jobs"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
   AND purged.purge_requested_at IS NOT NULL));
 
-update "jobs"
-set "status" = CASE WHEN "jobs"."status" = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
-  "updated_at" = now(),
-  "completed_at" = CASE WHEN "jobs"."status" = 'RUNNING' THEN NULL ELSE now() END,
-  "cancel_requested_at" = CASE WHEN "jobs"."status" = 'RUNNING' THEN coalesce("jobs"."cancel_requested_at", now()) END, "log_open" = status <> 'RUNNING' AND attempt > 0
-where (("jobs"."id" = $1 and "jobs"."user_id" = $2) and "jobs"."completed_at" IS NULL)
-returning "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with";
+-- cancelJobs
 
--- runWorkflow
+WITH /* cancelJobs */ locked AS MATERIALIZED (
+    SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL ORDER BY id FOR UPDATE
+  ), changed AS (
+    UPDATE jobs SET status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
+      updated_at = now(),
+      cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at,
+        now()) END,
+      completed_at = CASE WHEN jobs.status <> 'RUNNING' THEN now() END,
+        lease_token = CASE WHEN jobs.status = 'RUNNING' THEN jobs.lease_token END,
+        lease_owner = CASE WHEN jobs.status = 'RUNNING' THEN jobs.lease_owner END,
+        lease_expires_at = CASE WHEN jobs.status = 'RUNNING' THEN jobs.lease_expires_at END,
+    log_open = jobs.status <> 'RUNNING' AND attempt > 0
+    FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
+      jobs.status, jobs.started_at, jobs.log_line_count,
+    jobs.failure_message, jobs.log_open
+  ),
+  ended AS (
+    SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
+  ), counted AS (
+INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
+SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
+  array_agg(log_line_count)
+FROM ended HAVING count(*) > 0)
+  SELECT * FROM changed;
 
-insert into "jobs" ("id", "workflow_id", "user_id", "kind", "trigger", "status", "generation",
-  "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with")
-values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
-  '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, $5, $6, default,
-  default, now(), default, default, default, default, default, default, default, default, default,
-  default, default, default, default, default, default, default, $7, $8)
-returning "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with";
+-- removeRequests
 
-insert into "run_requests" ("job_id", "workflow_id", "user_id", "kind")
-values ($1, $2, $3, $4);
-
-select "workflow_id", "user_id", "kind", "state", "generation", "interval_minutes", "last_slot_at",
-  "next_run_at", "wake_at", "waiting", "requested", "last_job_id"
-from "schedules"
-where ("schedules"."workflow_id" = $1 and "schedules"."user_id" = $2) for update;
-
-select count(*) as count
-from "run_requests"
-where "run_requests"."workflow_id" = $1;;
-
-update "schedules"
-set "wake_at" = now(), "requested" = $1
-where "schedules"."workflow_id" = $2;
+DELETE /* removeRequests */ FROM run_requests WHERE workflow_id = ANY($1::uuid[]) RETURNING job_id AS id;

@@ -1,20 +1,5 @@
 -- db/jobs/finish.ts
 
--- cancelBuildsOf
-
-WITH /* cancelBuildsOf */ locked AS MATERIALIZED (
-  SELECT id FROM builds WHERE workflow_id = ANY($1::uuid[]) AND completed_at IS NULL
-  ORDER BY id FOR UPDATE
-), canceled AS (
-  UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL,
-    lease_owner = NULL, lease_expires_at = NULL,
-    log_open = started_at IS NOT NULL
-  FROM locked WHERE builds.id = locked.id RETURNING builds.id, workflow_id
-), shown AS (
-  UPDATE workflows SET build_status = 'CANCELED' FROM canceled WHERE workflows.id = canceled.workflow_id
-)
-SELECT id, workflow_id FROM canceled;
-
 -- endCounted
 
 SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE;
@@ -36,39 +21,48 @@ FROM (
       AND terminated_at IS NULL LIMIT 1) alive
 ) u
 WHERE workflows.id = u.id
-RETURNING workflows.id, terminated_at IS NOT NULL AS terminated, NOT u.failed
-  AND u.failures > 0 AS recovered,
+RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated,
+  NOT u.failed AND u.failures > 0 AS recovered,
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
 
 WITH /* endCounted */ ended AS (
-  UPDATE jobs SET status = u.status, completed_at = now(), updated_at = now(),
+  UPDATE jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
-    log_line_count = u.log_line_count,
-    lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+    log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
+      lease_token = CASE WHEN false THEN jobs.lease_token END,
+      lease_owner = CASE WHEN false THEN jobs.lease_owner END,
+      lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
+    log_open = true AND false
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[],
     $7::text[], $8::integer[]) AS u (id, workflow_id, lease_token, status, exit_code,
     failure_reason, failure_message, log_line_count)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
-    jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count), counted AS (
+    jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
+    jobs.failure_message, jobs.log_open), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
   array_agg(log_line_count)
-FROM ended HAVING count(*) > 0) SELECT id FROM ended;
+FROM ended HAVING count(*) > 0)
+    SELECT id, workflow_id, user_id, status, failure_message, log_open FROM ended;
 
 -- endUncounted
 
 WITH /* endUncounted */ ended AS (
-  UPDATE jobs SET status = u.status, completed_at = now(), updated_at = now(),
+  UPDATE jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
-    log_line_count = u.log_line_count,
-    lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL
+    log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
+      lease_token = CASE WHEN false THEN jobs.lease_token END,
+      lease_owner = CASE WHEN false THEN jobs.lease_owner END,
+      lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
+    log_open = true AND false
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[],
     $7::text[], $8::integer[]) AS u (id, workflow_id, lease_token, status, exit_code,
     failure_reason, failure_message, log_line_count)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token AND (u.status <> 'COMPLETED'
       OR (SELECT consecutive_job_failures_count FROM workflows WHERE id = u.workflow_id) IS NOT DISTINCT FROM 0)
     RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at,
-      jobs.log_line_count
+      jobs.log_line_count,
+    jobs.failure_message, jobs.log_open
   ), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
@@ -77,7 +71,7 @@ FROM ended HAVING count(*) > 0),
 eager AS MATERIALIZED (
   SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended)
     AND notification_preference = 'ALL'
-), told AS (
+), notified AS (
   INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
     '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, ended.user_id, 'JOB_COMPLETED',
@@ -86,4 +80,4 @@ eager AS MATERIALIZED (
   WHERE ended.status = 'COMPLETED'
   RETURNING id, user_id
 )
-  SELECT id, NULL::uuid AS user_id FROM ended UNION ALL SELECT id, user_id FROM told;
+  SELECT id, user_id, log_open FROM ended UNION ALL SELECT id, user_id, NULL FROM notified;

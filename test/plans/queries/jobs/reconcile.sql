@@ -3,24 +3,35 @@
 -- endOrReturn
 
 WITH /* endOrReturn */ target AS MATERIALIZED (
-  SELECT u.id, u.status AS new_status, u.status <> 'PENDING' AS ends
-  FROM unnest($1::uuid[], $2::text[]) AS u (id, status), LATERAL (
-    SELECT FROM jobs WHERE jobs.id = u.id AND (
-      jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
-      OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
-    LIMIT 1 FOR UPDATE SKIP LOCKED) lost
-)
-UPDATE jobs SET status = new_status, updated_at = now(), lease_token = NULL, lease_owner = NULL,
-  lease_expires_at = NULL,
-  completed_at = CASE WHEN ends THEN now() END,
-  failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
-  failure_message = CASE WHEN new_status = 'FAILED' THEN 'The worker that ran it was lost,
-    and so was each one that tried again.' END,
-  log_line_count = (SELECT coalesce(max(last_number),
-    0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], jobs.id))),
-  log_open = ends AND attempt > 0
-FROM target WHERE jobs.id = target.id
-RETURNING jobs.id, jobs.user_id, jobs.workflow_id, jobs.status, jobs.failure_message AS detail;
+    SELECT u.id, u.status AS new_status FROM unnest($1::uuid[], $2::text[]) AS u (id, status),
+      LATERAL (
+      SELECT FROM jobs WHERE jobs.id = u.id AND (
+        jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
+        OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
+      LIMIT 1 FOR UPDATE SKIP LOCKED) lost
+  ), changed AS (
+    UPDATE jobs SET status = new_status, updated_at = now(),
+      failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
+      failure_message = CASE WHEN new_status = 'FAILED' THEN $3 END,
+      log_line_count = (SELECT coalesce(max(last_number),
+        0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], jobs.id))),
+      completed_at = CASE WHEN new_status <> 'PENDING' THEN now() END,
+        lease_token = CASE WHEN false THEN jobs.lease_token END,
+        lease_owner = CASE WHEN false THEN jobs.lease_owner END,
+        lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
+    log_open = new_status <> 'PENDING' AND attempt > 0
+    FROM target WHERE jobs.id = target.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
+      jobs.status, jobs.started_at, jobs.log_line_count,
+    jobs.failure_message, jobs.log_open
+  ),
+  ended AS (
+    SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
+  ), counted AS (
+INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
+SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
+  array_agg(log_line_count)
+FROM ended HAVING count(*) > 0)
+  SELECT * FROM changed;
 
 -- lockPending
 

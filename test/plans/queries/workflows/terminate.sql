@@ -11,14 +11,6 @@ where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
 update "workflows"
-set "build_status" = $1, "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $2
-where "workflows"."id" = $3
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
-  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
-
-update "workflows"
 set "deleted_at" = coalesce("workflows"."deleted_at", now())
 where "workflows"."id" = $1
 returning "id", "user_id", "name", "kind", "interval_minutes",
@@ -46,22 +38,6 @@ returning "id", "user_id", "name", "kind", "interval_minutes",
 
 UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
 WHERE workflow_id = $1 RETURNING last_job_id;
-
-WITH /* terminate */ requested AS (
-  DELETE FROM run_requests WHERE workflow_id = $1 RETURNING job_id
-), locked AS MATERIALIZED (
-  SELECT id FROM jobs
-  WHERE id = ANY(ARRAY(SELECT job_id FROM requested UNION ALL SELECT $2::uuid)) -- as OR: all jobs are read
-    AND completed_at IS NULL
-  ORDER BY id FOR UPDATE
-)
-UPDATE jobs SET updated_at = now(),
-  status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
-  completed_at = CASE WHEN jobs.status = 'RUNNING' THEN NULL ELSE now() END,
-  cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at,
-    now()) END,
-  log_open = jobs.status <> 'RUNNING' AND attempt > 0
-FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, status;
 
 -- terminateWorkflow
 
@@ -101,14 +77,6 @@ select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
-
-update "workflows"
-set "build_status" = $1, "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $2
-where "workflows"."id" = $3
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
-  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
 
 update "workflows"
 set "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $1

@@ -1,15 +1,5 @@
 -- db/workflows/workflows.ts
 
--- cancelBuilds
-
-WITH /* cancelBuilds */ locked AS MATERIALIZED (
-  SELECT id FROM builds WHERE workflow_id = $1 AND completed_at IS NULL ORDER BY id FOR UPDATE
-)
-UPDATE builds SET status = 'CANCELED', completed_at = now(), lease_token = NULL,
-  lease_owner = NULL, lease_expires_at = NULL,
-  log_open = started_at IS NOT NULL
-FROM locked WHERE builds.id = locked.id RETURNING builds.id;
-
 -- createWorkflow
 
 insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
@@ -74,9 +64,9 @@ from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
-select "payload" = $1::jsonb
+select "payload" = $1::jsonb, "payload" - 'order' = $2::jsonb - 'order'
 from "payloads"
-where ("payloads"."workflow_id" = $2 and "payloads"."generation" = $3);
+where ("payloads"."workflow_id" = $3 and "payloads"."generation" = $4);
 
 update "schedules"
 set "state" = $1, "interval_minutes" = $2,

@@ -1,0 +1,24 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { endColumns } from '../ends.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
+
+/**
+ * QUEUED, STARTED -> CANCELED, of all builds of these workflows that have not ended. The worker of a STARTED one finds its
+ * lease gone and stops it. The caller holds the locks of the workflows.
+ */
+export async function cancelBuilds(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Effects> {
+  if (workflowIds.length === 0) return noEffects;
+  const canceled = await tx.execute<ChangedBuild>(sql`
+    WITH /* cancelBuilds */ locked AS MATERIALIZED (
+      SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL
+      ORDER BY id FOR UPDATE
+    ), changed AS (
+      UPDATE builds SET status = 'CANCELED', ${endColumns('builds', { linesMayFollow: sql`started_at IS NOT NULL` })}
+      FROM locked WHERE builds.id = locked.id RETURNING ${CHANGED_COLUMNS}
+    ), shown AS (${SHOW_STATUS})
+    SELECT * FROM changed`);
+  return buildEffects(canceled);
+}

@@ -1,0 +1,54 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { newId } from '../../domain/ids.ts';
+import type { ContainerPayload } from '../../domain/payload/payload.ts';
+import { instant } from '../../platform/async/instant.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { LEASE_END, type Lease } from '../jobs/leases.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from './ends.ts';
+
+export interface ClaimedBuild extends Lease {
+  workflowId: string;
+  userId: string;
+  generation: number;
+  /** The number of the attempt. No other attempt of the build ever has it. */
+  attempt: number;
+  /** Lines of earlier attempts; undefined while that is not settled (db/logs/markers.ts). */
+  linesBefore: number | undefined;
+  payload: ContainerPayload;
+}
+
+/** QUEUED -> STARTED under a new lease. Builds that were canceled meanwhile, or that another worker has, are left out. */
+export async function claimBuilds(
+  db: Db,
+  ids: string[],
+  { owner }: { owner: string },
+): Promise<{ claimed: ClaimedBuild[]; effects: Effects }> {
+  if (ids.length === 0) return { claimed: [], effects: noEffects };
+  const lease = { leaseToken: newId(), askedAt: instant() };
+  const rows = await db.transaction(async (tx) => {
+    await lockWorkflowsOf(tx, ids);
+    return tx.execute<ChangedBuild & { attempt: number; lines: number | null; payload: ContainerPayload }>(sql`
+      WITH /* claimBuilds */ free AS (
+        SELECT id FROM builds WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED' ORDER BY id FOR UPDATE SKIP LOCKED
+      ), changed AS (
+        UPDATE builds SET status = 'STARTED', attempt = attempt + 1, started_at = now(),
+          lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
+        FROM free WHERE builds.id = free.id
+        RETURNING ${CHANGED_COLUMNS}, attempt, CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines
+      ), shown AS (${SHOW_STATUS})
+      SELECT changed.*, payloads.payload FROM changed JOIN payloads USING (workflow_id, generation)`);
+  });
+  const claimed = rows.map((row) => ({
+    id: row.id,
+    workflowId: row.workflow_id,
+    userId: row.user_id,
+    generation: row.generation,
+    attempt: row.attempt,
+    linesBefore: row.lines ?? undefined,
+    ...lease,
+    payload: row.payload,
+  }));
+  return { claimed, effects: buildEffects(rows) };
+}

@@ -1,0 +1,52 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, mergeEffects } from '../../domain/effects.ts';
+import type { Db } from '../client.ts';
+import { endColumns } from '../ends.ts';
+import { cancelRequests } from '../jobs/cancel.ts';
+import { type Event, notificationEffects, notify } from '../notifications.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
+
+export type BuildOutcome = { id: string; workflowId: string; leaseToken: string; logLineCount: number } & (
+  | { status: 'COMPLETED'; imageId: string; imageDigest?: string | undefined }
+  | { status: 'FAILED'; error: string }
+);
+
+/**
+ * STARTED -> COMPLETED or FAILED under the lease presented; undefined where it is lost.
+ *
+ * COMPLETED makes the workflow READY: its first slot is now, and a slot that came due while a later generation was built runs
+ * now. FAILED cancels the requested jobs that wait.
+ */
+export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects | undefined> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql`SELECT /* endBuild */ FROM workflows WHERE id = ${outcome.workflowId} FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT /* endBuild */ FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`);
+    const ended = await tx.execute<ChangedBuild>(sql`
+      WITH /* endBuild */ changed AS (
+        UPDATE builds SET status = ${outcome.status}, log_line_count = ${outcome.logLineCount},
+          image_id = ${outcome.status === 'COMPLETED' ? outcome.imageId : null},
+          image_digest = ${(outcome.status === 'COMPLETED' ? outcome.imageDigest : null) ?? null},
+          error = ${outcome.status === 'FAILED' ? outcome.error : null}, ${endColumns('builds')}
+        WHERE id = ${outcome.id} AND lease_token = ${outcome.leaseToken} RETURNING ${CHANGED_COLUMNS}
+      ), shown AS (${SHOW_STATUS})
+      SELECT * FROM changed`);
+    const [build] = ended;
+    if (build === undefined) return undefined;
+    if (outcome.status === 'FAILED') {
+      const canceled = await cancelRequests(tx, [outcome.workflowId]);
+      const notified = await notify(tx, [buildFailed(outcome.workflowId, outcome.error)]);
+      return mergeEffects(buildEffects(ended), canceled, notificationEffects(notified));
+    }
+    await tx.execute(sql`
+      INSERT /* endBuild */ INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
+      SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
+      WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
+      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
+        WHERE schedules.state = 'BLOCKED'`);
+    return { ...buildEffects(ended), wakeScheduler: true };
+  });
+}
+
+export function buildFailed(workflowId: string, detail: string): Event {
+  return { kind: 'WORKFLOW_BUILD_FAILED', workflowId, detail };
+}

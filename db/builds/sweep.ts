@@ -1,0 +1,72 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
+import { LEASE_SECONDS, RECHECK_SECONDS } from '../../domain/limits.ts';
+import { array, seconds } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { endColumns } from '../ends.ts';
+import { cancelRequests } from '../jobs/cancel.ts';
+import { storedLines } from '../logs/markers.ts';
+import { notificationEffects, notify } from '../notifications.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
+import { buildFailed } from './finish.ts';
+import { HAS_ATTEMPTS_LEFT } from './leases.ts';
+
+/** Lost builds, and builds that wait for long, of one sweep. */
+const SWEPT_MAX = 1_000;
+
+/**
+ * Looks after builds that were left behind: a STARTED one whose worker is lost is QUEUED again, or FAILED after ATTEMPTS_MAX.
+ * One that has been QUEUED for a while without a turn goes onto the bus once more, because its event may be lost.
+ */
+export async function sweepBuilds(db: Db, watch: { watchedSeconds: () => number }): Promise<Effects> {
+  const recovered = await recoverLost(db, watch);
+  const rows = await db.execute<{ id: string }>(sql`
+    SELECT /* sweepBuilds */ id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
+      AND NOT EXISTS (SELECT FROM turns WHERE turns.id = builds.id)
+      AND coalesce(started_at, created_at) < now() - ${seconds(RECHECK_SECONDS)} ORDER BY id LIMIT ${SWEPT_MAX}`);
+  return { ...recovered, queuedBuildIds: rows.map(({ id }) => id) };
+}
+
+/**
+ * After a break in which no process reached the database, workers get the length of a lease to renew theirs. `watchedSeconds`
+ * is asked when the expired leases are read, and only leases that had expired when this transaction began are taken: so a break
+ * at any point of the transaction shows in one or the other.
+ */
+function recoverLost(db: Db, { watchedSeconds }: { watchedSeconds: () => number }): Promise<Effects> {
+  return db.transaction(async (tx) => {
+    const lost = await tx.execute<{ id: string; workflow_id: string }>(sql`
+      SELECT /* recoverLost */ id, workflow_id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
+      ORDER BY id LIMIT ${SWEPT_MAX}`);
+    if (lost.length === 0 || watchedSeconds() < LEASE_SECONDS) return noEffects;
+    const workflowIds = lost.map((row) => row.workflow_id);
+    const ids = array(workflowIds, 'uuid');
+    const buildIds = lost.map((row) => row.id);
+    await tx.execute(sql`SELECT /* recoverLost */ FROM workflows WHERE id = ANY(${ids}) ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(
+      sql`SELECT /* recoverLost */ FROM schedules WHERE workflow_id = ANY(${ids}) ORDER BY workflow_id FOR UPDATE`,
+    );
+    const swept = await tx.execute<ChangedBuild>(sql`
+      WITH /* recoverLost */ locked AS MATERIALIZED (
+        SELECT id FROM builds WHERE id = ANY(${array(buildIds, 'uuid')}) AND status = 'STARTED' AND lease_expires_at < now()
+        ORDER BY id FOR UPDATE
+      ), changed AS (
+        UPDATE builds SET status = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN 'QUEUED' ELSE 'FAILED' END,
+          error = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL ELSE ${LOST_MESSAGE} END,
+          log_line_count = ${storedLines(sql`builds.id`)},
+          ${endColumns('builds', { ends: sql`NOT ${HAS_ATTEMPTS_LEFT}`, linesMayFollow: sql`true` })}
+        FROM locked WHERE builds.id = locked.id RETURNING ${CHANGED_COLUMNS}
+      ), shown AS (${SHOW_STATUS})
+      SELECT * FROM changed`);
+    const failed = swept.filter((build) => build.status === 'FAILED');
+    const failedIds = failed.map((build) => build.workflow_id);
+    const canceled = await cancelRequests(tx, failedIds);
+    const notified = await notify(
+      tx,
+      failedIds.map((id) => buildFailed(id, LOST_MESSAGE)),
+    );
+    return mergeEffects(buildEffects(swept), canceled, notificationEffects(notified));
+  });
+}
+
+const LOST_MESSAGE =
+  'The worker that built it was lost, and so was each one that tried again. Update the payload to try once more.';

@@ -1,0 +1,32 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import type { JobStatus } from '../../domain/states.ts';
+import { COUNT_ENDED } from '../analytics.ts';
+
+/** What a statement that changes jobs returns of each: enough to count it, to notify its owner and to publish it. */
+export const CHANGED_COLUMNS = sql`jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
+      jobs.failure_message, jobs.log_open`;
+
+export type ChangedJob = {
+  id: string;
+  workflow_id: string;
+  user_id: string;
+  status: JobStatus;
+  failure_message: string | null;
+  log_open: boolean;
+};
+
+/** CTEs for a statement that ends some of the jobs in its CTE `changed`: they add those to the totals. */
+export const COUNT_CHANGED = sql`
+    ended AS (
+      SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
+    ), counted AS (${COUNT_ENDED})`;
+
+/** What follows from a change of these jobs. */
+export function jobEffects(jobs: readonly Pick<ChangedJob, 'id' | 'user_id' | 'log_open'>[]): Effects {
+  return {
+    ...noEffects,
+    changed: jobs.map(({ id, user_id: userId }) => ({ userId, jobs: [id] })),
+    logEnds: jobs.filter((job) => job.log_open).map(({ id }) => id),
+  };
+}

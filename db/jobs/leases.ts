@@ -1,0 +1,124 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { LEASE_SECONDS } from '../../domain/limits.ts';
+import type { Instant } from '../../platform/async/instant.ts';
+import { array, seconds } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { endColumns } from '../ends.ts';
+import { rowSet, sortedById } from '../row-set.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './ends.ts';
+
+/** Names the lease of a job or a build: a statement that presents it changes nothing where it is lost. */
+export interface LeaseKey {
+  id: string;
+  leaseToken: string;
+}
+
+/** A lease that was just taken. */
+export interface Lease extends LeaseKey {
+  /**
+   * The moment before the database was asked for it. The worker counts the time of the lease from here, because the answer
+   * may come late.
+   */
+  askedAt: Instant;
+}
+
+/** Counted from the statement, not from its transaction, which may have begun long before. */
+export const LEASE_END = sql`clock_timestamp() + ${seconds(LEASE_SECONDS)}`;
+
+/** Renews these leases. One that is not in `kept` is lost: another worker or the sweep has taken its job, or ended it. */
+export async function renewLeases(
+  db: Db,
+  leases: LeaseKey[],
+): Promise<{ kept: Set<string>; cancelRequested: Set<string> }> {
+  if (leases.length === 0) return { kept: new Set(), cancelRequested: new Set() };
+  const rows = await db.execute<{ id: string; cancel: boolean }>(sql`
+    UPDATE /* renewLeases */ jobs SET lease_expires_at = ${LEASE_END}
+    ${underLeases(leases)} RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel`);
+  return {
+    kept: new Set(rows.map((row) => row.id)),
+    cancelRequested: new Set(rows.filter((row) => row.cancel).map((row) => row.id)),
+  };
+}
+
+/** Lets these leases expire now: the next worker on the engine adopts the containers. No subscriber sees that. */
+export async function releaseJobs(db: Db, leases: LeaseKey[]): Promise<void> {
+  if (leases.length === 0) return;
+  await db.execute(sql`
+    UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' ${underLeases(leases)}`);
+}
+
+/** The jobs whose leases still held. */
+export interface Returned {
+  pending: string[];
+  canceled: string[];
+  effects: Effects;
+}
+
+/**
+ * RUNNING -> PENDING. Their schedules are due at once.
+ *
+ * `counted` attempts are used up, and the next one waits for its back-off. The others have started and printed nothing, and
+ * cost nothing. A job whose cancellation was requested meanwhile is CANCELED instead.
+ */
+export async function returnJobs(db: Db, leases: LeaseKey[], { counted = false } = {}): Promise<Returned> {
+  if (leases.length === 0) return { pending: [], canceled: [], effects: noEffects };
+  const isCanceled = sql`cancel_requested_at IS NOT NULL`;
+  const returned = await db.execute<ChangedJob>(sql`
+    WITH /* returnJobs */ changed AS (
+      UPDATE jobs SET status = CASE WHEN ${isCanceled} THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
+        uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, started_at = NULL, queued_at = NULL,
+        ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${counted} OR attempt > 1)` })},
+        -- the lines before an attempt that printed nothing are the lines before the next one
+        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${counted} AND log_attempt >= attempt
+          THEN attempt + 1 ELSE log_attempt END
+      ${underLeases(leases)} RETURNING ${CHANGED_COLUMNS}
+    ), ${COUNT_CHANGED}
+    SELECT * FROM changed`);
+  const workflowIds = returned.map((job) => job.workflow_id);
+  await db.execute(sql`
+    WITH /* returnJobs */ locked AS MATERIALIZED (
+      SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})
+      ORDER BY workflow_id FOR UPDATE
+    )
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id`);
+  const of = (status: string) => returned.filter((job) => job.status === status).map(({ id }) => id);
+  const effects = { ...jobEffects(returned), wakeScheduler: returned.length > 0 };
+  return { pending: of('PENDING'), canceled: of('CANCELED'), effects };
+}
+
+export interface JobState {
+  status: string;
+  attempt: number;
+  leaseExpired: boolean;
+  owner: string | null;
+  /** The engine that its newest attempt was claimed for. */
+  engineId: string | null;
+}
+
+/** The states of these jobs. Unknown ids are missing. */
+export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobState>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.execute<{
+    id: string;
+    status: string;
+    attempt: number;
+    expired: boolean | null;
+    owner: string | null;
+    engine_id: string | null;
+  }>(sql`
+    SELECT /* jobStates */ id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner, engine_id
+    FROM jobs WHERE id = ANY(${array(ids, 'uuid')})`);
+  return new Map(
+    rows.map(({ id, status, attempt, expired, owner, engine_id: engineId }) => [
+      id,
+      { status, attempt, leaseExpired: expired ?? true, owner, engineId },
+    ]),
+  );
+}
+
+/** The rest of a statement over the RUNNING jobs of these leases, in the order of their ids: finishLeased says why in this form. */
+function underLeases(leases: LeaseKey[]) {
+  return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}
+    WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
+}

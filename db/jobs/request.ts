@@ -1,0 +1,72 @@
+import { and, eq, isNull, sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { REQUESTED_JOBS_MAX, USER_LIMITS, type UserLimits } from '../../domain/limits.ts';
+import { checkRequests, lockUser } from '../accounts/user-limits.ts';
+import type { Db } from '../client.ts';
+import { NEW_ID } from '../ids.ts';
+import { type JobRow, jobs, runRequests, schedules, workflows } from '../schema.ts';
+
+export type Requested =
+  | { outcome: 'REQUESTED'; job: JobRow; effects: Effects }
+  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NOT_READY' | 'LIMIT_EXCEEDED' };
+
+/**
+ * Makes a MANUAL job of a workflow, PENDING. The scheduling worker dispatches it when no other job of the workflow is active.
+ *
+ * It holds the lock of the schedule, so that a termination either comes first and is seen here, or sees the request and
+ * cancels it. Throws LimitExceeded where as many jobs of the user wait as may.
+ */
+export async function runWorkflow(
+  db: Db,
+  {
+    userId,
+    id,
+    requestedBy,
+  }: { userId: string; id: string; requestedBy?: { userId: string; tokenName: string | null } },
+  limits: UserLimits = USER_LIMITS,
+): Promise<Requested> {
+  return db.transaction(async (tx): Promise<Requested> => {
+    await lockUser(tx, userId);
+    const [schedule] = await tx
+      .select()
+      .from(schedules)
+      .where(and(eq(schedules.workflowId, id), eq(schedules.userId, userId)))
+      .for('update');
+    if (schedule?.state === 'BLOCKED') return { outcome: 'NOT_READY' };
+    if (schedule?.state !== 'READY') {
+      const [workflow] = await tx
+        .select({ terminatedAt: workflows.terminatedAt })
+        .from(workflows)
+        .where(and(eq(workflows.id, id), eq(workflows.userId, userId), isNull(workflows.purgeRequestedAt)));
+      if (workflow === undefined) return { outcome: 'NOT_FOUND' };
+      return { outcome: workflow.terminatedAt === null ? 'NOT_READY' : 'TERMINATED' };
+    }
+    const waiting = await tx.$count(runRequests, eq(runRequests.workflowId, id));
+    if (waiting >= REQUESTED_JOBS_MAX) return { outcome: 'LIMIT_EXCEEDED' };
+
+    const [job] = await tx
+      .insert(jobs)
+      .values({
+        id: NEW_ID,
+        workflowId: id,
+        userId,
+        kind: schedule.kind,
+        trigger: 'MANUAL',
+        status: 'PENDING',
+        generation: schedule.generation,
+        scheduledAt: sql`now()`,
+        requestedBy: requestedBy?.userId ?? null,
+        requestedWith: requestedBy?.tokenName ?? null,
+      })
+      .returning();
+    if (job === undefined) throw new Error('An insert returned no row.');
+    await tx.insert(runRequests).values({ jobId: job.id, workflowId: id, userId, kind: schedule.kind });
+    await checkRequests(tx, { userId, kind: schedule.kind }, limits);
+    await tx
+      .update(schedules)
+      .set({ wakeAt: sql`now()`, requested: true }) // the mark: see queueDueSlots
+      .where(eq(schedules.workflowId, id));
+    const effects = { ...noEffects, changed: [{ userId, jobs: [job.id] }], wakeScheduler: true };
+    return { outcome: 'REQUESTED', job, effects };
+  });
+}

@@ -1,0 +1,84 @@
+import type { Logger } from 'pino';
+import type { Effects, UserChange } from '../domain/effects.ts';
+import { buildsQueued, encodeEvent, jobsQueued } from '../domain/events.ts';
+import {
+  CANCEL_CHANNEL,
+  type Changed,
+  encodeChanged,
+  encodeIds,
+  SCHEDULE_CHANNEL,
+  userChannel,
+} from '../domain/hints.ts';
+import { encodeChunks, endMarker } from '../domain/logs/chunk.ts';
+import type { Bus } from './bus/bus.ts';
+import type { Cache } from './cache/cache.ts';
+
+/**
+ * Publishes what follows a committed change: to the bus first, then the hints, which do not wait for a broker that is slow.
+ * Resolves when all of it is sent or has failed. Never rejects, because the rows still say what was lost: who answers a
+ * caller does not wait for it.
+ */
+export async function publishEffects(
+  { bus, cache, log }: { bus: Bus; cache: Cache; log: Logger },
+  effects: Effects,
+): Promise<void> {
+  const onBus = publishToBus(bus, effects).catch((error: unknown) => {
+    const { logEnds, queuedBuildIds } = effects;
+    const dispatched = effects.dispatched.length;
+    log.warn(
+      { err: error, dispatched, queuedBuildIds, logEnds },
+      'The bus did not take what follows a change; the scheduling worker sends it again.',
+    );
+  });
+  await publishHints(cache, effects);
+  await onBus;
+}
+
+/** Publishes the part of `effects` that goes onto the bus. Rejects where the broker cannot be reached: it can be sent again. */
+export async function publishToBus(
+  bus: Bus,
+  { logEnds, dispatched, queuedBuildIds }: Pick<Effects, 'logEnds' | 'dispatched' | 'queuedBuildIds'>,
+): Promise<void> {
+  const events = [...jobsQueued(dispatched), ...buildsQueued(queuedBuildIds)];
+  await Promise.all([
+    logEnds.length > 0 &&
+      bus.publish(
+        'job_logs',
+        logEnds.map((id) => ({ key: id, value: encodeChunks([endMarker(id)]) })),
+      ),
+    events.length > 0 &&
+      bus.publish(
+        'workflows',
+        events.map((event) => ({ value: encodeEvent(event) })),
+      ),
+  ]);
+}
+
+/**
+ * Publishes the hints in `effects`: to subscribers one for each user, whatever the number of rows. A lost hint costs the
+ * time until the receiver looks by itself.
+ */
+export async function publishHints(
+  cache: Cache,
+  { changed, stopping, wakeScheduler }: Pick<Effects, 'changed' | 'stopping' | 'wakeScheduler'>,
+): Promise<void> {
+  const stoppingIds = [...stopping.jobIds, ...stopping.buildIds];
+  await Promise.all([
+    ...byUser(changed).map(([userId, rows]) => cache.publish(userChannel(userId), encodeChanged(rows))),
+    stoppingIds.length > 0 && cache.publish(CANCEL_CHANNEL, encodeIds(stoppingIds)),
+    wakeScheduler && cache.publish(SCHEDULE_CHANNEL, ''),
+  ]);
+}
+
+function byUser(changes: readonly UserChange[]): [userId: string, Changed][] {
+  const users = new Map<string, Required<Changed>>();
+  for (const { userId, jobs = [], builds = [], workflows = [], notifications = [] } of changes) {
+    const all = users.get(userId) ?? { jobs: [], builds: [], workflows: [], notifications: [] };
+    users.set(userId, all);
+    all.jobs.push(...jobs);
+    all.builds.push(...builds);
+    all.workflows.push(...workflows);
+    all.notifications.push(...notifications);
+  }
+  return [...users];
+}

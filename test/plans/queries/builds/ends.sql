@@ -1,0 +1,6 @@
+-- db/builds/ends.ts
+
+-- lockWorkflowsOf
+
+SELECT /* lockWorkflowsOf */ FROM workflows WHERE id = ANY(ARRAY(SELECT workflow_id FROM builds WHERE id = ANY($1::uuid[])))
+ORDER BY id FOR NO KEY UPDATE;
