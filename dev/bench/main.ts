@@ -1,6 +1,6 @@
 import { type Benchmark, print } from './harness.ts';
 import { heartbeats } from './heartbeats.ts';
-import { logs } from './logs.ts';
+import { logs } from './logs/main.ts';
 import { scheduling } from './scheduling.ts';
 
 const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, logs];

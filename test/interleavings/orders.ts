@@ -1,29 +1,29 @@
 import { createHash } from 'node:crypto';
 import { testUser } from '../support/database.ts';
+import { dbOf, openConnections } from './connections.ts';
 import { openCopies } from './copies.ts';
 import type { RunOrder } from './explore.ts';
 import { judge, writeDown } from './judge.ts';
-import { dbOf, openSeats } from './seats.ts';
 import type { State } from './states.ts';
 import { type Act, type Answers, VERBS, type VerbName } from './verbs.ts';
 
 /** Two or three verbs, and where they begin. */
-export interface Cast {
+export interface Scenario {
   state: State;
   verbs: VerbName[];
   /** Whose statements are two steps each: their snapshot, and their locks. */
   splitting?: VerbName[];
 }
 
-export interface Stage {
+export interface Runner {
   /** Runs orders of the verbs, each from the state. */
-  of(cast: Cast): RunOrder;
+  of(scenario: Scenario): RunOrder;
   close(): Promise<void>;
 }
 
-export async function openStage(actors: number): Promise<Stage> {
-  const seats = await openSeats(actors);
-  const { db, scheduler } = seats;
+export async function openRunner(actors: number): Promise<Runner> {
+  const connections = await openConnections(actors);
+  const { db, scheduler } = connections;
   await writeDown(db);
   const copies = await openCopies(db, await testUser(db, 'ann'));
   const verdicts = new Map<string, string[]>();
@@ -43,21 +43,21 @@ export async function openStage(actors: number): Promise<Stage> {
       ({ state, verbs, splitting = [] }) =>
       async (choose) => {
         const subject = await copies.begin(state);
-        seats.splitting.clear();
-        for (const [actor, name] of verbs.entries()) if (splitting.includes(name)) seats.splitting.add(actor);
+        connections.splitting.clear();
+        for (const [actor, name] of verbs.entries()) if (splitting.includes(name)) connections.splitting.add(actor);
         const answers: Answers = { ended: [], canceled: [], requested: [] };
         const acting = verbs.map((name, actor) => {
           const act: Act = VERBS[name][1];
-          const own = dbOf(seats, actor);
+          const own = dbOf(connections, actor);
           const label = verbs.indexOf(name) === actor ? name : `${name}, again`;
           return { name: label, run: async () => void (await act(own, subject, answers)) };
         });
-        const order = await scheduler.run(acting, choose).finally(() => seats.splitting.clear());
+        const order = await scheduler.run(acting, choose).finally(() => connections.splitting.clear());
         const wrong = order.errors.map(({ actor, error }) => `${actor} failed: ${messageOf(error)}`);
         if (!order.isAbandoned) wrong.push(...(await judged(answers)));
         return { order, wrong };
       },
-    close: () => seats.close(),
+    close: () => connections.close(),
   };
 }
 

@@ -8,19 +8,19 @@ export interface Touches {
   writes: ReadonlySet<string>;
 }
 
-/** Where an actor stands still until the scheduler lets it go on. */
+/** Where an actor waits until the scheduler lets it continue. */
 export interface Point extends Touches {
   /** As it is printed: `UPDATE jobs`. */
   name: string;
 }
 
 export interface Stepper {
-  /** Lets the actor stand at `point`, then does what comes there. */
+  /** Makes the actor wait at `point`, then does what comes there. */
   step<T>(point: Point, act: () => Promise<T>): Promise<T>;
   /** Does it at once; the scheduler waits for its answer. */
   fly<T>(point: Point, act: () => Promise<T>): Promise<T>;
-  /** Where statements are two steps: what stands in their WHERE for the one between their snapshot and their first lock. */
-  stand(): string | undefined;
+  /** Where statements are two steps: the condition in their WHERE that pauses between their snapshot and their first lock. */
+  pauseCondition(): string | undefined;
   /** A point at which the answer of what was sent at `point` comes, of what is not in a transaction and of commits. */
   answer(point: Point): Promise<void>;
   /** Two steps: `act` sends a statement with that in its WHERE. */
@@ -93,8 +93,8 @@ type Touched = Record<'reads' | 'writes', Set<string>>;
 function stepQueries(client: postgres.ISql, stepper: Stepper, touched?: Touched): void {
   const { unsafe } = client;
   client.unsafe = (query, parameters, options) => {
-    const stand = stepper.stand();
-    const text = stand === undefined ? query : query.replace(FIRST_WHERE, `$& ${stand} AND `);
+    const condition = stepper.pauseCondition();
+    const text = condition === undefined ? query : query.replace(FIRST_WHERE, `$& ${condition} AND `);
     const isSplit = text !== query;
     return stepQuery(unsafe(text, parameters, options), query, isSplit, stepper, touched);
   };

@@ -1,28 +1,28 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { IS_TIMED, MARGIN_MS, runMs, SEED } from './bounds.ts';
-import { NAMES } from './casts.ts';
-import { openStage, type Stage } from './orders.ts';
+import { openRunner, type Runner } from './orders.ts';
+import { byPriority, prioritiesOf } from './priorities.ts';
 import { reportOf } from './report.ts';
-import { by, turnsOf } from './turns.ts';
+import { NAMES } from './scenarios.ts';
 import { statesOf } from './verbs.ts';
 
 const ACTORS = 3;
 const RUN_MS = runMs({ long: 8, quick: 60 });
 const ORDERS_MAX = IS_TIMED ? 1_000_000 : 30;
 
-let stage: Stage;
+let runner: Runner;
 beforeAll(async () => {
-  stage = await openStage(ACTORS);
+  runner = await openRunner(ACTORS);
 });
-afterAll(() => stage.close());
+afterAll(() => runner.close());
 
 const verb = fc.constantFrom(...NAMES);
-const game = fc.record({
+const drawn = fc.record({
   verbs: fc.tuple(verb, verb, verb),
   begin: fc.nat(),
   splitting: fc.subarray([0, 1, 2]),
-  turns: turnsOf(ACTORS),
+  priorities: prioritiesOf(ACTORS),
 });
 
 test(
@@ -30,14 +30,14 @@ test(
   async () => {
     let orders = 0;
     await fc.assert(
-      fc.asyncProperty(game, async ({ verbs, begin, splitting, turns }) => {
+      fc.asyncProperty(drawn, async ({ verbs, begin, splitting, priorities }) => {
         const states = statesOf(verbs);
         const state = states[begin % states.length];
         if (state === undefined) return;
-        const cast = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
-        const run = await stage.of(cast)(by(turns));
+        const scenario = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
+        const run = await runner.of(scenario)(byPriority(priorities));
         orders += 1;
-        expect(run.wrong.length > 0 ? reportOf(cast, run) : '').toBe('');
+        expect(run.wrong.length > 0 ? reportOf(scenario, run) : '').toBe('');
       }),
       { numRuns: ORDERS_MAX, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
     );

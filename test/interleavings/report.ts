@@ -1,25 +1,25 @@
-import { NAMES } from './casts.ts';
 import type { Broken } from './explore.ts';
-import type { Cast } from './orders.ts';
+import type { Scenario } from './orders.ts';
+import { NAMES } from './scenarios.ts';
 import { STATES, type State } from './states.ts';
 import type { VerbName } from './verbs.ts';
 
 /** An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / dispatch*, request / 0.0 1.0`; a star: its statements are two steps. */
-export function written(cast: Cast, keys: string[]): string {
-  const verbs = cast.verbs.map((name) => `${name}${cast.splitting?.includes(name) ? '*' : ''}`);
-  return [cast.state, verbs.join(', '), keys.join(' ')].join(' / ');
+export function written(scenario: Scenario, keys: string[]): string {
+  const verbs = scenario.verbs.map((name) => `${name}${scenario.splitting?.includes(name) ? '*' : ''}`);
+  return [scenario.state, verbs.join(', '), keys.join(' ')].join(' / ');
 }
 
-export function reportOf(cast: Cast, { order, wrong }: Broken): string {
+export function reportOf(scenario: Scenario, { order, wrong }: Broken): string {
   return [
-    `From ${cast.state} this order breaks something:`,
+    `From ${scenario.state} this order breaks something:`,
     ...order.steps.map((step) => `  ${step}`),
     ...wrong.map((one) => `-> ${one}`),
-    `To see it again: INTERLEAVINGS_ORDER='${written(cast, order.keys)}' npx vitest run test/interleavings/replay.test.ts`,
+    `To see it again: INTERLEAVINGS_ORDER='${written(scenario, order.keys)}' npx vitest run test/interleavings/replay.test.ts`,
   ].join('\n');
 }
 
-export function read(text: string): { cast: Cast; keys: string[] } {
+export function read(text: string): { scenario: Scenario; keys: string[] } {
   const [from = '', names = '', keys = ''] = text.split(' / ');
   const state = Object.keys(STATES).find((one): one is State => one === from);
   if (state === undefined) throw new Error(`There is no state ${from}; there are ${Object.keys(STATES).join('; ')}.`);
@@ -28,7 +28,7 @@ export function read(text: string): { cast: Cast; keys: string[] } {
     .map((name) => ({ verb: verbOf(name.replace(/\*$/, '')), isSplit: name.endsWith('*') }));
   const splitting = verbs.flatMap(({ verb, isSplit }) => (isSplit ? [verb] : []));
   return {
-    cast: { state, verbs: verbs.map(({ verb }) => verb), splitting },
+    scenario: { state, verbs: verbs.map(({ verb }) => verb), splitting },
     keys: keys.split(' ').filter((key) => key !== ''),
   };
 }

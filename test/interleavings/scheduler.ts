@@ -1,6 +1,6 @@
+import type { Pauses } from './pauses.ts';
 import type { Point, Touches } from './points.ts';
 import { realNowMs, sleep, turn } from './real-time.ts';
-import type { Stands } from './stands.ts';
 
 /** A step that can be taken now. */
 export interface Choice {
@@ -58,22 +58,22 @@ export class Scheduler {
   }
 
   /**
-   * A statement that stands between its snapshot and its first lock: two steps. One that never comes to look for a row is one.
+   * A statement that pauses between its snapshot and its first lock: two steps. One that never comes to look for a row is one.
    */
-  async split<T>(actor: number, point: Point, act: () => Promise<T>, stands: Stands): Promise<T> {
+  async split<T>(actor: number, point: Point, act: () => Promise<T>, pauses: Pauses): Promise<T> {
     const order = this.#order;
     if (order === undefined) return act();
     await order.arrive(actor, snapshotOf(point));
     const answered = new AbortController();
     const { answer } = await order.fly(actor, snapshotOf(point), async () => {
-      await stands.close(actor);
+      await pauses.arm(actor);
       const answer = act().finally(() => answered.abort());
-      await Promise.race([answer, stands.standing(actor, answered.signal)]).catch(() => undefined); // its caller learns of it below
+      await Promise.race([answer, pauses.waitUntilPaused(actor, answered.signal)]).catch(() => undefined); // its caller learns of it below
       return { answer };
     });
     if (!answered.signal.aborted) await order.arrive(actor, point);
     return order.fly(actor, point, async () => {
-      await stands.open(actor);
+      await pauses.resume(actor);
       return answer;
     });
   }
@@ -90,7 +90,7 @@ export class Scheduler {
       return await order.run(choose);
     } finally {
       this.#order = undefined;
-      order.open(); // also where it failed: nobody stands for ever
+      order.open(); // also where it failed: no actor waits for ever
     }
   }
 }

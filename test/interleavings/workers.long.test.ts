@@ -1,20 +1,20 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { MARGIN_MS, runMs, SEED } from './bounds.ts';
-import { type Event, openTheatre, type Theatre } from './plays.ts';
+import { byPriority, prioritiesOf } from './priorities.ts';
 import type { Choose } from './scheduler.ts';
-import { by, turnsOf } from './turns.ts';
+import { type Event, openWorkerRunner, type WorkerRunner } from './worker-runs.ts';
 
 vi.mock('node:timers/promises', () => import('./timers.ts'));
 vi.mock('../../platform/process-identity.ts', () => ({ hasEnded: async () => false }));
 
 const RUN_MS = runMs({ long: 12 });
 
-let theatre: Theatre;
+let runner: WorkerRunner;
 beforeAll(async () => {
-  theatre = await openTheatre();
+  runner = await openWorkerRunner();
 });
-afterAll(() => theatre.close());
+afterAll(() => runner.close());
 
 const worker = fc.nat({ max: 1 });
 const event: fc.Arbitrary<Event> = fc.oneof(
@@ -40,7 +40,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     }),
   },
 );
-const play = fc.record({
+const workerRun = fc.record({
   state: fc.constantFrom('QUEUED', 'DUE', 'REQUESTED'),
   isOneEngine: fc.boolean(),
   events: fc.array(event, { maxLength: 10, size: 'max' }),
@@ -56,7 +56,7 @@ test('a claim whose answer comes after its lease starts nothing beside the next 
   const events: Event[] = [pass(40), pass(60), { type: 'schedule' }, pass(6), { type: 'schedule' }, pass(1)];
   const choose = withholding(0, 'answer of commit');
   for (const isOneEngine of [true, false]) {
-    const { order, wrong } = await theatre.play({ state: 'QUEUED', isOneEngine, events }, choose);
+    const { order, wrong } = await runner.run({ state: 'QUEUED', isOneEngine, events }, choose);
     expect(wrong).toEqual([]);
     expect(order.steps.filter((step) => step.endsWith('answer to start'))).toEqual([
       "worker 1: engine's answer to start",
@@ -67,17 +67,17 @@ test('a claim whose answer comes after its lease starts nothing beside the next 
 test(
   'P1, P2, P3, P4: two workers whose engines, answers and clocks fail them run no program twice, and end every job once',
   async () => {
-    let plays = 0;
+    let runs = 0;
     await fc.assert(
-      fc.asyncProperty(play, turnsOf(3), async (played, given) => {
-        const { order, wrong } = await theatre.play(played, by(given));
-        plays += 1;
+      fc.asyncProperty(workerRun, prioritiesOf(3), async (drawn, priorities) => {
+        const { order, wrong } = await runner.run(drawn, byPriority(priorities));
+        runs += 1;
         expect(wrong.length > 0 ? [...order.steps, ...wrong].join('\n') : '').toBe('');
       }),
       { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
     );
-    console.info(`${plays} plays of two workers.`);
-    expect(plays).toBeGreaterThan(0);
+    console.info(`${runs} runs of two workers.`);
+    expect(runs).toBeGreaterThan(0);
   },
   RUN_MS + MARGIN_MS,
 );

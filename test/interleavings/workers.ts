@@ -11,9 +11,9 @@ import { createRemovals, type Removals } from '../../workers/workflow/engine/rem
 import { type ContainerJobs, createContainerJobs } from '../../workers/workflow/jobs/jobs.ts';
 import { sweepContainers } from '../../workers/workflow/sweeps/containers.ts';
 import { quiet, testSealer } from '../support/workers.ts';
+import { type Connections, dbOf, sideOf } from './connections.ts';
 import type { FakeEngine, Fault, Truth } from './engine.ts';
 import type { Scheduler } from './scheduler.ts';
-import { dbOf, type Seats, sideOf } from './seats.ts';
 
 /** The part of a workflow worker that runs jobs, as production puts it together. */
 export interface JobWorker {
@@ -29,9 +29,9 @@ export interface JobWorker {
 const INSTALLATION = 'interleavings';
 const NOTHING = { reads: new Set<string>(), writes: new Set(['engine']) };
 
-export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine): JobWorker {
-  const { scheduler } = seats;
-  const db = dbOf(seats, actor);
+export function startJobWorker(connections: Connections, actor: number, engine: FakeEngine): JobWorker {
+  const { scheduler } = connections;
+  const db = dbOf(connections, actor);
   const owner = `worker ${actor} ${newId()}`;
   const faults = new Map<string, Fault>();
   const docker = engine.docker(
@@ -41,7 +41,7 @@ export function startJobWorker(seats: Seats, actor: number, engine: FakeEngine):
   const removals: Removals = createRemovals({ docker, log: quiet });
   const jobs: ContainerJobs = createContainerJobs({
     db,
-    bus: storingBus(scheduler, actor, sideOf(seats, actor)),
+    bus: storingBus(scheduler, actor, sideOf(connections, actor)),
     cache: createMemoryCache(),
     log: quiet,
     owner,

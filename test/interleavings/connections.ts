@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { connect, type Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { openPauses } from './pauses.ts';
 import { stepStatements } from './points.ts';
 import { Scheduler } from './scheduler.ts';
-import { openStands } from './stands.ts';
 
 /** A database with a connection for each actor, every statement of which is a step of the scheduler's. */
-export interface Seats {
+export interface Connections {
   scheduler: Scheduler;
   /** Of the actors. */
   dbs: Db[];
@@ -14,7 +14,7 @@ export interface Seats {
   sides: Db[];
   /** Of nobody: what goes through it is no step. */
   db: Db;
-  /** Whose statements are two steps each (stands.ts). */
+  /** Whose statements are two steps each (pauses.ts). */
   splitting: Set<number>;
   close(): Promise<void>;
 }
@@ -22,32 +22,35 @@ export interface Seats {
 /** A deadlock is a failure: it need not take a second to be one. */
 const DEADLOCK_TIMEOUT = '50ms';
 
-export async function openSeats(count: number, { connections = 1, hasLateAnswers = false } = {}): Promise<Seats> {
+export async function openConnections(
+  count: number,
+  { perActor = 1, hasLateAnswers = false } = {},
+): Promise<Connections> {
   const database: TestDatabase = await testDatabase();
   const url = new URL(database.url);
   url.searchParams.set('synchronous_commit', 'off'); // nothing here is about a crash of the server
   url.searchParams.set('deadlock_timeout', DEADLOCK_TIMEOUT);
   const control = connect(url.href, { max: 2, application: 'control' });
   const actors = Array.from({ length: count }, (_, actor) =>
-    connect(url.href, { max: connections, application: `actor ${actor}` }),
+    connect(url.href, { max: perActor, application: `actor ${actor}` }),
   );
   const sides = Array.from({ length: count }, (_, actor) =>
     connect(url.href, { max: 1, application: `actor ${actor}` }),
   );
   const keeper = connect(url.href, { max: 1, application: 'keeper' });
-  const stands = await openStands(keeper.db);
+  const pauses = await openPauses(keeper.db);
   const splitting = new Set<number>();
   const scheduler = new Scheduler(() => countBlocked(control.db));
   const dbs = actors.map(({ db }, actor) => {
     stepStatements(db, {
       step: (point, act) => scheduler.step(actor, point, act),
       fly: (point, act) => scheduler.fly(actor, point, act),
-      stand: () => (splitting.has(actor) ? stands.condition(actor) : undefined),
+      pauseCondition: () => (splitting.has(actor) ? pauses.condition(actor) : undefined),
       answer: async ({ name, reads, writes }) => {
         if (hasLateAnswers)
           await scheduler.step(actor, { name: `answer of ${name}`, reads, writes }, async () => undefined);
       },
-      split: (point, act) => scheduler.split(actor, point, act, stands),
+      split: (point, act) => scheduler.split(actor, point, act, pauses),
     });
     return db;
   });
@@ -74,14 +77,14 @@ async function countBlocked(db: Db): Promise<Map<number, number>> {
   return new Map(rows.map(({ actor, count }) => [actor, count]));
 }
 
-export function dbOf({ dbs }: Seats, actor: number): Db {
+export function dbOf({ dbs }: Connections, actor: number): Db {
   const db = dbs[actor];
-  if (db === undefined) throw new Error(`There are seats for ${dbs.length} actors.`);
+  if (db === undefined) throw new Error(`There are connections for ${dbs.length} actors.`);
   return db;
 }
 
-export function sideOf({ sides }: Seats, actor: number): Db {
+export function sideOf({ sides }: Connections, actor: number): Db {
   const side = sides[actor];
-  if (side === undefined) throw new Error(`There are seats for ${sides.length} actors.`);
+  if (side === undefined) throw new Error(`There are connections for ${sides.length} actors.`);
   return side;
 }

@@ -4,13 +4,13 @@ import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { testUser } from '../support/database.ts';
 import { type Clock, startClock } from './clock.ts';
+import { openConnections, sideOf } from './connections.ts';
 import { openCopies } from './copies.ts';
 import { FakeEngine, type Fault, Truth } from './engine.ts';
 import { judge, writeDown } from './judge.ts';
 import type { Point } from './points.ts';
 import { realNowMs, sleep } from './real-time.ts';
 import type { Choose, Order } from './scheduler.ts';
-import { openSeats, sideOf } from './seats.ts';
 import { type State, type Subject, timePasses } from './states.ts';
 import { type Answers, VERBS } from './verbs.ts';
 import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
@@ -25,20 +25,20 @@ export type Event =
   | { type: 'sweep' | 'look' | 'away' | 'back' | 'restart'; worker: number }
   | { type: 'fault'; worker: number; call: string; fault: Fault };
 
-export interface Play {
+export interface WorkerRun {
   state: State;
   /** Whether both workers are on one engine. */
   isOneEngine: boolean;
   events: Event[];
 }
 
-export interface Theatre {
-  /** Plays it from the state; `choose` takes the steps until the last event, then all goes on without faults to its end. */
-  play(play: Play, choose: Choose): Promise<{ order: Order; wrong: string[] }>;
+export interface WorkerRunner {
+  /** Runs it from the state; `choose` takes the steps until the last event, then all goes on without faults to its end. */
+  run(run: WorkerRun, choose: Choose): Promise<{ order: Order; wrong: string[] }>;
   close(): Promise<void>;
 }
 
-interface Scene {
+interface RunContext {
   subject: Subject;
   /** Those that work now. */
   workers: JobWorker[];
@@ -60,15 +60,15 @@ const ROUND_SECONDS = 10;
 const OUTLAST_SECONDS = [LEASE_SECONDS + ADOPTION_SECONDS + 10, 30];
 const CLOSE_MS_MAX = 10_000;
 
-export async function openTheatre(): Promise<Theatre> {
-  const seats = await openSeats(WORKERS + 1, { connections: 4, hasLateAnswers: true });
-  const { db, scheduler } = seats;
-  const side = sideOf(seats, WORLD);
+export async function openWorkerRunner(): Promise<WorkerRunner> {
+  const connections = await openConnections(WORKERS + 1, { perActor: 4, hasLateAnswers: true });
+  const { db, scheduler } = connections;
+  const side = sideOf(connections, WORLD);
   await writeDown(db);
   const copies = await openCopies(db, await testUser(db, 'ann'));
 
-  async function perform(event: Event, scene: Scene): Promise<void> {
-    const { subject, workers, clock, start, answers, lagSeconds } = scene;
+  async function perform(event: Event, context: RunContext): Promise<void> {
+    const { subject, workers, clock, start, answers, lagSeconds } = context;
     const worker = 'worker' in event ? workers[event.worker] : undefined;
     switch (event.type) {
       case 'pass':
@@ -91,8 +91,8 @@ export async function openTheatre(): Promise<Theatre> {
       }
       case 'outlast':
         for (const seconds of OUTLAST_SECONDS) {
-          await perform({ type: 'pass', seconds }, scene);
-          await perform({ type: 'schedule' }, scene);
+          await perform({ type: 'pass', seconds }, context);
+          await perform({ type: 'schedule' }, context);
         }
         return;
       case 'cancel':
@@ -119,7 +119,7 @@ export async function openTheatre(): Promise<Theatre> {
   }
 
   return {
-    async play({ state, isOneEngine, events }, choose) {
+    async run({ state, isOneEngine, events }, choose) {
       const subject = await copies.begin(state);
       const clock = startClock();
       const truth = new Truth();
@@ -134,16 +134,16 @@ export async function openTheatre(): Promise<Theatre> {
       const workers: JobWorker[] = [];
       const started: JobWorker[] = [];
       const start = (actor: number) => {
-        const worker = startJobWorker(seats, actor, engines[actor] ?? first);
+        const worker = startJobWorker(connections, actor, engines[actor] ?? first);
         started.push(worker);
         workers[actor] = worker;
         worker.look();
       };
       const answers: Answers = { ended: [], canceled: [], requested: [] };
-      const scene: Scene = { subject, workers, clock, start, answers, lagSeconds: lagging() };
+      const context: RunContext = { subject, workers, clock, start, answers, lagSeconds: lagging() };
       let isFree = false;
 
-      const happen = (event: Event) => scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, scene));
+      const happen = (event: Event) => scheduler.step(WORLD, pointOf(nameOf(event)), () => perform(event, context));
       const isOver = async () => {
         const [row] = await db.execute<{ left: number }>(
           sql`SELECT count(*)::integer AS left FROM jobs WHERE completed_at IS NULL`,
@@ -179,7 +179,7 @@ export async function openTheatre(): Promise<Theatre> {
       wrong.push(...(await judge(db, kept)));
       return { order, wrong };
     },
-    close: () => seats.close(),
+    close: () => connections.close(),
   };
 }
 

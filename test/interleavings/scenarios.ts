@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Cast } from './orders.ts';
+import type { Scenario } from './orders.ts';
 import { statesOf, VERBS, type VerbName } from './verbs.ts';
 
 export const NAMES = Object.keys(VERBS).filter((name): name is VerbName => name in VERBS);
@@ -12,7 +12,7 @@ const LOOKING: VerbName[] = ['dispatch', 'adopt', 'take a turn', 'claim build', 
  * other states that they share, then with all statements as two steps; each of these in a drawn order, so that a slow machine, which does not
  * come to the end, tries others each time.
  */
-export function pairs(seed: number): Cast[] {
+export function pairs(seed: number): Scenario[] {
   const all = NAMES.flatMap((first, at) => NAMES.slice(at).map((second): VerbName[] => [first, second]));
   const inFirst = all.flatMap((verbs) =>
     statesOf(verbs)
@@ -24,12 +24,12 @@ export function pairs(seed: number): Cast[] {
       .slice(1)
       .map((state) => ({ state, verbs })),
   );
-  const looking = [...inFirst, ...inOthers].flatMap((cast) => {
-    const splitting = cast.verbs.filter((name) => LOOKING.includes(name));
-    return splitting.length === 0 ? [] : [{ ...cast, splitting }];
+  const looking = [...inFirst, ...inOthers].flatMap((scenario) => {
+    const splitting = scenario.verbs.filter((name) => LOOKING.includes(name));
+    return splitting.length === 0 ? [] : [{ ...scenario, splitting }];
   });
-  const split = inFirst.map((cast) => ({ ...cast, splitting: cast.verbs }));
-  return [inFirst, looking, inOthers, split].flatMap((casts) => shuffled(casts, seed));
+  const split = inFirst.map((scenario) => ({ ...scenario, splitting: scenario.verbs }));
+  return [inFirst, looking, inOthers, split].flatMap((scenarios) => shuffled(scenarios, seed));
 }
 
 /** A row for each verb: with what, and where it is tried. */

@@ -5,7 +5,7 @@ import type { Choose } from './scheduler.ts';
  * For so many steps the first of the actors that can take one takes it: one that comes last is as good as frozen. Few changes find more than a new
  * choice for each step does (S. Burckhardt et al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
  */
-export function turnsOf(actors: number): fc.Arbitrary<Turn[]> {
+export function prioritiesOf(actors: number): fc.Arbitrary<Priority[]> {
   const all = Array.from({ length: actors }, (_, actor) => actor);
   return fc.array(
     fc.record({
@@ -17,19 +17,19 @@ export function turnsOf(actors: number): fc.Arbitrary<Turn[]> {
   );
 }
 
-export interface Turn {
+export interface Priority {
   steps: number;
   order: number[];
   /** Which of an actor's own steps, where it has several. */
   nth: number;
 }
 
-export function by(given: Turn[]): Choose {
-  const left = given.flatMap((turn) => Array.from({ length: turn.steps }, () => turn));
+export function byPriority(given: Priority[]): Choose {
+  const left = given.flatMap((priority) => Array.from({ length: priority.steps }, () => priority));
   return (ready) => {
-    const turn = left.shift();
-    const actor = turn?.order.find((one) => ready.some((choice) => choice.actor === one));
+    const priority = left.shift();
+    const actor = priority?.order.find((one) => ready.some((choice) => choice.actor === one));
     const own = ready.filter((choice) => choice.actor === actor);
-    return (own[(turn?.nth ?? 0) % own.length] ?? ready[0])?.key;
+    return (own[(priority?.nth ?? 0) % own.length] ?? ready[0])?.key;
   };
 }
