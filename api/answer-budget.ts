@@ -1,13 +1,19 @@
 import { Semaphore } from '../platform/async/semaphore.ts';
 import { failure } from './errors.ts';
 
-/** What the long texts in one answer may take together: it is bounded before it is made, because an answer is held whole until it is sent. */
+/**
+ * Limits the length of all long texts in one answer together. It is counted while the answer is
+ * made, because an answer is held whole until it is sent.
+ */
 export class AnswerBudget {
   #left = ANSWER_TEXT_LENGTH_MAX;
-  /** Few pages of logs are read at a time: each holds what it reads until it has found its lines. */
+  /**
+   * Limits how many pages of logs are read at a time: each holds what it reads until it has its
+   * lines.
+   */
   readonly logPages = new Semaphore(LOG_PAGES_AT_ONCE);
 
-  /** Throws BAD_REQUEST where an answer becomes too long. */
+  /** Counts `length` characters. Throws BAD_REQUEST when the answer becomes too long. */
   take(length: number): void {
     this.#left -= length;
     if (this.#left >= 0) return;

@@ -19,7 +19,7 @@ import type { Loaders } from './loaders.ts';
 import type { LogFeed } from './logs/feed.ts';
 import type { ApiSettings } from './settings.ts';
 
-/** What the whole process shares. */
+/** What all requests of this process share. */
 export interface Services {
   db: Db;
   bus: Bus;
@@ -40,21 +40,24 @@ export interface Services {
   places: AllPlaces;
 }
 
-/** Where a request comes from, and how it is answered beside its body. */
+/** The sender of a request, and what its transport can do besides answering. */
 export interface Client {
   address: string;
-  /** What it calls itself. */
+  /** The User-Agent header. */
   userAgent: string | undefined;
   transport: 'HTTP' | 'WEBSOCKET';
-  /** Hands the browser a session, or takes it away; where there is no response to put it on, does nothing. */
+  /**
+   * Sets or removes the session cookie of a browser. Does nothing if there is no response to set it
+   * on.
+   */
   setSession(token: string | undefined): void;
-  /** Calls when the client is not there any more, where there is one response to wait for. */
+  /** Calls `gone` when the client has left. Absent on a WebSocket, which is closed as a whole. */
   onGone?(gone: () => void): void;
-  /** Over HTTP: what is done for its request. */
+  /** Over HTTP: the work under way for the request. */
   work?: RequestWork;
 }
 
-/** What every resolver is given. */
+/** The context of every resolver. */
 export interface Context {
   services: Services;
   client: Client;
@@ -64,26 +67,32 @@ export interface Context {
   budget: AnswerBudget;
 }
 
-/** Who asks. Throws UNAUTHENTICATED when nobody is signed in. */
+/** The caller. Throws UNAUTHENTICATED if nobody is signed in. */
 export function viewerOf(context: Context): Identity {
   if (!context.viewer) throw unauthenticated();
   return context.viewer;
 }
 
 /**
- * Whose audit events the caller sees: its own account's, or all (undefined). All is for an administrator in a session: a program's token, which may
- * leak, shows nothing of other accounts, and a program that collects all events has the log.
+ * The account whose audit events the caller sees; undefined means all accounts. Only an
+ * administrator in a session sees all: the token of a program can leak, so it shows nothing of
+ * other accounts, and a program that collects all events can read the log.
  */
 export function auditedUserOf({ kind, user }: Identity): string | undefined {
   return user.administrator && kind === 'SESSION' ? undefined : user.id;
 }
 
-/** The context of an operation that lasts, without what its transport has put beside it: the request as it came, for one. */
+/**
+ * The context of a subscription, without what its transport added to it, such as the whole request.
+ */
 export function contextAlone({ services, client, asker, viewer, load, budget }: Context): Context {
   return { services, client, asker, viewer, load, budget };
 }
 
-/** Who asks with a session: what an API token, which programs hold, may not do. Throws UNAUTHENTICATED, or FORBIDDEN for an API token. */
+/**
+ * The caller, for operations that API tokens may not do. Throws UNAUTHENTICATED, or FORBIDDEN for
+ * an API token.
+ */
 export function sessionViewerOf(context: Context): Identity {
   const viewer = viewerOf(context);
   if (viewer.kind === 'SESSION') return viewer;

@@ -3,18 +3,21 @@ import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import { isOutage } from '../db/connection-check.ts';
 
-/** The codes of errors that are no data (`userErrors` are): beside these only those for text that does not parse or validate. */
+/**
+ * The codes of errors outside of `userErrors`. Documents that do not parse or validate have codes
+ * of graphql's own.
+ */
 export type ErrorCode =
   | 'UNAUTHENTICATED'
   | 'FORBIDDEN'
   | 'NOT_FOUND'
   | 'BAD_REQUEST'
-  | 'GONE' // over HTTP alone
+  | 'GONE' // only for log downloads
   | 'RATE_LIMITED'
   | 'UNAVAILABLE'
   | 'INTERNAL_SERVER_ERROR';
 
-/** An error for the caller to see. `message` is a sentence. */
+/** An error that the caller may see. `message` is a sentence. */
 export function failure(code: ErrorCode, message: string, extensions: Record<string, unknown> = {}): GraphQLError {
   return new GraphQLError(message, { extensions: { code, ...extensions } });
 }
@@ -23,15 +26,19 @@ export function unauthenticated(): GraphQLError {
   return failure('UNAUTHENTICATED', 'Sign in first: send a valid token.', { http: { status: 401, spec: true } });
 }
 
-/** What a row's key promises to be there. It is not where it was purged between two reads. */
+/**
+ * The row that a key points to. It is missing only if it was purged between two reads: then throws
+ * NOT_FOUND.
+ */
 export function orNotFound<Row>(row: Row | undefined): Row {
   if (row === undefined) throw failure('NOT_FOUND', 'What this belongs to was purged while it was read.');
   return row;
 }
 
 /**
- * Makes of whatever was thrown what the caller may see. What we did not mean to throw is hidden behind a request id, under which it
- * stands in the log; a database that is away is told as that, because trying again is what helps.
+ * Turns anything thrown into an error that the caller may see. Unexpected errors are logged and
+ * hidden behind a request id. A database outage is reported as UNAVAILABLE, because trying again
+ * helps.
  */
 export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
   return (error) => {
@@ -39,7 +46,8 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
     const cause = rootCause(error);
     if (cause instanceof GraphQLError) {
       if (typeof cause.extensions.code === 'string') return located ?? cause;
-      if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', placed(located, cause)); // values for arguments
+      // An invalid value of an argument.
+      if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', placed(located, cause));
     }
     if (isOutage(cause)) {
       log.warn({ err: cause }, 'The database cannot be reached.');
@@ -59,8 +67,8 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
 }
 
 /**
- * What is wrong with the value of a variable, and where: `$input.payload.heartbeat.headers[0].name: ...`. graphql has that in its own sentence,
- * together with the value, which may hold a password.
+ * The problem of a variable and its place, like `$input.payload.heartbeat.headers[0].name: ...`.
+ * graphql's own sentence also quotes the value, which may be a password.
  */
 function placed(located: GraphQLError | undefined, { message }: GraphQLError): string {
   if (located === undefined || !located.message.endsWith(`; ${message}`)) return message;
@@ -85,7 +93,7 @@ function coded(
   });
 }
 
-/** What lies below the wrappers of graphql and of the query builder. */
+/** The error below the wrappers of graphql and of the query builder. */
 function rootCause(error: unknown): unknown {
   let cause = error;
   for (let depth = 0; depth < 10; depth += 1) {

@@ -24,8 +24,9 @@ import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload/payload.ts';
 
 /**
- * Reads for the requests of one user: what resolvers ask for in the same tick is one query. Nothing is kept, because a mutation changes rows
- * and a subscription's request lives for hours. The first four give the viewer's own alone; the others must be given what came from those.
+ * Reads rows for the requests of one user: what resolvers ask for in the same tick is one query.
+ * Nothing is cached, because a mutation changes rows and a subscription lasts for hours. The first
+ * four return only the viewer's own rows; the others must be given ids that came from those.
  */
 export interface Loaders {
   workflow(id: string): Promise<WorkflowRow | undefined>;
@@ -43,7 +44,7 @@ export interface Loaders {
   lastLineNumber(sourceId: string): Promise<number>;
   apiTokens(userId: string): Promise<TokenRow[]>;
   sessions(userId: string): Promise<TokenRow[]>;
-  /** The ids of workflows of the viewer's that name it. */
+  /** The ids of the viewer's workflows that name the volume. */
   workflowsOfVolume(name: string): Promise<string[]>;
 }
 
@@ -97,7 +98,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await readWorkflowTotals(db, ids, range);
     return (id) => found.filter((row) => row.scopeId === id);
   });
-  /** A loader for each window that is asked for: few, because a document has few fields. */
+  /** One loader for each requested window: few, because a document has few fields. */
   const pages = new Map<string, (workflowId: string) => Promise<JobRow[]>>();
 
   return {
@@ -135,11 +136,14 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
 
 const UUID_LENGTH = 36;
 const BATCH_MAX = 1_000;
-/** What comes together is made into a part of the answer in one go: 10,000 rows kept the process busy for some tenths of a second. */
+/**
+ * Rows that are read together are added to the answer without a pause: 10,000 of them kept the
+ * process busy for some tenths of a second.
+ */
 const ROWS_PER_READ_AIM = 1_000;
 const PAYLOADS_PER_READ_MAX = 20;
 
-/** A malformed id is an unknown one. */
+/** Treats a malformed id as an unknown one. */
 function byId<Row extends { id: string }>(read: (ids: string[]) => Promise<Row[]>) {
   const load = batched<Row | undefined>(async (ids) => {
     const found = new Map((await read(ids)).map((row) => [row.id, row]));
@@ -148,7 +152,9 @@ function byId<Row extends { id: string }>(read: (ids: string[]) => Promise<Row[]
   return async (id: string) => (isId(id) ? load(id.toLowerCase()) : undefined);
 }
 
-/** A batch for each shape of a question that is asked in the same turn: few, because a document has few fields. */
+/**
+ * One batch for each shape of a question in the same turn: few, because a document has few fields.
+ */
 function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(key: string) => Value>) {
   const loaders = new Map<string, (key: string) => Promise<Value>>();
   return (shape: Shape, key: string): Promise<Value> => {
@@ -164,19 +170,23 @@ function byShape<Shape, Value>(read: (keys: string[], shape: Shape) => Promise<(
   };
 }
 
-/** At most `maxBatchSize` keys are read at a time, one batch after the other, so that others are served between them. */
+/**
+ * Reads at most `maxBatchSize` keys at a time, one batch after the other, so that others are served
+ * in between.
+ */
 function batched<Value>(
   read: (keys: string[]) => Promise<(key: string) => Value>,
   maxBatchSize = BATCH_MAX,
 ): (key: string) => Promise<Value> {
-  let loader: DataLoader<string, Value> | undefined; // of this turn: it would keep its last keys, and with each the text that it was cut out of
+  // One for each turn: it would keep its last keys, and with each the text that it was sliced from.
+  let loader: DataLoader<string, Value> | undefined;
   function beginLoader(): DataLoader<string, Value> {
     let before: Promise<unknown> = Promise.resolve();
     return new DataLoader<string, Value>(
       async (keys) => {
         loader = undefined;
         const reading = before.then(() => read([...new Set(keys)]));
-        before = reading.catch(() => undefined); // it fails alone
+        before = reading.catch(() => undefined); // a failure is its own batch's
         const find = await reading;
         return keys.map((asked) => find(asked));
       },

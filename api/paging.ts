@@ -1,12 +1,14 @@
 import type { IdWindow } from '../db/listing.ts';
 import { failure } from './errors.ts';
 
-/** A page of a list, as Relay has it. */
+/** A page of a list, as in Relay. */
 export interface Page<T> {
   edges: { cursor: string; node: T }[];
   hasNextPage: boolean;
   hasPreviousPage: boolean;
-  /** Where to go on, where that is not the last edge: a search may have looked further than it has found. */
+  /**
+   * Where to go on if that is not the last edge: a search may have looked further than it found.
+   */
   endCursor?: string;
   startCursor?: string;
 }
@@ -21,7 +23,7 @@ export interface PagingArgs {
   before?: string | null;
 }
 
-/** How many are asked for, and from which end. Throws BAD_REQUEST. */
+/** How many items are requested, and from which end. Throws BAD_REQUEST. */
 export function pageSize(
   { first, last }: PagingArgs,
   size = PAGE_SIZE,
@@ -40,7 +42,7 @@ export function pageSize(
   return { count, backwards: backwards !== undefined };
 }
 
-/** The window of a list by ids; one more than is shown is read, which tells whether there is more. */
+/** The window of a list by ids. It reads one more than is shown, to know whether there is more. */
 export function windowOf(args: PagingArgs): IdWindow {
   const { count, backwards } = pageSize(args);
   return {
@@ -51,7 +53,7 @@ export function windowOf(args: PagingArgs): IdWindow {
   };
 }
 
-/** The page of what was read for `window`. */
+/** The page of the rows that were read for `window`. */
 export function pageOf<Row extends { id: string }>(
   rows: Row[],
   { count, backwards, after, before }: IdWindow,

@@ -13,7 +13,7 @@ import { createGraphql } from './graphql/yoga.ts';
 import { createGraphiql, noGraphiql } from './http/graphiql.ts';
 import { sendJson } from './http/messages.ts';
 import { answer } from './http/router.ts';
-import { oneAtATime } from './http/serializer.ts';
+import { serializeRequests } from './http/serializer.ts';
 import { createChanges } from './live/changes.ts';
 import { createStreams } from './live/streams.ts';
 import { createLogFeed } from './logs/feed.ts';
@@ -26,17 +26,20 @@ export interface ApiParts extends Pick<Services, 'db' | 'bus' | 'cache' | 'log' 
 }
 
 export interface Api {
-  /** Of the GraphQL endpoint, as a client on this machine reaches it. */
+  /** The URL of the GraphQL endpoint for clients on this machine. */
   url: string;
-  /** Takes no new work, ends streams and sockets, and lets requests finish until the deadline. */
+  /** Accepts no new work, ends streams and sockets, and lets requests finish until the deadline. */
   close(deadline?: AbortSignal): Promise<void>;
 }
 
-/** Starts the GraphQL server. Rejects with the system's error (EADDRINUSE, for example) when it cannot listen. */
+/**
+ * Starts the GraphQL server. Rejects with the system's error (EADDRINUSE, for example) when it
+ * cannot listen.
+ */
 export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   const { db, log, settings } = parts;
   const places = createPlaces(settings.bounds);
-  const { handle, isBusy } = oneAtATime((request, response) => {
+  const { handle, isBusy } = serializeRequests((request, response) => {
     countsBody(connections, request, response);
     answer(request, response, { graphql, graphiql, services, connections }).catch((error: unknown) => {
       log.error({ err: error }, 'A request could not be answered.');
@@ -90,7 +93,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   };
 }
 
-/** For the headers of a request, for all of it, and between two of them. */
+/** For the headers of a request, for the whole request, and between two requests. */
 const SERVER_TIMES = {
   headersTimeout: 10_000,
   requestTimeout: 60_000,

@@ -5,62 +5,64 @@ import type { TrustedProxies } from '../domain/network/trusted-proxies.ts';
 import type { ContainerPolicy } from '../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../domain/payload/container-schema.ts';
 
-/** What the process tells the api. */
+/** The settings of the api. */
 export interface ApiSettings {
   port: number;
   host: string;
   databaseEmbedded: boolean;
-  /** The longest time-out that a CONTAINER may ask for. */
+  /** The longest `timeoutSeconds` of a CONTAINER. */
   maxJobSeconds: number;
-  /** What a CONTAINER may ask for, where it is not the default. */
+  /** The resources that a CONTAINER may ask for. Defaults apply where absent. */
   maxResources?: ResourceMaximums;
-  /** Which networks and builds a CONTAINER may ask for, where it is not all. */
+  /** The networks and builds that a CONTAINER may ask for. All if absent. */
   policy?: ContainerPolicy;
-  /** How long log lines are kept: a workflow may ask for less. */
+  /** How long log lines are kept. A workflow can ask for less. */
   logRetentionDays?: number;
-  /** Whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's by default. */
+  /** The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. None by default. */
   trustProxy?: TrustedProxies;
-  /** The origin under which browsers reach the api, where it is not the address that is listened on. */
+  /** The origin of the api in browsers, if that is not the address that it listens on. */
   publicUrl?: string;
-  /** Of web applications at other addresses. */
+  /** The origins of other web applications that may use the api. */
   allowedOrigins?: string[];
-  /** Whether browsers are given GraphiQL; unless false. */
+  /** Whether browsers get GraphiQL. True by default. */
   graphiql?: boolean;
-  /** Whether the schema can be asked for; unless false. */
+  /** Whether callers can read the schema. True by default. */
   introspection?: boolean;
-  /** Who may make an account; the first alone unless given. */
+  /** Who may create an account. By default only the first account can be created. */
   signUp?: SignUpMode;
-  /** How many days an API token is valid at most; 0: for ever. A year unless given. */
+  /** For how many days an API token is valid at most; 0 means forever. A year by default. */
   apiTokenDaysMax?: number;
-  /** How many mutations one user may call in an hour, where it is not the default. */
+  /** How many mutations one user may call in an hour. Defaults apply where absent. */
   mutationsPerUserPerHour?: number;
   limits?: Partial<AccountLimits>;
-  /** What one user may have, where it is not the default. */
+  /** The limits of one user. Defaults apply where absent. */
   userLimits?: Partial<UserLimits>;
-  /** How much may be open at once, where it is not the default. */
+  /** How many connections and streams may be open at once. Defaults apply where absent. */
   bounds?: Partial<ConnectionBounds>;
   times?: Partial<ConnectionTimes>;
 }
 
-/** Bounds in time; tests take shorter ones. */
+/** Time limits of connections. Tests use shorter ones. */
 export interface ConnectionTimes {
-  /** A client that takes no byte of an answer for so long is cut. */
+  /** A client that takes no byte of an answer for this long is disconnected. */
   unreadMs: number;
-  /** So long a client may take for one piece of an answer (2 MB at most), however it dribbles. */
+  /**
+   * How long a client may take for one piece of an answer (at most 2 MB), however slowly it reads.
+   */
   pieceMs: number;
-  /** What has not moved for so long may be cut where too many bytes are held. */
+  /** A connection that has not moved for this long may be cut when too many bytes are held. */
   stalledMs: number;
 }
 
-/** How often credentials may be tried: hashing a password is expensive on purpose. */
+/** How often credentials may be tried. Hashing a password is expensive on purpose. */
 export interface AccountLimits {
-  /** From one address: beyond it that address waits, and nobody else. */
+  /** From one address. Beyond it only that address has to wait. */
   signInsPerAccountPerMinute: number;
-  /** From all addresses together from which the account did not sign in before. */
+  /** From all addresses together that the account never signed in from. */
   signInsPerAccountFromStrangersPerMinute: number;
   signInsPerAddressPerMinute: number;
   signUpsPerAddressPerHour: number;
-  /** Tries of one account, which is signed in already. */
+  /** Tries of one account, which is already signed in. */
   passwordChangesPerMinute: number;
 }
 
@@ -73,5 +75,5 @@ export const ACCOUNT_LIMITS: AccountLimits = {
 };
 
 export const SESSION_DAYS = 30;
-/** Of one user; the one that was not used for longest makes room. */
+/** Sessions of one user. A new one replaces the one that was unused for longest. */
 export const SESSIONS_MAX = 100;

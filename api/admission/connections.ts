@@ -8,29 +8,41 @@ import type { Full, Places } from './places.ts';
 
 /** Every TCP connection of the server, from its first moment on. */
 export interface Connections {
-  /** Why the connection is over a bound. The caller answers with that, and the connection ends soon. */
+  /**
+   * The limit that the connection is over, if any. The caller answers with it, and the connection
+   * ends soon.
+   */
   refusalOf(socket: Socket): Full | undefined;
-  /** Whose bytes the ones that are held for this connection are: a key of its address or its user. */
+  /**
+   * Says who owns the bytes that are held for this connection: the key of an address or of a user.
+   */
   belongsTo(socket: Socket, owner: string): void;
-  /** All that has come so far was whole messages; or `bytes` more of it, where those came between the parts of one that is not whole yet. */
+  /**
+   * Says that everything received so far was whole messages. With `bytes`: that many of it were,
+   * between the parts of an incomplete one.
+   */
   isWhole(socket: Socket, bytes?: number): void;
   close(): void;
 }
 
 interface Watched {
   owner: string;
-  /** How many of the bytes that were read are of messages that were whole. */
+  /** How many of the bytes read belong to whole messages. */
   whole: number;
-  /** How many of the bytes that were written the client has taken. */
+  /** How many of the bytes written the client has taken. */
   taken: number;
-  /** When the client last took a piece, or had nothing to take; and when there was last nothing of a message that is not whole. */
+  /**
+   * When the client last took a piece or had nothing to take; and when there was last no incomplete
+   * message.
+   */
   tookAt: number;
   wholeAt: number;
 }
 
 /**
- * Hears the errors of every connection, counts it, and ends it where its client neither reads nor leaves, or holds too many bytes here.
- * `isBusy` tells whether a request is under way; `isProxy` whether its peer stands for many clients, so that the connection itself is nobody's.
+ * Watches every connection: handles its errors, counts it, and ends it if its client neither reads
+ * nor leaves, or if too many bytes are held for it. `isBusy` says whether a request is under way,
+ * `isProxy` whether the peer is a proxy, whose connection belongs to no single client.
  */
 export function watchConnections(
   server: Server,
@@ -48,7 +60,8 @@ export function watchConnections(
   const refused = new Map<Socket, Full>();
 
   server.on('connection', (socket: Socket) => {
-    socket.on('error', (error) => log.debug({ err: error }, 'A connection broke.')); // before all else; its 'close' follows
+    // Set first; 'close' follows.
+    socket.on('error', (error) => log.debug({ err: error }, 'A connection broke.'));
     const address = addressKey(socket.remoteAddress);
     const place = places.take(isProxy(socket) ? {} : { address });
     if (place.full) {
@@ -66,10 +79,12 @@ export function watchConnections(
     });
   });
 
-  // Node calls when no byte has gone either way for `server.timeout`, and after an answer when no request follows for keepAliveTimeout.
+  // Node emits 'timeout' when no byte went either way for `server.timeout`, and after an answer
+  // when no request follows for keepAliveTimeout.
   server.timeout = times.unreadMs;
   server.on('timeout', (socket: Socket) => {
-    if (!isBusy(socket) || socket.writableLength > 0) socket.destroy(); // else it is we who have nothing to send
+    // Otherwise we have nothing to send.
+    if (!isBusy(socket) || socket.writableLength > 0) socket.destroy();
   });
 
   const timer = setInterval(() => sweep(performance.now()), SWEEP_MS);
@@ -91,7 +106,7 @@ export function watchConnections(
     if (inAll > HELD_BYTES_MAX) free(inAll - HELD_BYTES_MAX, now);
   }
 
-  /** Cuts what holds most and does not move, until `bytes` are free. Gives how many are. */
+  /** Cuts the stalled connections that hold most, until `bytes` are free. Returns how many are. */
   function free(bytes: number, now: number, owner?: string): number {
     const stalled = [...watched]
       .filter(([, connection]) => owner === undefined || connection.owner === owner)
@@ -122,9 +137,9 @@ export function watchConnections(
   };
 }
 
-/** Of requests: a body counts as held until it is whole. */
+/** Counts the body of a request as held until it is complete. */
 export function countsBody(connections: Connections, request: IncomingMessage, response: ServerResponse): void {
-  const { socket } = request; // which the request itself forgets at its end
+  const { socket } = request; // the request itself drops it at its end
   const whole = () => connections.isWhole(socket);
   request.once('end', whole);
   response.once('close', whole);
@@ -138,7 +153,7 @@ function note(socket: Socket, connection: Watched, now: number): void {
   connection.taken = taken;
 }
 
-/** What is written and not taken, and what has come of a message that is not whole yet. */
+/** Bytes that are written and not taken, and bytes of an incomplete message. */
 function heldBytes(socket: Socket, { whole }: Watched): number {
   return socket.writableLength + Math.max(0, socket.bytesRead - whole);
 }
@@ -149,19 +164,23 @@ function lastMoved(socket: Socket, { tookAt, wholeAt }: Watched): number {
 
 const TIMES: ConnectionTimes = { unreadMs: 60_000, pieceMs: 300_000, stalledMs: 5_000 };
 const SWEEP_MS = 500;
-/** Connections beyond a bound that are told so at the same time; more are cut without a word. */
+/** Connections over a limit that get an answer at the same time. Others are cut without one. */
 const REFUSALS_AT_ONCE_MAX = 256;
-/** Together: written and not taken, or come and not whole. */
+/** In total: written and not taken, or received and incomplete. */
 const HELD_BYTES_MAX = 256 * 1024 * 1024;
-/** Of one user, or of one address where no user is known. */
+/** Of one user, or of one address if no user is known. */
 export const HELD_BYTES_PER_OWNER_MAX = 64 * 1024 * 1024;
 
-/** Destroys `socket`, whose client is refused, after REFUSED_MS_MAX, unless the function that it gives is called before. */
+/**
+ * Destroys `socket`, whose client is refused, after REFUSED_MS_MAX, unless the returned function is
+ * called before.
+ */
 export function endSoon(socket: Duplex): () => void {
   const timer = setTimeout(() => socket.destroy(), REFUSED_MS_MAX);
   const stop = () => {
     clearTimeout(timer);
-    socket.off('close', stop); // which would hold the timer for as long as an accepted WebSocket lasts
+    // Otherwise it would hold the timer as long as an accepted WebSocket lasts.
+    socket.off('close', stop);
   };
   socket.once('close', stop);
   return stop;

@@ -1,13 +1,16 @@
 import { failure } from '../errors.ts';
 
-export interface TurnLimits {
-  /** How many have a turn at the same time, and how many of one key. */
-  atOnce: number;
+export interface FairSemaphoreLimits {
+  /** How many places there are, and how many one key may hold. */
+  places: number;
   perKey: number;
-  /** How many wait for theirs, and how many of one key. Further ones are refused. */
+  /** How many callers may wait, and how many of one key. Further ones are refused. */
   waiting: number;
   waitingPerKey: number;
-  /** A place stays free for as long as the last turn took, and so long at least: what others wait for is done meanwhile. */
+  /**
+   * After each turn its place stays empty for as long as the turn took, and at least this long, so
+   * that other work gets time.
+   */
   restMsMin?: number;
 }
 
@@ -17,31 +20,36 @@ interface Waiting {
 }
 
 /**
- * Turns for who asks: a key that waits gets one before another key gets its second, however many that one has waiting. Between two turns the
- * event loop goes round, so that what others wait for is done.
+ * A semaphore that is fair between keys: a waiting key gets a place before another key gets its
+ * second, however many callers that one has waiting. The event loop goes around between two turns,
+ * so that other work is done.
  */
-export class FairTurns {
-  readonly #limits: TurnLimits;
+export class FairSemaphore {
+  readonly #limits: FairSemaphoreLimits;
   readonly #running = new Map<string, number>();
-  readonly #waiting = new Map<string, Waiting[]>(); // in the order in which the keys have their next turn
+  readonly #waiting = new Map<string, Waiting[]>(); // in the order in which the keys are next
   #taken = 0;
   #waitingCount = 0;
 
-  constructor(limits: TurnLimits) {
+  constructor(limits: FairSemaphoreLimits) {
     this.#limits = limits;
   }
 
-  /** Resolves when it is the caller's turn, with what ends it. Rejects with RATE_LIMITED where too many wait. */
-  async take(key: string): Promise<() => void> {
+  /**
+   * Resolves with the function that gives the place back, when the caller has one. Rejects with
+   * RATE_LIMITED if too many wait.
+   */
+  async acquire(key: string): Promise<() => void> {
     const queue = this.#waiting.get(key) ?? [];
-    const { atOnce, perKey } = this.#limits;
-    if (this.#taken < atOnce && this.#runningOf(key) < perKey && queue.length === 0) this.#begin(key);
+    const { places, perKey } = this.#limits;
+    if (this.#taken < places && this.#runningOf(key) < perKey && queue.length === 0) this.#begin(key);
     else if (this.isFull(key)) throw tooManyRequests();
     else {
       if (this.#waitingCount >= this.#limits.waiting) this.#refuseLast(this.#longest());
       this.#waitingCount += 1;
       this.#waiting.set(key, queue);
-      await new Promise<void>((resolve, reject) => queue.push({ resolve, reject })); // when another turn ends
+      // Until a place is given back.
+      await new Promise<void>((resolve, reject) => queue.push({ resolve, reject }));
     }
     const begun = performance.now();
     let over = false;
@@ -51,7 +59,10 @@ export class FairTurns {
     };
   }
 
-  /** Whether one more of this key would be refused. Where all places are taken, one of the key that has most gives way to a key that has fewer. */
+  /**
+   * Whether one more caller of this key would be refused. When all waiting places are taken, a
+   * caller of the key that has most gives way to a key that has fewer.
+   */
   isFull(key: string): boolean {
     const { waiting, waitingPerKey } = this.#limits;
     const own = this.#waiting.get(key)?.length ?? 0;
@@ -66,7 +77,7 @@ export class FairTurns {
   }
 
   #refuseLast(queue: Waiting[]): void {
-    const last = queue.pop(); // others of the key still wait: it has more than one
+    const last = queue.pop(); // it has more than one, so others of the key still wait
     if (!last) return;
     this.#waitingCount -= 1;
     last.reject(tooManyRequests());
@@ -96,10 +107,10 @@ export class FairTurns {
 
   #serve(): void {
     for (const [key, queue] of this.#waiting) {
-      if (this.#taken >= this.#limits.atOnce) return;
+      if (this.#taken >= this.#limits.places) return;
       if (this.#runningOf(key) >= this.#limits.perKey) continue;
       const next = queue.shift();
-      this.#waiting.delete(key); // to the end of the row
+      this.#waiting.delete(key); // moves to the end
       if (queue.length > 0) this.#waiting.set(key, queue);
       if (!next) continue;
       this.#waitingCount -= 1;

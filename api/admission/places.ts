@@ -2,19 +2,22 @@ import type { GraphQLError } from 'graphql';
 import { CONNECTION_BOUNDS, type ConnectionBounds } from '../../domain/network/connection-bounds.ts';
 import { failure } from '../errors.ts';
 
-/** Who takes a place. An address is a key of domain/network/address-key.ts. */
-export interface Taker {
+/** The owner of a place. An address is a key of domain/network/address-key.ts. */
+export interface PlaceOwner {
   address?: string;
   userId?: string;
 }
 
-/** Why there is no place: the bound that is reached. `isOwn`: others have room, and to end something of one's own helps. */
+/**
+ * The limit that is reached. `isOwn`: it is the caller's own, so that ending something of theirs
+ * helps.
+ */
 export interface Full {
   isOwn: boolean;
   message: string;
 }
 
-export type Taken = { full: Full } | { full?: undefined; release: () => void };
+export type Reservation = { full: Full } | { full?: undefined; release: () => void };
 
 interface Limit {
   max: number;
@@ -22,8 +25,9 @@ interface Limit {
 }
 
 /**
- * Counts what is open of one kind: in all, per address and per user, as far as there are limits. A place is taken in all of them or in none. Of what
- * is free an address may have the same part as it may have of all: so the places become scarce for those who have many, long before they run out.
+ * Counts what is open of one kind: in total, by address and by user, as far as there are limits. A
+ * place counts in all of them or in none. An address may have the same share of the free places as
+ * of all, so that those who have many feel scarcity long before the places run out.
  */
 export class Places {
   readonly #what: string;
@@ -32,14 +36,16 @@ export class Places {
   readonly #ofAddress = new Map<string, number>();
   readonly #ofUser = new Map<string, number>();
 
-  /** `what` is a plural that completes "You have 10 ... open here". */
+  /** `what` is a plural that completes "You have 10 ... open". */
   constructor(what: string, limits: { inAll?: Limit; perAddress?: Limit; perUser?: Limit }) {
     this.#what = what;
     this.#limits = limits;
   }
 
-  /** A place until `release`, which may be called again. Check and reservation are one step: nothing comes between. */
-  take({ address, userId }: Taker): Taken {
+  /**
+   * Takes a place until `release`, which may be called again. Check and reservation are one step.
+   */
+  take({ address, userId }: PlaceOwner): Reservation {
     const { inAll, perAddress, perUser } = this.#limits;
     if (inAll && this.#inAll >= inAll.max) return { full: this.#full('This process has', inAll, false) };
     const countedAddress = perAddress && address;
@@ -51,7 +57,7 @@ export class Places {
     const countedUser = perUser && userId;
     if (isFull(this.#ofUser, countedUser, perUser)) return { full: this.#full('You have', perUser, true) };
     this.#count(countedAddress, countedUser, 1);
-    // Every socket and every stream holds one of these: so it is small.
+    // Every socket and stream holds one of these, so it is small.
     let isTaken = true;
     const release = () => {
       if (isTaken) this.#count(countedAddress, countedUser, -1);
@@ -91,7 +97,7 @@ function add(counts: Map<string, number>, key: string | undefined, change: 1 | -
 
 export type AllPlaces = ReturnType<typeof createPlaces>;
 
-/** All that is bounded on a process. */
+/** All limits of one process. */
 export function createPlaces(given: Partial<ConnectionBounds> = {}) {
   const max = { ...CONNECTION_BOUNDS, ...given };
   const anonymous = {
@@ -103,13 +109,16 @@ export function createPlaces(given: Partial<ConnectionBounds> = {}) {
       inAll: { max: max.connections, setting: 'CONNECTIONS_MAX' },
       perAddress: { max: max.connectionsPerAddress, setting: 'CONNECTIONS_PER_ADDRESS_MAX' },
     }),
-    /** Behind a proxy, whose connections are nobody's: requests under way and WebSockets, as if each had a connection. */
+    /**
+     * For clients behind a proxy: requests under way and WebSockets, as if each had a connection.
+     */
     clients: new Places('connections', {
       perAddress: { max: max.connectionsPerAddress, setting: 'CONNECTIONS_PER_ADDRESS_MAX' },
     }),
     requests: new Places('requests', { perUser: { max: max.connectionsPerUser, setting: 'CONNECTIONS_PER_USER_MAX' } }),
     anonymousRequests: new Places('requests without a valid token', anonymous),
-    anonymousSockets: new Places('WebSockets without a token', anonymous), // apart: they last, and must not take the places of who signs in
+    // Separate, because they last and must not take the places of people who sign in.
+    anonymousSockets: new Places('WebSockets without a token', anonymous),
     webSockets: new Places('WebSockets', {
       inAll: { max: max.webSockets, setting: 'WEBSOCKETS_MAX' },
       perAddress: { max: max.webSocketsPerAddress, setting: 'WEBSOCKETS_PER_ADDRESS_MAX' },
@@ -125,12 +134,12 @@ export function createPlaces(given: Partial<ConnectionBounds> = {}) {
   };
 }
 
-/** The status that says over HTTP what is full. */
+/** The HTTP status for a limit that is reached. */
 export function statusOf({ isOwn }: Full): 429 | 503 {
   return isOwn ? 429 : 503;
 }
 
-/** The same as an error of GraphQL. */
+/** The GraphQL error for it. */
 export function failureOf(full: Full): GraphQLError {
   return failure('RATE_LIMITED', full.message, { http: { status: statusOf(full), spec: true } });
 }

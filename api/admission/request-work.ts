@@ -2,8 +2,9 @@ import type { ServerResponse } from 'node:http';
 import { failure } from '../errors.ts';
 
 /**
- * What a request does, and what it takes for that: places, bytes, a turn. A client that leaves ends its request, and not what was begun for it:
- * that goes on, and what it takes is given back when it has ended. Else a client that sends and leaves would have any number of them at once.
+ * Tracks the work of a request and what it holds: places, bytes, a turn. A client that leaves ends
+ * its request, but not the work under way, and what that holds is released when it ends. Otherwise
+ * a client that sends and leaves could have any number of them.
  */
 export class RequestWork {
   readonly #response: ServerResponse;
@@ -15,18 +16,21 @@ export class RequestWork {
     response.once('close', () => this.#settle());
   }
 
-  /** Whether nobody waits for an answer any more. */
+  /** Whether the client has left. */
   get isAbandoned(): boolean {
-    return this.#response.destroyed; // no event says so of a client that had gone before
+    return this.#response.destroyed; // no event reports a client that left before
   }
 
-  /** Calls `release` when the response is closed and nothing is under way: at once where that is so already. */
+  /**
+   * Calls `release` when the response is closed and nothing is under way, or at once if that is so
+   * already.
+   */
   takes(release: () => void): void {
     this.#releases.push(release);
     this.#settle();
   }
 
-  /** Does a part of it. Rejects, and does nothing, where nobody waits for an answer any more. */
+  /** Runs a part of the work. Rejects without running it if the client has left. */
   async run<T>(part: () => T | Promise<T>): Promise<T> {
     if (this.isAbandoned) throw abandoned();
     this.#underWay += 1;

@@ -1,7 +1,7 @@
 import type { Cache } from '../../platform/cache/cache.ts';
 import { failure } from '../errors.ts';
 
-/** Counts one try under `key`. Throws RATE_LIMITED where there were `points` in the window already. */
+/** Counts one try under `key`. Throws RATE_LIMITED after `points` tries in the window. */
 export async function countAttempt(
   { cache }: { cache: Cache },
   key: string,

@@ -5,20 +5,26 @@ import { auditSentence } from '../../domain/account/audit.ts';
 
 export type Refusal = NewAuditEvent & { code: string };
 
-/** Calls that were refused, failed sign-ins among them. */
+/** Records refused calls in the audit, including failed sign-ins. */
 export interface Refusals {
-  /** The first of a kind is written at once; those that are alike within the minute after it are one row with their count. */
+  /**
+   * Writes the first refusal of a kind at once. Equal ones within the next minute become one row
+   * with their count.
+   */
   note(refusal: Refusal): void;
-  /** Writes what was counted and not yet written. */
+  /** Writes the counts that are not yet written. */
   close(): Promise<void>;
 }
 
 const WINDOW_MS = 60_000;
-/** Kinds that are counted apart. Beyond them, what is refused is counted by action and code alone. */
+/**
+ * How many kinds are counted separately. Beyond them refusals are counted by action and code alone.
+ */
 const KINDS_MAX = 5_000;
 /**
- * Of one account, and of all callers who are not signed in together: an attacker may have very many addresses, each row is kept for long, and
- * nobody may use up the kinds of others. Beyond them, it is counted by action, code and account alone.
+ * Kinds of one account, or of all callers without one. An attacker can have many addresses, each
+ * row is kept for long, and nobody may use up the kinds of others. Beyond them refusals are counted
+ * by action, code and account.
  */
 const KINDS_PER_ACTOR_MAX = 200;
 
@@ -49,7 +55,7 @@ export function createRefusals(db: Db, log: Logger): Refusals {
     else kindsByActor.delete(actorId);
   }
 
-  /** What it is counted as. */
+  /** The kind that a refusal is counted as. */
   function kindOf(refusal: Refusal): Refusal {
     const { action, outcome, code, actorId = null } = refusal;
     if (counted.has(keyOf(refusal))) return refusal;

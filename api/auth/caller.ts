@@ -4,30 +4,42 @@ import { clientBehind } from '../../domain/network/trusted-proxies.ts';
 import { type Host, hostName, isLoopback, parseHost, parseOrigin } from '../../domain/network/web-address.ts';
 import type { ApiSettings } from '../settings.ts';
 
-/** What the headers of a request or an upgrade say of who sends it, as far as they are believed. */
+/** The sender of a request or an upgrade, as far as its headers can be believed. */
 export interface Caller {
-  /** Of the client: the direct peer, or what a trusted proxy says. */
+  /** The address of the client: the direct peer, or the one that a trusted proxy names. */
   address: string;
-  /** Whether the direct peer is a trusted proxy, so that its connection is no client's. */
+  /**
+   * Whether the direct peer is a trusted proxy. Its connection then belongs to no single client.
+   */
   isProxied: boolean;
-  /** Whether the browser speaks https: a trusted proxy says so, or PUBLIC_URL does of the name that is asked for. */
+  /** Whether the browser uses https, by a trusted proxy or by PUBLIC_URL for the requested name. */
   secure: boolean;
-  /** Whether the name that is asked for is ours. A page can make any name of its own lead here (DNS rebinding). */
+  /**
+   * Whether the requested host name is ours. Any page can make its own name resolve to us (DNS
+   * rebinding).
+   */
   hostIsKnown: boolean;
-  /** Of the page that sends this. Programs have none. */
+  /** The origin of the page that sends this. Programs send none. */
   origin: 'NONE' | 'ALLOWED' | 'FOREIGN';
-  /** Whether a browser sends this for another site and does not name its origin, as it does for images, scripts and links. */
+  /**
+   * Whether a browser sends this for another site without naming its origin, as it does for images,
+   * scripts and links.
+   */
   isUnnamedForeign: boolean;
 }
 
 type WebSettings = Pick<ApiSettings, 'host' | 'publicUrl' | 'allowedOrigins' | 'trustProxy'>;
 
-/** Only browsers send Origin and Sec-Fetch-Site, and no page can set them: programs notice nothing of either. */
+/**
+ * Reads the headers of a request. Only browsers send Origin and Sec-Fetch-Site, and pages cannot
+ * set them, so programs are unaffected.
+ */
 export function callerOf(request: IncomingMessage, settings: WebSettings): Caller {
   const { headers, socket } = request;
   const peer = socket.remoteAddress ?? 'unknown';
   const client = clientBehind(settings.trustProxy ?? 0, peer, String(headers['x-forwarded-for'] ?? ''));
-  const [scheme = ''] = String(headers['x-forwarded-proto'] ?? '').split(','); // of the first proxy, which the browser spoke to
+  // Set by the first proxy, which the browser talks to.
+  const [scheme = ''] = String(headers['x-forwarded-proto'] ?? '').split(',');
   const host = hostOf(request);
   const isPublic = host !== undefined && host.name === publicName(settings);
   const isOwn = host !== undefined && isOwnName(host, request, settings);
@@ -45,12 +57,12 @@ export function callerOf(request: IncomingMessage, settings: WebSettings): Calle
   };
 }
 
-/** Whether what is at the other end of a connection is a trusted proxy. */
+/** Whether the peer of a connection is a trusted proxy. */
 export function isProxy({ remoteAddress = 'unknown' }: Socket, { trustProxy = 0 }: WebSettings): boolean {
   return clientBehind(trustProxy, remoteAddress, '') !== undefined;
 }
 
-/** Undefined where there is none, or not exactly one. */
+/** The Host header. Undefined unless there is exactly one. */
 function hostOf({ headersDistinct }: IncomingMessage): Host | undefined {
   const [text, ...more] = headersDistinct.host ?? [];
   return text === undefined || more.length > 0 ? undefined : parseHost(text);
@@ -60,12 +72,15 @@ function publicName({ publicUrl }: WebSettings): string | undefined {
   return publicUrl === undefined ? undefined : parseHost(new URL(publicUrl).host)?.name;
 }
 
-/** Names that lead here whatever any DNS says: loopback, the address that is listened on, the one that was called. */
+/**
+ * Names that reach us regardless of DNS: loopback, the address that we listen on, and the one that
+ * was called.
+ */
 function isOwnName({ name }: Host, { socket }: IncomingMessage, { host }: WebSettings): boolean {
   return isLoopback(name) || name === hostName(host) || name === hostName(socket.localAddress ?? '');
 }
 
-/** `host`: what was asked for, where that is an own name. */
+/** Judges the Origin header. `host` is the requested host, if that is a name of ours. */
 function judgeOrigin(
   { headers, socket }: IncomingMessage,
   host: Host | undefined,
@@ -82,5 +97,8 @@ function judgeOrigin(
   return origin === own || siblings.includes(origin) ? 'ALLOWED' : 'FOREIGN';
 }
 
-/** A page that was opened under one of them at our own port may use the others. Another port of this machine is another's page. */
+/**
+ * A page opened under one of these names at our port may use the others. Another port belongs to
+ * another program.
+ */
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];

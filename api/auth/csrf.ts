@@ -2,13 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import type { Caller } from './caller.ts';
 import { bearerToken } from './cookies.ts';
 
-/** Why a request or an upgrade is not served, whatever it asks for. */
+/** Why a request or an upgrade is not served, regardless of what it asks for. */
 export interface WebRefusal {
   status: 403 | 421;
   message: string;
 }
 
-/** A page of another site uses the API neither with a browser's session nor with a token. */
+/** Refuses pages of other sites, even with a session or a token. */
 export function foreignPage({ headers }: IncomingMessage, { origin }: Caller): WebRefusal | undefined {
   if (origin !== 'FOREIGN') return undefined;
   const page = JSON.stringify(shortened(headers.origin));
@@ -18,13 +18,15 @@ export function foreignPage({ headers }: IncomingMessage, { origin }: Caller): W
   };
 }
 
-/** What a browser is made to fetch for another site, by an image or a link. */
+/** Refuses what a page of another site makes a browser fetch, by an image or a link. */
 export function embedded({ isUnnamedForeign }: Caller): WebRefusal | undefined {
   if (!isUnnamedForeign) return undefined;
   return { status: 403, message: 'A page of another site may not make this browser send that.' };
 }
 
-/** Under an unknown name only who presents a token is served: a page cannot have one. */
+/**
+ * Refuses requests under an unknown host name, unless they carry a token, which no page can have.
+ */
 export function unknownName(request: IncomingMessage, { hostIsKnown }: Caller): WebRefusal | undefined {
   if (hostIsKnown || bearerToken(request.headers.authorization)) return undefined;
   const host = JSON.stringify(shortened(request.headers.host));

@@ -4,15 +4,20 @@ import { failure } from '../errors.ts';
 
 export interface Passwords {
   hash(password: string): Promise<string>;
-  /** Whether `password` is the one of `stored`. With nothing stored it takes the same time to say no. */
+  /**
+   * Whether `password` matches the hash `stored`. Without a hash it says no after the same time.
+   */
   matches(stored: string | undefined, password: string): Promise<boolean>;
 }
 
-/** Argon2id with OWASP's first choice of parameters. At most a few at a time: each takes 19 MiB and a core for some 30 ms. */
+/**
+ * Argon2id with OWASP's first choice of parameters. Few run at a time, because each takes 19 MiB
+ * and a core for about 30 ms.
+ */
 export function createPasswords(): Passwords {
   const slot = slots(CONCURRENT_MAX, WAITING_MAX);
   const nobodys = hash(randomBytes(16), PARAMETERS);
-  nobodys.catch(() => undefined); // told where it is awaited
+  nobodys.catch(() => undefined); // a failure is thrown where it is awaited
   return {
     hash: (password) => slot(() => hash(password, PARAMETERS)),
     matches: (stored, password) =>
@@ -23,11 +28,12 @@ export function createPasswords(): Passwords {
   };
 }
 
-const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }; // argon2id is the library's default
+// Argon2id is the library's default.
+const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 const CONCURRENT_MAX = 2;
 const WAITING_MAX = 64;
 
-/** Runs at most `concurrent` at once; refuses when `waiting` wait already. */
+/** Runs at most `concurrent` at once. Throws RATE_LIMITED when `waiting` are already waiting. */
 function slots(concurrent: number, waiting: number): <T>(run: () => Promise<T>) => Promise<T> {
   let running = 0;
   const queue: (() => void)[] = [];
@@ -35,7 +41,8 @@ function slots(concurrent: number, waiting: number): <T>(run: () => Promise<T>) 
     if (running >= concurrent) {
       if (queue.length >= waiting)
         throw failure('RATE_LIMITED', 'Too many are signing in at once: try again in a moment.');
-      await new Promise<void>((resolve) => queue.push(resolve)); // the slot is handed over, so that `running` stays
+      // The place is passed on, so `running` stays.
+      await new Promise<void>((resolve) => queue.push(resolve));
     } else running += 1;
     try {
       return await run();

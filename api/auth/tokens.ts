@@ -5,11 +5,14 @@ import { findIdentities, type Identity, markTokensUsed } from '../../db/accounts
 import type { Db } from '../../db/client.ts';
 
 export interface Identifier {
-  /** Who the token speaks for, or undefined when it is not valid (any more). */
+  /** The session or API token with this secret. Undefined if it is not valid (any more). */
   identify(token: string): Promise<Identity | undefined>;
 }
 
-/** Tokens presented in the same turn of the event loop are looked up by one query. No answer is kept: a revoked token is refused at once. */
+/**
+ * Looks up the tokens of one turn of the event loop by one query. It caches nothing, so that a
+ * revoked token is refused at once.
+ */
 export function createIdentifier(db: Db, log: Logger): Identifier {
   const loader = new DataLoader<string, Identity | undefined>(
     async (presented) => {
@@ -23,17 +26,23 @@ export function createIdentifier(db: Db, log: Logger): Identifier {
   return { identify: async (token) => (isToken(token) ? loader.load(token) : undefined) };
 }
 
-/** A secret of 256 bits that tells what it is, so that people and scanners know one that has leaked. */
+/**
+ * A secret of 256 bits. Its prefix says what it is, so that people and scanners recognize a leaked
+ * one.
+ */
 export function newToken(kind: Identity['kind']): string {
   return `${kind === 'SESSION' ? 'cvs' : 'cva'}_${randomBytes(32).toString('base64url')}`;
 }
 
-/** What is stored of a token. A plain hash is enough: its entropy cannot be guessed through. */
+/**
+ * The hash that is stored of a token. A plain hash is enough, because 256 random bits cannot be
+ * guessed.
+ */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
 
-/** Whether it has the form of a token; what has not is nobody's, and is not looked up. */
+/** Whether a text has the form of a token. Other texts belong to nobody and are not looked up. */
 export function isToken(text: string | undefined): text is string {
   return text !== undefined && TOKEN.test(text);
 }

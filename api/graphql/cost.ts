@@ -20,7 +20,7 @@ import {
 import { failure } from '../errors.ts';
 import { LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
 import { FieldCost } from '../schema/cost.ts';
-import { introspectionListSize } from './introspection-size.ts';
+import { introspectionListSize } from './introspection.ts';
 
 export interface Operation {
   schema: GraphQLSchema;
@@ -29,11 +29,11 @@ export interface Operation {
   variableValues?: { readonly [name: string]: unknown } | null | undefined;
 }
 
-/** The two bounds on what an operation costs: for callers who are signed in, and for others. */
+/** The highest cost of an operation, for callers who are signed in and for others. */
 export const COST_MAX = 50_000;
 export const ANONYMOUS_COST_MAX = 20_000;
 
-/** Why an operation is refused, or undefined. */
+/** The error for an operation that costs too much. Undefined if it does not. */
 export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | undefined {
   const max = isAnonymous ? ANONYMOUS_COST_MAX : COST_MAX;
   if (cost <= max) return undefined;
@@ -44,19 +44,21 @@ export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | 
 }
 
 /**
- * What an operation costs: how many values its answer may hold, and for some fields what they do besides (api/schema/cost.ts). A list multiplies what
- * is inside of it by the size of the page that is asked for; one of introspection, by its size in this schema. It is counted when the variables
- * are known, because pages hide in them.
+ * The cost of an operation: how many values its answer may hold, and what some fields cost besides
+ * (api/schema/cost.ts). A list multiplies the cost of its items by the size of the requested page;
+ * a list of introspection by its size in this schema. It is computed when the variables are known,
+ * because they can hold page sizes.
  */
 export function operationCost({ schema, document, operationName, variableValues }: Operation): number {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   }
-  const counted = new Map<string, number>(); // a fragment that is spread many times is walked once
+  // Each fragment is walked once, however often it is spread.
+  const counted = new Map<string, number>();
   let variables: { [name: string]: unknown } = {};
 
-  /** `via` is the name of the field that has led to the type. */
+  /** `via` is the name of the field that led to the type. */
   function ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType, via?: string): number {
     return selections.reduce((sum, selection) => {
       if (selection.kind === Kind.FIELD) return sum + ofField(selection, type, via);
@@ -72,7 +74,7 @@ export function operationCost({ schema, document, operationName, variableValues 
     const key = `${via ?? ''} ${name}`;
     const known = counted.get(key);
     if (known !== undefined) return known;
-    counted.set(key, 0); // validation has refused cycles already
+    counted.set(key, 0); // validation has refused cycles
     const cost = ofSelections(fragment.selectionSet, type, via);
     counted.set(key, cost);
     return cost;
@@ -112,7 +114,8 @@ export function operationCost({ schema, document, operationName, variableValues 
       .filter(({ name }) => name.value === 'first' || name.value === 'last')
       .map(({ value }) => valueFromASTUntyped(value, variables))
       .filter((size) => typeof size === 'number');
-    return sizes.length === 0 ? standard : Math.min(LOG_PAGE_SIZE_MAX, Math.max(1, ...sizes)); // what is out of bounds the field refuses
+    // The field itself refuses other sizes.
+    return sizes.length === 0 ? standard : Math.min(LOG_PAGE_SIZE_MAX, Math.max(1, ...sizes));
   }
 
   function typeNamed(name: string | undefined): GraphQLCompositeType | undefined {
@@ -136,7 +139,7 @@ function costOf({ extensions }: GraphQLField<unknown, unknown>): FieldCost {
 
 const ONE_VALUE = new FieldCost({});
 
-/** What stands in for variables that are not given: a page's size, for one. */
+/** The default values of variables, which can be page sizes. */
 function defaultsOf({ variableDefinitions = [] }: OperationDefinitionNode): { [name: string]: unknown } {
   return Object.fromEntries(
     variableDefinitions.flatMap(({ variable, defaultValue }) =>

@@ -6,7 +6,10 @@ import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
 
-/** What one document may hold. What is within these bounds is parsed and validated in some tens of milliseconds at most. */
+/**
+ * The size of one document. Within these limits it is parsed and validated in some tens of
+ * milliseconds.
+ */
 export interface DocumentLimits {
   length: number;
   tokens: number;
@@ -15,13 +18,16 @@ export interface DocumentLimits {
 }
 
 export const DOCUMENT_LIMITS: DocumentLimits = { length: 256 * 1024, tokens: 5_000, depth: 12, aliases: 30 };
-/** Enough for GraphiQL's look at the schema, for signing in, and for `system`. */
+/** Enough for GraphiQL's introspection, for signing in, and for `system`. */
 export const ANONYMOUS_DOCUMENT_LIMITS: DocumentLimits = { length: 16 * 1024, tokens: 1_000, depth: 8, aliases: 10 };
 
-/** Parses and validates within bounds, over HTTP and WebSocket alike, and keeps what came of it for the next time. */
+/**
+ * Parses and validates documents within limits, over HTTP and WebSocket, and caches the results.
+ */
 export function documents(): Plugin<Context> {
   const ofUsers = new Documents(DOCUMENT_LIMITS, CACHED_LENGTH_MAX);
-  const ofAnonymous = new Documents(ANONYMOUS_DOCUMENT_LIMITS, ANONYMOUS_CACHED_LENGTH_MAX); // so that they push nobody else's out
+  // Anonymous callers cannot evict the documents of users.
+  const ofAnonymous = new Documents(ANONYMOUS_DOCUMENT_LIMITS, ANONYMOUS_CACHED_LENGTH_MAX);
   const documentsOf = ({ asker }: Context) => (asker.isAnonymous ? ofAnonymous : ofUsers);
   return {
     onParse: ({ context, setParseFn }) => setParseFn((source) => documentsOf(context).parse(String(source))),
@@ -39,12 +45,12 @@ export function documents(): Plugin<Context> {
 }
 
 const CACHED_MAX = 1_000;
-const CACHED_LENGTH_MAX = 1_000_000; // together: a document takes some 50 times its text
+const CACHED_LENGTH_MAX = 1_000_000; // in total: a parsed document takes about 50 times its text
 const ANONYMOUS_CACHED_LENGTH_MAX = 100_000;
 const ERRORS_MAX = 20;
 const DEFINITIONS_MAX = 100;
 const SPREADS_MAX = 200;
-/** Fields with the same name are compared with each other: so many pairs at most. */
+/** Validation compares fields of the same name pairwise: at most this many pairs. */
 const PAIRS_MAX = 40_000;
 
 class Documents {
@@ -94,7 +100,7 @@ function refusal(message: string): GraphQLError {
   return failure('BAD_REQUEST', message, { http: { status: 400, spec: true } });
 }
 
-/** What would make the validation itself take long. */
+/** What would make validation itself slow. */
 function problemsBefore({ definitions }: DocumentNode): GraphQLError[] | undefined {
   if (definitions.length > DEFINITIONS_MAX)
     return [

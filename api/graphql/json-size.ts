@@ -1,4 +1,7 @@
-/** Why a text is not parsed as JSON, or undefined: what is made of it may take a hundred times its bytes, and that at once. */
+/**
+ * Why a text is not parsed as JSON, or undefined. Parsing can take a hundred times the bytes of the
+ * text, all at once.
+ */
 export function jsonProblem(text: string): string | undefined {
   let depth = 0;
   let values = 0;
@@ -6,7 +9,7 @@ export function jsonProblem(text: string): string | undefined {
     const character = text.charCodeAt(at);
     if (character === QUOTE) {
       at = endOfString(text, at);
-      if (at === -1) return undefined; // the parser says so
+      if (at === -1) return undefined; // the parser reports it
     } else if (character === BRACKET || character === BRACE) {
       depth += 1;
       values += 1;
@@ -21,7 +24,10 @@ export function jsonProblem(text: string): string | undefined {
 const JSON_DEPTH_MAX = 100;
 const JSON_VALUES_MAX = 50_000;
 
-/** Where the string ends that begins at `start`, or -1. Most of a long text is in strings, and this skips them. */
+/**
+ * The index of the end of the string that begins at `start`, or -1. Long texts are mostly strings,
+ * which this skips.
+ */
 function endOfString(text: string, start: number): number {
   let end = text.indexOf('"', start + 1);
   while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);

@@ -22,15 +22,19 @@ import { failure } from '../errors.ts';
 import { costProblem, operationCost } from './cost.ts';
 import { GuardedStream, maskResult } from './guarded-stream.ts';
 
-/** What the events of a subscription are executed with, and about how many bytes of what its client has sent are held for as long as that lasts. */
+/**
+ * The part of a subscription's request that is kept for executing its events, and about how many
+ * bytes it takes.
+ */
 export interface Slim {
   args: ExecutionArgs;
   bytes: number;
 }
 
 /**
- * A request holds what its client has sent: documents with comments and other operations, variables that nothing declares, extensions. Of
- * all that a subscription keeps its operation, the fragments and the variables that this uses. Throws BAD_REQUEST where these are long.
+ * Shortens a subscription to its operation, its fragments and the variables that it uses. A whole
+ * request also holds comments, other operations, undeclared variables and extensions, for as long
+ * as the subscription lasts. Throws BAD_REQUEST if the rest is too long.
  */
 export function slimSubscription({
   schema,
@@ -57,9 +61,12 @@ export function slimSubscription({
 }
 
 export const SUBSCRIPTION_LENGTH_MAX = 32 * 1024;
-const BYTES_PER_CHARACTER = 8; // of a parsed document
+const BYTES_PER_CHARACTER = 8; // a parsed document takes about this much
 
-/** Begins a subscription as it was `sent`, and makes its results from what is kept of it, each in a place of `semaphore`. */
+/**
+ * Begins a subscription with the request as it was `sent`, and makes its results from the part that
+ * is kept, each with a place of `semaphore`.
+ */
 export async function subscribeSlim(
   sent: ExecutionArgs & { contextValue: Context },
   kept: ExecutionArgs,
@@ -83,7 +90,7 @@ interface Used {
   length: number;
 }
 
-/** Shared by all subscriptions that come from the same parsed document. */
+/** Shared by all subscriptions of the same parsed document. */
 const known = new WeakMap<OperationDefinitionNode, Used>();
 
 function usedDocument(document: DocumentNode, operation: OperationDefinitionNode): Used {
@@ -92,7 +99,7 @@ function usedDocument(document: DocumentNode, operation: OperationDefinitionNode
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions)
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
-  const definitions = new Set<DefinitionNode>([operation]); // grows while it is gone through
+  const definitions = new Set<DefinitionNode>([operation]); // grows during the loop
   for (const definition of definitions) {
     visit(definition, {
       FragmentSpread: ({ name }) => {

@@ -8,8 +8,9 @@ import { GuardedStream } from './guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 
 /**
- * Around every subscription over HTTP: what goes wrong in it is an error that the client is sent before the end, and the stream ends when its
- * client is gone, its token is no longer valid, or the process goes down. (A WebSocket is closed as a whole for these; api/websocket/operations.ts.)
+ * Guards every subscription over HTTP: a failure becomes a last error for the client, and the
+ * stream ends when its client leaves, its token ends or the process shuts down. (A WebSocket is
+ * closed as a whole; see api/websocket/operations.ts.)
  */
 export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin<Context> {
   return {
@@ -28,7 +29,7 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
         for (const each of releases) each();
       };
       try {
-        // Before it begins: of many that come at once none may pass the others by.
+        // Counted before it begins, so that of many at once none gets past the limit.
         releases.push(services.streams.openOverHttp({ viewer, address: client.address }, end));
         const sent = { ...args, contextValue: contextAlone(args.contextValue) };
         const kept = slimSubscription(sent);
@@ -38,11 +39,12 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
           try {
             return await (client.work?.run(subscribe) ?? subscribe());
           } catch (error) {
-            release(); // no result comes
+            release(); // no result follows
             return { errors: [maskError(error)] };
           }
         });
-        Object.assign(args, { ...kept.args, contextValue: args.contextValue }); // what the engine holds meanwhile
+        // The engine holds these while it runs.
+        Object.assign(args, { ...kept.args, contextValue: args.contextValue });
         Object.assign(args.contextValue, { params: undefined });
       } catch (error) {
         release();

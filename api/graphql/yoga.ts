@@ -11,22 +11,22 @@ import { failure, maskErrors, unauthenticated } from '../errors.ts';
 import { createLoaders, type Loaders } from '../loaders.ts';
 import { schema } from '../schema/schema.ts';
 import { documents } from './documents.ts';
-import { hiddenSchema, withoutSuggestion } from './hidden-schema.ts';
+import { hiddenSchema, withoutSuggestion } from './introspection.ts';
 import { jsonProblem } from './json-size.ts';
 import { operationLimits } from './limits.ts';
 import { streamGuard } from './stream-guard.ts';
 
-/** What a transport knows of an operation. */
+/** What a transport knows about an operation. */
 export interface Transport {
   client: Client;
-  /** What was presented to tell who asks; '' is something that cannot be a token. */
+  /** The token that was presented. '' is something that cannot be a token. */
   token: string | undefined;
-  /** Whose it is, once it was looked up. */
+  /** The owner of the token, once it is looked up. */
   identity: Promise<Identity | undefined>;
-  /** When that was, by performance.now(). */
+  /** When the lookup began, by performance.now(). */
   askedAt: number;
   asker: Asker;
-  /** Of an operation over HTTP, which begins when its body has come. */
+  /** The turn of an operation over HTTP, which begins when its body has arrived. */
   turn?: Turn;
 }
 
@@ -39,7 +39,7 @@ const ENDPOINT = '/graphql';
 
 export type Graphql = ReturnType<typeof createGraphql>;
 
-/** The GraphQL engine that both transports run their operations in; a download takes its identity and its errors. */
+/** The GraphQL engine of both transports. Log downloads use its context and its errors. */
 export function createGraphql(services: Services) {
   const hidesSchema = services.settings.introspection === false;
   const mask = maskErrors(services.log);
@@ -50,14 +50,14 @@ export function createGraphql(services: Services) {
     schema,
     graphqlEndpoint: ENDPOINT,
     context: contextOf,
-    cors: false, // answered before, for downloads too
+    cors: false, // the router answers it, for downloads too
     batching: false,
     multipart: false,
     maxRequestBodySize: REQUEST_BYTES_MAX,
     landingPage: false,
-    graphiql: false, // its page is served before
+    graphiql: false, // the router serves it
     parserAndValidationCache: false, // api/graphql/documents.ts has its own
-    logging: false, // what is masked is logged where it is masked
+    logging: false, // `maskError` logs
     maskedErrors: { maskError, errorMessage: '' },
     plugins: [
       inTurns(),
@@ -76,17 +76,20 @@ function keepPrivate(headers: Headers): void {
   if (!headers.has('cache-control')) headers.set('cache-control', 'private, no-store');
 }
 
-/** Who asks, and what is read for them. Throws UNAUTHENTICATED where a token is presented that is not valid (any more). */
+/**
+ * Creates the context of an operation. Throws UNAUTHENTICATED if its token is not valid (any more).
+ */
 async function createContext(
   services: Services,
   loadersOf: (userId: string | undefined) => Loaders,
   { client, token, identity, askedAt, asker }: Transport,
 ): Promise<Context> {
-  // A body may come slowly, and a turn may be waited for: what was looked up before may have ended since.
+  // The token is looked up again if that was some time ago: the body may have come slowly, or
+  // waited for its turn, and the token may have ended since.
   const isStale = token !== undefined && performance.now() - askedAt > IDENTITY_MS_MAX;
   const viewer = isStale ? await services.identifier.identify(token) : await identity;
   if (token !== undefined && !viewer) {
-    client.setSession(undefined); // a browser does not offer it again
+    client.setSession(undefined); // so that the browser does not send it again
     throw unauthenticated();
   }
   return { services, client, asker, viewer, load: loadersOf(viewer?.user.id), budget: new AnswerBudget() };
@@ -94,7 +97,10 @@ async function createContext(
 
 const IDENTITY_MS_MAX = 1_000;
 
-/** One set for all requests and subscriptions of a user: they keep nothing, and are the larger part of what a subscription would hold. */
+/**
+ * Loaders by user, shared by all of the user's requests and subscriptions. They cache nothing, and
+ * would be the larger part of what a subscription holds.
+ */
 function loadersByUser({ db }: Services): (userId: string | undefined) => Loaders {
   const nobodys = createLoaders(db, () => {
     throw unauthenticated();
@@ -110,7 +116,10 @@ function loadersByUser({ db }: Services): (userId: string | undefined) => Loader
 
 const LOADERS_MAX = 1_000;
 
-/** Last of the plugins, so that what the others do around an operation is within: a client that leaves does not end it. */
+/**
+ * Counts executions as work of their request. It is the last plugin, so that it covers what the
+ * others do: a client that leaves does not end that work.
+ */
 function countedExecution(): Plugin<Context> {
   return {
     onExecute({ args, executeFn, setExecuteFn }) {
@@ -120,7 +129,10 @@ function countedExecution(): Plugin<Context> {
   };
 }
 
-/** A body that comes slowly takes nobody's turn. The turn is over when the answer, or the first part of a stream, is there to be sent. */
+/**
+ * Begins the turn of an operation when its body has arrived, so that slow bodies hold up nobody.
+ * The turn ends when the answer, or the start of a stream, is ready to send.
+ */
 function inTurns(): Plugin<Context, Transport> {
   return {
     onRequestParse({ requestParser, setRequestParser, serverContext, fetchAPI }) {
@@ -132,7 +144,8 @@ function inTurns(): Plugin<Context, Transport> {
           return requestParser(request);
         }
         const body = await request.text().catch((error: unknown) => {
-          throw client.work?.isAbandoned ? abandoned() : error; // a reset is its client's, and no part of ours is away
+          // The client reset the connection; no part of ours failed.
+          throw client.work?.isAbandoned ? abandoned() : error;
         });
         await turn.begin(body.length);
         const problem = jsonProblem(body);

@@ -9,13 +9,17 @@ import { graphiqlTabs } from './graphiql/tabs.ts';
 import { pathOf, sendJson } from './messages.ts';
 
 export interface Graphiql {
-  /** Whether it answered, because the page or a part of it was asked for. */
+  /** Answers requests for the page and its parts. Returns whether it did. */
   serve(request: IncomingMessage, response: ServerResponse): Promise<boolean>;
 }
 
-/** GraphiQL for browsers: a page of a few KB, and its script and style sheet under names that browsers keep for good. */
+/**
+ * Serves GraphiQL to browsers: a small page, and a script and a style sheet under names that
+ * browsers cache forever.
+ */
 export function createGraphiql(): Graphiql {
-  let loading: Promise<Map<string, Stored>> | undefined; // when the first one asks: few processes are asked at all
+  // On the first request, because few processes get one.
+  let loading: Promise<Map<string, Stored>> | undefined;
   return {
     async serve(request, response) {
       const path = pathOf(request);
@@ -29,7 +33,7 @@ export function createGraphiql(): Graphiql {
   };
 }
 
-/** In place of GraphiQL, where it is turned off. */
+/** Answers in place of GraphiQL when it is turned off. */
 export const noGraphiql: Graphiql = {
   async serve(request, response) {
     if (!opensPage(request)) return false;
@@ -38,7 +42,10 @@ export const noGraphiql: Graphiql = {
   },
 };
 
-/** Programs ask for JSON, and an operation in the query is run whatever is asked for. */
+/**
+ * Whether a browser opens the page. Programs ask for JSON, and a URL with an operation in its query
+ * runs that.
+ */
 function opensPage({ method, url, headers }: IncomingMessage): boolean {
   return (method === 'GET' || method === 'HEAD') && url === PAGE && headers.accept?.includes('text/html') === true;
 }
@@ -68,7 +75,8 @@ async function load(): Promise<Map<string, Stored>> {
 }
 
 function page(script: string, style: string): Stored {
-  const options = JSON.stringify({ defaultTabs: graphiqlTabs }).replaceAll('<', '\\u003c'); // ends no script
+  // So that the text cannot end the script.
+  const options = JSON.stringify({ defaultTabs: graphiqlTabs }).replaceAll('<', '\\u003c');
   const inline = `globalThis.graphiqlOptions = ${options};`;
   const body = Buffer.from(`<!doctype html>
 <html lang="en">
@@ -96,7 +104,10 @@ function page(script: string, style: string): Stored {
   };
 }
 
-/** Its own files, this one script, and this server: nothing that was written into the page by somebody else runs or leaves. */
+/**
+ * Allows the page's own files, this one script and this server: nothing injected into the page runs
+ * or sends data elsewhere.
+ */
 function policy(inlineHash: string): string {
   return [
     "default-src 'none'",
@@ -114,15 +125,15 @@ function sha256(data: string | Buffer, encoding: 'base64' | 'base64url'): string
   return createHash('sha256').update(data).digest(encoding);
 }
 
-/** An answer that is the same for all: made once, and never copied for a client that does not read. */
+/** An answer that is the same for everyone: made once, and never copied for a slow client. */
 interface Stored {
   bodies: { br?: Buffer; gzip: Buffer; identity: Buffer };
-  /** Weak: the same for each encoding. */
+  /** A weak one, the same for every encoding. */
   etag: string;
   headers: OutgoingHttpHeaders;
 }
 
-/** Sends the shortest form that the client takes, or 304 where it has it already. */
+/** Sends the shortest encoding that the client accepts, or 304 if the client has it already. */
 function sendStored(request: IncomingMessage, response: ServerResponse, { bodies, etag, headers }: Stored): void {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');

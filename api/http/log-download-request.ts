@@ -4,13 +4,13 @@ import type { LogLine } from '../../domain/logs/chunk.ts';
 import { didYouMean } from '../../domain/nearest.ts';
 import { failure } from '../errors.ts';
 
-/** What the query of a download asks for. */
+/** The query parameters of a download. */
 export interface DownloadQuery {
-  /** A cursor: not checked yet. */
+  /** A cursor, not yet checked. */
   after?: string;
   follow: boolean;
   stream?: LogLine['stream'];
-  /** Whether control characters in the text are left as they were printed. */
+  /** Whether control characters in the text stay as they were printed. */
   raw: boolean;
 }
 
@@ -47,7 +47,10 @@ function parseSwitch(query: URLSearchParams, name: string): boolean {
   return value !== null && value !== 'false';
 }
 
-/** In which form the client wants a log, by its Accept and Accept-Encoding; no `type` where it takes none of ours. */
+/**
+ * The format that the client wants, by its Accept and Accept-Encoding. `type` is undefined if it
+ * accepts none of ours.
+ */
 export function negotiate(request: IncomingMessage): { type: typeof TEXT | typeof NDJSON | undefined; gzip: boolean } {
   const negotiator = new Negotiator(request);
   const type = negotiator.mediaType([TEXT, NDJSON]);

@@ -22,14 +22,15 @@ import { sendJson } from './messages.ts';
 import { ndjsonWriter } from './ndjson.ts';
 import { onClosed } from './request-places.ts';
 
-/** The id in the path of a log, or undefined where the path is not one. It may be malformed, which is unknown. */
+/** The id in the path of a log, or undefined for other paths. A malformed id is an unknown one. */
 export function logIdOf(path: string): string | undefined {
   return /^\/logs\/([^/]+)$/.exec(path)?.[1];
 }
 
 /**
- * GET /logs/ID: the log of a job or a build in one piece, as text or NDJSON; to its end as it is now, or live to the end of the job. Who
- * asks, and what they may see, is as in GraphQL. What is cut short ends without the end that HTTP has for it: no client takes it for whole.
+ * GET /logs/ID: the whole log of a job or a build as text or NDJSON, up to its current end, or live
+ * to the end of the job. Access is the same as in GraphQL. A log that is cut short lacks HTTP's end
+ * of the body, so that no client takes it for whole.
  */
 export async function downloadLog(
   request: IncomingMessage,
@@ -52,7 +53,7 @@ export async function downloadLog(
   }
   const stop = new AbortController();
   onClosed(response, () => stop.abort());
-  response.on('error', () => stop.abort()); // of a write that meets the client's leaving
+  response.on('error', () => stop.abort()); // a write failed because the client left
   let download: Download;
   let release: () => void = () => undefined;
   try {
@@ -61,9 +62,11 @@ export async function downloadLog(
     const context = await contextOf(transport);
     const { follow } = query;
     release = services.streams.openOverHttp(
-      { viewer: viewerOf(context), address: transport.client.address }, // before it is looked up: of many at once none may pass the others by
+      // Counted before the lookup, so that of many at once none gets past the limit.
+      { viewer: viewerOf(context), address: transport.client.address },
       (reason) => {
-        if (reason === 'TOKEN' || follow) stop.abort(); // what is stored may be fetched to its end within the time that requests have
+        // A shutdown lets stored logs finish within the time that requests have.
+        if (reason === 'TOKEN' || follow) stop.abort();
       },
     );
     download = await openDownload(context, asked, query);
@@ -79,7 +82,7 @@ export async function downloadLog(
     'content-disposition': `inline; filename="${id}.${type === TEXT ? 'log' : 'ndjson'}"`,
     ...(gzip ? { 'content-encoding': 'gzip' } : {}),
     ...(end === undefined ? {} : { 'log-cursor': logCursor(id, end) }),
-    ...(follow ? { 'x-accel-buffering': 'no' } : {}), // a proxy must not hold back what is live
+    ...(follow ? { 'x-accel-buffering': 'no' } : {}), // a proxy must not buffer a live log
   });
   if (request.method === 'HEAD') {
     release();
@@ -87,7 +90,8 @@ export async function downloadLog(
     return;
   }
   response.flushHeaders();
-  if (follow) request.socket.setKeepAlive(true, KEEP_ALIVE_MS); // of a peer that is gone nothing else tells while nothing is printed
+  // Nothing else detects a dead peer while nothing is printed.
+  if (follow) request.socket.setKeepAlive(true, KEEP_ALIVE_MS);
 
   const sink = gzip ? createGzip(GZIP) : response;
   if (sink !== response) sink.pipe(response);
@@ -105,18 +109,19 @@ export async function downloadLog(
 }
 
 const KEEP_ALIVE_MS = 30_000;
-const GZIP = { level: constants.Z_BEST_SPEED, flush: constants.Z_SYNC_FLUSH }; // a client can unpack each batch when it comes
+// A client can unpack each batch as it arrives.
+const GZIP = { level: constants.Z_BEST_SPEED, flush: constants.Z_SYNC_FLUSH };
 
 interface Download extends DownloadQuery {
   id: string;
   batches: AsyncGenerator<Batch, void, undefined>;
-  /** The number of the last line, where it is known beforehand. */
+  /** The number of the last line, if it is known beforehand. */
   end?: number;
-  /** Once `batches` has ended: whether it came to the last line. */
+  /** After `batches` has ended: whether it reached the last line. */
   isWhole(): Promise<boolean>;
 }
 
-/** Throws what GraphQL throws: whoever may not see a log learns no more than that there is none. */
+/** Throws what GraphQL throws: a caller who may not see a log learns only that there is none. */
 async function openDownload(context: Context, asked: string, query: DownloadQuery): Promise<Download> {
   const { services, load } = context;
   const { db } = services;
@@ -137,9 +142,10 @@ async function openDownload(context: Context, asked: string, query: DownloadQuer
     });
   if (query.follow) {
     const isWhole = async () => {
-      const ended = await rowOf(load, id); // none: it was purged meanwhile
+      const ended = await rowOf(load, id); // no row: it was purged meanwhile
       if (!ended?.completedAt) return false;
-      return reached >= ended.logLineCount || (await lastLogNumber(db, id)) === 0; // nothing is kept of an old one
+      // Retention has removed all of an old log.
+      return reached >= ended.logLineCount || (await lastLogNumber(db, id)) === 0;
     };
     return { ...query, id, batches: counted(followLog(services, row, after)), isWhole };
   }
@@ -157,15 +163,17 @@ function followLog(services: Services, row: JobRow | BuildRow, after: number): A
   return 'trigger' in row ? followJobLog(services, row, after) : followBuildLog(services, row, after);
 }
 
-/** Writes at the pace of the client, and ends nothing. Rejects when `signal` aborts, whatever it waits for. */
+/**
+ * Writes at the pace of the client, and does not end the response. Rejects when `signal` aborts.
+ */
 async function writeAll(
   pieces: AsyncGenerator<Buffer, void, undefined>,
   sink: Writable,
   signal: AbortSignal,
 ): Promise<void> {
-  const leave = () => void pieces.return().catch(() => undefined); // the loop is told the same
+  const leave = () => void pieces.return().catch(() => undefined); // the loop below throws the same
   signal.addEventListener('abort', leave, { once: true });
-  signal.throwIfAborted(); // before: then nothing has begun
+  signal.throwIfAborted(); // it may have aborted before anything began
   for await (const piece of pieces) {
     signal.throwIfAborted();
     if (sink.write(piece))
@@ -175,7 +183,10 @@ async function writeAll(
   signal.throwIfAborted();
 }
 
-/** A piece a batch, so that a client that does not read costs a few of them. */
+/**
+ * The bytes of each batch in one piece, so that a client that does not read costs only a few of
+ * them.
+ */
 function bytesOf(
   { id, batches, stream, raw }: Download,
   type: typeof TEXT | typeof NDJSON,
@@ -210,7 +221,10 @@ const STATUS = new Map<unknown, number>([
   ['UNAVAILABLE', 503],
 ]);
 
-/** Ends the connection so that the client knows that there was more. HTTP/1.0 has no other word for that than a reset. */
+/**
+ * Breaks the connection so that the client knows that the log is incomplete. HTTP/1.0 has only a
+ * reset for that.
+ */
 function cut(request: IncomingMessage, response: ServerResponse): void {
   if (request.httpVersion === '1.0') response.socket?.resetAndDestroy();
   response.destroy();

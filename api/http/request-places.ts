@@ -9,7 +9,7 @@ import { isToken } from '../auth/tokens.ts';
 import type { Services } from '../context.ts';
 import { sendJson } from './messages.ts';
 
-/** Who sends a request, and what it carries to tell. */
+/** The sender of a request, and the token that it presents. */
 export type Sender = Caller & { token: string | undefined };
 
 interface Counting {
@@ -18,7 +18,10 @@ interface Counting {
   work: RequestWork;
 }
 
-/** Counts the request to its address until it is over. What is full, where something is. */
+/**
+ * Counts the request for its address until it is over. Returns the limit that is reached, if one
+ * is.
+ */
 export function takePlaces(
   request: IncomingMessage,
   { address, isProxied, token }: Sender,
@@ -29,7 +32,7 @@ export function takePlaces(
   const key = addressKey(address);
   connections.belongsTo(request.socket, key);
   const kinds = [
-    ...(isProxied ? [places.clients] : []), // else the connection is counted
+    ...(isProxied ? [places.clients] : []), // otherwise the connection itself is counted
     ...(isToken(token) ? [] : [places.anonymousRequests]),
   ];
   for (const kind of kinds) {
@@ -40,14 +43,17 @@ export function takePlaces(
   return undefined;
 }
 
-/** Counts the request to its user, once that is looked up; to its address where its token turns out to be nobody's. */
+/**
+ * Counts the request for its user, once the token is looked up, or for its address if the token is
+ * not valid.
+ */
 export function takePlaceOfAsker(
   request: IncomingMessage,
   { userId }: Asker,
   { address, token }: Sender,
   { services: { places }, connections, work }: Counting,
 ): Full | undefined {
-  if (userId === undefined && !isToken(token)) return undefined; // it has one already
+  if (userId === undefined && !isToken(token)) return undefined; // it already has a place
   const place =
     userId === undefined
       ? places.anonymousRequests.take({ address: addressKey(address) })
@@ -58,13 +64,16 @@ export function takePlaceOfAsker(
   return undefined;
 }
 
-/** Calls when the response is over: at once where its client has gone already, which no event tells any more. */
+/**
+ * Calls `run` when the response is closed, or at once if its client has already left: then no event
+ * follows.
+ */
 export function onClosed(response: ServerResponse, run: () => void): void {
   if (response.destroyed) run();
   else response.once('close', run);
 }
 
-/** Answers what is over a bound, and ends the connection. */
+/** Answers a request that is over a limit, and closes the connection. */
 export function refuseFull(response: ServerResponse, full: Full, { graphql }: { graphql: boolean }): void {
   const { message } = full;
   response.setHeader('connection', 'close');

@@ -20,7 +20,10 @@ export interface Answering {
   connections: Connections;
 }
 
-/** Answers one request: who may ask at all, then the page, the log or the operation that its path names. */
+/**
+ * Answers one request: refuses callers who may not ask at all, then serves the page, the log or the
+ * operation at its path.
+ */
 export async function answer(
   request: IncomingMessage,
   response: ServerResponse,
@@ -52,7 +55,8 @@ export async function answer(
   const full = takePlaces(request, { ...caller, token }, { services, connections, work });
   if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
   if (path === '/') return redirect(response);
-  if (await graphiql.serve(request, response)) return; // holds no data, so that a link on another site may lead to it
+  // The page holds no data, so links on other sites may lead to it.
+  if (await graphiql.serve(request, response)) return;
   const logId = logIdOf(path);
   if (path !== '/graphql' && logId === undefined) {
     return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
@@ -67,7 +71,10 @@ export async function answer(
   await graphql.yoga.handle(request, response, transport);
 }
 
-/** For load balancers and everybody: whether it works, and nothing of what or who is behind. The parts are asked once a second at most. */
+/**
+ * Says whether the system works, for load balancers and anyone else, without details. The parts are
+ * checked at most once a second.
+ */
 async function health(response: ServerResponse, services: Services): Promise<void> {
   const { database, bus, cache } = await systemStatus(services);
   const works = [database, bus, cache].every((part) => part !== 'DOWN');
@@ -88,19 +95,22 @@ function redirect(response: ServerResponse): void {
   response.writeHead(302, { location: '/graphql' }).end();
 }
 
-/** Lets the page of an allowed origin read the answer, with its credentials. */
+/** Lets a page of an allowed origin read the answer, with credentials. */
 function allowOrigin(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
   response.setHeader('access-control-allow-credentials', 'true');
   response.setHeader('access-control-expose-headers', EXPOSED);
 }
 
-/** Whether a browser asks beforehand if a page may send what it wants to. */
+/** Whether this is the preflight request of a browser. */
 function isPreflight({ method, headers }: IncomingMessage): boolean {
   return method === 'OPTIONS' && headers['access-control-request-method'] !== undefined;
 }
 
-/** The page of an allowed origin may send any header, as one of our own could; clients add some for their tracing. */
+/**
+ * Answers a preflight. A page of an allowed origin may send any header; clients add some for
+ * tracing.
+ */
 function answerPreflight({ headers }: IncomingMessage, response: ServerResponse): void {
   response.appendHeader('vary', 'Access-Control-Request-Headers');
   response.writeHead(204, {
@@ -112,4 +122,5 @@ function answerPreflight({ headers }: IncomingMessage, response: ServerResponse)
 }
 
 const EXPOSED = 'Log-Cursor, Content-Disposition, Retry-After';
-const PREFLIGHT_KEPT_SECONDS = 7_200; // browsers keep it no longer; the request itself is judged each time
+// Browsers keep it no longer, and each request is judged again.
+const PREFLIGHT_KEPT_SECONDS = 7_200;

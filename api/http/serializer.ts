@@ -2,18 +2,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 
-export interface OneAtATime {
+export interface RequestSerializer {
   handle: Handle;
   /** Whether a request of this connection is under way. */
   isBusy(socket: IncomingMessage['socket']): boolean;
 }
 
 /**
- * `handle`, for one request of a connection at a time. HTTP lets a client send the next ones before the answers come, and Node begins them all
- * at once: one connection would run hundreds of queries and downloads, of which only the first can be read.
+ * Runs `handle` for one request of each connection at a time. HTTP lets a client send more requests
+ * before the first answer, and Node begins them all at once: one connection would run hundreds of
+ * queries and downloads, and could read only the first.
  */
-export function oneAtATime(handle: Handle): OneAtATime {
-  const waiting = new WeakMap<IncomingMessage['socket'], (() => void)[]>(); // of connections that have a request under way
+export function serializeRequests(handle: Handle): RequestSerializer {
+  // By connections that have a request under way.
+  const waiting = new WeakMap<IncomingMessage['socket'], (() => void)[]>();
   function inTurn(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const run = () => {
@@ -36,5 +38,8 @@ export function oneAtATime(handle: Handle): OneAtATime {
   return { handle: inTurn, isBusy: (socket) => waiting.has(socket) };
 }
 
-/** Of a connection, read and not begun. What is beyond is no client's that waits for answers: it is cut. */
+/**
+ * Requests of one connection that wait. A client that sends more does not wait for answers: it is
+ * disconnected.
+ */
 export const REQUESTS_WAITING_MAX = 100;

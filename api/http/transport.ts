@@ -10,7 +10,10 @@ import type { Transport, Turn } from '../graphql/yoga.ts';
 import { pathOf, sendJson } from './messages.ts';
 import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from './request-places.ts';
 
-/** Who asks over HTTP, and for how much at a time. Undefined where that is too much, and was answered. */
+/**
+ * Identifies the caller over HTTP and counts the request. Undefined if a limit was reached and the
+ * request is answered.
+ */
 export async function httpTransport(
   request: IncomingMessage,
   response: ServerResponse,
@@ -39,7 +42,10 @@ export async function httpTransport(
   return { client, token, identity, askedAt, asker, turn: turnOf(services, asker, work) };
 }
 
-/** Leaves the rest of the body unread: reading it would be as expensive as the request. */
+/**
+ * Answers with the error, and leaves the rest of the body unread: reading it would cost as much as
+ * the request.
+ */
 function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (!(error instanceof GraphQLError)) throw error;
   const { message, extensions } = error;
@@ -57,7 +63,7 @@ function turnOf({ admission }: Services, asker: Asker, work: RequestWork): Turn 
       work.run(async () => {
         leave = await admission.turn(asker, length);
         work.takes(leave);
-        if (work.isAbandoned) throw abandoned(); // while it waited
+        if (work.isAbandoned) throw abandoned(); // meanwhile the client has left
       }),
     end: () => leave?.(),
   };

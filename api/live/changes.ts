@@ -10,23 +10,32 @@ import { JobLists } from './job-lists.ts';
 import { NotificationFeed } from './notification-feed.ts';
 import { type Listener, WatchedRows } from './row-watcher.ts';
 
-/** What changes, for all subscribers of the process: hints on one channel a user, and a slow re-check of the rows that heals lost ones. */
+/**
+ * Delivers changed rows to all subscribers of the process: by hints on one channel for each user,
+ * and by a slow re-check of the rows for lost hints.
+ */
 export interface Changes {
   readonly jobs: WatchedRows<JobRow>;
   readonly builds: WatchedRows<BuildRow>;
   readonly workflows: WatchedRows<WorkflowRow>;
   readonly notifications: NotificationFeed;
-  /** Resolves when hints about the user's rows arrive (or cannot, for now). Counted: each needs its `leave`. */
+  /**
+   * Subscribes to hints about the user's rows, and resolves when they arrive (or cannot, for now).
+   * Every call needs its `leave`.
+   */
   join(userId: string): Promise<() => void>;
   /** Follows the jobs of one workflow. */
   watchJobsOf(workflow: WorkflowRow, listener: Listener<JobRow>): FollowedJobs;
-  /** Follows all workflows of one user, as they are changed after `since`. */
+  /** Follows all workflows of one user that change after `since`. */
   watchWorkflowsOf(userId: string, since: Date, listener: Listener<WorkflowRow>): () => void;
   close(): void;
 }
 
 export interface FollowedJobs {
-  /** The newest `count` of them and all that have not ended, in the order of their ids: the re-check finds what changes from here on. */
+  /**
+   * Reads the newest `count` jobs and all that have not ended, in the order of their ids. From then
+   * on the re-check finds changes.
+   */
   read(count: number): Promise<JobRow[]>;
   leave(): void;
 }
@@ -57,12 +66,14 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
     workflows.deliver(changed);
     const newest = changed.at(-1)?.updatedAt;
     if (!newest) return;
-    // A transaction may commit after one that began later: the next look begins some time before what was seen.
+    // A transaction can commit after one that began later, so the next look begins some time before
+    // the last row seen.
     for (const id of userIds)
       since.set(id, new Date(Math.max(newest.getTime() - OVERLAP_MS, since.get(id)?.getTime() ?? 0)));
   }
 
-  const timer = setInterval(recheck, RECHECK_MS).unref(); // of its own: a slow look at the lists does not delay it
+  // Of its own: a slow look at the lists does not delay it.
+  const timer = setInterval(recheck, RECHECK_MS).unref();
   const stopRechecking = startRepeating(
     { log, what: 'The re-check of watched lists', everyMs: RECHECK_MS, maxMs: RECHECK_MS, waitsFirst: true },
     recheckWide,
@@ -108,7 +119,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
     },
     close() {
       clearInterval(timer);
-      void stopRechecking(); // a query that is under way ends by itself
+      void stopRechecking(); // a query under way ends by itself
       for (const channel of channels.values()) channel.close();
     },
   };
@@ -135,7 +146,7 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       close: () => {
         subscription.then(
           (unsubscribe) => unsubscribe(),
-          () => undefined, // told above
+          () => undefined, // logged above
         );
       },
     };
@@ -149,7 +160,8 @@ interface Channel {
 }
 
 const RECHECK_MS = 3_000;
-const JOIN_WAIT_MS = 2_000; // with the cache away a subscription starts all the same, and lives by the re-check
+// Without the cache a subscription starts anyway, and relies on the re-check.
+const JOIN_WAIT_MS = 2_000;
 const OVERLAP_MS = 60_000;
 
 function counter() {

@@ -2,8 +2,9 @@ import { Signal } from '../../platform/async/signal.ts';
 import { failure } from '../errors.ts';
 
 /**
- * The rows that wait for one subscriber: of each the newest only, in the order in which they first changed. So a subscriber that
- * does not read costs no more than the rows it watches. Two readings of a row may come in the other order: `isOlder` tells.
+ * The rows that wait for one subscriber: only the newest state of each, in the order in which they
+ * first changed. A subscriber that does not read costs no more than the rows that it watches. Two
+ * reads of a row can arrive in the wrong order, which `isOlder` detects.
  */
 export class CoalescingQueue<Row extends { id: string }> {
   readonly #waiting = new Map<string, Row | undefined>();
@@ -15,7 +16,7 @@ export class CoalescingQueue<Row extends { id: string }> {
     this.#isOlder = isOlder;
   }
 
-  /** Undefined: the row is there no more. */
+  /** Adds a row. Undefined means that it no longer exists. */
   put(id: string, row: Row | undefined): void {
     const waiting = this.#waiting.get(id);
     if (row && waiting && this.#isOlder(row, waiting)) return;
@@ -24,7 +25,10 @@ export class CoalescingQueue<Row extends { id: string }> {
     this.#wake.notify();
   }
 
-  /** The next row, or undefined when `signal` has aborted. Throws where too many have changed for a subscriber that does not read. */
+  /**
+   * Returns the next row, or undefined when `signal` has aborted. Throws if too many rows changed
+   * and were not read.
+   */
   async take(signal: AbortSignal): Promise<{ id: string; row: Row | undefined } | undefined> {
     while (!signal.aborted) {
       if (this.#overflown) {

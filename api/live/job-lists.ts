@@ -4,19 +4,20 @@ import type { JobRow } from '../../db/schema.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/states.ts';
 
-/** What is known of the jobs of one workflow that somebody follows. */
+/** What is known about the jobs of a workflow that is followed. */
 interface List {
   followers: number;
-  /** Every job up to this id has been read; undefined before the first reading. */
+  /** Every job up to this id has been read. Undefined before the first read. */
   readTo: string | undefined;
-  /** Jobs that had not ended when they were read last. */
+  /** Jobs that had not ended when they were last read. */
   open: Set<string>;
 }
 
 /**
- * The jobs of workflows that somebody follows. A hint names each that changes, and a slow re-check finds what no hint named: jobs that were made since
- * the last look, which come in the order of their ids (a workflow's jobs are made under the lock of its schedule, by one clock), and
- * those that had not ended at the last look, whatever their ids.
+ * The jobs of the workflows that are followed. Hints name the jobs that change. A slow re-check
+ * finds the others: jobs made since the last look, whose ids come in order (a workflow's jobs are
+ * made under the lock of its schedule, by one clock), and jobs that had not ended at the last look,
+ * whatever their ids.
  */
 export class JobLists {
   readonly #db: Db;
@@ -26,7 +27,7 @@ export class JobLists {
     this.#db = db;
   }
 
-  /** From now on the workflow's jobs are in the re-check. Undo with what is returned, once. */
+  /** Adds the workflow's jobs to the re-check, until the returned function is called once. */
   follow(workflowId: string): () => void {
     const list = this.#lists.get(workflowId) ?? { followers: 0, readTo: undefined, open: new Set() };
     this.#lists.set(workflowId, list);
@@ -37,7 +38,10 @@ export class JobLists {
     };
   }
 
-  /** The workflow's newest jobs, `count` at most, and all that have not ended, in the order of their ids. */
+  /**
+   * Reads the newest `count` jobs of the workflow and all that have not ended, in the order of
+   * their ids.
+   */
   async read(workflowId: string, count: number): Promise<JobRow[]> {
     const jobs = await jobsToFollow(this.#db, workflowId, count);
     const list = this.#lists.get(workflowId);
@@ -48,7 +52,7 @@ export class JobLists {
     return jobs;
   }
 
-  /** What may have changed since the last look. */
+  /** Reads the jobs that may have changed since the last look. */
   async recheck(): Promise<JobRow[]> {
     const asked = [...this.#lists].flatMap(([workflowId, { readTo: after, open }]) =>
       after === undefined ? [] : [{ workflowId, after, open: new Set(open) }],
@@ -63,7 +67,8 @@ export class JobLists {
       const list = this.#lists.get(workflowId);
       if (list?.readTo !== undefined) {
         list.readTo = made.at(-1)?.id ?? after;
-        for (const id of open) list.open.delete(id); // one that retention has removed is not read again
+        // So that jobs that retention removed are not read again.
+        for (const id of open) list.open.delete(id);
         note(list, own);
       }
       return own.filter((job) => job.id > after || open.has(job.id) || !isEnded(job.status));
@@ -78,5 +83,5 @@ function note(list: List, jobs: JobRow[]): void {
   }
 }
 
-/** Of one workflow; the next look goes on behind them. */
+/** New jobs of one workflow in one look. The next look goes on after them. */
 const NEW_JOBS_PER_LOOK = 100;

@@ -2,9 +2,9 @@ import type { JobRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
 
 /**
- * The states that `row` has gone through since `last` was seen, ending in `row`: hints come together and rows are read late, but a
- * subscriber is told of QUEUED and RUNNING before the end all the same, with the times that the row has kept. Empty where nothing
- * that can be seen has changed, or `row` is the older one.
+ * The states that `row` went through since `last`, ending with `row`. Hints come together and rows
+ * are read late, but a subscriber still sees QUEUED and RUNNING before the end, with the times that
+ * the row has kept. Empty if nothing visible changed, or if `row` is the older one.
  */
 export function statesSince(last: JobRow | undefined, row: JobRow): JobRow[] {
   if (last && (isOlder(row, last) || fingerprint(last) === fingerprint(row))) return [];
@@ -24,16 +24,20 @@ export function statesSince(last: JobRow | undefined, row: JobRow): JobRow[] {
   return states;
 }
 
-/** Whether `row` was read before `than`, of the same job. */
+/** Whether `row` is an earlier state of the same job than `than`. */
 export function isOlder(row: JobRow, than: JobRow): boolean {
   return rank(row) < rank(than);
 }
 
-/** An attempt that is lost goes back to PENDING, and further attempts count on: attempts first, then the order within one. */
+/**
+ * Orders the states of a job: by attempt, then within one. A lost attempt goes back to PENDING, and
+ * later attempts count on.
+ */
 function rank({ attempt, status }: JobRow): number {
   if (isEnded(status)) return Number.POSITIVE_INFINITY;
   if (status === 'RUNNING') return attempt * 3;
-  return attempt * 3 + (status === 'PENDING' ? 1 : 2); // of the next attempt: after the RUNNING of this one
+  // Of the next attempt, after RUNNING of this one.
+  return attempt * 3 + (status === 'PENDING' ? 1 : 2);
 }
 
 function queued(row: JobRow): JobRow {
@@ -49,7 +53,7 @@ function unended(row: JobRow): JobRow {
   return { ...row, completedAt: null, exitCode: null, failureReason: null, failureMessage: null };
 }
 
-/** What the api shows of a row, apart from the time of its last change: a lease that is renewed is no change. */
+/** The visible part of a row. A lease that is renewed is no change. */
 function fingerprint(row: JobRow): string {
   const { status, attempt, generation, queuedAt, startedAt, completedAt, exitCode, failureReason, failureMessage } =
     row;

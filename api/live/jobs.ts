@@ -12,20 +12,21 @@ interface Sources {
   changes: Changes;
 }
 
-/** A job as it is now, then each of its states, to the terminal one. */
+/** Follows a job: as it is now, then in each of its states, to the terminal one. */
 export function followJob({ db, changes }: Sources, { id, userId }: JobRow): AsyncGenerator<JobRow, void, undefined> {
   return cancellable(async function* (signal) {
-    const mailbox = new CoalescingQueue<JobRow>(isOlder);
+    const queue = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(userId);
-    const unwatch = changes.jobs.watch(id, (row) => mailbox.put(id, row));
+    const unwatch = changes.jobs.watch(id, (row) => queue.put(id, row));
     try {
       let last: JobRow | undefined;
-      const [now] = await anyJobs(db, [id]); // after the watch has begun: what changes from here on is in the mailbox
+      // After the watch began, so later changes are in the queue.
+      const [now] = await anyJobs(db, [id]);
       for (let next = now; next && !signal.aborted; ) {
         for (const state of statesSince(last, next)) yield state;
         if (last === undefined || !isOlder(next, last)) last = next;
         if (isEnded(next.status)) return;
-        next = (await mailbox.take(signal))?.row;
+        next = (await queue.take(signal))?.row;
       }
     } finally {
       unwatch();
@@ -34,24 +35,27 @@ export function followJob({ db, changes }: Sources, { id, userId }: JobRow): Asy
   });
 }
 
-/** The newest job of a workflow, if any, then each state of each of its jobs, until the workflow is there no more. */
+/**
+ * Follows the jobs of a workflow: the newest one if there is one, then each state of each job,
+ * until the workflow is purged.
+ */
 export function followJobsOf(
   { changes }: Pick<Sources, 'changes'>,
   workflow: WorkflowRow,
 ): AsyncGenerator<JobRow, void, undefined> {
   return cancellable(async function* (signal) {
-    const mailbox = new CoalescingQueue<JobRow>(isOlder);
+    const queue = new CoalescingQueue<JobRow>(isOlder);
     const leave = await changes.join(workflow.userId);
-    const jobs = changes.watchJobsOf(workflow, (job) => job && mailbox.put(job.id, job));
-    const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? mailbox.put(workflow.id, undefined));
+    const jobs = changes.watchJobsOf(workflow, (job) => job && queue.put(job.id, job));
+    const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? queue.put(workflow.id, undefined));
     try {
       const known = await jobs.read(ENDED_REMEMBERED);
-      const seen = new Map(known.map((job) => [job.id, job])); // the others are no news
+      const seen = new Map(known.map((job) => [job.id, job])); // changes of the others are not new
       const now = known.at(-1);
       if (now) yield now;
       for (;;) {
-        const taken = await mailbox.take(signal);
-        if (!taken?.row) return; // stopped, or purged
+        const taken = await queue.take(signal);
+        if (!taken?.row) return; // the consumer returned, or the workflow was purged
         const last = seen.get(taken.id);
         if (last && isOlder(taken.row, last)) continue;
         for (const state of statesSince(last, taken.row)) yield state;
@@ -68,4 +72,4 @@ export function followJobsOf(
   });
 }
 
-const ENDED_REMEMBERED = 50; // a hint about a job that ended before them would tell of it again
+const ENDED_REMEMBERED = 50; // a hint about a job that ended earlier would deliver it again

@@ -3,12 +3,15 @@ import type { Db } from '../../db/client.ts';
 import { anyNotifications, notificationsAfter } from '../../db/notifications.ts';
 import type { NotificationRow } from '../../db/schema.ts';
 
-/** Told of ids that a hint named; of nothing where hints may have been lost. */
+/** Gets the ids that a hint named, or undefined if hints may have been lost. */
 export type NotificationListener = (ids: string[] | undefined) => void;
 
 export const NOTIFICATIONS_PER_READ = 100;
 
-/** Who waits for notifications in this process. What several ask for in the same turn of the event loop is one query. */
+/**
+ * The subscribers to notifications in this process. What several ask for in the same turn of the
+ * event loop is one query.
+ */
 export class NotificationFeed {
   readonly #listeners = new Map<string, Set<NotificationListener>>();
   readonly #byId: DataLoader<string, NotificationRow | undefined>;
@@ -46,12 +49,12 @@ export class NotificationFeed {
     for (const listeners of this.#listeners.values()) for (const listener of listeners) listener(undefined);
   }
 
-  /** A user's notifications after an id, oldest first, NOTIFICATIONS_PER_READ at most. */
+  /** Reads a user's notifications after an id, oldest first, at most NOTIFICATIONS_PER_READ. */
   readAfter(userId: string, after: string): Promise<NotificationRow[]> {
     return this.#pages.load({ userId, after });
   }
 
-  /** Those of the notifications that are this user's, oldest first. */
+  /** Reads the notifications with these ids that are the user's, oldest first. */
   async readNamed(userId: string, ids: string[]): Promise<NotificationRow[]> {
     const rows = await Promise.all(ids.map((id) => this.#byId.load(id)));
     return rows.flatMap((row) => (row?.userId === userId ? [row] : [])).sort((a, b) => (a.id < b.id ? -1 : 1));

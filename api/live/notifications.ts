@@ -15,8 +15,9 @@ interface Sources {
 }
 
 /**
- * What a user is told of from now on, each once. A hint names what is to be read; the slow re-check reads what came in the last while, which
- * finds what no hint told of. Rows wait nowhere: a subscriber that does not read costs the ids that it has seen lately.
+ * Follows a user's new notifications, each once. Hints name what to read, and the slow re-check
+ * reads recent ones, which finds what no hint named. Rows wait nowhere: a subscriber that does not
+ * read costs only the ids that it has recently seen.
  */
 export function followNotifications(
   { db, changes, log }: Sources,
@@ -24,17 +25,19 @@ export function followNotifications(
 ): AsyncGenerator<NotificationRow, void, undefined> {
   return cancellable(async function* (signal) {
     const begun = (await databaseNow(db)).getTime() - performance.now();
-    const now = () => new Date(begun + performance.now()); // the database's clock, which ids are made by
+    // By the clock of the database, which makes the ids.
+    const now = () => new Date(begun + performance.now());
     let floor = lookBehind(now());
     const seen = new Set<string>();
     for await (const { id } of everythingAfter(floor)) seen.add(id); // these are not new
-    const inbox = new NotificationQueue();
+    const queue = new NotificationQueue();
     const leave = await changes.join(userId);
-    const unwatch = changes.notifications.watch(userId, (ids) => inbox.put(ids));
-    inbox.put(undefined); // what came while the channel opened is new, and no hint of it was heard
+    const unwatch = changes.notifications.watch(userId, (ids) => queue.put(ids));
+    // Notifications made while the channel opened are new, but no hint named them.
+    queue.put(undefined);
     try {
       for (;;) {
-        const taken = await inbox.take(signal);
+        const taken = await queue.take(signal);
         if (taken === undefined) return;
         const nextFloor = taken === 'ALL' ? lookBehind(now()) : floor;
         try {
@@ -47,7 +50,8 @@ export function followNotifications(
           }
           floor = forget(seen, nextFloor);
         } catch (error) {
-          log.warn({ err: error }, 'Notifications could not be read; the re-check reads them soon.'); // from the same floor
+          // From the same place.
+          log.warn({ err: error }, 'Notifications could not be read; the re-check reads them soon.');
         }
       }
     } finally {
@@ -65,16 +69,19 @@ export function followNotifications(
   }
 }
 
-/** A transaction may commit after one that began later: each look begins some time before the last one. */
+/**
+ * A transaction can commit after one that began later, so each look begins some time before the
+ * last one.
+ */
 const OVERLAP_MS = 60_000;
-const GRAIN_MS = 10_000; // so that the subscribers of a user ask for the same, which is read once
-const SEEN_MAX = 10_000; // with more in the overlap, the overlap shrinks
+const GRAIN_MS = 10_000; // so that a user's subscribers ask for the same page, which is read once
+const SEEN_MAX = 10_000; // with more of them the overlap shrinks
 
 function lookBehind(now: Date): string {
   return firstIdAt(new Date(Math.floor((now.getTime() - OVERLAP_MS) / GRAIN_MS) * GRAIN_MS));
 }
 
-/** Forgets the ids that no look finds again; where the next one may begin. */
+/** Forgets the ids that no look finds again. Returns where the next look may begin. */
 function forget(seen: Set<string>, floor: string): string {
   const kept = [...seen].filter((id) => id >= floor).sort();
   const from = kept.length > SEEN_MAX ? (kept.at(-SEEN_MAX) ?? floor) : floor;
@@ -82,13 +89,16 @@ function forget(seen: Set<string>, floor: string): string {
   return from;
 }
 
-/** What one subscriber has yet to look at: ids that hints named, or everything, where there were too many or a re-check is due. */
+/**
+ * What one subscriber still has to read: the ids that hints named, or everything if there were too
+ * many or a re-check is due.
+ */
 class NotificationQueue {
   readonly #ids = new Set<string>();
   readonly #wake = new Signal();
   #all = false;
 
-  /** Undefined: hints may have been lost. */
+  /** Adds ids. Undefined means that hints may have been lost. */
   put(ids: string[] | undefined): void {
     if (ids === undefined || this.#ids.size + ids.length > IDS_MAX) {
       this.#all = true;
@@ -97,7 +107,7 @@ class NotificationQueue {
     this.#wake.notify();
   }
 
-  /** The ids to look at, 'ALL', or undefined when `signal` has aborted. */
+  /** Returns the ids to read, 'ALL', or undefined when `signal` has aborted. */
   async take(signal: AbortSignal): Promise<string[] | 'ALL' | undefined> {
     while (!signal.aborted) {
       if (this.#all) {

@@ -1,6 +1,9 @@
 import type { Logger } from 'pino';
 
-/** Told of a row as it is read; undefined when it is there no more. The same row may come several times, never an older one after a newer. */
+/**
+ * Gets a row as it is read, or undefined if it no longer exists. It may get the same row again, but
+ * never an older one after a newer one.
+ */
 export type Listener<Row> = (row: Row | undefined) => void;
 
 interface Identified {
@@ -9,8 +12,8 @@ interface Identified {
 }
 
 /**
- * The rows of one table that somebody watches. Each is read once for all who watch it, those that changed together by one query, one
- * query at a time.
+ * The watched rows of one table. Each is read once for all watchers; rows that change together are
+ * read by one query, one query at a time.
  */
 export class WatchedRows<Row extends Identified> {
   readonly #byId = new Map<string, Set<Listener<Row>>>();
@@ -25,30 +28,30 @@ export class WatchedRows<Row extends Identified> {
     this.#log = log;
   }
 
-  /** Follows one row. The caller has checked that it may be seen. */
+  /** Watches one row. The caller has checked that the subscriber may see it. */
   watch(id: string, listener: Listener<Row>): () => void {
     return addTo(this.#byId, id, listener);
   }
 
-  /** Follows whatever of a user's rows a hint names. */
+  /** Watches every row of a user that a hint names. */
   watchUser(userId: string, listener: Listener<Row>): () => void {
     return addTo(this.#byUser, userId, listener);
   }
 
-  /** These rows of a user have changed: they are read where somebody watches them. */
+  /** Says that these rows of a user changed. They are read if they are watched. */
   hint(userId: string, ids: string[]): void {
     const all = this.#byUser.has(userId);
     for (const id of ids) if ((all || this.#byId.has(id)) && this.#changed.size < CHANGED_MAX) this.#changed.add(id);
     this.#readChanged();
   }
 
-  /** Reads every row that is watched by its id: what heals lost hints. */
+  /** Reads every row that is watched by its id, because hints can get lost. */
   recheck(): void {
     for (const id of this.#byId.keys()) this.#changed.add(id);
     this.#readChanged();
   }
 
-  /** Rows that were read elsewhere. */
+  /** Delivers rows that were read elsewhere. */
   deliver(rows: Row[]): void {
     for (const row of rows) {
       for (const listener of this.#byId.get(row.id) ?? []) listener(row);
@@ -71,7 +74,8 @@ export class WatchedRows<Row extends Identified> {
 
   async #readAll(): Promise<void> {
     while (this.#changed.size > 0) {
-      await new Promise((resolve) => setImmediate(resolve)); // hints that arrive together are one query
+      // So that hints that arrive together are one query.
+      await new Promise((resolve) => setImmediate(resolve));
       const ids = [...this.#changed].slice(0, IDS_PER_READ_MAX);
       for (const id of ids) this.#changed.delete(id);
       const rows = await this.#read(ids);
@@ -83,7 +87,8 @@ export class WatchedRows<Row extends Identified> {
 }
 
 const IDS_PER_READ_MAX = 1_000;
-const CHANGED_MAX = 100_000; // hints beyond are dropped: the re-check finds what is watched by its id
+// Further hints are dropped: the re-check finds rows that are watched by their ids.
+const CHANGED_MAX = 100_000;
 
 function addTo<T>(sets: Map<string, Set<T>>, key: string, member: T): () => void {
   const set = sets.get(key) ?? new Set();

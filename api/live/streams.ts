@@ -9,19 +9,25 @@ import { failure } from '../errors.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 
-/** What is open under a token: sockets and streams. One query now and then finds the tokens that are valid no more. */
+/**
+ * Tracks the sockets and streams that are open under a token. A query every few seconds finds the
+ * tokens that are no longer valid.
+ */
 export interface Streams {
-  /** `end` is called once at most: when the token is not valid any more, or the process goes down. */
+  /** Calls `end` at most once: when the token is no longer valid, or the process shuts down. */
   open(tokenId: string | undefined, end: (reason: StreamEnd) => void): () => void;
-  /** The same for a stream that has a connection of its own over HTTP, of which a user may have so many. Throws RATE_LIMITED. */
+  /**
+   * The same for a stream on its own HTTP connection, which are limited for each user. Throws
+   * RATE_LIMITED.
+   */
   openOverHttp(who: Viewer, end: (reason: StreamEnd) => void): () => void;
-  /** Counts a stream of a WebSocket, which ends with that. Throws RATE_LIMITED. */
+  /** Counts a stream on a WebSocket, which ends with the socket. Throws RATE_LIMITED. */
   openOnSocket(who: Viewer): () => void;
-  /** Ends all that is open. */
+  /** Ends everything that is open. */
   close(): void;
 }
 
-/** Whose stream it is, and the key of the address that it goes to. */
+/** The user and the address of a stream. */
 export interface Viewer {
   viewer: Identity | undefined;
   address: string;
@@ -60,7 +66,9 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
     return place.release;
   }
 
-  /** Those of a connection of their own: an unread one costs more than one of many on a socket. */
+  /**
+   * Limits streams on their own connections: an unread one costs more than one of many on a socket.
+   */
   function takeOverHttp({ user: { id } }: Identity): () => void {
     const count = counts.get(id) ?? 0;
     if (count >= STREAMS_PER_USER_MAX)
@@ -100,7 +108,7 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
     },
     openOnSocket: take,
     close() {
-      void stopChecking(); // a query that is under way ends by itself
+      void stopChecking(); // a query under way ends by itself
       for (const end of [...open.keys()]) {
         open.delete(end);
         end('SHUTDOWN');
@@ -109,6 +117,8 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
   };
 }
 
-/** Of subscriptions over SSE and downloads on one process. One that is not read costs up to 2 MB. */
+/**
+ * Subscriptions over SSE and downloads of one user on one process. An unread one costs up to 2 MB.
+ */
 export const STREAMS_PER_USER_MAX = 200;
-const CHECK_MS = 2_000; // the contract allows 5 s from the end of a token to the end of what is open under it
+const CHECK_MS = 2_000; // streams must end within 5 s after their token

@@ -10,19 +10,19 @@ interface Sources {
   changes: Changes;
 }
 
-/** A workflow as it is now, then at each change, until it is there no more. */
+/** Follows a workflow: as it is now, then after each change, until it is purged. */
 export function followWorkflow(
   { db, changes }: Sources,
   { id, userId }: WorkflowRow,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
   return cancellable(async function* (signal) {
-    const mailbox = new CoalescingQueue<WorkflowRow>();
+    const queue = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
-    const unwatch = changes.workflows.watch(id, (row) => mailbox.put(id, row));
+    const unwatch = changes.workflows.watch(id, (row) => queue.put(id, row));
     try {
       let last = '';
       const [now] = await anyWorkflows(db, [id]);
-      for (let next = now; next && !signal.aborted; next = (await mailbox.take(signal))?.row) {
+      for (let next = now; next && !signal.aborted; next = (await queue.take(signal))?.row) {
         const seen = JSON.stringify(next);
         if (seen !== last) yield next;
         last = seen;
@@ -34,25 +34,25 @@ export function followWorkflow(
   });
 }
 
-/** Each change of any of a user's workflows. It ends when it is stopped. */
+/** Follows all workflows of a user after each change, until the consumer returns. */
 export function followWorkflowsOf(
   { db, changes }: Sources,
   userId: string,
 ): AsyncGenerator<WorkflowRow, void, undefined> {
   return cancellable(async function* (signal) {
-    const mailbox = new CoalescingQueue<WorkflowRow>();
+    const queue = new CoalescingQueue<WorkflowRow>();
     const leave = await changes.join(userId);
     const since = await databaseNow(db).catch((error: unknown) => {
       leave();
       throw error;
     });
     const unwatch = changes.watchWorkflowsOf(userId, since, (row) => {
-      if (row && (row.updatedAt >= since || (row.deletedAt ?? since) > since)) mailbox.put(row.id, row);
+      if (row && (row.updatedAt >= since || (row.deletedAt ?? since) > since)) queue.put(row.id, row);
     });
     try {
       const seen = new Map<string, string>();
       for (;;) {
-        const taken = await mailbox.take(signal);
+        const taken = await queue.take(signal);
         if (!taken) return;
         const { id, row } = taken;
         const shown = JSON.stringify(row);
@@ -69,4 +69,5 @@ export function followWorkflowsOf(
   });
 }
 
-const WORKFLOWS_REMEMBERED = 1_000; // the re-check tells again of one that was changed lately but has been forgotten
+// The re-check delivers a recently changed one again if it was forgotten.
+const WORKFLOWS_REMEMBERED = 1_000;

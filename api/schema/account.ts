@@ -77,7 +77,8 @@ publicMutation('signUp', {
     const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
     await countAttempt(services, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
     const onlyFirst = signUp === 'first';
-    // Before anything of the input is looked at, because the answer must not say which emails exist.
+    // Before anything of the input is looked at, because the answer must not say which emails
+    // exist.
     if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed();
     const problems = await newCredentialProblems(input);
     if (problems.length > 0) return invalid(problems);
@@ -138,9 +139,10 @@ publicMutation('signIn', {
 });
 
 /**
- * The account with this email, once the try is counted: by address, by account and address, and, if the account never
- * signed in from the address, by account alone. So wrong passwords keep out their sender. Many addresses together are
- * slowed by the last limit, which does not apply to the owner's own. An email without an account is counted the same.
+ * The account with this email, once the try is counted: by address, by account and address, and, if
+ * the account never signed in from the address, by account alone. So wrong passwords keep out their
+ * sender. Many addresses together are slowed by the last limit, which does not apply to the owner's
+ * own. An email without an account is counted the same.
  */
 async function countedUser({ services }: Context, email: string, address: string, possible: boolean) {
   const limits = { ...ACCOUNT_LIMITS, ...services.settings.limits };
@@ -161,8 +163,8 @@ function badCredentials() {
 type CreateSession = (db: Db) => ReturnType<typeof createSession>;
 
 /**
- * Begins a session of `user`, whose password was just given; `run` runs its statement. Undefined if the password was
- * changed, or the account disabled, in the meantime.
+ * Begins a session of `user`, whose password was just given; `run` runs its statement. Undefined if
+ * the password was changed, or the account disabled, in the meantime.
  */
 async function beginSession(
   { client }: Context,

@@ -9,7 +9,10 @@ import type { Context } from '../context.ts';
 import { unauthenticated } from '../errors.ts';
 import type { UserErrorShape } from './user-error.ts';
 
-/** What the audit stores of one call of a mutation: a row in the transaction of each change, and a count of refusals. */
+/**
+ * What the audit stores of one call of a mutation: a row in the transaction of each change, and a
+ * count of refusals.
+ */
 export class Audit {
   readonly #action: string;
   readonly #context: Context;
@@ -49,11 +52,12 @@ export class Audit {
   }
 
   /**
-   * Makes `change` and writes its row in one transaction. `objectOf` returns the id of the changed object, null if that has
-   * no id, and undefined if nothing changed.
+   * Makes `change` and writes its row in one transaction. `objectOf` returns the id of the changed
+   * object, null if that has no id, and undefined if nothing changed.
    *
-   * The changes of one user run one after the other. Whatever ends a token is such a change, or locks the user too: the
-   * token stays valid until the change commits, and changes nothing once its end was answered.
+   * The changes of one user run one after the other. Whatever ends a token is such a change, or
+   * locks the user too: the token stays valid until the change commits, and changes nothing once
+   * its end was answered.
    */
   change<Result>(
     db: Db,
@@ -81,7 +85,10 @@ export class Audit {
     this.#context.services.refusals.note({ ...this.#event('REFUSED'), code });
   }
 
-  /** Runs after the commit. A call that changed nothing, because it was made before, leaves a row as well. */
+  /**
+   * Runs after the commit. A call that changed nothing, because it was made before, leaves a row as
+   * well.
+   */
   async #end(): Promise<void> {
     const { db, log } = this.#context.services;
     if (this.#done === undefined) {

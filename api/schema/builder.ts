@@ -1,7 +1,10 @@
 import SchemaBuilder from '@pothos/core';
 import type { Context } from '../context.ts';
 
-/** The builder that every file here adds its types and fields to. Fields are non-null unless they say otherwise. */
+/**
+ * The builder that every file here adds its types and fields to. Fields are non-null unless they
+ * say otherwise.
+ */
 export const builder = new SchemaBuilder<{
   Context: Context;
   DefaultFieldNullability: false;

@@ -34,7 +34,7 @@ PageInfo.implement({
 export function connectionOf<Node extends object>(node: ObjectRef<Types, object>, name: string, order: string) {
   const edge = builder.objectRef<{ cursor: string; node: Node }>(`${name}Edge`);
   edge.implement({
-    description: `An item of a ${name} list.`,
+    description: `An item on a page of ${name} objects.`,
     fields: (t) => ({
       cursor: t.exposeString('cursor', {
         description: 'The position of the item in the list, for `after` and `before`.',
@@ -44,7 +44,7 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
   });
   const connection = builder.objectRef<Page<Node>>(`${name}Connection`);
   return connection.implement({
-    description: `A page of a ${name} list, ${order}.`,
+    description: `A page of ${name} objects, ${order}.`,
     fields: (t) => ({
       edges: t.field({
         type: [edge],

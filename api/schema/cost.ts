@@ -1,6 +1,6 @@
 /**
- * What a field costs beside the values in it. 100 are about as expensive as 100 values: a third of a millisecond of this
- * process and the database, which one statement takes.
+ * What a field costs beside the values in it. 100 are about as expensive as 100 values: a third of
+ * a millisecond of this process and the database, which one statement takes.
  */
 export class FieldCost {
   /** What the field itself costs: 1 is its value. */
@@ -9,7 +9,10 @@ export class FieldCost {
   readonly given: { arguments: string[]; cost: number } | undefined;
   /** How many items a list without pages has at most, or nearly always. */
   readonly itemsMax: number;
-  /** How many items a page has if the caller gives neither `first` nor `last`. Undefined for a list without pages. */
+  /**
+   * How many items a page has if the caller gives neither `first` nor `last`. Undefined for a list
+   * without pages.
+   */
   readonly pageSize: number | undefined;
 
   constructor({ base = 1, given, itemsMax = 1, pageSize }: Partial<FieldCost>) {
@@ -27,7 +30,10 @@ export function cost(of: { [Name in keyof FieldCost]?: FieldCost[Name] | undefin
 
 /** One statement for each object that has the field. */
 export const STATEMENT_COST = 100;
-/** Where rows or lines are searched for what an argument says, which may take some tenths of a second. */
+/**
+ * Where rows or lines are searched for what an argument says, which may take some tenths of a
+ * second.
+ */
 export const SEARCH_COST = 2_000;
 /** A text of up to 64 KiB. */
 export const LONG_TEXT_COST = 50;

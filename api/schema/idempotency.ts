@@ -44,7 +44,10 @@ type Changed<Result, Row> =
   | { outcome: 'REPEATED'; row: Row }
   | { outcome: 'REFUSED'; userErrors: UserErrorShape[] };
 
-/** Makes a change, once for each key. A change beyond a limit of its user is REFUSED, and leaves no key behind. */
+/**
+ * Makes a change, once for each key. A change beyond a limit of its user is REFUSED, and leaves no
+ * key behind.
+ */
 export async function changeOnce<Result, Row>(
   mutation: Repeatable['mutation'],
   { input, viewer, context, audit }: SignedInCall<Keyed>,
@@ -69,8 +72,9 @@ export async function changeOnce<Result, Row>(
 }
 
 /**
- * An input without its key, for comparing two calls. Their canonical texts treat null as left out (domain/canonical.ts), so
- * that a null which changes something becomes a text here, which no value of such a field is.
+ * An input without its key, for comparing two calls. Their canonical texts treat null as left out
+ * (domain/canonical.ts), so that a null which changes something becomes a text here, which no value
+ * of such a field is.
  */
 function idempotencyInput({ idempotencyKey: _, ...input }: Keyed, nullMatters: string[]): object {
   const isNull = ([name, value]: [string, unknown]) => value === null && nullMatters.includes(name);

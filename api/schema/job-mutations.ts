@@ -62,7 +62,10 @@ mutation('runWorkflow', 'RUN', {
   },
 });
 
-/** Why the workflow cannot run yet, and what to do. The build is the newest one, read after the refusal. */
+/**
+ * Why the workflow cannot run yet, and what to do. The build is the newest one, read after the
+ * refusal.
+ */
 function notReady(build: BuildRow | undefined): string {
   if (build?.status === 'FAILED')
     return `The newest build of the workflow has FAILED: ${build.error ?? 'no reason is known.'} Update the workflow with a payload, which may be the same one, to build again.`;

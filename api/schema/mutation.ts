@@ -34,8 +34,8 @@ export interface Call<Input> {
   context: Context;
   audit: Audit;
   /**
-   * Makes a change and writes it to the audit in one transaction. `objectOf` returns the id of the changed object, null if
-   * that has no id, and undefined if nothing changed.
+   * Makes a change and writes it to the audit in one transaction. `objectOf` returns the id of the
+   * changed object, null if that has no id, and undefined if nothing changed.
    */
   change<Result>(
     change: (tx: Db) => Promise<Result>,
@@ -60,8 +60,9 @@ interface Definition<Fields extends InputFieldMap, Payload extends Record<string
 }
 
 /**
- * Adds a mutation for callers with this scope, or for sessions alone, to the schema: `xInput`, `xPayload` and the field `x`.
- * Every call is checked, counted against the quota, and leaves a row in the audit.
+ * Adds a mutation for callers with this scope, or for sessions alone, to the schema: `xInput`,
+ * `xPayload` and the field `x`. Every call is checked, counted against the quota, and leaves a row
+ * in the audit.
  */
 export function mutation<Fields extends InputFieldMap, Payload extends Record<string, PayloadField>>(
   name: string,
@@ -80,7 +81,10 @@ export function mutation<Fields extends InputFieldMap, Payload extends Record<st
   });
 }
 
-/** Adds a mutation that needs no token, and has limits of its own. The audit stores no part of its input, which holds credentials. */
+/**
+ * Adds a mutation that needs no token, and has limits of its own. The audit stores no part of its
+ * input, which holds credentials.
+ */
 export function publicMutation<Fields extends InputFieldMap, Payload extends Record<string, PayloadField>>(
   name: string,
   definition: Definition<Fields, Payload> & {
@@ -117,7 +121,8 @@ function add<Fields extends InputFieldMap, Payload extends Record<string, Payloa
             nullable: !required,
             description,
             extensions: cost({ itemsMax }),
-            resolve: (result) => result[field] as never, // of `type`: `Answer` says so of every payload
+            // Sound, because `Answer` gives each field of a payload the shape of its type.
+            resolve: (result) => result[field] as never,
           }),
         ]),
       ),
@@ -136,7 +141,8 @@ function add<Fields extends InputFieldMap, Payload extends Record<string, Payloa
       extensions: cost({ base: CHANGE_COST + base }),
       args: input ? { input: t.arg({ type: input, required: true, description: `Parameters of \`${name}\`.` }) } : {},
       resolve: async (_, args, context): Promise<Result> => {
-        const input = args.input as InputShapeFromFields<Fields>; // the engine has read it by `fields`
+        // Sound, because the engine has read the argument by `fields`.
+        const input = args.input as InputShapeFromFields<Fields>;
         const answer = await run(input, context);
         return { ...answer, userErrors: answer.userErrors ?? [] };
       },
@@ -158,8 +164,8 @@ function permitted(name: string, needs: TokenScope | 'SESSION', context: Context
 }
 
 /**
- * Limits how fast one account can fill the database: each change leaves rows that stay for long, at least one in the audit.
- * Throws RATE_LIMITED.
+ * Limits how fast one account can fill the database: each change leaves rows that stay for long, at
+ * least one in the audit. Throws RATE_LIMITED.
  */
 async function countMutation(name: string, { user }: Identity, { services }: Context): Promise<void> {
   if (UNCOUNTED.has(name)) return;
@@ -168,7 +174,8 @@ async function countMutation(name: string, { user }: Identity, { services }: Con
 }
 
 /**
- * Mutations that keep an intruder out: a person with a stolen token must not be able to use up the owner's calls of these.
- * Each ends something whose creation was counted; changePassword has a limit of its own.
+ * Mutations that keep an intruder out: a person with a stolen token must not be able to use up the
+ * owner's calls of these. Each ends something whose creation was counted; changePassword has a
+ * limit of its own.
  */
 const UNCOUNTED = new Set(['changePassword', 'revokeApiToken', 'revokeSession', 'signOut', 'signOutEverywhere']);

@@ -25,5 +25,6 @@ function instantOf(text: string): Date | undefined {
   if (date === undefined) return undefined;
   const instant = new Date(text);
   if (Number.isNaN(instant.getTime())) return undefined;
-  return new Date(date).getUTCDate() === Number(day) ? instant : undefined; // Date takes February 30 for March 2
+  // Date takes February 30 for March 2.
+  return new Date(date).getUTCDate() === Number(day) ? instant : undefined;
 }

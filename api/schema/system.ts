@@ -17,7 +17,10 @@ export interface SystemStatusShape {
   docker: PartStatus;
 }
 
-/** Whether each part answers: they are asked once a second at most, however often this is. One that does not answer within the bound is DOWN. */
+/**
+ * Checks whether each part answers, at most once a second. A part that does not answer in time is
+ * DOWN.
+ */
 export function systemStatus(services: Services): Promise<SystemStatusShape> {
   const known = asked.get(services);
   if (known && performance.now() - known.at < ASKED_AGAIN_MS) return known.status;
@@ -46,7 +49,10 @@ const PartStatusEnum = describedEnum('PartStatus', 'The state of a part of the s
   ABSENT: 'The installation has no such part.',
 });
 
-/** Only a caller who is signed in is told: a version says which weaknesses to try, and a part that is down when. */
+/**
+ * Only callers who are signed in may read it: a version says which weaknesses to try, and when a
+ * part is down.
+ */
 const SystemStatus = builder.objectRef<Services>('SystemStatus').implement({
   description:
     'The state of the system. Its fields need a token: without one they are UNAUTHENTICATED, and `/health` says whether the system works.',

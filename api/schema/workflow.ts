@@ -35,7 +35,7 @@ Workflow.implement({
       },
     }),
     interval: t.int({
-      description: 'Minutes from one slot to the next.',
+      description: 'Minutes from one slot to the next. A slot is a time at which the workflow is due.',
       resolve: (workflow) => workflow.intervalMinutes,
     }),
     maxConsecutiveJobFailuresAllowed: t.exposeInt('maxConsecutiveJobFailuresAllowed', {

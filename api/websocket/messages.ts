@@ -2,26 +2,30 @@ import { randomUUID } from 'node:crypto';
 import { MessageType, parseMessage, type SubscribePayload } from 'graphql-ws';
 import { jsonProblem } from '../graphql/json-size.ts';
 
-/** What begins an operation, and the length of the message that it came in. */
+/** The start of an operation, and the length of its message. */
 export interface Sent {
   params: SubscribePayload;
   length: number;
 }
 
 /**
- * The library holds the message that has begun a subscription for as long as that lasts, as text and parsed. So it is given one that says no more
- * than where the payload is, and the payload is taken from here once.
+ * Keeps long messages away from the library, which holds the message of a subscription as text and
+ * parsed while that lasts. It gets a short one that only points to the payload, and the payload is
+ * taken from here once.
  */
 export class SocketMessages {
-  /** Only while there are some: most sockets send none. */
+  /** Exists only while it holds something: most sockets send no long message. */
   #sent: Map<string, Sent> | undefined;
 
-  /** The message for the library, or undefined where it is longer than any that begins no operation needs to be. */
+  /**
+   * The message to give to the library. Undefined if it is too long for one that begins no
+   * operation.
+   */
   shorten(data: string): string | undefined {
     const { length } = data;
     if (length <= SHORT_LENGTH_MAX) return data;
     const message = jsonProblem(data) === undefined ? parsed(data) : undefined;
-    if (!message) return '{}'; // refused there
+    if (!message) return '{}'; // the library refuses it
     if (message.type !== MessageType.Subscribe) return length <= OTHER_LENGTH_MAX ? data : undefined;
     if (message.id.length > SHORT_LENGTH_MAX) return undefined;
     const query = randomUUID();
@@ -39,7 +43,7 @@ export class SocketMessages {
 }
 
 const SHORT_LENGTH_MAX = 1_024;
-/** Of a message that begins no operation: a connection_init may say more than its token. */
+/** A message that begins no operation. A connection_init may hold more than its token. */
 const OTHER_LENGTH_MAX = 8 * 1_024;
 
 function parsed(data: string): ReturnType<typeof parseMessage> | undefined {

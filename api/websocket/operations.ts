@@ -12,43 +12,54 @@ import { slimSubscription, subscribeSlim } from '../graphql/slim-subscription.ts
 import type { Graphql, Transport } from '../graphql/yoga.ts';
 import type { Sent, SocketMessages } from './messages.ts';
 
-/** A socket, to the protocol: who is at its other end, and how it is closed. */
+/** One WebSocket as the protocol sees it: its client, and how to close it. */
 export type Peer = {
   address: string;
   userAgent: string | undefined;
-  /** Whether the upgrade asked for a name of ours: under another one it takes a token to be served. */
+  /**
+   * Whether the upgrade asked for a host name of ours. Under another name only a token is served.
+   */
   hostIsKnown: boolean;
-  /** The token of the session cookie that the upgrade carried: for a connection_init that presents none. */
+  /** The token in the session cookie of the upgrade, used if connection_init presents none. */
   cookie: string | undefined;
   close(code: number, reason: string): void;
-  /** Of its subscriptions, to make and send a message. */
+  /** Limits how many results of its subscriptions are made and sent at a time. */
   /** The places in which results of its subscriptions are made. */
   semaphore: Semaphore;
   messages: SocketMessages;
-  /** Operations that have come and are not over, whatever has become of their ids: a client may complete one that waits, and use its id again. */
+  /**
+   * Operations that are not over, counted apart from their ids: a client can complete one that
+   * waits, and use its id again.
+   */
   underWay: number;
-  /** Its subscriptions: the library forgets one whose id is used again, and they end with the socket all the same. */
+  /**
+   * Its subscriptions. The library forgets one whose id is used again, but it must end with the
+   * socket too.
+   */
   streams: Set<GuardedStream>;
-  /** Runs `release` when the socket is gone: at once where it is already. */
+  /** Runs `release` when the socket is closed, or at once if it already is. */
   onGone(release: () => void): void;
-  /** Whose socket it is, once that is known. */
+  /** Says which user the socket belongs to, once that is known. */
   belongsTo(userId: string): void;
-  /** What connection_init presented; looked up again for each operation. */
+  /** The token of the socket. It is looked up again for each operation. */
   token?: string | undefined;
 };
 
 interface Prepared {
   engine: ReturnType<Graphql['yoga']['getEnveloped']>;
   peer: Peer;
-  /** As the client sent it; what the library is given, it holds for as long as the operation lasts. */
+  /**
+   * The operation as the client sent it. The library holds what it is given for as long as the
+   * operation lasts.
+   */
   sent: ExecutionArgs & { contextValue: Context };
-  /** Of a subscription, for as long as it lasts. */
+  /** Releases what a subscription holds. */
   release: () => void;
-  /** Ends the turn that the operation begins in. */
+  /** Ends the turn of the operation. */
   leave: () => void;
 }
 
-/** The protocol graphql-transport-ws over the engine that HTTP uses too, with the same limits. */
+/** Speaks graphql-transport-ws with the same engine and the same limits as HTTP. */
 export function createSocketOperations({ yoga, maskError }: Graphql, services: Services): Server<Peer> {
   const { streams, identifier, admission, places } = services;
   const prepared = new WeakMap<object, Prepared>();
@@ -66,7 +77,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     try {
       const leave = await admission.turn(asker, length);
       try {
-        if (!isWanted()) throw abandoned(); // while it waited
+        if (!isWanted()) throw abandoned(); // meanwhile the client has left
         const args = await parsed(peer, { params, identity, askedAt, asker }, leave);
         if (Array.isArray(args)) leave(); // errors
         return args;
@@ -79,7 +90,10 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     }
   }
 
-  /** What the turn is for; it is over with the operation's answer, or when a subscription has begun. */
+  /**
+   * Parses and validates an operation within its turn. The turn ends with the answer, or when a
+   * subscription has begun.
+   */
   async function parsed(
     peer: Peer,
     {
@@ -120,7 +134,8 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   return makeServer<Record<string, unknown>, Peer>({
     connectionInitWaitTimeout: INIT_WAIT_MS,
 
-    // The socket may go while its token is looked up: whatever is taken here is given to onGone, which knows.
+    // The socket may close during the lookup: everything taken here is released through onGone,
+    // which handles that.
     async onConnect({ connectionParams, extra: peer }) {
       const presented = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
       if (presented === undefined && !peer.hostIsKnown) return false;
@@ -147,19 +162,21 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
 
     async onSubscribe(socket, id, params) {
       const { extra: peer } = socket;
-      const sent = peer.messages.take(params); // whatever becomes of it
+      const sent = peer.messages.take(params); // taken even if it is refused
       if (peer.underWay >= OPERATIONS_MAX) {
         return [failure('RATE_LIMITED', `A socket may have ${OPERATIONS_MAX} operations open: complete one first.`)];
       }
       peer.underWay += 1;
-      const isWanted = () => id in socket.subscriptions; // neither completed, nor is the socket gone
+      // The client has not completed it, and the socket is open.
+      const isWanted = () => id in socket.subscriptions;
       try {
         const args = await prepare(peer, sent, isWanted);
         if (Array.isArray(args)) peer.underWay -= 1; // errors
         return args;
       } catch (error) {
         peer.underWay -= 1;
-        const masked = maskError(error); // thrown on, it would close the socket and every other subscription on it
+        // Throwing would close the socket and every other subscription on it.
+        const masked = maskError(error);
         if (masked.extensions.code === 'UNAUTHENTICATED') peer.close(CloseCode.Forbidden, 'Forbidden');
         return [masked];
       }
@@ -173,7 +190,8 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
         peer.underWay -= 1;
       }
     },
-    // Not the engine's, which would be held with its plugins for as long as the subscription lasts: a third of what one costs.
+    // Not the engine's subscribe: that would be held with its plugins for the whole subscription, a
+    // third of its cost.
     async subscribe(args) {
       const { peer, sent, leave, release } = take(args);
       let endPlace: (() => void) | undefined;
@@ -195,7 +213,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
         return stream;
       } catch (error) {
         releaseAll();
-        return { errors: [maskError(error)] }; // thrown on, it would close the socket
+        return { errors: [maskError(error)] }; // throwing would close the socket
       } finally {
         leave();
       }
@@ -207,13 +225,13 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
 }
 
 export const GOING_AWAY = 1001;
-/** Clients of the protocol come again after it, as they do not after a code of its own. */
+/** Clients of the protocol reconnect after this code, but not after one of our own. */
 const TRY_AGAIN_LATER = 1013;
-/** Of one socket, subscriptions and other operations alike. */
+/** Open operations of one socket, including subscriptions. */
 export const OPERATIONS_MAX = 100;
 const INIT_WAIT_MS = 5_000;
 
-/** What tells HTTP a status means nothing here. */
+/** Removes the HTTP status of an error, which has no meaning here. */
 function withoutHttp(error: GraphQLError | GraphQLFormattedError): GraphQLError {
   const { http: _, ...extensions } = error.extensions ?? {};
   if (!(error instanceof GraphQLError)) return new GraphQLError(error.message, { extensions });

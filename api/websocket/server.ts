@@ -24,7 +24,9 @@ export interface WebSocketParts {
   isBusy(socket: Socket): boolean;
 }
 
-/** graphql-transport-ws on the upgrades of `server`. `close` ends every socket with 1001. */
+/**
+ * Serves graphql-transport-ws on the upgrades of `server`. `close` closes every socket with 1001.
+ */
 export function serveWebSockets(
   server: Server,
   { graphql, services, connections, isBusy }: WebSocketParts,
@@ -39,7 +41,8 @@ export function serveWebSockets(
   const operations = createSocketOperations(graphql, services);
 
   server.on('upgrade', (request, raw: Socket, head) => {
-    if (isBusy(raw)) return raw.destroy(); // it came before the answer to a request, which now could not end
+    // A request on this connection could not be answered any more.
+    if (isBusy(raw)) return raw.destroy();
     const full = connections.refusalOf(raw);
     if (full) return refuseUpgrade(raw, statusOf(full), full.message);
     if (pathOf(request) !== '/graphql')
@@ -54,7 +57,8 @@ export function serveWebSockets(
       raw.once('close', place.release);
     }
     connections.belongsTo(raw, address);
-    const upgraded = endSoon(raw); // the library refuses what is no WebSocket, and leaves the end of the connection to the client
+    // If this is no WebSocket, the library refuses it and leaves the connection to the client.
+    const upgraded = endSoon(raw);
     sockets.handleUpgrade(request, raw, head, (socket) => {
       upgraded();
       connections.isWhole(raw);
@@ -78,8 +82,9 @@ export function serveWebSockets(
 const CLOSE_WAIT_MS = 2_000;
 
 /**
- * Answers an upgrade that is not wanted and lets go of its connection: at once when the client has read the answer and ends, and after
- * REFUSED_MS_MAX whatever the client does. The socket is raw here: Node's HTTP server has taken its own listeners and time-outs off it.
+ * Refuses an upgrade and closes its connection: as soon as the client has read the answer and ends,
+ * and after REFUSED_MS_MAX in any case. Node's HTTP server has already taken its listeners and
+ * timeouts off the socket.
  */
 function refuseUpgrade(socket: Duplex, status: number, message: string): void {
   const body = JSON.stringify({ message });
@@ -92,5 +97,6 @@ function refuseUpgrade(socket: Duplex, status: number, message: string): void {
   endSoon(socket);
   socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
   socket.once('end', () => socket.destroy());
-  socket.resume(); // a connection that is closed with unread bytes is reset, and the client might lose the answer
+  // Closing with unread bytes would reset the connection, and the client might lose the answer.
+  socket.resume();
 }

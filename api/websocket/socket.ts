@@ -16,7 +16,10 @@ export interface SocketParts {
   log: Logger;
 }
 
-/** Serves one WebSocket to its end: the protocol on it, its pace, its pings. `raw` is its connection. */
+/**
+ * Serves one WebSocket until it closes: its protocol, its rate and its pings. `raw` is its
+ * connection.
+ */
 export function serveSocket(
   socket: WebSocket,
   raw: Socket,
@@ -54,7 +57,7 @@ export function serveSocket(
       onMessage: (handle) =>
         socket.on('message', (data) => {
           connections.isWhole(raw);
-          if (socket.readyState !== socket.OPEN) return; // we have closed it: what still comes is not begun
+          if (socket.readyState !== socket.OPEN) return; // we have closed it, so nothing new begins
           const text = String(data);
           pause(socket, pace.count(text.length, peer.token === undefined));
           const short = peer.messages.shorten(text);
@@ -69,7 +72,8 @@ export function serveSocket(
   );
   answerPings(socket, (bytes) => connections.isWhole(raw, bytes));
   releases.push(keepAlive(socket));
-  socket.on('error', (error) => log.debug({ err: error }, 'A WebSocket broke.')); // and is closed by ws
+  // And is closed by ws.
+  socket.on('error', (error) => log.debug({ err: error }, 'A WebSocket broke.'));
   socket.once('close', (code, reason) => {
     for (const release of releases) release();
     for (const stream of peer.streams) stream.end();
@@ -79,21 +83,24 @@ export function serveSocket(
   });
 }
 
-const KEEP_ALIVE_MS = 12_000; // what is between us and the peer sees traffic
+const KEEP_ALIVE_MS = 12_000; // proxies in between see traffic
 const PINGS_UNANSWERED_MAX = 25; // 5 minutes
 /**
- * Messages of its subscriptions that are made and under way at the same time, of up to 2 MB each; the others wait with what is packed. All
- * of 100 at once were more than may be buffered, however fast the client read.
+ * How many messages of its subscriptions are made and sent at the same time, of up to 2 MB each.
+ * All 100 at once were more than the socket may buffer, however fast the client read.
  */
 const MESSAGES_AT_ONCE = 4;
-/** Only a socket that sends many large queries, and does not read, comes here. */
+/** Only a socket that sends many large queries and does not read reaches this. */
 const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
 /** Many small messages cost more than their bytes. 100 operations have one or two each. */
 const MESSAGES_PENDING_MAX = 1_000;
-/** Of a ping or a pong, with the mask that clients put on. */
+/** The header of a ping or a pong, with the mask that clients add. */
 const CONTROL_HEADER_BYTES = 6;
 
-/** What it gives resolves when the message is with the system, so that an operation makes its next one no sooner. */
+/**
+ * Sends messages. Each promise resolves when the system has the message, so that an operation makes
+ * its next one no sooner.
+ */
 function sender(socket: WebSocket): (data: string) => Promise<void> {
   let pending = 0;
   return async (data) => {
@@ -101,12 +108,16 @@ function sender(socket: WebSocket): (data: string) => Promise<void> {
     if (pending >= MESSAGES_PENDING_MAX || socket.bufferedAmount + data.length > BUFFERED_BYTES_MAX)
       return socket.terminate();
     pending += 1;
-    await new Promise<void>((resolve) => socket.send(data, () => resolve())); // an error is followed by the close, which ends everything
+    // An error is followed by 'close', which ends everything.
+    await new Promise<void>((resolve) => socket.send(data, () => resolve()));
     pending -= 1;
   };
 }
 
-/** One pong at a time, to the latest ping, as the protocol allows: a client that pings and does not read would fill the memory. */
+/**
+ * Sends one pong at a time, to the latest ping, as the protocol allows: pongs to a client that
+ * pings and does not read would fill the memory.
+ */
 function answerPings(socket: WebSocket, count: (bytes: number) => void): void {
   let isSending = false;
   let latest: Buffer | undefined;
@@ -135,8 +146,10 @@ function pause(socket: WebSocket, ms: number): void {
 }
 
 /**
- * A ping waits behind the messages before it, so that a peer that does not read answers none: it loses nothing while it costs no more than
- * what is buffered (MESSAGES_AT_ONCE). One that is gone looks the same, and is kept for as long.
+ * Pings the peer, and closes the socket after PINGS_UNANSWERED_MAX pings without a pong. A ping
+ * waits behind the messages before it, so a peer that does not read answers none: it loses nothing
+ * while it costs no more than what is buffered (MESSAGES_AT_ONCE). A peer that is gone looks the
+ * same, and is kept as long.
  */
 function keepAlive(socket: WebSocket): () => void {
   let unanswered = 0;
@@ -146,7 +159,8 @@ function keepAlive(socket: WebSocket): () => void {
   });
   const timer = setInterval(() => {
     if (unanswered >= PINGS_UNANSWERED_MAX || isClosing) return socket.terminate();
-    isClosing = socket.readyState !== socket.OPEN; // its client has until the next time to do its part
+    // The client has until the next ping to close it too.
+    isClosing = socket.readyState !== socket.OPEN;
     if (isClosing) return;
     unanswered += 1;
     socket.ping();
@@ -154,12 +168,12 @@ function keepAlive(socket: WebSocket): () => void {
   return () => clearInterval(timer);
 }
 
-/** Limits how much a socket may send. The rest is read later: its client sees a slow connection. */
+/** Limits how fast a socket is read. To its client the connection looks slow. */
 class SocketPace {
   #left: number | undefined;
   #at = performance.now();
 
-  /** Counts a message. Gives for how many milliseconds to pause reading. */
+  /** Counts a message. Returns for how many milliseconds to pause reading. */
   count(length: number, isAnonymous: boolean): number {
     const { perSecond, atOnce } = isAnonymous ? ANONYMOUS : SIGNED_IN;
     const now = performance.now();
@@ -172,6 +186,6 @@ class SocketPace {
 
 const SIGNED_IN = { perSecond: 200, atOnce: 400 };
 const ANONYMOUS = { perSecond: 10, atOnce: 40 };
-/** A message counts once more for so many characters. */
+/** A message counts as one more for this many characters. */
 const LENGTH_OF_ONE = 16 * 1024;
-const PAUSE_MS_MAX = 5_000; // short enough for pings and pongs to be read before the peer counts as gone
+const PAUSE_MS_MAX = 5_000; // short enough to read pings and pongs before the peer counts as gone

@@ -1,32 +1,32 @@
 import { describe, expect, test } from 'vitest';
-import { FairTurns } from '../../api/admission/fair-semaphore.ts';
+import { FairSemaphore } from '../../api/admission/fair-semaphore.ts';
 
 describe('where all places of those who wait for a turn are taken', () => {
-  const turns = () => new FairTurns({ atOnce: 1, perKey: 1, waiting: 4, waitingPerKey: 4 });
+  const turns = () => new FairSemaphore({ places: 1, perKey: 1, waiting: 4, waitingPerKey: 4 });
   const refused = { extensions: { code: 'RATE_LIMITED' } };
 
   test('a key that has none is given one of the key that has most', async () => {
     const fair = turns();
-    const leave = await fair.take('flood');
-    const flood = Array.from({ length: 4 }, () => fair.take('flood'));
+    const leave = await fair.acquire('flood');
+    const flood = Array.from({ length: 4 }, () => fair.acquire('flood'));
     const last = flood.pop();
-    await expect(fair.take('flood')).rejects.toMatchObject(refused);
-    const honest = fair.take('honest');
+    await expect(fair.acquire('flood')).rejects.toMatchObject(refused);
+    const honest = fair.acquire('honest');
     await expect(last).rejects.toMatchObject(refused);
     leave();
     (await flood[0])?.();
     (await honest)();
     for (const one of flood.slice(1)) (await one)();
-    (await fair.take('flood'))(); // all turns and places are free again
+    (await fair.acquire('flood'))(); // all turns and places are free again
   });
 
   test('a key is refused that would have as many as any other', async () => {
     const fair = turns();
-    await fair.take('first');
-    for (const key of ['a', 'a', 'b', 'b']) fair.take(key).catch(() => undefined);
+    await fair.acquire('first');
+    for (const key of ['a', 'a', 'b', 'b']) fair.acquire(key).catch(() => undefined);
     expect(fair.isFull('b')).toBe(true);
     expect(fair.isFull('c')).toBe(false);
-    for (const key of ['c', 'd']) fair.take(key).catch(() => undefined); // one of two gives way for each
-    await expect(fair.take('e')).rejects.toMatchObject(refused);
+    for (const key of ['c', 'd']) fair.acquire(key).catch(() => undefined); // one of two gives way for each
+    await expect(fair.acquire('e')).rejects.toMatchObject(refused);
   });
 });

@@ -46,6 +46,27 @@ describe('an operation', () => {
     }
   });
 
+  test('that asks for a type by name costs the longest lists that a type has', () => {
+    const costOf = (document: string) => operationCost({ schema, document: parse(document) });
+    const fieldsMax = Math.max(
+      ...Object.values(schema.getTypeMap()).map((type) =>
+        isObjectType(type) ? Object.keys(type.getFields()).length : 0,
+      ),
+    );
+    expect(costOf('{ __type(name: "Mutation") { fields { name } } }')).toBeGreaterThanOrEqual(fieldsMax);
+    const implementing = `${'possibleTypes { interfaces { '.repeat(3)} name ${'} }'.repeat(3)}`;
+    expect(costOf(`{ __type(name: "Node") { ${implementing} } }`)).toBeGreaterThan(7 ** 3);
+  });
+
+  test('that spreads fragments in fragments is counted whole, and at once', () => {
+    const spread = (n: number) => `...F${n} `.repeat(4);
+    const fragments = times(9, (n) => `fragment F${n} on Query { ${n === 8 ? 'viewer { id }' : spread(n + 1)} }`);
+    const document = parse(`{ ${spread(0)} } ${fragments}`);
+    const begun = performance.now();
+    expect(operationCost({ schema, document })).toBe(4 ** 9 * 2);
+    expect(performance.now() - begun).toBeLessThan(100);
+  });
+
   test('that asks for the whole schema once is answered to anybody, and the same each time', async () => {
     const first = await query(api, getIntrospectionQuery());
     expect(first.data.__schema.types.length).toBeGreaterThan(50);
