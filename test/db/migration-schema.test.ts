@@ -5,7 +5,7 @@ import { emptyDatabase, type OldDatabase, oldDatabase } from '../support/old-dat
 import { describeSchema } from '../support/schema-description.ts';
 
 /** The schema of installations that were migrated to version 17 before its migrations were cut into parts. */
-const SCHEMA_17 = new URL('./schema-0017.txt', import.meta.url);
+const SCHEMA_17 = new URL('./schema-0017.sql', import.meta.url);
 
 let old: OldDatabase;
 let inParts: OldDatabase;

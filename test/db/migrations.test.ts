@@ -1,9 +1,18 @@
 import { getTableColumns, getTableName, is, sql } from 'drizzle-orm';
 import { PgTable } from 'drizzle-orm/pg-core';
+import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkVersion, migrate } from '../../db/migrate/migrate.ts';
 import * as schema from '../../db/schema.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { describeSchema } from '../support/schema-description.ts';
+
+/** What the migrations come to, to be read in one piece. To write it anew: npx vitest run test/db/migrations.test.ts -u */
+const DUMP = new URL('../../db/schema.sql', import.meta.url);
+const HEADER = `-- The schema that the migrations in db/migrations come to. Nothing runs this file: test/db/migrations.test.ts
+-- compares it with a migrated database, and writes it anew with -u.
+
+`;
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -27,6 +36,12 @@ test('the tables that queries see are those that the migrations make', async () 
       ),
     );
   expect(declared.sort()).toEqual(migrated.sort());
+});
+
+test('the migrations make the schema that is checked in', async () => {
+  const client = postgres(database.url, { max: 1 });
+  const schema = await describeSchema(client).finally(() => client.end());
+  await expect(`${HEADER}${schema}`).toMatchFileSnapshot(DUMP.pathname);
 });
 
 test('migrating twice, and two at once, changes nothing', async () => {

@@ -2,9 +2,12 @@ import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 
-/** What other people have stored: `rows` jobs, and of all the rest what goes with so many. It has ended, or is at work and needs nothing now. */
-export async function fillHistory(db: Db, rows: number): Promise<void> {
-  for (const statement of statements(rows)) await db.execute(sql.raw(statement));
+/**
+ * What other people have stored: `rows` jobs, or as many as `jobs` says, and of all the rest what goes with `rows` of them. It has ended, or is
+ * at work and needs nothing now.
+ */
+export async function fillHistory(db: Db, rows: number, { jobs = rows } = {}): Promise<void> {
+  for (const statement of statements(rows, jobs)) await db.execute(sql.raw(statement));
 }
 
 /** By DELETE, which leaves the statistics of the tables as they are. */
@@ -20,6 +23,16 @@ export async function prepareTables(db: Db): Promise<void> {
   const tables = await db.execute<{ name: string }>(sql`
     SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`);
   for (const { name } of tables) await db.execute(sql.raw(`ALTER TABLE ${name} SET (autovacuum_enabled = false)`));
+}
+
+/** Building an index over all rows is faster than adding each of them to it. */
+export async function withoutIndexes(db: Db, table: string, work: () => Promise<void>): Promise<void> {
+  const indexes = await db.execute<{ name: string; definition: string }>(sql`
+    SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
+    FROM pg_index WHERE indrelid = ${table}::regclass AND NOT indisprimary`);
+  for (const { name } of indexes) await db.execute(sql.raw(`DROP INDEX ${name}`));
+  await work();
+  for (const { definition } of indexes) await db.execute(sql.raw(definition));
 }
 
 /** Foreign keys hold for what comes from now on alone: to look up each row's parent makes filling twice as long. */
@@ -43,10 +56,10 @@ function id(kind: string, n: string): string {
 const owner = (n: string) => id('01', `(${n}) % users`);
 const workflow = (n: string) => id('02', `(${n}) % workflows`);
 
-function statements(jobs: number): string[] {
-  const users = Math.ceil(jobs / 50);
-  const workflows = Math.ceil(jobs / 4);
-  const tenth = Math.ceil(jobs / 10);
+function statements(rows: number, jobs: number): string[] {
+  const users = Math.ceil(rows / 50);
+  const workflows = Math.ceil(rows / 4);
+  const tenth = Math.ceil(rows / 10);
   const fill = (columns: string, values: string, count: number) =>
     `INSERT INTO ${columns} SELECT ${values
       .replaceAll('% users', `% ${users}`)
@@ -113,22 +126,22 @@ function statements(jobs: number): string[] {
     fill(
       'turns (id, kind, user_id, round)',
       `gen_random_uuid(), 'CONTAINER', ${owner('n')}, n / ${users} + 1`,
-      jobs < 1_000 ? 0 : tenth,
+      rows < 1_000 ? 0 : tenth,
     ), // a burst
     fill(
       'log_chunks (source_id, first_number, last_number, attempt, lines)',
       `${id('05', 'n')}, 1, 3, 1, '\\x00'`,
-      jobs / 2,
+      rows / 2,
     ),
     fill(
       'notifications (id, user_id, kind, workflow_id, workflow_name, job_id, read_at)',
       `${id('06', 'n')}, ${owner('n')}, 'JOB_FAILED', ${workflow('n')}, 'other', ${id('05', 'n')}, CASE n % 2 WHEN 0 THEN now() END`,
-      jobs / 2,
+      rows / 2,
     ),
     fill(
       'audit_events (id, action, outcome, user_id)',
       `${id('07', 'n')}, 'workflow.create', 'DONE', ${owner('n')}`,
-      jobs / 2,
+      rows / 2,
     ),
     fill(
       'totals (scope_id, what, hour, bucket, count, log_lines, duration_ms)',
