@@ -38,16 +38,13 @@ export async function writtenStatements(): Promise<Written[]> {
   return found;
 }
 
-/** The modules of db/ by the names of the functions that they declare; each name says which one it is. */
-export async function modulesByFunction(): Promise<Map<string, string>> {
-  const modules = new Map<string, string>();
+/** The modules of db/ that declare a function of a name. */
+export async function modulesByFunction(): Promise<Map<string, string[]>> {
+  const modules = new Map<string, string[]>();
   for (const [module, source] of await sources())
     for (const statement of source.statements) {
       const name = ts.isFunctionDeclaration(statement) ? statement.name?.text : undefined;
-      if (name === undefined) continue;
-      if (modules.has(name))
-        throw new Error(`Two functions of db/ are called ${name}: a statement must bear one name.`);
-      modules.set(name, module);
+      if (name !== undefined) modules.set(name, [...(modules.get(name) ?? []), module]);
     }
   return modules;
 }

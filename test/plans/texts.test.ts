@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -45,7 +45,8 @@ test('the text of every statement is the one that is checked in', async () => {
   const modules = await modulesByFunction();
   const files = new Map<string, string[]>();
   for (const [name, statements] of [...texts].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    const module = modules.get(name) ?? '';
+    const [module = '', ...others] = modules.get(name) ?? [];
+    expect(others, `functions of the name ${name}`).toEqual([]); // a name says which one sends it
     const written = [...statements].toSorted().map((text) => `${text};`);
     files.set(module, [...(files.get(module) ?? []), `-- ${name}`, ...written]);
   }
@@ -65,6 +66,18 @@ test('every statement that is written out bears the name of the function that se
   const isExempt = (module: string) => module.startsWith('migrate/') || module === 'client.ts';
   const wrong = written.filter(({ module, name, writtenIn }) => !isExempt(module) && name !== writtenIn);
   expect(wrong).toEqual([]);
+});
+
+test('no statement stands outside db/', async () => {
+  const outside: string[] = [];
+  for (const folder of ['api', 'bin', 'domain', 'platform', 'workers'])
+    for (const path of await readdir(new URL(`../../${folder}/`, import.meta.url), { recursive: true })) {
+      if (!path.endsWith('.ts')) continue;
+      const text = await readFile(new URL(`../../${folder}/${path}`, import.meta.url), 'utf8');
+      // The linter refuses the libraries; a string or a text of SQL could still go to the `Db` that was passed.
+      if (/\.(execute|unsafe)\(\s*['"`]|\bsql`/.test(text)) outside.push(`${folder}/${path}`);
+    }
+  expect(outside).toEqual([]);
 });
 
 /** Every request and every pass of a worker sends some of these. */
