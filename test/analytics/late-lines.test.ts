@@ -42,7 +42,7 @@ describe('lines that are stored after the end of their job', () => {
     const workflow = await heartbeat(api.db, ann.id);
     const { claimed } = await claimJobs(api.db, await schedule(api.db), { owner: 'lost' });
     const job = claimed.find(({ workflowId }) => workflowId === workflow.id);
-    if (job === undefined) throw new Error('No job was handed out.');
+    if (job === undefined) throw new Error('No job was dispatched.');
     const startedAt = new Date(job.startedAt.getTime() - 1_000);
     await api.db.update(jobs).set({ attempt, startedAt }).where(eq(jobs.id, job.id));
     return { workflowId: workflow.id, id: job.id, leaseToken: job.leaseToken };
@@ -156,7 +156,7 @@ describe('lines that are stored after the end of their job', () => {
     await storing.close();
   });
 
-  test('P10: a seam of an attempt that comes after the end counts what is stored by then, and the end the rest', async () => {
+  test('P10: the marker of an attempt that comes after the end counts what is stored by then, and the end the rest', async () => {
     const job = await running(ATTEMPTS_MAX);
     await look(job);
     await store(job.id, 1, 20);

@@ -96,7 +96,7 @@ test('P10: the totals are those of the jobs after any sequence of ends, folded o
   );
 });
 
-test('P10: a fold counts each set once, whoever else folds, and changes nothing that is read', async () => {
+test('P10: a roll-up counts each set once, whatever else rolls up, and changes nothing that is read', async () => {
   const { db } = database;
   for (let n = 0; n < 20; n++) await heartbeat(db, ann);
   for (const job of await claim(db, await schedule(db)))

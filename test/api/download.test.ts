@@ -306,7 +306,7 @@ describe('the download of a log', () => {
     expect(answers[0]).toMatch(/^\[404,.*You have no job and no build with this id\./);
   });
 
-  test('is refused to whoever sends no valid token, and to pages of other sites', async () => {
+  test('is refused to a client without a valid token, and to pages of other sites', async () => {
     const { id, shown } = await oddJob();
     const nobody = await ask(api, `/logs/${id}`);
     expect([nobody.status, JSON.parse(await nobody.whole())]).toEqual([

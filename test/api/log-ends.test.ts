@@ -62,7 +62,7 @@ describe('a log whose job or build was ended without its worker', () => {
     return { workflowId: workflow.id, id };
   }
 
-  /** What its worker prints arrives on the bus, and is stored by whoever stores now. */
+  /** What its worker prints arrives on the bus, and is stored by the process that stores now. */
   async function print(id: string, first: number, last: number): Promise<void> {
     const chunk = { ...(await numberedChunk(id, first, last)), attempt: ATTEMPTS_MAX };
     const stored = api.bus.publish('job_logs', [{ key: id, value: encodeChunks([chunk]) }]);
@@ -88,7 +88,7 @@ describe('a log whose job or build was ended without its worker', () => {
     ]);
   }
 
-  /** The row as whoever follows is told of it. */
+  /** The row as a follower learns of it. */
   async function row(id: string): Promise<{ status: string; logLineCount: number }> {
     const { data } = await query(api, `{ job(id: "${id}") { status logLineCount } }`, { token: ann.token });
     return data.job;

@@ -57,7 +57,7 @@ describe('a subscriber to a log', () => {
     const store = storeOf([chunk(1, 5, 1)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(2);
-    follower.push(chunk(6, 12, 1)); // which whoever stores chunks has dropped
+    follower.push(chunk(6, 12, 1)); // which the process that stores chunks has dropped
     store.chunks.push(chunk(6, 9, 2));
     follower.ended({ lastNumber: 9, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
@@ -107,7 +107,7 @@ describe('a subscriber to a log', () => {
     await batches.return();
   });
 
-  test('knows from a seam on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
+  test('knows from an attempt marker on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(1);

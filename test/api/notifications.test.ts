@@ -109,7 +109,7 @@ describe('the list of notifications', () => {
       expect(codes(await query(api, document))).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('keeps what was told of a workflow that is there no more', async () => {
+  test('keeps the notifications of a workflow that is there no more', async () => {
     await api.db.delete(notifications);
     const gone = await heartbeat(api.db, ann.id);
     await notify(api.db, [{ kind: 'WORKFLOW_RECOVERED', workflowId: gone.id, detail: '2' }]);
@@ -134,7 +134,7 @@ test('the preference is ALERTS until it is changed, each user’s own', async ()
 });
 
 describe('notifications that are followed', () => {
-  /** A stream of Ann's that has begun: it has told of something. */
+  /** A stream of Ann's that has begun: it has given something. */
   async function followed(client: ReturnType<typeof socketOf>) {
     const stream = taker(client.iterate<Update>({ query: ADDED }));
     const first = stream.take();

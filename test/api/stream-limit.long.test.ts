@@ -22,7 +22,7 @@ describe('streams and downloads of one user', () => {
     return ask(api, `/graphql?query=${document}`, { token, headers: { accept: 'text/event-stream' } });
   };
 
-  test('are so many on a process and no more, and whoever is refused is told so', async () => {
+  test('are so many on a process and no more, and a refused client learns why', async () => {
     const id = await runningJob(api, ann);
     const open: Promise<Reply>[] = [];
     for (let n = 0; n < STREAMS_PER_USER_MAX; n += 1)

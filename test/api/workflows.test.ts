@@ -58,7 +58,7 @@ describe('a workflow', () => {
     unsubscribe();
   });
 
-  test('of kind CONTAINER waits for its build, which the workers are told of', async () => {
+  test('of kind CONTAINER waits for its build, which the workers learn of', async () => {
     const events: string[] = [];
     const consumer = await api.bus.consume({
       topic: 'workflows',

@@ -8,7 +8,7 @@ import { until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { dockerHost, openDocker, removeAll, runLabel, startShell } from './support.ts';
 
-const host = dockerHost('the capture of what a container prints');
+const host = dockerHost('the collection of what a container prints');
 describe.skipIf(host === undefined)('the log of a real container', () => {
   const labels = runLabel();
   let docker: Docker;
@@ -229,7 +229,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(next).toBe(200_001);
   });
 
-  test('a container that somebody removes ends its capture with no state', async () => {
+  test('a container that somebody removes ends its collection with no state', async () => {
     const id = await startShell(docker, labels, 'echo up; sleep 60');
     const printed = deferred<void>();
     const collected = collector(id, { publish: async () => printed.resolve() });

@@ -57,7 +57,7 @@ describe('the GraphQL examples', () => {
       output += batch.parse(result).data.jobLogs.text;
     }
     await client.dispose();
-    expect(output).toMatch(/database/i); // the platform's own check tells of it
+    expect(output).toMatch(/database/i); // the platform's own check logs it
 
     if (!curl) return;
     const folder = await tempFolder();

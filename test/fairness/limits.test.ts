@@ -114,7 +114,7 @@ describe('what one user may have', () => {
     expect((await create(HEARTBEAT, key)).id).toBeDefined();
   });
 
-  test('QUEUED_HEARTBEATS_PER_USER: over all workflows of a user, until the jobs are handed out or canceled', async () => {
+  test('QUEUED_HEARTBEATS_PER_USER: over all workflows of a user, until the jobs are dispatched or canceled', async () => {
     const { id: first = '' } = await create();
     const { id: second = '' } = await create();
     const made = await many((n) => run(n % 2 ? first : second));
@@ -199,7 +199,7 @@ describe('what one user may have', () => {
     await update(id, endpoint(2));
     await update(id, endpoint(3));
     expect(await generations(id)).toEqual([1, 3]);
-    if (job === undefined) throw new Error('No job was handed out.');
+    if (job === undefined) throw new Error('No job was dispatched.');
     await end(api.db, job, { status: 'COMPLETED' });
     await update(id, endpoint(4));
     expect(await generations(id)).toEqual([4]);

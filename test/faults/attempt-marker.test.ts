@@ -42,7 +42,7 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
       const followed = { ...nothingYet(), last: after, cursor: after === 0 ? undefined : logCursor(jobId, after) };
       const transport = n % 2 === 0 ? 'WEBSOCKET' : 'SSE';
       const ended = follow({ url: urls[(n >> 1) % urls.length] ?? '', token: here.token, jobId, transport }, followed);
-      ended.catch(() => undefined); // told of at the end
+      ended.catch(() => undefined); // reported at the end
       joined.push({ after, followed, ended });
       await delay(random() * JOIN_MS_MAX);
     }

@@ -44,7 +44,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
     const following = follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed); // over one connection: it outlives the outages
-    following.catch(() => undefined); // told of at the end
+    following.catch(() => undefined); // reported at the end
 
     for (let kill = 1; kill <= KILLS; kill += 1) {
       const { stored } = await here.progress(jobId);
@@ -66,7 +66,7 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     await here.removed(jobId);
   }, 300_000);
 
-  test(`P4: for ${AWAY_MS / 1_000} s: the container prints on, capture waits with bounded memory, and nothing is lost`, async () => {
+  test(`P4: for ${AWAY_MS / 1_000} s: the container prints on, the log collector waits with bounded memory, and nothing is lost`, async () => {
     const id = await here.create(noise(NOISE_LINES, 3));
     const { id: jobId } = await here.job(id, 'RUNNING');
     await untilSlow('it has begun', async () => (await here.progress(jobId)).stored > 0);

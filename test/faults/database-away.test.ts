@@ -44,7 +44,7 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
       (['WEBSOCKET', 'SSE'] as const).map((transport) => {
         const followed = nothingYet();
         const following = follow({ url, token: here.token, jobId, transport }, followed); // over one connection
-        following.catch(() => undefined); // told of at the end
+        following.catch(() => undefined); // reported at the end
         return { followed, following };
       }),
     );

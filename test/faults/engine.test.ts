@@ -79,7 +79,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     return numbers.length === numbers.at(-1);
   }
 
-  test(`P4: killed ${KILLS} times and stopped for ${AWAY_MS / 1_000} s, with live-restore: nothing is lost, or the last line tells of it`, async () => {
+  test(`P4: killed ${KILLS} times and stopped for ${AWAY_MS / 1_000} s, with live-restore: nothing is lost, or the last line says so`, async () => {
     const { engine, here, id, jobId } = await open(true);
     const random = randomOf('kills of the engine');
     for (let kill = 1; kill <= KILLS; kill += 1) {

@@ -6,7 +6,7 @@ import { randomOf } from './random.ts';
 import { type Installation, killAtRandom, openInstallation, requireServers } from './support.ts';
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
-/** They print in turns: whoever adopts a container reads its log from the beginning, and they would become long. */
+/** They print in turns: the worker that adopts a container reads its log from the beginning, and they would become long. */
 const CONTAINERS = 5;
 
 const servers = requireServers('logs while the workflow worker is killed');

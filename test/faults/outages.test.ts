@@ -51,7 +51,7 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
     const followed = nothingYet();
     const to = { url, token: here.token, jobId, transport: 'WEBSOCKET' } as const;
     const following = follow(to, followed); // over one connection: it outlives the outages
-    following.catch(() => undefined); // told of at the end
+    following.catch(() => undefined); // reported at the end
     await disturb(jobId, followed);
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');

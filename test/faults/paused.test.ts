@@ -89,7 +89,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
       followed,
       new AbortController().signal,
     );
-    following.catch(() => undefined); // told of at the end
+    following.catch(() => undefined); // reported at the end
 
     for (const { pid } of [...both, ...both]) {
       const { stored } = await here.progress(jobId);

@@ -53,7 +53,7 @@ export interface Installation {
   start(...args: string[]): Running;
   /** Of the owner of all that is created here. */
   token: string;
-  /** A workflow of one user, told of: an image that prints, unless it says otherwise. It runs at once. */
+  /** Creates a workflow of one user and publishes it: an image that prints, unless it says otherwise. It runs at once. */
   create(payload: { command: string[] } | Extract<Payload, { kind: 'HEARTBEAT' }>): Promise<string>;
   /** Asks for one more job of it. */
   run(workflowId: string): Promise<void>;

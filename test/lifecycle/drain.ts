@@ -14,7 +14,7 @@ const HOUR = sql`interval '3601 seconds'`;
 
 /**
  * Everybody who held something is gone; from here on the workers work, every build and job succeeds, and hours pass. Fails unless
- * every job ends, by what the scheduling worker hands out alone. What is left of the workflows then is given.
+ * every job ends, by what the scheduling worker dispatches alone. What is left of the workflows then is given.
  */
 export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {

@@ -84,12 +84,12 @@ function reproachChange(model: Model, before: ModelJob, after: ModelJob, expired
   if (isEnded(before.status)) return after.status === before.status ? undefined : 'An ended job that has changed';
   if (before.attempt !== after.attempt || before.uncounted !== after.uncounted) return 'An attempt out of nothing';
   const counted = before.attempt - before.uncounted;
-  if (after.waits !== (before.waits && after.status === 'PENDING')) return 'A request that is handed out and waits';
+  if (after.waits !== (before.waits && after.status === 'PENDING')) return 'A request that is dispatched and waits';
   switch (after.status) {
     case before.status:
       return terminated && before.status !== 'RUNNING' ? 'A job that outlives its workflow' : undefined;
     case 'QUEUED':
-      return before.status === 'PENDING' && !terminated ? undefined : 'A job that should not be handed out';
+      return before.status === 'PENDING' && !terminated ? undefined : 'A job that should not be dispatched';
     case 'CANCELED':
       if (before.status === 'RUNNING') return before.stopping && expired ? undefined : 'A job that nobody canceled';
       return terminated ? undefined : 'A job that nobody canceled';

@@ -23,7 +23,7 @@ export interface ModelJob {
   /** Attempts that cost nothing. */
   uncounted: number;
   stopping: boolean;
-  /** It was asked for and has never been handed out. */
+  /** It was asked for and has never been dispatched. */
   waits: boolean;
   /** Whose writes count. */
   token: string | null;

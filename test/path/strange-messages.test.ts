@@ -43,7 +43,7 @@ test('what is on the bus and cannot be stored does not hold up the lines behind 
     chunk(1, LARGE),
     chunk(LARGE, LARGE),
     chunk(1, 1, LARGE),
-    chunk(0, 0, LARGE), // a seam
+    chunk(0, 0, LARGE), // an attempt marker
   ];
   for (const value of strange) await parts.bus.publish('job_logs', [{ key: id, value }]);
   await parts.bus.publish('job_logs', [{ key: id, value: chunk(1, 1) }]);

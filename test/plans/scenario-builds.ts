@@ -22,7 +22,7 @@ import * as workflows from '../../db/workflows/workflows.ts';
 import { NO_ID, newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
-import { CONTAINER, type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
+import { CONTAINER, type Drive, dispatched, ENGINE, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   await drive(workflows.createWorkflow, db, {
@@ -78,7 +78,7 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
   await db.execute(
     sql`UPDATE workflows SET max_consecutive_job_failures_allowed = 1 WHERE id = ANY(${array(idsOf(ready), 'uuid')})`,
   );
-  const { claimed: running } = await claimJobs(db, await handedOut(db, ready), {
+  const { claimed: running } = await claimJobs(db, await dispatched(db, ready), {
     owner: 'test',
     engineId: ENGINE,
   });
@@ -110,7 +110,7 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
 
 export async function logsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
-  const ids = await handedOut(db, own);
+  const ids = await dispatched(db, own);
   await claimJobs(db, ids, { owner: 'test', engineId: ENGINE });
   const chunk = (sourceId: string, lastNumber: number) => ({
     sourceId,
@@ -148,7 +148,7 @@ export async function turnsOf(db: Db, drive: Drive, userId: string): Promise<voi
   await drive(turns.hasTurn, db, ids[0] ?? '');
   const take = turns.takeTurn<Awaited<ReturnType<typeof claimBuilds>>>;
   await drive(take, db, 'BUILD', [randomUUID()], (tx, claimed) => claimBuilds(tx, claimed, { owner: 'test' }));
-  const jobs = await handedOut(db, await make(db, userId, HEARTBEAT));
+  const jobs = await dispatched(db, await make(db, userId, HEARTBEAT));
   await drive(turns.enterTurns, db, 'CONTAINER', jobs);
   const takeJob = turns.takeTurn<Awaited<ReturnType<typeof claimJobs>>>;
   await drive(takeJob, db, 'CONTAINER', [randomUUID()], (tx, claimed) =>

@@ -11,7 +11,7 @@ import * as leases from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { redispatchQueued } from '../../db/jobs/redispatch.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
-import { type Drive, ENGINE, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
+import { type Drive, dispatched, ENGINE, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
@@ -22,7 +22,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
     ...rest,
   });
   const claimAll = async () => {
-    const { claimed } = await claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
+    const { claimed } = await claimJobs(db, await dispatched(db, own), { owner: 'test', engineId: ENGINE });
     return claimed.toSorted((a, b) => (a.id < b.id ? 1 : -1));
   };
 
@@ -103,7 +103,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
 
 export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT, SET * 6);
-  const { claimed } = await claimJobs(db, await handedOut(db, own), { owner: 'test', engineId: ENGINE });
+  const { claimed } = await claimJobs(db, await dispatched(db, own), { owner: 'test', engineId: ENGINE });
   const group = (n: number) => own.slice(n * SET, (n + 1) * SET);
   const of = (n: number) => array(idsOf(group(n)), 'uuid');
   const jobs = (n: number) => sql`id IN (SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${of(n)}))`;
@@ -120,7 +120,7 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
     claimed.filter((job) => group(3).some(({ id }) => id === job.workflowId)),
   );
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '1 hour' WHERE ${jobs(3)}`);
-  for (const { id } of group(4)) await runWorkflow(db, { userId, id }); // handed out when its slot's job has ended
+  for (const { id } of group(4)) await runWorkflow(db, { userId, id }); // dispatched when its slot's job has ended
   await endJobs(
     db,
     claimed
@@ -138,7 +138,7 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
 
 export async function recallOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
-  const ids = array(await handedOut(db, own), 'uuid');
+  const ids = array(await dispatched(db, own), 'uuid');
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '10 minutes' WHERE id = ANY(${ids})`);
   await db.execute(sql`UPDATE schedules SET wake_at = now() + interval '5 minutes' WHERE last_job_id = ANY(${ids})`);
   const { next } = await drive(redispatchQueued, db, { after: undefined, limit: 3 });

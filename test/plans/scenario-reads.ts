@@ -17,14 +17,14 @@ import * as volumes from '../../db/volumes.ts';
 import { loadPayloads } from '../../db/workflows/payloads.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
-import { CONTAINER, type Drive, HEARTBEAT, handedOut, idsOf, make } from './scenario-rows.ts';
+import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make } from './scenario-rows.ts';
 
 /** All that is only read: what the API shows of one user, and what workers ask about a few ids. */
 export async function readsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
   const built = await make(db, userId, CONTAINER);
   const workflowIds = idsOf(own);
-  const jobIds = await handedOut(db, own);
+  const jobIds = await dispatched(db, own);
   await pagesOf(db, drive, { userId, workflowIds });
   await rowsOf(db, drive, { userId, workflowIds, jobIds, buildIds: built.map(({ buildId }) => buildId) });
   await linesOf(db, drive, jobIds);

@@ -41,7 +41,7 @@ export async function make(db: Db, userId: string, payload: Payload, count = SET
 }
 
 /** Slots are due: jobs that are QUEUED, in another order than that of their ids. */
-export async function handedOut(db: Db, ofWorkflows: { id: string }[]): Promise<string[]> {
+export async function dispatched(db: Db, ofWorkflows: { id: string }[]): Promise<string[]> {
   await db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now() WHERE workflow_id = ANY(${array(idsOf(ofWorkflows), 'uuid')})`);
   const { effects } = await queueDueSlots(db, { limit: 100 });

@@ -23,7 +23,7 @@ import * as termination from '../../db/workflows/terminate.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
 import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
-import { CONTAINER, type Drive, HEARTBEAT, handedOut, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
+import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 /** One user does all that the functions of db/ do to one user's rows, and the workers what they do for that user. Resolves with the user's id. */
 export async function runScenario(db: Db, drive: Drive): Promise<string> {
@@ -98,7 +98,7 @@ async function notificationsOf(db: Db, drive: Drive, userId: string): Promise<vo
 async function endMarker(db: Db, drive: Drive, userId: string): Promise<void> {
   const [one, two, three, ...rest] = await make(db, userId, HEARTBEAT);
   if (one === undefined || two === undefined || three === undefined) throw new Error('There are more workflows.');
-  await handedOut(db, [one, two, three, ...rest]);
+  await dispatched(db, [one, two, three, ...rest]);
   for (const { id } of [one, two, three]) for (let n = 0; n < SET; n++) await runWorkflow(db, { userId, id });
   await drive(termination.terminateWorkflow, db, { userId, id: one.id });
   await drive(termination.deleteWorkflow, db, { userId, id: two.id });

@@ -22,7 +22,7 @@ async function serverPid(folder: string): Promise<number> {
 }
 
 describe('chronoverse up', () => {
-  test('tells of each part, is ready exactly once, and answers at the url it names', async () => {
+  test('logs each part, is ready exactly once, and answers at the url it names', async () => {
     const process = up(await tempFolder());
     const url = await process.ready();
     expect(url).toMatch(/^http:\/\/.*\/graphql$/);

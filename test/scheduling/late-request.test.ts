@@ -39,7 +39,7 @@ afterAll(async () => {
 });
 
 /**
- * Runs the statement that hands out slots; `meanwhile` is done in a transaction that begins before it, and commits between its snapshot and its
+ * Runs the statement that dispatches due slots; `meanwhile` is done in a transaction that begins before it, and commits between its snapshot and its
  * first lock.
  */
 async function queueWhile(meanwhile: (tx: Db) => Promise<unknown>) {
@@ -64,7 +64,7 @@ async function queueWhile(meanwhile: (tx: Db) => Promise<unknown>) {
   return pass;
 }
 
-test('P2: a run that is asked for between the snapshot and the lock of a scheduler is handed out by the same look', async () => {
+test('P2: a run that is asked for between the snapshot and the lock of a scheduler is dispatched by the same look', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
@@ -86,16 +86,16 @@ test('P2: a run that is asked for between the snapshot and the lock of a schedul
   expect(await schedule(db)).toHaveLength(1);
 });
 
-test('P2: several runs that are asked for keep the mark until the last one is handed out', async () => {
+test('P2: several runs that are asked for keep the mark until the last one is dispatched', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
   for (let n = 0; n < 3; n++) await runWorkflow(db, { userId: ann, id });
   for (const left of [true, true, false]) {
-    const handedOut = await schedule(db);
-    expect(handedOut).toHaveLength(1);
+    const dispatched = await schedule(db);
+    expect(dispatched).toHaveLength(1);
     expect((await scheduleOf(db, id))?.requested).toBe(left);
-    const [job] = await claim(db, handedOut);
+    const [job] = await claim(db, dispatched);
     if (job === undefined) throw new Error('no job');
     await end(db, job, { status: 'COMPLETED' });
   }

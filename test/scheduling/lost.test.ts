@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 afterAll(() => database.close());
 
-test('P3: a job whose event was lost is handed out again', async () => {
+test('P3: a job whose event was lost is dispatched again', async () => {
   const { db } = database;
   const [job] = await schedule(db);
   await letPass(db, id, 31);
@@ -31,7 +31,7 @@ test('P3: a job whose event was lost is handed out again', async () => {
   expect(await schedule(db)).toEqual([]); // not again at once
 });
 
-test('P3: a job whose row was made but never marked QUEUED is handed out', async () => {
+test('P3: a job whose row was made but never marked QUEUED is dispatched', async () => {
   const { db } = database;
   const { effects } = await queueDueSlots(db, { limit: 10 }); // and the scheduler dies
   await letPass(db, id, 31);

@@ -42,7 +42,7 @@ describe('the retention', () => {
   async function jobOf(workflowId: string, { made, ended }: { made: number; ended?: number }): Promise<string> {
     await schedule(api.db);
     const [job] = await jobsOf(api.db, workflowId);
-    if (job === undefined) throw new Error('No job was handed out.');
+    if (job === undefined) throw new Error('No job was dispatched.');
     const claimed = await claim(api.db, [job.id]);
     const id = v7({ msecs: daysAgo(made).getTime() });
     if (ended !== undefined)

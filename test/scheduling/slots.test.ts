@@ -37,8 +37,8 @@ test('P1: of the slots missed while everything was down the last one is run, lat
   await run(db, { status: 'COMPLETED' });
   const next = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
   await letPass(db, id, 3600);
-  const handedOut = await schedule(db);
-  expect(handedOut).toHaveLength(1);
+  const dispatched = await schedule(db);
+  expect(dispatched).toHaveLength(1);
   const late = (await jobsOf(db, id)).at(-1);
   const following = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
   expect(following - (late?.scheduledAt.getTime() ?? 0)).toBe(120_000);

@@ -22,16 +22,16 @@ export async function heartbeat(
   return workflow;
 }
 
-/** What the scheduling worker does, which has watched for long, until nothing is left to do; the jobs that it hands out. */
+/** What the scheduling worker does, which has watched for long, until nothing is left to do; the jobs that it dispatches. */
 export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
-  const handedOut: string[] = [];
+  const dispatched: string[] = [];
   for (let again = true; again; ) {
     const { effects, others } = await queueDueSlots(db, { limit: 100 });
     const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => watchedSeconds });
-    handedOut.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
+    dispatched.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
     again = effects.dispatched.length > 0 || reconciled.again;
   }
-  return handedOut;
+  return dispatched;
 }
 
 export async function claim(db: Db, ids: string[], engineId?: string): Promise<ClaimedJob[]> {
@@ -45,7 +45,7 @@ export function end(db: Db, job: ClaimedJob, outcome: Pick<Outcome, 'status' | '
 /** Hands out the next job, runs it to its end. */
 export async function run(db: Db, outcome: Pick<Outcome, 'status' | 'failureReason'>): Promise<void> {
   const [job] = await claim(db, await schedule(db));
-  if (job === undefined) throw new Error('No job was handed out.');
+  if (job === undefined) throw new Error('No job was dispatched.');
   await end(db, job, outcome);
 }
 

@@ -51,7 +51,7 @@ test('P7: failures in a row terminate at the threshold; a success in between beg
   expect(await read(id)).toMatchObject({ consecutiveJobFailuresCount: 2, terminationReason: 'FAILURES' });
 });
 
-test('P7: a terminated workflow is never handed out, run or updated again', async () => {
+test('P7: a terminated workflow is never dispatched, run or updated again', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   await run(db, failure);

@@ -102,7 +102,7 @@ async function watching(changes: Partial<Parameters<typeof startWatch>[0]>, run:
   }
 }
 
-test('a database that goes away and comes back is a break, and its end is announced', async () => {
+test('a database that goes away and comes back is a break, and its end is reported', async () => {
   let back = 0;
   await watching({ onBack: () => (back += 1) }, async ({ seconds }) => {
     await until('it counts', async () => seconds() > 0.1);

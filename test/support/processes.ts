@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 
-const READY_MS_MAX = 40_000; // on a busy machine a new PostgreSQL alone takes ten seconds
+const READY_MS_MAX = 90_000; // a deadline: on a busy machine a new PostgreSQL alone takes twenty seconds
 const EXIT_MS_MAX = 40_000;
 const ANSWER_MS_MAX = 10_000;
 

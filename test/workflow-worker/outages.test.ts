@@ -79,7 +79,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     });
   });
 
-  test('P4: while the bus is away the capture waits; nothing is lost, and the job ends when its lines are safe', async () => {
+  test('P4: while the bus is away the log collector waits; nothing is lost, and the job ends when its lines are safe', async () => {
     const { id } = await here.create({ command: ['sh', '-c', 'sleep 0.5; seq 1 3000'] });
     const { id: jobId } = await here.job(id, 'RUNNING');
     busIsAway = true;

@@ -31,7 +31,7 @@ export interface Installation {
   installation: string;
   /** Another workflow worker: closed with the rest, unless the test closes it. */
   start(changes?: Partial<WorkflowParts>): Promise<Worker>;
-  /** A workflow and its build, told of. */
+  /** Creates a workflow and its build, and publishes the build. */
   create(
     payload: Omit<ContainerPayload, 'kind' | 'image'> & { image?: string; id?: string },
     failuresAllowed?: number,

@@ -54,7 +54,7 @@ async function recallAll(limit: number): Promise<{ count: number; steps: number 
   return { count, steps };
 }
 
-test('P3: what is QUEUED is handed out again at once, in steps, and once in half a minute however often that is asked for', async () => {
+test('P3: what is QUEUED is dispatched again at once, in steps, and once in half a minute however often that is asked for', async () => {
   const { db } = database;
   await waiting(7); // all at the same microsecond
   expect(await schedule(db)).toEqual([]);
@@ -64,7 +64,7 @@ test('P3: what is QUEUED is handed out again at once, in steps, and once in half
   expect(await schedule(db)).toEqual([]);
 });
 
-test('others are left alone: running jobs, those that were just handed out, idle schedules', async () => {
+test('others are left alone: running jobs, those that were just dispatched, idle schedules', async () => {
   const { db } = database;
   await heartbeat(db, ann, { intervalMinutes: 5 });
   const [job] = await claim(db, await schedule(db));
@@ -96,7 +96,7 @@ async function ended(count: number): Promise<void> {
   });
 }
 
-test('P3: what a worker of heartbeats took and lost with its process is handed out again when another one starts', async () => {
+test('P3: what a worker of heartbeats took and lost with its process is dispatched again when another one starts', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   const scheduling = await startScheduling(parts);
@@ -109,7 +109,7 @@ test('P3: what a worker of heartbeats took and lost with its process is handed o
   await parts.cache.close();
 });
 
-test('P3: a bus that was away may have lost what it had: what is QUEUED is handed out again', async () => {
+test('P3: a bus that was away may have lost what it had: what is QUEUED is dispatched again', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   let isAway = false;
@@ -139,7 +139,7 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is hande
   await parts.cache.close();
 });
 
-test('P3: a cache that was away may have lost that a worker has started: what is QUEUED is handed out again', async () => {
+test('P3: a cache that was away may have lost that a worker has started: what is QUEUED is dispatched again', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   let back: () => void = () => undefined;

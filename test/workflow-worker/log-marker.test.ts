@@ -31,7 +31,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
       volumes: [{ name: 'seen', path: '/seen' }],
     });
     const running = await here.job(id, 'RUNNING');
-    let told = 0; // as a subscriber is told of lines before they are stored
+    let told = 0; // as a subscriber learns of lines before they are stored
     const onMessage = (value: Buffer) => {
       for (const chunk of decodeChunks(value)) told = Math.max(told, chunk.lastNumber);
     };

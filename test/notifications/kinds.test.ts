@@ -30,13 +30,13 @@ afterAll(() => database.close());
 const completed = { status: 'COMPLETED' } as const;
 const failure = { status: 'FAILED', failureReason: 'EXIT_CODE', failureMessage: 'It exited with the code 3.' } as const;
 
-/** What Ann was told of, oldest first. */
+/** Ann's notifications, oldest first. */
 async function told() {
   return database.db.select().from(notifications).where(eq(notifications.userId, ann)).orderBy(asc(notifications.id));
 }
 const kinds = async () => (await told()).map(({ kind }) => kind);
 
-describe('what an end tells of', () => {
+describe('what an end notifies of', () => {
   const story = [completed, failure, failure, completed, completed, failure, { status: 'CANCELED' } as const];
   const expected = {
     NONE: [],
@@ -63,7 +63,7 @@ describe('what an end tells of', () => {
   });
 });
 
-test('the threshold tells of the last failure, then of the termination, with words for each', async () => {
+test('the threshold notifies of the last failure, then of the termination, with words for each', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   const [job] = await claim(db, await schedule(db));
