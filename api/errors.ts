@@ -31,7 +31,7 @@ export function unauthenticated(): GraphQLError {
  * NOT_FOUND.
  */
 export function orNotFound<Row>(row: Row | undefined): Row {
-  if (row === undefined) throw failure('NOT_FOUND', 'What this belongs to was purged while it was read.');
+  if (row === undefined) throw failure('NOT_FOUND', 'The object that this belongs to was purged while it was read.');
   return row;
 }
 
@@ -54,11 +54,11 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
       return coded(located, 'UNAVAILABLE', 'The database cannot be reached right now: try again soon.');
     }
     const requestId = randomUUID();
-    log.error({ requestId, path: located?.path, err: cause }, 'A request failed in a way that it should not.');
+    log.error({ requestId, path: located?.path, err: cause }, 'A request failed unexpectedly.');
     return coded(
       located,
       'INTERNAL_SERVER_ERROR',
-      'Something failed on our side; the log has it under the request id.',
+      'Something failed on the server. Its log has the details under the request id.',
       {
         requestId,
       },

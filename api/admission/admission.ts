@@ -131,7 +131,7 @@ class HeldBytes {
     if (held + bytes > this.#max) {
       throw failure(
         'RATE_LIMITED',
-        `Your open requests and subscriptions hold ${this.#max} bytes, which is all that they may: end some, or send shorter ones.`,
+        `Your open requests and subscriptions hold ${this.#max} bytes, which is the maximum: end some of them, or send shorter ones.`,
         { http: { status: 429 } },
       );
     }

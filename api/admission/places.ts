@@ -73,14 +73,14 @@ export class Places {
   }
 
   #scarce({ max, setting }: Limit): Full {
-    const message = `Your address has its part of the ${this.#what} that this process takes, of which most are open (${max.toLocaleString('en')}, ${setting}): end one first.`;
+    const message = `Your address has its share of the ${this.#what}, because most of those that this process allows are open (${max.toLocaleString('en')}, ${setting}): end one first.`;
     return { isOwn: true, message };
   }
 
   #full(subject: string, { max, setting }: Limit, isOwn: boolean): Full {
     const advice = isOwn ? 'end one first' : 'try again soon';
     const count = max.toLocaleString('en');
-    return { isOwn, message: `${subject} ${count} ${this.#what} open, which is the most (${setting}): ${advice}.` };
+    return { isOwn, message: `${subject} ${count} ${this.#what} open, which is the maximum (${setting}): ${advice}.` };
   }
 }
 

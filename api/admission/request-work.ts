@@ -51,5 +51,5 @@ export class RequestWork {
 }
 
 export function abandoned(): Error {
-  return failure('UNAVAILABLE', 'The client has left before its request was begun.');
+  return failure('UNAVAILABLE', 'The client left before its request began.');
 }

@@ -21,7 +21,7 @@ export function foreignPage({ headers }: IncomingMessage, { origin }: Caller): W
 /** Refuses what a page of another site makes a browser fetch, by an image or a link. */
 export function embedded({ isUnnamedForeign }: Caller): WebRefusal | undefined {
   if (!isUnnamedForeign) return undefined;
-  return { status: 403, message: 'A page of another site may not make this browser send that.' };
+  return { status: 403, message: 'Pages of other sites may not make a browser send this.' };
 }
 
 /**
@@ -32,7 +32,7 @@ export function unknownName(request: IncomingMessage, { hostIsKnown }: Caller): 
   const host = JSON.stringify(shortened(request.headers.host));
   return {
     status: 421,
-    message: `This server does not go by the name ${host}. An operator sets PUBLIC_URL to the address that browsers use, for example PUBLIC_URL=https://chronoverse.example.com; a program sends a token.`,
+    message: `This server does not serve the host name ${host}. An operator sets PUBLIC_URL to the address that browsers use, for example PUBLIC_URL=https://chronoverse.example.com. Programs need a token under this name.`,
   };
 }
 

@@ -40,7 +40,7 @@ function slots(concurrent: number, waiting: number): <T>(run: () => Promise<T>) 
   return async (run) => {
     if (running >= concurrent) {
       if (queue.length >= waiting)
-        throw failure('RATE_LIMITED', 'Too many are signing in at once: try again in a moment.');
+        throw failure('RATE_LIMITED', 'Too many people are signing in at once: try again in a moment.');
       // The place is passed on, so `running` stays.
       await new Promise<void>((resolve) => queue.push(resolve));
     } else running += 1;

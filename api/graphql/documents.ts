@@ -84,7 +84,7 @@ class Documents {
     const { length, tokens } = this.limits;
     if (text.length > length) {
       return refusal(
-        `A document may have ${length} characters, and this one has ${text.length}: give values as variables.`,
+        `A document may have ${length} characters, and this one has ${text.length}: send values as variables.`,
       );
     }
     try {

@@ -82,7 +82,8 @@ function isOfSchema({ selections }: SelectionSetNode): boolean {
 /**
  * How many items a list of introspection has in this schema. Undefined for other fields. The lists
  * of a type depend on `via`, the field that led to it: callers of `__type` can choose the type with
- * the longest lists, `possibleTypes` and `interfaces` lead to types with fields, others to any type.
+ * the longest lists, `possibleTypes` and `interfaces` lead to types with fields, others to any
+ * type.
  */
 export function introspectionListSize(
   schema: GraphQLSchema,

@@ -13,10 +13,10 @@ export function jsonProblem(text: string): string | undefined {
     } else if (character === BRACKET || character === BRACE) {
       depth += 1;
       values += 1;
-      if (depth > JSON_DEPTH_MAX) return `The JSON may be nested ${JSON_DEPTH_MAX} deep.`;
+      if (depth > JSON_DEPTH_MAX) return `The JSON may be nested at most ${JSON_DEPTH_MAX} levels deep.`;
     } else if (character === BRACKET_END || character === BRACE_END) depth -= 1;
     else if (character === COMMA) values += 1;
-    if (values > JSON_VALUES_MAX) return `The JSON may have ${JSON_VALUES_MAX} values.`;
+    if (values > JSON_VALUES_MAX) return `The JSON may have at most ${JSON_VALUES_MAX} values.`;
   }
   return undefined;
 }

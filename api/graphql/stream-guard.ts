@@ -21,7 +21,9 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
       const end = (reason: StreamEnd) => {
         ended = reason;
         stream?.fail(
-          reason === 'TOKEN' ? unauthenticated() : failure('UNAVAILABLE', 'The server goes down: subscribe again.'),
+          reason === 'TOKEN'
+            ? unauthenticated()
+            : failure('UNAVAILABLE', 'The server is shutting down: subscribe again.'),
         );
       };
       const releases: (() => void)[] = [];

@@ -26,7 +26,7 @@ export function createGraphiql(): Graphiql {
       if (!path.startsWith(FOLDER) && !opensPage(request)) return false;
       loading ??= load();
       const found = (await loading).get(path);
-      if (!found) sendJson(response, 404, { message: 'GraphiQL has no such part (any more): load its page again.' });
+      if (!found) sendJson(response, 404, { message: 'GraphiQL has no such file (any more): reload its page.' });
       else sendStored(request, response, found);
       return true;
     },
@@ -37,7 +37,7 @@ export function createGraphiql(): Graphiql {
 export const noGraphiql: Graphiql = {
   async serve(request, response) {
     if (!opensPage(request)) return false;
-    sendJson(response, 404, { message: 'GraphiQL is turned off here (GRAPHIQL=false): send operations by POST.' });
+    sendJson(response, 404, { message: 'GraphiQL is turned off (GRAPHIQL=false): send operations by POST.' });
     return true;
   },
 };
@@ -137,7 +137,7 @@ interface Stored {
 function sendStored(request: IncomingMessage, response: ServerResponse, { bodies, etag, headers }: Stored): void {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
-    sendJson(response, 405, { message: `This can only be read: by GET or HEAD, not ${request.method}.` });
+    sendJson(response, 405, { message: `This can only be read, by GET or HEAD, not ${request.method}.` });
     return;
   }
   response.setHeader('etag', etag);

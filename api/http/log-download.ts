@@ -131,8 +131,7 @@ async function openDownload(context: Context, asked: string, query: DownloadQuer
   const { id } = row;
   const isGone =
     query.after === undefined && (await firstStoredLine(db, row)) === undefined && (await isRemoved(db, row));
-  if (isGone)
-    throw failure('GONE', `Its ${row.logLineCount} lines are not there any more: retention has removed them.`);
+  if (isGone) throw failure('GONE', `Retention has removed the ${row.logLineCount} lines of this log.`);
   const after = await startAfter(db, row, query.after);
   let reached = after;
   const counted = (batches: AsyncGenerator<Batch, void, undefined>) =>

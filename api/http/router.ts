@@ -59,7 +59,7 @@ export async function answer(
   if (await graphiql.serve(request, response)) return;
   const logId = logIdOf(path);
   if (path !== '/graphql' && logId === undefined) {
-    return sendJson(response, 404, { message: 'There is nothing here: /graphql is the endpoint.' });
+    return sendJson(response, 404, { message: 'Nothing is at this path: the endpoint is /graphql.' });
   }
   const unnamed = embedded(caller);
   if (unnamed) return refuse(unnamed);

@@ -32,7 +32,10 @@ export class CoalescingQueue<Row extends { id: string }> {
   async take(signal: AbortSignal): Promise<{ id: string; row: Row | undefined } | undefined> {
     while (!signal.aborted) {
       if (this.#overflown) {
-        throw failure('UNAVAILABLE', `More than ${ROWS_MAX} rows have changed and were not read: subscribe again.`);
+        throw failure(
+          'UNAVAILABLE',
+          `More than ${ROWS_MAX} changed rows wait for this subscriber, which does not read them: subscribe again.`,
+        );
       }
       for (const [id, row] of this.#waiting) {
         this.#waiting.delete(id);

@@ -74,7 +74,7 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
     if (count >= STREAMS_PER_USER_MAX)
       throw failure(
         'RATE_LIMITED',
-        `You have ${count} streams and downloads open here, which is the most: end one first, or subscribe over a WebSocket, which takes many subscriptions.`,
+        `You have ${count} streams and downloads open here, which is the maximum: end one first, or subscribe over a WebSocket, which takes many subscriptions.`,
         { http: { status: 429 } },
       );
     counts.set(id, count + 1);

@@ -91,13 +91,13 @@ function idempotencyInput({ idempotencyKey: _, ...input }: Keyed, nullMatters: s
 /** Part of stored digests: a change would make a repeated call look like another one for a day. */
 const NULL_TEXT = "the installation's";
 
-const OTHER_INPUT = 'This key was given with another input: take a new one for another call.';
-const PURGED = 'What the first call with this key made was purged since.';
+const OTHER_INPUT = 'This key was used with another input: use a new key for another call.';
+const PURGED = 'The object that the first call with this key made has been purged.';
 
 function refusal(code: UserErrorShape['code'], message: string, field: string) {
   return { outcome: 'REFUSED' as const, userErrors: [{ code, message, path: [field] }] };
 }
 
 function volumeSentence({ volume }: VolumeBeingRemoved): string {
-  return `The volume ${volume} was deleted, and an engine still has it: try again in a moment, or give another name.`;
+  return `The volume ${volume} was deleted, but an engine still has it: try again in a moment, or use another name.`;
 }

@@ -43,7 +43,7 @@ mutation('runWorkflow', 'RUN', {
       case 'TERMINATED':
         return refused({
           code: 'TERMINATED',
-          message: 'The workflow has ended for good: it runs no more.',
+          message: 'The workflow is terminated and does not run any more.',
           path: ['id'],
         });
       case 'NOT_READY':
@@ -55,7 +55,7 @@ mutation('runWorkflow', 'RUN', {
       case 'LIMIT_EXCEEDED':
         return refused({
           code: 'LIMIT_EXCEEDED',
-          message: `${REQUESTED_JOBS_MAX} jobs that were asked for may wait for one workflow: wait until some have begun, or cancel them.`,
+          message: `At most ${REQUESTED_JOBS_MAX} requested jobs of one workflow may wait: wait until some have started, or cancel them.`,
           path: ['id'],
         });
     }
@@ -68,8 +68,8 @@ mutation('runWorkflow', 'RUN', {
  */
 function notReady(build: BuildRow | undefined): string {
   if (build?.status === 'FAILED')
-    return `The newest build of the workflow has FAILED: ${build.error ?? 'no reason is known.'} Update the workflow with a payload, which may be the same one, to build again.`;
-  return `The newest build of the workflow was not COMPLETED: it is ${build?.status ?? 'not there'} now. Run the workflow when it is COMPLETED.`;
+    return `The newest build of the workflow FAILED: ${build.error ?? 'the reason is unknown.'} Update the workflow with a payload, which may be the same one, to build again.`;
+  return `The newest build of the workflow was not COMPLETED, and is ${build?.status ?? 'missing'} now. Run the workflow when it is COMPLETED.`;
 }
 
 mutation('cancelJob', 'RUN', {

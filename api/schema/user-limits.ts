@@ -17,27 +17,27 @@ export function limitError({ limit, max }: LimitExceeded): UserErrorShape {
 const TEXTS: Record<UserLimitName, { sentence: (max: string) => string; path: string[] | null }> = {
   WORKFLOWS_PER_USER: {
     sentence: (max) =>
-      `You may have ${max} workflows, and ${WITH_DELETED_FACTOR} times as many with deleted ones that are not purged: delete one first, with purge where there are many deleted ones`,
+      `You may have ${max} workflows, and ${WITH_DELETED_FACTOR} times as many including deleted ones that are not purged: delete one first, and purge deleted ones`,
     path: null,
   },
   PAYLOAD_BYTES_PER_USER: {
     sentence: (max) =>
-      `The payloads of your workflows may have ${max} bytes together: make them smaller, or purge workflows; deleted ones count until they are purged`,
+      `The payloads of your workflows may have ${max} bytes in total: make them smaller, or purge workflows; deleted ones count until they are purged`,
     path: ['payload'],
   },
   GENERATIONS_PER_WORKFLOW: {
     sentence: (max) =>
-      `A workflow may have ${max} generations that jobs still need: wait until some of its jobs have ended, or cancel them`,
+      `A workflow may have ${max} generations that its jobs still need: wait until some of these jobs have ended, or cancel them`,
     path: ['payload'],
   },
   QUEUED_HEARTBEATS_PER_USER: {
     sentence: (max) =>
-      `${max} HEARTBEAT jobs that you asked for may wait at once: wait until some have begun, or cancel them`,
+      `At most ${max} requested HEARTBEAT jobs of yours may wait: wait until some have started, or cancel them`,
     path: ['id'],
   },
   QUEUED_CONTAINERS_PER_USER: {
     sentence: (max) =>
-      `${max} CONTAINER jobs that you asked for may wait at once: wait until some have begun, or cancel them`,
+      `At most ${max} requested CONTAINER jobs of yours may wait: wait until some have started, or cancel them`,
     path: ['id'],
   },
   VOLUMES_PER_USER: {
@@ -45,7 +45,7 @@ const TEXTS: Record<UserLimitName, { sentence: (max: string) => string; path: st
     path: ['payload'],
   },
   QUEUED_BUILDS_PER_USER: {
-    sentence: (max) => `${max} builds of yours may wait or run at once: wait until some have ended`,
+    sentence: (max) => `At most ${max} builds of yours may wait or run: wait until some have ended`,
     path: ['payload'],
   },
 };

@@ -84,7 +84,7 @@ function answer(name: string, deleted: VolumeDeleted) {
     case 'IN_USE':
       return refused({
         code: 'CONFLICT',
-        message: `The workflow ${deleted.workflowId} uses this volume: end it or give it another payload first, and wait until its job has ended.`,
+        message: `The workflow ${deleted.workflowId} uses this volume: terminate it or give it another payload first, and wait until its job has ended.`,
         path: ['name'],
       });
   }

@@ -129,13 +129,13 @@ mutation('updateWorkflow', 'WRITE', {
       case 'TERMINATED':
         return refused({
           code: 'TERMINATED',
-          message: 'The workflow has ended for good: make a new one.',
+          message: 'The workflow is terminated: create a new one.',
           path: ['id'],
         });
       case 'KIND_CHANGED':
         return refused({
           code: 'CONFLICT',
-          message: 'The kind of a workflow cannot be changed: make a new one.',
+          message: 'The kind of a workflow cannot change: create a new one.',
           path: ['payload'],
         });
       case 'INVALID':

@@ -46,7 +46,7 @@ export function serveWebSockets(
     const full = connections.refusalOf(raw);
     if (full) return refuseUpgrade(raw, statusOf(full), full.message);
     if (pathOf(request) !== '/graphql')
-      return refuseUpgrade(raw, 404, 'There is nothing here: /graphql is the endpoint of WebSockets.');
+      return refuseUpgrade(raw, 404, 'Nothing is at this path: the endpoint of WebSockets is /graphql.');
     const caller = callerOf(request, settings);
     const foreign = foreignPage(request, caller);
     if (foreign) return refuseUpgrade(raw, foreign.status, foreign.message);
@@ -65,7 +65,9 @@ export function serveWebSockets(
       serveSocket(socket, raw, request, caller, { operations, connections, log: services.log });
     });
   });
-  server.on('connect', (_, socket) => refuseUpgrade(socket, 405, 'This is no proxy: CONNECT is not answered.'));
+  server.on('connect', (_, socket) =>
+    refuseUpgrade(socket, 405, 'This server is not a proxy: it does not answer CONNECT.'),
+  );
 
   return {
     async close(deadline) {

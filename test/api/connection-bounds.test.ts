@@ -251,7 +251,7 @@ describe('WebSockets beyond a bound', () => {
     expect(refused).toHaveLength(15);
     expect(await refused[0]?.closed).toEqual({
       code: 1013,
-      reason: 'You have 5 WebSockets open, which is the most (WEBSOCKETS_PER_USER_MAX): end one first.',
+      reason: 'You have 5 WebSockets open, which is the maximum (WEBSOCKETS_PER_USER_MAX): end one first.',
     });
     for (const socket of sockets) if (!refused.includes(socket)) await answers(socket, '1');
     await answers(await webSocket(api, bob.token), '1');

@@ -117,7 +117,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
       const response = await fetch(url, { headers: { authorization: `Bearer ${ann.token}` } });
       return `${response.status} ${await response.text()}`;
     };
-    expect(await download()).toMatch(/^410 .*30 lines are not there any more/);
+    expect(await download()).toMatch(/^410 .*Retention has removed the 30 lines/);
     expect(await download(`?after=${logCursor(id, 29)}`)).toMatch(/^400 .*none of this log is left/);
     expect(await download(`?after=${logCursor(id, 30)}`)).toBe('200 ');
   });

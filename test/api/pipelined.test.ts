@@ -61,8 +61,8 @@ describe('requests that are sent over one connection before the answers come', (
 
   test('are answered in their order, those with bodies too', async () => {
     const { received } = await send(post('{ a: __typename }'), get('/health'), post('{ b: __typename }'), get('/no'));
-    await expect.poll(received).toContain('There is nothing here');
-    expect(received()).toMatch(/"a":"Query".*"status":"UP".*"b":"Query".*There is nothing here/s);
+    await expect.poll(received).toContain('Nothing is at this path');
+    expect(received()).toMatch(/"a":"Query".*"status":"UP".*"b":"Query".*Nothing is at this path/s);
   });
 
   test('are cut where too many wait, and none is begun for a client that is gone', async () => {

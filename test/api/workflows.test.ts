@@ -114,7 +114,7 @@ describe('a workflow', () => {
     const { claimed } = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
     const build = { id: workflow.build.id, workflowId: workflow.id, leaseToken: claimed[0]?.leaseToken ?? '' };
     await endBuild(api.db, { ...build, logLineCount: 0, status: 'FAILED', error: 'No Docker engine answers.' });
-    const message = expect.stringMatching(/has FAILED: No Docker engine answers\. Update the workflow with a payload/);
+    const message = expect.stringMatching(/FAILED: No Docker engine answers\. Update the workflow with a payload/);
     expect(await run()).toEqual([{ code: 'NOT_READY', message }]);
     const update = async (input: object) =>
       (await query(api, UPDATE, { token: ann.token, variables: { input: { id: workflow.id, ...input } } })).data
