@@ -1,13 +1,25 @@
+import { BUILD_FILES_MAX, PAIRS_MAX, VOLUMES_MAX } from '../../domain/limits.ts';
+import type { ContainerPayload } from '../../domain/payload/payload.ts';
+import type { RegistryAuth } from '../../domain/payload/registry-auth.ts';
 import type {
   ContainerInput as Given,
   RegistryAuthInput as Login,
   PairInput,
 } from '../../domain/payload/typed-input.ts';
 import { builder } from './builder.ts';
+import { cost } from './cost.ts';
 import { ContainerNetworkEnum } from './enums.ts';
-import { type InputFields, type One, SECRET_DESCRIPTION } from './payload-fields.ts';
+import {
+  type DefinitionFields,
+  type InputFields,
+  type NamedValue,
+  namedValues,
+  type One,
+  SECRET_DESCRIPTION,
+} from './payload-fields.ts';
 
 type Build = One<Given['build']>;
+type StoredBuild = NonNullable<ContainerPayload['build']>;
 
 const BuildFileInput = builder.inputType('BuildFileInput', {
   description: 'A file in the build context, beside the Dockerfile.',
@@ -114,4 +126,131 @@ export const ContainerInput = builder.inputType('ContainerInput', {
         description: 'The login to pull `image`, or the first image of the Dockerfile, with.',
       }),
     }) satisfies InputFields<Given>,
+});
+
+const BuildFileDefinition = builder.objectRef<One<StoredBuild['files']>>('BuildFileDefinition').implement({
+  description: 'A file beside the Dockerfile.',
+  fields: (t) =>
+    ({
+      path: t.exposeString('path', { description: 'Its path, relative to the Dockerfile.' }),
+      content: t.exposeString('content', { description: 'Its text. One that begins with "#!" is executable.' }),
+    }) satisfies DefinitionFields<One<Build['files']>>,
+});
+
+const ImageBuildDefinition = builder.objectRef<StoredBuild>('ImageBuildDefinition').implement({
+  description: 'An image that the workflow builds, once for each generation.',
+  fields: (t) =>
+    ({
+      dockerfile: t.exposeString('dockerfile', { description: 'The text of the Dockerfile.' }),
+      files: t.expose('files', {
+        type: [BuildFileDefinition],
+        nullable: true,
+        description: 'The files beside the Dockerfile. Null: none.',
+        extensions: cost({ itemsMax: BUILD_FILES_MAX }),
+      }),
+    }) satisfies DefinitionFields<Build>,
+});
+
+const VolumeDefinition = builder.objectRef<One<ContainerPayload['volumes']>>('VolumeDefinition').implement({
+  description: "A named volume of the owner's that containers mount.",
+  fields: (t) =>
+    ({
+      name: t.exposeString('name', { description: "Its name among the owner's volumes." }),
+      path: t.exposeString('path', { description: 'The absolute path at which containers see it.' }),
+      readOnly: t.boolean({
+        description: 'Whether containers can only read it.',
+        resolve: ({ read_only }) => read_only === true,
+      }),
+    }) satisfies DefinitionFields<One<Given['volumes']>>,
+});
+
+const ResourcesDefinition = builder.objectRef<One<ContainerPayload['resources']>>('ResourcesDefinition').implement({
+  description: 'What a container may use at most. The operator may have lowered a maximum since.',
+  fields: (t) =>
+    ({
+      cpus: t.exposeFloat('cpus', { nullable: true, description: 'CPUs, or parts of one. Null: 1.' }),
+      memoryMb: t.exposeInt('memory_mb', {
+        nullable: true,
+        description: 'Memory in MB of 1,048,576 bytes, without swap. Null: 512.',
+      }),
+      pids: t.exposeInt('pids', { nullable: true, description: 'Processes and threads. Null: 256.' }),
+    }) satisfies DefinitionFields<One<Given['resources']>>,
+});
+
+const EnvDefinition = builder.objectRef<NamedValue>('EnvDefinition').implement({
+  description: 'An environment variable.',
+  fields: (t) =>
+    ({
+      name: t.exposeString('name', { description: 'Its name.' }),
+      value: t.exposeString('value', { nullable: true, description: 'Its value. Null if it is a secret.' }),
+      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody reads back.' }),
+    }) satisfies DefinitionFields<PairInput>,
+});
+
+const RegistryAuthDefinition = builder.objectRef<RegistryAuth>('RegistryAuthDefinition').implement({
+  description: 'A login to the registry of a private image. Its password is a secret, which nobody reads back.',
+  fields: (t) =>
+    ({
+      username: t.exposeString('username', { description: 'The user, or what the registry takes in its place.' }),
+    }) satisfies DefinitionFields<Omit<Login, 'password'>>,
+});
+
+export const ContainerDefinition = builder.objectRef<ContainerPayload>('ContainerDefinition').implement({
+  description: 'Which image a CONTAINER runs, and how. A field that the payload does not set is null.',
+  fields: (t) =>
+    ({
+      image: t.exposeString('image', {
+        nullable: true,
+        description: 'The image, as its author named it. Null: `build` has it.',
+      }),
+      build: t.expose('build', {
+        type: ImageBuildDefinition,
+        nullable: true,
+        description: 'The image that is built. Null: `image` names it.',
+      }),
+      command: t.exposeStringList('command', {
+        nullable: true,
+        description: "What runs in place of the image's entrypoint and command. Null: those run.",
+      }),
+      args: t.exposeStringList('args', {
+        nullable: true,
+        description: "Arguments for `command`, or for the image's entrypoint. Null: none.",
+      }),
+      env: t.field({
+        type: [EnvDefinition],
+        nullable: true,
+        description: 'Environment variables, in the order in which they were given. Null: none.',
+        extensions: cost({ itemsMax: PAIRS_MAX }),
+        resolve: ({ env, order }) => namedValues(env, order?.env),
+      }),
+      workingDir: t.exposeString('working_dir', {
+        nullable: true,
+        description: "The absolute path in which the program starts. Null: the image's.",
+      }),
+      timeoutSeconds: t.exposeInt('timeout_seconds', {
+        nullable: true,
+        description: "How many seconds a job may take. Null: 3,600, or the operator's maximum if that is less.",
+      }),
+      volumes: t.expose('volumes', {
+        type: [VolumeDefinition],
+        nullable: true,
+        description: 'The volumes that containers mount. Null: none.',
+        extensions: cost({ itemsMax: VOLUMES_MAX }),
+      }),
+      resources: t.expose('resources', {
+        type: ResourcesDefinition,
+        nullable: true,
+        description: 'What a container may use at most. Null: the defaults of all.',
+      }),
+      network: t.expose('network', {
+        type: ContainerNetworkEnum,
+        nullable: true,
+        description: "The network that containers are in. Null: the operator's default.",
+      }),
+      registryAuth: t.expose('registry_auth', {
+        type: RegistryAuthDefinition,
+        nullable: true,
+        description: 'The login with which the image is pulled, or the first image of the Dockerfile. Null: none.',
+      }),
+    }) satisfies DefinitionFields<Given>,
 });

@@ -1,7 +1,16 @@
+import { PAIRS_MAX } from '../../domain/limits.ts';
+import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import type { HeartbeatInput as Given, PairInput } from '../../domain/payload/typed-input.ts';
 import { builder } from './builder.ts';
+import { cost } from './cost.ts';
 import { HttpMethodEnum } from './enums.ts';
-import { type InputFields, SECRET_DESCRIPTION } from './payload-fields.ts';
+import {
+  type DefinitionFields,
+  type InputFields,
+  type NamedValue,
+  namedValues,
+  SECRET_DESCRIPTION,
+} from './payload-fields.ts';
 
 const HeaderInput = builder.inputType('HeaderInput', {
   description: 'A header of the request.',
@@ -36,4 +45,58 @@ export const HeartbeatInput = builder.inputType('HeartbeatInput', {
       }),
       minTlsDaysLeft: t.int({ description: 'For how many days the TLS certificate must still be valid: 0 to 3,650.' }),
     }) satisfies InputFields<Given>,
+});
+
+const HeaderDefinition = builder.objectRef<NamedValue>('HeaderDefinition').implement({
+  description: 'A header that a HEARTBEAT sends.',
+  fields: (t) =>
+    ({
+      name: t.exposeString('name', { description: 'Its name.' }),
+      value: t.exposeString('value', { nullable: true, description: 'Its value. Null if it is a secret.' }),
+      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody reads back.' }),
+    }) satisfies DefinitionFields<PairInput>,
+});
+
+export const HeartbeatDefinition = builder.objectRef<HeartbeatPayload>('HeartbeatDefinition').implement({
+  description: 'What a HEARTBEAT checks, and what answer is right. A field that the payload does not set is null.',
+  fields: (t) =>
+    ({
+      endpoint: t.exposeString('endpoint', {
+        nullable: true,
+        description: 'What it checks: http(s)://..., tcp://host:port or dns://name. Null: the platform checks itself.',
+      }),
+      method: t.expose('method', {
+        type: HttpMethodEnum,
+        nullable: true,
+        description: 'The method of the request. Null: GET.',
+      }),
+      headers: t.field({
+        type: [HeaderDefinition],
+        nullable: true,
+        description: 'The headers that it sends, in the order in which they were given. Null: none.',
+        extensions: cost({ itemsMax: PAIRS_MAX }),
+        resolve: ({ headers, order }) => namedValues(headers, order?.headers),
+      }),
+      body: t.exposeString('body', { nullable: true, description: 'The body that it sends. Null: none.' }),
+      expectedStatus: t.exposeIntList('expected_status', {
+        nullable: true,
+        description: 'The statuses that are right. Null: any 2xx.',
+      }),
+      bodyContains: t.exposeString('body_contains', {
+        nullable: true,
+        description: "What the answer's body must contain. Null: it is not looked at.",
+      }),
+      timeoutSeconds: t.exposeFloat('timeout_seconds', {
+        nullable: true,
+        description: 'How many seconds a check may take. Null: 10.',
+      }),
+      followRedirects: t.exposeBoolean('follow_redirects', {
+        nullable: true,
+        description: 'Whether it follows redirects. Null: it does.',
+      }),
+      minTlsDaysLeft: t.exposeInt('min_tls_days_left', {
+        nullable: true,
+        description: 'For how many days the certificate must still be valid. Null: it must be valid now.',
+      }),
+    }) satisfies DefinitionFields<Given>,
 });

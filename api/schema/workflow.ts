@@ -11,6 +11,7 @@ import { connectionOf, pagingArgs } from './connection.ts';
 import { cost, LONG_TEXT_COST, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
 import { Node } from './node.ts';
+import { WorkflowDefinition } from './workflow-definition.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
 Workflow.implement({
@@ -32,6 +33,16 @@ Workflow.implement({
         const text = printPayload(orNotFound(await load.payload(workflow)));
         budget.take(text.length);
         return text;
+      },
+    }),
+    definition: t.field({
+      type: WorkflowDefinition,
+      description: 'The payload in types. It has the same content as `payload`. The value of a secret is null.',
+      extensions: cost({ base: LONG_TEXT_COST }),
+      resolve: async (workflow, _, { load, budget }) => {
+        const payload = orNotFound(await load.payload(workflow));
+        budget.take(JSON.stringify(payload).length);
+        return payload;
       },
     }),
     interval: t.int({

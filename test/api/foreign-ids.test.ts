@@ -9,8 +9,10 @@ import {
   getNullableType,
   isInputObjectType,
   isInterfaceType,
+  isLeafType,
   isListType,
   isObjectType,
+  isUnionType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { schema } from '../../api/schema/schema.ts';
@@ -43,11 +45,19 @@ const PROFOUND = 1;
 function selection(type: GraphQLOutputType, depth = PROFOUND): string {
   const named = getNamedType(type);
   if (isInterfaceType(named)) return '{ __typename id }';
+  if (isUnionType(named))
+    return `{ __typename ${named
+      .getTypes()
+      .map((type) => `... on ${type.name} { __typename }`)
+      .join(' ')} }`;
   if (!isObjectType(named)) return '';
   const fields = Object.values(named.getFields()).filter(({ args }) => args.every((arg) => !isRequired(arg.type)));
   const inner = fields.flatMap((field) => {
-    const isLeaf = !isObjectType(getNamedType(field.type)) && !isInterfaceType(getNamedType(field.type));
-    return isLeaf ? field.name : depth > 0 ? `${field.name} ${selection(field.type, depth - 1)}` : [];
+    return isLeafType(getNamedType(field.type))
+      ? field.name
+      : depth > 0
+        ? `${field.name} ${selection(field.type, depth - 1)}`
+        : [];
   });
   return inner.length > 0 ? `{ ${inner.join(' ')} }` : '{ __typename }';
 }

@@ -9,6 +9,7 @@ import {
   isIntrospectionType,
   isObjectType,
   isSpecifiedScalarType,
+  isUnionType,
   lexicographicSortSchema,
   printSchema,
 } from 'graphql';
@@ -61,6 +62,7 @@ function membersOf(of: GraphQLSchema): Map<string, string> {
       for (const field of Object.values(type.getFields()))
         members.set(`${type.name}.${field.name}`, String(field.type));
     }
+    if (isUnionType(type)) for (const { name } of type.getTypes()) members.set(`${type.name} = ${name}`, 'member');
     if (isEnumType(type)) for (const { name } of type.getValues()) members.set(`${type.name}.${name}`, 'value');
   }
   return members;
