@@ -4,8 +4,9 @@ import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 
 /**
- * Counts the jobs that the statement ends in the transaction that ends them. For a statement whose CTE `ended` has their workflow_id, user_id, status,
- * started_at and log_line_count: one row more for the whole set, whatever its size.
+ * Counts the jobs that the statement ends in the transaction that ends them. For a statement whose
+ * CTE `ended` has their workflow_id, user_id, status, started_at and log_line_count: one row more
+ * for the whole set, whatever its size.
  */
 export const COUNT_ENDED = sql`
   INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
@@ -13,8 +14,9 @@ export const COUNT_ENDED = sql`
   FROM ended HAVING count(*) > 0`;
 
 /**
- * Adds lines to jobs that are counted already. For a statement whose CTE `settled` has their rows, with the lines in more_lines: an element without
- * weight, which stands where that of the job's end does.
+ * Adds lines to jobs that are counted already. For a statement whose CTE `settled` has their rows,
+ * with the lines in more_lines: an element without weight, which stands where that of the job's end
+ * does.
  */
 export const COUNT_MORE_LINES = sql`
   INSERT INTO totals_pending (at, weight, user_ids, workflow_ids, whats, started_ats, log_lines)
@@ -22,8 +24,9 @@ export const COUNT_MORE_LINES = sql`
   FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
 
 /**
- * Adds what is pending to the totals, at most `limit` sets: deleted there and added here by one statement, so that each job counts once,
- * whatever crashes and however many fold at once (in the order of the keys, so that two do not deadlock). Returns how many sets it took.
+ * Adds what is pending to the totals, at most `limit` sets: deleted there and added here by one
+ * statement, so that each job counts once, whatever crashes and however many fold at once (in the
+ * order of the keys, so that two do not deadlock). Returns how many sets it took.
  */
 export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promise<number> {
   const [row] = await db.execute<{ taken: number }>(sql`
@@ -67,7 +70,10 @@ export function readWorkflowTotals(db: Db, workflowIds: string[], range: TimeRan
   return readTotals(db, ids, hoursOf(ids, range), range);
 }
 
-/** The same of a user, and of workflows what was created before the range's end, and deleted before its beginning. Whole days are read as such. */
+/**
+ * The same of a user, and of workflows what was created before the range's end, and deleted before
+ * its beginning. Whole days are read as such.
+ */
 export function readUserTotals(db: Db, userId: string, range: TimeRange): Promise<Total[]> {
   const ids = array([userId], 'uuid');
   const { days, hours } = wholeDays(range);
@@ -138,7 +144,10 @@ async function readTotals(db: Db, ids: SQL, folded: SQL, range: TimeRange): Prom
   }));
 }
 
-/** The elements of rows of totals_pending, each for its user and its workflow, in the columns of totals. */
+/**
+ * The elements of rows of totals_pending, each for its user and its workflow, in the columns of
+ * totals.
+ */
 function happened(pending: SQL): SQL {
   return sql`
     SELECT scope.id AS scope_id, of_user, what, date_trunc('hour', at, 'UTC') AS hour, duration_bucket(ms) AS bucket, weight::bigint AS count,

@@ -1,11 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 
 /**
- * What the end of a job or a build writes in its row, beside its status. Every statement that ends some sets these columns:
- * so none of them leaves a lease, a log or a time behind that the status contradicts.
+ * What the end of a job or a build writes in its row, beside its status. Every statement that ends
+ * some sets these columns: so none of them leaves a lease, a log or a time behind that the status
+ * contradicts.
  *
- * A statement that ends some rows and changes others says which (`ends`), and which of the others go on under their lease
- * (`keepsLease`); the rest of them wait for their next attempt without one.
+ * A statement that ends some rows and changes others says which (`ends`), and which of the others
+ * go on under their lease (`keepsLease`); the rest of them wait for their next attempt without one.
  */
 export function endColumns(
   table: 'jobs' | 'builds',
@@ -17,8 +18,9 @@ export function endColumns(
     ends?: SQL;
     keepsLease?: SQL;
     /**
-     * Which of the rows that end may have lines on the bus that nobody has counted. Those of a worker that ends its own
-     * job are counted; where somebody else ends it, the log stays open until its end-of-log marker (db/logs/markers.ts).
+     * Which of the rows that end may have lines on the bus that nobody has counted. Those of a
+     * worker that ends its own job are counted; where another process ends it, the log stays open
+     * until its end-of-log marker (db/logs/markers.ts).
      */
     linesMayFollow?: SQL;
   } = {},

@@ -22,8 +22,8 @@ export interface Event {
 }
 
 /**
- * Writes the notifications of these events, by each owner's preference, in the transaction of the change: so each is
- * written exactly once. Returns the new rows.
+ * Writes the notifications of these events, by each owner's preference, in the transaction of the
+ * change: so each is written exactly once. Returns the new rows.
  */
 export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<Notified[]> {
   if (events.length === 0) return [];
@@ -43,8 +43,9 @@ export function notificationEffects(notified: readonly Notified[]): Effects {
 }
 
 /**
- * CTEs for a statement that ends jobs in its CTE `ended`: they notify those owners of COMPLETED jobs who prefer ALL. They look
- * up the users once a set. Where none of them does, which is nearly always, they do nothing for a job.
+ * CTEs for a statement that ends jobs in its CTE `ended`: they notify those owners of COMPLETED
+ * jobs who prefer ALL. They look up the users once a set. Where none of them does, which is nearly
+ * always, they do nothing for a job.
  */
 export const NOTIFY_COMPLETED = sql`
   eager AS MATERIALIZED (
@@ -80,7 +81,7 @@ export async function listNotifications(
   );
 }
 
-/** Whoever they belong to: for whoever follows them, who takes their own alone. */
+/** Notifications of any users: the caller gives each subscriber its own. */
 export async function anyNotifications(db: Db, ids: string[]): Promise<NotificationRow[]> {
   return named(
     'anyNotifications',
@@ -101,7 +102,10 @@ export async function notificationsOf(db: Db, userId: string, ids: string[]): Pr
   );
 }
 
-/** For each of the questions, the user's first `count` notifications after an id, oldest first: one query for all. */
+/**
+ * For each of the questions, the user's first `count` notifications after an id, oldest first: one
+ * query for all.
+ */
 export async function notificationsAfter(
   db: Db,
   from: { userId: string; after: string }[],
@@ -128,7 +132,10 @@ export async function notificationsAfter(
 
 export type Marked = { outcome: 'MARKED'; notifications: NotificationRow[] } | { outcome: 'NOT_FOUND'; ids: string[] };
 
-/** Marks all of them as read, or none where one of them is not this user's. One that was read before keeps its time. */
+/**
+ * Marks all of them as read, or none where one of them is not this user's. One that was read before
+ * keeps its time.
+ */
 export async function markNotificationsRead(db: Db, userId: string, ids: string[]): Promise<Marked> {
   return db.transaction(async (tx): Promise<Marked> => {
     const found = await named(
@@ -156,8 +163,8 @@ export async function markNotificationsRead(db: Db, userId: string, ids: string[
 }
 
 /**
- * Removes notifications that are older than `days` days, by the database's clock, which made their ids; `limit` at most. How many. It passes over rows
- * that are just being marked or removed.
+ * Removes notifications that are older than `days` days, by the database's clock, which made their
+ * ids; `limit` at most. How many. It passes over rows that are just being marked or removed.
  */
 export async function removeOldNotifications(
   db: Db,

@@ -12,8 +12,9 @@ export interface DispatchedJob {
 }
 
 /**
- * What must be published after a state change is committed. Every function in `db/` that changes the state of a job, a
- * build or a workflow returns it, and `publishEffects` (platform/publish.ts) sends it.
+ * What must be published after a state change is committed. Every function in `db/` that changes
+ * the state of a job, a build or a workflow returns it, and `publishEffects` (platform/publish.ts)
+ * sends it.
  */
 export interface Effects {
   /** Rows that changed: subscribers read them again. */
@@ -21,8 +22,8 @@ export interface Effects {
   /** What workers must stop: RUNNING jobs whose cancellation was requested, and canceled builds. */
   readonly stopping: { readonly jobIds: readonly string[]; readonly buildIds: readonly string[] };
   /**
-   * Jobs and builds that ended while their last lines may still be on the bus. An end-of-log marker behind those lines
-   * settles how many there are (db/logs/markers.ts).
+   * Jobs and builds that ended while their last lines may still be on the bus. An end-of-log marker
+   * behind those lines settles how many there are (db/logs/markers.ts).
    */
   readonly logEnds: readonly string[];
   /** QUEUED jobs for the workers. */
@@ -33,7 +34,10 @@ export interface Effects {
   readonly wakeScheduler: boolean;
 }
 
-/** What a change has that nobody needs to hear of. The others are written as `{ ...noEffects, changed }`. */
+/**
+ * The effects of a change that is no news. Others are written as `{ ...noEffects,
+ * changed }`.
+ */
 export const noEffects: Effects = Object.freeze({
   changed: [],
   stopping: { jobIds: [], buildIds: [] },

@@ -3,15 +3,19 @@ import { IDS_PER_EVENT_MAX } from './limits.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from './states.ts';
 
 /**
- * What travels on the topic `workflows`. An event is a hint that says "look at these rows" (docs/internals: rule 1): its
- * receiver claims the rows, and a duplicate, late or stale event finds nothing to claim.
+ * What travels on the topic `workflows`. An event is a hint that says "look at these rows"
+ * (docs/internals: rule 1): its receiver claims the rows, and a duplicate, late or stale event
+ * finds nothing to claim.
  */
 const workflowEvent = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('JOBS_QUEUED'),
     kind: z.enum(WORKFLOW_KINDS),
     ids: z.array(z.uuid()),
-    /** Whose they are, one for each id, so that a worker can give each user a share before it claims. Absent in events of older versions. */
+    /**
+     * Whose they are, one for each id, so that a worker can give each user a share before it
+     * claims. Absent in events of older versions.
+     */
     users: z.array(z.string()).optional(),
   }),
   z.object({ type: z.literal('BUILDS_QUEUED'), ids: z.array(z.uuid()) }),
@@ -22,7 +26,10 @@ export function encodeEvent(event: WorkflowEvent): Buffer {
   return Buffer.from(JSON.stringify(event));
 }
 
-/** The event in `value`, or undefined where it is none: a message that is not ours is dropped, never retried. */
+/**
+ * The event in `value`, or undefined where it is none: a message that is not ours is dropped, never
+ * retried.
+ */
 export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
   try {
     return workflowEvent.safeParse(JSON.parse(value.toString())).data;

@@ -1,15 +1,18 @@
 import { z } from 'zod';
 
 /**
- * Channels of live hints (Redis pub/sub, in process when embedded). A hint may be lost; whoever listens heals by itself with
- * a slow re-check of the rows.
+ * Channels of live hints (Redis pub/sub, in process when embedded). A hint may be lost: each
+ * receiver also reads the rows by itself, less often.
  */
 
-/** A schedule has come nearer than what the scheduling worker sleeps towards: look now. */
+/** A schedule is due earlier than the scheduling worker expects. */
 export const SCHEDULE_CHANNEL = 'schedule';
-/** On that channel: a worker has started, perhaps in the place of one that had taken events and did nothing with them yet. */
+/**
+ * A message on that channel: a worker has started, perhaps in the place of one that crashed with
+ * events in its memory.
+ */
 export const QUEUED_LOST = 'queued';
-/** Jobs or builds whose cancellation was asked for: ids, a JSON array. Their workers stop them. */
+/** Jobs and builds that their workers must stop: a JSON array of ids. */
 export const CANCEL_CHANNEL = 'cancel';
 
 /** The rows of one user that changed. */

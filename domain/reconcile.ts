@@ -2,8 +2,9 @@ import { ADOPTION_SECONDS, ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS, RECHECK
 import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
 
 /**
- * What the scheduling worker does about a schedule that has come up and is not simply a due slot of an idle workflow:
- * a job is active, a job asks to be run, or the workflow is terminated. Pure, so that every case is a line of a table in a test.
+ * A schedule that is due for another reason than a slot of an idle workflow: a job is active, a run
+ * is requested, or the workflow is terminated. The decision about it is a pure function, so that
+ * every case is a line of a table in a test.
  */
 export interface Reconcilable {
   kind: WorkflowKind;
@@ -13,7 +14,9 @@ export interface Reconcilable {
   nextRunInSeconds: number | undefined;
   requested: boolean;
   lastJob: LastJob | undefined;
-  /** For how long the database has been reachable without a break, as the scheduling worker sees it. */
+  /**
+   * For how long the database has been reachable without a break, as the scheduling worker sees it.
+   */
   watchedSeconds: number;
 }
 
@@ -28,7 +31,10 @@ export interface LastJob {
   cancelRequested: boolean;
 }
 
-/** What happens to the last job, and when this schedule is looked at again (undefined: something else will set it). */
+/**
+ * What happens to the last job, and when this schedule is looked at again (undefined: something
+ * else will set it).
+ */
 export interface Decision {
   act: 'NOTHING' | 'DISPATCH_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'DISPATCH_REQUESTED' | 'REMOVE';
   wakeInSeconds: number | undefined;
@@ -48,9 +54,10 @@ export function retryDelaySeconds(attempts: number): number {
 }
 
 /**
- * A QUEUED job may wait long in a backlog. Each time it is handed out again the backlog grows by its event, so the looks become rarer with its
- * age. An event of a CONTAINER job that has its turn costs little (db/jobs/turns.ts), so those stay more frequent. What may have been
- * lost for many at once does not wait for this: db/jobs/redispatch.ts.
+ * A QUEUED job may wait long in a backlog. Each time it is dispatched again the backlog grows by
+ * its event, so the looks become rarer with its age. They stay more frequent for CONTAINER jobs,
+ * where an event of a job that has its turn costs little (db/jobs/turns.ts). After an outage, in
+ * which many events may be lost at once, db/jobs/redispatch.ts does not wait for this.
  */
 function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
   return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), RECHECK_SECONDS_MAX[kind]);
@@ -61,7 +68,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
   const look = (act: Decision['act'], inSeconds: number): Decision => ({
     act,
     waiting,
-    // Whatever else is due, the next slot is to be marked as waiting when it comes.
+    // The next slot must be marked as waiting when it comes, whatever else is due.
     wakeInSeconds: waiting ? inSeconds : Math.min(inSeconds, schedule.nextRunInSeconds ?? inSeconds),
   });
   switch (job.status) {
@@ -78,11 +85,11 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
         : look('DISPATCH_AGAIN', recheckDelaySeconds(schedule.kind, job.ageSeconds));
     }
     default: {
-      // Where everybody was away (the database, the machine, all processes), every lease has expired, and its owner is to have the
-      // time to renew it, or a worker on the engine to adopt its container, from when they can.
-      const [patience, comeback] =
+      // After a break of the database, the machine or all processes, every lease has expired. Its
+      // owner gets the time to renew it, or a worker on the engine the time to adopt the container.
+      const [adoption, comeback] =
         schedule.kind === 'CONTAINER' ? [ADOPTION_SECONDS, ADOPTION_SECONDS] : [0, LEASE_SECONDS];
-      const remaining = Math.max(patience - job.leaseExpiredSeconds, comeback - schedule.watchedSeconds);
+      const remaining = Math.max(adoption - job.leaseExpiredSeconds, comeback - schedule.watchedSeconds);
       if (remaining > 0) return look('NOTHING', Math.min(Math.max(remaining, 1), RECHECK_SECONDS));
       if (job.cancelRequested) return look('CANCEL', 0);
       if (job.attempts < ATTEMPTS_MAX) return look('RETURN', retryDelaySeconds(job.attempts));

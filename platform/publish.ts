@@ -14,9 +14,9 @@ import type { Bus } from './bus/bus.ts';
 import type { Cache } from './cache/cache.ts';
 
 /**
- * Publishes what follows a committed change: to the bus first, then the hints, which do not wait for a broker that is slow.
- * Resolves when all of it is sent or has failed. Never rejects, because the rows still say what was lost: who answers a
- * caller does not wait for it.
+ * Publishes what follows a committed change: to the bus first, then the hints, which do not wait
+ * for a broker that is slow. Resolves when all of it is sent or has failed. Never rejects, because
+ * the rows still say what was lost: who answers a caller does not wait for it.
  */
 export async function publishEffects(
   { bus, cache, log }: { bus: Bus; cache: Cache; log: Logger },
@@ -34,7 +34,10 @@ export async function publishEffects(
   await onBus;
 }
 
-/** Publishes the part of `effects` that goes onto the bus. Rejects where the broker cannot be reached: it can be sent again. */
+/**
+ * Publishes the part of `effects` that goes onto the bus. Rejects where the broker cannot be
+ * reached: it can be sent again.
+ */
 export async function publishToBus(
   bus: Bus,
   { logEnds, dispatched, queuedBuildIds }: Pick<Effects, 'logEnds' | 'dispatched' | 'queuedBuildIds'>,
@@ -55,8 +58,8 @@ export async function publishToBus(
 }
 
 /**
- * Publishes the hints in `effects`: to subscribers one for each user, whatever the number of rows. A lost hint costs the
- * time until the receiver looks by itself.
+ * Publishes the hints in `effects`: to subscribers one for each user, whatever the number of rows.
+ * A lost hint costs the time until the receiver looks by itself.
  */
 export async function publishHints(
   cache: Cache,

@@ -19,7 +19,10 @@ export interface ClaimedBuild extends Lease {
   payload: ContainerPayload;
 }
 
-/** QUEUED -> STARTED under a new lease. Builds that were canceled meanwhile, or that another worker has, are left out. */
+/**
+ * QUEUED -> STARTED under a new lease. Builds that were canceled meanwhile, or that another worker
+ * has, are left out.
+ */
 export async function claimBuilds(
   db: Db,
   ids: string[],

@@ -14,8 +14,8 @@ export type BuildOutcome = { id: string; workflowId: string; leaseToken: string;
 /**
  * STARTED -> COMPLETED or FAILED under the lease presented; undefined where it is lost.
  *
- * COMPLETED makes the workflow READY: its first slot is now, and a slot that came due while a later generation was built runs
- * now. FAILED cancels the requested jobs that wait.
+ * COMPLETED makes the workflow READY: its first slot is now, and a slot that came due while a later
+ * generation was built runs now. FAILED cancels the requested jobs that wait.
  */
 export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects | undefined> {
   return db.transaction(async (tx) => {

@@ -14,8 +14,9 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 }
 
 /**
- * Those of these generations whose image is needed, with the id of what their build made, null while it has not ended: the present one
- * of a workflow that lives, unless its build failed; and one that a job which has not ended began with or waits to run.
+ * Those of these generations whose image is needed, with the id of what their build made, null
+ * while it has not ended: the present one of a workflow that lives, unless its build failed; and
+ * one that a job which has not ended began with or waits to run.
  */
 export async function neededGenerations(
   db: Db,
@@ -56,8 +57,9 @@ export interface PrivatePull extends ImageName {
 }
 
 /**
- * Notes that a pull with a login begins; `imageIdBefore` is what the name stands for on the engine now. Until it is settled, all else that
- * bears the name counts as private. A try that follows a crash keeps what the first one noted.
+ * Notes that a pull with a login begins; `imageIdBefore` is what the name stands for on the engine
+ * now. Until it is settled, all else that bears the name counts as private. A try that follows a
+ * crash keeps what the first one noted.
  */
 export async function beginPrivatePull(
   db: Db,
@@ -70,7 +72,10 @@ export async function beginPrivatePull(
     ON CONFLICT DO NOTHING`);
 }
 
-/** The pull has ended, and the name stands for this image now. It is private, unless the name stood for it before. */
+/**
+ * The pull has ended, and the name stands for this image now. It is private, unless the name stood
+ * for it before.
+ */
 export async function settlePrivatePull(
   db: Db,
   { puller, image, engineId }: PrivatePull,
@@ -90,7 +95,10 @@ export async function settlePrivatePull(
 /** A pull whose worker is gone or was told to stop may go on for as long on the engine, by far. */
 const PULL_END_MINUTES = 10;
 
-/** Those of an engine whose build or job ended long enough ago that the engine pulls no more, so many at most. */
+/**
+ * Those of an engine whose build or job ended long enough ago that the engine pulls no more, so
+ * many at most.
+ */
 export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
   const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
   const rows = await db.execute<{ puller: string; image: string; repository: string }>(sql`
@@ -103,8 +111,9 @@ export async function endedPrivatePulls(db: Db, engineId: string, countMax: numb
 }
 
 /**
- * The names by which logins have brought this image onto an engine, or may just be doing so: under this name, and where it is a digest, which a
- * pull by any tag may bring, under any of the repository.
+ * The names by which logins have brought this image onto an engine, or may just be doing so: under
+ * this name, and where it is a digest, which a pull by any tag may bring, under any of the
+ * repository.
  */
 export async function privateNames(
   db: Db,

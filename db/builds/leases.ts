@@ -7,7 +7,10 @@ import { LEASE_END, type LeaseKey } from '../jobs/leases.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from './ends.ts';
 
-/** Renews these leases. The build of one that is not in `kept` is lost or CANCELED: its worker stops it. */
+/**
+ * Renews these leases. The build of one that is not in `kept` is lost or CANCELED: its worker stops
+ * it.
+ */
 export async function renewBuildLeases(db: Db, leases: LeaseKey[]): Promise<{ kept: Set<string> }> {
   if (leases.length === 0) return { kept: new Set() };
   const rows = await db.execute<{ id: string }>(sql`
@@ -23,8 +26,9 @@ export async function othersBuild(db: Db, { owner }: { owner: string }): Promise
 }
 
 /**
- * STARTED -> QUEUED: the worker stops before the builds have ended. They may have printed lines. The attempt does not count,
- * unless `counted`: then a build without another attempt stays as it is. `ids` are those that are QUEUED now.
+ * STARTED -> QUEUED: the worker stops before the builds have ended. They may have printed lines.
+ * The attempt does not count, unless `counted`: then a build without another attempt stays as it
+ * is. `ids` are those that are QUEUED now.
  */
 export async function releaseBuilds(
   db: Db,
@@ -51,7 +55,10 @@ export async function releaseBuilds(
 
 export const HAS_ATTEMPTS_LEFT = sql`(attempt - uncounted_attempts < ${ATTEMPTS_MAX})`;
 
-/** The rest of a statement over the builds of these leases, in the order of their ids, as all statements over builds lock. */
+/**
+ * The rest of a statement over the builds of these leases, in the order of their ids, as all
+ * statements over builds lock.
+ */
 function underBuildLeases(leases: LeaseKey[]): SQL {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}
     WHERE builds.id = u.id AND builds.lease_token = u.lease_token`;

@@ -12,7 +12,10 @@ export type JobCanceled =
   | { outcome: 'CANCELED' | 'STOPPING'; job: JobRow; effects: Effects }
   | { outcome: 'NOT_FOUND' | 'ENDED' };
 
-/** PENDING, QUEUED -> CANCELED at once. A RUNNING job is marked: its worker stops it, then it is CANCELED. */
+/**
+ * PENDING, QUEUED -> CANCELED at once. A RUNNING job is marked: its worker stops it, then it is
+ * CANCELED.
+ */
 export async function cancelJob(db: Db, { userId, id }: { userId: string; id: string }): Promise<JobCanceled> {
   const canceled = await db.transaction(async (tx): Promise<JobCanceled> => {
     const [found] = await tx
@@ -34,8 +37,9 @@ export async function cancelJob(db: Db, { userId, id }: { userId: string; id: st
 }
 
 /**
- * Cancels the requested jobs of these workflows, which nothing would ever dispatch: a workflow is terminated, or its newest
- * build has FAILED. The caller holds the locks of the schedules, so that none is requested or dispatched meanwhile.
+ * Cancels the requested jobs of these workflows, which nothing would ever dispatch: a workflow is
+ * terminated, or its newest build has FAILED. The caller holds the locks of the schedules, so that
+ * none is requested or dispatched meanwhile.
  */
 export async function cancelRequests(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Effects> {
   return cancelJobs(tx, await removeRequests(tx, workflowIds));
@@ -50,8 +54,8 @@ export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: strin
 }
 
 /**
- * Cancels those of these jobs that have not ended, in the same way for one job, for a workflow and for requests. The caller
- * holds the locks of their schedules.
+ * Cancels those of these jobs that have not ended, in the same way for one job, for a workflow and
+ * for requests. The caller holds the locks of their schedules.
  */
 export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promise<Effects> {
   if (ids.length === 0) return noEffects;

@@ -8,21 +8,30 @@ import type { Db } from '../client.ts';
 import { rowSet } from '../row-set.ts';
 import { LEASE_END, type Lease } from './leases.ts';
 
-/** A job under the lease of its worker. Every later write of the attempt presents the lease; where it is lost, the write changes nothing. */
+/**
+ * A job under the lease of its worker. Every later write of the attempt presents the lease; where
+ * it is lost, the write changes nothing.
+ */
 export interface ClaimedJob extends Lease {
   workflowId: string;
   userId: string;
   generation: number;
   /** The attempt's number. No other attempt of the job ever has it. */
   attempt: number;
-  /** Whether the job fails when this attempt is lost. Attempts that were returned uncounted are left out. */
+  /**
+   * Whether the job fails when this attempt is lost. Attempts that were returned uncounted are left
+   * out.
+   */
   isLastAttempt: boolean;
   /** Lines of earlier attempts; undefined while that is not settled (db/logs/markers.ts). */
   linesBefore: number | undefined;
   startedAt: Date;
   /** The engine that the attempt was claimed for; undefined where it needs none. */
   engineId: string | undefined;
-  /** Of a job that was taken over: the worker before may have been lost while it stopped the container. */
+  /**
+   * Of a job that was taken over: the worker before may have been lost while it stopped the
+   * container.
+   */
   cancelRequested: boolean;
 }
 
@@ -44,9 +53,9 @@ type ClaimedRow = {
 /**
  * QUEUED -> RUNNING under a new lease. Jobs that were canceled meanwhile are left out.
  *
- * It waits for the commit of a worker that is claiming the same job, in the order of the ids. Batches overlap only where an
- * event came twice, and locking with SKIP LOCKED first wrote each row twice. `id = ANY` takes the order of any index that
- * the planner likes.
+ * It waits for the commit of a worker that is claiming the same job, in the order of the ids.
+ * Batches overlap only where an event came twice, and locking with SKIP LOCKED first wrote each row
+ * twice. `id = ANY` takes the order of any index that the planner likes.
  *
  * `engineId` names the Docker engine that a container will run on.
  */
@@ -68,8 +77,9 @@ export async function claimJobs(
 }
 
 /**
- * Takes over attempts whose lease has expired, or belongs to one of `endedOwners`, under a new token: a worker adopts the
- * containers on its engine. The attempt stays the same and costs nothing. Subscribers see no difference.
+ * Takes over attempts whose lease has expired, or belongs to one of `endedOwners`, under a new
+ * token: a worker adopts the containers on its engine. The attempt stays the same and costs
+ * nothing. Subscribers see no difference.
  */
 export async function takeOverJobs(
   db: Db,

@@ -3,7 +3,10 @@ import { type Effects, noEffects } from '../../domain/effects.ts';
 import type { JobStatus } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 
-/** What a statement that changes jobs returns of each: enough to count it, to notify its owner and to publish it. */
+/**
+ * What a statement that changes jobs returns of each: enough to count it, to notify its owner and
+ * to publish it.
+ */
 export const CHANGED_COLUMNS = sql`jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
       jobs.failure_message, jobs.log_open`;
 
@@ -16,7 +19,10 @@ export type ChangedJob = {
   log_open: boolean;
 };
 
-/** CTEs for a statement that ends some of the jobs in its CTE `changed`: they add those to the totals. */
+/**
+ * CTEs for a statement that ends some of the jobs in its CTE `changed`: they add those to the
+ * totals.
+ */
 export const COUNT_CHANGED = sql`
     ended AS (
       SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')

@@ -26,16 +26,20 @@ export interface Outcome {
 /**
  * RUNNING -> COMPLETED, FAILED or CANCELED, of jobs under the leases presented.
  *
- * One transaction ends a job: its status, its workflow's failure count, termination at the threshold, notifications, and what
- * is added to the totals. Where the count does not change (a success at 0, a cancellation), which is nearly always, that is one
- * statement which touches jobs and one row for the totals of the set. The others lock workflows, then schedules, then jobs, in
+ * One transaction ends a job: its status, its workflow's failure count, termination at the
+ * threshold, notifications, and what is added to the totals. Where the count does not change (a
+ * success at 0, a cancellation), which is nearly always, that is one statement which touches jobs
+ * and one row for the totals of the set. The others lock workflows, then schedules, then jobs, in
  * the order that terminateWorkflow keeps too.
  */
 export async function endJobs(
   db: Db,
   outcomes: Outcome[],
 ): Promise<{
-  /** The jobs that ended here. The leases of the others were lost: another worker or the sweep has them. */
+  /**
+   * The jobs that ended here. The leases of the others were lost: another worker or the sweep has
+   * them.
+   */
   ended: Set<string>;
   effects: Effects;
 }> {
@@ -141,9 +145,10 @@ function workflowEvent({ id: workflowId, failures, terminated, recovered }: Coun
 }
 
 /**
- * The lease token says that the job is RUNNING under the lease (a CHECK ties the two). There is no condition on `jobs` alone:
- * with stale statistics the planner would expect hardly a row, read all of jobs and compare each with each. The rows are locked
- * in the order of their ids, as renewals lock them.
+ * The lease token says that the job is RUNNING under the lease (a CHECK ties the two). There is no
+ * condition on `jobs` alone: with stale statistics the planner would expect hardly a row, read all
+ * of jobs and compare each with each. The rows are locked in the order of their ids, as renewals
+ * lock them.
  */
 function finishLeased(outcomes: Outcome[]) {
   return sql`

@@ -8,7 +8,10 @@ import { endColumns } from '../ends.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './ends.ts';
 
-/** Names the lease of a job or a build: a statement that presents it changes nothing where it is lost. */
+/**
+ * Names the lease of a job or a build: a statement that presents it changes nothing where it is
+ * lost.
+ */
 export interface LeaseKey {
   id: string;
   leaseToken: string;
@@ -17,8 +20,8 @@ export interface LeaseKey {
 /** A lease that was just taken. */
 export interface Lease extends LeaseKey {
   /**
-   * The moment before the database was asked for it. The worker counts the time of the lease from here, because the answer
-   * may come late.
+   * The moment before the database was asked for it. The worker counts the time of the lease from
+   * here, because the answer may come late.
    */
   askedAt: Instant;
 }
@@ -26,7 +29,10 @@ export interface Lease extends LeaseKey {
 /** Counted from the statement, not from its transaction, which may have begun long before. */
 export const LEASE_END = sql`clock_timestamp() + ${seconds(LEASE_SECONDS)}`;
 
-/** Renews these leases. One that is not in `kept` is lost: another worker or the sweep has taken its job, or ended it. */
+/**
+ * Renews these leases. One that is not in `kept` is lost: another worker or the sweep has taken its
+ * job, or ended it.
+ */
 export async function renewLeases(
   db: Db,
   leases: LeaseKey[],
@@ -41,7 +47,10 @@ export async function renewLeases(
   };
 }
 
-/** Lets these leases expire now: the next worker on the engine adopts the containers. No subscriber sees that. */
+/**
+ * Lets these leases expire now: the next worker on the engine adopts the containers. No subscriber
+ * sees that.
+ */
 export async function releaseJobs(db: Db, leases: LeaseKey[]): Promise<void> {
   if (leases.length === 0) return;
   await db.execute(sql`
@@ -58,8 +67,9 @@ export interface Returned {
 /**
  * RUNNING -> PENDING. Their schedules are due at once.
  *
- * `counted` attempts are used up, and the next one waits for its back-off. The others have started and printed nothing, and
- * cost nothing. A job whose cancellation was requested meanwhile is CANCELED instead.
+ * `counted` attempts are used up, and the next one waits for its back-off. The others have started
+ * and printed nothing, and cost nothing. A job whose cancellation was requested meanwhile is
+ * CANCELED instead.
  */
 export async function returnJobs(db: Db, leases: LeaseKey[], { counted = false } = {}): Promise<Returned> {
   if (leases.length === 0) return { pending: [], canceled: [], effects: noEffects };
@@ -117,7 +127,10 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
   );
 }
 
-/** The rest of a statement over the RUNNING jobs of these leases, in the order of their ids: finishLeased says why in this form. */
+/**
+ * The rest of a statement over the RUNNING jobs of these leases, in the order of their ids:
+ * finishLeased says why in this form.
+ */
 function underLeases(leases: LeaseKey[]) {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}
     WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;

@@ -28,12 +28,13 @@ type Row = {
 };
 
 /**
- * Acts on schedules that came up for another reason than a due slot of an idle workflow (domain/reconcile.ts decides how). It
- * finds lost events and lost workers, dispatches requested jobs, and removes the schedules of terminated workflows.
+ * Acts on schedules that came up for another reason than a due slot of an idle workflow
+ * (domain/reconcile.ts decides how). It finds lost events and lost workers, dispatches requested
+ * jobs, and removes the schedules of terminated workflows.
  *
- * Locks: schedules, then jobs. Jobs that another transaction has locked, because their worker is just ending them, are left for
- * the next look. Those that it waits for it locks first, in the order of their ids: waiting with others locked could be a
- * deadlock.
+ * Locks: schedules, then jobs. Jobs that another transaction has locked, because their worker is
+ * just ending them, are left for the next look. Those that it waits for it locks first, in the
+ * order of their ids: waiting with others locked could be a deadlock.
  */
 export async function reconcileSchedules(
   db: Db,
@@ -41,7 +42,10 @@ export async function reconcileSchedules(
   {
     watchedSeconds,
   }: {
-    /** For how long the database has been reachable without a break, asked when the rows are read (workers/scheduling/database-watch.ts). */
+    /**
+     * For how long the database has been reachable without a break, asked when the rows are read
+     * (workers/scheduling/database-watch.ts).
+     */
     watchedSeconds: () => number;
   },
 ): Promise<{
@@ -137,7 +141,10 @@ function jobIds(rows: Row[]): string[] {
   return rows.flatMap((row) => row.job_id ?? []);
 }
 
-/** Locks the jobs that markQueued and cancelRequests change: those to dispatch, and the requested ones of removed workflows. */
+/**
+ * Locks the jobs that markQueued and cancelRequests change: those to dispatch, and the requested
+ * ones of removed workflows.
+ */
 async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed: Row[]): Promise<void> {
   if (dispatched.length + removed.length === 0) return;
   const ids = dispatched.map(({ id }) => id);
@@ -150,9 +157,9 @@ async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed
 }
 
 /**
- * Lost attempts go back to PENDING, or fail as SYSTEM, which counts towards nothing. Jobs of terminated workflows are canceled,
- * and lost jobs whose cancellation was requested. The conditions are those that were read: a worker that renewed its lease
- * meanwhile keeps its job.
+ * Lost attempts go back to PENDING, or fail as SYSTEM, which counts towards nothing. Jobs of
+ * terminated workflows are canceled, and lost jobs whose cancellation was requested. The conditions
+ * are those that were read: a worker that renewed its lease meanwhile keeps its job.
  */
 async function endOrReturn(
   tx: Transaction,
@@ -205,7 +212,10 @@ async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
     DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY(${array(jobIds, 'uuid')})`);
 }
 
-/** Removes the schedules of terminated workflows whose last job has ended, and cancels their requested jobs. */
+/**
+ * Removes the schedules of terminated workflows whose last job has ended, and cancels their
+ * requested jobs.
+ */
 async function removeTerminated(tx: Transaction, rows: Row[]): Promise<Effects> {
   if (rows.length === 0) return noEffects;
   const ids = rows.map((row) => row.workflow_id);
@@ -235,7 +245,10 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
     WHERE schedules.workflow_id = u.workflow_id`);
 }
 
-/** Makes schedules due whose job ended while they were being marked as waiting: wakeWaiting came too early for them. */
+/**
+ * Makes schedules due whose job ended while they were being marked as waiting: wakeWaiting came too
+ * early for them.
+ */
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
   const rows = await db.execute(sql`

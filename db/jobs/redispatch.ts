@@ -10,18 +10,20 @@ export interface RedispatchPlace {
 }
 
 export interface Redispatched {
-  /** How many jobs are handed out by the passes that follow. */
+  /** How many jobs the passes that follow dispatch again. */
   count: number;
   /** For the next step; undefined when this was the last one. */
   next: RedispatchPlace | undefined;
 }
 
 /**
- * Brings the next look at QUEUED jobs forward to now, so that they are handed out again: after an outage in which their events may have been
- * lost. The looks become rarer with a job's age (domain/reconcile.ts), and what has waited long would wait as long again.
+ * Makes the schedules of QUEUED jobs due now, so that the jobs are dispatched again: after an outage
+ * in which their events may have been lost. Without it, a job that has waited long would wait as long
+ * again, because the looks become rarer with its age (domain/reconcile.ts).
  *
- * A step reads `limit` schedules at most, of those that come up before the longest time between two looks is over. A job that was handed out
- * less than RECHECK_SECONDS ago is left: however many processes recall, and however often, each job costs one event in that time.
+ * A step reads at most `limit` schedules, of those that are due before the longest time between two
+ * looks is over. It leaves jobs that were dispatched less than RECHECK_SECONDS ago: however many
+ * processes call this, and however often, each job costs one event in that time.
  */
 export async function redispatchQueued(
   db: Db,
@@ -56,8 +58,9 @@ export async function redispatchQueued(
 }
 
 /**
- * When the job was handed out last, or sooner: the next look comes after as long as it had waited by then, at least RECHECK_SECONDS and at
- * most what its kind allows, so it stands in the middle between `updated_at` and that look, or at one of the bounds.
+ * When the job was dispatched last, or sooner. The next look comes after as long as the job had
+ * waited by then, within the bounds of its kind. So the last dispatch was in the middle between
+ * `updated_at` and that look, or at one of the bounds.
  */
 const dispatchedAt = sql`greatest(
   near.wake_at - CASE kind WHEN 'CONTAINER' THEN ${seconds(RECHECK_SECONDS_MAX.CONTAINER)} ELSE ${seconds(RECHECK_SECONDS_MAX.HEARTBEAT)} END,

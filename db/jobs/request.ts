@@ -11,10 +11,11 @@ export type Requested =
   | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NOT_READY' | 'LIMIT_EXCEEDED' };
 
 /**
- * Makes a MANUAL job of a workflow, PENDING. The scheduling worker dispatches it when no other job of the workflow is active.
+ * Makes a MANUAL job of a workflow, PENDING. The scheduling worker dispatches it when no other job
+ * of the workflow is active.
  *
- * It holds the lock of the schedule, so that a termination either comes first and is seen here, or sees the request and
- * cancels it. Throws LimitExceeded where as many jobs of the user wait as may.
+ * It holds the lock of the schedule, so that a termination either comes first and is seen here, or
+ * sees the request and cancels it. Throws LimitExceeded where as many jobs of the user wait as may.
  */
 export async function runWorkflow(
   db: Db,

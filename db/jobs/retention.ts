@@ -6,9 +6,10 @@ import { deleteChunks } from '../logs/append.ts';
 import { hasEndedFor } from '../logs/retention.ts';
 
 /**
- * Removes jobs that have ended for `days` days, by the database's clock, `limit` of those after the job `after` at most, and the lines
- * that are left of them first, `chunks` at most. Resolves with where to go on, undefined at the end. What two callers remove at
- * once is removed once. What they counted in the totals stays, and so do the notifications of them. The last job of a schedule may
+ * Removes jobs that have ended for `days` days, by the database's clock, `limit` of those after the
+ * job `after` at most, and the lines that are left of them first, `chunks` at most. Resolves with
+ * where to go on, undefined at the end. What two callers remove at once is removed once. What they
+ * counted in the totals stays, and so do the notifications of them. The last job of a schedule may
  * go too: db/jobs/reconcile.ts takes one that is gone for one that has ended.
  */
 export async function removeOldJobs(

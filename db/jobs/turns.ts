@@ -3,13 +3,16 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
 /**
- * Who is next where there are few slots: CONTAINER jobs and builds, on all workers together. A turn is a hint as an event is: its row
- * names a job or build that was QUEUED when the event came, and a worker that takes it claims the row it names, which may
- * have ended meanwhile. A turn that is lost comes again with the event that the scheduling worker sends again.
+ * Who is next where there are few slots: CONTAINER jobs and builds, on all workers together. A turn
+ * is a hint as an event is: its row names a job or build that was QUEUED when the event came, and a
+ * worker that takes it claims the row it names, which may have ended meanwhile. A turn that is lost
+ * comes again with the event that the scheduling worker sends again.
  *
- * Turns are numbered by round: a user's first waiting row goes into the round that is being served, the user's next one into the round
- * after it, and so on. So a user with one row waits for one round at most, however many another user has queued. The round that is being
- * served is stored, as the highest of which something was claimed: turns that are passed over, because their user is full, do not hold it back.
+ * Turns are numbered by round: a user's first waiting row goes into the round that is being served,
+ * the user's next one into the round after it, and so on. So a user with one row waits for one
+ * round at most, however many another user has queued. The round that is being served is stored, as
+ * the highest of which something was claimed: turns that are passed over, because their user is
+ * full, do not hold it back.
  */
 export type TurnKind = 'CONTAINER' | 'BUILD';
 
@@ -35,21 +38,22 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
   });
 }
 
-/** Whose turn is next of those who are not among `fullUsers`: the job or build. Undefined when nobody waits. */
+/** The job or build whose turn is next, without those of `fullUsers`. Undefined where none waits. */
 export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
   const [turn] = await db.execute<{ id: string }>(sql`SELECT /* peekTurn */ ${nextTurn(kind, fullUsers)}`);
   return turn?.id;
 }
 
-/** Whether this job or build has a turn that nobody has taken. */
+/** Whether this job or build has a turn that no worker has taken. */
 export async function hasTurn(db: Db, id: string): Promise<boolean> {
   const rows = await db.execute(sql`SELECT /* hasTurn */ FROM turns WHERE id = ${id}`);
   return rows.length > 0;
 }
 
 /**
- * Takes the next turn of a user who is not among `fullUsers`, and claims the job or build that it names in the same
- * transaction. Undefined where nobody waits. `claimed` is empty where the job or build is not QUEUED any more.
+ * Takes the next turn of a user who is not among `fullUsers`, and claims the job or build that it
+ * names in the same transaction. Undefined where none waits. `claimed` is empty where the job or
+ * build is not QUEUED any more.
  */
 export async function takeTurn<Claim extends { claimed: unknown[] }>(
   db: Db,
@@ -71,9 +75,10 @@ export async function takeTurn<Claim extends { claimed: unknown[] }>(
 }
 
 /**
- * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait any more. Resolves with where to go on,
- * undefined at the end. A worker that takes such a turn removes it too, but no
- * worker takes one of a user who is full: jobs that are asked for and canceled all the time would fill the table.
+ * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait
+ * any more. Resolves with where to go on, undefined at the end. A worker that takes such a turn
+ * removes it too, but no worker takes one of a user who is full: jobs that are requested and canceled
+ * all the time would fill the table.
  */
 export async function sweepTurns(
   db: Db,

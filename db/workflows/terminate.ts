@@ -10,7 +10,10 @@ import { lockWorkflow, type Transaction } from './workflows.ts';
 type Owned = { userId: string; id: string };
 type Terminated = { workflow: WorkflowRow; effects: Effects };
 
-/** Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined where this user has none. */
+/**
+ * Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined
+ * where this user has none.
+ */
 export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | undefined> {
   return db.transaction(async (tx) => {
     const found = await lockWorkflow(tx, key);
@@ -19,10 +22,11 @@ export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | unde
 }
 
 /**
- * Ends all workflows of a user for good, one after the other, each with a row of `action` in the audit. Returns how many.
+ * Ends all workflows of a user for good, one after the other, each with a row of `action` in the
+ * audit. Returns how many.
  *
- * A command runs this, which has neither bus nor cache: it publishes no effects. Workers stop what runs at the next renewal
- * of its lease, and the scheduling worker ends the logs.
+ * A command runs this, which has neither bus nor cache: it publishes no effects. Workers stop what
+ * runs at the next renewal of its lease, and the scheduling worker ends the logs.
  */
 export async function terminateWorkflowsOf(db: Db, userId: string, action: string): Promise<number> {
   const running = and(eq(workflows.userId, userId), isNull(workflows.terminatedAt));
@@ -43,10 +47,11 @@ export async function terminateWorkflowsOf(db: Db, userId: string, action: strin
 const SET_SIZE = 100;
 
 /**
- * Terminates a workflow and hides it from lists; its history stays readable by id. A second time changes nothing.
+ * Terminates a workflow and hides it from lists; its history stays readable by id. A second time
+ * changes nothing.
  *
- * With `purge` it is gone from every query at once, also where it was deleted before, and the sweep removes what is stored of
- * it (db/workflows/purge.ts).
+ * With `purge` it is gone from every query at once, also where it was deleted before, and the sweep
+ * removes what is stored of it (db/workflows/purge.ts).
  */
 export function deleteWorkflow(
   db: Db,

@@ -13,7 +13,10 @@ import { builds, payloads, schedules, type WorkflowRow, workflows } from '../sch
 import { reserveVolumes } from '../volumes.ts';
 import { pruneGenerations } from './payloads.ts';
 
-/** A transaction that locks rows of several of these tables goes in the order users, workflows, schedules, jobs, builds. */
+/**
+ * A transaction that locks rows of several of these tables goes in the order users, workflows,
+ * schedules, jobs, builds.
+ */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
 export interface NewWorkflow {
@@ -28,8 +31,8 @@ export interface NewWorkflow {
 }
 
 /**
- * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has COMPLETED. Throws LimitExceeded where
- * its user has as much as one may have.
+ * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has
+ * COMPLETED. Throws LimitExceeded where its user has as much as one may have.
  */
 export async function createWorkflow(
   db: Db,
@@ -106,9 +109,11 @@ export type Updated =
   | { outcome: 'INVALID'; problems: Problem[] };
 
 /**
- * Changes what is given. Another payload makes another generation: a CONTAINER's is built first, and until then its slots wait;
- * the build of the generation before it is canceled. Another interval counts from the last slot. A payload that is the same
- * as before changes nothing, unless its build FAILED: then it is another generation all the same, which tries again. Throws LimitExceeded where its user has as much as one may have.
+ * Changes what is given. Another payload makes another generation: a CONTAINER's is built first,
+ * and until then its slots wait; the build of the generation before it is canceled. Another
+ * interval counts from the last slot. A payload that is the same as before changes nothing, unless
+ * its build FAILED: then it is another generation all the same, which tries again. Throws
+ * LimitExceeded where its user has as much as one may have.
  */
 export async function updateWorkflow(
   db: Db,
@@ -207,7 +212,10 @@ async function comparePayload(
   return row?.isReordered ? 'REORDERED' : 'OTHER';
 }
 
-/** An order of names is for reading alone: a generation that has run keeps it, and nothing is built again. */
+/**
+ * An order of names is for reading alone: a generation that has run keeps it, and nothing is built
+ * again.
+ */
 async function reorderPayload(tx: Transaction, { id, generation }: WorkflowRow, payload: Payload): Promise<void> {
   await tx
     .update(payloads)

@@ -18,9 +18,9 @@ export interface Finished {
 const MESSAGE_BYTES_MAX = 256 * 1024;
 
 /**
- * Ends a set of jobs. Their lines go first onto the bus, so that a job that has ended has its whole log. Then one statement ends
- * all of them, and the effects are published. It tries until it succeeds: meanwhile the worker keeps the leases, and new work
- * waits for their slots.
+ * Ends a set of jobs. Their lines go first onto the bus, so that a job that has ended has its whole
+ * log. Then one statement ends all of them, and the effects are published. It tries until it
+ * succeeds: meanwhile the worker keeps the leases, and new work waits for their slots.
  */
 export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {

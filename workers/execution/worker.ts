@@ -21,7 +21,10 @@ import { createFinisher, type Finished } from './finish.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
 import { createPlatformChecks } from './platform-checks.ts';
 
-/** Jobs in one statement; more gains nothing, fewer loses (250: 13,600 jobs a second, 1,000: 17,600). */
+/**
+ * Jobs in one statement; more gains nothing, fewer loses (250: 13,600 jobs a second, 1,000:
+ * 17,600).
+ */
 const SET_SIZE_MAX = 1_000;
 /** Sets in flight, which hide each other's round trips. */
 const SETS_IN_FLIGHT = 2;
@@ -37,8 +40,8 @@ export interface ExecutionParts extends Parts {
 }
 
 /**
- * Runs HEARTBEAT jobs. Events are claimed as they come while their users have less than their share of the checks; the jobs of the
- * others are set aside, and hold up nobody's event behind them.
+ * Runs HEARTBEAT jobs. Events are claimed as they come while their users have less than their share
+ * of the checks; the jobs of the others are set aside, and hold up nobody's event behind them.
  */
 export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const { db, bus, cache, log, owner, allow, checksMax = CHECKS_MAX, checksPerUserMax } = parts;
@@ -64,7 +67,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     },
   });
 
-  /** Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is kept of them here. */
+  /**
+   * Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is
+   * kept of them here.
+   */
   async function claim(set: Entry[]): Promise<void> {
     let claimed: ClaimedJob[] = [];
     let effects = noEffects;
@@ -85,7 +91,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     await publishEffects(parts, effects);
   }
 
-  /** Each claimed job holds one slot of its user, whom events of older versions do not name; what was not claimed, or came twice, holds none. */
+  /**
+   * Each claimed job holds one slot of its user, whom events of older versions do not name; what
+   * was not claimed, or came twice, holds none.
+   */
   function settleSlots(set: Entry[], claimed: ClaimedJob[]): void {
     const owners = new Map(claimed.map(({ id, userId }) => [id, userId]));
     const unused: string[] = [];
@@ -117,7 +126,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     }
   }
 
-  /** Never rejects. The job's end is written by the batcher; a lost job is nobody's business here any more. */
+  /**
+   * Never rejects. The batcher writes the end of the job; a lost job is not this worker's business
+   * any more.
+   */
   async function run(
     job: ClaimedJob,
     runnable: Runnable | undefined,
@@ -145,7 +157,10 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     });
   }
 
-  /** How many lines earlier attempts have printed; undefined when the job is lost before that is known. */
+  /**
+   * How many lines earlier attempts have printed; undefined when the job is lost before that is
+   * known.
+   */
   async function settle(job: ClaimedJob, lost: AbortSignal): Promise<number | undefined> {
     const signal = AbortSignal.any([halt.signal, lost]);
     const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(job), signal });

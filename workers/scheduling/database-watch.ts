@@ -9,21 +9,24 @@ const BREAK_MS = 10_000;
 const ASK_MS = 2_500;
 
 /**
- * For how long the database has taken writes without a break, as this process sees it. After a break (an outage, a database, process or machine
- * that was frozen) leases have expired whose owners had no chance to renew them: they get the time from here on.
+ * For how long the database has taken writes without a break, as this process sees it. After a
+ * break (an outage, a database, process or machine that was frozen) leases have expired whose
+ * owners had no chance to renew them: they get the time from here on.
  */
 export interface Watch {
   /**
-   * Seconds that the database has taken writes without a break. Read the rows that are judged by it first, and ask then: a database that was frozen
-   * answers a statement from before the break when every lease has expired.
+   * Seconds that the database has taken writes without a break. Read the rows that are judged by it
+   * first, and ask then: a database that was frozen answers a statement from before the break when
+   * every lease has expired.
    */
   seconds(): number;
   close(): Promise<void>;
 }
 
 /**
- * Asks the database every few seconds, in a loop of its own: how long others take with their work is no break. `ask` should wait for nobody (a
- * connection of its own), or a pool that is busy for long looks like an outage.
+ * Asks the database every few seconds, in a loop of its own: how long others take with their work
+ * is no break. `ask` should have a connection of its own: where it waits for one of a busy pool, that
+ * looks like an outage.
  */
 export function startWatch({
   ask,

@@ -14,7 +14,10 @@ const SOURCES_PER_STEP = 500;
 const WORKFLOWS_PER_STEP = 50;
 const JOBS_PER_WORKFLOW_AND_STEP = 20;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
-/** A day with jobs that run on past its end is waited for so long, because dropping a partition is far cheaper than deleting from it. */
+/**
+ * A day with jobs that run on past its end is waited for so long, because dropping a partition is
+ * far cheaper than deleting from it.
+ */
 const WAIT_DAYS = 1;
 
 /** What a pass has done. */
@@ -24,12 +27,14 @@ export interface Removed {
 }
 
 /**
- * Removes log lines whose time has come; a pass that stops in the middle is gone on with by the next one. Any number of workers may do it:
- * what two of them remove at once is removed once.
+ * Removes log lines whose time has come; a pass that stops in the middle is gone on with by the
+ * next one. Any number of workers may do it: what two of them remove at once is removed once.
  *
- * Lines of a day go with its partition, when all jobs and builds of that day have ended for long enough. How far a partition's jobs
- * were looked through is kept here, in memory alone: each is looked at once while its day is kept, and once more before it goes. Where one job keeps a day for
- * longer, and in the default partition, lines are deleted job by job; so are those of workflows that keep theirs for a shorter time.
+ * Lines of a day go with its partition, when all jobs and builds of that day have ended for long
+ * enough. How far a partition's jobs were looked through is kept here, in memory alone: each is
+ * looked at once while its day is kept, and once more before it goes. Where one job keeps a day for
+ * longer, and in the default partition, lines are deleted job by job; so are those of workflows
+ * that keep theirs for a shorter time.
  */
 export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
   pass(signal: AbortSignal): Promise<Removed>;
@@ -37,8 +42,10 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
   const looked = new Map<string, string | undefined>(); // partitions, to the last job that was looked at
 
   /**
-   * Goes on where the last look had come to a job that keeps the day. Where that leads to the end, all is looked at once more: a job may have an id
-   * before that place that was made since, by a machine whose clock is behind (ids are by the database's clock, but those of older versions were not).
+   * Goes on where the last look had come to a job that keeps the day. Where that leads to the end,
+   * all is looked at once more: a job may have an id before that place that was made since, by a
+   * machine whose clock is behind (ids are by the database's clock, but those of older versions
+   * were not).
    */
   async function isClear(partition: LogPartition, signal: AbortSignal): Promise<boolean> {
     let isWhole = !looked.has(partition.name);
@@ -76,7 +83,9 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
   };
 }
 
-/** Runs `step` from the first id on until it says that there is no more; how many rows were removed. */
+/**
+ * Runs `step` from the first id on until it says that there is no more; how many rows were removed.
+ */
 export async function inSteps(
   signal: AbortSignal,
   step: (after: string) => Promise<{ after: string | undefined; removed: number }>,

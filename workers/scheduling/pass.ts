@@ -3,7 +3,10 @@ import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 
-/** One look at the schedules that have come up, `limit` at most. It writes the rows; the caller publishes the effects. */
+/**
+ * One look at the schedules that have come up, `limit` at most. It writes the rows; the caller
+ * publishes the effects.
+ */
 export async function schedulingPass({
   db,
   limit,

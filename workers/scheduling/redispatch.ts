@@ -4,15 +4,19 @@ import { type RedispatchPlace, redispatchQueued } from '../../db/jobs/redispatch
 import { repeat } from '../../platform/async/repeat.ts';
 import type { Signal } from '../../platform/async/signal.ts';
 
-/** So many jobs are handed out in 50 to 200 ms, for which a due slot waits. Of 100,000 all steps took 5 s, and the passes that follow 20 s. */
+/**
+ * Dispatching so many jobs takes 50 to 200 ms, for which a due slot waits. For 100,000 jobs all steps
+ * took 5 s, and the passes that follow 20 s.
+ */
 const SCHEDULES_PER_STEP = 1_000;
-/** In which the scheduling loop hands out what a step has found. */
+/** Gives the scheduling loop the time to dispatch the jobs of a step. */
 const PAUSE_MS = 250;
 const IDLE_MS = 3_600_000;
 
 /**
- * Hands out again, within seconds, what is QUEUED, each time that `asked` is notified: events may have been lost with the bus, in an outage, or in the memory
- * of a worker. `found` is notified when there is something for the scheduling loop.
+ * Dispatches QUEUED jobs again within seconds, each time that `asked` is notified: their events may
+ * have been lost with the bus, in an outage, or in the memory of a worker. It notifies `found` when
+ * there are jobs for the scheduling loop of this process.
  */
 export async function runRedispatch(
   { db, log, asked, found }: { db: Db; log: Logger; asked: Signal; found: Signal },

@@ -35,13 +35,17 @@ const SLOTS_PER_PASS_IDLE = 64;
 /** Hints may be lost: this is the longest that a new workflow then waits. */
 const IDLE_MS = 5_000;
 const SWEEP_MS = 10_000;
-/** What is pending is read with the totals, so that waiting makes nothing wrong: it makes a fold of more jobs at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is alone of its workflow in a fold). */
+/**
+ * Readers add what is pending to the totals, so waiting makes no total wrong. It rolls up more jobs at
+ * once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is alone
+ * of its workflow).
+ */
 const ROLL_UP_MS = 5_000;
 const SETS_PER_ROLL_UP_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
 const LOG_PARTITION_DAYS_AHEAD = 3;
-/** Each pass may hold up everybody's log lines for a moment: see db/logs/partitions.ts. */
+/** Each pass may delay all log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
-/** Between two looks at the builds: a large history goes over several sweeps. */
+/** Between two sweeps of the builds: a large history takes several sweeps. */
 const PURGE_STEPS_MAX = 200;
 const PURGES_PER_SWEEP_MAX = 1_000;
 const TURNS_PER_SWEEP_MAX = 20_000;
@@ -58,22 +62,25 @@ export interface SchedulingParts extends Parts {
   notificationRetentionDays?: number;
 }
 
-/** Turns due slots into jobs and dispatches them. Any number of copies may run: each takes rows that no other holds. */
+/**
+ * Turns due slots into jobs and dispatches them. Any number of copies may run: each takes rows that
+ * no other holds.
+ */
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
   const wake = new Signal();
   const { db, lone = db, log } = parts;
-  const recall = new Signal();
+  const redispatch = new Signal();
   const hinted = (message: string) => {
-    if (message === QUEUED_LOST) recall.notify();
+    if (message === QUEUED_LOST) redispatch.notify();
     wake.notify();
   };
-  // Among the hints that an outage of the cache has lost may be one that a worker has started.
+  // An outage of the cache may have lost the hint that a worker has started.
   const unsubscribe = await parts.cache.subscribe(SCHEDULE_CHANNEL, hinted, () => hinted(QUEUED_LOST));
-  const watch = startWatch({ ask: () => tryToWrite(lone), log, onBack: recall.notify });
+  const watch = startWatch({ ask: () => tryToWrite(lone), log, onBack: redispatch.notify });
   const loops = [
-    runScheduling(parts, { wake, recall, watch, signal: stop.signal }),
-    runRedispatch({ db, log, asked: recall, found: wake }, stop.signal),
+    runScheduling(parts, { wake, redispatch, watch, signal: stop.signal }),
+    runRedispatch({ db, log, asked: redispatch, found: wake }, stop.signal),
     runSweep(parts, watch, stop.signal),
     runRollUp(parts, stop.signal),
     runRetention(parts, stop.signal),
@@ -89,12 +96,13 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
 }
 
 /**
- * Sleeps until the next schedule is due, or until a hint. A crash between the commit and the bus is harmless: the jobs come up
- * again by their schedules. While the bus is away, the effects of one pass wait here, and no other pass begins.
+ * Sleeps until the next schedule is due, or until a hint. A crash between the commit and the bus is
+ * harmless: the jobs come up again by their schedules. While the bus is away, the effects of one
+ * pass wait here, and no other pass begins.
  */
 async function runScheduling(
   { db, bus, cache, log }: Parts,
-  { wake, recall, watch, signal }: { wake: Signal; recall: Signal; watch: Watch; signal: AbortSignal },
+  { wake, redispatch, watch, signal }: { wake: Signal; redispatch: Signal; watch: Watch; signal: AbortSignal },
 ): Promise<void> {
   let limit = SLOTS_PER_PASS_IDLE;
   let unsent: Awaited<ReturnType<typeof schedulingPass>> | undefined;
@@ -105,7 +113,7 @@ async function runScheduling(
     const { effects, again } = unsent;
     await publishToBus(bus, effects);
     unsent = undefined;
-    if (wasUnsent) recall.notify(); // the bus was away, and may have lost what it had
+    if (wasUnsent) redispatch.notify(); // the bus was away, and may have lost what it had
     wasUnsent = false;
     limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
     await publishHints(cache, effects);
@@ -113,7 +121,10 @@ async function runScheduling(
   });
 }
 
-/** Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the logs ready for the days to come. */
+/**
+ * Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the
+ * logs ready for the days to come.
+ */
 async function runSweep(
   { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
   watch: Watch,
@@ -169,8 +180,9 @@ async function runRetention(
 }
 
 /**
- * Publishes the end-of-log markers of logs that are still open, because a marker was lost, or a process crashed between the end
- * of a job and its marker. By then no worker publishes lines of them any more: its lease was lost long before.
+ * Publishes the end-of-log markers of logs that are still open, because a marker was lost, or a
+ * process crashed between the end of a job and its marker. By then no worker publishes lines of
+ * them any more: its lease was lost long before.
  */
 async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
   let after = NO_ID;

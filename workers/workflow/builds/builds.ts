@@ -63,16 +63,16 @@ export function createBuilds(
   function launch(build: ClaimedBuild, hadEngine: boolean): void {
     const stop = new AbortController();
     leases.hold(build, () => stop.abort()); // lost, or canceled: its row says so already
-    const held = { stop, settled: Promise.resolve() };
-    running.add(held);
-    held.settled = run(build, hadEngine, stop.signal)
+    const own = { stop, settled: Promise.resolve() };
+    running.add(own);
+    own.settled = run(build, hadEngine, stop.signal)
       .catch((error) => {
         if (!stop.signal.aborted)
           log.error({ err: error, buildId: build.id }, 'A build failed unforeseen; it is tried again.');
       })
       .then(() => giveUp(build))
       .finally(() => {
-        running.delete(held);
+        running.delete(own);
         slots.release([build.userId]);
       });
   }
@@ -99,7 +99,10 @@ export function createBuilds(
     return true;
   }
 
-  /** Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost, or this was the last attempt. */
+  /**
+   * Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost,
+   * or this was the last attempt.
+   */
   async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
     const { ids, effects } = await releaseBuilds(db, [build], options);
     await enterTurns(db, 'BUILD', ids);
@@ -145,7 +148,10 @@ export function createBuilds(
     await end(build, toOutcome(build, result, logLineCount), signal);
   }
 
-  /** Its engine went away in the middle, which is no fault of the build's: a worker that has one tries again. False: that was the last attempt. */
+  /**
+   * Its engine went away in the middle, which is no fault of the build's: a worker that has one
+   * tries again. False: that was the last attempt.
+   */
   async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
     const retries = { log, what: 'Handing on a build whose engine is away', signal };
     const isLeft = await retry(retries, () => putBack(build, { counted: true }));

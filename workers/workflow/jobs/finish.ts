@@ -15,9 +15,10 @@ export interface Finished {
 }
 
 /**
- * Ends a set of jobs by one statement, then removes their containers. In this order, because without its container nobody could
- * find out how a job ended. The sweep removes a container that a crash in between leaves. A container whose job did not end here
- * stays: it is another worker's. No end waits for a removal. It tries until it succeeds or `signal` aborts.
+ * Ends a set of jobs by one statement, then removes their containers. In this order, because
+ * without its container nobody could find out how a job ended. The sweep removes a container that a
+ * crash in between leaves. A container whose job did not end here stays: it is another worker's. No
+ * end waits for a removal. It tries until it succeeds or `signal` aborts.
  */
 export function createFinisher({ db, bus, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {

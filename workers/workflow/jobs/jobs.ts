@@ -23,7 +23,10 @@ import type { RunParts } from './run-context.ts';
 export interface ContainerJobs {
   /** Somebody may wait for a turn: it is taken while slots are free. */
   look(): void;
-  /** Holds a job that was just taken over, and follows its container. It runs already: it takes no slot. */
+  /**
+   * Holds a job that was just taken over, and follows its container. It runs already: it takes no
+   * slot.
+   */
   adopt(job: ClaimedJob, containerId: string): void;
   holds(attempt: Attempt): boolean;
   onCancelHint(message: string): void;
@@ -53,7 +56,10 @@ export function createContainerJobs(
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
   let isClosing = false;
-  /** Runs by their leases: one that was lost may not have left yet when the next one of its job begins. */
+  /**
+   * Runs by their leases: one that was lost may not have left yet when the next one of its job
+   * begins.
+   */
   const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
   const runParts: RunParts = {
@@ -89,7 +95,10 @@ export function createContainerJobs(
     await afterReturn(await returnJobs(db, jobsOf(used), { counted: true }), used);
   }
 
-  /** Containers go after their attempts are given up: no container is removed that a lease still owns. */
+  /**
+   * Containers go after their attempts are given up: no container is removed that a lease still
+   * owns.
+   */
   async function afterReturn({ pending, canceled, effects }: Returned, set: LetGo[]): Promise<void> {
     const returned = new Set([...pending, ...canceled]);
     const mine = set.filter(({ job }) => returned.has(job.id));
@@ -124,10 +133,7 @@ export function createContainerJobs(
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
     if (end.type === 'LEFT') leases.drop(job); // before its lease is let go, or a renewal would take it back
     if (end.type === 'LOST_ATTEMPT')
-      log.warn(
-        { jobId: job.id, attempt: job.attempt },
-        'A container was lost with its engine, or removed by somebody.',
-      );
+      log.warn({ jobId: job.id, attempt: job.attempt }, 'A container was lost with its engine, or removed from it.');
     return new Promise((done) => lettingGo.add({ job, end, done }));
   }
 
