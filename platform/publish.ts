@@ -74,14 +74,19 @@ export async function publishHints(
 }
 
 function byUser(changes: readonly UserChange[]): [userId: string, Changed][] {
-  const users = new Map<string, Required<Changed>>();
-  for (const { userId, jobs = [], builds = [], workflows = [], notifications = [] } of changes) {
-    const all = users.get(userId) ?? { jobs: [], builds: [], workflows: [], notifications: [] };
+  const users = new Map<string, Changed>();
+  for (const { userId, ...rows } of changes) {
+    const all = users.get(userId) ?? {};
     users.set(userId, all);
-    all.jobs.push(...jobs);
-    all.builds.push(...builds);
-    all.workflows.push(...workflows);
-    all.notifications.push(...notifications);
+    for (const kind of KINDS) {
+      const ids = rows[kind];
+      if (ids === undefined) continue;
+      const known = all[kind];
+      if (known === undefined) all[kind] = [...ids];
+      else known.push(...ids);
+    }
   }
   return [...users];
 }
+
+const KINDS = ['jobs', 'builds', 'workflows', 'notifications'] as const;
