@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import Negotiator from 'negotiator';
-import type { LogLine } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import { didYouMean } from '../../domain/nearest.ts';
 import { failure } from '../errors.ts';
 

@@ -1,5 +1,5 @@
-import { type LogLine, parseLines } from '../../domain/logs/chunk.ts';
-import { plainText } from '../../domain/logs/text.ts';
+import { parseLines, plainText } from '../../domain/logs/decode.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import { logCursor } from './cursor.ts';
 import type { Batch, Slice } from './follower.ts';
 

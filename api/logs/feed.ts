@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { lastLineNumbers } from '../../db/lookup.ts';
-import { decodeChunks, encodeChunks, endMarker } from '../../domain/logs/chunk.ts';
+import { decodeChunks, encodeChunks, endMarker, isMarker } from '../../domain/logs/chunk.ts';
 import { startRepeating } from '../../platform/async/repeat.ts';
 import type { Bus, Tail } from '../../platform/bus/bus.ts';
 import type { LogFollower } from './follower.ts';
@@ -28,10 +28,14 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
   let retry: NodeJS.Timeout | undefined;
 
   function onMessage(value: Buffer): void {
-    for (const chunk of decodeChunks(value)) {
-      const following = followers.get(chunk.sourceId);
+    for (const entry of decodeChunks(value)) {
+      const following = followers.get(entry.sourceId);
       if (!following) continue;
-      const shared = new SharedChunk({ ...chunk, lines: Buffer.from(chunk.lines) }); // a copy: the whole message would be kept
+      if (isMarker(entry)) {
+        for (const follower of following) follower.reached(entry);
+        continue;
+      }
+      const shared = new SharedChunk({ ...entry, lines: Buffer.from(entry.lines) }); // a copy frees the rest of the message
       for (const follower of following) follower.push(shared);
     }
   }

@@ -1,4 +1,5 @@
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
+import type { LogMarker } from '../../domain/logs/chunk.ts';
 import { waitAfter } from '../../platform/async/retry.ts';
 import { Signal } from '../../platform/async/signal.ts';
 import { LogBuffer } from './buffer.ts';
@@ -55,8 +56,8 @@ export class LogFollower {
   }
 
   /**
-   * A live chunk, or a seam. One of an attempt that another has followed may be of a worker that was frozen: the store knows whether it
-   * counts. Such a one comes behind the seam, which may be here before it is heard that the row has come to the next attempt.
+   * A live chunk. One of an attempt that another has followed may come from a worker that was frozen: only the store knows
+   * whether it counts.
    */
   push(chunk: SharedChunk): void {
     this.isAt(chunk.attempt);
@@ -74,6 +75,14 @@ export class LogFollower {
   /** The line of this number is stored. */
   isStored(number: number): void {
     if (number >= this.#next && this.#buffer.peek(this.#next) === undefined) this.readStore();
+  }
+
+  /**
+   * A marker on the bus. Chunks of earlier attempts behind it do not count. It may come before the row is heard to have
+   * another attempt.
+   */
+  reached(marker: LogMarker): void {
+    this.isAt(marker.kind === 'attempt-marker' ? marker.attempt : Number.POSITIVE_INFINITY);
   }
 
   /** The source has come to this attempt. */

@@ -1,8 +1,10 @@
 import type { Db } from '../../db/client.ts';
 import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
-import { type LogChunk, type LogLine, unpackedBytes, unpackLines } from '../../domain/logs/chunk.ts';
+import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
+import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 import { characterCount } from '../../domain/text.ts';
 import type { AnswerBudget } from '../answer-budget.ts';
 import { failure } from '../errors.ts';

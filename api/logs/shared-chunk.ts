@@ -1,4 +1,5 @@
-import { type LogChunk, unpackedBytes, unpackLines } from '../../domain/logs/chunk.ts';
+import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 
 /** A chunk that any number of subscribers hold: its lines are unpacked once for all who come to it in the same while. */
 export class SharedChunk {

@@ -1,5 +1,5 @@
 import { TOKEN_SCOPES } from '../../domain/account/token-scope.ts';
-import { LOG_SOURCES } from '../../domain/logs/line-flags.ts';
+import { LOG_SOURCES } from '../../domain/logs/line.ts';
 import { NOTIFICATION_PREFERENCES } from '../../domain/notifications.ts';
 import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
 import { HTTP_METHODS } from '../../domain/payload/heartbeat-schema.ts';

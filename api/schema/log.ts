@@ -1,4 +1,4 @@
-import type { LogLine as LogLineShape } from '../../domain/logs/chunk.ts';
+import type { LogLine as LogLineShape } from '../../domain/logs/line.ts';
 import type { LogBatchShape } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, SEARCH_LENGTH_MAX } from '../logs/page.ts';
 import { builder } from './builder.ts';

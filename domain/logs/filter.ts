@@ -1,22 +1,23 @@
-import { isOfStream, type LogLine, lineAt, parseLines } from './chunk.ts';
+import { LineReader, parseLines } from './decode.ts';
+import type { LogLine, LogStream } from './line.ts';
 import { partFinder } from './text-search.ts';
 
-/** Which lines of a log are wanted. All that is given must hold. */
+/** Which lines of a log a reader asks for. All conditions must hold. */
 export interface LogFilter {
-  stream?: LogLine['stream'] | null | undefined;
+  stream?: LogStream | null | undefined;
   /** A part of the text, in upper or lower case. */
   search?: string | null | undefined;
 }
 
-/** Those lines of an unpacked chunk that are wanted. */
+/** Those lines of an unpacked chunk that match. */
 export type SelectLines = (text: Buffer, firstNumber: number, attempt: number) => LogLine[];
 
 /**
- * Lines are told apart in the text of a whole chunk, and an object is made only of those that are wanted: on a busy machine
- * a search looks through 45 to 290 MB a second, by what the text is.
+ * A search looks through the text of a whole chunk and makes objects only of the lines that match: 45 to 290 MB a second on
+ * a busy machine, depending on the text.
  *
- * Upper and lower case are one by Unicode's simple case folding: a character is compared with one
- * character, so that "STRASSE" does not find "straße"; nothing is normalized. A line that was cut in pieces is searched piece by piece.
+ * Upper and lower case are equal by Unicode's simple case folding, which compares one character with one: "STRASSE" does
+ * not find "straße". Nothing is normalized. A line that was cut into pieces is searched piece by piece.
  */
 export function lineSelector({ stream, search }: LogFilter): SelectLines {
   if (typeof search !== 'string')
@@ -25,28 +26,18 @@ export function lineSelector({ stream, search }: LogFilter): SelectLines {
   return (chunk, firstNumber, attempt) => {
     const text = chunk.toString('utf8');
     const find = finderIn(text);
+    const reader = new LineReader(text);
     const lines: LogLine[] = [];
-    let number = firstNumber;
-    let start = 0; // of the line of that number
     for (let hit = find(0); hit !== -1; ) {
-      for (let end = endOfLine(text, start); end < hit; end = endOfLine(text, start)) {
-        start = end + 1;
-        number += 1;
-      }
-      const textStart = text.indexOf(' ', start) + 1;
+      reader.moveTo(hit);
+      const { textStart } = reader;
       if (hit < textStart) {
         hit = find(textStart); // it was found in the timestamp
         continue;
       }
-      const end = endOfLine(text, start);
-      if (isOfStream(text, start, stream)) lines.push(lineAt(text, start, end, number, attempt));
-      hit = find(end);
+      if (!stream || reader.stream === stream) lines.push(reader.line(firstNumber, attempt));
+      hit = find(reader.end);
     }
     return lines;
   };
-}
-
-function endOfLine(text: string, start: number): number {
-  const newline = text.indexOf('\n', start);
-  return newline === -1 ? text.length : newline;
 }

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 
 /**
- * UTF-8 text without what makes a terminal do something else than show it: sequences of controls (colors, titles, movements of the cursor)
- * are left out, and each control that stays is written as `\x1b`. Tabs, newlines and a carriage return before a newline stay as they are.
- * Text without any control is given back as it is.
+ * UTF-8 text that a terminal only shows. Control sequences (colors, titles, cursor movements) are left out, and each control
+ * that stays is written as `\x1b`. Tabs, newlines and a carriage return before a newline stay. Text without controls is
+ * returned as it is.
  */
 export function terminalSafe(bytes: Buffer): Buffer {
   if (!hasControls(bytes)) return bytes;
@@ -11,7 +11,7 @@ export function terminalSafe(bytes: Buffer): Buffer {
   return Buffer.from(stripVTControlCharacters(text).replace(CONTROLS, escaped));
 }
 
-/** Controls but tab and newline; those of C1 too, which a terminal obeys in UTF-8; a carriage return where text comes after it. */
+/** Controls but tab and newline, those of C1 too (terminals obey them in UTF-8), and a carriage return before text. */
 const CONTROLS = /(?![\t\n\r])\p{Cc}|\r(?!\n)/gu;
 
 function escaped(control: string): string {
@@ -25,7 +25,7 @@ const DEL = 0x7f;
 const C1_LEAD = 0xc2; // C1 controls are 0xc2 0x80 to 0xc2 0x9f in UTF-8
 const C1_TRAIL_MAX = 0x9f;
 
-/** Looks at the bytes: most logs have no control, and are not decoded for it. */
+/** Looks at bytes: most logs have no control, and need no decoding. */
 function hasControls(bytes: Buffer): boolean {
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at] ?? 0;

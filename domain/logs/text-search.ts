@@ -1,10 +1,10 @@
-/** Where the part that is looked for begins, at `from` or later; -1 where it does not occur. */
+/** Where the searched part begins, at `from` or later; -1 where it does not occur. */
 export type FindPart = (from: number) => number;
 
 /**
- * Looks for `part` in texts, upper and lower case being one by Unicode's simple case folding. Each character of a text is looked at
- * once, whatever is looked for (Knuth, Morris, Pratt). A regular expression is faster on usual texts, but begins anew at each character: 999 times
- * "a" before a "b", in a text of nothing but "a", held up the process for 0.9 s a chunk.
+ * Searches texts for `part`; upper and lower case are equal by Unicode's simple case folding. It visits each character of a
+ * text once, whatever the part is (Knuth, Morris, Pratt). A regular expression is faster on usual texts, but starts again at
+ * each character: 999 times "a" before a "b", in a text of nothing but "a", blocked the process for 0.9 s a chunk.
  */
 export function partFinder(part: string): (text: string) => FindPart {
   const wanted = codesOf(foldPairs(part));
@@ -16,7 +16,7 @@ export function partFinder(part: string): (text: string) => FindPart {
       let matched = 0;
       for (let at = from; at < text.length; at += 1) {
         if (matched === 0) {
-          at = nextOf(wanted[0], text, at); // nearly all of a text is passed here
+          at = nextOf(wanted[0], text, at); // skips nearly all of a text
           if (at === text.length) return -1;
         }
         const code = FOLDED[text.charCodeAt(at)];
@@ -35,7 +35,7 @@ function nextOf(code: number | undefined, text: string, from: number): number {
   return at;
 }
 
-/** For each beginning of `wanted`, how much of its end is a beginning too: what stays matched where the next character does not match. */
+/** For each prefix of `wanted`, the longest shorter prefix that it ends with: what stays matched after a mismatch. */
 function shorterMatches(wanted: Uint16Array): Uint16Array {
   const shorter = new Uint16Array(wanted.length);
   for (let at = 1, matched = 0; at < wanted.length; at += 1) {
@@ -50,15 +50,15 @@ function codesOf(text: string): Uint16Array {
   return Uint16Array.from({ length: text.length }, (_, at) => FOLDED[text.charCodeAt(at)] ?? 0);
 }
 
-/** By the code of a character that is one unit of UTF-16: that of the one which stands for it in all its cases. */
+/** By the code of a character of one UTF-16 unit: the code that stands for it in all its cases. */
 const FOLDED = Uint16Array.from({ length: 0x1_0000 }, (_, code) => {
   const character = String.fromCharCode(code);
   const lower = [character.toUpperCase().toLowerCase(), character.toLowerCase()].find(({ length }) => length === 1);
-  const isSame = lower !== undefined && /^(.)\1$/iu.test(character + lower); // it knows the exceptions, as the dotless i
+  const isSame = lower !== undefined && /^(.)\1$/iu.test(character + lower); // the engine knows exceptions such as the dotless i
   return isSame ? lower.charCodeAt(0) : code;
 });
 
-/** Characters of two units that have cases. Their scripts are rare, and no emoji is among them. */
+/** Folds characters of two units. Their scripts are rare, and no emoji is among them. */
 function foldPairs(text: string): string {
   return /[\ud801-\ud83a]/.test(text) ? text.replace(/[\u{10400}-\u{1e943}]/gu, (pair) => pair.toLowerCase()) : text;
 }

@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Batch, LogFollower } from '../../api/logs/follower.ts';
 import { SharedChunk } from '../../api/logs/shared-chunk.ts';
-import { attemptMarker, formatLine } from '../../domain/logs/chunk.ts';
-import { plainText } from '../../domain/logs/text.ts';
+import { attemptMarker } from '../../domain/logs/chunk.ts';
+import { plainText } from '../../domain/logs/decode.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
 
 const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
   new SharedChunk({
@@ -113,7 +114,7 @@ describe('a subscriber to a log', () => {
     follower.isAt(1);
     const text = textOf(follower.batches(new AbortController().signal));
     await expect.poll(() => store.reads).toBe(2); // it has what is stored, and lives by what comes
-    follower.push(new SharedChunk(attemptMarker('a', 2)));
+    follower.reached(attemptMarker('a', 2));
     follower.push(chunk(6, 12, 1));
     await expect.poll(() => store.reads).toBe(3);
     store.chunks.push(chunk(6, 9, 2));

@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, type LogLine, packLines } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
+import { packLines } from '../../domain/logs/packing.ts';
 import { insertJob } from '../support/jobs.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 

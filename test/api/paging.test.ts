@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobs, logChunks } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, packLines } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import { packLines } from '../../domain/logs/packing.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 describe('a list', () => {

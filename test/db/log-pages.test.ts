@@ -6,7 +6,8 @@ import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
 import { firstLineNumbers, lastLineNumbers } from '../../db/lookup.ts';
 import { newId } from '../../domain/ids.ts';
-import { formatLine, packLines } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import { packLines } from '../../domain/logs/packing.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 const CHUNK_LINES = 2_500; // of 60 bytes, with a time in front of each: 230 KB

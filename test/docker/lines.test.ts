@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseLines } from '../../domain/logs/chunk.ts';
+import { parseLines } from '../../domain/logs/decode.ts';
 import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
 import { createPosition } from '../../workers/shared/log-collector/position.ts';
 

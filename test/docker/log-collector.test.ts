@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type LogChunk, parseLines, unpackLinesSync } from '../../domain/logs/chunk.ts';
+import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { parseLines } from '../../domain/logs/decode.ts';
+import { unpackLinesSync } from '../../domain/logs/packing.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { type ChunkSource, createChunkWriter } from '../../workers/shared/log-collector/chunk-writer.ts';
 import { collectLog } from '../../workers/shared/log-collector/collector.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
-import type { LogLine } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 

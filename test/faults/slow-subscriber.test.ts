@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import WebSocket from 'ws';
-import { formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
+import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import { packLines } from '../../domain/logs/packing.ts';
 import { type Person, person, type TestApi, testApi } from '../api/support.ts';
 import { endJob, runningJob } from '../support/jobs.ts';
 import { print } from '../support/lines.ts';

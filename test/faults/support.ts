@@ -11,7 +11,7 @@ import { runWorkflow } from '../../db/jobs/request.ts';
 import { type JobRow, jobs } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';
-import type { LogLine } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createKafkaBus } from '../../platform/bus/kafka.ts';

@@ -2,7 +2,7 @@ import type { Db } from '../../db/client.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { newId } from '../../domain/ids.ts';
-import { decodeChunks, markerOf } from '../../domain/logs/chunk.ts';
+import { decodeChunks, isChunk, isMarker } from '../../domain/logs/chunk.ts';
 import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
@@ -115,15 +115,9 @@ function storingBus(scheduler: Scheduler, actor: number, db: Db): Bus {
     publish: (topic, messages) =>
       scheduler.fly(actor, { ...NOTHING, name: 'storing lines' }, async () => {
         if (topic !== 'job_logs') return;
-        const chunks = messages.flatMap(({ value }) => decodeChunks(value));
-        await insertChunks(
-          db,
-          chunks.filter((chunk) => !markerOf(chunk)),
-        );
-        await settleMarkers(
-          db,
-          chunks.flatMap((chunk) => markerOf(chunk) ?? []),
-        );
+        const entries = messages.flatMap(({ value }) => decodeChunks(value));
+        await insertChunks(db, entries.filter(isChunk));
+        await settleMarkers(db, entries.filter(isMarker));
       }),
     partitionOf: async () => 0,
     consume: unused,

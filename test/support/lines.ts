@@ -2,15 +2,11 @@ import { eq } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { logChunks } from '../../db/schema.ts';
-import {
-  encodeChunks,
-  formatLine,
-  type LogChunk,
-  type LogLine,
-  packLines,
-  parseLines,
-  unpackLines,
-} from '../../domain/logs/chunk.ts';
+import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
+import { parseLines } from '../../domain/logs/decode.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
+import { packLines, unpackLines } from '../../domain/logs/packing.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 
 /** A chunk of lines "line 1 é", "line 2 é"; those with even numbers on STDERR. */

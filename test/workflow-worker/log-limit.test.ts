@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { formatLine } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedLines } from './support.ts';

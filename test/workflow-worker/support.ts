@@ -5,7 +5,7 @@ import { builds, type JobRow } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { buildsQueued, encodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
-import type { LogLine } from '../../domain/logs/chunk.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import type { ContainerPayload } from '../../domain/payload/payload.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';

@@ -1,6 +1,8 @@
 import type { ClaimedJob } from '../../db/jobs/claim.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { encodeChunks, formatLine, type LogChunk, packLines } from '../../domain/logs/chunk.ts';
+import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import { packLines } from '../../domain/logs/packing.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { retry } from '../../platform/async/retry.ts';
 import type { Bus, BusMessage } from '../../platform/bus/bus.ts';

@@ -1,7 +1,7 @@
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { noEffects } from '../../domain/effects.ts';
-import { decodeChunks, type LogChunk, markerOf } from '../../domain/logs/chunk.ts';
+import { decodeChunks, isChunk, isMarker, type LogChunk, type LogEntry } from '../../domain/logs/chunk.ts';
 import { allAborted, unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
 import { retry } from '../../platform/async/retry.ts';
@@ -12,28 +12,28 @@ import type { Parts, Worker } from '../shared/parts.ts';
 const STORE_BYTES_MAX = 4 * 1024 * 1024;
 const STORE_CHUNKS_MAX = 1_000;
 const SETS_IN_FLIGHT = 2;
-/** Partitions that wait for their lines to be stored: what they have read goes together into one statement. */
+/** Partitions whose lines go together into one statement. */
 const PARTITIONS_AT_ONCE = 12;
 
 interface Arrived {
-  chunks: LogChunk[];
+  entries: LogEntry[];
   signal: AbortSignal;
   stored: () => void;
 }
 
-/** Stores what is printed. Several copies share the partitions; a batch is committed once it is stored. */
+/** Stores the lines that workers publish. Several copies share the partitions; a batch is committed once it is stored. */
 export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Worker> {
   const batcher = createBatcher<Arrived>({ sizeMax: PARTITIONS_AT_ONCE, inFlightMax: SETS_IN_FLIGHT, write: store });
 
   async function store(arrived: Arrived[]): Promise<void> {
-    const chunks = arrived.flatMap(({ chunks }) => chunks);
-    const wellFormed = chunks.filter(isWellFormed);
-    const markers = wellFormed.flatMap((chunk) => markerOf(chunk) ?? []);
-    const steps = [...sets(wellFormed.filter((chunk) => !markerOf(chunk)))].map((set) => () => insertChunks(db, set));
-    if (markers.length > 0) steps.push(settle); // when all that stands before them is stored
+    const entries = arrived.flatMap(({ entries }) => entries).filter(isWellFormed);
+    const markers = entries.filter(isMarker);
+    const chunks = entries.filter(isChunk);
+    const steps = [...sets(chunks)].map((set) => () => insertChunks(db, set));
+    if (markers.length > 0) steps.push(settle); // once all that stands before them is stored
     const unwanted = allAborted(arrived.map(({ signal }) => signal)); // then another consumer stores all of them
     for (const step of steps) {
-      // Tried again here rather than by redelivery, so that what was stored of the batch is not stored again.
+      // Retried here and not by redelivery: the sets that are stored already are not stored again.
       await retry({ log, what: 'Storing log lines', signal: unwanted }, step).catch(unlessAborted(unwanted));
       if (unwanted.aborted) return;
     }
@@ -54,16 +54,16 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
     onBatch: (messages, signal) =>
       new Promise((stored, gaveUp) => {
         signal.addEventListener('abort', () => gaveUp(signal.reason), { once: true });
-        batcher.add({ chunks: messages.flatMap(decodeChunks), signal, stored });
+        batcher.add({ entries: messages.flatMap(decodeChunks), signal, stored });
       }),
   });
 }
 
 /** What the table would refuse must not stop what comes behind it. */
-function isWellFormed(chunk: LogChunk): boolean {
-  const { firstNumber, lastNumber, attempt } = chunk;
-  if (attempt > INTEGER_MAX) return false;
-  return markerOf(chunk) !== undefined || (firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX);
+function isWellFormed(entry: LogEntry): boolean {
+  if (isMarker(entry)) return entry.kind === 'end-marker' || entry.attempt <= INTEGER_MAX;
+  const { firstNumber, lastNumber, attempt } = entry;
+  return attempt <= INTEGER_MAX && firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX;
 }
 
 const INTEGER_MAX = 0x7fff_ffff; // of its columns

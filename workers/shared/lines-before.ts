@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { settledLines } from '../../db/logs/markers.ts';
-import { attemptMarker, type LogChunk } from '../../domain/logs/chunk.ts';
+import { attemptMarker, type LogEntry } from '../../domain/logs/chunk.ts';
 import { retry, waitAfter } from '../../platform/async/retry.ts';
 
 /** A job or a build that was claimed. */
@@ -16,8 +16,8 @@ const ASK_MS_MIN = 10;
 const ASK_MS_MAX = 1_000;
 
 /**
- * How many lines earlier attempts have printed. Where that is not settled, it prints a seam and waits until all before it is stored: as long
- * as that takes. Rejects when `signal` aborts.
+ * How many lines earlier attempts have printed. Where that is not settled, it publishes an attempt marker and waits until
+ * everything before the marker is stored, however long that takes. Rejects when `signal` aborts.
  */
 export async function settledLinesBefore(
   {
@@ -25,7 +25,7 @@ export async function settledLinesBefore(
     log,
     publish,
     signal,
-  }: { db: Db; log: Logger; publish: (chunk: LogChunk) => Promise<void>; signal: AbortSignal },
+  }: { db: Db; log: Logger; publish: (entry: LogEntry) => Promise<void>; signal: AbortSignal },
   { id, attempt, linesBefore }: Claimed,
 ): Promise<number> {
   if (linesBefore !== undefined) return linesBefore;

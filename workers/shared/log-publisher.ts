@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
-import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
+import { encodeChunks, type LogEntry } from '../../domain/logs/chunk.ts';
 import { retry } from '../../platform/async/retry.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 
 /**
- * Prints chunks of one job or build onto the bus, each until it is safe there: while the bus is away the capture waits, and the container
- * goes on printing into the engine's log. Rejects only when `signal` aborts.
+ * Publishes chunks and markers of one job or build, retrying each until it is safe on the bus. While the bus is away the
+ * collector waits, and the container goes on printing into the engine's log. Rejects only when `signal` aborts.
  */
 export function createPublisher({
   bus,
@@ -15,13 +15,13 @@ export function createPublisher({
 }: {
   bus: Bus;
   log: Logger;
-  /** Whether the lease is held for sure: a worker that was frozen past it prints nothing more. */
+  /** Whether the lease surely holds: a worker that was frozen beyond it publishes nothing more. */
   isFresh: () => boolean;
   signal: AbortSignal;
-}): (chunk: LogChunk) => Promise<void> {
-  const options = { log, what: 'Printing lines on the bus', maxMs: 2_000, signal };
-  return async (chunk) => {
-    const message = { key: chunk.sourceId, value: encodeChunks([chunk]) };
+}): (entry: LogEntry) => Promise<void> {
+  const options = { log, what: 'Publishing lines', maxMs: 2_000, signal };
+  return async (entry) => {
+    const message = { key: entry.sourceId, value: encodeChunks([entry]) };
     await retry(options, async () => {
       if (!isFresh()) throw new Error('The lease could not be renewed in time');
       await bus.publish('job_logs', [message]);

@@ -1,13 +1,11 @@
 import { LINE_BYTES_MAX } from '../../../domain/limits.ts';
+import type { OnLine } from '../../../domain/logs/encode.ts';
 import { flagOf } from '../../../domain/logs/line-flags.ts';
 import type { OnFrame, StreamType } from '../../../platform/docker/demultiplexer.ts';
 
-/** Takes a line as it stands in a chunk, less its flag: the bytes from `start` to `end` are timestamp, space, text, newline. */
-export type OnLine = (flag: number, bytes: Buffer, start: number, end: number) => void;
-
 export interface LineCutter {
   onFrame: OnFrame;
-  /** The log is at its end: a last line without a newline is a line too. */
+  /** The log is at its end. A last line without a newline is a line too. */
   end(): void;
   /** The engine's timestamps of lines that are not complete. */
   openSince(): string[];
@@ -25,12 +23,12 @@ const TIMESTAMP_BYTES = 30; // 2026-11-24T12:24:27.254500310Z
 const TIMESTAMP_BYTES_MAX = 40;
 
 /**
- * Makes lines of the engine's frames, each of which is a timestamp and a line or a piece of one. A frame whose text ends in
- * no newline goes on in its stream's next frame when it has the size of a piece; otherwise its line is complete: the log driver `local`
- * of engine 20.10 drops the newline behind a last piece, and the last line of all may have none.
+ * Makes lines of the engine's frames. A frame is a timestamp and a line, or a piece of one. Where its text does not end in a
+ * newline, the line continues in the stream's next frame if the frame has the size of a piece. Otherwise the line is
+ * complete: the log driver `local` of engine 20.10 drops the newline of a last piece, and the last line may have none.
  *
- * A line over LINE_BYTES_MAX comes out in pieces that say that they continue, cut between UTF-8 characters. Where lines are cut depends on
- * what was printed alone, so that the same log gives the same lines the same numbers, whoever reads it again.
+ * A line over LINE_BYTES_MAX becomes pieces that are marked as continued, cut between UTF-8 characters. Only what was
+ * printed decides where lines are cut, so every reading of the same log gives the same lines the same numbers.
  */
 export function createLineCutter(onLine: OnLine): LineCutter {
   const open = { 1: createOpenLine(1, onLine), 2: createOpenLine(2, onLine) };
@@ -64,7 +62,7 @@ export function createLineCutter(onLine: OnLine): LineCutter {
   };
 }
 
-/** A line that is put together from pieces: at most LINE_BYTES_MAX of it are held. */
+/** A line that is joined from pieces. It holds at most LINE_BYTES_MAX. */
 function createOpenLine(stream: StreamType, onLine: OnLine) {
   const flags = FLAGS[stream];
   let buffer = Buffer.alloc(0); // timestamp, space, text, and room for a newline
@@ -110,7 +108,7 @@ function createOpenLine(stream: StreamType, onLine: OnLine) {
   };
 }
 
-/** The last place at or before `end` that cuts no UTF-8 character; `end` where the bytes are not UTF-8. */
+/** The last place up to `end` that cuts no UTF-8 character; `end` where the bytes are not UTF-8. */
 function characterEnd(bytes: Buffer, start: number, end: number): number {
   for (let at = end - 1; at >= Math.max(start, end - 4); at--) {
     const byte = bytes[at] ?? 0;

@@ -1,13 +1,12 @@
+import { latin1TextAt, type OnLine, withLatin1Text } from '../../../domain/logs/encode.ts';
 import { completeFlag, continuesIn } from '../../../domain/logs/line-flags.ts';
 import type { Begun, Mask } from '../../../domain/masking/mask.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
-import type { OnLine } from './lines.ts';
-
-const SPACE = 0x20;
 
 /**
- * Writes lines with `***` in the place of secrets. Lines are cut before they are masked, so that the same log gives the same lines the
- * same numbers. A secret that is cut by the end of a piece of a long line is found too; up to 3 of its first bytes may stay visible.
+ * Writes lines with `***` in the place of secrets. Lines are cut before they are masked, so that the same log gives the same
+ * lines the same numbers. It also finds a secret that the end of a piece of a long line cuts; up to 3 of its first bytes may
+ * stay visible.
  */
 export function maskLines(
   writer: Pick<ChunkWriter, 'onLine' | 'room'>,
@@ -17,15 +16,11 @@ export function maskLines(
   const begun = new Map<number, Begun | undefined>(); // by stream
 
   const onLine: OnLine = (flag, bytes, start, end) => {
-    const textStart = bytes.indexOf(SPACE, start) + 1;
     const stream = completeFlag(flag);
-    const goesOn = continuesIn(flag);
-    const text = bytes.toString('latin1', textStart, end - 1);
-    const found = mask.piece(text, begun.get(stream), goesOn);
+    const found = mask.piece(latin1TextAt(bytes, start, end), begun.get(stream), continuesIn(flag));
     begun.set(stream, found.begun);
     if (found.masked === undefined) return writer.onLine(flag, bytes, start, end);
-    const head = bytes.toString('latin1', start, textStart);
-    const line = Buffer.from(`${head}${found.masked}\n`, 'latin1');
+    const line = withLatin1Text(bytes, start, found.masked);
     writer.onLine(flag, line, 0, line.length);
   };
   return { onLine, room: writer.room };

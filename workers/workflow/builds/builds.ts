@@ -2,7 +2,7 @@ import { type ClaimedBuild, claimBuilds } from '../../../db/builds/claim.ts';
 import { type BuildOutcome, endBuild } from '../../../db/builds/finish.ts';
 import { releaseBuilds, renewBuildLeases } from '../../../db/builds/leases.ts';
 import { enterTurns, peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
-import type { LogSource } from '../../../domain/logs/line-flags.ts';
+import type { LogSource } from '../../../domain/logs/line.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import type { Instant } from '../../../platform/async/instant.ts';

@@ -1,0 +1,35 @@
+import { promisify } from 'node:util';
+import { constants, gunzip, gunzipSync, gzip } from 'node:zlib';
+
+/* The text of a chunk is gzipped where that pays. */
+
+const GZIP_MAGIC = 0x1f; // no flag of a line has this value, so the first byte tells
+const GZIP_FROM_BYTES = 512; // below, the header takes what compression gains
+const UNPACK_BYTES_MAX = 1024 * 1024; // reserved at once, whatever the packed bytes claim
+
+const gzipAsync = promisify(gzip);
+const gunzipAsync = promisify(gunzip);
+
+/** Compresses the text of a chunk (level 1: 4 times smaller at a tenth of the cost of the default level). */
+export async function packLines(text: Buffer): Promise<Buffer> {
+  return text.length < GZIP_FROM_BYTES ? text : gzipAsync(text, { level: constants.Z_BEST_SPEED });
+}
+
+/**
+ * The text of a packed chunk, in one buffer of the size that it needs. In pieces of zlib's default size it takes 2.5 times
+ * the CPU and twice the memory.
+ */
+export async function unpackLines(lines: Buffer): Promise<Buffer> {
+  if (lines[0] !== GZIP_MAGIC) return lines;
+  const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX); // with one byte left zlib sees that it is done
+  return gunzipAsync(lines, { chunkSize: Math.max(chunkSize, constants.Z_MIN_CHUNK) });
+}
+
+export function unpackLinesSync(lines: Buffer): Buffer {
+  return lines[0] === GZIP_MAGIC ? gunzipSync(lines) : lines;
+}
+
+/** The size of a chunk's text, without unpacking it: gzip ends with it. */
+export function unpackedBytes(lines: Buffer): number {
+  return lines[0] === GZIP_MAGIC && lines.length >= 4 ? lines.readUInt32LE(lines.length - 4) : lines.length;
+}
