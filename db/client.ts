@@ -9,7 +9,7 @@ export type Db = PostgresJsDatabase;
 
 export interface Connection {
   db: Db;
-  /** One connection beside the pool, opened when it is used: a question on it waits for nobody else's statements. */
+  /** One connection beside the pool, opened on first use. No other statement holds it up. */
   lone: Db;
   close(deadline?: AbortSignal): Promise<void>;
 }
@@ -19,9 +19,9 @@ const RECONNECT_SECONDS_MIN = 0.05;
 const RECONNECT_SECONDS_MAX = 1;
 
 /**
- * Every query of ours finds its rows by an index. Statistics are stale in the middle of a burst, when the planner would turn
- * to sequential scans and hash joins over tables that have grown since; compiling a statement never pays either. Without
- * bitmap scans, `id = ANY(...)` visits rows in the order of their ids: two updates of overlapping sets do not deadlock.
+ * Every query finds its rows by an index. In the middle of a burst statistics are stale, and the planner
+ * would choose sequential scans and hash joins over tables that have grown since. Compiling a statement
+ * never pays either. Without bitmap scans `id = ANY(...)` visits rows in the order of their ids.
  */
 export const PLANNER = {
   enable_seqscan: 'off',
@@ -31,7 +31,7 @@ export const PLANNER = {
   jit: 'off',
 };
 
-/** A pool of `max` connections to the database at `url`. It connects on first use, and again after an outage. */
+/** A pool of `max` connections to the database at `url`. It connects on first use and after an outage. */
 export function connect(
   url: string,
   { max, application, tls }: { max: number; application: string; tls?: TlsMaterial | undefined },
@@ -63,8 +63,8 @@ function openPool(
 }
 
 /**
- * How long a connection that broke is not opened again. The driver's own goes up to 20 s for all connections of a pool, and each statement waits for it:
- * leases are given up after 30. Loops have a back-off of their own.
+ * Seconds until a broken connection is opened again. The driver waits up to 20 s, for all connections of
+ * a pool, and every statement waits with it: leases expire after 30. Loops back off by themselves.
  */
 function reconnectSeconds(failures: number): number {
   const full = Math.min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** Math.min(failures, 10));
@@ -72,9 +72,9 @@ function reconnectSeconds(failures: number): number {
 }
 
 /**
- * drizzle sends each query through `unsafe`, which by itself prepares nothing: two round trips and a new plan each time (354
- * against 149 microseconds for the smallest one). Statements are few and their texts fixed, so all of them are prepared, those of
- * transactions too. The planner still makes a plan for the values at hand where that is better.
+ * drizzle sends each query through `unsafe`, which prepares nothing: two round trips and a new plan each
+ * time (354 against 149 microseconds for the smallest query). There are few statements and their texts
+ * are fixed, so all are prepared. The planner still plans for the values where that is better.
  */
 function prepareAll<Client extends postgres.ISql>(client: Client): Client {
   const { unsafe } = client;
@@ -94,8 +94,8 @@ function prepareTransactions(client: postgres.Sql): void {
 }
 
 /**
- * Resolves when the database has taken a write: down to its disk, and to the standby that it waits for, if it has one. Rejects on a standby, and
- * where transactions are read-only. Nothing is stored but a few bytes of the write-ahead log.
+ * Resolves when the database has taken a write, to its disk and to the standby that it waits for. Rejects
+ * on a standby and where transactions are read-only. It stores a few bytes of write-ahead log.
  */
 export async function tryToWrite(db: Db): Promise<void> {
   const rows = await db.execute(sql`

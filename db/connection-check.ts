@@ -4,11 +4,14 @@ import type { Db } from './client.ts';
 /** Why the database cannot be used. */
 export interface Unreachable {
   message: string;
-  /** Whether waiting may help: it is not there yet, or still starts. A wrong password or name stays wrong. */
+  /** Waiting may help: the server is not there yet or still starts. A wrong password stays wrong. */
   passes: boolean;
 }
 
-/** SQLSTATE classes of what waiting does not mend: wrong user or password (28), no such database (3D), no right to it (42). */
+/**
+ * SQLSTATE classes that waiting does not help: wrong user or password (28), no such database (3D), no
+ * right to it (42).
+ */
 const LASTING = ['28', '3D', '42'];
 
 /** Undefined when the database answers now. */
@@ -26,7 +29,7 @@ export async function connectionProblem(db: Db): Promise<Unreachable | undefined
   }
 }
 
-/** Whether the database was away, or took no writes just then: trying again is what helps, and nothing is wrong with the statement. */
+/** The database was away or took no writes. The statement is right, and trying again helps. */
 export function isOutage(error: unknown): boolean {
   let cause = error;
   for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error && cause.cause instanceof Error; depth += 1)

@@ -8,7 +8,10 @@ export interface Repeatable {
   userId: string;
   mutation: 'createWorkflow' | 'updateWorkflow' | 'runWorkflow';
   key: string;
-  /** Of the input under the present key, and under former ones: a first call may have come before the key was changed. */
+  /**
+   * Digests of the input under the present key and under former ones: the first call may be older than
+   * the key.
+   */
   inputDigests: [present: Buffer, ...former: Buffer[]];
 }
 
@@ -20,11 +23,11 @@ export type Once<Result> =
   | { outcome: 'CONFLICT' };
 
 /**
- * Runs `change` unless a call with the same key has done it already, in one transaction with the key's row: whoever comes second waits
- * at the key until the first has committed, or does the work itself where the first has failed. A change without an object (it was
- * refused) stores nothing.
+ * Runs `change` unless a call with the same key has done it. The row of the key is written in the same
+ * transaction: a second call waits for the first to commit, or does the work if the first failed. A
+ * change without an object, because it was refused, stores nothing.
  *
- * The key's lock comes before all others, and no call has two keys, so that it adds no cycle to the order of locks.
+ * The lock of the key comes before all others, and no call has two keys, so no two calls deadlock.
  */
 export async function once<Result>(
   db: Db,

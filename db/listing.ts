@@ -22,8 +22,8 @@ import { preparedByShape, type Shape, type Values } from './prepared.ts';
 import { type JobRow, jobs, type WorkflowRow, workflows } from './schema.ts';
 
 /**
- * A window of a list that is ordered newest first, by keys: it costs the same wherever it lies. `before` and `after` are
- * ids that are left out. Backwards, it is the window's end that counts.
+ * A window of a list, newest first, bounded by keys: it costs the same at any place. `before` and
+ * `after` are ids outside the window. Backwards, the window is counted from its end.
  */
 export interface IdWindow {
   count: number;
@@ -70,7 +70,7 @@ export async function listJobs(db: Db, userId: string, filter: JobFilter, window
   return window.backwards ? rows.reverse() : rows;
 }
 
-/** The same window of each of several workflows' jobs, by one statement; deleted workflows keep theirs. */
+/** The same window of the jobs of several workflows, by one statement, deleted workflows included. */
 export async function listJobsByWorkflow(
   db: Db,
   workflowIds: string[],
@@ -183,7 +183,7 @@ function windowValues({ count, backwards, after, before }: IdWindow): Values {
   return { count, after, before, backwards: backwards || undefined };
 }
 
-/** Null means as much as nothing in a filter. Instants go as text: a placeholder knows no column that would say how. */
+/** Null in a filter means no filter. Instants go as text, because a placeholder knows no column type. */
 function given(values: Values): Values {
   return Object.fromEntries(
     Object.entries(values).flatMap(([name, value]) =>

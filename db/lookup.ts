@@ -17,8 +17,8 @@ import {
 } from './schema.ts';
 
 /**
- * Rows by id, in sets: one statement however many are asked for. `...Of` gives a user's own alone; malformed ids must not come here.
- * What is being purged is gone already.
+ * Rows by id, one statement for any number of ids. Functions named `...Of` give the rows of one user.
+ * The ids must be UUIDs. A workflow that is being purged is not found.
  */
 
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
@@ -57,7 +57,7 @@ export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<B
   );
 }
 
-/** Whoever they belong to: for whoever watches them, having been checked when it began. */
+/** Rows of any user, for streams that checked the owner when they began. */
 export async function anyWorkflows(db: Db, ids: string[]): Promise<WorkflowRow[]> {
   return named(
     'anyWorkflows',
@@ -88,7 +88,7 @@ export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
   );
 }
 
-/** That the workflow of this row is not being purged: a look into an index that is nearly always empty. */
+/** The workflow of this row is not being purged. The index that this reads is nearly always empty. */
 export function isKept(workflowId: Column): SQL {
   return sql`NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = ${workflowId} AND purged.purge_requested_at IS NOT NULL)`;
 }
@@ -142,8 +142,8 @@ export async function jobsToFollow(db: Db, workflowId: string, count: number): P
 }
 
 /**
- * Of each of the workflows: the first `count` jobs behind `after`, the one that was handed out last, and those that are `open`. All of them in the order of
- * their ids, by one query.
+ * For each workflow: the first `count` jobs after `after`, the job that was dispatched last, and
+ * the jobs in `open`. One query gives all of them in the order of their ids.
  */
 export async function jobsToRecheck(
   db: Db,
@@ -167,7 +167,10 @@ export async function jobsToRecheck(
   );
 }
 
-/** Workflows of these users that have changed since `since`: what heals a lost hint for who watches all of theirs. */
+/**
+ * Workflows of these users that changed since `since`. A stream of all workflows of a user finds here
+ * what a lost hint left out.
+ */
 export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
   return named(
     'workflowsChangedSince',
@@ -217,7 +220,7 @@ export async function nextRuns(
   );
 }
 
-/** The number of the first line that is stored of each job or build; those without one are left out. */
+/** The number of the first stored line of each job or build. Those without lines are left out. */
 export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
   const first = db
     .select({ sourceId: logChunks.sourceId, firstNumber: logChunks.firstNumber })
@@ -236,7 +239,7 @@ export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map
   return new Map(rows.map((row) => [row.sourceId, row.firstNumber]));
 }
 
-/** The number of the last line that is stored of each job or build; those without one are left out. */
+/** The number of the last stored line of each job or build. Those without lines are left out. */
 export async function lastLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
   const last = db
     .select({ sourceId: logChunks.sourceId, lastNumber: logChunks.lastNumber })

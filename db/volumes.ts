@@ -13,7 +13,7 @@ export interface VolumeRow {
   id: string;
   name: string;
   createdAt: Date;
-  /** On all engines together, where one has told it. */
+  /** The sum over all engines that have reported a size. Null if none has. */
   sizeBytes: number | null;
   lastUsedAt: Date | null;
 }
@@ -31,8 +31,8 @@ export class VolumeBeingRemoved extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Notes the volumes that a payload names. Under the user's lock (db/accounts/user-limits.ts), as `deleteVolume`: a payload names no volume that is
- * being removed, and no volume is removed that a payload names. Throws LimitExceeded, or VolumeBeingRemoved.
+ * Notes the volumes that a payload names. It holds the lock of the user, as `deleteVolume` does, so that
+ * no payload names a volume that is being removed. Throws LimitExceeded or VolumeBeingRemoved.
  */
 export async function reserveVolumes(
   tx: Transaction,
@@ -84,7 +84,9 @@ export async function listVolumes(
   return backwards ? rows.reverse() : rows;
 }
 
-/** The ids of the workflows that live and name these volumes of a user's, newest first, so many for each at most. */
+/**
+ * The ids of the live workflows that name each of these volumes, newest first, `countMax` each at most.
+ */
 export async function workflowsByVolume(
   db: Db,
   userId: string,
@@ -105,8 +107,9 @@ export async function workflowsByVolume(
 export type VolumeDeleted = { outcome: 'DELETED' | 'NOT_FOUND' } | { outcome: 'IN_USE'; workflowId: string };
 
 /**
- * Asks for the removal of a volume, which the workflow workers carry out on their engines; at once where none has it. A second time changes
- * nothing. IN_USE while a workflow that lives names it, or a job that has not ended.
+ * Requests the removal of a volume. Workflow workers remove it from their engines; where no engine has
+ * it, it is gone at once. A second time changes nothing. IN_USE while a live workflow names it, or a
+ * job that has not ended.
  */
 export async function deleteVolume(db: Db, { userId, name }: { userId: string; name: string }): Promise<VolumeDeleted> {
   return db.transaction(async (tx): Promise<VolumeDeleted> => {
@@ -136,8 +139,8 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
 }
 
 /**
- * A job is about to mount these on an engine, or has just made its container, so that the engine has them from now on. The names of those that
- * are deleted: these it must not mount.
+ * Notes that an engine has these volumes: a job is about to mount them or has made its container. Gives
+ * the names of deleted volumes, which the job must not mount.
  */
 export async function noteVolumeUse(
   db: Db,
@@ -157,7 +160,10 @@ export async function noteVolumeUse(
   return names.filter((name) => !kept.has(name));
 }
 
-/** The copies that an engine has of volumes whose owner has deleted them: `limit` of those after the volume `after` at most, in the order of their ids. */
+/**
+ * Copies on an engine of volumes that their owners deleted: `limit` of those after the volume `after` at
+ * most, in the order of their ids.
+ */
 export async function unwantedVolumes(
   db: Db,
   engineId: string,
@@ -169,7 +175,7 @@ export async function unwantedVolumes(
   return unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name }));
 }
 
-/** An engine has these no more. */
+/** Notes that an engine no longer has these. */
 export async function volumesRemoved(db: Db, engineId: string, ids: string[]): Promise<void> {
   await db.transaction(async (tx) => {
     await tx.execute(
@@ -184,7 +190,7 @@ export async function volumesRemoved(db: Db, engineId: string, ids: string[]): P
   });
 }
 
-/** Of volumes whose deletion was asked for: those that no engine has. */
+/** Removes volumes whose deletion was requested and that no engine has. */
 async function removeForgotten(tx: Transaction, ids: string[]): Promise<void> {
   await tx.execute(sql`
     WITH /* removeForgotten */ locked AS MATERIALIZED (
@@ -201,8 +207,8 @@ export interface FoundVolume {
 }
 
 /**
- * Notes what was found on an engine, volumes from before and their sizes; and what is not there any more, unless a job was about to make it
- * while the engine was asked.
+ * Notes the volumes and sizes found on an engine, and forgets copies that are gone. A copy that a job
+ * may be making just now is kept.
  */
 export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
   const named = found.map((volume) => ({ id: newId(), ...volume }));

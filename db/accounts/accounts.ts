@@ -12,8 +12,8 @@ export interface NewAccount {
 }
 
 /**
- * A new account; EXISTS where the email has one. With `onlyFirst`, CLOSED where there is any account, whatever its email. Accounts are made one
- * after the other: of two that come first at once, one is the first.
+ * Creates an account. EXISTS if the email has one. With `onlyFirst`, CLOSED if there is any account.
+ * Accounts are created one after the other, so that only one is the first.
  */
 export async function createUser(
   db: Db,
@@ -80,7 +80,7 @@ export async function listUsers(db: Db, { after, limit }: { after: string; limit
     .limit(limit);
 }
 
-/** Gives the account another password and ends its sessions. Undefined where no account has this email. */
+/** Sets the password of the account and ends its sessions. Undefined if no account has this email. */
 export async function setPassword(
   db: Db,
   { email, passwordHash }: { email: string; passwordHash: string },
@@ -96,8 +96,9 @@ export async function setPassword(
 }
 
 /**
- * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined where the password is another one by now,
- * or the account is disabled. A session that is just being made with the former password waits for this one's row, and is not made.
+ * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined if the
+ * password was changed meanwhile or the account is disabled. A sign-in with the former password waits
+ * for the row of this account, and then makes no session.
  */
 export async function changePassword(
   db: Db,
@@ -140,7 +141,7 @@ export async function disableUser(
   });
 }
 
-/** Lets the account sign in again; its API tokens work again. Its id, undefined where no account has this email. */
+/** Lets the account sign in again; its API tokens work again. Undefined if no account has this email. */
 export async function enableUser(db: Db, email: string): Promise<string | undefined> {
   const [enabled] = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
   return enabled?.id;

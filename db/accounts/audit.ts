@@ -35,7 +35,10 @@ export async function findAuditEvent(
   return event;
 }
 
-/** Removes events that are older than `days` days, by the database's clock, `limit` at most; how many. */
+/**
+ * Removes events older than `days` days by the clock of the database, `limit` at most. Resolves with how
+ * many.
+ */
 export async function removeOldAuditEvents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const removed = await db.execute(sql`
     DELETE /* removeOldAuditEvents */ FROM audit_events WHERE id = ANY(ARRAY(

@@ -8,7 +8,9 @@ import { lockUser } from './user-limits.ts';
 
 export interface NewSession {
   userId: string;
-  /** Of the password that was just given: where the account has another one by now, or is disabled, there is no session. */
+  /**
+   * Of the password just given. There is no session if it was changed meanwhile or the account is disabled.
+   */
   passwordHash: string;
   hash: Buffer;
   expiresAt: Date;
@@ -46,7 +48,7 @@ export async function createSession(
   });
 }
 
-/** The sessions of these users that are valid, newest first: few, because their number is bounded when they are made. */
+/** The valid sessions of these users, newest first. Their number is bounded when they are created. */
 export async function listSessions(db: Db, userIds: string[]): Promise<TokenRow[]> {
   return db
     .select()
@@ -61,8 +63,8 @@ export async function endAllSessions(db: Db, userId: string): Promise<number> {
 }
 
 /**
- * Ends the sessions of a user, all but `kept`, and gives how many. The user's row is locked first, as by all that removes or makes several of
- * its sessions: two at once would wait for each other's.
+ * Ends the sessions of a user, all but `kept`, and resolves with how many. It locks the row of the user
+ * first, like all that create or end several sessions: two at once would wait for each other.
  */
 export async function endSessions(
   transaction: Pick<Db, 'execute' | 'delete'>,

@@ -11,7 +11,7 @@ import { lockUser } from './user-limits.ts';
 /** Who a presented token speaks for. */
 export interface Identity {
   tokenId: string;
-  /** In hexadecimal: bytes of an answer would hold all of the answer, which some subscriptions would keep for hours. */
+  /** In hexadecimal: a Buffer would keep the whole answer in memory, for hours in some subscriptions. */
   hash: string;
   kind: TokenRow['kind'];
   /** WRITE of a session, which may do everything. */
@@ -67,7 +67,10 @@ export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string
   return new Set(valid.map(({ id }) => id));
 }
 
-/** Notes that the tokens were used, at most once in `everySeconds`. Those that are being changed or ended right now are passed over. */
+/**
+ * Notes that the tokens were used, at most once in `everySeconds`. It skips tokens that another
+ * transaction changes.
+ */
 export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { everySeconds: number }): Promise<void> {
   const longAgo = sql`${tokens.lastUsedAt} < now() - ${everySeconds} * interval '1 second'`;
   const stale = db
@@ -78,7 +81,7 @@ export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { 
   await named('markTokensUsed', db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale)));
 }
 
-/** The API tokens of these users, oldest first: few, because their number is bounded when they are made. */
+/** The API tokens of these users, oldest first. Their number is bounded when they are created. */
 export async function listApiTokens(db: Db, userIds: string[]): Promise<TokenRow[]> {
   return named(
     'listApiTokens',
@@ -104,7 +107,7 @@ export async function findApiToken(
   return token;
 }
 
-/** Ends a session or an API token at once. Gives what it was, or undefined where the user has none such. */
+/** Ends a session or an API token at once, and gives it. Undefined if the user has no such token. */
 export async function revokeToken(
   db: Db,
   { userId, id, kind }: { userId: string; id: string; kind: TokenRow['kind'] },
@@ -119,7 +122,9 @@ export async function revokeToken(
   return revoked;
 }
 
-/** Of a token joined with its user: a disabled user's are not, and are again when the user is enabled. */
+/**
+ * A token joined with its user is valid. Tokens of a disabled user are valid again once it is enabled.
+ */
 const isValid = and(isNull(users.disabledAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`now()`)));
 
 /** Every request with a token begins with it. */

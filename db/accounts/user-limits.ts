@@ -3,7 +3,7 @@ import { type UserLimitName, type UserLimits, WITH_DELETED_FACTOR } from '../../
 import type { WorkflowKind } from '../../domain/states.ts';
 import type { Db } from '../client.ts';
 
-/** A change is refused because its user has as much as a user may have; its transaction changes nothing. */
+/** The user has as much as a user may have. The transaction changes nothing. */
 export class LimitExceeded extends Error {
   readonly limit: UserLimitName;
   readonly max: number;
@@ -18,24 +18,24 @@ export class LimitExceeded extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Makes changes of this user come one after the other, so that two at once cannot both be the last one that fits, and none comes after the end of
- * its token.
- * Before all other locks. What runs jobs does not take it.
+ * Makes changes of this user wait for each other, so that two at once cannot both take the last place,
+ * and none comes after its token was revoked. It is taken before all other locks. Running jobs do not
+ * take it.
  */
 export async function lockUser(tx: Transaction, userId: string): Promise<void> {
   await tx.execute(sql`SELECT /* lockUser */ FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
 }
 
 /**
- * Of workflows that are not deleted, and of all that are stored, so that making and deleting has an end too. Under the user's lock, as all that
- * follow; after the insert.
+ * Limits the workflows that are not deleted, and all stored ones, so that creating and deleting ends too.
+ * Like the checks below it runs under the lock of the user, after the insert.
  */
 export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
   await checkLimit(tx, 'WORKFLOWS_PER_USER', limits, sql`workflows WHERE user_id = ${userId}`, share);
 }
 
-/** Of builds that wait or run. */
+/** Limits the builds that wait or run. */
 export async function checkBuilds(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   await checkLimit(
     tx,
@@ -45,7 +45,7 @@ export async function checkBuilds(tx: Transaction, userId: string, limits: UserL
   );
 }
 
-/** Of jobs that were asked for and have not been handed out. */
+/** Limits the requested jobs that wait for their dispatch. */
 export async function checkRequests(
   tx: Transaction,
   { userId, kind }: { userId: string; kind: WorkflowKind },
@@ -55,12 +55,12 @@ export async function checkRequests(
   await checkLimit(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
 }
 
-/** Those that are being removed count until an engine has removed them. */
+/** Limits volumes. One that is being removed counts until no engine has it. */
 export async function checkVolumes(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   await checkLimit(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
 }
 
-/** Of all that is stored: deleted workflows count until they are purged. */
+/** Limits what is stored. Deleted workflows count until they are purged. */
 export async function checkPayloads(
   tx: Transaction,
   { userId, workflowId }: { userId: string; workflowId: string },

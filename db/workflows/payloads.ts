@@ -14,7 +14,9 @@ export function generationKey({ workflowId, generation }: Generation): Generatio
   return `${workflowId}:${generation}`;
 }
 
-/** What these generations run, with the image that their build has pinned. Generations that are gone are missing. */
+/**
+ * The payload of each generation, and the image that its build pinned. Removed generations are missing.
+ */
 export async function loadPayloads(
   db: Db,
   generations: Generation[],
@@ -42,8 +44,9 @@ export async function loadPayloads(
 }
 
 /**
- * Removes generations of this workflow before `generation` that no job needs which has not ended: the one that was handed out last, and those
- * that ask to be run. Builds of those generations are canceled already. Under the lock of the schedule, so that no job is made meanwhile.
+ * Removes generations before `generation` that no job needs. Needed are those of the job that was
+ * dispatched last, while it has not ended, and of requested jobs. Builds of the others are canceled
+ * already. The caller holds the lock of the schedule, so that no job is made meanwhile.
  */
 export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
   await tx.execute(sql`

@@ -4,12 +4,13 @@ import type { Db } from '../client.ts';
 import { deleteChunks } from '../logs/append.ts';
 
 /**
- * Removes what is stored of workflows that are to be purged, a bounded part of it by each call; whether there may be more to do now.
+ * Removes a bounded part of what is stored of a workflow whose purge was requested. Resolves with
+ * whether there may be more to remove now.
  *
- * A schedule's row stays while a job of the workflow is active, and goes by itself after that (db/jobs/reconcile.ts), so one without it has
- * nothing running. Each call is a transaction under the lock of the workflow, skipped by any other that sweeps. Jobs go after their lines and
- * the workflow goes last, so that a crash leaves nothing that is not found again. A line that is on its way to the store while
- * its job goes is dropped there (db/logs/append.ts).
+ * The row of the schedule stays while a job of the workflow is active (db/jobs/reconcile.ts), so a
+ * workflow without one has nothing running. Each call is a transaction under the lock of the workflow;
+ * another call skips it. Lines go first, then jobs, and the workflow goes last, so that a later call
+ * finds what a crash left. A line that arrives after its job is gone is dropped (db/logs/append.ts).
  */
 export async function purgeSome(db: Db): Promise<boolean> {
   return db.transaction(async (tx) => {
@@ -30,7 +31,10 @@ export async function purgeSome(db: Db): Promise<boolean> {
   });
 }
 
-/** Asks for the purge of what was deleted `days` days ago, by the database's clock, `limit` workflows at most; how many. */
+/**
+ * Requests the purge of workflows deleted `days` days ago by the clock of the database, `limit` at most.
+ * Resolves with how many.
+ */
 export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const rows = await db.execute(sql`
     UPDATE /* purgeDeleted */ workflows SET purge_requested_at = now() WHERE purge_requested_at IS NULL AND id = ANY(ARRAY(

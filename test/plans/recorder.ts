@@ -132,6 +132,7 @@ function literal(value: unknown): string {
   if (value === null || value === undefined) return 'NULL';
   if (Buffer.isBuffer(value)) return `'\\x${value.toString('hex')}'`;
   if (value instanceof Date) return `'${value.toISOString()}'`;
-  if (Array.isArray(value)) return `'{${value.map((element) => `"${String(element)}"`).join(',')}}'`;
+  if (Array.isArray(value))
+    return `'{${value.map((element) => `"${String(element).replace(/["\\]/g, '\\$&')}"`).join(',')}}'`;
   return `'${String(value).replaceAll("'", "''")}'`;
 }
