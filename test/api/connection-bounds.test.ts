@@ -138,7 +138,7 @@ describe('connections beyond a bound', () => {
     const honest = await connection(api, `${GET}Connection: close\r\n\r\n`, '127.0.0.4');
     await expect.poll(honest.received).toMatch(/^HTTP\/1.1 200 /);
     const more = await connection(api, `${GET}\r\n`, '127.0.0.2');
-    await expect.poll(more.received).toMatch(/^HTTP\/1.1 429 .*its part of .*(CONNECTIONS|ANONYMOUS)_MAX/s);
+    await expect.poll(more.received).toMatch(/^HTTP\/1.1 429 .*its share of .*(CONNECTIONS|ANONYMOUS)_MAX/s);
   });
 
   test('of one user, as requests under way, are told 429', async () => {

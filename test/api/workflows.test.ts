@@ -110,7 +110,7 @@ describe('a workflow', () => {
     const { workflow } = await create(CONTAINER);
     const run = async () =>
       (await act('runWorkflow', workflow.id, 'userErrors { code message }')).userErrors as { message: string }[];
-    expect(await run()).toMatchObject([{ code: 'NOT_READY', message: expect.stringContaining('it is QUEUED now') }]);
+    expect(await run()).toMatchObject([{ code: 'NOT_READY', message: expect.stringContaining('and is QUEUED now') }]);
     const { claimed } = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
     const build = { id: workflow.build.id, workflowId: workflow.id, leaseToken: claimed[0]?.leaseToken ?? '' };
     await endBuild(api.db, { ...build, logLineCount: 0, status: 'FAILED', error: 'No Docker engine answers.' });
