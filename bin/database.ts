@@ -33,7 +33,10 @@ export async function startDatabase({ settings, log, shutdown }: CommandContext,
   return postgres.url;
 }
 
-/** A pool on the database, which answers when this resolves. A StartupError where DATABASE_URL itself is wrong. */
+/**
+ * A pool on the database, which answers when this resolves. A StartupError where DATABASE_URL
+ * itself is wrong.
+ */
 export async function openDatabase(context: CommandContext, url: string, connectionsMax: number): Promise<Connection> {
   const { log, shutdown, settings } = context;
   const done = progress(log, 'database');
@@ -56,7 +59,8 @@ export async function openDatabase(context: CommandContext, url: string, connect
     if (problem.passes && !isReported) log.warn(`database: ${place(url)} does not answer yet (${problem.message})`);
     isReported = true;
     const sentence = `The database at ${place(url)} cannot be used: ${problem.message}. Check DATABASE_URL.`;
-    throw problem.passes ? new Error(sentence) : new StartupError(sentence); // a wrong password stays wrong
+    // A wrong password stays wrong.
+    throw problem.passes ? new Error(sentence) : new StartupError(sentence);
   });
   if (settings.databaseUrl !== undefined) done(`PostgreSQL at ${place(url)}`);
   return connection;

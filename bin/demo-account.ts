@@ -14,13 +14,17 @@ export interface DemoCredentials {
 const PASSWORD_BYTES = 12;
 const kept = z.object({ email: z.string(), password: z.string() });
 
-/** The demo's user, whose credentials are kept in the data folder. The first time it is made, in the database: signing up may be closed. */
+/**
+ * The demo's user, whose credentials are kept in the data folder. The first time it is made, in the
+ * database: signing up may be closed.
+ */
 export async function keepDemoUser(db: Db, dataDir: DataDir): Promise<DemoCredentials> {
   const text = await dataDir.keep('demo-user.json', () =>
     JSON.stringify({ email: 'demo@example.com', password: randomBytes(PASSWORD_BYTES).toString('base64url') }),
   );
   const { email, password } = kept.parse(JSON.parse(text));
-  await createUser(db, { email, passwordHash: await createPasswords().hash(password) }); // changes nothing where it exists
+  // Changes nothing where it exists.
+  await createUser(db, { email, passwordHash: await createPasswords().hash(password) });
   return { email, password };
 }
 

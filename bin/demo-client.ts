@@ -2,7 +2,9 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { z } from 'zod';
 
-/** Talks to the api as any client of it would: queries over HTTP, subscriptions over a WebSocket. */
+/**
+ * Talks to the api as any client of it would: queries over HTTP, subscriptions over a WebSocket.
+ */
 export interface DemoClient {
   request<T>(document: string, variables: Record<string, unknown>, data: z.ZodType<T>): Promise<T>;
   subscribe<T>(document: string, variables: Record<string, unknown>, data: z.ZodType<T>): AsyncGenerator<T>;
@@ -11,7 +13,10 @@ export interface DemoClient {
 
 const response = z.object({ data: z.unknown(), errors: z.array(z.object({ message: z.string() })).optional() });
 
-/** `token` is a session's; without one, what needs no account works. Everything rejects with what the server says is wrong. */
+/**
+ * `token` is a session's; without one, what needs no account works. Everything rejects with what
+ * the server says is wrong.
+ */
 export function createDemoClient(url: string, token?: string): DemoClient {
   const authorization: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const socket = createClient({

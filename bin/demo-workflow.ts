@@ -22,7 +22,10 @@ type Workflow = z.infer<typeof workflow>;
 const WORKFLOW = 'id name buildStatus terminatedAt build { id error }';
 const job = z.object({ id: z.string(), status: z.string(), failureMessage: z.string().nullable() });
 
-/** Makes or finds the workflow, runs it once, and says each line as the subscription brings it. Gives why it did not complete. */
+/**
+ * Makes or finds the workflow, runs it once, and says each line as the subscription brings it.
+ * Gives why it did not complete.
+ */
 export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, say: Say): Promise<string | undefined> {
   const found = await findWorkflow(client, wanted.name);
   const ready = await awaitBuild(client, found ?? (await createWorkflow(client, wanted)), say);
@@ -39,7 +42,10 @@ export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, 
     : `its job is ${ended.status}: ${ended.failureMessage ?? 'no reason'}`;
 }
 
-/** One that still runs. One that was terminated, or whose build failed, is made anew; the failed one is deleted. */
+/**
+ * The workflow of this name, if it still runs. One whose build failed is deleted, so that the
+ * caller makes a new one.
+ */
 async function findWorkflow(client: DemoClient, name: string): Promise<Workflow | undefined> {
   const { workflows } = await client.request(
     `query ($first: Int) { workflows(first: $first) { nodes { ${WORKFLOW} } } }`,

@@ -30,8 +30,9 @@ function container(image: string): DemoWorkflow {
 }
 
 /**
- * `chronoverse demo`: everything in one process, two workflows run through the api, their output followed. Its embedded database is not the one
- * of `up`, where the demo's account would be the first, and signing up closed to the person who comes next.
+ * `chronoverse demo`: everything in one process, two workflows run through the api, their output
+ * followed. Its embedded database is not the one of `up`, where the demo's account would be the
+ * first, and signing up closed to the person who comes next.
  */
 export async function runDemo(given: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
   const { shutdown, settings } = given;

@@ -7,8 +7,9 @@ import { settingsFindings } from './doctor/settings.ts';
 const MARKS = { FINE: 'fine   ', UNSAFE: 'UNSAFE ', UNKNOWN: 'unknown' };
 
 /**
- * `chronoverse doctor`: says which settings are unsafe, and what a container on this engine reaches, and ends; with 1 when something is
- * unsafe. It talks to the engine alone: what containers reach of the other parts, they are asked.
+ * `chronoverse doctor`: says which settings are unsafe, and what a container on this engine
+ * reaches, and ends; with 1 when something is unsafe. It talks to the engine alone: what containers
+ * reach of the other parts, they are asked.
  */
 export async function runDoctor({ settings, log, shutdown }: CommandContext): Promise<number> {
   const findings = settingsFindings(settings);

@@ -1,7 +1,10 @@
 import { isAllowed } from '../domain/network/networks.ts';
 import type { Settings } from '../platform/settings/parse.ts';
 
-/** Whether the api is reached from other machines: by itself, or through a proxy that PUBLIC_URL names. */
+/**
+ * Whether the api is reached from other machines: by itself, or through a proxy that PUBLIC_URL
+ * names.
+ */
 export function isExposed({ host, publicUrl }: Pick<Settings, 'host' | 'publicUrl'>): boolean {
   return !isLoopback(host) || publicUrl !== undefined;
 }

@@ -23,7 +23,8 @@ async function run(command: Command): Promise<void> {
   if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
   const env = readSettingFiles(process.env);
   const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
-  const log = createLogger(settings, { onStderr: command.name === 'users' }); // whose answer is on standard output
+  // Whose answer is on standard output.
+  const log = createLogger(settings, { onStderr: command.name === 'users' });
   for (const warning of warnings) log.warn(warning);
   const shutdown = createShutdown(log);
   const signals = handleSignals(shutdown, log);
@@ -34,13 +35,16 @@ async function run(command: Command): Promise<void> {
     await shutdown.close();
     if (!signals.stopping()) process.exit(exitCode);
   } catch (error) {
-    if (signals.stopping()) return; // what was being opened when we were told to stop
+    if (signals.stopping()) return; // the shutdown interrupted what was being opened
     await shutdown.close();
     refuse(error, log);
   }
 }
 
-/** Loads only what the command needs. Resolves when it is ready, with an exit code where it ends by itself. */
+/**
+ * Loads only what the command needs. Resolves when it is ready, with an exit code where it ends by
+ * itself.
+ */
 async function start(command: Exclude<Command, { name: 'help' | 'version' }>, context: CommandContext) {
   switch (command.name) {
     case 'up':
@@ -62,7 +66,7 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
   }
 }
 
-/** A person's mistake is a sentence, anything else is logged with its stack. */
+/** Prints a person's mistake as a sentence, and logs anything else with its stack. */
 function refuse(error: unknown, log?: Logger): never {
   if (error instanceof SettingsError || error instanceof StartupError || error instanceof DataDirUnusable) {
     process.stderr.write(`${error.message}\n`);

@@ -36,7 +36,10 @@ export interface PartsOptions {
 
 const SECRET_KEY_BYTES = 32;
 
-/** Opens every part as the settings choose it, each on its own, and leaves them to `context.shutdown`. */
+/**
+ * Opens every part as the settings choose it, each on its own, and leaves them to
+ * `context.shutdown`.
+ */
 export async function openParts(context: CommandContext, options: PartsOptions): Promise<OpenParts> {
   const { settings, log } = context;
   const embedsDatabase = settings.databaseUrl === undefined;
@@ -127,7 +130,10 @@ async function openCache({ settings, log, shutdown }: CommandContext): Promise<C
   return cache;
 }
 
-/** The engine that DOCKER_HOST names, or the one at a usual socket; neither it nor the socket need be there now. */
+/**
+ * The engine that DOCKER_HOST names, or the one at a usual socket; neither it nor the socket need
+ * be there now.
+ */
 async function openDocker({ settings, log }: CommandContext): Promise<Docker> {
   const done = progress(log, 'docker');
   const { createDocker } = await import('../platform/docker/docker.ts');

@@ -5,13 +5,17 @@ import { StartupError } from './startup-error.ts';
 /** More than the longest password has in UTF-8. */
 const INPUT_BYTES_MAX = 4_096;
 
-/** A new password: typed twice at the terminal, which does not show it, or the one line of standard input. Throws a StartupError without one. */
+/**
+ * A new password: typed twice at the terminal, which does not show it, or the one line of standard
+ * input. Throws a StartupError without one.
+ */
 export function readNewPassword(email: string): Promise<string> {
   return process.stdin.isTTY ? askTwice(email) : readLine();
 }
 
 async function askTwice(email: string): Promise<string> {
-  const unseen = new Writable({ write: (_, __, done) => done() }); // readline echoes what is typed to its output
+  // Readline echoes what is typed to its output.
+  const unseen = new Writable({ write: (_, __, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: unseen, terminal: true, historySize: 0 });
   try {
     const first = await ask(terminal, `New password of ${email}: `);
@@ -26,7 +30,8 @@ async function askTwice(email: string): Promise<string> {
 function ask(terminal: Interface, prompt: string): Promise<string> {
   process.stderr.write(prompt); // standard output is for what the command answers
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new StartupError('No password was given: nothing was changed.')); // Ctrl-C, Ctrl-D
+    // Ctrl-C, Ctrl-D.
+    const stop = () => reject(new StartupError('No password was given: nothing was changed.'));
     terminal.once('close', stop);
     terminal.question('', (answer) => {
       terminal.off('close', stop);
@@ -55,6 +60,6 @@ function decoded(bytes: Buffer): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    return undefined; // which is told with the other things that it must not be
+    return undefined; // the caller refuses it with its other conditions
   }
 }

@@ -2,7 +2,10 @@ import type { Environment } from '../platform/settings/parse.ts';
 import type { SettingName } from '../platform/settings/settings.ts';
 import type { Command } from './command-line.ts';
 
-/** The settings that `command` cannot do without: processes apart meet in real servers, and a real database is shared by many. */
+/**
+ * The settings that `command` cannot do without: processes apart meet in real servers, and a real
+ * database is shared by many.
+ */
 export function requiredSettings(command: Command, env: Environment): SettingName[] {
   switch (command.name) {
     case 'api':

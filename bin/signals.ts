@@ -1,12 +1,15 @@
 import type { Logger } from 'pino';
 import { SHUTDOWN_SECONDS_MAX, type Shutdown } from './shutdown.ts';
 
-/** npm passes a Ctrl-C on to a process that has it from the terminal already: that is one Ctrl-C, not two. */
+/**
+ * npm passes a Ctrl-C on to a process that has it from the terminal already: that is one Ctrl-C,
+ * not two.
+ */
 const SAME_SIGNAL_MS = 500;
 
 /**
- * SIGTERM and SIGINT drain, and exit with 0, or with process.exitCode where a command has set one. A second SIGINT exits at once with 130.
- * An error that nobody caught is logged, and exits with 1.
+ * SIGTERM and SIGINT drain, and exit with 0, or with process.exitCode where a command has set one.
+ * A second SIGINT exits at once with 130. An error that nobody caught is logged, and exits with 1.
  */
 export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
@@ -32,7 +35,8 @@ export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): bo
   }
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'An error that nobody caught ends this process.');
-    process.exit(1); // an embedded PostgreSQL stops by itself (pdeathsig), or is found at the next start
+    // An embedded PostgreSQL stops by itself (pdeathsig), or is found at the next start.
+    process.exit(1);
   });
   return { stopping: () => stoppingSince !== undefined };
 }

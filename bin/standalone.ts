@@ -8,7 +8,8 @@ const CONNECTIONS_MAX = 10;
 
 /** `chronoverse api`: the GraphQL server alone, until a signal comes. */
 export async function runApi(context: CommandContext): Promise<undefined> {
-  const { listen, refuseTakenPort } = await import('./start-api.ts'); // which a worker need not load
+  // Which a worker need not load.
+  const { listen, refuseTakenPort } = await import('./start-api.ts');
   const { host, port } = context.settings;
   await refuseTakenPort(host, port);
   const parts = await openParts(context, { migrates: false, connectionsMax: CONNECTIONS_MAX });

@@ -32,8 +32,8 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
 }
 
 /**
- * Says how the first account is made while there is none. Where others reach the api too, any of them may be the first and become the
- * administrator: that is a warning.
+ * Says how the first account is made while there is none. Where others reach the api too, any of
+ * them may be the first and become the administrator: that is a warning.
  */
 async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenParts): Promise<void> {
   if (await hasAccounts(db)) return;
@@ -47,9 +47,13 @@ async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenPart
   );
 }
 
-/** Throws a StartupError when nobody can listen there: asked before anything is started, so that the answer comes at once. */
+/**
+ * Throws a StartupError when nobody can listen there: asked before anything is started, so that the
+ * answer comes at once.
+ */
 export async function refuseTakenPort(host: string, port: number): Promise<void> {
-  const probe = createServer((socket) => socket.on('error', () => undefined).destroy()); // a client may come at this instant
+  // A client may come at this instant.
+  const probe = createServer((socket) => socket.on('error', () => undefined).destroy());
   try {
     await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(port, host, resolve));
     await new Promise((resolve) => probe.close(resolve));

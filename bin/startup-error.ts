@@ -1,4 +1,6 @@
-/** Why this process does not start, as a sentence for the person who started it. The exit code is 2. */
+/**
+ * Why this process does not start, as a sentence for the person who started it. The exit code is 2.
+ */
 export class StartupError extends Error {}
 
 export class PortTaken extends StartupError {}

@@ -14,7 +14,10 @@ export async function runUp(context: CommandContext): Promise<undefined> {
   await startAll(context, { port });
 }
 
-/** Starts every part, the workers and the api; ready when it resolves. `prepare` runs before anybody can connect. */
+/**
+ * Starts every part, the workers and the api; ready when it resolves. `prepare` runs before anybody
+ * can connect.
+ */
 export async function startAll(
   context: CommandContext,
   {

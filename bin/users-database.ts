@@ -9,9 +9,10 @@ import { migrateNow, openFolder, requireVersion } from './open-parts.ts';
 import { StartupError } from './startup-error.ts';
 
 /**
- * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is started and brought to its version; or the
- * embedded one of a server that runs on the data folder, which goes on. One that is not there is begun where `mayBegin` says so alone: in the
- * wrong folder, every other command would work on an empty database.
+ * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is
+ * started and brought to its version; or the embedded one of a server that runs on the data folder,
+ * which goes on. One that is not there is begun where `mayBegin` says so alone: in the wrong
+ * folder, every other command would work on an empty database.
  */
 export async function openUsersDatabase(context: CommandContext, { mayBegin }: { mayBegin: boolean }): Promise<Db> {
   const url = context.settings.databaseUrl ?? (await embedded(context, mayBegin));

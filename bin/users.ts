@@ -21,11 +21,15 @@ import { openUsersDatabase } from './users-database.ts';
 const PAGE_SIZE = 1_000;
 const EMAIL_WIDTH_MIN = 30;
 
-/** `chronoverse users ...`: the accounts, in the database alone; ends with 1 and a sentence where there is none, or one already. */
+/**
+ * `chronoverse users ...`: the accounts, in the database alone; ends with 1 and a sentence where
+ * there is none, or one already.
+ */
 export async function runUsers(context: CommandContext, action: UsersAction): Promise<number> {
   if (action.name === 'list') return list(await openUsersDatabase(context, { mayBegin: false }), action.json);
   const { email } = action;
-  const passwordHash = action.name === 'create' || action.name === 'set-password' ? await newPasswordHash(email) : ''; // before a database is started
+  // Before a database is started.
+  const passwordHash = action.name === 'create' || action.name === 'set-password' ? await newPasswordHash(email) : '';
   const db = await openUsersDatabase(context, { mayBegin: action.name === 'create' });
   switch (action.name) {
     case 'create':
@@ -135,7 +139,10 @@ function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
-/** Makes a change with its row in the audit, in one transaction, where there is an account that it concerns. */
+/**
+ * Makes a change with its row in the audit, in one transaction, where there is an account that it
+ * concerns.
+ */
 async function audited<Result>(
   db: Db,
   action: string,

@@ -3,10 +3,15 @@ import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path';
 import { processIdentity } from './process-identity.ts';
 
-/** The folder of what this installation keeps on this machine. One process at a time may hold it. */
+/**
+ * The folder of what this installation keeps on this machine. One process at a time may hold it.
+ */
 export interface DataDir {
   path: string;
-  /** The text of the file `name`, which `make` makes up when it is not there. Mode 0600, written to the disk before it is used. */
+  /**
+   * The text of the file `name`, which `make` makes up when it is not there. Mode 0600, written to
+   * the disk before it is used.
+   */
   keep(name: string, make: () => string): Promise<string>;
   release(): Promise<void>;
 }
@@ -17,10 +22,16 @@ export class DataDirUnusable extends Error {}
 export class DataDirTaken extends DataDirUnusable {}
 
 const LOCK = 'lock';
-/** Each round ends with the lock taken or a holder that lives; more of them means that others race for it. */
+/**
+ * Each round ends with the lock taken or a holder that lives; more of them means that others race
+ * for it.
+ */
 const ROUNDS_MAX = 10;
 
-/** Takes the folder for this process. What a process left that was killed is taken over. Rejects with DataDirTaken. */
+/**
+ * Takes the folder for this process. What a process left that was killed is taken over. Rejects
+ * with DataDirTaken.
+ */
 export async function openDataDir(folder: string): Promise<DataDir> {
   const path = resolve(folder);
   await makeFolder(path).catch((error) => {
@@ -43,8 +54,9 @@ export async function openDataDir(folder: string): Promise<DataDir> {
 }
 
 /**
- * The folder, and those above it that are missing. Node's own recursive way never ends where a folder's parent is there and the folder
- * cannot be made in it for want of such a thing, as in /proc.
+ * The folder, and those above it that are missing. Node's own recursive way never ends where a
+ * folder's parent is there and the folder cannot be made in it for want of such a thing, as in
+ * /proc.
  */
 async function makeFolder(path: string): Promise<void> {
   try {
@@ -87,7 +99,10 @@ async function takeLock(lock: string, own: string, folder: string): Promise<void
   }
 }
 
-/** Moves the lock away before it is removed: of two that take over at once, one may hold what the other has just written. */
+/**
+ * Moves the lock away before it is removed: of two that take over at once, one may hold what the
+ * other has just written.
+ */
 async function removeStale(lock: string, stale: string): Promise<void> {
   const moved = `${lock}.stale.${process.pid}`;
   try {

@@ -16,8 +16,9 @@ const SECRETS = [
 ];
 
 /**
- * The log of a process, on standard output: written at once, so that the last line before an exit is there. `onStderr`: of a command that answers
- * on standard output, where what works as usual is no news.
+ * The log of a process, on standard output: written at once, so that the last line before an exit
+ * is there. `onStderr`: of a command that answers on standard output, where what works as usual is
+ * no news.
  */
 export function createLogger(
   { logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>,
@@ -45,7 +46,9 @@ export function createLoggerTo(stream: DestinationStream, level: string, { isFor
   );
 }
 
-/** Logged exactly once, when the process does what it is for; at every LOG_LEVEL, because whoever started it waits for it. */
+/**
+ * Logged exactly once, when the process does its work, at every LOG_LEVEL: supervisors wait for it.
+ */
 export function logReady(log: Logger, fields: { url?: string; workers?: string[] }, message: string): void {
   log.child({}, { level: 'info' }).info({ event: 'ready', ...fields }, message);
 }

@@ -1,8 +1,9 @@
 const SHORT_LETTERS = 5;
 
 /**
- * The entry of `known` that `word` is most likely a slip for, or undefined. Two slips make another word, and one in a word of
- * up to five letters (PATH is not PORT). A slip is a letter too many, too few, another one, or two swapped.
+ * The entry of `known` that `word` is most likely a slip for, or undefined. Two slips make another
+ * word, and one in a word of up to five letters (PATH is not PORT). A slip is a letter too many,
+ * too few, another one, or two swapped.
  */
 export function nearest<T extends string>(word: string, known: readonly T[]): T | undefined {
   const ranked = known

@@ -4,7 +4,9 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 export interface TlsMaterial {
   /** The authorities that sign the part's certificate; absent: those that Node trusts. */
   ca?: string;
-  /** Our own certificate, with the ones between it and its authority, for a part that asks for one. */
+  /**
+   * Our own certificate, with the ones between it and its authority, for a part that asks for one.
+   */
   cert?: string;
   /** The private key of `cert`. */
   key?: string;
@@ -22,7 +24,10 @@ export function certificateProblem(text: string): string | undefined {
   }
 }
 
-/** Why the text is not a private key in PEM form that can be used without a passphrase; undefined when it is. */
+/**
+ * Why the text is not a private key in PEM form that can be used without a passphrase; undefined
+ * when it is.
+ */
 export function privateKeyProblem(text: string): string | undefined {
   if (!text.includes('PRIVATE KEY-----')) return 'it holds no "-----BEGIN PRIVATE KEY-----"';
   if (text.includes('ENCRYPTED')) return 'it is encrypted with a passphrase';

@@ -4,22 +4,25 @@ import { hostname } from 'node:os';
 import { promisify } from 'node:util';
 
 /**
- * Tells a process from any other that had its number before or has it later: when it was started, and in which boot of the
- * machine. Undefined when there is none with this number.
+ * Tells a process from any other that had its number before or has it later: when it was started,
+ * and in which boot of the machine. Undefined when there is none with this number.
  */
 export async function processIdentity(pid: number): Promise<string | undefined> {
   if (!isAlive(pid)) return undefined;
   if (process.platform !== 'linux') return startedAccordingToPs(pid);
   const [stat, boot] = await Promise.all([readOrNothing(`/proc/${pid}/stat`), bootId()]);
-  // The name in parentheses may hold spaces and parentheses; the 20th field after it is the start in clock ticks.
+  // The name in parentheses may hold spaces and parentheses; the 20th field after it is the start
+  // in clock ticks.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (fields === undefined || fields[0] === 'Z') return undefined; // a zombie holds nothing any more
+  // A zombie holds nothing any more.
+  if (fields === undefined || fields[0] === 'Z') return undefined;
   return `${boot}/${fields[19]}`;
 }
 
 /**
- * A name of this process that tells others, on any machine, where it runs, and those that can see it whether it still does. Numbers
- * of processes mean something within a PID namespace alone, and each container has one of its own.
+ * A name of this process that tells others, on any machine, where it runs, and those that can see
+ * it whether it still does. Numbers of processes mean something within a PID namespace alone, and
+ * each container has one of its own.
  */
 export async function processName(): Promise<string> {
   const identity = await processIdentity(process.pid);
@@ -27,8 +30,8 @@ export async function processName(): Promise<string> {
 }
 
 /**
- * Whether the process of this name has ended for sure. One that is stopped has not, and of one of another machine or container
- * nothing is known.
+ * Whether the process of this name has certainly ended. A stopped process has not. Nothing is known
+ * of a process of another machine or container.
  */
 export async function hasEnded(name: string): Promise<boolean> {
   const [where, space, pid, ...rest] = name.split(SEPARATOR);
@@ -41,7 +44,10 @@ export async function hasEnded(name: string): Promise<boolean> {
 
 const SEPARATOR = ' ';
 
-/** The name of the host may be another one's too, and so may the number of the first PID namespace; that of a boot is one machine's. */
+/**
+ * The name of the host may be another one's too, and so may the number of the first PID namespace;
+ * that of a boot is one machine's.
+ */
 async function machine(): Promise<string> {
   return [hostname(), await bootId()].join('/');
 }

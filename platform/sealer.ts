@@ -8,14 +8,16 @@ export interface KeyedSealer extends Sealer {
 }
 
 const CIPHER = 'aes-256-gcm';
-const NONCE_BYTES = 12; // what GCM takes as it is; random ones stay apart for 2^32 secrets under a key
+// What GCM takes as it is; random ones stay apart for 2^32 secrets under a key.
+const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const KEY_ID_LENGTH = 12;
 const VERSION = 's1';
 
 /**
- * Seals under `key`, and opens what is under it or one of the `old` ones. A sealed text is VERSION.KEY_ID.BASE64URL(nonce, ciphertext,
- * tag); the place is authenticated with it (AAD), and so are version and key id.
+ * Seals under `key`, and opens what is under it or one of the `old` ones. A sealed text is
+ * VERSION.KEY_ID.BASE64URL(nonce, ciphertext, tag); the place is authenticated with it (AAD), and
+ * so are version and key id.
  */
 export function createSealer(key: Buffer, old: readonly Buffer[] = []): KeyedSealer {
   const presentId = keyId(key);

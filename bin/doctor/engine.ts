@@ -12,7 +12,10 @@ import { targetsOf } from './targets.ts';
 /** Any of these will do: they have the `nc` of busybox. */
 const IMAGES = ['alpine:3', 'busybox:latest', 'alpine:latest'];
 
-/** What containers and builds may do on this engine, tried with containers that are like those of users. */
+/**
+ * What containers and builds may do on this engine, tried with containers that are like those of
+ * users.
+ */
 export async function* engineFindings(
   docker: Docker,
   { settings, shutdown, log }: Pick<CommandContext, 'settings' | 'shutdown' | 'log'>,

@@ -8,7 +8,10 @@ export interface Target {
   port: number;
 }
 
-/** OPEN: a connection was made. REFUSED: the host answered that nothing listens there. SILENT: no answer, or no way there. */
+/**
+ * OPEN: a connection was made. REFUSED: the host answered that nothing listens there. SILENT: no
+ * answer, or no way there.
+ */
 export type Answer = 'OPEN' | 'REFUSED' | 'SILENT';
 
 /** Containers like those of users, on networks of two users who are not there. */
@@ -30,7 +33,10 @@ const RUN_MS_MAX = 60_000;
 const LISTEN_PORT = 8080;
 const LISTEN_MS_MAX = 20_000;
 
-/** What removes each thing is given to `onMake` when its making begins. Once one was removed, nothing more is made. */
+/**
+ * What removes each thing is given to `onMake` when its making begins. Once one was removed,
+ * nothing more is made.
+ */
 export async function openProbe(
   docker: Docker,
   { image, id }: { image: string; id: string },
@@ -116,7 +122,7 @@ export async function openProbe(
     async listen() {
       const script = `echo "@@address=$(hostname -i)"; while :; do nc -l -p ${LISTEN_PORT} < /dev/null; done`;
       const host = (await said(await start(first, script), LISTEN_MS_MAX, 'address')).get('address');
-      if (host === undefined) throw new Error('The container that listens told no address.');
+      if (host === undefined) throw new Error('The listening container printed no address.');
       return { what: 'another container', host, port: LISTEN_PORT };
     },
 

@@ -4,8 +4,9 @@ import { isExposed, isLoopback } from '../exposure.ts';
 import { type Finding, fine, unsafe } from './finding.ts';
 
 /**
- * What is unsafe by itself. With a database of its own an installation is taken for one that is shared by users who do not know each other;
- * with an embedded one it is taken for its owner's own, unless it listens to others or anybody may sign up.
+ * What is unsafe by itself. With a database of its own an installation is taken for one that is
+ * shared by users who do not know each other; with an embedded one it is taken for its owner's own,
+ * unless it listens to others or anybody may sign up.
  */
 export function settingsFindings(settings: Settings): Finding[] {
   const listens = !isLoopback(settings.host);

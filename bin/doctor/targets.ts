@@ -5,7 +5,10 @@ const METADATA = '169.254.169.254';
 const POSTGRES_PORT = 5432;
 const REDIS_PORT = 6379;
 
-/** What no container should reach. What is on loopback here is looked for on the engine's host: often it is the same machine. */
+/**
+ * What no container should reach. What is on loopback here is looked for on the engine's host:
+ * often it is the same machine.
+ */
 export function targetsOf(settings: Settings, gateway: string): Target[] {
   const at = (what: string, host: string, port: number): Target => {
     const isLocal = /^(localhost|127\.[\d.]+|\[?::1?\]?|0\.0\.0\.0)$/.test(host);

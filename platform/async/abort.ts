@@ -1,4 +1,7 @@
-/** For `catch`: what is rejected after `signal` has aborted counts as stopped, and gives undefined. Anything else is thrown on. */
+/**
+ * For `catch`: what is rejected after `signal` has aborted counts as stopped, and gives undefined.
+ * Anything else is thrown on.
+ */
 export function unlessAborted(signal: AbortSignal): (error: unknown) => undefined {
   return (error) => {
     if (!signal.aborted) throw error;
@@ -6,7 +9,10 @@ export function unlessAborted(signal: AbortSignal): (error: unknown) => undefine
   };
 }
 
-/** A signal that aborts when all of `signals` have: nobody wants the work any more. With none, it has aborted already. */
+/**
+ * A signal that aborts when all of `signals` have: nobody wants the work any more. With none, it
+ * has aborted already.
+ */
 export function allAborted(signals: AbortSignal[]): AbortSignal {
   const all = new AbortController();
   let left = signals.length;

@@ -1,6 +1,7 @@
 /**
- * Gathers what comes while the sets before it are being written: a lone item is written at once, items that come within a few
- * milliseconds of each other go together. `write` must not reject (it tries again by itself).
+ * Gathers what comes while the sets before it are being written: a lone item is written at once,
+ * items that come within a few milliseconds of each other go together. `write` must not reject (it
+ * tries again by itself).
  */
 export interface Batcher<T> {
   add(item: T): void;

@@ -1,5 +1,6 @@
 /**
- * How long a `close` may take whose caller gives no deadline. A process that stops gives one to each of its parts: see bin/shutdown.ts.
+ * How long a `close` may take whose caller gives no deadline. A process that stops gives one to
+ * each of its parts: see bin/shutdown.ts.
  */
 const CLOSE_MS_MAX = 10_000;
 
@@ -7,7 +8,10 @@ export function defaultDeadline(): AbortSignal {
   return AbortSignal.timeout(CLOSE_MS_MAX);
 }
 
-/** Whether `promise` settles within `ms`. What it waits for goes on; its rejection in time is passed on. */
+/**
+ * Whether `promise` settles within `ms`. What it waits for goes on; its rejection in time is passed
+ * on.
+ */
 export async function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => {
@@ -20,7 +24,10 @@ export async function settledWithin(promise: Promise<unknown>, ms: number): Prom
   }
 }
 
-/** Whether `promise` settles before `deadline` aborts. What it waits for goes on; its rejection in time is passed on. */
+/**
+ * Whether `promise` settles before `deadline` aborts. What it waits for goes on; its rejection in
+ * time is passed on.
+ */
 export async function settledBefore(promise: Promise<unknown>, deadline: AbortSignal): Promise<boolean> {
   let stop = () => {};
   const late = new Promise<false>((resolve) => {

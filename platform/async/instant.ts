@@ -8,7 +8,10 @@ export function instant(): Instant {
   return { monotonic: performance.now(), wall: Date.now() };
 }
 
-/** The longer of what both clocks say: the monotonic one stands still while the machine sleeps, the other one can be set back. */
+/**
+ * The longer of what both clocks say: the monotonic one stands still while the machine sleeps, the
+ * other one can be set back.
+ */
 export function elapsedMs(since: Instant): number {
   return Math.max(performance.now() - since.monotonic, Date.now() - since.wall);
 }

@@ -1,8 +1,9 @@
 import type { Semaphore } from './semaphore.ts';
 
 /**
- * An async generator whose `return` ends it at once, though it waits for its next value. (A bare async generator takes `return` only when it
- * comes to its next `yield`.) Methods of a class, not closures of each object: the api holds several of these for each subscriber.
+ * An async generator whose `return` ends it at once, though it waits for its next value. (A bare
+ * async generator takes `return` only when it comes to its next `yield`.) Methods of a class, not
+ * closures of each object: the api holds several of these for each subscriber.
  */
 export abstract class CancellableIterator<T> implements AsyncGenerator<T, void, undefined> {
   abstract next(): Promise<IteratorResult<T, void>>;
@@ -50,8 +51,9 @@ class Cancellable<T> extends CancellableIterator<T> {
 type Map<From, To> = (value: From) => To | undefined | Promise<To | undefined>;
 
 /**
- * `source` with each value changed by `map`, or left out where that gives undefined. It ends as promptly as `source` does. With a semaphore,
- * a value is made in a place of it, which is held until the next value is asked for: that is when the consumer is done with this one.
+ * `source` with each value changed by `map`, or left out where that gives undefined. It ends as
+ * promptly as `source` does. With a semaphore, a value is made in a place of it, which is held
+ * until the next value is asked for: that is when the consumer is done with this one.
  */
 export function mapped<From, To>(
   source: AsyncIterable<From>,
@@ -107,8 +109,9 @@ class Mapped<From, To> extends CancellableIterator<To> {
 }
 
 /**
- * `source`, which its owner can end at any moment with a last value: what waits for the next value gets that one, and then the end. A source
- * that fails ends with the value that `onFailure` makes of the error. Only one `next` may wait at a time.
+ * `source`, which its owner can end at any moment with a last value: what waits for the next value
+ * gets that one, and then the end. A source that fails ends with the value that `onFailure` makes
+ * of the error. Only one `next` may wait at a time.
  */
 export class EndableIterator<T> extends CancellableIterator<T> {
   readonly #source: AsyncIterator<T>;

@@ -12,9 +12,10 @@ export interface RepeatOptions extends BackoffOptions {
 }
 
 /**
- * Calls `run` again and again until `signal` aborts, one call at a time: a run that takes long delays the next one and never overlaps it.
- * A run may resolve with the milliseconds until the next one; 0 means at once. After a failure the back-off decides. Never rejects;
- * resolves when the run that is under way has ended.
+ * Calls `run` again and again until `signal` aborts, one call at a time: a run that takes long
+ * delays the next one and never overlaps it. A run may resolve with the milliseconds until the next
+ * one; 0 means at once. After a failure the back-off decides. Never rejects; resolves when the run
+ * that is under way has ended.
  */
 export async function repeat(options: RepeatOptions, run: () => Promise<unknown>): Promise<void> {
   const { everyMs, signal, wake = new Signal(), waitsFirst = false } = options;

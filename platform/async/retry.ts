@@ -15,8 +15,9 @@ export interface BackoffOptions {
 
 export interface Backoff {
   /**
-   * Waits before the next try, longer after each failure in a row. Resolves at once when `signal` aborts, and never rejects: the
-   * caller's loop asks the signal. The first error of an outage is logged; the ones that follow are only counted.
+   * Waits before the next try, longer after each failure in a row. Resolves at once when `signal`
+   * aborts, and never rejects: the caller's loop asks the signal. The first error of an outage is
+   * logged; the ones that follow are only counted.
    */
   wait(error: unknown, signal?: AbortSignal): Promise<void>;
   /** Call it after each success. It ends the outage, if there was one, and logs that once. */
@@ -27,7 +28,10 @@ export interface Backoff {
 
 export interface RetryOptions extends BackoffOptions {
   signal: AbortSignal;
-  /** For how long an error is retried, from the first failure on. 0: the error is final. Without it, retry goes on until `signal` aborts. */
+  /**
+   * For how long an error is retried, from the first failure on. 0: the error is final. Without it,
+   * retry goes on until `signal` aborts.
+   */
   timeoutMs?: (error: unknown) => number;
   /** Called before each wait, with the longest that this wait takes. */
   onRetry?: (error: unknown, waitMs: number) => void;
@@ -38,8 +42,8 @@ const BACKOFF_MS_MAX = 10_000;
 const DOUBLINGS_MAX = 30;
 
 /**
- * Calls `attempt` until it succeeds. Rejects with the signal's reason when that aborts, and with the last error when that error's time is
- * over. No attempt begins once `signal` has aborted.
+ * Calls `attempt` until it succeeds. Rejects with the signal's reason when that aborts, and with
+ * the last error when that error's time is over. No attempt begins once `signal` has aborted.
  */
 export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
   const { signal, timeoutMs, onRetry } = options;
@@ -63,8 +67,8 @@ export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>)
 }
 
 /**
- * Exponential back-off with jitter, for a loop of its own shape. A call that only has to succeed takes `retry`, and work that comes again
- * and again takes `repeat`.
+ * Exponential back-off with jitter, for a loop of its own shape. A call that only has to succeed
+ * takes `retry`, and work that comes again and again takes `repeat`.
  */
 export function createBackoff(options: BackoffOptions): Backoff {
   const { log, what } = options;
@@ -94,7 +98,9 @@ export function createBackoff(options: BackoffOptions): Backoff {
   };
 }
 
-/** The wait after so many failures in a row, without the log. Resolves at once when `signal` aborts. */
+/**
+ * The wait after so many failures in a row, without the log. Resolves at once when `signal` aborts.
+ */
 export async function waitAfter(
   failures: number,
   { signal, ...bounds }: Pick<BackoffOptions, 'minMs' | 'maxMs'> & { signal?: AbortSignal | undefined } = {},

@@ -8,7 +8,10 @@ export class Semaphore {
     this.#free = places;
   }
 
-  /** Resolves when the caller has a place. The caller bounds how many wait, and gives the place back with `release`. */
+  /**
+   * Resolves when the caller has a place. The caller bounds how many wait, and gives the place back
+   * with `release`.
+   */
   async acquire(): Promise<void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -1,18 +1,25 @@
 /**
- * A wake-up call for one waiter, which many may send. A call that comes while nobody waits is kept, so that the next wait ends at once.
- * It is a class because the api holds several for each subscriber.
+ * A wake-up call for one waiter, which many may send. A call that comes while nobody waits is kept,
+ * so that the next wait ends at once. It is a class because the api holds several for each
+ * subscriber.
  */
 export class Signal {
   #pending = false;
   #resolve: (() => void) | undefined;
 
-  /** Ends the wait that is under way, or the next one. Bound, so that it can be passed on as a callback. */
+  /**
+   * Ends the wait that is under way, or the next one. Bound, so that it can be passed on as a
+   * callback.
+   */
   readonly notify = (): void => {
     this.#pending = true;
     this.#resolve?.();
   };
 
-  /** Resolves at the next `notify`, when `signal` aborts, or after `timeoutMs`. Only one caller may wait at a time. */
+  /**
+   * Resolves at the next `notify`, when `signal` aborts, or after `timeoutMs`. Only one caller may
+   * wait at a time.
+   */
   async wait(signal: AbortSignal, timeoutMs?: number): Promise<void> {
     if (!this.#pending && !signal.aborted) await this.#next(signal, timeoutMs);
     this.#pending = false;

@@ -7,7 +7,10 @@ import type { KafkaSasl } from '../settings/tls-settings.ts';
 import './kafka-timers.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
-/** Of requests without a wait of their own (a join, a long poll); a broker that answers slower is as good as away. */
+/**
+ * Of requests without a wait of their own (a join, a long poll); a broker that answers slower is as
+ * good as away.
+ */
 const REQUEST_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 
@@ -21,11 +24,17 @@ export interface KafkaAddress {
 
 export interface KafkaClient {
   kafka: Kafka;
-  /** Ends connections that the client forgot: it does after some outages, and they would keep the process alive. */
+  /**
+   * Ends connections that the client forgot: it does after some outages, and they would keep the
+   * process alive.
+   */
   destroy(): void;
 }
 
-/** The client of a cluster. `retries`: how often a request is sent again before it fails, about 2 s for 5. */
+/**
+ * The client of a cluster. `retries`: how often a request is sent again before it fails, about 2 s
+ * for 5.
+ */
 export function createKafkaClient(
   { brokers, clientId, tls, sasl }: KafkaAddress,
   log: Logger,
@@ -39,18 +48,21 @@ export function createKafkaClient(
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry: { retries, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
-    // Small requests follow each other here, and waiting for an acknowledgement in between costs up to 40 ms.
+    // Small requests follow each other here, and waiting for an acknowledgement in between costs up
+    // to 40 ms.
     socketFactory: ({ host, port, onConnect }) => {
       const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
       const name = isIP(host) === 0 ? { servername: host } : {};
       const socket =
         tls === undefined ? connectTcp(options, onConnect) : connectTls({ ...options, ...name, ...tls }, onConnect);
       sockets.add(socket);
-      socket.on('error', () => {}); // the client listens too, but not to a connection that it forgot
+      // The client listens too, but not to a connection that it forgot.
+      socket.on('error', () => {});
       return socket.once('close', () => sockets.delete(socket));
     },
     logLevel: log.isLevelEnabled('debug') ? logLevel.INFO : logLevel.NOTHING,
-    // The bus itself tells of an outage, once; what the client says at each try is for whoever looks into one.
+    // The bus itself logs an outage, once. What the client says at each try helps to investigate
+    // one.
     logCreator:
       () =>
       ({ namespace, level, log: { message, timestamp: _, logger: __, ...details } }) =>

@@ -1,7 +1,10 @@
 import type { Consumer } from 'kafkajs';
 import type { Logger } from 'pino';
 
-/** Commits offsets one request at a time: what is handled while one is under way goes with the next. No handler waits for it. */
+/**
+ * Commits offsets one request at a time: what is handled while one is under way goes with the next.
+ * No handler waits for it.
+ */
 export interface Commits {
   /** The member that commits from now on; with none, nothing is sent. */
   use(member: Consumer | undefined): void;
@@ -31,7 +34,8 @@ export function createCommits(topic: string, log: Logger): Commits {
       try {
         await member.commitOffsets(offsets);
       } catch (error) {
-        // These batches may come again, which is harmless; the next commit of their partitions covers them.
+        // These batches may come again, which is harmless; the next commit of their partitions
+        // covers them.
         log.debug({ err: error, topic }, 'Offsets were not committed.');
       }
     }

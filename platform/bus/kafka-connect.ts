@@ -15,8 +15,9 @@ export interface Connected<C extends Client> {
 const CONNECT_MS_MAX = 15_000;
 
 /**
- * A producer or admin of kafkajs, connected at the first use. It connects again by itself, mostly: one whose first broker was
- * frozen says "Broker not connected" for ever. So after a failure that no broker answered, the next use makes a new one.
+ * A producer or admin of kafkajs, connected at the first use. It connects again by itself, mostly:
+ * one whose first broker was frozen says "Broker not connected" for ever. So after a failure that
+ * no broker answered, the next use makes a new one.
  */
 export function connectLazily<C extends Client>(make: () => C): Connected<C> {
   let current: { client: C; connected: Promise<void> } | undefined;

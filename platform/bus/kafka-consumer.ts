@@ -9,12 +9,18 @@ import type { KafkaTopics } from './kafka-topics.ts';
 export interface LastingConsumer {
   /** Resolves at the first join, however long the broker stays away; rejects when closed before. */
   joined: Promise<void>;
-  /** Leaves the group, or stops waiting for that at the deadline. `beforeLeave` runs while the member can still commit. */
+  /**
+   * Leaves the group, or stops waiting for that at the deadline. `beforeLeave` runs while the
+   * member can still commit.
+   */
   close(deadline: AbortSignal, beforeLeave?: () => Promise<void>): Promise<void>;
 }
 
 export interface ConsumerEvents {
-  /** At each join and rebalance, before anything is fetched. `partitions` are all that this member has now. */
+  /**
+   * At each join and rebalance, before anything is fetched. `partitions` are all that this member
+   * has now.
+   */
   onJoin(consumer: Consumer, partitions: number[]): void;
   /** The consumer is gone, and its partitions with it; another is being made. */
   onCrash(): void;
@@ -23,14 +29,18 @@ export interface ConsumerEvents {
 
 interface Death {
   happens: Promise<void>;
-  /** It has happened, and the consumer has no say any more. */
+  /** It has happened: events of this consumer no longer count. */
   over: boolean;
   forget(): void;
 }
 
-const SESSION_MS = 6_000; // a member that was killed holds its partitions for so long; no broker allows less by default
+// A member that was killed holds its partitions for so long; no broker allows less by default.
+const SESSION_MS = 6_000;
 const HEARTBEAT_MS = 2_000;
-/** The fetch loop never waits for a handler here, so that a consumer without a fetch for so long is stuck. */
+/**
+ * The fetch loop never waits for a handler here, so that a consumer without a fetch for so long is
+ * stuck.
+ */
 const STUCK_MS = 90_000;
 const STUCK_LOOK_MS = 15_000;
 const DISCONNECT_MS_MAX = 5_000;
@@ -48,7 +58,10 @@ export function createLastingConsumer({
   kafka: Kafka;
   topics: KafkaTopics;
   topic: Topic;
-  /** Of each consumer that is made: one that must not wait for its predecessor's session to end takes another group. */
+  /**
+   * Of each consumer that is made: one that must not wait for its predecessor's session to end
+   * takes another group.
+   */
   config: () => ConsumerConfig;
   fromBeginning: boolean;
   events: ConsumerEvents;
@@ -65,7 +78,7 @@ export function createLastingConsumer({
     reportJoined = resolve;
     reportClosed = reject;
   });
-  joined.catch(() => {}); // whoever waits for it sees the rejection; nobody may be waiting
+  joined.catch(() => {}); // a caller that waits sees the rejection, and there may be none
   const ended = loop();
 
   async function loop(): Promise<void> {
@@ -109,7 +122,8 @@ export function createLastingConsumer({
         if (!death.over) events.onBatch(payload);
       },
     });
-    if (death.over) await disconnect(consumer); // it has joined after all: the first disconnect came too early for it
+    // It has joined after all: the first disconnect came too early for it.
+    if (death.over) await disconnect(consumer);
   }
 
   /** Resolves at close, rejects at a crash or when nothing has been fetched for too long. */
@@ -133,7 +147,8 @@ export function createLastingConsumer({
       backoff.reset();
     });
     const timer = setInterval(() => {
-      quietMs += STUCK_LOOK_MS; // counted, so that a process that was paused for long is not taken for stuck
+      // Counted, so that a process that was paused for long does not count as stuck.
+      quietMs += STUCK_LOOK_MS;
       if (quietMs >= STUCK_MS) die(new Error(`The consumer has fetched nothing for ${STUCK_MS} ms.`));
     }, STUCK_LOOK_MS);
     closing.signal.addEventListener('abort', end, { once: true });
@@ -162,7 +177,8 @@ export function createLastingConsumer({
     async close(deadline, before) {
       beforeLeave ??= before;
       closing.abort();
-      // A consumer that is still connecting ends by itself within the client's bounds; nobody waits for it.
+      // A consumer that is still connecting ends by itself within the client's bounds; nobody waits
+      // for it.
       if (current === undefined) reportClosed(new Error('The bus is closed.'));
       else await settledBefore(ended, deadline);
     },

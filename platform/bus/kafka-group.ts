@@ -8,13 +8,16 @@ import type { KafkaTopics } from './kafka-topics.ts';
 import { batchLength, createPartitionRunner } from './partition-runner.ts';
 
 /**
- * How long the broker holds a fetch that finds nothing: not the latency of a message, which ends the fetch, but the wait of a
- * partition that was paused and is resumed, and of a rebalance.
+ * How long the broker holds a fetch that finds nothing: not the latency of a message, which ends
+ * the fetch, but the wait of a partition that was paused and is resumed, and of a rebalance.
  */
 const FETCH_WAIT_MS = 200;
 const FETCH_BYTES_PER_PARTITION = 1024 * 1024;
 const FETCH_BYTES_MAX = 8 * 1024 * 1024;
-/** What of a partition waits here behind its running handler; beyond, it is paused, and the backlog stays in Kafka. */
+/**
+ * What of a partition waits here behind its running handler; beyond, it is paused, and the backlog
+ * stays in Kafka.
+ */
 const AHEAD_BYTES_MAX = 1024 * 1024;
 const AHEAD_MESSAGES_MAX = 1_000;
 
@@ -32,9 +35,10 @@ interface Ahead {
 }
 
 /**
- * A member of a group. The fetch loop of kafkajs waits for all batches of a fetch before it fetches again, and holds up every
- * partition for one slow handler: so batches are handed over at once, and a partition is paused while enough of it waits. The loop
- * goes on meanwhile and sends the heartbeats: a handler may take an hour.
+ * A member of a group. The fetch loop of kafkajs waits for all batches of a fetch before it fetches
+ * again, and holds up every partition for one slow handler: so batches are handed over at once, and
+ * a partition is paused while enough of it waits. The loop goes on meanwhile and sends the
+ * heartbeats: a handler may take an hour.
  */
 export function joinKafkaGroup(
   { kafka, topics, prefix, log }: { kafka: Kafka; topics: KafkaTopics; prefix: string; log: Logger },
@@ -45,7 +49,7 @@ export function joinKafkaGroup(
   const commits = createCommits(topicName, log);
   let member: Consumer | undefined;
 
-  const lanes = createPartitionRunner<Entry>({
+  const runner = createPartitionRunner<Entry>({
     concurrency,
     finishes,
     onBatch,
@@ -65,7 +69,8 @@ export function joinKafkaGroup(
         if (last !== undefined && ahead.has(partition)) commits.add(partition, offsetAfter(last.offset));
       },
       putBack() {
-        // Given up because the partition is lost or we close: it was not committed, so its next owner fetches it.
+        // Given up because the partition is lost or we close: it was not committed, so its next
+        // owner fetches it.
       },
     },
   });
@@ -80,7 +85,7 @@ export function joinKafkaGroup(
   }
 
   function lose(partition: number): void {
-    lanes.drop(partition);
+    runner.drop(partition);
     commits.forget(partition);
     if (ahead.get(partition)?.paused) member?.resume([{ topic: topicName, partitions: [partition] }]);
     ahead.delete(partition);
@@ -107,7 +112,7 @@ export function joinKafkaGroup(
     resolveOffset(batch.lastOffset()); // fetched, not committed
     waiting.next = offsetAfter(batch.lastOffset());
     setPaused(partition, waiting);
-    lanes.wake(partition);
+    runner.wake(partition);
   }
 
   const consumer = createLastingConsumer({
@@ -138,7 +143,7 @@ export function joinKafkaGroup(
   return {
     joined: consumer.joined,
     async close(deadline = defaultDeadline()) {
-      await lanes.close(deadline);
+      await runner.close(deadline);
       await consumer.close(deadline, () => commits.flush());
     },
   };

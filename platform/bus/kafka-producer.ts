@@ -4,7 +4,10 @@ import { connectLazily } from './kafka-connect.ts';
 
 /** Sends messages whose partition is chosen already. */
 export interface KafkaProducer {
-  /** Resolves when the brokers have written them; rejects when that took too long. They may then still be written. */
+  /**
+   * Resolves when the brokers have written them; rejects when that took too long. They may then
+   * still be written.
+   */
   send(topic: string, messages: Placed[]): Promise<void>;
   close(): Promise<void>;
 }
@@ -14,7 +17,10 @@ export interface Placed {
   value: Buffer;
 }
 
-/** A broker refuses a batch of a partition over 1 MiB (message.max.bytes), and all of a request may be for one. */
+/**
+ * A broker refuses a batch of a partition over 1 MiB (message.max.bytes), and all of a request may
+ * be for one.
+ */
 const REQUEST_BYTES_MAX = 768 * 1024;
 const REQUEST_MESSAGES_MAX = 5_000;
 /** What waits for the brokers' answer; beyond, publish rejects. */
@@ -28,8 +34,9 @@ interface Waiting {
 }
 
 /**
- * A lone message is sent at once. While its request is under way, what comes for the topic is gathered and sent as one: requests
- * get larger under load, nothing ever lingers, and no message overtakes another of its partition, also when one is sent again.
+ * A lone message is sent at once. While its request is under way, what comes for the topic is
+ * gathered and sent as one: requests get larger under load, nothing ever lingers, and no message
+ * overtakes another of its partition, also when one is sent again.
  */
 export function createKafkaProducer(kafka: Kafka): KafkaProducer {
   const queues = new Map<string, { waiting: Waiting[]; sending: boolean }>();
@@ -102,7 +109,9 @@ function requestLength(waiting: Waiting[]): number {
   return waiting.length;
 }
 
-/** `messages` in pieces that a request can hold; a message larger than that is a piece of its own. */
+/**
+ * `messages` in pieces that a request can hold; a message larger than that is a piece of its own.
+ */
 function slices(messages: Placed[]): Placed[][] {
   const made: Placed[][] = [];
   let bytes = Number.POSITIVE_INFINITY;

@@ -7,7 +7,10 @@ import { createLastingConsumer, type LastingConsumer } from './kafka-consumer.ts
 import type { KafkaTopics } from './kafka-topics.ts';
 import { partitionFor } from './partitions.ts';
 
-/** The wait of a partition that is resumed behind a fetch of others, and so of the first line of a new subscriber. */
+/**
+ * The wait of a partition that is resumed behind a fetch of others, and so of the first line of a
+ * new subscriber.
+ */
 const FETCH_WAIT_MS = 50;
 const FETCH_BYTES_PER_PARTITION = 1024 * 1024;
 const FETCH_BYTES_MAX = 8 * 1024 * 1024;
@@ -20,8 +23,8 @@ interface Watched {
 }
 
 /**
- * Follows partitions from their end on. kafkajs has no consumer without a group, so each process makes one of its own, at the
- * first watch; it never commits, and starts where this says.
+ * Follows partitions from their end on. kafkajs has no consumer without a group, so each process
+ * makes one of its own, at the first watch; it never commits, and starts where this says.
  */
 export function followKafkaTopic(
   { kafka, topics, prefix, log }: { kafka: Kafka; topics: KafkaTopics; prefix: string; log: Logger },
@@ -41,7 +44,8 @@ export function followKafkaTopic(
       topic,
       fromBeginning: false,
       config: () => {
-        // Of a new name each time: the broker would let it wait for the session of the one that crashed.
+        // Of a new name each time: the broker would let it wait for the session of the one that
+        // crashed.
         const groupId = `${prefix}tail-${topic}-${randomUUID()}`;
         groups.push(groupId);
         return {
@@ -62,7 +66,8 @@ export function followKafkaTopic(
     member = joined;
     joined.pause([{ topic: topicName, partitions }]);
     for (const [partition, { next }] of watched) if (next !== undefined) resumeAt(partition, next);
-    if (crashed) onGap(); // what was deleted meanwhile, or written to a broker that lost it, is not seen
+    // What was deleted meanwhile, or written to a broker that lost it, is not seen.
+    if (crashed) onGap();
     crashed = false;
   }
 
@@ -94,7 +99,10 @@ export function followKafkaTopic(
     }
   }
 
-  /** Once the end is known, whatever is written from now on is read, also by a consumer that is still to be made. */
+  /**
+   * Once the end is known, whatever is written from now on is read, also by a consumer that is
+   * still to be made.
+   */
   async function openAtEnd(partition: number, state: Watched): Promise<void> {
     consumer ??= start();
     state.next = (await topics.ends(topic)).get(partition) ?? '0';

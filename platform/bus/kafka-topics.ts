@@ -7,7 +7,10 @@ import { PARTITIONS } from './partitions.ts';
 /** The topics of one installation, made when they are missing. */
 export interface KafkaTopics {
   name(topic: Topic): string;
-  /** How many partitions it has. The first answer is kept: a change of the number needs a restart of every process. */
+  /**
+   * How many partitions it has. The first answer is kept: a change of the number needs a restart of
+   * every process.
+   */
   partitions(topic: Topic): Promise<number>;
   /** The offset that the next message of each partition gets, by partition. */
   ends(topic: Topic): Promise<Map<number, string>>;
@@ -19,7 +22,10 @@ export interface KafkaTopics {
 
 const TOPICS: Topic[] = ['workflows', 'job_logs'];
 
-/** Tries before a new topic is taken for ready whatever its leaders say; 0.1 s on an idle broker, up to 20 s in all. */
+/**
+ * Tries before a new topic is taken for ready whatever its leaders say; 0.1 s on an idle broker, up
+ * to 20 s in all.
+ */
 const LEADER_TRIES_MAX = 10;
 
 export function createKafkaTopics(kafka: Kafka, prefix: string): KafkaTopics {
@@ -39,7 +45,8 @@ export function createKafkaTopics(kafka: Kafka, prefix: string): KafkaTopics {
     const there = new Set(await client.listTopics());
     const missing = TOPICS.map(name).filter((topic) => !there.has(topic));
     if (missing.length > 0) {
-      // Replicated as the broker's default says. Two processes may do this at once: the second finds them made.
+      // Replicated as the broker's default says. Two processes may do this at once: the second
+      // finds them made.
       const topics = missing.map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: -1 }));
       await client.createTopics({ topics, waitForLeaders: true });
       for (const topic of missing) await leadersReady(client, topic);
@@ -78,7 +85,10 @@ export function createKafkaTopics(kafka: Kafka, prefix: string): KafkaTopics {
   };
 }
 
-/** A leader that is named already refuses its part for a moment more, and a batch that it refused in part would be sent twice. */
+/**
+ * A leader that is named already refuses its part for a moment more, and a batch that it refused in
+ * part would be sent twice.
+ */
 async function leadersReady(admin: Admin, topic: string): Promise<void> {
   for (let tries = 1; tries <= LEADER_TRIES_MAX; tries += 1) {
     const ready = await admin.fetchTopicOffsets(topic).then(

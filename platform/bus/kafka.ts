@@ -13,8 +13,9 @@ import { partitionFor } from './partitions.ts';
 
 const RETRIES = 5; // about 2 s, so that a broker that moves a leader is not noticed
 /**
- * About a minute: a consumer that outlives a restart of the broker is the same member after it, while a new one waits for the
- * session of the old to end (measured: first message 2.5 s instead of 13 s after the broker answers).
+ * About a minute: a consumer that outlives a restart of the broker is the same member after it,
+ * while a new one waits for the session of the old to end (measured: first message 2.5 s instead of
+ * 13 s after the broker answers).
  */
 const CONSUMER_RETRIES = 60;
 const HEALTH_RETRIES = 1; // the first finds out that a connection is gone, the second makes it
@@ -24,8 +25,8 @@ const TOPICS_MS_MAX = 5_000;
 const DISCONNECT_MS_MAX = 3_000;
 
 /**
- * The bus on Kafka. It starts without the broker as well: what needs it waits (`consume`) or rejects (`publish`, `watch`) and
- * works as soon as the broker is there.
+ * The bus on Kafka. It starts without the broker as well: what needs it waits (`consume`) or
+ * rejects (`publish`, `watch`) and works as soon as the broker is there.
  */
 export async function createKafkaBus({
   topicPrefix: prefix,
@@ -41,7 +42,8 @@ export async function createKafkaBus({
   const parts = { kafka: consumerClient.kafka, topics, prefix, log };
   const opened = new Set<Closable>();
   const closing = new AbortController();
-  let turn = Math.floor(Math.random() * 1_000); // so that processes that publish little do not all use partition 0
+  // So that processes that publish little do not all use partition 0.
+  let turn = Math.floor(Math.random() * 1_000);
 
   function place({ key, value }: BusMessage, partitions: number): Placed {
     if (key !== undefined) return { partition: partitionFor(key, partitions), value };

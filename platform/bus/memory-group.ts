@@ -10,7 +10,10 @@ export interface Entry {
   handled: () => void;
 }
 
-/** One group of consumers on one topic in process: what waits for it, and which member has which partition. */
+/**
+ * One group of consumers on one topic in process: what waits for it, and which member has which
+ * partition.
+ */
 export interface MemoryGroup {
   /** Beyond `max` waiting entries in a partition, its oldest are dropped. */
   push(entries: Entry[], max?: number): void;
@@ -22,7 +25,8 @@ export interface MemoryGroup {
 
 export function createMemoryGroup(): MemoryGroup {
   const queues = Array.from({ length: PARTITIONS }, (): Entry[] => []);
-  const busy = new Set<number>(); // also by a member that has lost the partition but has not returned yet
+  // Also by a member that has lost the partition but has not returned yet.
+  const busy = new Set<number>();
   const members: PartitionRunner[] = [];
   let dropped = 0;
 
@@ -30,7 +34,10 @@ export function createMemoryGroup(): MemoryGroup {
     return members[partition % members.length];
   }
 
-  /** Lets `change` add or remove a member, then takes partitions from those that lost them and tells the new owners. */
+  /**
+   * Lets `change` add or remove a member, then takes partitions from those that lost them and tells
+   * the new owners.
+   */
   function reassign(change: () => void): void {
     const before = queues.map((_, partition) => ownerOf(partition));
     change();
@@ -63,7 +70,7 @@ export function createMemoryGroup(): MemoryGroup {
 
     join(start) {
       let self: PartitionRunner | undefined;
-      const lanes = start({
+      const runner = start({
         take(partition) {
           const queue = queues[partition];
           if (queue === undefined || busy.has(partition) || ownerOf(partition) !== self) return [];
@@ -80,12 +87,13 @@ export function createMemoryGroup(): MemoryGroup {
           release(partition);
         },
       });
-      self = lanes;
-      reassign(() => members.push(lanes));
+      self = runner;
+      reassign(() => members.push(runner));
       return {
         async close(deadline = defaultDeadline()) {
-          await lanes.close(deadline); // first, so that what finishes now is not handled by another once more
-          if (members.includes(lanes)) reassign(() => members.splice(members.indexOf(lanes), 1));
+          // First, so that what finishes now is not handled by another once more.
+          await runner.close(deadline);
+          if (members.includes(runner)) reassign(() => members.splice(members.indexOf(runner), 1));
         },
       };
     },

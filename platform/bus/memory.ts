@@ -5,9 +5,15 @@ import { createMemoryGroup, type Entry, type MemoryGroup } from './memory-group.
 import { createPartitionRunner } from './partition-runner.ts';
 import { PARTITIONS, partitionFor } from './partitions.ts';
 
-/** Messages of `workflows` that wait, per group and partition: beyond, the oldest is dropped, and the sweep finds its rows. */
+/**
+ * Messages of `workflows` that wait, per group and partition: beyond, the oldest is dropped, and
+ * the sweep finds its rows.
+ */
 const HINTS_MAX = 2_000;
-/** Lines that wait for a group, in all: publishers await their publish, so more than this are too many publishers. */
+/**
+ * Lines that wait for a group, in all: publishers await their publish, so more than this are too
+ * many publishers.
+ */
 const LINES_BYTES_MAX = 128 * 1024 * 1024;
 /** What the first group of a topic finds of what was published before it came. */
 const EARLY_MESSAGES_MAX = 1_000;
@@ -22,7 +28,10 @@ interface TopicState {
   turn: number;
 }
 
-/** The bus within one process. What waits in it is lost with the process, which the rows make harmless. */
+/**
+ * The bus within one process. What waits in it is lost with the process, which the rows make
+ * harmless.
+ */
 export function createMemoryBus({ log }: { log: Logger }): Bus {
   const topics: Record<Topic, TopicState> = { workflows: newTopic(), job_logs: newTopic() };
   const unfinished = new Set<(error: Error) => void>();

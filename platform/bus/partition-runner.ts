@@ -3,17 +3,18 @@ import { settledBefore, settledWithin } from '../async/deadline.ts';
 import { waitAfter } from '../async/retry.ts';
 
 /**
- * Runs the handler of one consumer over its partitions: one batch of a partition at a time, up to `concurrency` partitions at
- * once, a rejected batch again after a back-off (during which others may use its place). Both buses are built on it.
+ * Runs the handler of one consumer over its partitions: one batch of a partition at a time, up to
+ * `concurrency` partitions at once, a rejected batch again after a back-off (during which others
+ * may use its place). Both buses are built on it.
  */
 export interface PartitionRunner {
   /** There may be something to take in `partition`. */
   wake(partition: number): void;
-  /** The partition is not ours any more: its handler is told to give up. */
+  /** The partition is no longer ours: its handler's signal aborts. */
   drop(partition: number): void;
   /**
-   * Starts nothing more, and lets handlers finish: for a moment, or with `finishes` until the deadline. Then it aborts their signals, and
-   * waits for them until the deadline, or for a moment.
+   * Starts nothing more, and lets handlers finish: for a moment, or with `finishes` until the
+   * deadline. Then it aborts their signals, and waits for them until the deadline, or for a moment.
    */
   close(deadline: AbortSignal): Promise<void>;
 }
@@ -27,14 +28,16 @@ export interface Source<E> {
   putBack(partition: number, batch: E[]): void;
 }
 
-const BATCH_MESSAGES_MAX = 500; // with 64 ids a message, 32,000 rows: more does not make the sets cheaper
+// With 64 ids a message, 32,000 rows: more does not make the sets cheaper.
+const BATCH_MESSAGES_MAX = 500;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
 const GRACE_MS = 250;
 
-interface Lane<E> {
+/** A batch of a partition that is being handled, or waits to be handled again. */
+interface RunningBatch<E> {
   partition: number;
-  batch: E[];
+  entries: E[];
   failures: number;
   backingOff: boolean;
   controller: AbortController;
@@ -57,8 +60,9 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   what: string;
   finishes?: boolean | undefined;
 }): PartitionRunner {
-  const ready = new Set<number>(); // in the order in which they became ready, so that each gets its turn
-  const lanes = new Map<number, Lane<E>>();
+  // In the order in which they became ready, so that each gets its turn.
+  const ready = new Set<number>();
+  const batches = new Map<number, RunningBatch<E>>();
   const failing = new Set<number>();
   let active = 0;
   let pumping = false;
@@ -78,50 +82,50 @@ export function createPartitionRunner<E extends { value: Buffer }>({
     for (const partition of ready) {
       if (closing || active >= concurrency) return;
       ready.delete(partition);
-      const lane = lanes.get(partition);
-      if (lane?.backingOff === false) continue; // busy: it looks again when it is done
-      const next = lane ?? open(partition);
+      const batch = batches.get(partition);
+      if (batch?.backingOff === false) continue; // busy: it looks again when it is done
+      const next = batch ?? open(partition);
       if (next !== undefined) void run(next);
     }
   }
 
-  function open(partition: number): Lane<E> | undefined {
-    const batch = source.take(partition);
-    if (batch.length === 0) return undefined;
+  function open(partition: number): RunningBatch<E> | undefined {
+    const entries = source.take(partition);
+    if (entries.length === 0) return undefined;
     let finish = () => {};
     const done = new Promise<void>((resolve) => {
       finish = resolve;
     });
     const controller = new AbortController();
-    const lane = { partition, batch, failures: 0, backingOff: false, controller, done, finish };
-    lanes.set(partition, lane);
-    return lane;
+    const batch = { partition, entries, failures: 0, backingOff: false, controller, done, finish };
+    batches.set(partition, batch);
+    return batch;
   }
 
-  async function run(lane: Lane<E>): Promise<void> {
-    const { signal } = lane.controller;
+  async function run(batch: RunningBatch<E>): Promise<void> {
+    const { signal } = batch.controller;
     active += 1;
-    lane.backingOff = false;
-    const outcome = await attempt(lane);
+    batch.backingOff = false;
+    const outcome = await attempt(batch);
     active -= 1;
     pumpSoon();
-    if (signal.aborted) return end(lane, false);
-    if (outcome.ok) return end(lane, true);
-    lane.failures += 1;
-    failed(lane.partition, outcome.error);
-    if (closing) return end(lane, false);
-    lane.backingOff = true;
-    await waitAfter(lane.failures, { signal });
-    if (signal.aborted) return end(lane, false);
-    ready.add(lane.partition);
+    if (signal.aborted) return end(batch, false);
+    if (outcome.ok) return end(batch, true);
+    batch.failures += 1;
+    failed(batch.partition, outcome.error);
+    if (closing) return end(batch, false);
+    batch.backingOff = true;
+    await waitAfter(batch.failures, { signal });
+    if (signal.aborted) return end(batch, false);
+    ready.add(batch.partition);
     pumpSoon();
   }
 
-  async function attempt(lane: Lane<E>): Promise<{ ok: true } | { ok: false; error: unknown }> {
+  async function attempt(batch: RunningBatch<E>): Promise<{ ok: true } | { ok: false; error: unknown }> {
     try {
       await onBatch(
-        lane.batch.map((entry) => entry.value),
-        lane.controller.signal,
+        batch.entries.map((entry) => entry.value),
+        batch.controller.signal,
       );
       return { ok: true };
     } catch (error) {
@@ -129,17 +133,17 @@ export function createPartitionRunner<E extends { value: Buffer }>({
     }
   }
 
-  function end(lane: Lane<E>, handled: boolean): void {
-    lanes.delete(lane.partition);
+  function end(batch: RunningBatch<E>, handled: boolean): void {
+    batches.delete(batch.partition);
     if (handled) {
-      recovered(lane.partition);
-      source.handled(lane.partition, lane.batch);
+      recovered(batch.partition);
+      source.handled(batch.partition, batch.entries);
     } else {
-      failing.delete(lane.partition);
-      source.putBack(lane.partition, lane.batch);
+      failing.delete(batch.partition);
+      source.putBack(batch.partition, batch.entries);
     }
-    lane.finish();
-    ready.add(lane.partition);
+    batch.finish();
+    ready.add(batch.partition);
     pumpSoon();
   }
 
@@ -162,24 +166,25 @@ export function createPartitionRunner<E extends { value: Buffer }>({
 
     drop(partition) {
       ready.delete(partition);
-      abort(lanes.get(partition));
+      abort(batches.get(partition));
     },
 
     async close(deadline) {
       closing = true;
-      for (const lane of lanes.values()) if (lane.backingOff) abort(lane);
-      const done = Promise.all([...lanes.values()].map((lane) => lane.done));
+      for (const batch of batches.values()) if (batch.backingOff) abort(batch);
+      const done = Promise.all([...batches.values()].map((batch) => batch.done));
       if (await (finishes ? settledBefore(done, deadline) : settledWithin(done, GRACE_MS))) return;
-      for (const lane of lanes.values()) abort(lane);
+      for (const batch of batches.values()) abort(batch);
       if (await (finishes ? settledWithin(done, GRACE_MS) : settledBefore(done, deadline))) return;
-      log.warn({ partitions: [...lanes.keys()] }, `${what} did not stop in time.`);
+      log.warn({ partitions: [...batches.keys()] }, `${what} did not stop in time.`);
     },
   };
 
-  function abort(lane: Lane<E> | undefined): void {
-    if (lane === undefined || lane.controller.signal.aborted) return;
-    lane.controller.abort(new Error(`${what}: the partition was lost, or the consumer closes.`));
-    if (lane.backingOff && ready.delete(lane.partition)) end(lane, false); // waiting for a place: nobody else would end it
+  function abort(batch: RunningBatch<E> | undefined): void {
+    if (batch === undefined || batch.controller.signal.aborted) return;
+    batch.controller.abort(new Error(`${what}: the partition was lost, or the consumer closes.`));
+    // Waiting for a place: nobody else would end it.
+    if (batch.backingOff && ready.delete(batch.partition)) end(batch, false);
   }
 }
 

@@ -1,6 +1,8 @@
 import { crc32 } from 'node:zlib';
 
-/** Partitions of a new topic, and of the in-process one: what up to 12 workers of a kind can share. */
+/**
+ * Partitions of a new topic, and of the in-process one: what up to 12 workers of a kind can share.
+ */
 export const PARTITIONS = 12;
 
 /** The partition of `key` among `count`: the same in every process, whatever client it uses. */

@@ -1,7 +1,10 @@
 import { type IRateLimiterOptions, type RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Cache } from './cache.ts';
 
-/** `limit` of a cache: one limiter for each pair of points and window that is asked for, made by `make`. */
+/**
+ * `limit` of a cache: one limiter for each pair of points and window that is asked for, made by
+ * `make`.
+ */
 export function createLimits(make: (options: IRateLimiterOptions) => RateLimiterAbstract): Cache['limit'] {
   const limiters = new Map<string, RateLimiterAbstract>();
 

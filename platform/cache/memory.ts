@@ -37,7 +37,8 @@ export function createMemoryCache(): Cache {
     },
 
     async subscribe(channel, onMessage) {
-      const listen = (message: string) => onMessage(message); // one of its own, so that the same function may listen twice
+      // One of its own, so that the same function may listen twice.
+      const listen = (message: string) => onMessage(message);
       const all = listeners.get(channel) ?? new Set();
       listeners.set(channel, all.add(listen));
       return () => {

@@ -18,7 +18,10 @@ interface Listener {
 
 interface Channel {
   listeners: Set<Listener>;
-  /** Resolves when Redis has been asked, whether it answered or not: a failure is mended when it is back. */
+  /**
+   * Resolves when Redis has been asked, whether it answered or not: after a failure, `restore`
+   * subscribes when Redis is back.
+   */
   asked: Promise<void>;
 }
 
@@ -35,7 +38,10 @@ export function createRedisChannels(connection: Redis, prefix: string, log: Logg
   });
   const pinging = setInterval(() => void ping(), PING_MS);
 
-  /** After the connection was made (again): subscribes to all, then tells the listeners that they may have missed something. */
+  /**
+   * After each connect: subscribes to all channels, then calls `onGap` of the listeners, which may
+   * have missed something.
+   */
   async function restore(): Promise<void> {
     const names = [...channels.keys()];
     if (names.length === 0) return;
@@ -44,7 +50,8 @@ export function createRedisChannels(connection: Redis, prefix: string, log: Logg
       await connection.subscribe(...names);
     } catch (error) {
       log.debug({ err: error }, 'Channels were not subscribed to again.');
-      if (connection.status === 'ready') connection.disconnect(true); // which brings us here once more
+      // Which brings us here once more.
+      if (connection.status === 'ready') connection.disconnect(true);
       return;
     }
     for (const { onGap } of listeners) if (onGap !== undefined) call(onGap);

@@ -16,8 +16,9 @@ const RECONNECT_MS_MAX = 2_000;
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * The cache on Redis. It starts without Redis as well: then, and in any outage, commands reject at once (`publish` and `subscribe`
- * do not), and it connects again by itself for ever. An outage is one line in the log, its end another.
+ * The cache on Redis. It starts without Redis as well: then, and in any outage, commands reject at
+ * once (`publish` and `subscribe` do not), and it connects again by itself for ever. An outage is
+ * one line in the log, its end another.
  */
 export async function createRedisCache({
   url,
@@ -57,7 +58,8 @@ export async function createRedisCache({
   );
   const isTls = url.startsWith('rediss:');
   let away = false;
-  let isAdvised = false; // a connection may break before the reason comes: that is worth a second line
+  // A connection may break before the reason comes: that is worth a second line.
+  let isAdvised = false;
   let wasReady = false;
   let lostHints = 0;
   let closed = false;
@@ -71,7 +73,7 @@ export async function createRedisCache({
     const what = advice === undefined ? `Redis is away.${unknown}` : `Redis cannot be used. ${advice}`;
     log.warn(
       { err: error },
-      `${what} Until it is back, templates are built anew, limits count per process, and hints are lost.`,
+      `${what} Until it is back, templates are built again, limits count per process, and hints are lost.`,
     );
   }
 

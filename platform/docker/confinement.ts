@@ -14,7 +14,9 @@ export const DEFAULT_RESOURCES: Resources = {
   pids: CONTAINER_RESOURCES.pids,
 };
 
-/** A volume by its name on the engine, which makes it, with these labels, where there is none yet. */
+/**
+ * A volume by its name on the engine, which makes it, with these labels, where there is none yet.
+ */
 export interface Mount {
   volume: string;
   path: string;
@@ -30,7 +32,10 @@ export interface Confinement {
   logBytes?: number | undefined;
 }
 
-/** An engine that may not raise its own limit (it runs in a container itself, say) starts nothing that asks for more than it has. */
+/**
+ * An engine that may not raise its own limit (it runs in a container itself, say) starts nothing
+ * that asks for more than it has.
+ */
 const OPEN_FILES_MAX = 8_192;
 export const ULIMITS = [
   { Name: 'nofile', Soft: OPEN_FILES_MAX, Hard: OPEN_FILES_MAX },
@@ -39,11 +44,13 @@ export const ULIMITS = [
 /** What /dev/shm holds: it counts as memory, and an engine's own default may be another size. */
 export const SHARED_MEMORY_BYTES = 64 * MB;
 /*
- * The engine's log is what a worker reads after an outage or adopts, from its first line on, so nothing that is kept may be rotated away
- * while the container exists. It is one file, more than twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds
- * about 30 bytes to a line, as a chunk does): a job within its maximum never has its log rotated, however long the bus is away. One that
- * prints more loses lines that would be kept only where it prints twice the maximum while capture waits within the first part of them. The
- * log goes with its container, and no container costs the host's disk more than that.
+ * The engine's log is what a worker reads after an outage or adopts, from its first line on, so
+ * nothing that is kept may be rotated away while the container exists. It is one file, more than
+ * twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds about 30 bytes
+ * to a line, as a chunk does): a job within its maximum never has its log rotated, however long the
+ * bus is away. One that prints more loses lines that would be kept only where it prints twice the
+ * maximum while capture waits within the first part of them. The log goes with its container, and
+ * no container costs the host's disk more than that.
  */
 const LOG_FACTOR = 2;
 const LOG_MORE_BYTES = 64 * MB;
@@ -52,12 +59,14 @@ const LOG_MORE_BYTES = 64 * MB;
 const PROCESSES_MIN = 2;
 
 /**
- * The engine's HostConfig of every container: no capabilities, no new privileges, no swap, bounded processes, memory, CPU and open files,
- * nothing of the host mounted, and an init process that passes signals on and reaps (a program as process 1 ignores SIGTERM).
+ * The engine's HostConfig of every container: no capabilities, no new privileges, no swap, bounded
+ * processes, memory, CPU and open files, nothing of the host mounted, and an init process that
+ * passes signals on and reaps (a program as process 1 ignores SIGTERM).
  *
- * The log driver is `local` and not `json-file`: it keeps the bytes as they were printed, where json-file turns what is not
- * UTF-8 into U+FFFD, also a character that the engine cut at its 16 KiB pieces; and following it is faster (engine 20.10, two
- * cores, lines of 58 bytes: 130,000 a second against 105,000).
+ * The log driver is `local` and not `json-file`: it keeps the bytes as they were printed, where
+ * json-file turns what is not UTF-8 into U+FFFD, also a character that the engine cut at its 16 KiB
+ * pieces; and following it is faster (engine 20.10, two cores, lines of 58 bytes: 130,000 a second
+ * against 105,000).
  */
 export function confine(
   { cpus, memoryBytes, pids }: Resources,

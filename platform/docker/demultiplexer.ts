@@ -1,11 +1,14 @@
 /**
- * Cuts the engine's multiplexed stream into frames: 8 bytes of header (1 stdout or 2 stderr, three zeros, the length as a big-endian
- * number), then the payload. Frames may be split anywhere over what is written. A frame is handed on as a range of a
- * buffer that nobody writes to later, so that nothing is made per frame: dockerode's own `demuxStream` recurses per frame and
- * knows no back-pressure.
+ * Cuts the engine's multiplexed stream into frames: 8 bytes of header (1 stdout or 2 stderr, three
+ * zeros, the length as a big-endian number), then the payload. Frames may be split anywhere over
+ * what is written. A frame is handed on as a range of a buffer that nobody writes to later, so that
+ * nothing is made per frame: dockerode's own `demuxStream` recurses per frame and knows no
+ * back-pressure.
  */
 export interface Demultiplexer {
-  /** Hands on every frame that is complete with `chunk`. Throws when the bytes are no such stream. */
+  /**
+   * Hands on every frame that is complete with `chunk`. Throws when the bytes are no such stream.
+   */
   write(chunk: Buffer): void;
   /** Bytes of a frame that is not complete. */
   readonly pendingBytes: number;
@@ -20,7 +23,10 @@ export type StreamType = typeof STDOUT | typeof STDERR;
 const STDIN = 0; // the engine writes 0 for stdout in some versions' answers to attach
 const ENGINE_ERROR = 3;
 const HEADER_BYTES = 8;
-/** The engine's frames hold a line of at most 16 KiB and its timestamp. Anything near this is not such a stream. */
+/**
+ * The engine's frames hold a line of at most 16 KiB and its timestamp. Anything near this is not
+ * such a stream.
+ */
 const FRAME_BYTES_MAX = 1024 * 1024;
 
 export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
@@ -46,7 +52,8 @@ export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
         if (frame === undefined && headerBytes === 0 && chunk.length - at >= HEADER_BYTES) {
           const end = at + HEADER_BYTES + payloadBytes(chunk, at);
           if (end <= chunk.length) {
-            deliver(chunk[at] ?? ENGINE_ERROR, chunk, at + HEADER_BYTES, end); // nearly every frame: no copy
+            // Nearly every frame: no copy.
+            deliver(chunk[at] ?? ENGINE_ERROR, chunk, at + HEADER_BYTES, end);
             at = end;
             continue;
           }
@@ -72,7 +79,10 @@ export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
   };
 }
 
-/** The payload's length, from a header at `at` that is checked first: a stream of a Tty is raw, and has none. */
+/**
+ * The payload's length, from a header at `at` that is checked first: a stream of a Tty is raw, and
+ * has none.
+ */
 function payloadBytes(bytes: Buffer, at: number): number {
   const length = bytes.readUInt32BE(at + 4);
   const known = bytes.readUInt32BE(at) >>> 0;

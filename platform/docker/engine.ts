@@ -23,16 +23,26 @@ export interface EngineRequest {
 }
 
 /**
- * Talks HTTP to one engine, through dockerode's transport (socket, TCP, TLS). Every answer is taken as a stream: dockerode's own
- * calls never settle when the connection breaks between the head and the body, which is where `wait` spends its time.
+ * Talks HTTP to one engine, through dockerode's transport (socket, TCP, TLS). Every answer is taken
+ * as a stream: dockerode's own calls never settle when the connection breaks between the head and
+ * the body, which is where `wait` spends its time.
  */
 export interface Engine {
   readonly address: string;
-  /** The JSON answer, undefined where there is none. Rejects with an EngineError; after `timeoutMs` as UNREACHABLE. */
+  /**
+   * The JSON answer, undefined where there is none. Rejects with an EngineError; after `timeoutMs`
+   * as UNREACHABLE.
+   */
   call(request: EngineRequest & { timeoutMs?: number }): Promise<unknown>;
-  /** The answer's body as it comes, with no time limit but one on its head. Aborting `signal` destroys it. */
+  /**
+   * The answer's body as it comes, with no time limit but one on its head. Aborting `signal`
+   * destroys it.
+   */
   open(request: EngineRequest & { headTimeoutMs?: number }): Promise<IncomingMessage>;
-  /** Whether there is an engine to talk to, or would be if it were up: one is named, or a usual socket is there. */
+  /**
+   * Whether there is an engine to talk to, or would be if it were up: one is named, or a usual
+   * socket is there.
+   */
   isThere(): Promise<boolean>;
 }
 
@@ -41,11 +51,13 @@ const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 const USUAL_SOCKET = '/var/run/docker.sock';
 const TCP_PORT = '2375'; // what the Docker command takes where tcp:// names none
 const TLS_PORT = '2376';
-const STATUS_OK = { 200: true, 201: true, 204: true, 304: true }; // 304: started, or stopped, already
+// 304: started, or stopped, already.
+const STATUS_OK = { 200: true, 201: true, 204: true, 304: true };
 
 /**
- * `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an engine answers. With `tls` an engine at a TCP
- * address is talked to by TLS, and its certificate is verified.
+ * `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an
+ * engine answers. With `tls` an engine at a TCP address is talked to by TLS, and its certificate is
+ * verified.
  */
 export function createEngine({ host, tls }: { host?: string | undefined; tls?: TlsMaterial | undefined }): Engine {
   const address = host ?? `unix://${USUAL_SOCKET}`;
@@ -132,7 +144,8 @@ export function broken(address: string, cause: unknown): EngineError {
 }
 
 function connect(address: string, tls?: TlsMaterial): Modem {
-  // No kept-alive connections: one that a restarted engine has closed would fail a POST that must not be sent twice.
+  // No kept-alive connections: one that a restarted engine has closed would fail a POST that must
+  // not be sent twice.
   if (address.startsWith('unix://')) {
     const socketPath = address.slice('unix://'.length);
     return modemOf({ host: undefined, socketPath, agent: new Agent({ keepAlive: false }) });

@@ -1,11 +1,12 @@
 import { registryOf } from '../../domain/images/image-reference.ts';
 
 /**
- * What went wrong at the engine, by what can be done about it.
- * UNREACHABLE: no answer from the engine, or (to it) from a registry. BUSY: a 429 or 5xx. Both may pass.
- * NOT_FOUND, DENIED: of a container or an image. CONFLICT: a name is taken, or a container is not in the state that is asked for.
- * INVALID: the request is one that no engine carries out: a command that is not there, a wrong image reference. It is the payload's fault;
- * that a container is refused for any other reason is the engine's.
+ * What went wrong at the engine, by what can be done about it. UNREACHABLE: no answer from the
+ * engine, or (to it) from a registry. BUSY: a 429 or 5xx. Both may pass. NOT_FOUND, DENIED: of a
+ * container or an image. CONFLICT: a name is taken, or a container is not in the state that is
+ * asked for. INVALID: the request is one that no engine carries out: a command that is not there, a
+ * wrong image reference. It is the payload's fault; that a container is refused for any other
+ * reason is the engine's.
  */
 export type EngineErrorKind = 'UNREACHABLE' | 'BUSY' | 'NOT_FOUND' | 'DENIED' | 'CONFLICT' | 'INVALID';
 
@@ -31,40 +32,47 @@ export function isEngineError(error: unknown, ...kinds: EngineErrorKind[]): erro
   return error instanceof EngineError && (kinds.length === 0 || kinds.includes(error.kind));
 }
 
-/** Whether the engine says that there is no such container, and not that something else is missing. */
+/**
+ * Whether the engine says that there is no such container, and not that something else is missing.
+ */
 export function isContainerMissing(error: EngineError): boolean {
   return /no such container/i.test(error.message);
 }
 
 /** Of an answer with an error status, in the engine's words. */
 export function fromStatus(status: number, words: string): EngineError {
-  const told = toldOf(words);
-  if (status === 404) return new EngineError(deniesAccess(words) ? 'DENIED' : 'NOT_FOUND', told);
-  if (status === 401 || status === 403) return new EngineError('DENIED', told);
-  if (status === 409) return new EngineError('CONFLICT', told);
-  if (status < 500 && status !== 429) return new EngineError('INVALID', told);
-  return new EngineError(isPayloadsFault(words) ? 'INVALID' : 'BUSY', told);
+  const shown = withoutHostPaths(words);
+  if (status === 404) return new EngineError(deniesAccess(words) ? 'DENIED' : 'NOT_FOUND', shown);
+  if (status === 401 || status === 403) return new EngineError('DENIED', shown);
+  if (status === 409) return new EngineError('CONFLICT', shown);
+  if (status < 500 && status !== 429) return new EngineError('INVALID', shown);
+  return new EngineError(isPayloadsFault(words) ? 'INVALID' : 'BUSY', shown);
 }
 
 /**
- * Whether a container could not be started for what its payload or image says. The engine answers 500 for that too, and tells it by its words
- * alone. Words that are not known are the engine's fault: a workflow is not to be terminated for what its author cannot mend.
+ * Whether a container could not be started for what its payload or image says. The engine answers
+ * 500 for that too, and only its words tell the difference. Unknown words count as the engine's
+ * fault: no workflow is terminated for what its author cannot fix.
  */
 export function isPayloadsFault(words: string): boolean {
   return PAYLOADS_FAULT.test(words) && !HOSTS_FAULT.test(words);
 }
 
-/** Without the folders in which the host keeps layers and volumes, which are nobody's business; a file in a volume's place in a sentence. */
-export function toldOf(words: string): string {
-  const told = words.replace(HOSTS_FOLDER, '');
-  const path = FILE_IN_PLACE.exec(told)?.slice(1).find(Boolean);
-  if (path === undefined) return told;
+/**
+ * The words without the host's folders of layers and volumes, which users must not see. A file in
+ * the place of a volume becomes a sentence.
+ */
+export function withoutHostPaths(words: string): string {
+  const shown = words.replace(HOSTS_FOLDER, '');
+  const path = FILE_IN_PLACE.exec(shown)?.slice(1).find(Boolean);
+  if (path === undefined) return shown;
   return `A volume cannot be mounted at ${path}: the image has a file there, and a folder was expected.`;
 }
 
 /**
- * Of a failed pull of `image`. The engine hands on a registry's or a resolver's words, with any status or in the stream: they may hold what
- * another service answered, so that they are the cause, for the operator's log, and the message is ours with a registry's code at most.
+ * Of a failed pull of `image`. The engine hands on a registry's or a resolver's words, with any
+ * status or in the stream: they may hold what another service answered, so that they are the cause,
+ * for the operator's log, and the message is ours with a registry's code at most.
  */
 export function fromPull(words: string, image: string): EngineError {
   const registry = registryOf(image) ?? 'registry';
@@ -86,7 +94,10 @@ export function fromPull(words: string, image: string): EngineError {
   return error(kind, `The registry ${registry} could not be reached.`);
 }
 
-/** The code of the registries' protocol that an engine's words stand for; it writes them in lower case. */
+/**
+ * The code of the registries' protocol that an engine's words stand for; it writes them in lower
+ * case.
+ */
 function registryCode(words: string): string | undefined {
   if (/no basic auth credentials|authentication required|HTTP 401|HTTP status: 401/i.test(words)) return 'UNAUTHORIZED';
   if (/pull access denied|access forbidden|HTTP status: 403/i.test(words)) return 'DENIED';
@@ -109,7 +120,10 @@ export const REGISTRY_CODES: readonly string[] = [
   'UNAVAILABLE',
 ];
 
-/** Of a failed build: what its Dockerfile says is the author's; only a layer or a network that clearing up took away comes again. */
+/**
+ * Of a failed build: what its Dockerfile says is the author's; only a layer or a network that
+ * clearing up took away comes again.
+ */
 export function fromBuild(words: string): EngineError {
   return new EngineError(LAYER_GONE.test(words) || HOSTS_FAULT.test(words) ? 'BUSY' : 'INVALID', words);
 }
@@ -126,7 +140,10 @@ const NO_ANSWER =
   /no such host|connection refused|connection reset|broken pipe|network is unreachable|no route to host|server misbehaving|temporary failure|timeout|timed out|deadline exceeded|\bEOF\b/i;
 const BUSY = /toomanyrequests|too many requests|^unavailable|received unexpected HTTP status: 5|\b(429|50[0234])\b/i;
 
-/** Docker Hub says of an image that is not there: "pull access denied, repository does not exist or may require authorization". */
+/**
+ * Docker Hub says of an image that is not there: "pull access denied, repository does not exist or
+ * may require authorization".
+ */
 function deniesAccess(words: string): boolean {
   return /access denied|unauthorized|authentication required|no basic auth|forbidden|denied:/i.test(words);
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { SHARED_MEMORY_BYTES, ULIMITS } from './confinement.ts';
 import { broken, type Engine } from './engine.ts';
-import { engineTime } from './engine-time.ts';
+import { engineTime } from './engine-info.ts';
 import { EngineError, fromBuild, isEngineError } from './errors.ts';
 import type { Images } from './images.ts';
 import { jsonLines } from './json-lines.ts';
@@ -25,7 +25,10 @@ export interface ImageBuildSpec {
 export type BuildImage = (
   spec: ImageBuildSpec,
   options: {
-    /** A line that the build prints. What it resolves with is waited for: the engine is read no faster. */
+    /**
+     * A line that the build prints. What it resolves with is waited for: the engine is read no
+     * faster.
+     */
     onLine: (line: string) => Promise<void> | undefined;
     signal: AbortSignal;
   },
@@ -42,7 +45,10 @@ const CLEAR_MS_MAX = 10_000;
 const STEPS_MAX = 2_000;
 const CLEAR_AGAIN_MS = 200;
 
-/** Drives the engine's own builder, which is there on every engine and stops when its connection is closed. */
+/**
+ * Drives the engine's own builder, which is there on every engine and stops when its connection is
+ * closed.
+ */
 export function createImageBuilder(engine: Engine, images: Images): BuildImage {
   return async (spec, { onLine, signal }) => {
     const since = await engineTime(engine);
@@ -64,13 +70,14 @@ async function build(
 ): Promise<string> {
   let built: string | undefined;
   let rest = '';
-  const stopped = new AbortController(); // also when a reader fails: an unread answer would leave the build running
+  // Also when a reader fails: an unread answer would leave the build running.
+  const stopped = new AbortController();
   try {
     const answer = await engine.open({
       method: 'POST',
       path: '/build',
       query: queryOf(spec),
-      archive: tarOf([{ path: 'Dockerfile', content: spec.dockerfile }, ...spec.files]),
+      archive: await tarOf([{ path: 'Dockerfile', content: spec.dockerfile }, ...spec.files]),
       signal: AbortSignal.any([signal, stopped.signal]),
     });
     for await (const line of jsonLines(answer, PROGRESS_LINE_BYTES_MAX)) {
@@ -125,9 +132,10 @@ function note(line: string, shown: Set<string>): void {
 }
 
 /**
- * Removes what the steps of a build have made and no image needs: of a failed one all, of one with several stages those that the last one
- * is not made from. What was there before is not ours to remove, whatever a step of the build prints. Images that have a name stay, and so do
- * those that others are made from: the engine refuses to remove these.
+ * Removes what the steps of a build have made and no image needs: of a failed one all, of one with
+ * several stages those that the last one is not made from. What was there before is not ours to
+ * remove, whatever a step of the build prints. Images that have a name stay, and so do those that
+ * others are made from: the engine refuses to remove these.
  */
 async function clear(images: Images, ids: string[], since: Date): Promise<void> {
   const until = performance.now() + CLEAR_MS_MAX;
@@ -139,7 +147,8 @@ async function clear(images: Images, ids: string[], since: Date): Promise<void> 
         break;
       } catch (error) {
         const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.message);
-        if (!inUse || performance.now() > until) break; // needed, or the engine is away: the layers are a cache then
+        // Needed, or the engine is away: the layers are a cache then.
+        if (!inUse || performance.now() > until) break;
         await delay(CLEAR_AGAIN_MS);
       }
     }

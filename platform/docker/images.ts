@@ -6,7 +6,10 @@ import { isEngineError } from './errors.ts';
 
 export interface NamedImage {
   id: string;
-  /** Its name with the digest by which its registry knows it. Undefined of an image that no registry has given or taken. */
+  /**
+   * Its name with the digest by which its registry knows it. Undefined of an image that no registry
+   * has given or taken.
+   */
   digest: string | undefined;
   /** All digests by which its registry knows it. */
   digests: string[];
@@ -28,12 +31,16 @@ export interface ListedImage {
 
 export interface Images {
   /**
-   * The image that bears this name on the engine. Unlike `findImage` it takes no id, nor the beginning of one, which the engine would
-   * take for a name: what a person writes must not reach images whose names that person does not know.
+   * The image that bears this name on the engine. Unlike `findImage` it takes no id, nor the
+   * beginning of one, which the engine would take for a name: what a person writes must not reach
+   * images whose names that person does not know.
    */
   findNamedImage(reference: string): Promise<NamedImage | undefined>;
   listImages(labels: Record<string, string>): Promise<ListedImage[]>;
-  /** A tag, or an id; with the layers that nothing else needs. One that is not there is fine; one in use is a CONFLICT. */
+  /**
+   * A tag, or an id; with the layers that nothing else needs. One that is not there is fine; one in
+   * use is a CONFLICT.
+   */
   removeImage(tagOrId: string): Promise<void>;
   /** Whether it has a name, and when it was made; undefined when it is not there. */
   lookAt(id: string): Promise<{ isNamed: boolean; createdAt: Date } | undefined>;
@@ -44,7 +51,8 @@ export function createImages(engine: Engine): Images {
     try {
       return inspected.parse(await engine.call({ method: 'GET', path: `${pathOf(reference)}/json` }));
     } catch (error) {
-      if (isEngineError(error, 'NOT_FOUND', 'INVALID')) return undefined; // engines take no address of IPv6 as a registry, say
+      // Engines take no address of IPv6 as a registry, say.
+      if (isEngineError(error, 'NOT_FOUND', 'INVALID')) return undefined;
       throw error;
     }
   }

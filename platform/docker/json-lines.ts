@@ -1,4 +1,7 @@
-/** The engine answers long requests with a JSON document a line. A line that is longer than `bytesMax` is none of its. */
+/**
+ * The engine answers long requests with a JSON document a line. A line that is longer than
+ * `bytesMax` is none of its.
+ */
 export async function* jsonLines(stream: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<string> {
   let rest = '';
   const decoder = new TextDecoder();

@@ -4,7 +4,9 @@ import { EngineError, isEngineError } from './errors.ts';
 
 export interface NetworkSpec {
   name: string;
-  /** The host's interface of it: at most 15 characters. The engine makes no second network with it. */
+  /**
+   * The host's interface of it: at most 15 characters. The engine makes no second network with it.
+   */
   bridge: string;
   labels: Record<string, string>;
 }
@@ -16,8 +18,9 @@ export interface ListedNetwork {
 
 export interface Networks {
   /**
-   * Makes a bridge network on which containers do not reach each other, unless it is there. BUSY when the engine has no addresses left.
-   * The engine separates containers by iptables: one that runs with `--iptables=false` does not.
+   * Makes a bridge network on which containers do not reach each other, unless it is there. BUSY
+   * when the engine has no addresses left. The engine separates containers by iptables: one that
+   * runs with `--iptables=false` does not.
    */
   ensureNetwork(spec: NetworkSpec): Promise<void>;
   /** With all these labels. */
@@ -40,7 +43,8 @@ export function createNetworks(engine: Engine): Networks {
       try {
         await engine.call({ method: 'POST', path: '/networks/create', body });
       } catch (error) {
-        // Two workers that make it at once: the engine refuses the second one by its name, or by its bridge.
+        // Two workers that make it at once: the engine refuses the second one by its name, or by
+        // its bridge.
         if (isEngineError(error) && /already exists|same bridge name/i.test(error.message)) return;
         throw hasNoAddresses(error) ? new EngineError('BUSY', NO_ADDRESSES) : error;
       }
@@ -65,7 +69,10 @@ export function createNetworks(engine: Engine): Networks {
   };
 }
 
-/** Whether a container could not be created or started, or a build not go on, because its network is not there. */
+/**
+ * Whether a container could not be created or started, or a build not go on, because its network is
+ * not there.
+ */
 export function isNetworkMissing(error: unknown): boolean {
   return isEngineError(error) && /network \S+ not found|no such network|could not find a network/i.test(error.message);
 }

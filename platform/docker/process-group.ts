@@ -37,10 +37,12 @@ export function hasProcessGroups({ driver, version, architecture }: Cgroups): bo
 }
 
 /**
- * The engine's builder takes no bound on the processes of a step, but a cgroup to put the step below. So a container that does nothing is
- * started with that bound, and its cgroup is the steps' parent: bounds hold for all below. That needs nothing of the engine's host. It
- * works where a cgroup with processes may have children (version 1) and where cgroups are named by paths (cgroupfs); elsewhere the
- * operator makes a parent (BUILD_CGROUP_PARENT). Undefined: this engine is no such one.
+ * The engine's builder takes no bound on the processes of a step, but a cgroup to put the step
+ * below. So a container that does nothing is started with that bound, and its cgroup is the steps'
+ * parent: bounds hold for all below. That needs nothing of the engine's host. It works where a
+ * cgroup with processes may have children (version 1) and where cgroups are named by paths
+ * (cgroupfs); elsewhere the operator makes a parent (BUILD_CGROUP_PARENT). Undefined: this engine
+ * is no such one.
  */
 export async function openProcessGroup(
   engine: Engine,
@@ -84,7 +86,7 @@ export async function openProcessGroup(
 }
 
 async function importImage(engine: Engine, program: Buffer): Promise<void> {
-  const archive = tarOf([{ path: PATH, content: program, executable: true }]);
+  const archive = await tarOf([{ path: PATH, content: program, executable: true }]);
   const query = { fromSrc: '-', ...IMAGE };
   const answer = await engine.open({ method: 'POST', path: '/images/create', query, archive });
   for await (const _ of answer) {
@@ -106,7 +108,10 @@ function idOf(created: unknown): string {
   throw new Error('The engine made a container and gave no id of it.');
 }
 
-/** An ELF file of one segment that holds `code`, which waits for ever: no image needs to be there, and none of an author's is run. */
+/**
+ * An ELF file of one segment that holds `code`, which waits for ever: no image needs to be there,
+ * and none of an author's is run.
+ */
 function elf(machine: number, code: string): Buffer {
   const headBytes = 0x78;
   const base = 0x400000n;
@@ -135,5 +140,6 @@ function elf(machine: number, code: string): Buffer {
 /** By the engine's word for the architecture. */
 const HOLDERS: Record<string, Buffer | undefined> = {
   x86_64: elf(0x3e, 'b8220000000f05ebf7'), // pause(), and again
-  aarch64: elf(0xb7, '000080d2010080d2020080d2030080d2280980d2010000d4faffff17'), // ppoll() of nothing, and again
+  // Ppoll() of nothing, and again.
+  aarch64: elf(0xb7, '000080d2010080d2020080d2030080d2280980d2010000d4faffff17'),
 };

@@ -26,7 +26,10 @@ interface Running {
 
 const PROGRESS_LINE_BYTES_MAX = 64 * 1024;
 
-/** One pull of an image at a time on an engine: whoever asks while it runs waits for the same one. */
+/**
+ * One pull of an image at a time on an engine: callers that ask while it runs wait for the same
+ * one.
+ */
 export function createPuller(engine: Engine): PullImage {
   const pulls = new Map<string, Running>();
 
@@ -46,7 +49,8 @@ export function createPuller(engine: Engine): PullImage {
 
   return async (reference, { onProgress, signal, auth }) => {
     signal.throwIfAborted();
-    const key = JSON.stringify([reference, auth?.username, auth?.password]); // nobody waits for what another's login gets
+    // Nobody waits for what another's login gets.
+    const key = JSON.stringify([reference, auth?.username, auth?.password]);
     const found = pulls.get(key);
     const running = found ?? start(key, reference, auth);
     if (found !== undefined) onProgress(`Another build pulls ${reference}: waiting for it.`);
@@ -56,7 +60,7 @@ export function createPuller(engine: Engine): PullImage {
     } finally {
       running.listeners.delete(onProgress);
       if (running.listeners.size === 0 && pulls.get(key) === running) {
-        pulls.delete(key); // who asks from now on begins anew
+        pulls.delete(key); // later callers start a new pull
         running.abort.abort(signal.reason);
       }
     }
@@ -108,8 +112,8 @@ async function pull(
 const ASK_TIMEOUT_MS = 60_000;
 
 /**
- * Resolves when the registry gives the image to this login, or to everybody. A pull does not say so of an image that is named by its digest:
- * an engine that has it asks no registry.
+ * Resolves when the registry gives the image to this login, or to everybody. A pull does not say so
+ * of an image that is named by its digest: an engine that has it asks no registry.
  */
 export async function askRegistry(
   engine: Engine,

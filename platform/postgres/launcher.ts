@@ -18,8 +18,9 @@ interface Account {
 }
 
 /**
- * PostgreSQL refuses to run as root: there it runs as the owner of the data, as `postgres` where that user exists, else as
- * `chronoverse`, which is made. On Linux the server is told when this process is killed (setpriv's pdeathsig), and stops.
+ * PostgreSQL refuses to run as root: there it runs as the owner of the data, as `postgres` where
+ * that user exists, else as `chronoverse`, which is made. On Linux the server gets a signal when
+ * this process is killed (setpriv's pdeathsig), and stops.
  */
 export async function createLauncher({ folder, program }: { folder: string; program: string }): Promise<Launcher> {
   const account = process.getuid?.() === 0 ? await findAccount(folder) : undefined;

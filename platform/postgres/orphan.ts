@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, processIdentity } from '../process-identity.ts';
 
-/** A server that shuts down writes a checkpoint: seconds on a slow disk. After an immediate stop it recovers at the next start. */
+/**
+ * A server that shuts down writes a checkpoint: seconds on a slow disk. After an immediate stop it
+ * recovers at the next start.
+ */
 const STOP_TRIES = [
   { signal: 'SIGINT', waitMs: 20_000 },
   { signal: 'SIGQUIT', waitMs: 5_000 },
@@ -12,15 +15,16 @@ const STOP_TRIES = [
 const LOOK_MS = 20;
 
 /**
- * Stops the server that runs on `folder` though its process is gone. The caller holds the lock of the data folder, so nobody
- * else owns that server. Returns the number of the process it stopped.
+ * Stops the server that runs on `folder` though its process is gone. The caller holds the lock of
+ * the data folder, so nobody else owns that server. Returns the number of the process it stopped.
  */
 export async function stopOrphan(folder: string): Promise<number | undefined> {
   const file = join(folder, 'postmaster.pid');
   const pid = Number.parseInt(await readFile(file, 'utf8').catch(() => ''), 10);
   if (Number.isNaN(pid)) return undefined;
   if (!(await isServerOf(folder, pid))) {
-    await rm(file, { force: true }); // its number may be another program's by now, which would make the server refuse to start
+    // Its number may be another program's by now, which would make the server refuse to start.
+    await rm(file, { force: true });
     return undefined;
   }
   for (const { signal, waitMs } of STOP_TRIES) {
@@ -33,8 +37,10 @@ export async function stopOrphan(folder: string): Promise<number | undefined> {
 /** A server's working directory is its data folder. */
 async function isServerOf(folder: string, pid: number): Promise<boolean> {
   if (!isAlive(pid)) return false;
-  if (process.platform !== 'linux') return true; // macOS does not tell; the number's reuse is rarer than a server left behind
-  const directory = await readlink(`/proc/${pid}/cwd`).catch(() => undefined); // ended, or another user's
+  // MacOS does not tell; the number's reuse is rarer than a server left behind.
+  if (process.platform !== 'linux') return true;
+  // Ended, or another user's.
+  const directory = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   return directory === (await realpath(folder));
 }
 

@@ -7,8 +7,8 @@ const PORT_LINE = 4;
 const STATUS_LINE = 8;
 
 /**
- * The URL of the server that another process of ours has started on `folder`, or undefined where none is ready. A program that can read
- * the file of the password could connect anyway.
+ * The URL of the server that another process of ours has started on `folder`, or undefined where
+ * none is ready. A program that can read the file of the password could connect anyway.
  */
 export async function runningPostgres(folder: string, passwordFile: string): Promise<string | undefined> {
   const [state, password] = await Promise.all([readIfThere(join(folder, 'postmaster.pid')), readIfThere(passwordFile)]);
@@ -19,5 +19,6 @@ export async function runningPostgres(folder: string, passwordFile: string): Pro
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch(() => undefined); // not there yet, or another user's: not to be reached either way
+  // Not there yet, or another user's: not to be reached either way.
+  return readFile(path, 'utf8').catch(() => undefined);
 }

@@ -12,13 +12,17 @@ const TAIL_LINES_MAX = 20;
 export interface Server {
   /** Resolves with what it said last, however it ends. */
   ended: Promise<string>;
-  /** Ends sessions and writes a checkpoint. At the deadline it stops at once, and recovers at the next start. */
+  /**
+   * Ends sessions and writes a checkpoint. At the deadline it stops at once, and recovers at the
+   * next start.
+   */
   stop(deadline: AbortSignal): Promise<void>;
 }
 
 /**
- * Starts the server on `port` of loopback and resolves when it accepts connections. It runs in a session of its own: a Ctrl-C in
- * the terminal is for us, and it must not stop before we have. Full durability is on, as PostgreSQL has it by default.
+ * Starts the server on `port` of loopback and resolves when it accepts connections. It runs in a
+ * session of its own: a Ctrl-C in the terminal is for us, and it must not stop before we have. Full
+ * durability is on, as PostgreSQL has it by default.
  */
 export async function startServer(options: {
   folder: string;
@@ -60,7 +64,8 @@ function settings(port: number): string[] {
     max_connections: 60,
     shared_buffers: '128MB',
     dynamic_shared_memory_type: 'posix',
-    max_parallel_workers_per_gather: 0, // short statements alone; a parallel one wants more /dev/shm than a container has
+    // Short statements alone; a parallel one wants more /dev/shm than a container has.
+    max_parallel_workers_per_gather: 0,
     jit: 'off',
     lc_messages: 'C',
     log_timezone: 'UTC',
@@ -72,7 +77,7 @@ function settings(port: number): string[] {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
-/** ERROR is the answer to a statement, which whoever sent it handles; FATAL ends one session. */
+/** ERROR answers a statement, and its sender handles it. FATAL ends one session. */
 function logLine(log: Logger, line: string): void {
   if (line.startsWith('PANIC:')) log.error(line);
   else if (line.startsWith('WARNING:')) log.warn(line);

@@ -218,7 +218,9 @@ function defaultAllow(env: Environment): NetworkPolicy {
   return policy;
 }
 
-/** Beside an embedded database, the engine is personal. Elsewhere, services may trust its address. */
+/**
+ * Beside an embedded database, the engine is personal. Elsewhere, services may trust its address.
+ */
 function defaultRegistries(env: Environment): RegistryPolicy {
   const policy = parseRegistryAllow(env.DATABASE_URL ? 'public' : 'public,private,loopback');
   if (typeof policy === 'string') throw new Error(policy);

@@ -23,7 +23,9 @@ export function trueOrFalse() {
   return z.enum(['true', 'false'], 'true or false').transform((text) => text === 'true');
 }
 
-/** Its metadata has `min` and `max`, for `rangeOf`, and for a test that takes each setting to both. */
+/**
+ * Its metadata has `min` and `max`, for `rangeOf`, and for a test that takes each setting to both.
+ */
 export function wholeNumber(min: number, max: number) {
   const wanted = `a whole number from ${min} to ${max}`;
   return z
@@ -44,7 +46,9 @@ export function decimal(min: number, max: number) {
     .meta({ min, max });
 }
 
-/** The range of a number as people write it, "1 to 65,535". Undefined if the setting is no number. */
+/**
+ * The range of a number as people write it, "1 to 65,535". Undefined if the setting is no number.
+ */
 export function rangeOf({ schema }: Setting<unknown>): string | undefined {
   const range = NumberRange.safeParse(schema.meta());
   if (!range.success) return undefined;

@@ -23,7 +23,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   async function patiently(engine: RefusingEngine, containerId: string) {
     return collector(containerId, {}, undefined, {
       docker: createDocker({ host: engine.host, log: quiet }),
-      patienceMs: 500,
+      retryMs: 500,
     });
   }
 
@@ -31,7 +31,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     containerId: string,
     source: Partial<ChunkSource> = {},
     signal = new AbortController().signal,
-    options: { docker?: Docker; patienceMs?: number } = {},
+    options: { docker?: Docker; retryMs?: number } = {},
   ) {
     const chunks: LogChunk[] = [];
     const writer = createChunkWriter({

@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type ContainerSpec, createDocker, type Docker } from '../../platform/docker/docker.ts';
+import type { ContainerSpec } from '../../platform/docker/containers.ts';
+import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { requirePart } from '../support/parts.ts';
 import { quiet } from '../support/workers.ts';
 

@@ -34,7 +34,10 @@ describe.skipIf(servers === undefined || !hasJava)('a process that stops while e
     await broker?.close();
   });
 
-  /** `up` with a container that prints, a stream that follows it, a client in the middle of a request, and a silent engine. */
+  /**
+   * `up` with a container that prints, a stream that follows it, a client in the middle of a
+   * request, and a silent engine.
+   */
   async function hanging(): Promise<{ jobId: string; followed: Followed; secondsToStop: () => Promise<number> }> {
     engine.refuse = undefined;
     const up = here.start('up');
@@ -42,7 +45,8 @@ describe.skipIf(servers === undefined || !hasJava)('a process that stops while e
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
-    follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed).catch(() => undefined); // it is cut off
+    // It is cut off.
+    follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed).catch(() => undefined);
     await untilSlow(
       'lines are stored',
       async () => (await here.progress(jobId)).stored > 1_000 && followed.last > 1_000,

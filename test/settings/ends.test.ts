@@ -18,7 +18,7 @@ import { parseSettings, type Settings } from '../../platform/settings/parse.ts';
 import type { Setting } from '../../platform/settings/setting.ts';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 import { createLogRetention } from '../../workers/scheduling/log-retention.ts';
-import { createSlots } from '../../workers/shared/capacity.ts';
+import { createCapacity } from '../../workers/shared/capacity.ts';
 import { person, query, socketOf, taker } from '../api/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { memoryParts } from '../support/workers.ts';
@@ -113,7 +113,7 @@ const PLACES: Record<string, Place> = {
       expect(codes).toEqual([undefined, end === 1 ? 'RATE_LIMITED' : undefined]);
     }),
   async RUNNING_HEARTBEATS_PER_USER({ runningPerUser: { heartbeats } }, end) {
-    const slots = createSlots({ size: 4_000, perUserMax: heartbeats, onRelease: () => undefined });
+    const slots = createCapacity({ size: 4_000, perUserMax: heartbeats, onRelease: () => undefined });
     expect([slots.take(ann), slots.take(ann)]).toEqual([true, end > 1]);
   },
   WORKFLOWS_PER_USER: ({ userLimits }, end) => fitsOnce(end, () => create(HEARTBEAT, userLimits)),

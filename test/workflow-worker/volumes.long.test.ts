@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deleteVolume, listVolumes } from '../../db/volumes.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
-import type { ContainerSpec } from '../../platform/docker/docker.ts';
+import type { ContainerSpec } from '../../platform/docker/containers.ts';
 import { volumeName } from '../../workers/workflow/engine/volumes.ts';
 import { createVolumeRemoval, noteVolumes } from '../../workers/workflow/sweeps/volumes.ts';
 import { requirePart } from '../support/parts.ts';

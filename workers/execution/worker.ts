@@ -10,7 +10,7 @@ import { createBatcher } from '../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { publishEffects } from '../../platform/publish.ts';
-import { createSlots } from '../shared/capacity.ts';
+import { createCapacity } from '../shared/capacity.ts';
 import { isFreshSince, keepLeases, type StopReason } from '../shared/leases.ts';
 import { settledLinesBefore } from '../shared/lines-before.ts';
 import { createPublisher } from '../shared/log-publisher.ts';
@@ -48,7 +48,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
-  const slots = createSlots({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimAside });
+  const capacity = createCapacity({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimAside });
   const aside = createDeferredJobs();
   const closing = new AbortController();
   const asideBackoff = createBackoff({ log, what: 'Claiming heartbeats that were set aside' });
@@ -63,12 +63,12 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     async write(set) {
       await finish(set);
       for (const { job } of set) leases.drop(job);
-      slots.release(set.map(({ job }) => job.userId));
+      capacity.release(set.map(({ job }) => job.userId));
     },
   });
 
   /**
-   * Claims jobs whose slots are taken already. Rejects when the database is away: then nothing is
+   * Claims jobs whose capacity is taken already. Rejects when the database is away: then nothing is
    * kept of them here.
    */
   async function claim(set: Entry[]): Promise<void> {
@@ -79,12 +79,12 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       const loaded = await payloads.load(claimed);
       // A check cannot be fenced: it is not begun when the answer came so late that the job may be another's by now.
       if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
-      settleSlots(set, claimed);
+      giveBackUnused(set, claimed);
       // One look at the platform is enough for all of a set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
     } catch (error) {
-      slots.release(set.map(({ userId }) => userId));
+      capacity.release(set.map(({ userId }) => userId));
       await publishEffects(parts, (await returnJobs(db, claimed)).effects); // where this fails too, the leases expire
       throw error;
     }
@@ -95,22 +95,22 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
    * Each claimed job holds one slot of its user, whom events of older versions do not name; what
    * was not claimed, or came twice, holds none.
    */
-  function settleSlots(set: Entry[], claimed: ClaimedJob[]): void {
+  function giveBackUnused(set: Entry[], claimed: ClaimedJob[]): void {
     const owners = new Map(claimed.map(({ id, userId }) => [id, userId]));
     const unused: string[] = [];
     for (const { id, userId } of set) {
       const owner = owners.get(id);
       if (owner === undefined) unused.push(userId);
-      else slots.move(userId, owner);
+      else capacity.move(userId, owner);
       owners.delete(id);
     }
-    slots.release(unused);
+    capacity.release(unused);
   }
 
   /** Claims what was set aside and whose users have room again. */
   function claimAside(): void {
     while (aside.size > 0 && claimingAside < SETS_IN_FLIGHT && !closing.signal.aborted) {
-      const set = aside.next(SET_SIZE_MAX, slots.take);
+      const set = aside.next(SET_SIZE_MAX, capacity.take);
       if (set.length === 0) return;
       claimingAside += 1;
       claim(set)
@@ -148,7 +148,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     const result = await check(runnable, stop?.signal, platformCheck);
     const linesBefore = lost === undefined ? job.linesBefore : await settle(job, lost.signal);
     if (!running.delete(own)) return; // handed back by the drain
-    if (stopped === 'LOST' || linesBefore === undefined) return slots.release([job.userId]);
+    if (stopped === 'LOST' || linesBefore === undefined) return capacity.release([job.userId]);
     ending.add({
       job,
       linesBefore,
@@ -187,12 +187,12 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     async onBatch(messages, signal) {
       const entries = messages.flatMap(heartbeats);
       for (let at = 0; at < entries.length; ) {
-        await slots.room(signal);
+        await capacity.room(signal);
         const set: Entry[] = [];
-        for (; at < entries.length && set.length < SET_SIZE_MAX && slots.free > 0; at += 1) {
+        for (; at < entries.length && set.length < SET_SIZE_MAX && capacity.free > 0; at += 1) {
           const entry = entries[at];
           if (entry === undefined) continue;
-          if (slots.take(entry.userId)) set.push(entry);
+          if (capacity.take(entry.userId)) set.push(entry);
           else aside.add(entry);
         }
         if (set.length > 0) await claim(set);
@@ -207,8 +207,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       await consumer.close(deadline);
       closing.abort();
       await settledBefore(handOn(aside.clear()), deadline);
-      if (!(await settledBefore(slots.idle(), deadline))) handBack();
-      await slots.idle();
+      if (!(await settledBefore(capacity.idle(), deadline))) handBack();
+      await capacity.idle();
       await ending.drained();
       unsubscribe();
       await settledBefore(leases.close(), deadline);
@@ -232,7 +232,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     returnJobs(db, jobs)
       .then(({ effects }) => publishEffects(parts, effects))
       .catch((error) => log.warn({ err: error }, 'Handing back heartbeats failed; their leases expire soon.'))
-      .finally(() => slots.release(jobs.map(({ userId }) => userId)));
+      .finally(() => capacity.release(jobs.map(({ userId }) => userId)));
   }
 }
 

@@ -1,9 +1,15 @@
 import { mayTake } from '../../domain/fair-share.ts';
 
-/** How much a worker may have in hand, and who has how much of it. What it cannot take waits elsewhere. */
-export interface Slots {
+/**
+ * How much a worker may have in hand, and who has how much of it. What it cannot take waits
+ * elsewhere.
+ */
+export interface Capacity {
   readonly free: number;
-  /** Takes one for this user where the user's share allows it (domain/fair-share.ts): whether it did. */
+  /**
+   * Takes one for this user where the user's share allows it (domain/fair-share.ts): whether it
+   * did.
+   */
   take(userId: string): boolean;
   /** One that was taken for `from` is held by `to`. */
   move(from: string, to: string): void;
@@ -17,7 +23,7 @@ export interface Slots {
   idle(): Promise<void>;
 }
 
-export function createSlots({
+export function createCapacity({
   size,
   perUserMax = size,
   onRelease,
@@ -26,7 +32,7 @@ export function createSlots({
   perUserMax?: number | undefined;
   /** Called after a release, before anybody who waits for room goes on. */
   onRelease: () => void;
-}): Slots {
+}): Capacity {
   const held = new Map<string, number>();
   let free = size;
   let waiting: (() => void)[] = [];

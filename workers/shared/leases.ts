@@ -7,29 +7,38 @@ import { elapsedMs, type Instant, instant } from '../../platform/async/instant.t
 import { startRepeating } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
 
-/** Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then nothing more is written of it). */
+/**
+ * Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then
+ * nothing more is written of it).
+ */
 export type StopReason = 'CANCELED' | 'LOST';
 
 export interface LeaseKeeper {
   /**
-   * `onStop` is called at most once for each reason; not at all after `drop`. One lease of a job or build is held: an earlier one is lost by
-   * then, of which this process may not know yet when it is given the next one.
+   * `onStop` is called at most once for each reason; not at all after `drop`. One lease of a job or
+   * build is held: an earlier one is lost by then, of which this process may not know yet when it
+   * is given the next one.
    */
   hold(lease: Lease, onStop: (reason: StopReason) => void): void;
   drop(lease: LeaseKey): void;
   /**
-   * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced in the database (starting
-   * or stopping a container, printing lines) is not done without it, so that a process that was frozen does no harm when it goes on.
+   * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced
+   * in the database (starting or stopping a container, printing lines) is not done without it, so
+   * that a process that was frozen does no harm when it goes on.
    */
   isFresh(lease: LeaseKey): boolean;
-  /** A hint of the channel of cancellations: the database is asked at once. Who can write to the cache cancels nothing by it. */
+  /**
+   * A hint of the channel of cancellations: the database is asked at once. Who can write to the
+   * cache cancels nothing by it.
+   */
   onCancelHint(message: string): void;
   close(): Promise<void>;
 }
 
 /**
- * Renews every lease of this process by one statement each LEASE_RENEW_SECONDS. A renewal that fails is tried again and harms
- * nobody: only the database's word that the lease is gone stops a run. The same statement finds cancellations whose hint was lost.
+ * Renews every lease of this process by one statement each LEASE_RENEW_SECONDS. A renewal that
+ * fails is tried again and harms nobody: only the database's word that the lease is gone stops a
+ * run. The same statement finds cancellations whose hint was lost.
  */
 export function keepLeases({
   db,
@@ -77,17 +86,18 @@ export function keepLeases({
   return {
     hold: (lease, onStop) => {
       end(lease.id, 'LOST');
-      const told = new Set<StopReason>();
+      const called = new Set<StopReason>();
       runs.set(lease.id, {
         held: lease,
         renewedAt: lease.askedAt,
         onStop: (reason) => {
-          if (told.has(reason)) return;
-          told.add(reason);
+          if (called.has(reason)) return;
+          called.add(reason);
           onStop(reason);
         },
       });
-      if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify(); // its renewal is due
+      // Its renewal is due.
+      if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify();
     },
     drop: (lease) => {
       if (isHeld(lease)) runs.delete(lease.id);

@@ -4,8 +4,9 @@ import { retry } from '../../platform/async/retry.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 
 /**
- * Publishes chunks and markers of one job or build, retrying each until it is safe on the bus. While the bus is away the
- * collector waits, and the container goes on printing into the engine's log. Rejects only when `signal` aborts.
+ * Publishes chunks and markers of one job or build, retrying each until it is safe on the bus.
+ * While the bus is away the collector waits, and the container goes on printing into the engine's
+ * log. Rejects only when `signal` aborts.
  */
 export function createPublisher({
   bus,

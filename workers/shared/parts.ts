@@ -17,6 +17,9 @@ export interface Parts {
 
 /** A worker that is ready. */
 export interface Worker {
-  /** Drains it: takes no new work, and finishes or hands on what runs. What is left at the deadline is left to its lease. */
+  /**
+   * Drains it: takes no new work, and finishes or hands on what runs. What is left at the deadline
+   * is left to its lease.
+   */
   close(deadline?: AbortSignal): Promise<void>;
 }

@@ -10,7 +10,9 @@ export interface Poller {
   close(): Promise<void>;
 }
 
-/** An event wakes one worker alone, which may be full: the others find what waits within this time. */
+/**
+ * An event wakes one worker alone, which may be full: the others find what waits within this time.
+ */
 const POLL_MS = 1_000;
 /** What waits is found within seconds after an outage of the database. */
 const BACKOFF_MS_MAX = 3_000;

@@ -54,17 +54,17 @@ function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ 
     const open = new Set<Socket>();
     const faults: NodeJS.ErrnoException[] = [];
     const waiting = [...addresses];
-    let patience: NodeJS.Timeout | undefined;
+    let nextTimer: NodeJS.Timeout | undefined;
 
     const tryNext = () => {
-      clearTimeout(patience);
+      clearTimeout(nextTimer);
       const address = waiting.shift();
       if (address === undefined) return;
       const socket = run.hold(net.connect({ host: address, port }));
       open.add(socket);
-      if (waiting.length > 0) patience = setTimeout(tryNext, NEXT_ADDRESS_MS);
+      if (waiting.length > 0) nextTimer = setTimeout(tryNext, NEXT_ADDRESS_MS);
       socket.once('connect', () => {
-        clearTimeout(patience);
+        clearTimeout(nextTimer);
         waiting.length = 0;
         const losers = [...open].filter((other) => other !== socket);
         open.clear();
@@ -78,7 +78,7 @@ function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ 
         else if (open.size === 0) reject(connectFailure(addresses, port, faults));
       });
     };
-    run.atEnd(() => clearTimeout(patience));
+    run.atEnd(() => clearTimeout(nextTimer));
     tryNext();
   });
 }

@@ -1,9 +1,10 @@
 import { Resolver } from 'node:dns/promises';
 
 /**
- * The name servers of resolv.conf, asked by c-ares, and whether they are there at all. Each resolution has a resolver, and so a
- * socket, of its own: it can be cancelled alone, reads resolv.conf afresh, and does not suffer for others (where packets were
- * lost, 119 of 1,000 names failed on a shared one, at most 9 this way). It costs 40 microseconds.
+ * The name servers of resolv.conf, asked by c-ares, and whether they are there at all. Each
+ * resolution has a resolver, and so a socket, of its own: it can be cancelled alone, reads
+ * resolv.conf afresh, and does not suffer for others (where packets were lost, 119 of 1,000 names
+ * failed on a shared one, at most 9 this way). It costs 40 microseconds.
  */
 export interface NameServers {
   open(): Queries;
@@ -22,7 +23,10 @@ export interface Queries {
 
 export interface Answer {
   values: string[];
-  /** c-ares's code where there are no values: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED ... */
+  /**
+   * c-ares's code where there are no values: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED
+   * ...
+   */
   code: string;
 }
 
@@ -88,12 +92,12 @@ function newResolver(named: string[] | undefined): Resolver {
 function both(six: Promise<Answer>, four: Promise<Answer>): Promise<Answer[]> {
   return new Promise((resolve) => {
     const answers: Answer[] = [];
-    let patience: NodeJS.Timeout | undefined;
+    let otherFamilyTimer: NodeJS.Timeout | undefined;
     const take = (answer: Answer) => {
       answers.push(answer);
-      clearTimeout(patience);
+      clearTimeout(otherFamilyTimer);
       if (answers.length === 2) resolve(answers);
-      else if (answer.values.length > 0) patience = setTimeout(resolve, OTHER_FAMILY_MS, answers);
+      else if (answer.values.length > 0) otherFamilyTimer = setTimeout(resolve, OTHER_FAMILY_MS, answers);
     };
     void six.then(take);
     void four.then(take);

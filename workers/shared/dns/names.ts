@@ -2,10 +2,11 @@ import { createNameServers, isAnswered, type Queries } from './name-servers.ts';
 import { readSystemNames, type SystemNames } from './system-names.ts';
 
 /**
- * How names become addresses: the hosts file, then the name servers of resolv.conf, asked by c-ares. Not by getaddrinfo
- * (dns.lookup): of the four threads it shares with files and crypto it may take two, so that the dead name servers of one
- * person's endpoints hold up everybody's checks (1,000 names of 0.5 s each: 250 s that way, under 1 s this way). What is
- * given up are sources that only the C library knows, such as mDNS.
+ * How names become addresses: the hosts file, then the name servers of resolv.conf, asked by
+ * c-ares. Not by getaddrinfo (dns.lookup): of the four threads it shares with files and crypto it
+ * may take two, so that the dead name servers of one person's endpoints hold up everybody's checks
+ * (1,000 names of 0.5 s each: 250 s that way, under 1 s this way). What is given up are sources
+ * that only the C library knows, such as mDNS.
  */
 export interface Names {
   /**
@@ -49,7 +50,8 @@ export function createNames(options: NamesOptions = {}): Names {
     const bare = name.toLowerCase().replace(/\.$/, '');
     const known = files.hosts.get(bare);
     if (known !== undefined) return sixFirst(known);
-    if (bare === 'localhost' || bare.endsWith('.localhost')) return ['::1', '127.0.0.1']; // RFC 6761
+    // RFC 6761.
+    if (bare === 'localhost' || bare.endsWith('.localhost')) return ['::1', '127.0.0.1'];
     if (bare === '' || bare.length > NAME_LENGTH_MAX) throw new NameFault('EBADNAME');
 
     const probe = setTimeout(servers.probe, PROBE_AFTER_MS);

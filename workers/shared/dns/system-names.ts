@@ -13,7 +13,8 @@ export interface SystemNames {
   version: string;
 }
 
-const FILE_BYTES_MAX = 16 * 1024 * 1024; // lists that block advertisers in the hosts file reach a few MiB
+// Lists that block advertisers in the hosts file reach a few MiB.
+const FILE_BYTES_MAX = 16 * 1024 * 1024;
 const SEARCH_MAX = 6; // each costs a query; an old limit of glibc
 const NO_NAMES: SystemNames = { hosts: new Map(), search: [], dots: 1, version: 'none' };
 

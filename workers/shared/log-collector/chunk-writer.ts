@@ -13,15 +13,19 @@ import { completeFlag, continuesIn, streamOf } from '../../../domain/logs/line-f
 import { packLines } from '../../../domain/logs/packing.ts';
 
 /**
- * Collects lines into chunks and publishes these one after the other, in order. A chunk goes when it is full, or a few
- * milliseconds after its first line. While one is on its way the next one grows: the slower the bus, the larger the chunks.
+ * Collects lines into chunks and publishes these one after the other, in order. A chunk goes when
+ * it is full, or a few milliseconds after its first line. While one is on its way the next one
+ * grows: the slower the bus, the larger the chunks.
  */
 export interface ChunkWriter {
   /** Copies the line. A caller that writes many asks for `room` in between. */
   onLine: OnLine;
   /** Writes a line as of now: Chronoverse's own, unless another source is given. */
   say(text: string, options?: { stream?: LogStream; source?: LogSource }): void;
-  /** Undefined while there is room; else resolves when there is. Rejects when a chunk could not be published for good. */
+  /**
+   * Undefined while there is room; else resolves when there is. Rejects when a chunk could not be
+   * published for good.
+   */
   room(): Promise<void> | undefined;
   /** Resolves when all lines are published. Nothing may be written afterwards. */
   end(): Promise<void>;
@@ -39,11 +43,15 @@ export interface ChunkSource {
   /** Lines up to this number are stored already: they are counted, and not published again. */
   storedNumber?: number;
   /**
-   * The most bytes of lines, as they stand in chunks, that are kept of one attempt. Stored lines count too: a second reading
-   * of the same log is cut at the same line. A line of Chronoverse's own says that the log was cut; the rest is dropped.
+   * The most bytes of lines, as they stand in chunks, that are kept of one attempt. Stored lines
+   * count too: a second reading of the same log is cut at the same line. A line of Chronoverse's
+   * own says that the log was cut; the rest is dropped.
    */
   bytesMax?: number | undefined;
-  /** Resolves when the chunk is safe. It gets one chunk at a time, and retries until that is pointless. */
+  /**
+   * Resolves when the chunk is safe. It gets one chunk at a time, and retries until that is
+   * pointless.
+   */
   publish: (chunk: LogChunk) => Promise<void>;
 }
 
@@ -69,7 +77,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   let firstNumber = 0; // of the buffer's lines
   let taken = 0; // bytes of lines, stored ones included
   let isCutOff = false;
-  const continued = new Set<number>(); // streams whose last line continues, by the flag of a complete line
+  // Streams whose last line continues, by the flag of a complete line.
+  const continued = new Set<number>();
   let flushMs = FLUSH_MS_MIN;
   let timer: NodeJS.Timeout | undefined;
   let dueAt = 0;
@@ -91,7 +100,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   }
 
   function sayCutOff(timestamp: string): void {
-    for (const flag of continued) writeLine(put, streamOf(flag), timestamp, ''); // or our line would seem to continue theirs
+    // Or our line would seem to continue theirs.
+    for (const flag of continued) writeLine(put, streamOf(flag), timestamp, '');
     writeLine(put, 'STDERR', timestamp, cutOffText(bytesMax), { source: 'SYSTEM' });
   }
 
@@ -180,7 +190,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
       await drain(0);
     },
     get lastNumber() {
-      return Math.max(number, stored); // a smaller maximum may cut the log before what is stored already
+      // A smaller maximum may cut the log before what is stored already.
+      return Math.max(number, stored);
     },
     lastText: () => printedText(lines.length > 0 ? lines.lastLine(LAST_TEXT_BYTES_MAX) : lastLine),
   };

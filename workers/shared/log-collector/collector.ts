@@ -9,12 +9,21 @@ import type { ChunkWriter } from './chunk-writer.ts';
 import { createLineCutter } from './lines.ts';
 import { createPosition, secondsOf } from './position.ts';
 
-/** How a container stands when its log has been read to the end: undefined when it is gone, and the rest of its log with it. */
+/**
+ * How a container stands when its log has been read to the end: undefined when it is gone, and the
+ * rest of its log with it.
+ */
 export interface CollectedLog {
   state: ContainerState | undefined;
-  /** When the engine was away last, unless the container has outlived that: what ended then may have been ended by it. */
+  /**
+   * When the engine was away last, unless the container has outlived that: what ended then may have
+   * been ended by it.
+   */
   away: Away | undefined;
-  /** Whether the engine was started anew meanwhile: lines that it had taken and not written down are lost. */
+  /**
+   * Whether the engine was started anew meanwhile: lines that it had taken and not written down are
+   * lost.
+   */
   startedAnew: boolean;
   /** Whether the engine did not give the log to its end, though the container has ended. */
   isCutShort: boolean;
@@ -30,16 +39,20 @@ export interface Away {
 type LineWriter = Pick<ChunkWriter, 'onLine' | 'room'>;
 
 const END_WAIT_MS = 1_000;
-/** For an engine that answers a request for a container of ours as if it were wrong, or forbidden. */
-const REFUSED_PATIENCE_MS = 60_000;
+/**
+ * For an engine that answers a request for a container of ours as if it were wrong, or forbidden.
+ */
+const REFUSED_RETRY_MS = 60_000;
 
 /**
- * Reads the whole log of a started container into `writer`, following it to its end; an engine that goes away is waited for. Rejects
- * with the signal's reason when it aborts, and with what the writer fails with.
+ * Reads the whole log of a started container into `writer`, following it to its end; an engine that
+ * goes away is waited for. Rejects with the signal's reason when it aborts, and with what the
+ * writer fails with.
  *
- * A log that is followed may end without its last lines: engine 20.10 loses them in 2 to 8 of 100 containers that print 20,000 lines
- * and exit, while a reading that begins after the exit was whole in 360 of 360. So the last frame is compared with the engine's own
- * last one, and where they differ, the log is read once more from a little before that place.
+ * A log that is followed may end without its last lines: engine 20.10 loses them in 2 to 8 of 100
+ * containers that print 20,000 lines and exit, while a reading that begins after the exit was whole
+ * in 360 of 360. So the last frame is compared with the engine's own last one, and where they
+ * differ, the log is read once more from a little before that place.
  */
 export async function collectLog({
   docker,
@@ -47,15 +60,15 @@ export async function collectLog({
   writer,
   log,
   signal,
-  patienceMs = REFUSED_PATIENCE_MS,
+  retryMs = REFUSED_RETRY_MS,
 }: {
   docker: Docker;
   containerId: string;
   writer: LineWriter;
   log: Logger;
   signal: AbortSignal;
-  /** With an engine that is there and does not give the log. */
-  patienceMs?: number;
+  /** How long to retry when the engine is there and does not give the log. */
+  retryMs?: number;
 }): Promise<CollectedLog> {
   const reader = createReader(docker, containerId, writer, signal);
   const backoff = createBackoff({ log, what: 'Reading the log of a container', maxMs: 2_000 });
@@ -93,11 +106,13 @@ export async function collectLog({
       signal.throwIfAborted();
       if (isEngineError(error, 'NOT_FOUND')) return collected(undefined);
       if (!isEngineError(error)) throw error;
-      // A conflict: the container is being removed, and will be gone when it is asked for again. Others say no for a moment, a gateway that starts, say.
+      // A conflict: the container is being removed, and will be gone when it is asked for again.
+      // Others say no for a moment, a gateway that starts, say.
       refusedAt ??= performance.now();
-      if (performance.now() - refusedAt > patienceMs) {
+      if (performance.now() - refusedAt > retryMs) {
         const state = await seen(docker, containerId);
-        if (state?.status === 'ended') return collected(state, { isCutShort: true }); // its log can be read no more
+        // Its log can be read no more.
+        if (state?.status === 'ended') return collected(state, { isCutShort: true });
         if (state === undefined)
           refusedAt = undefined; // nothing is refused by an engine that is away
         else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
@@ -126,21 +141,30 @@ async function pause(backoff: Backoff, error: unknown, signal: AbortSignal): Pro
   signal.throwIfAborted();
 }
 
-/** Its state after the log ended: the engine may take a moment to say that it has ended, or have ended the log too early. */
+/**
+ * Its state after the log ended: the engine may take a moment to say that it has ended, or have
+ * ended the log too early.
+ */
 async function settled(docker: Docker, id: string, signal: AbortSignal): Promise<ContainerState | undefined> {
   await docker.waitContainer(id, { timeoutMs: END_WAIT_MS, signal });
   return docker.inspectContainer(id);
 }
 
 interface Reader {
-  /** Reads on from where the last reading ended, until the engine ends the log. `onOpen`: the engine has answered. */
+  /**
+   * Reads on from where the last reading ended, until the engine ends the log. `onOpen`: the engine
+   * has answered.
+   */
   read(onOpen: () => void): Promise<void>;
   /** Whether the last frame that was read is the log's last one. */
   isWhole(): Promise<boolean>;
   end(): void;
   /** When the engine gave its last sign of life, in milliseconds. */
   lastContact(): number;
-  /** Whether the engine has been started anew since it gave the last frame; where there was none, since the container was started. */
+  /**
+   * Whether the engine has been started anew since it gave the last frame; where there was none,
+   * since the container was started.
+   */
   isOtherEngine(): Promise<boolean>;
 }
 
@@ -151,7 +175,10 @@ interface Frame {
   end: number;
 }
 
-/** A silent log is nothing unusual, but a network may swallow a connection without a word: so long until the container is asked for. */
+/**
+ * A silent log is nothing unusual, but a network may swallow a connection without a word: so long
+ * until the container is asked for.
+ */
 const QUIET_MS = 30_000;
 const PIECE_BYTES_MIN = 16 * 1024;
 const SPACE = 0x20;
@@ -160,7 +187,8 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
   const position = createPosition();
   const cutter = createLineCutter(writer.onLine);
   let lastContact = Date.now();
-  const last: Frame = { stream: 1, bytes: Buffer.alloc(0), start: 0, end: 0 }; // changed in place: no object per frame
+  // Changed in place: no object per frame.
+  const last: Frame = { stream: 1, bytes: Buffer.alloc(0), start: 0, end: 0 };
 
   async function frames(
     options: { follow: boolean; since?: string; tail?: number },
@@ -179,14 +207,18 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
         lastContact = Date.now();
         demultiplexer.write(part);
         const room = writer.room();
-        if (room !== undefined) await room; // meanwhile nothing is read: the engine waits, or its log grows
+        // Meanwhile nothing is read: the engine waits, or its log grows.
+        if (room !== undefined) await room;
       }
     } finally {
       stream.destroy();
     }
   }
 
-  /** The next bytes; undefined at the end, also one of which the connection has not told: then the container has ended. */
+  /**
+   * The next bytes. Undefined at the end, also when the connection hides it and the container has
+   * ended.
+   */
   async function next(parts: AsyncIterator<Buffer>): Promise<Buffer | undefined> {
     const part = parts.next().catch((error: unknown) => {
       throw logBroken(docker, error);

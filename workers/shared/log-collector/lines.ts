@@ -17,18 +17,23 @@ const FLAGS = {
   1: { whole: flagOf('STDOUT', 'PROGRAM'), continues: flagOf('STDOUT', 'PROGRAM', true) },
   2: { whole: flagOf('STDERR', 'PROGRAM'), continues: flagOf('STDERR', 'PROGRAM', true) },
 };
-/** The engine cuts a longer line into frames of this many bytes of text, all with the first one's timestamp. */
+/**
+ * The engine cuts a longer line into frames of this many bytes of text, all with the first one's
+ * timestamp.
+ */
 const ENGINE_PIECE_BYTES = 16 * 1024;
 const TIMESTAMP_BYTES = 30; // 2026-11-24T12:24:27.254500310Z
 const TIMESTAMP_BYTES_MAX = 40;
 
 /**
- * Makes lines of the engine's frames. A frame is a timestamp and a line, or a piece of one. Where its text does not end in a
- * newline, the line continues in the stream's next frame if the frame has the size of a piece. Otherwise the line is
- * complete: the log driver `local` of engine 20.10 drops the newline of a last piece, and the last line may have none.
+ * Makes lines of the engine's frames. A frame is a timestamp and a line, or a piece of one. Where
+ * its text does not end in a newline, the line continues in the stream's next frame if the frame
+ * has the size of a piece. Otherwise the line is complete: the log driver `local` of engine 20.10
+ * drops the newline of a last piece, and the last line may have none.
  *
- * A line over LINE_BYTES_MAX becomes pieces that are marked as continued, cut between UTF-8 characters. Only what was
- * printed decides where lines are cut, so every reading of the same log gives the same lines the same numbers.
+ * A line over LINE_BYTES_MAX becomes pieces that are marked as continued, cut between UTF-8
+ * characters. Only what was printed decides where lines are cut, so every reading of the same log
+ * gives the same lines the same numbers.
  */
 export function createLineCutter(onLine: OnLine): LineCutter {
   const open = { 1: createOpenLine(1, onLine), 2: createOpenLine(2, onLine) };
@@ -46,7 +51,8 @@ export function createLineCutter(onLine: OnLine): LineCutter {
         const stop = newline === -1 || newline >= end ? end : newline;
         const goesOn = stop === end && end - text >= ENGINE_PIECE_BYTES;
         const isWhole = text === space + 1 && stop === end - 1 && !line.isOpen && stop - text <= LINE_BYTES_MAX;
-        if (isWhole) return onLine(FLAGS[stream].whole, bytes, start, end); // nearly every frame: no copy
+        // Nearly every frame: no copy.
+        if (isWhole) return onLine(FLAGS[stream].whole, bytes, start, end);
         line.add(bytes, { start, space }, text, stop);
         if (!goesOn) line.close();
         text = stop + 1;
@@ -93,7 +99,8 @@ function createOpenLine(stream: StreamType, onLine: OnLine) {
       }
       for (let at = from; at < to; ) {
         const room = textStart + LINE_BYTES_MAX - length;
-        if (room === 0) emit(flags.continues, characterEnd(buffer, textStart, length)); // only when more text follows
+        // Only when more text follows.
+        if (room === 0) emit(flags.continues, characterEnd(buffer, textStart, length));
         const copied = bytes.copy(buffer, length, at, Math.min(to, at + textStart + LINE_BYTES_MAX - length));
         at += copied;
         length += copied;

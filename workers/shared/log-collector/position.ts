@@ -1,13 +1,14 @@
 /**
- * Where in a container's log a reader stands, so that it can go on in a second reading without beginning anew. The engine can
- * start at a time alone, so frames are counted per tenth of a second, and as many are skipped as were seen from there on.
+ * Where in a container's log a reader stands, so that it can go on in a second reading without
+ * beginning anew. The engine can start at a time alone, so frames are counted per tenth of a
+ * second, and as many are skipped as were seen from there on.
  */
 export interface Position {
-  /** To be called with each frame that is read: the engine's timestamp stands at `start`. */
+  /** Call it with each frame. The engine's timestamp begins at `start`. */
   count(bytes: Buffer, start: number): void;
   /**
-   * From which time to read again, and how many frames of that reading were seen. A line that is not complete counts from its own
-   * timestamp (`openSince`): its later pieces carry the same.
+   * From which time to read again, and how many frames of that reading were seen. A line that is
+   * not complete counts from its own timestamp (`openSince`): its later pieces carry the same.
    */
   resume(openSince: string[]): { since: string | undefined; skip: number };
 }
@@ -16,8 +17,9 @@ export interface Position {
 const KEY_BYTES = 21;
 const TENTHS_KEPT_MAX = 64;
 /**
- * Frames stand in the log nearly in the order of their timestamps: stdout and stderr are stamped before they queue for the file. None is
- * expected to come later than this after one with a newer timestamp.
+ * Frames stand in the log nearly in the order of their timestamps: stdout and stderr are stamped
+ * before they queue for the file. None is expected to come later than this after one with a newer
+ * timestamp.
  */
 const DISORDER_MS = 1_000;
 

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { newId } from '../../../domain/ids.ts';
 import type { ContainerPolicy } from '../../../domain/payload/container-policy.ts';
-import type { Docker, ListedContainer } from '../../../platform/docker/docker.ts';
+import type { ListedContainer } from '../../../platform/docker/containers.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
 import { installationLabels } from '../engine/labels.ts';
 import type { Removals } from '../engine/removals.ts';
 

@@ -9,7 +9,7 @@ import type { Instant } from '../../../platform/async/instant.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { publishEffects } from '../../../platform/publish.ts';
-import { createSlots } from '../../shared/capacity.ts';
+import { createCapacity } from '../../shared/capacity.ts';
 import { isFreshSince, keepLeases } from '../../shared/leases.ts';
 import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { type ChunkWriter, createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
@@ -25,7 +25,7 @@ import { createLastResort } from './last-resort.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
-  /** Somebody may wait for a turn: it is taken while slots are free. */
+  /** Somebody may wait for a turn: it is taken while capacity are free. */
   look(): void;
   onCancelHint(message: string): void;
   /** Stops what runs; it is QUEUED again, and the attempt does not count. */
@@ -54,7 +54,7 @@ export function createBuilds(
 ): Builds {
   const { db, bus, docker, log, owner, templates, sealer } = parts;
   const poller = createPoller({ log, what: 'Taking turns of builds', take: takeNext });
-  const slots = createSlots({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: poller.poll });
+  const capacity = createCapacity({ size: BUILDS_MAX, perUserMax: parts.buildsPerUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
   const halt = new AbortController();
@@ -73,18 +73,18 @@ export function createBuilds(
       .then(() => giveUp(build))
       .finally(() => {
         running.delete(own);
-        slots.release([build.userId]);
+        capacity.release([build.userId]);
       });
   }
 
   /** Takes one turn. Whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
-    if (slots.free === 0) return false;
-    const next = await peekTurn(db, 'BUILD', slots.full());
+    if (capacity.free === 0) return false;
+    const next = await peekTurn(db, 'BUILD', capacity.full());
     const hasEngine = next !== undefined && (await docker.isUp());
     if (next === undefined || hasEngine) lastResort.reset();
     if (next === undefined || !(hasEngine || (await lastResort.mayTake(next)))) return false;
-    const taken = await takeTurn(db, 'BUILD', slots.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
+    const taken = await takeTurn(db, 'BUILD', capacity.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
     if (taken === undefined) return false;
     lastResort.taken();
     for (const build of taken.claimed) {
@@ -92,7 +92,7 @@ export function createBuilds(
         await putBack(build); // the answer came late, and the build may be another's by now
         continue;
       }
-      slots.take(build.userId);
+      capacity.take(build.userId);
       launch(build, hasEngine);
     }
     await publishEffects(parts, taken.effects);

@@ -1,7 +1,7 @@
 import { CONTAINER_RESOURCES, CONTAINER_RESOURCES_MAX } from '../../../domain/limits.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import { MB, type Mount, type Resources } from '../../../platform/docker/confinement.ts';
-import type { ContainerSpec, ListedContainer } from '../../../platform/docker/docker.ts';
+import type { ContainerSpec, ListedContainer } from '../../../platform/docker/containers.ts';
 import type { Template } from '../builds/template.ts';
 import { installationLabels } from '../engine/labels.ts';
 import { volumeLabels, volumeName } from '../engine/volumes.ts';

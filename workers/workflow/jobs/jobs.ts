@@ -9,7 +9,7 @@ import { defaultDeadline, settledBefore } from '../../../platform/async/deadline
 import { retry } from '../../../platform/async/retry.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { publishEffects } from '../../../platform/publish.ts';
-import { createSlots } from '../../shared/capacity.ts';
+import { createCapacity } from '../../shared/capacity.ts';
 import { keepLeases } from '../../shared/leases.ts';
 import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { createPublisher } from '../../shared/log-publisher.ts';
@@ -21,7 +21,7 @@ import { type RunEnd, runContainer } from './run.ts';
 import type { RunParts } from './run-context.ts';
 
 export interface ContainerJobs {
-  /** Somebody may wait for a turn: it is taken while slots are free. */
+  /** Somebody may wait for a turn: it is taken while there is capacity. */
   look(): void;
   /**
    * Holds a job that was just taken over, and follows its container. It runs already: it takes no
@@ -52,7 +52,7 @@ export function createContainerJobs(
 ): ContainerJobs {
   const { db, bus, docker, log, owner } = parts;
   const poller = createPoller({ log, what: 'Taking turns of container jobs', take: takeNext });
-  const slots = createSlots({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: poller.poll });
+  const capacity = createCapacity({ size: parts.capacity, perUserMax: parts.perUserMax, onRelease: poller.poll });
   const leases = keepLeases({ db, log });
   const halt = new AbortController();
   let isClosing = false;
@@ -139,7 +139,11 @@ export function createContainerJobs(
 
   /** Takes one turn. Whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
-    if (slots.free === 0 || (await peekTurn(db, 'CONTAINER', slots.full())) === undefined || !(await docker.isUp()))
+    if (
+      capacity.free === 0 ||
+      (await peekTurn(db, 'CONTAINER', capacity.full())) === undefined ||
+      !(await docker.isUp())
+    )
       return false;
     let engineId: string;
     try {
@@ -148,11 +152,13 @@ export function createContainerJobs(
       if (isEngineError(error)) return false; // it has gone away just now
       throw error;
     }
-    const taken = await takeTurn(db, 'CONTAINER', slots.full(), (tx, ids) => claimJobs(tx, ids, { owner, engineId }));
+    const taken = await takeTurn(db, 'CONTAINER', capacity.full(), (tx, ids) =>
+      claimJobs(tx, ids, { owner, engineId }),
+    );
     if (taken === undefined) return false;
     for (const job of taken.claimed) {
-      slots.take(job.userId);
-      launch(job, () => slots.release([job.userId]));
+      capacity.take(job.userId);
+      launch(job, () => capacity.release([job.userId]));
     }
     await publishEffects(parts, taken.effects);
     return true;

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import type { Outcome } from '../../../db/jobs/finish.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
-import { isPayloadsFault, toldOf } from '../../../platform/docker/errors.ts';
+import { isPayloadsFault, withoutHostPaths } from '../../../platform/docker/errors.ts';
 
 export type RunOutcome = Pick<Outcome, 'status' | 'exitCode' | 'failureReason' | 'failureMessage'>;
 export type StoppedBy = 'CANCEL' | 'TIMEOUT';
@@ -34,7 +34,7 @@ export function outcomeOf({
   const refusal = NOT_STARTED_CODES.includes(exitCode) ? INIT_REFUSAL.exec(lastText)?.[1] : undefined;
   if (refusal !== undefined) return failed('START_FAILED', `The command could not be started: ${refusal}.`, exitCode);
   if (state.error !== '')
-    return failed(isPayloadsFault(state.error) ? 'START_FAILED' : 'SYSTEM', toldOf(state.error), exitCode);
+    return failed(isPayloadsFault(state.error) ? 'START_FAILED' : 'SYSTEM', withoutHostPaths(state.error), exitCode);
   return failed('EXIT_CODE', `It exited with the code ${exitCode}${bySignal(exitCode)}.`, exitCode);
 }
 

@@ -4,7 +4,8 @@ import { networkFor, networkProblem } from '../../../domain/payload/container-po
 import { UnreadableSecret } from '../../../domain/payload/secret.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
-import type { ContainerSpec, Docker } from '../../../platform/docker/docker.ts';
+import type { ContainerSpec } from '../../../platform/docker/containers.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
 import { EngineError, isContainerMissing, isEngineError } from '../../../platform/docker/errors.ts';
 import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';

@@ -1,0 +1,208 @@
+import type { IncomingMessage } from 'node:http';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './confinement.ts';
+import { type ContainerState, containerState } from './container-state.ts';
+import type { Engine } from './engine.ts';
+import type { EngineInfo } from './engine-info.ts';
+import { EngineError, isContainerMissing, isEngineError } from './errors.ts';
+
+export interface ContainerSpec extends Confinement {
+  /** Unique on the engine: creating it twice is a CONFLICT. */
+  name: string;
+  image: string;
+  /** Replaces the image's entrypoint, and with it the image's own command. */
+  entrypoint?: string[];
+  args?: string[];
+  env?: Record<string, string>;
+  workingDir?: string;
+  labels: Record<string, string>;
+  resources?: Resources;
+  /** What it may write into its own layer, where the engine's storage driver can bound that. */
+  diskBytes?: number | undefined;
+}
+
+export interface ListedContainer {
+  id: string;
+  /**
+   * Of a container that the builder makes it is the engine's choice: nothing that an author writes
+   * decides it.
+   */
+  name: string;
+  labels: Record<string, string>;
+}
+
+/** Containers of one engine. */
+export interface Containers {
+  /** The id of a new container, confined, not started. */
+  createContainer(spec: ContainerSpec): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  /**
+   * SIGTERM, and SIGKILL after the grace; resolves when it has ended. False: it had ended before.
+   */
+  stopContainer(id: string, graceSeconds: number): Promise<boolean>;
+  /** Resolves when it does not run, or after `timeoutMs`. */
+  waitContainer(id: string, options: { timeoutMs: number; signal: AbortSignal }): Promise<void>;
+  /** By id or name; undefined when there is none. */
+  inspectContainer(idOrName: string): Promise<ContainerState | undefined>;
+  /**
+   * With its anonymous volumes. One that is not there is fine. Without `force`, one that runs is a
+   * CONFLICT.
+   */
+  removeContainer(id: string, options: { force: boolean }): Promise<void>;
+  /** In any state, with all these labels. */
+  listContainers(labels: Record<string, string>): Promise<ListedContainer[]>;
+  /**
+   * The multiplexed log with timestamps, read as slowly as its reader likes. A log that is followed
+   * ends when the container does, and then may lack its last lines: read it again to the end.
+   * `since` is in seconds, with decimals, inclusive.
+   */
+  openLog(
+    id: string,
+    options: { follow: boolean; since?: string; tail?: number; signal: AbortSignal },
+  ): Promise<IncomingMessage>;
+}
+
+/** Beyond the grace, for the engine to kill a container that does not end by itself. */
+const KILL_SECONDS_MAX = 30;
+const LOG_HEAD_TIMEOUT_MS = 15_000;
+
+export function createContainers(engine: Engine, about: EngineInfo, log: Logger): Containers {
+  const container = (id: string) => `/containers/${encodeURIComponent(id)}`;
+
+  /** The engine refuses a container that may use more CPUs than it has. */
+  async function within(resources: Resources): Promise<Resources> {
+    if (resources.cpus <= 1) return resources;
+    return { ...resources, cpus: Math.min(resources.cpus, (await about.ask()).NCPU) };
+  }
+
+  async function inspect(idOrName: string): Promise<ContainerState | undefined> {
+    try {
+      return containerState(await ofContainer(engine.call({ method: 'GET', path: `${container(idOrName)}/json` })));
+    } catch (error) {
+      if (isEngineError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  return {
+    async createContainer(spec) {
+      const body = {
+        Image: spec.image,
+        Entrypoint: spec.entrypoint,
+        Cmd: spec.args,
+        Env: Object.entries(spec.env ?? {}).map(([name, value]) => `${name}=${value}`),
+        WorkingDir: spec.workingDir,
+        Labels: spec.labels,
+        Tty: false,
+        OpenStdin: false,
+        StopSignal: 'SIGTERM',
+        // The engine would run the image's, up to 1,000 times a second, at its own cost.
+        Healthcheck: { Test: ['NONE'] },
+        HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
+      };
+      const create = async (storage: object) => {
+        const bounded = { ...body, HostConfig: { ...body.HostConfig, ...storage } };
+        const query = { name: spec.name };
+        return created.parse(await engine.call({ method: 'POST', path: '/containers/create', query, body: bounded }))
+          .Id;
+      };
+      if (spec.diskBytes === undefined || !about.boundsDisks) return create({});
+      try {
+        return await create({ StorageOpt: { size: String(spec.diskBytes) } });
+      } catch (error) {
+        if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.message)) throw error;
+        const id = await create({}); // an engine that refuses this too, refuses something else
+        about.boundsDisks = false;
+        log.warn(
+          { engine: engine.address },
+          'This Docker engine cannot bound what a container writes to its disk: MAX_CONTAINER_DISK_MB has no effect on it.',
+        );
+        return id;
+      }
+    },
+
+    async startContainer(id) {
+      await engine.call({ method: 'POST', path: `${container(id)}/start` });
+    },
+
+    async stopContainer(id, graceSeconds) {
+      const before = await inspect(id);
+      if (before?.status !== 'running') return false;
+      const timeoutMs = (graceSeconds + KILL_SECONDS_MAX) * 1000;
+      await ofContainer(
+        engine.call({ method: 'POST', path: `${container(id)}/stop`, query: { t: graceSeconds }, timeoutMs }),
+      );
+      return true;
+    },
+
+    async waitContainer(id, { timeoutMs, signal }) {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      try {
+        await ofContainer(engine.call({ method: 'POST', path: `${container(id)}/wait`, signal: limit }));
+      } catch (error) {
+        if (signal.aborted || !limit.aborted) throw error;
+      }
+    },
+
+    inspectContainer: inspect,
+
+    async removeContainer(id, { force }) {
+      try {
+        await ofContainer(engine.call({ method: 'DELETE', path: container(id), query: { force, v: true } }));
+      } catch (error) {
+        if (isEngineError(error, 'NOT_FOUND')) return;
+        if (isEngineError(error, 'CONFLICT') && error.message.includes('already in progress')) return;
+        throw error;
+      }
+    },
+
+    async listContainers(labels) {
+      const filters = JSON.stringify({ label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) });
+      const listed = await engine.call({ method: 'GET', path: '/containers/json', query: { all: true, filters } });
+      return list.parse(listed).map(({ Id, Names, Labels }) => ({
+        id: Id,
+        name: Names?.[0]?.replace(/^\//, '') ?? '',
+        labels: Labels ?? {},
+      }));
+    },
+
+    async openLog(id, { follow, since, tail, signal }) {
+      const query = {
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        follow,
+        ...(since === undefined ? {} : { since }),
+        ...(tail === undefined ? {} : { tail }),
+      };
+      const path = `${container(id)}/logs`;
+      return ofContainer(engine.open({ method: 'GET', path, query, signal, headTimeoutMs: LOG_HEAD_TIMEOUT_MS }));
+    },
+  };
+}
+
+/**
+ * The answer to a request for a container. A 404 in other words than those for a missing container
+ * is no answer of an engine's: a gateway before it gives that while the engine behind it is not
+ * known to it yet. Taken for the container's end, it would let another attempt run beside it.
+ */
+async function ofContainer<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!isEngineError(error, 'NOT_FOUND') || isContainerMissing(error)) throw error;
+    throw new EngineError('BUSY', error.message, { cause: error });
+  }
+}
+
+/**
+ * What engines say whose storage driver, or file system, knows no quota. At the beginning alone:
+ * further on there may be what a user wrote, the path of an image's volume, say.
+ */
+const CANNOT_BOUND_DISKS =
+  /^(?:--)?storage[- ]opt(?:s|ion)?\b|^filesystem does not support, or has not enabled quotas/i;
+
+const created = z.object({ Id: z.string() });
+const labels = z.record(z.string(), z.string()).nullish();
+const list = z.array(z.object({ Id: z.string(), Names: z.array(z.string()).nullish(), Labels: labels }));
