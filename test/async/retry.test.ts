@@ -75,12 +75,12 @@ describe('retry', () => {
       minMs: 1,
       maxMs: 4,
       signal: new AbortController().signal,
-      timeoutMs: () => 50,
+      timeoutMs: () => (waits.length < 4 ? 3_600_000 : 0),
       onRetry: (_: unknown, waitMs: number) => waits.push(waitMs),
     };
     await expect(retry(options, attempt)).rejects.toThrow(/^away/);
     expect(tries()).toBe(waits.length + 1);
-    expect(waits.slice(0, 4)).toEqual([1, 2, 4, 4]);
+    expect(waits).toEqual([1, 2, 4, 4]);
   });
 
   test('begins nothing under a signal that has aborted, and ends a wait when it aborts', async () => {
