@@ -13,10 +13,10 @@ import { type Context, type Services, viewerOf } from '../context.ts';
 import { failure } from '../errors.ts';
 import type { Graphql, Transport } from '../graphql/yoga.ts';
 import type { Loaders } from '../loaders.ts';
+import type { Batch } from '../logs/batch.ts';
 import { logCursor } from '../logs/cursor.ts';
-import type { Batch } from '../logs/follower.ts';
-import { firstStoredLine, isRemoved, startAfter } from '../logs/retention.ts';
-import { followBuildLog, followJobLog, readStoredLog } from '../logs/stream.ts';
+import { isGone } from '../logs/retention.ts';
+import { followLog, readLog } from '../logs/stream.ts';
 import { type DownloadQuery, NDJSON, negotiate, parseDownloadQuery, TEXT } from './log-download-request.ts';
 import { sendJson } from './messages.ts';
 import { ndjsonWriter } from './ndjson.ts';
@@ -129,37 +129,28 @@ async function openDownload(context: Context, asked: string, query: DownloadQuer
   const row = await rowOf(load, asked);
   if (!row) throw failure('NOT_FOUND', 'You have no job and no build with this id.');
   const { id } = row;
-  const isGone =
-    query.after === undefined && (await firstStoredLine(db, row)) === undefined && (await isRemoved(db, row));
-  if (isGone) throw failure('GONE', `Retention has removed the ${row.logLineCount} lines of this log.`);
-  const after = await startAfter(db, row, query.after);
-  let reached = after;
-  const counted = (batches: AsyncGenerator<Batch, void, undefined>) =>
-    mapped(batches, (batch) => {
-      reached = batch.lastNumber;
-      return batch;
-    });
-  if (query.follow) {
-    const isWhole = async () => {
-      const ended = await rowOf(load, id); // no row: it was purged meanwhile
-      if (!ended?.completedAt) return false;
-      // Retention has removed all of an old log.
-      return reached >= ended.logLineCount || (await lastLogNumber(db, id)) === 0;
-    };
-    return { ...query, id, batches: counted(followLog(services, row, after)), isWhole };
-  }
-  const end = Math.max(after, await lastLogNumber(db, id));
-  const batches = counted(readStoredLog(services, id, { after, last: end }));
-  return { ...query, id, batches, end, isWhole: async () => reached >= end };
+  if (query.after === undefined && (await isGone(db, row)))
+    throw failure('GONE', `Its ${row.logLineCount} lines are not there any more: retention has removed them.`);
+  const opened = query.follow ? await followLog(services, row, query.after) : await readLog(services, row, query.after);
+  let reached = opened.after;
+  const batches = mapped(opened.batches, (batch) => {
+    reached = batch.lastNumber;
+    return batch;
+  });
+  const { last } = opened;
+  if (last !== undefined) return { ...query, id, batches, end: last, isWhole: async () => reached >= last };
+  const isWhole = async () => {
+    const ended = await rowOf(load, id); // no row: it was purged meanwhile
+    if (!ended?.completedAt) return false;
+    // Retention has removed all of an old log.
+    return reached >= ended.logLineCount || (await lastLogNumber(db, id)) === 0;
+  };
+  return { ...query, id, batches, isWhole };
 }
 
 async function rowOf(load: Loaders, id: string): Promise<JobRow | BuildRow | undefined> {
   const [job, build] = await Promise.all([load.job(id), load.build(id)]);
   return job ?? build;
-}
-
-function followLog(services: Services, row: JobRow | BuildRow, after: number): AsyncGenerator<Batch, void, undefined> {
-  return 'trigger' in row ? followJobLog(services, row, after) : followBuildLog(services, row, after);
 }
 
 /**

@@ -1,9 +1,48 @@
+import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import { parseLines, plainText } from '../../domain/logs/decode.ts';
 import type { LogLine } from '../../domain/logs/line.ts';
 import { logCursor } from './cursor.ts';
-import type { Batch, Slice } from './follower.ts';
+import type { SharedChunk } from './store.ts';
 
-/** A batch as a subscriber is given it: what is not asked for is not made. */
+/** The lines of a chunk from `from` on. */
+export interface Slice {
+  chunk: SharedChunk;
+  from: number;
+}
+
+/** Lines that follow each other without a gap. */
+export interface Batch {
+  slices: Slice[];
+  firstNumber: number;
+  lastNumber: number;
+}
+
+const TEXT_BYTES_MAX = CHUNK_BYTES_MAX;
+const SLICES_MAX = 256;
+
+/** Batches of a bounded size from line `next` on, to the first gap. Chunks may overlap. */
+export function* batchesOf(chunks: SharedChunk[], next: number): Generator<Batch, void, undefined> {
+  let slices: Slice[] = [];
+  let bytes = 0;
+  let firstNumber = next;
+  let number = next;
+  for (const chunk of chunks) {
+    if (chunk.lastNumber < number) continue;
+    if (chunk.firstNumber > number) break;
+    if (slices.length > 0 && (bytes + chunk.textBytes > TEXT_BYTES_MAX || slices.length >= SLICES_MAX)) {
+      yield { slices, firstNumber, lastNumber: number - 1 };
+      slices = [];
+      bytes = 0;
+      firstNumber = number;
+    }
+    slices.push({ chunk, from: number });
+    bytes += chunk.textBytes;
+    number = chunk.lastNumber + 1;
+  }
+  if (slices.length > 0) yield { slices, firstNumber, lastNumber: number - 1 };
+}
+
+/** A batch as a subscriber gets it. Only the fields that the client selects are made. */
 export interface LogBatchShape {
   firstNumber: number;
   lastNumber: number;
@@ -22,7 +61,10 @@ export function wholeBatch(sourceId: string, { slices, firstNumber, lastNumber }
   };
 }
 
-/** The lines of one stream alone, or undefined where there are none. The cursor is behind those that are left out. */
+/**
+ * The lines of one stream, or undefined where there are none. The cursor is behind the lines that
+ * are left out.
+ */
 export async function batchOfStream(
   sourceId: string,
   { slices, lastNumber }: Batch,

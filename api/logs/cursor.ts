@@ -1,6 +1,9 @@
 import { badCursor } from '../paging.ts';
 
-/** A line's place: the job or build, and the number. It holds on any process, for as long as the log does. */
+/**
+ * A line's place: the job or build, and the number. It is valid in any process, for as long as the
+ * log is kept.
+ */
 export function logCursor(sourceId: string, number: number): string {
   const bytes = Buffer.alloc(CURSOR_BYTES);
   bytes.write(sourceId.replaceAll('-', ''), 'hex');
@@ -8,7 +11,10 @@ export function logCursor(sourceId: string, number: number): string {
   return bytes.toString('base64url');
 }
 
-/** `logCursor` for line after line of one log: all but the last two bytes of a cursor are the same for 65,536 lines. */
+/**
+ * `logCursor` for line after line of one log: all but the last two bytes of a cursor are the same
+ * for 65,536 lines.
+ */
 export function lineCursors(sourceId: string): (number: number) => string {
   let block: number | undefined;
   let head = '';
@@ -21,7 +27,7 @@ export function lineCursors(sourceId: string): (number: number) => string {
   };
 }
 
-/** The number that `cursor` stands for. Throws BAD_REQUEST where it is none, or one of another log. */
+/** The line number of `cursor`. Throws BAD_REQUEST where it is malformed or of another log. */
 export function logCursorNumber(sourceId: string, cursor: string): number {
   const bytes = Buffer.from(cursor, 'base64url');
   if (bytes.length !== CURSOR_BYTES || bytes.toString('base64url') !== cursor) throw badCursor();

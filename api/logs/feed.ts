@@ -4,18 +4,27 @@ import { lastLineNumbers } from '../../db/lookup.ts';
 import { decodeChunks, encodeChunks, endMarker, isMarker } from '../../domain/logs/chunk.ts';
 import { startRepeating } from '../../platform/async/repeat.ts';
 import type { Bus, Tail } from '../../platform/bus/bus.ts';
-import type { LogFollower } from './follower.ts';
-import { SharedChunk } from './shared-chunk.ts';
+import { LogFollower } from './follower.ts';
+import { createLogStore, SharedChunk } from './store.ts';
 
 /**
- * Live chunks, for all subscribers of the process: one tail of `job_logs` that is asked only for what somebody follows. What is missed,
- * because the bus is away or this process too slow, is in the store: a slow look at the last stored line of all that is followed, by
- * one query, sends those there who have not got it.
+ * Live chunks for all subscribers of the process: one tail of `job_logs`, which asks only for
+ * logs that somebody follows. Chunks that it misses, because the bus is away or this process is too
+ * slow, are in the store. A slow check, one query for all followed logs, sends followers there that
+ * lack the last stored line.
  */
 export interface LogFeed {
-  /** From now on the follower is given live chunks. Undo with what is returned. */
+  /**
+   * A follower of this log from the line behind `after` on. It reads the store, and live chunks
+   * once it has joined.
+   */
+  follower(sourceId: string, after: number): LogFollower;
+  /** From now on the follower gets live chunks. Call what is returned to leave. */
   join(sourceId: string, follower: LogFollower): () => void;
-  /** The log of this ended job or build has an open end: the end is printed on the bus, again and again while somebody asks. */
+  /**
+   * This log is open though its job or build has ended: publishes the end-of-log marker, once a
+   * while.
+   */
   askForEnd(sourceId: string): void;
   close(deadline: AbortSignal): Promise<void>;
 }
@@ -23,6 +32,7 @@ export interface LogFeed {
 export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger }): LogFeed {
   const followers = new Map<string, Set<LogFollower>>();
   const asked = new Set<string>(); // not long ago
+  const store = createLogStore(db, log);
   let closed = false;
   let tail: Tail | undefined;
   let retry: NodeJS.Timeout | undefined;
@@ -58,7 +68,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
     });
   }
 
-  /** What was produced before the watch holds is in the store, or comes there. */
+  /** Chunks from before the watch holds are in the store, or on their way there. */
   function watch(opened: Tail, sourceId: string): void {
     opened.watch(sourceId).then(
       () => {
@@ -85,6 +95,8 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
   start();
 
   return {
+    follower: (sourceId, after) =>
+      new LogFollower(after, { read: (number, count) => store.read(sourceId, number, count), now: store.now }),
     join(sourceId, follower) {
       const following = followers.get(sourceId) ?? new Set();
       followers.set(sourceId, following.add(follower));
@@ -102,7 +114,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
       bus
         .publish('job_logs', [{ key: sourceId, value: encodeChunks([endMarker(sourceId)]) }])
         .catch((error: unknown) =>
-          log.warn({ err: error, sourceId }, 'The end of a log could not be asked for; it is again soon.'),
+          log.warn({ err: error, sourceId }, 'The end of a log could not be asked for; it is tried again soon.'),
         );
     },
     async close(deadline) {
@@ -116,5 +128,5 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
 }
 
 const RECHECK_MS = 2_000;
-const ASK_AGAIN_MS = 10_000; // whoever stores lines may be away for long
+const ASK_AGAIN_MS = 10_000; // the worker that stores lines may be away for long
 const TAIL_RETRY_MS = 5_000;

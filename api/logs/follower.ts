@@ -2,39 +2,31 @@ import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogMarker } from '../../domain/logs/chunk.ts';
 import { waitAfter } from '../../platform/async/retry.ts';
 import { Signal } from '../../platform/async/signal.ts';
+import { type Batch, batchesOf } from './batch.ts';
 import { LogBuffer } from './buffer.ts';
-import type { SharedChunk } from './shared-chunk.ts';
+import type { SharedChunk } from './store.ts';
 
-/** The lines of a chunk from `from` on. */
-export interface Slice {
-  chunk: SharedChunk;
-  from: number;
-}
-
-/** Lines that follow each other without a gap. */
-export interface Batch {
-  slices: Slice[];
-  firstNumber: number;
-  lastNumber: number;
-}
-
-/** Once the source has ended: the number of its last line as far as its row knows, and when that was. */
+/** The end of a log: the number of the last line by its row, and when that was. */
 export interface End {
-  /** The store has the last word where it has more. */
+  /** The store may have more lines, and has the last word. */
   lastNumber: number;
   at: Date;
 }
 
 interface Store {
-  /** Undefined while the store is away. The store logs its failures: they are tried again here, without a word. */
+  /** Undefined while the store is away. The store logs that; the follower retries in silence. */
   read(after: number, count: number): Promise<SharedChunk[] | undefined>;
-  /** By the database's clock, which dates ends: that of this process may be hours ahead. Undefined while the store is away. */
+  /**
+   * By the database's clock, which dates ends: this process's may be hours ahead. Undefined while
+   * the store is away.
+   */
   now(): Promise<Date | undefined>;
 }
 
 /**
- * A subscriber to a log is a cursor: it reads what is stored after it, then goes on with what comes live, and back to the store where
- * live chunks do not follow on what it has. It is pulled: nothing is unpacked that the client has not come to.
+ * A subscriber to a log is a cursor. It reads what is stored after it, then continues with live
+ * chunks, and goes back to the store where live chunks do not follow what it has. The client pulls:
+ * nothing is unpacked before the client comes to it.
  */
 export class LogFollower {
   readonly #store: Store;
@@ -44,8 +36,8 @@ export class LogFollower {
   #reading = true;
   #chunksPerRead = CHUNKS_PER_READ_MIN;
   #emptyReads = 0;
-  #isLost = false; // what is missing does not come any more
-  #readSinceEnd = false; // the store, and there was nothing
+  #isLost = false; // the missing lines will not come
+  #readSinceEnd = false; // the store had nothing more
   #attempt = 0;
   #failedReads = 0;
   #end: End | undefined;
@@ -56,8 +48,8 @@ export class LogFollower {
   }
 
   /**
-   * A live chunk. One of an attempt that another has followed may come from a worker that was frozen: only the store knows
-   * whether it counts.
+   * A live chunk. One of an attempt that another has followed may come from a worker that was
+   * frozen: only the store knows whether it counts.
    */
   push(chunk: SharedChunk): void {
     this.isAt(chunk.attempt);
@@ -66,7 +58,7 @@ export class LogFollower {
     this.#wake.notify();
   }
 
-  /** Something may have been missed: look into the store. */
+  /** Live chunks may have been missed: read the store. */
   readStore(): void {
     this.#reading = true;
     this.#wake.notify();
@@ -78,8 +70,8 @@ export class LogFollower {
   }
 
   /**
-   * A marker on the bus. Chunks of earlier attempts behind it do not count. It may come before the row is heard to have
-   * another attempt.
+   * A marker on the bus. Chunks of earlier attempts behind it do not count. It may come before
+   * the row is heard to have another attempt.
    */
   reached(marker: LogMarker): void {
     this.isAt(marker.kind === 'attempt-marker' ? marker.attempt : Number.POSITIVE_INFINITY);
@@ -93,12 +85,15 @@ export class LogFollower {
   ended(end: End): void {
     if (this.#end?.lastNumber === end.lastNumber) return;
     this.#end = end;
-    this.#emptyReads = 0; // a look from before says nothing of what was stored since
+    this.#emptyReads = 0; // an earlier read says nothing about what was stored since
     this.#isLost = false;
     this.#wake.notify();
   }
 
-  /** Once `batches` has ended by itself: the first line that it has not come to, where its source's end says that there are more. */
+  /**
+   * Once `batches` has ended by itself: the first line that it has not come to, though the end says
+   * that there are more.
+   */
   get missing(): { number: number; end: End } | undefined {
     return this.#end === undefined || this.#isAtEnd() ? undefined : { number: this.#next, end: this.#end };
   }
@@ -111,7 +106,11 @@ export class LogFollower {
       const chunks = this.#reading ? await this.#fromStore(signal) : live;
       if (chunks.length > 0) {
         this.#emptyReads = 0;
-        for (const batch of this.#batchesOf(chunks)) yield batch;
+        for (const batch of batchesOf(chunks, this.#next)) {
+          this.#next = batch.lastNumber + 1;
+          yield batch;
+        }
+        if (chunks.some((chunk) => chunk.lastNumber >= this.#next)) this.#reading = true; // there is a gap before it
         continue;
       }
       if (this.#reading || this.#isComplete()) continue;
@@ -152,15 +151,18 @@ export class LogFollower {
     return follows;
   }
 
-  /** Lines of a log that ended long ago and are not in the store do not come any more: their time has run out. */
+  /** Lines of a log that ended long ago, and are not stored by now, will not come. */
   async #giveUpLate(end: End): Promise<void> {
-    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return; // nearly always: the database is asked where that may be so
+    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return; // nearly always; otherwise the database's clock decides
     const now = await this.#store.now();
     if (now === undefined || this.#end !== end) return;
     this.#isLost = now.getTime() - end.at.getTime() > LATE_LINES_MS;
   }
 
-  /** A store that is away ends no subscription: undefined, after a wait, when it is to be read again. */
+  /**
+   * A store that is away ends no subscription: after a wait it gives undefined, and the store is
+   * read again.
+   */
   async #readOrWait(signal: AbortSignal): Promise<SharedChunk[] | undefined> {
     const chunks = await this.#store.read(this.#next - 1, this.#chunksPerRead);
     this.#failedReads = chunks ? 0 : this.#failedReads + 1;
@@ -187,31 +189,7 @@ export class LogFollower {
     return chunks;
   }
 
-  /** Batches of a bounded size, to the first gap. What a batch holds counts as delivered when the next one is asked for. */
-  *#batchesOf(chunks: SharedChunk[]): Generator<Batch> {
-    let slices: Slice[] = [];
-    let bytes = 0;
-    let firstNumber = this.#next;
-    for (const chunk of chunks) {
-      if (chunk.lastNumber < this.#next) continue;
-      if (chunk.firstNumber > this.#next) {
-        this.#reading = true;
-        break;
-      }
-      if (slices.length > 0 && (bytes + chunk.textBytes > BATCH_TEXT_BYTES_MAX || slices.length >= BATCH_SLICES_MAX)) {
-        yield { slices, firstNumber, lastNumber: this.#next - 1 };
-        slices = [];
-        bytes = 0;
-        firstNumber = this.#next;
-      }
-      slices.push({ chunk, from: this.#next });
-      bytes += chunk.textBytes;
-      this.#next = chunk.lastNumber + 1;
-    }
-    if (slices.length > 0) yield { slices, firstNumber, lastNumber: this.#next - 1 };
-  }
-
-  /** Waits longer each time that the store still has not got it. */
+  /** Waits longer each time the store still lacks the line. */
   async #lookAgain(signal: AbortSignal, gap: boolean): Promise<void> {
     const backoffMs = Math.min(LOOK_AGAIN_MS_MAX, LOOK_AGAIN_MS_MIN * 2 ** Math.min(this.#emptyReads, 10));
     const wake = gap ? new Signal() : this.#wake; // beyond a gap every chunk would wake
@@ -224,8 +202,6 @@ export class LogFollower {
 const CHUNKS_PER_READ_MIN = 8;
 const CHUNKS_PER_READ_MAX = 512;
 const READ_BYTES_AIM = CHUNK_BYTES_MAX; // packed
-const BATCH_TEXT_BYTES_MAX = CHUNK_BYTES_MAX;
-const BATCH_SLICES_MAX = 256;
 const LOOK_AGAIN_MS_MIN = 5;
 const LOOK_AGAIN_MS_MAX = 1_000;
 const LATE_LINES_MS = 3_600_000;

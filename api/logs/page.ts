@@ -9,16 +9,16 @@ import { characterCount } from '../../domain/text.ts';
 import type { AnswerBudget } from '../answer-budget.ts';
 import { failure } from '../errors.ts';
 import { type Page, type PagingArgs, pageSize } from '../paging.ts';
-import { logCursor, logCursorNumber } from './cursor.ts';
-import { firstStoredLine, type LogSource, refuseRemoved } from './retention.ts';
+import { logCursor } from './cursor.ts';
+import { type LogSource, placesOf } from './retention.ts';
 
 export const LOG_PAGE_SIZE = 100;
 export const LOG_PAGE_SIZE_MAX = 1_000;
 export const SEARCH_LENGTH_MAX = 1_000;
 
 /**
- * A page of a stored log. However long the log, a bounded part of it is read: a page may be shorter than was asked for, or empty, and
- * says then that there is more and where to go on.
+ * A page of a stored log. It reads a bounded part of the log: a page may be shorter than
+ * requested, or empty, and then says that there is more and where to continue.
  */
 export async function logPage(
   db: Db,
@@ -98,7 +98,7 @@ function refuseBadSearch(search: string | null | undefined): void {
   throw failure('BAD_REQUEST', `\`search\` must have 1 to ${SEARCH_LENGTH_MAX} characters, not ${length}.`);
 }
 
-/** Between which numbers a page may lie: both are left out. */
+/** The numbers between which a page lies. Both are excluded. */
 interface Bounds {
   after: number;
   before: number;
@@ -107,16 +107,13 @@ interface Bounds {
 }
 
 async function boundsOf(db: Db, source: LogSource, args: PagingArgs, backwards: boolean): Promise<Bounds> {
-  const after = typeof args.after === 'string' ? logCursorNumber(source.id, args.after) : undefined;
-  const before = typeof args.before === 'string' ? logCursorNumber(source.id, args.before) : undefined;
-  const cursors = [...(after === undefined ? [] : [after + 1]), ...(before === undefined ? [] : [before])];
-  const first = cursors.length === 0 ? undefined : await firstStoredLine(db, source);
-  for (const number of cursors) await refuseRemoved(db, source, first, number);
+  const hasCursor = typeof args.after === 'string' || typeof args.before === 'string';
+  const { after = 0, before, first = 1 } = hasCursor ? await placesOf(db, source, args) : {};
   const end = async () => (backwards ? (await lastLogNumber(db, source.id)) + 1 : Number.POSITIVE_INFINITY);
-  return { after: after ?? 0, before: before ?? (await end()), first: first ?? 1 };
+  return { after, before: before ?? (await end()), first };
 }
 
-/** Of a chunk the lines from one number to another, both of them included. */
+/** Lines of a chunk, from one number to another, both included. */
 interface Span {
   chunk: LogChunk;
   from: number;
@@ -124,10 +121,17 @@ interface Span {
 }
 
 const PAGE_BYTES_MAX = 4 * 1024 * 1024;
-/** What one page scans at most. Reading and unpacking dominate: docs/decisions/0018-search-without-index.md */
+/**
+ * The most that one page scans. Reading and unpacking dominate:
+ * docs/decisions/0018-search-without-index.md
+ */
 const SCAN_BYTES_MAX = 64 * CHUNK_BYTES_MAX;
 const SCAN_CHUNKS_MAX = 2_048;
-/** Chunks may hold one line or thousands: the first read is for a page, the last one for a search that finds nothing. (A page of 100 lines of a fast printer takes 13 ms where 16 chunks are read for it.) */
+/**
+ * Chunks hold one line or thousands: the first read is for a page, the last one for a search that
+ * finds nothing. (A page of 100 lines of a fast printer takes 13 ms where 16 chunks are read for
+ * it.)
+ */
 const CHUNKS_PER_READ_MIN = 4;
 const CHUNKS_PER_READ_MAX = 128;
 

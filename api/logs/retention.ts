@@ -5,36 +5,57 @@ import { DAY_MS, RETENTION_DAYS_MIN } from '../../domain/limits.ts';
 import { failure } from '../errors.ts';
 import { logCursorNumber } from './cursor.ts';
 
-/** What a log is of: a job, or a build. */
+/** A job or a build, as the owner of a log. */
 export type LogSource = Pick<JobRow, 'id' | 'completedAt' | 'logLineCount'>;
 
-/**
- * The number of the line after which a reader begins: the cursor's, or without one that before the first line which is still stored.
- * Throws BAD_REQUEST for a cursor that is none of this log, and where retention has removed lines that come after it.
- */
-export async function startAfter(db: Db, source: LogSource, cursor: string | null | undefined): Promise<number> {
-  const number = typeof cursor === 'string' ? logCursorNumber(source.id, cursor) : undefined;
-  const first = await firstStoredLine(db, source);
-  if (number === undefined) return (first ?? 1) - 1;
-  await refuseRemoved(db, source, first, number + 1);
-  return number;
+/** Where a reader stands, and the first line that is stored. */
+export interface Places {
+  after: number | undefined;
+  before: number | undefined;
+  first: number | undefined;
 }
 
-/** The number of the first line that is stored. */
-export async function firstStoredLine(db: Db, { id }: LogSource): Promise<number | undefined> {
+/**
+ * The numbers of the lines of these cursors. Throws BAD_REQUEST for a cursor that is not of this
+ * log, and for one beside which retention has removed lines.
+ */
+export async function placesOf(
+  db: Db,
+  source: LogSource,
+  cursors: { after?: string | null | undefined; before?: string | null | undefined },
+): Promise<Places> {
+  const numberOf = (cursor: string | null | undefined) =>
+    typeof cursor === 'string' ? logCursorNumber(source.id, cursor) : undefined;
+  const [after, before] = [numberOf(cursors.after), numberOf(cursors.before)];
+  const first = await firstStoredLine(db, source);
+  if (after !== undefined) await refuseRemoved(db, source, first, after + 1);
+  if (before !== undefined) await refuseRemoved(db, source, first, before);
+  return { after, before, first };
+}
+
+/**
+ * The number of the line after which a reader begins: the cursor's, or the one before the first
+ * stored line. Throws as placesOf does.
+ */
+export async function startAfter(db: Db, source: LogSource, cursor: string | null | undefined): Promise<number> {
+  const { after, first = 1 } = await placesOf(db, source, { after: cursor });
+  return after ?? first - 1;
+}
+
+/** Whether retention has removed all lines of a log that had some. */
+export async function isGone(db: Db, source: LogSource): Promise<boolean> {
+  return (await firstStoredLine(db, source)) === undefined && (await isRemoved(db, source));
+}
+
+async function firstStoredLine(db: Db, { id }: Pick<LogSource, 'id'>): Promise<number | undefined> {
   return (await firstLineNumbers(db, [id])).get(id);
 }
 
 /**
- * Throws BAD_REQUEST where the line of this number was removed by retention. Lines are stored in their order, so that one which is missing
- * before a stored one was removed.
+ * Throws BAD_REQUEST where retention has removed the line of this number. Lines are stored in
+ * their order, so one that is missing before a stored one was removed.
  */
-export async function refuseRemoved(
-  db: Db,
-  source: LogSource,
-  first: number | undefined,
-  number: number,
-): Promise<void> {
+async function refuseRemoved(db: Db, source: LogSource, first: number | undefined, number: number): Promise<void> {
   if (first !== undefined) {
     if (number >= first || first === 1) return;
     throw failure(
@@ -47,8 +68,9 @@ export async function refuseRemoved(
 }
 
 /**
- * Throws for a reader that began behind the line `after` and has not come to line `number`, long after the log's end: a log that has lost lines is not taken
- * for a whole one. One of which nothing is left is empty to who begins without a cursor.
+ * Throws for a reader that began behind line `after` and has not come to line `number`, long
+ * after the end of the log: a log that has lost lines must not pass for a whole one. To a reader
+ * without a cursor, a log that retention removed is empty.
  */
 export async function refuseMissing(
   db: Db,
@@ -65,8 +87,11 @@ export async function refuseMissing(
   );
 }
 
-/** Of a log of which no line is stored: whether retention has removed it. Until it may have, lines may still be on their way. */
-export async function isRemoved(db: Db, { completedAt, logLineCount }: LogSource): Promise<boolean> {
+/**
+ * Whether a log without stored lines was removed by retention. Before retention may remove them,
+ * lines may be on their way.
+ */
+async function isRemoved(db: Db, { completedAt, logLineCount }: LogSource): Promise<boolean> {
   if (completedAt === null || logLineCount === 0) return false;
   const daysAgo = ((await databaseNow(db)).getTime() - completedAt.getTime()) / DAY_MS;
   return daysAgo >= RETENTION_DAYS_MIN;

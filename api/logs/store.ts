@@ -3,20 +3,21 @@ import type { Db } from '../../db/client.ts';
 import { isOutage } from '../../db/connection-check.ts';
 import { chunksAfter } from '../../db/logs/read.ts';
 import { databaseNow } from '../../db/lookup.ts';
-import { SharedChunk } from './shared-chunk.ts';
+import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 
 /**
- * Reads stored chunks; undefined while the database is away. Subscribers that stand at the same place at the same time, as after a gap all
- * do, share one query.
+ * Reads stored chunks for followers. Undefined: the database is away, which is logged once an
+ * outage.
  */
-export function createLogStore(
-  db: Db,
-  log: Logger,
-): {
+export interface LogStore {
   read(sourceId: string, after: number, count: number): Promise<SharedChunk[] | undefined>;
-  /** The database's clock; undefined while it is away. */
+  /** The time by the database's clock. */
   now(): Promise<Date | undefined>;
-} {
+}
+
+/** Subscribers at the same place at the same time, as all are after a gap, share one query. */
+export function createLogStore(db: Db, log: Logger): LogStore {
   let failing = false;
   const unlessAway = async <T>(asked: Promise<T>): Promise<T | undefined> => {
     try {
@@ -46,4 +47,36 @@ export function createLogStore(
     },
     now: () => unlessAway(databaseNow(db)),
   };
+}
+
+/**
+ * A chunk that any number of subscribers hold. Its lines are unpacked once for those who come to it
+ * at the same time.
+ */
+export class SharedChunk {
+  readonly firstNumber: number;
+  readonly lastNumber: number;
+  readonly attempt: number;
+  /** Packed, as it came. */
+  readonly bytes: number;
+  readonly textBytes: number;
+  readonly #packed: Buffer;
+  #lines: WeakRef<Promise<Buffer>> | undefined; // weak: a slow subscriber holds packed bytes only
+
+  constructor({ firstNumber, lastNumber, attempt, lines }: LogChunk) {
+    this.firstNumber = firstNumber;
+    this.lastNumber = lastNumber;
+    this.attempt = attempt;
+    this.bytes = lines.length;
+    this.textBytes = unpackedBytes(lines);
+    this.#packed = lines;
+  }
+
+  lines(): Promise<Buffer> {
+    const known = this.#lines?.deref();
+    if (known) return known;
+    const lines = unpackLines(this.#packed);
+    this.#lines = new WeakRef(lines);
+    return lines;
+  }
 }

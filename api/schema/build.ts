@@ -4,8 +4,7 @@ import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
-import { startAfter } from '../logs/retention.ts';
-import { followBuildLog } from '../logs/stream.ts';
+import { followLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
 import { BuildStatusEnum } from './enums.ts';
@@ -102,9 +101,9 @@ builder.subscriptionField('buildLogs', (t) =>
       viewerOf(context);
       const build = await context.load.build(buildId);
       if (!build) throw failure('NOT_FOUND', 'You have no build with this id.');
-      const number = await startAfter(context.services.db, build, after);
       const { id } = build;
-      return mapped(followBuildLog(context.services, build, number), (batch) => wholeBatch(id, batch));
+      const { batches } = await followLog(context.services, build, after);
+      return mapped(batches, (batch) => wholeBatch(id, batch));
     },
     resolve: (batch) => batch,
   }),

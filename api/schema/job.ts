@@ -8,8 +8,7 @@ import { failure, orNotFound } from '../errors.ts';
 import { followJob, followJobsOf } from '../live/jobs.ts';
 import { batchOfStream, wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
-import { startAfter } from '../logs/retention.ts';
-import { followJobLog } from '../logs/stream.ts';
+import { followLog } from '../logs/stream.ts';
 import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
 import { connectionOf, pagingArgs } from './connection.ts';
@@ -257,8 +256,7 @@ builder.subscriptionField('jobLogs', (t) =>
       viewerOf(context);
       const job = await context.load.job(jobId);
       if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
-      const number = await startAfter(context.services.db, job, after);
-      const batches = followJobLog(context.services, job, number);
+      const { batches } = await followLog(context.services, job, after);
       const { id } = job;
       return mapped(batches, (batch) => (stream ? batchOfStream(id, batch, stream) : wholeBatch(id, batch)));
     },

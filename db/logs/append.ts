@@ -5,13 +5,16 @@ import type { Db } from '../client.ts';
 import { rowSet } from '../row-set.ts';
 
 /**
- * Stores chunks. Storing one again changes nothing; a chunk that begins where another one does and goes further replaces it (an
- * adopted container's lines are cut at other places), so readers meet chunks that overlap, and skip what they have read. Chunks of an
- * attempt that come behind the seam of the next one, or behind the end (db/logs/markers.ts), are dropped: their numbers are the new attempt's now. So are
- * those of what was purged meanwhile.
+ * Stores chunks. Storing one again changes nothing. A chunk that begins where another does and
+ * goes further replaces it: the lines of an adopted container are cut at other places. So stored
+ * chunks may overlap, and readers skip what they have read.
+ *
+ * Dropped are chunks of attempts below `log_attempt`, which come behind a marker
+ * (db/logs/markers.ts): their numbers belong to another attempt, or the log is closed. Dropped too
+ * are chunks of jobs and builds that were purged.
  */
 export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
-  // Two chunks with the same key in one statement: ON CONFLICT refuses to change a row twice, so the longer one goes.
+  // ON CONFLICT refuses to change a row twice in one statement: of two chunks with the same key only the longer one goes.
   const longest = new Map<string, LogChunk>();
   for (const chunk of chunks) {
     const key = `${chunk.sourceId}:${chunk.firstNumber}`;
@@ -19,7 +22,7 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
     if (other === undefined || chunk.lastNumber > other.lastNumber) longest.set(key, chunk);
   }
   const unique = [...longest.values()].toSorted(
-    (a, b) => compare(a.sourceId, b.sourceId) || a.firstNumber - b.firstNumber, // the order in which rows are locked
+    (a, b) => compare(a.sourceId, b.sourceId) || a.firstNumber - b.firstNumber, // rows are locked in this order
   );
   if (unique.length === 0) return;
   await db.execute(sql`
@@ -31,7 +34,7 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
       attempt: 'integer',
       lines: 'bytea',
     })}
-    WHERE coalesce( -- one look a chunk; the second is for builds alone (a join of both: 3 microseconds a chunk more)
+    WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
       (SELECT log_attempt <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
       (SELECT log_attempt <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
     ON CONFLICT (source_id, first_number) DO UPDATE
@@ -44,10 +47,12 @@ function compare(a: string, b: string): number {
 }
 
 /**
- * Removes chunks of these jobs or builds, the first lines of each first, `limit` at most. What is removed is found first, by a statement that
- * locks nothing: the one that may wait for a row chooses no partitions while it runs (`storedLines` in db/logs/markers.ts says why).
+ * Removes at most `limit` chunks of these jobs or builds, the first lines of each first. A
+ * statement that locks nothing finds them: the DELETE may wait for a row, and must not choose
+ * partitions while it runs (`storedLines` in db/logs/markers.ts).
  *
- * Resolves with how many it has found: fewer than `limit` when it leaves none. Of those another call, which it waits for, may have removed some.
+ * Resolves with how many it found: fewer than `limit` when none are left. Another call may have
+ * removed some of them.
  */
 export async function deleteChunks(
   db: Pick<Db, 'execute'>,
@@ -56,7 +61,7 @@ export async function deleteChunks(
 ): Promise<number> {
   if (sourceIds.length === 0) return 0;
   const found = await db.execute<{ source_id: string; first_number: number }>(sql`
-    SELECT /* deleteChunks */ chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL ( -- a join: each id is looked for in its own partition
+    SELECT /* deleteChunks */ chunk.* FROM unnest(${array(sourceIds.toSorted(), 'uuid')}) AS asked (id), LATERAL ( -- a join looks up each id in its own partition
       SELECT source_id, first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT ${limit}
     ) chunk LIMIT ${limit}`);
   if (found.length === 0) return 0;

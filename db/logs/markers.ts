@@ -13,22 +13,26 @@ export interface SettledEnd {
 }
 
 /**
- * Settles how many lines a log has where one attempt's lines end and the next one's begin, and where the log ends.
+ * Settles how many lines a log has where one attempt's lines end and the next one's begin, and
+ * where the log ends.
  *
- * An attempt marker: a worker that dies leaves lines on the bus. Nobody knows how many they are, and subscribers may have
- * them already, so the next attempt's first line needs the number after them. An attempt with others before it therefore
- * first publishes a marker to the same partition. All that stands before the marker is stored when the worker that stores
- * lines comes to it. The attempt's own lines wait in the engine's log until then. Chunks of earlier attempts that come
+ * An attempt marker: a worker that dies leaves lines on the bus. Nobody knows how many they are,
+ * and subscribers may have them already, so the next attempt's first line needs the number after
+ * them. An attempt with others before it therefore first publishes a marker to the same partition.
+ * All that stands before the marker is stored when the worker that stores lines comes to it. The
+ * attempt's own lines wait in the engine's log until then. Chunks of earlier attempts that come
  * after the marker, from a worker that was frozen, are dropped (db/logs/append.ts).
  *
- * An end-of-log marker closes a log that is open (`log_open`): another process than its worker has ended its job or build.
- * Nothing that comes after it counts: `log_attempt` is then beyond the last attempt. Resolves with the logs closed here.
+ * An end-of-log marker closes a log that is open (`log_open`): another process than its worker has
+ * ended its job or build. Nothing that comes after it counts: `log_attempt` is then beyond the last
+ * attempt. Resolves with the logs closed here.
  *
- * A job that has ended was counted with the lines stored by then; the same statement adds what is settled now. The number
- * never falls: retention may have removed lines before the marker came. A marker that comes again changes nothing.
+ * A job that has ended was counted with the lines stored by then; the same statement adds what is
+ * settled now. The number never falls: retention may have removed lines before the marker came. A
+ * marker that comes again changes nothing.
  *
- * Rows are locked in the order of their ids before any is changed. Grouping gives the order of a hash, in which this would
- * deadlock with the renewal of the leases.
+ * Rows are locked in the order of their ids before any is changed. Grouping gives the order of a
+ * hash, in which this would deadlock with the renewal of the leases.
  */
 export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<SettledEnd[]> {
   if (markers.length === 0) return [];
@@ -62,8 +66,9 @@ export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<Settl
 }
 
 /**
- * Jobs and builds that have ended `seconds` ago or before and whose log's end is still open: who was to print it may have crashed. `limit` of those
- * after the id `after` at most, in the order of their ids.
+ * Jobs and builds that ended at least `seconds` ago and whose log is still open: the process that
+ * should have published the end-of-log marker may have crashed. At most `limit` ids behind `after`,
+ * in their order.
  */
 export async function openEnds(
   db: Db,
@@ -76,15 +81,19 @@ export async function openEnds(
 }
 
 /**
- * How many lines of this job or build are stored, for statements that lock rows. The array keeps the planner from choosing partitions of log_chunks while
- * the statement runs: each of them is asked, by its key, which costs microseconds. Where a row that was waited for has changed, the executor starts anew
- * for it, and a server (PostgreSQL 18.4) has once crashed in the choice of partitions that it went on with.
+ * How many lines of this job or build are stored, for statements that lock rows. The array keeps
+ * the executor from choosing partitions of log_chunks at run time; instead it asks each by its key,
+ * which takes microseconds. Where a row changed while the statement waited for it, the executor
+ * runs again for that row, and PostgreSQL 18.4 once crashed in that choice.
  */
 export function storedLines(id: SQL): SQL {
   return sql`(SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], ${id})))`;
 }
 
-/** How many lines earlier attempts have printed; undefined until that is settled for `attempt`. */
+/**
+ * How many lines the attempts before `attempt` printed. Undefined until the marker of `attempt` is
+ * settled.
+ */
 export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {
   const [row] = await db.execute<{ lines: number }>(sql`
     SELECT /* settledLines */ log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${attempt}

@@ -4,22 +4,26 @@ import { DAY_MS } from '../../domain/limits.ts';
 import type { Db } from '../client.ts';
 import { databaseNow } from '../lookup.ts';
 
-/** A day's partition of log_chunks: the lines of what was made on that day (UTC), whose ids are from the one bound up to the other. */
+/**
+ * A day's partition of log_chunks: lines of jobs and builds created on that day (UTC), with ids
+ * from `from` up to `until`.
+ */
 export interface LogPartition {
   name: string;
   from: string;
   until: string;
 }
 
-/** Where lines go whose day has no partition: made while nobody made partitions, or come after theirs was dropped. */
+/** Lines whose day has no partition: it was never made, or was dropped before they came. */
 export const OTHER_LOG_PARTITION = 'log_chunks_other';
 
 /**
- * Makes the partitions of log_chunks for today and `daysAhead` days after it; those that cannot be made now are left to the next call. Until
- * then lines go to the default partition, which a later partition of that day could not be made beside.
+ * Makes the partitions of log_chunks for today and `daysAhead` days after it. One that cannot be
+ * made now is left to the next call. Until then lines go to the default partition, and once they
+ * are there, that day gets no partition any more.
  */
 export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: number }): Promise<void> {
-  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // by which ids are made
+  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // the clock that ids are made by
   for (let day = 0; day <= daysAhead; day++) {
     const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
     const [found] = await db.execute(sql`SELECT /* makeLogPartitions */ 1 FROM pg_class WHERE relname = ${name}`);
@@ -27,7 +31,7 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
     await changePartitions(db, async (tx) => {
       const [inTheWay] = await tx.execute(sql`
         SELECT /* makeLogPartitions */ 1 FROM log_chunks_other WHERE source_id >= ${from} AND source_id < ${until} LIMIT 1`);
-      if (inTheWay !== undefined) return; // they stay in the default partition for that day
+      if (inTheWay !== undefined) return; // the day's lines stay in the default partition
       await tx.execute(
         sql.raw(
           `CREATE TABLE IF NOT EXISTS ${name} PARTITION OF log_chunks FOR VALUES FROM ('${from}') TO ('${until}')`,
@@ -37,7 +41,7 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
   }
 }
 
-/** The partitions of days that have passed for `days` days, the oldest first. */
+/** The partitions of days that ended at least `days` days ago, the oldest first. */
 export async function logPartitionsBefore(db: Db, { days }: { days: number }): Promise<LogPartition[]> {
   const rows = await db.execute<{ day: string }>(sql`
     SELECT /* logPartitionsBefore */ to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -47,7 +51,10 @@ export async function logPartitionsBefore(db: Db, { days }: { days: number }): P
   return rows.map(({ day }) => partitionOf(new Date(`${day}T00:00:00Z`)));
 }
 
-/** Drops the partition with the lines in it; whether it is gone. Its space is given back after the locks are. */
+/**
+ * Drops the partition and its lines. Resolves with whether it is gone. PostgreSQL frees the space
+ * after the locks.
+ */
 export async function dropLogPartition(db: Db, { name }: LogPartition): Promise<boolean> {
   return changePartitions(db, (tx) => tx.execute(sql.raw(`DROP TABLE IF EXISTS ${name}`)));
 }
@@ -61,14 +68,15 @@ function partitionOf(day: Date): LogPartition {
 }
 
 /**
- * Changes which partitions there are; false where that is not possible now. It takes an exclusive lock of log_chunks, and whoever reads or
- * writes lines queues behind one that waits for such a lock: behind a statement that takes long (a backup), nobody could. So it waits for
- * a moment alone. DETACH CONCURRENTLY, which would wait without holding anybody up, is refused beside a default partition.
+ * Changes the set of partitions; false where that is not possible now. It takes an exclusive lock
+ * of log_chunks, and readers and writers of lines queue behind a session that waits for one: behind
+ * a long statement, such as a backup, all would stop. So it waits for a moment only. PostgreSQL
+ * refuses DETACH CONCURRENTLY, which blocks nobody, beside a default partition.
  */
 async function changePartitions(db: Db, change: (tx: Pick<Db, 'execute'>) => Promise<unknown>): Promise<boolean> {
   try {
     return await db.transaction(async (tx) => {
-      // Another worker may be at it, for which nobody has to wait but us.
+      // Another worker may be changing them. Only this call waits for it.
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${TURN_MS_MAX}`));
       await tx.execute(sql`SELECT /* changePartitions */ pg_advisory_xact_lock(hashtext('log_chunks partitions'))`);
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${LOCK_MS_MAX}`));

@@ -6,20 +6,23 @@ import { deleteChunks } from './append.ts';
 import type { LogPartition } from './partitions.ts';
 
 /**
- * The lines of a job or build go when it has ended for `days` days, by the database's clock. Each call here looks at a bounded set, in the
- * order of ids. What has ended for so long stays so, which is why nothing that was passed has to be looked at again, but for what was made since with
- * an id of the past.
+ * Lines of a job or build are removed `days` days after it ended, by the database's clock. Each
+ * call here takes a bounded set, in the order of ids. Ends do not change, so ids that a call has
+ * passed need no second look, except those created since with an id of the past.
  */
 
-/** How far a look through a partition's jobs has come. */
+/** How far the check of a partition's jobs has come. */
 export interface Looked {
-  /** The last job that was looked at. */
+  /** The last job that was checked. */
   to: string | undefined;
   /** CLEAR: all lines in the partition may go. KEPT: some may not. */
   found: 'CLEAR' | 'KEPT' | 'MORE';
 }
 
-/** Looks whether all jobs and builds whose ids are in the partition's range have ended for so long, from the job `after` on. */
+/**
+ * Checks from the job `after` on whether all jobs and builds with ids in the partition's range
+ * ended that long ago.
+ */
 export async function lookThrough(
   db: Db,
   partition: LogPartition,
@@ -41,8 +44,8 @@ export async function lookThrough(
 }
 
 /**
- * Removes lines of one partition where their job or build has ended for so long, or is no more: `limit` jobs' at most. Resolves with where
- * to go on, undefined at the partition's end.
+ * Removes lines of one partition whose job or build ended that long ago or no longer exists, of
+ * at most `limit` jobs. Resolves with where to continue, undefined at the partition's end.
  */
 export async function removeOldChunks(
   db: Db,
@@ -50,16 +53,16 @@ export async function removeOldChunks(
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
 ): Promise<{ after: string | undefined; removed: number }> {
   const table = sql.identifier(name);
-  const until = firstIdBefore(sql`${days}`); // what was made later has not ended for so long
+  const until = firstIdBefore(sql`${days}`); // a later job did not end that long ago
   const rows = await db.execute<{ id: string; gone: boolean }>(sql`
-    WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
+    WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the partition's ids, by one step of the index each, however many lines they have
       (SELECT source_id, 1 FROM ${table} WHERE source_id > ${after} AND source_id < ${until} ORDER BY source_id LIMIT 1)
       UNION ALL
       SELECT following.source_id, n + 1 FROM source, LATERAL (
         SELECT source_id FROM ${table} WHERE source_id > source.id AND source_id < ${until} ORDER BY source_id LIMIT 1
       ) following WHERE n < ${limit}
     )
-    SELECT id, coalesce( -- a look into a key each; as NOT EXISTS the planner would read all builds that are kept
+    SELECT id, coalesce( -- one key lookup each; with NOT EXISTS the planner would read all builds
         (SELECT ${hasEndedFor(sql`${days}`)} FROM jobs WHERE jobs.id = source.id),
         (SELECT ${hasEndedFor(sql`${days}`)} FROM builds WHERE builds.id = source.id), true) AS gone
     FROM source ORDER BY n`);
@@ -70,9 +73,10 @@ export async function removeOldChunks(
 }
 
 /**
- * The same for workflows that keep their lines for a shorter time, `workflows` of them at once from `after` on, and `limit` jobs and builds of
- * each. `logs_removed_to` is how far that has come in each, so that what is done costs nothing any more. It does not pass what has
- * not ended; a workflow has one active job. What the installation's own retention has removed is not looked at.
+ * The same for workflows that keep their lines for a shorter time: `workflows` of them from
+ * `after` on, and `limit` jobs and builds of each. `logs_removed_to` says how far each has come, so
+ * that finished work costs nothing. It does not pass a job that has not ended; a workflow has one
+ * active job. It skips what the installation's own retention has removed.
  */
 export async function removeChunksOfWorkflows(
   db: Db,
@@ -119,10 +123,10 @@ export async function removeChunksOfWorkflows(
   return { after: asked.length === workflows ? asked.at(-1) : undefined, removed };
 }
 
-/** By then the lines of a day are gone by the installation's own retention. */
+/** By then the installation's own retention has removed the lines of a day. */
 const REMOVED_AFTER_DAYS = 3;
 
-/** That a job or build has ended for so long. */
+/** The condition that a job or build ended at least so many days ago. */
 export function hasEndedFor(days: SQL): SQL {
   return sql`(completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => ${days}))`;
 }

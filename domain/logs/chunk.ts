@@ -1,6 +1,7 @@
 /**
- * A batch of consecutive lines of one job (or build): the unit on the topic `job_logs`, and a row of log_chunks. `lines` is
- * text (encode.ts), gzipped where that pays (packing.ts): on its way no object is made a line.
+ * A batch of consecutive lines of one job (or build): the unit on the topic `job_logs`, and a row
+ * of log_chunks. `lines` is text (encode.ts), gzipped where that pays (packing.ts): on its way no
+ * object is made a line.
  */
 export interface LogChunk {
   /** The job or the build whose lines these are. */
@@ -12,12 +13,16 @@ export interface LogChunk {
 }
 
 /**
- * Stands on the bus between chunks of one log. All that comes before a marker is stored when the worker that stores lines
- * comes to it, so that it can settle how many lines there are (db/logs/markers.ts).
+ * Stands on the bus between chunks of one log. All that comes before a marker is stored when the
+ * worker that stores lines comes to it, so that it can settle how many lines there are
+ * (db/logs/markers.ts).
  */
 export type LogMarker = AttemptMarker | EndMarker;
 
-/** Separates the lines of this attempt from those of the attempts before it. The attempt publishes it before its first line. */
+/**
+ * Separates the lines of this attempt from those of the attempts before it. The attempt publishes
+ * it before its first line.
+ */
 export interface AttemptMarker {
   kind: 'attempt-marker';
   sourceId: string;
@@ -25,8 +30,8 @@ export interface AttemptMarker {
 }
 
 /**
- * Ends a log whose job or build was ended by another process than its worker: what comes before the marker belongs to the
- * log, what comes after it does not count.
+ * Ends a log whose job or build was ended by another process than its worker: what comes before
+ * the marker belongs to the log, what comes after it does not count.
  */
 export interface EndMarker {
   kind: 'end-marker';
@@ -54,11 +59,16 @@ export function isChunk(entry: LogEntry): entry is LogChunk {
 
 const ID_BYTES = 16;
 const HEAD_BYTES = ID_BYTES + 4 * 4;
-/** On the wire a marker is a chunk without lines, and the marker that ends a log has this number, which no attempt has. */
+/**
+ * On the wire a marker is a chunk without lines, and the marker that ends a log has this number,
+ * which no attempt has.
+ */
 const END_ATTEMPT = 0x7fff_ffff;
 const NO_LINES = Buffer.alloc(0);
 
-/** Several entries as one message. All of them must belong to the partition of the message's key. */
+/**
+ * Several entries as one message. All of them must belong to the partition of the message's key.
+ */
 export function encodeChunks(entries: LogEntry[]): Buffer {
   const parts: Buffer[] = [];
   for (const entry of entries) {
@@ -79,7 +89,10 @@ function asChunk(marker: LogMarker): LogChunk {
   return { sourceId: marker.sourceId, attempt, firstNumber: 0, lastNumber: 0, lines: NO_LINES };
 }
 
-/** The entries of a message; their `lines` share its memory. A message that is cut short or foreign gives those before the fault. */
+/**
+ * The entries of a message; their `lines` share its memory. A message that is cut short or foreign
+ * gives those before the fault.
+ */
 export function decodeChunks(message: Buffer): LogEntry[] {
   const entries: LogEntry[] = [];
   for (let at = 0; at + HEAD_BYTES <= message.length; ) {

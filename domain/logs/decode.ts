@@ -10,7 +10,10 @@ const SPACE = 0x20;
 /** No line takes less: flag, a timestamp of at least 20 characters, space, newline. */
 export const LINE_BYTES_MIN = 23;
 
-/** Comes to the lines of a text one after the other. It makes no object a line, and no text that is not asked for. */
+/**
+ * Comes to the lines of a text one after the other. It makes no object a line, and no text that is
+ * not asked for.
+ */
 export class LineReader {
   /** The place of the line in the chunk, from 0. */
   index = -1;
@@ -87,7 +90,9 @@ export class LineReader {
   }
 }
 
-/** The lines of an unpacked chunk, or those of one stream. Bytes that are not UTF-8 become U+FFFD. */
+/**
+ * The lines of an unpacked chunk, or those of one stream. Bytes that are not UTF-8 become U+FFFD.
+ */
 export function parseLines(chunk: Buffer, firstNumber: number, attempt: number, stream?: LogStream | null): LogLine[] {
   const lines: LogLine[] = [];
   const reader = new LineReader(chunk.toString('utf8'));
@@ -95,7 +100,10 @@ export function parseLines(chunk: Buffer, firstNumber: number, attempt: number, 
   return lines;
 }
 
-/** Lines of a chunk: without the first `skip`, before the line of index `end` where there is one, of one stream where one is named. */
+/**
+ * Lines of a chunk: without the first `skip`, before the line of index `end` where there is one, of
+ * one stream where one is named.
+ */
 export interface LineRange {
   skip: number;
   end?: number;
@@ -103,8 +111,8 @@ export interface LineRange {
 }
 
 /**
- * The texts of lines of an unpacked chunk, each with its newline unless it continues. Most lines reach a subscriber this way,
- * without an object each.
+ * The texts of lines of an unpacked chunk, each with its newline unless it continues. Most lines
+ * reach a subscriber this way, without an object each.
  */
 export function plainText(lines: Buffer, skip: number): string {
   return textBytes(lines, { skip }).toString('utf8');

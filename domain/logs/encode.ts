@@ -11,7 +11,10 @@ import { flagOf } from './line-flags.ts';
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
-/** Takes a line without its flag: from `start` to `end` of `bytes` are timestamp, space, text and newline. */
+/**
+ * Takes a line without its flag: from `start` to `end` of `bytes` are timestamp, space, text and
+ * newline.
+ */
 export type OnLine = (flag: number, bytes: Buffer, start: number, end: number) => void;
 
 export interface LineOptions {
@@ -59,7 +62,10 @@ export function withLatin1Text(bytes: Buffer, start: number, text: string): Buff
 /** Most jobs print little. */
 const FIRST_BYTES = 4 * 1024;
 
-/** Lines of one chunk that is being filled: at most CHUNK_BYTES_MAX, unless one line alone is longer. */
+/**
+ * Lines of one chunk that is being filled: at most CHUNK_BYTES_MAX, unless one line alone is
+ * longer.
+ */
 export class LineBuffer {
   #bytes = Buffer.allocUnsafe(FIRST_BYTES);
   length = 0;

@@ -13,11 +13,12 @@ export interface LogFilter {
 export type SelectLines = (text: Buffer, firstNumber: number, attempt: number) => LogLine[];
 
 /**
- * A search looks through the text of a whole chunk and makes objects only of the lines that match: 45 to 290 MB a second on
- * a busy machine, depending on the text.
+ * A search looks through the text of a whole chunk and makes objects only of the lines that
+ * match: 45 to 290 MB a second on a busy machine, depending on the text.
  *
- * Upper and lower case are equal by Unicode's simple case folding, which compares one character with one: "STRASSE" does
- * not find "straße". Nothing is normalized. A line that was cut into pieces is searched piece by piece.
+ * Upper and lower case are equal by Unicode's simple case folding, which compares one character
+ * with one: "STRASSE" does not find "straße". Nothing is normalized. A line that was cut into
+ * pieces is searched piece by piece.
  */
 export function lineSelector({ stream, search }: LogFilter): SelectLines {
   if (typeof search !== 'string')

@@ -10,14 +10,17 @@ const UNPACK_BYTES_MAX = 1024 * 1024; // reserved at once, whatever the packed b
 const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
 
-/** Compresses the text of a chunk (level 1: 4 times smaller at a tenth of the cost of the default level). */
+/**
+ * Compresses the text of a chunk (level 1: 4 times smaller at a tenth of the cost of the default
+ * level).
+ */
 export async function packLines(text: Buffer): Promise<Buffer> {
   return text.length < GZIP_FROM_BYTES ? text : gzipAsync(text, { level: constants.Z_BEST_SPEED });
 }
 
 /**
- * The text of a packed chunk, in one buffer of the size that it needs. In pieces of zlib's default size it takes 2.5 times
- * the CPU and twice the memory.
+ * The text of a packed chunk, in one buffer of the size that it needs. In pieces of zlib's
+ * default size it takes 2.5 times the CPU and twice the memory.
  */
 export async function unpackLines(lines: Buffer): Promise<Buffer> {
   if (lines[0] !== GZIP_MAGIC) return lines;

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 
 /**
- * UTF-8 text that a terminal only shows. Control sequences (colors, titles, cursor movements) are left out, and each control
- * that stays is written as `\x1b`. Tabs, newlines and a carriage return before a newline stay. Text without controls is
- * returned as it is.
+ * UTF-8 text that a terminal only shows. Control sequences (colors, titles, cursor movements) are
+ * left out, and each control that stays is written as `\x1b`. Tabs, newlines and a carriage return
+ * before a newline stay. Text without controls is returned as it is.
  */
 export function terminalSafe(bytes: Buffer): Buffer {
   if (!hasControls(bytes)) return bytes;
@@ -11,7 +11,10 @@ export function terminalSafe(bytes: Buffer): Buffer {
   return Buffer.from(stripVTControlCharacters(text).replace(CONTROLS, escaped));
 }
 
-/** Controls but tab and newline, those of C1 too (terminals obey them in UTF-8), and a carriage return before text. */
+/**
+ * Controls but tab and newline, those of C1 too (terminals obey them in UTF-8), and a carriage
+ * return before text.
+ */
 const CONTROLS = /(?![\t\n\r])\p{Cc}|\r(?!\n)/gu;
 
 function escaped(control: string): string {

@@ -2,9 +2,10 @@
 export type FindPart = (from: number) => number;
 
 /**
- * Searches texts for `part`; upper and lower case are equal by Unicode's simple case folding. It visits each character of a
- * text once, whatever the part is (Knuth, Morris, Pratt). A regular expression is faster on usual texts, but starts again at
- * each character: 999 times "a" before a "b", in a text of nothing but "a", blocked the process for 0.9 s a chunk.
+ * Searches texts for `part`; upper and lower case are equal by Unicode's simple case folding. It
+ * visits each character of a text once, whatever the part is (Knuth, Morris, Pratt). A regular
+ * expression is faster on usual texts, but starts again at each character: 999 times "a" before a
+ * "b", in a text of nothing but "a", blocked the process for 0.9 s a chunk.
  */
 export function partFinder(part: string): (text: string) => FindPart {
   const wanted = codesOf(foldPairs(part));
@@ -35,7 +36,10 @@ function nextOf(code: number | undefined, text: string, from: number): number {
   return at;
 }
 
-/** For each prefix of `wanted`, the longest shorter prefix that it ends with: what stays matched after a mismatch. */
+/**
+ * For each prefix of `wanted`, the longest shorter prefix that it ends with: what stays matched
+ * after a mismatch.
+ */
 function shorterMatches(wanted: Uint16Array): Uint16Array {
   const shorter = new Uint16Array(wanted.length);
   for (let at = 1, matched = 0; at < wanted.length; at += 1) {

@@ -1,16 +1,23 @@
 import { inAsciiJson, quotedForms } from './writers.ts';
 
-/** Bytes, one a character. */
+/** One character a byte. */
 type Latin1 = string;
 
-/** Shorter secrets are not masked: they would blot out half of what is printed, and tell what they are by it. */
+/**
+ * Shorter secrets are not masked: that would hide half of the text, and reveal the secret by the
+ * gaps.
+ */
 export const MASKED_BYTES_MIN = 4;
-/** Lines of secrets that are looked for in other forms too; what is beyond is looked for as it is. A key has some 30 to 50 lines. */
+/**
+ * Lines of secrets that are searched in other forms too. Further lines are searched as they are. A
+ * key has 30 to 50 lines.
+ */
 const OTHER_FORMS_LINES_MAX = 500;
 
 /**
- * What is looked for to find `secrets` where they are printed: each line as it is, and as usual programs write it: quoted by shells and
- * languages, in JSON (also within JSON), in a URL or a form, in HTML, in base64. Of most secrets, letters and digits, all but base64 are the same, so that few forms are left.
+ * The texts that reveal `secrets` in a log: each line as it is, and as common programs write it:
+ * quoted by shells and languages, in JSON (also nested), in a URL or a form, in HTML, in base64.
+ * For secrets of letters and digits all forms but base64 are equal, so that few are left.
  */
 export function maskForms(secrets: readonly string[]): Latin1[] {
   const lines = [...new Set(secrets.flatMap((secret) => secret.split(/\r\n|\r|\n/)))].filter(isLong);
@@ -20,7 +27,7 @@ export function maskForms(secrets: readonly string[]): Latin1[] {
   );
 }
 
-/** What a header's value says besides itself: whoever refuses `Bearer abc` may well print `abc`. */
+/** The secrets within a header's value: a server that refuses `Bearer abc` may print `abc`. */
 export function credentialsIn(header: string): string[] {
   const [, scheme, credentials] = /^([A-Za-z][A-Za-z0-9-]*) +(\S.*)$/.exec(header.trim()) ?? [];
   if (scheme === undefined || credentials === undefined) return [];
@@ -40,7 +47,7 @@ function otherForms(line: string): Latin1[] {
   return [...written.map(toLatin1), ...inJson.map(toLatin1), ...base64(line)];
 }
 
-/** UTF-8 that was read as Latin-1, as a header may be, and the other way round. */
+/** UTF-8 read as Latin-1, as happens to headers, and the reverse. */
 function misread(text: string): string[] {
   const bytes = Buffer.from(text);
   if (bytes.length === text.length) return []; // ASCII
@@ -70,8 +77,9 @@ function inHtml(text: string): string[] {
 }
 
 /**
- * Of a secret by itself, and of what is the same in all texts that it stands in: three ways, by where it begins within three bytes. Up to two
- * characters at each end, which hold bits of what stands beside it too, then stay visible.
+ * Base64 of a secret alone, and the part that is equal in every text that contains it: three
+ * ways, by its offset within three bytes. Up to two characters at each end, which also hold bits of
+ * the neighbours, stay visible.
  */
 function base64(line: string): Latin1[] {
   const bytes = Buffer.from(line);
@@ -84,12 +92,14 @@ function base64(line: string): Latin1[] {
   return [...forms, ...forms.map((form) => form.replaceAll('+', '-').replaceAll('/', '_'))];
 }
 
-/** Columns at which base64 goes on in the next line: Ruby's, OpenSSL's, and those of coreutils, Python and mails. */
+/** Line lengths of base64: Ruby, OpenSSL, and coreutils, Python and mails. */
 const BASE64_COLUMNS = [60, 64, 76];
-/** Of a secret, beyond which its base64 is looked for in one line alone. */
+/** Beyond this length of a secret, its base64 is searched in one line only. */
 const WRAPPED_BYTES_MAX = 8 * 1024;
 
-/** The lines of the base64 of a whole secret, with what follows it (a newline, say) left open. */
+/**
+ * The lines of a whole secret's base64. What follows the secret, such as a newline, is left open.
+ */
 function wrappedBase64(secret: string): Latin1[] {
   const bytes = Buffer.from(secret.replace(/[\r\n]+$/, '')).subarray(0, WRAPPED_BYTES_MAX);
   const encoded = bytes.toString('base64').slice(0, Math.floor((bytes.length * 8) / 6));

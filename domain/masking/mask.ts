@@ -3,21 +3,25 @@ import { createMatcher, type Matcher, type Range } from './matcher.ts';
 
 const MASK = '***';
 
-/** Bytes, one a character: what is printed need not be UTF-8. */
+/** One character a byte: a program may print bytes that are not UTF-8. */
 type Latin1 = string;
 
 /**
- * Puts `***` in the place of secrets. Of one with several lines each line is looked for, as it was given and in the
- * forms that programs write texts in (mask-forms.ts); what is printed in yet another form (encrypted, reversed) is not recognised. Its cost grows with what is printed and with the number of
- * secrets, whatever they are: 0.3 to 0.7 microseconds for a line of 60 bytes without a secret, 1.5 for one with a secret.
+ * Puts `***` in the place of secrets. It searches for each line of a secret, as given and in the
+ * forms in which programs write texts (forms.ts). Other forms, such as encrypted or reversed ones,
+ * are not recognised. The cost grows with the text and the number of secrets only: 0.3 to 0.7
+ * microseconds for a line of 60 bytes without a secret, 1.5 for one with a secret.
  */
 export interface Mask {
-  /** Characters of all that is looked for. */
+  /** The length of all forms together. */
   size: number;
   text(text: string): string;
-  /** Of a text that was cut off: the beginning of a secret at its end is masked too. */
+  /** For a text that was cut off: masks the beginning of a secret at its end too. */
   cutText(text: string): string;
-  /** `bytes` masked, or undefined where it holds no secret. `goesOn`: they are a piece of a line that goes on in the next one. */
+  /**
+   * `bytes` masked, or undefined where they hold no secret. `goesOn`: the line continues in another
+   * piece.
+   */
   piece(
     bytes: Latin1,
     before: Begun | undefined,
@@ -25,10 +29,10 @@ export interface Mask {
   ): { masked: Latin1 | undefined; begun: Begun | undefined };
 }
 
-/** Of each secret, how much of its beginning the piece before ended with. */
+/** For each form, how much of its beginning the piece before ended with. */
 export type Begun = readonly number[];
 
-/** Undefined where there is nothing to mask, so that nobody pays for it. */
+/** Undefined where there is nothing to mask, so that masking costs nothing. */
 export function createMask(secrets: readonly string[]): Mask | undefined {
   const wanted = maskForms(secrets);
   if (wanted.length === 0) return undefined;
@@ -54,7 +58,9 @@ export function createMask(secrets: readonly string[]): Mask | undefined {
   return { piece, size, text: (text) => whole(text, false), cutText: (text) => whole(text, true) };
 }
 
-/** Adds where the secret is in `bytes`, and gives how much of its beginning they end with. */
+/**
+ * Adds the ranges of the secret in `bytes`, and returns how much of its beginning they end with.
+ */
 function look(matcher: Matcher, bytes: Latin1, begun: number, goesOn: boolean, ranges: Range[]): number {
   const isNeeded = begun > 0 || bytes.includes(matcher.wanted);
   if (!isNeeded && !goesOn) return 0;
@@ -69,8 +75,9 @@ const FILTER_PLACES_EACH = 64;
 const FILTER_PLACES_MAX = 64 * 1024;
 
 /**
- * Whether one of `wanted` may be in a text, by its first four bytes: one look into a table a byte, however many are wanted. A regular expression
- * of the beginnings takes 2.2 microseconds for a line of 60 bytes where there are 600 of them.
+ * Whether one of `wanted` may be in a text, by its first four bytes: one table lookup a byte,
+ * however many are wanted. A regular expression of 600 beginnings takes 2.2 microseconds for a line
+ * of 60 bytes.
  */
 function createFilter(wanted: readonly Latin1[]): (bytes: Latin1) => boolean {
   const beginnings = new Set(
@@ -90,10 +97,10 @@ function createFilter(wanted: readonly Latin1[]): (bytes: Latin1) => boolean {
   };
 }
 
-/** Ranges that touch each other become one, so that of two secrets that overlap nothing is left over. */
+/** Ranges that touch become one: of two secrets that overlap nothing stays visible. */
 function replaced(bytes: Latin1, ranges: Range[]): Latin1 {
   let result = '';
-  let at = -1; // where the last range that was replaced ends
+  let at = -1; // the end of the last replaced range
   for (const [start, end] of ranges.sort(([a], [b]) => a - b)) {
     if (start > at) result += bytes.slice(Math.max(0, at), start) + MASK;
     at = Math.max(at, end);

@@ -1,18 +1,21 @@
 export type Range = [start: number, end: number];
 
 /**
- * Finds every occurrence of one text, those that overlap too, also one that began in the text before. Knuth, Morris and Pratt's way: one
- * look at each character, whatever is looked for. Secrets are chosen by users, and a search that some of them make slow would be slow
- * for everybody.
+ * Finds every occurrence of one text, overlapping ones too, and one that began in the text
+ * before. It visits each character once (Knuth, Morris, Pratt): users choose secrets, and must not
+ * be able to choose one that makes the search slow.
  */
 export interface Matcher {
   wanted: string;
-  /** From `from` on, where the text before ended with the first `begun` characters. Occurrences that overlap come as one range. */
+  /**
+   * Searches from `from` on; the text before ended with the first `begun` characters. Overlapping
+   * occurrences form one range.
+   */
   scan(text: string, from: number, begun: number): { found: Range[]; matched: number };
 }
 
 export function createMatcher(wanted: string): Matcher {
-  let borders: Uint32Array | undefined; // made when the text is first seen: of most that are looked for it never is
+  let borders: Uint32Array | undefined; // made at the first use: most wanted texts never occur
   return {
     wanted,
     scan(text, from, begun) {
@@ -36,7 +39,7 @@ export function createMatcher(wanted: string): Matcher {
   };
 }
 
-/** For each beginning of `text`, the length of the longest shorter one that it ends with. */
+/** For each prefix of `text`, the length of the longest shorter prefix that it ends with. */
 function bordersOf(text: string): Uint32Array {
   const borders = new Uint32Array(text.length);
   let length = 0;

@@ -1,6 +1,7 @@
 /**
- * How programs write a text that they quote: what stands between the quotes, without these. Where a writer chooses between ways (by a locale, or
- * by the quotes that the text has) all of them are given. What each writer does was seen in its output (test/secrets/writers.test.ts).
+ * How programs write a text between quotes, without the quotes. Where a program chooses between
+ * ways, by its locale or by the quotes in the text, all of them are included. Each form was taken
+ * from the program's output (test/secrets/writers.test.ts).
  */
 export function quotedForms(text: string): string[] {
   const json = JSON.stringify(text).slice(1, -1);
@@ -25,7 +26,10 @@ export function inAsciiJson(text: string): string {
     .replace(/[\x7f-\uffff]/g, unit);
 }
 
-/** Between single quotes: as bash, zsh and GNU write a quote in there, as dash and busybox do, and as Python's shlex does. */
+/**
+ * A quote within single quotes, as bash, zsh and GNU write it, as dash and busybox do, and as
+ * Python's shlex does.
+ */
 function inShellQuotes(text: string): string[] {
   if (!text.includes("'")) return [];
   return [
@@ -35,7 +39,9 @@ function inShellQuotes(text: string): string[] {
   ];
 }
 
-/** As coreutils' printf %q and ls: what does not print stands between quotes of its own. */
+/**
+ * As coreutils' printf %q and ls: characters that do not print stand between quotes of their own.
+ */
 function inGnuWords(text: string): string[] {
   const written = (found: string) =>
     found === "'"
@@ -45,7 +51,7 @@ function inGnuWords(text: string): string[] {
 }
 
 interface Style {
-  /** Gets a backslash before it. */
+  /** Characters that get a backslash. */
   quoted: RegExp;
   /** Letters for control characters. */
   named?: Record<string, string>;

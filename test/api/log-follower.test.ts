@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Batch, LogFollower } from '../../api/logs/follower.ts';
-import { SharedChunk } from '../../api/logs/shared-chunk.ts';
+import type { Batch } from '../../api/logs/batch.ts';
+import { LogFollower } from '../../api/logs/follower.ts';
+import { SharedChunk } from '../../api/logs/store.ts';
 import { attemptMarker } from '../../domain/logs/chunk.ts';
 import { plainText } from '../../domain/logs/decode.ts';
 import { formatLine } from '../../domain/logs/encode.ts';

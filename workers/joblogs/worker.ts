@@ -8,7 +8,9 @@ import { retry } from '../../platform/async/retry.ts';
 import { publishHints } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 
-/** One statement: large enough that the round trip is nothing, small enough that memory stays flat. */
+/**
+ * One statement: large enough that the round trip is nothing, small enough that memory stays flat.
+ */
 const STORE_BYTES_MAX = 4 * 1024 * 1024;
 const STORE_CHUNKS_MAX = 1_000;
 const SETS_IN_FLIGHT = 2;
@@ -21,7 +23,10 @@ interface Arrived {
   stored: () => void;
 }
 
-/** Stores the lines that workers publish. Several copies share the partitions; a batch is committed once it is stored. */
+/**
+ * Stores the lines that workers publish. Several copies share the partitions; a batch is committed
+ * once it is stored.
+ */
 export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Worker> {
   const batcher = createBatcher<Arrived>({ sizeMax: PARTITIONS_AT_ONCE, inFlightMax: SETS_IN_FLIGHT, write: store });
 
