@@ -130,7 +130,7 @@ async function openDownload(context: Context, asked: string, query: DownloadQuer
   if (!row) throw failure('NOT_FOUND', 'You have no job and no build with this id.');
   const { id } = row;
   if (query.after === undefined && (await isGone(db, row)))
-    throw failure('GONE', `Its ${row.logLineCount} lines are not there any more: retention has removed them.`);
+    throw failure('GONE', `Retention has removed the ${row.logLineCount} lines of this log.`);
   const opened = query.follow ? await followLog(services, row, query.after) : await readLog(services, row, query.after);
   let reached = opened.after;
   const batches = mapped(opened.batches, (batch) => {
