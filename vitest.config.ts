@@ -1,7 +1,10 @@
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Where files take longest: they go first, because a run waits for the one that begins last. A fresh clone knows no times. */
+/**
+ * Where files take longest: they go first, because a run waits for the one that begins last. A
+ * fresh clone knows no times.
+ */
 const SLOW = ['/test/faults/', '/test/workflow-worker/', '/test/processes/', '/test/interleavings/', '/test/docker/'];
 
 class LongestFirst extends BaseSequencer {
@@ -12,12 +15,16 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-/** Files of the long run: faults, and what takes too long for every change. A file is in one run whole. */
+/**
+ * Files of the long run: faults, and what takes too long for every change. A file is in one run
+ * whole.
+ */
 const LONG = ['test/faults/**/*.test.ts', 'test/**/*.long.test.ts'];
 /** Random tests, which `npm run test:faults` runs too, with LONG_RUN: they try more then. */
 const RANDOM = ['test/interleavings/*.test.ts', 'test/lifecycle/*.test.ts'];
 
-// Vite would take graphql's ES modules, and Node gives the packages that use it the others: two copies do not know each other.
+// Vite would take graphql's ES modules, and Node gives the packages that use it the others: two
+// copies do not know each other.
 const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
 
 const common: TestProjectInlineConfiguration['test'] = {
@@ -32,7 +39,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       {
-        // `npm test`. Its files wait for servers and containers for half of their time, and share their modules: they clean up after themselves.
+        // `npm test`. Its files wait for servers and containers for half of their time, and share
+        // their modules: they clean up after themselves.
         resolve,
         test: {
           ...common,
@@ -45,7 +53,8 @@ export default defineConfig({
         },
       },
       {
-        // `npm run test:faults`. They kill servers that share two cores: more at once only makes deadlines slip.
+        // `npm run test:faults`. They kill servers that share two cores: more at once only makes
+        // deadlines slip.
         resolve,
         test: {
           ...common,

@@ -1,6 +1,7 @@
+import { meantFor } from '../domain/suggest.ts';
 import { StartupError } from './startup-error.ts';
 import { parseUsers, type UsersAction } from './users-arguments.ts';
-import { listOf, meantFor } from './words.ts';
+import { listOf } from './words.ts';
 
 export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as const;
 export type WorkerName = (typeof WORKERS)[number];

@@ -1,6 +1,7 @@
 import { emailProblems, normalizedEmail } from '../domain/account/account-input.ts';
+import { meantFor } from '../domain/suggest.ts';
 import { StartupError } from './startup-error.ts';
-import { listOf, meantFor } from './words.ts';
+import { listOf } from './words.ts';
 
 export const USERS_ACTIONS = ['list', 'create', 'set-password', 'disable', 'enable'] as const;
 

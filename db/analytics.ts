@@ -24,9 +24,9 @@ export const COUNT_MORE_LINES = sql`
   FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
 
 /**
- * Adds what is pending to the totals, at most `limit` sets: deleted there and added here by one
- * statement, so that each job counts once, whatever crashes and however many fold at once (in the
- * order of the keys, so that two do not deadlock). Returns how many sets it took.
+ * Adds pending counts to the totals, at most `limit` sets. One statement deletes them there and
+ * adds them here, so each job counts once, despite crashes and parallel calls. Keys are taken in
+ * order, so two calls do not deadlock. Returns the number of sets.
  */
 export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promise<number> {
   const [row] = await db.execute<{ taken: number }>(sql`
@@ -37,13 +37,13 @@ export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promis
     ), happened AS MATERIALIZED (
       SELECT scope_id, of_user, what, hour, bucket, sum(count) AS count, sum(log_lines) AS log_lines, sum(duration_ms) AS duration_ms
       FROM (${happened(sql`taken`)}) happened GROUP BY scope_id, of_user, what, hour, bucket
-    ), folded AS (
+    ), rolled_up AS (
       INSERT INTO totals (scope_id, what, hour, bucket, count, log_lines, duration_ms)
       SELECT scope_id, what, hour, bucket, count, log_lines, duration_ms FROM happened
       ORDER BY scope_id, what, hour, bucket
       ON CONFLICT (scope_id, what, hour, bucket) DO UPDATE SET count = totals.count + excluded.count,
         log_lines = totals.log_lines + excluded.log_lines, duration_ms = totals.duration_ms + excluded.duration_ms
-    ), folded_days AS (
+    ), rolled_up_days AS (
       INSERT INTO daily_totals (user_id, what, day, bucket, count, log_lines, duration_ms)
       SELECT scope_id, what, date_trunc('day', hour, 'UTC') AS day, bucket, sum(count), sum(log_lines), sum(duration_ms)
       FROM happened WHERE of_user AND what = ANY(${ENDED})
@@ -113,8 +113,8 @@ function written(instant: Date): string {
   return instant.getUTCFullYear() > 9999 ? 'infinity' : instant.toISOString();
 }
 
-/** What is folded, and by the same statement what is not yet: so the totals are right at once. */
-async function readTotals(db: Db, ids: SQL, folded: SQL, range: TimeRange): Promise<Total[]> {
+/** Reads rolled-up and pending counts in one statement, so totals are current. */
+async function readTotals(db: Db, ids: SQL, rolledUp: SQL, range: TimeRange): Promise<Total[]> {
   const { begin, end } = bounds(range);
   const pending = sql`(SELECT * FROM totals_pending WHERE user_ids && ${ids} OR workflow_ids && ${ids})`;
   const rows = await db.execute<{
@@ -128,7 +128,7 @@ async function readTotals(db: Db, ids: SQL, folded: SQL, range: TimeRange): Prom
     SELECT /* readTotals */ scope_id, what, bucket, sum(count)::float8 AS count, sum(log_lines)::float8 AS log_lines,
       sum(duration_ms)::float8 AS duration_ms
     FROM (
-      ${folded}
+      ${rolledUp}
       UNION ALL SELECT scope_id, what, bucket, count, log_lines, duration_ms FROM (${happened(pending)}) happened
       WHERE scope_id = ANY(${ids}) AND CASE what WHEN 'WORKFLOW_CREATED' THEN hour < ${end}
         WHEN 'WORKFLOW_DELETED' THEN hour < ${begin} ELSE hour >= ${begin} AND hour < ${end} END

@@ -19,9 +19,10 @@ const RECONNECT_SECONDS_MIN = 0.05;
 const RECONNECT_SECONDS_MAX = 1;
 
 /**
- * Every query finds its rows by an index. In the middle of a burst statistics are stale, and the planner
- * would choose sequential scans and hash joins over tables that have grown since. Compiling a statement
- * never pays either. Without bitmap scans `id = ANY(...)` visits rows in the order of their ids.
+ * Every query finds its rows by an index. In the middle of a burst statistics are stale, and the
+ * planner would choose sequential scans and hash joins over tables that have grown since. Compiling
+ * a statement never pays either. Without bitmap scans `id = ANY(...)` visits rows in the order of
+ * their ids.
  */
 export const PLANNER = {
   enable_seqscan: 'off',
@@ -31,7 +32,10 @@ export const PLANNER = {
   jit: 'off',
 };
 
-/** A pool of `max` connections to the database at `url`. It connects on first use and after an outage. */
+/**
+ * A pool of `max` connections to the database at `url`. It connects on first use and after an
+ * outage.
+ */
 export function connect(
   url: string,
   { max, application, tls }: { max: number; application: string; tls?: TlsMaterial | undefined },
@@ -63,8 +67,9 @@ function openPool(
 }
 
 /**
- * Seconds until a broken connection is opened again. The driver waits up to 20 s, for all connections of
- * a pool, and every statement waits with it: leases expire after 30. Loops back off by themselves.
+ * Seconds until a broken connection is opened again. The driver waits up to 20 s, for all
+ * connections of a pool, and every statement waits with it: leases expire after 30. Loops back off
+ * by themselves.
  */
 function reconnectSeconds(failures: number): number {
   const full = Math.min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** Math.min(failures, 10));
@@ -72,9 +77,10 @@ function reconnectSeconds(failures: number): number {
 }
 
 /**
- * drizzle sends each query through `unsafe`, which prepares nothing: two round trips and a new plan each
- * time (354 against 149 microseconds for the smallest query). There are few statements and their texts
- * are fixed, so all are prepared. The planner still plans for the values where that is better.
+ * drizzle sends each query through `unsafe`, which prepares nothing: two round trips and a new plan
+ * each time (354 against 149 microseconds for the smallest query). There are few statements and
+ * their texts are fixed, so all are prepared. The planner still plans for the values where that is
+ * better.
  */
 function prepareAll<Client extends postgres.ISql>(client: Client): Client {
   const { unsafe } = client;
@@ -94,8 +100,9 @@ function prepareTransactions(client: postgres.Sql): void {
 }
 
 /**
- * Resolves when the database has taken a write, to its disk and to the standby that it waits for. Rejects
- * on a standby and where transactions are read-only. It stores a few bytes of write-ahead log.
+ * Resolves when the database has taken a write, to its disk and to the standby that it waits for.
+ * Rejects on a standby and where transactions are read-only. It stores a few bytes of write-ahead
+ * log.
  */
 export async function tryToWrite(db: Db): Promise<void> {
   const rows = await db.execute(sql`

@@ -4,13 +4,15 @@ import type { Db } from './client.ts';
 /** Why the database cannot be used. */
 export interface Unreachable {
   message: string;
-  /** Waiting may help: the server is not there yet or still starts. A wrong password stays wrong. */
+  /**
+   * Waiting may help: the server is not there yet or still starts. A wrong password stays wrong.
+   */
   passes: boolean;
 }
 
 /**
- * SQLSTATE classes that waiting does not help: wrong user or password (28), no such database (3D), no
- * right to it (42).
+ * SQLSTATE classes that waiting does not help: wrong user or password (28), no such database (3D),
+ * no right to it (42).
  */
 const LASTING = ['28', '3D', '42'];
 
@@ -20,9 +22,11 @@ export async function connectionProblem(db: Db): Promise<Unreachable | undefined
     await db.execute('SELECT 1');
     return undefined;
   } catch (error) {
-    const cause = error instanceof Error ? (error.cause ?? error) : error; // drizzle wraps what the driver says
+    // Drizzle wraps what the driver says.
+    const cause = error instanceof Error ? (error.cause ?? error) : error;
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    const said = cause instanceof Error ? cause.message || code : String(cause); // several addresses: no message, a code
+    // Several addresses: no message, a code.
+    const said = cause instanceof Error ? cause.message || code : String(cause);
     const advice = tlsAdvice(cause, 'DATABASE');
     if (advice !== undefined) return { message: `${said}. ${advice.replace(/\.$/, '')}`, passes: false };
     return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };

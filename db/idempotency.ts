@@ -9,8 +9,8 @@ export interface Repeatable {
   mutation: 'createWorkflow' | 'updateWorkflow' | 'runWorkflow';
   key: string;
   /**
-   * Digests of the input under the present key and under former ones: the first call may be older than
-   * the key.
+   * Digests of the input under the present key and under former ones: the first call may be older
+   * than the key.
    */
   inputDigests: [present: Buffer, ...former: Buffer[]];
 }
@@ -23,9 +23,9 @@ export type Once<Result> =
   | { outcome: 'CONFLICT' };
 
 /**
- * Runs `change` unless a call with the same key has done it. The row of the key is written in the same
- * transaction: a second call waits for the first to commit, or does the work if the first failed. A
- * change without an object, because it was refused, stores nothing.
+ * Runs `change` unless a call with the same key has done it. The row of the key is written in the
+ * same transaction: a second call waits for the first to commit, or does the work if the first
+ * failed. A change without an object, because it was refused, stores nothing.
  *
  * The lock of the key comes before all others, and no call has two keys, so no two calls deadlock.
  */

@@ -70,7 +70,9 @@ export async function listJobs(db: Db, userId: string, filter: JobFilter, window
   return window.backwards ? rows.reverse() : rows;
 }
 
-/** The same window of the jobs of several workflows, by one statement, deleted workflows included. */
+/**
+ * The same window of the jobs of several workflows, by one statement, deleted workflows included.
+ */
 export async function listJobsByWorkflow(
   db: Db,
   workflowIds: string[],
@@ -85,7 +87,8 @@ export async function listJobsByWorkflow(
     list.push(job);
     byWorkflow.set(job.workflowId, list);
   }
-  for (const list of byWorkflow.values()) list.sort((a, b) => (a.id < b.id ? 1 : -1)); // a join promises no order
+  // A join promises no order.
+  for (const list of byWorkflow.values()) list.sort((a, b) => (a.id < b.id ? 1 : -1));
   return byWorkflow;
 }
 
@@ -183,7 +186,10 @@ function windowValues({ count, backwards, after, before }: IdWindow): Values {
   return { count, after, before, backwards: backwards || undefined };
 }
 
-/** Null in a filter means no filter. Instants go as text, because a placeholder knows no column type. */
+/**
+ * Null in a filter means no filter. Instants go as text, because a placeholder knows no column
+ * type.
+ */
 function given(values: Values): Values {
   return Object.fromEntries(
     Object.entries(values).flatMap(([name, value]) =>

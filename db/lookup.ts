@@ -17,8 +17,8 @@ import {
 } from './schema.ts';
 
 /**
- * Rows by id, one statement for any number of ids. Functions named `...Of` give the rows of one user.
- * The ids must be UUIDs. A workflow that is being purged is not found.
+ * Rows by id, one statement for any number of ids. Functions named `...Of` give the rows of one
+ * user. The ids must be UUIDs. A workflow that is being purged is not found.
  */
 
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
@@ -88,7 +88,9 @@ export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
   );
 }
 
-/** The workflow of this row is not being purged. The index that this reads is nearly always empty. */
+/**
+ * The workflow of this row is not being purged. The index that this reads is nearly always empty.
+ */
 export function isKept(workflowId: Column): SQL {
   return sql`NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = ${workflowId} AND purged.purge_requested_at IS NOT NULL)`;
 }
@@ -105,7 +107,10 @@ export async function newestBuilds(db: Db, workflowIds: string[]): Promise<Build
   );
 }
 
-/** The newest `count` jobs of each of the workflows, newest first: a short range of an index for each. */
+/**
+ * The newest `count` jobs of each of the workflows, newest first: a short range of an index for
+ * each.
+ */
 export async function newestJobs(db: Db, workflowIds: string[], count: number): Promise<JobRow[]> {
   const newest = db
     .select()
@@ -168,8 +173,8 @@ export async function jobsToRecheck(
 }
 
 /**
- * Workflows of these users that changed since `since`. A stream of all workflows of a user finds here
- * what a lost hint left out.
+ * Workflows of these users that changed since `since`. A stream of all workflows of a user finds
+ * here what a lost hint left out.
  */
 export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
   return named(

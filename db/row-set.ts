@@ -4,9 +4,11 @@ import { array, type ElementType, type Value } from './arrays.ts';
 /**
  * Rows that a statement takes as its input, to stand behind FROM, USING or JOIN:
  *
- * `rowSet('u', held, { id: 'uuid', leaseToken: 'uuid' })` is `unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)`.
+ * `rowSet('u', held, { id: 'uuid', leaseToken: 'uuid' })` is `unnest($1::uuid[], $2::uuid[]) AS u
+ * (id, lease_token)`.
  *
- * One parameter a column: the text is the same for any number of rows, so the statement stays prepared.
+ * One parameter a column: the text is the same for any number of rows, so the statement stays
+ * prepared.
  */
 export function rowSet<Key extends string, Row extends { readonly [K in Key]?: Value }>(
   alias: string,
@@ -38,7 +40,10 @@ function toSnakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Statements that lock several rows take them in the order of their ids: two that overlap do not deadlock. */
+/**
+ * Statements that lock several rows take them in the order of their ids: two that overlap do not
+ * deadlock.
+ */
 export function sortedById<Row extends { id: string }>(rows: readonly Row[]): Row[] {
   return rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -26,8 +26,8 @@ import type {
 } from '../domain/states.ts';
 
 /**
- * The tables as queries see them. Keys, checks and indexes, and the reasons for them, stand in the migrations alone; a
- * test compares the columns here with a migrated database.
+ * The tables as queries see them. Keys, checks and indexes, and their reasons, are in the
+ * migrations only. A test compares these columns with a migrated database.
  */
 
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
@@ -55,7 +55,7 @@ export const tokens = pgTable('tokens', {
   expiresAt: time('expires_at'),
   address: text('address'), // of sessions alone, as the next one
   userAgent: text('user_agent'),
-  /** Of API tokens: what they may do. */
+  /** What an API token may do. */
   scope: text('scope').$type<TokenScope>().notNull().default('WRITE'),
 });
 export type TokenRow = typeof tokens.$inferSelect;
@@ -118,9 +118,12 @@ export const builds = pgTable('builds', {
   userId: uuid('user_id').notNull(),
   generation: integer('generation').notNull(),
   status: text('status').$type<BuildStatus>().notNull(),
-  /** The number of the newest attempt: it is never used again. */
+  /** The number of the newest attempt. It is never used again. */
   attempt: integer('attempt').notNull().default(0),
-  /** Attempts that their workers gave back, a check at any time and a container before it was started: they cost nothing. */
+  /**
+   * Attempts that cost nothing because their worker returned them: a check at any time, a container
+   * before its start.
+   */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   leaseToken: uuid('lease_token'),
   leaseOwner: text('lease_owner'),
@@ -129,9 +132,12 @@ export const builds = pgTable('builds', {
   imageId: text('image_id'),
   imageDigest: text('image_digest'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  /** Chunks of earlier attempts are dropped: the numbers of their lines are settled (db/logs/markers.ts). */
+  /**
+   * The attempt from which on lines count: chunks of earlier attempts are dropped
+   * (db/logs/markers.ts).
+   */
   logAttempt: integer('log_attempt').notNull().default(1),
-  /** It has ended, and lines that were printed before its end may still arrive. */
+  /** The build has ended, and lines printed before its end may still arrive. */
   logOpen: boolean('log_open').notNull().default(false),
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
@@ -162,9 +168,12 @@ export const jobs = pgTable('jobs', {
   trigger: text('trigger').$type<JobTrigger>().notNull(),
   status: text('status').$type<JobStatus>().notNull(),
   generation: integer('generation').notNull(),
-  /** The number of the newest attempt: it is never used again. */
+  /** The number of the newest attempt. It is never used again. */
   attempt: integer('attempt').notNull().default(0),
-  /** Attempts that their workers gave back, a check at any time and a container before it was started: they cost nothing. */
+  /**
+   * Attempts that cost nothing because their worker returned them: a check at any time, a container
+   * before its start.
+   */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   scheduledAt: time('scheduled_at').notNull(),
   createdAt: time('created_at').notNull().defaultNow(),
@@ -181,9 +190,12 @@ export const jobs = pgTable('jobs', {
   failureReason: text('failure_reason').$type<FailureReason>(),
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
-  /** Chunks of earlier attempts are dropped: the numbers of their lines are settled (db/logs/markers.ts). */
+  /**
+   * The attempt from which on lines count: chunks of earlier attempts are dropped
+   * (db/logs/markers.ts).
+   */
   logAttempt: integer('log_attempt').notNull().default(1),
-  /** It has ended, and lines that were printed before its end may still arrive. */
+  /** The job has ended, and lines printed before its end may still arrive. */
   logOpen: boolean('log_open').notNull().default(false),
   requestedBy: uuid('requested_by'), // of MANUAL jobs
   requestedWith: text('requested_with'), // the name of the API token
@@ -197,7 +209,7 @@ export const runRequests = pgTable('run_requests', {
   kind: text('kind').$type<WorkflowKind>().notNull(),
 });
 
-/** The round that is being served. */
+/** The round in progress. */
 export const turnRounds = pgTable('turn_rounds', {
   kind: text('kind').$type<'CONTAINER' | 'BUILD'>().primaryKey(),
   round: bigint('round', { mode: 'number' }).notNull(),

@@ -3,9 +3,9 @@ import type postgres from 'postgres';
 import type { TlsMaterial } from '../platform/pem.ts';
 
 /**
- * How the driver connects to the database at `url`, by its sslmode in the words of libpq. Without one,
- * the connection is TLS if authorities or a certificate are given, and then it verifies the server.
- * `require` verifies it too if authorities are given.
+ * How the driver connects to the database at `url`, by its sslmode in the words of libpq. Without
+ * one, the connection is TLS if authorities or a certificate are given, and then it verifies the
+ * server. `require` verifies it too if authorities are given.
  */
 export function sslOptions(url: string, tls?: TlsMaterial): Pick<postgres.Options<Record<string, never>>, 'ssl'> {
   const { hostname, searchParams } = new URL(url);

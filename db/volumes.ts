@@ -31,8 +31,8 @@ export class VolumeBeingRemoved extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Notes the volumes that a payload names. It holds the lock of the user, as `deleteVolume` does, so that
- * no payload names a volume that is being removed. Throws LimitExceeded or VolumeBeingRemoved.
+ * Notes the volumes that a payload names. It holds the lock of the user, as `deleteVolume` does, so
+ * that no payload names a volume that is being removed. Throws LimitExceeded or VolumeBeingRemoved.
  */
 export async function reserveVolumes(
   tx: Transaction,
@@ -85,7 +85,8 @@ export async function listVolumes(
 }
 
 /**
- * The ids of the live workflows that name each of these volumes, newest first, `countMax` each at most.
+ * The ids of the live workflows that name each of these volumes, newest first, `countMax` each at
+ * most.
  */
 export async function workflowsByVolume(
   db: Db,
@@ -107,9 +108,9 @@ export async function workflowsByVolume(
 export type VolumeDeleted = { outcome: 'DELETED' | 'NOT_FOUND' } | { outcome: 'IN_USE'; workflowId: string };
 
 /**
- * Requests the removal of a volume. Workflow workers remove it from their engines; where no engine has
- * it, it is gone at once. A second time changes nothing. IN_USE while a live workflow names it, or a
- * job that has not ended.
+ * Requests the removal of a volume. Workflow workers remove it from their engines; where no engine
+ * has it, it is gone at once. A second time changes nothing. IN_USE while a live workflow names it,
+ * or a job that has not ended.
  */
 export async function deleteVolume(db: Db, { userId, name }: { userId: string; name: string }): Promise<VolumeDeleted> {
   return db.transaction(async (tx): Promise<VolumeDeleted> => {
@@ -139,8 +140,8 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
 }
 
 /**
- * Notes that an engine has these volumes: a job is about to mount them or has made its container. Gives
- * the names of deleted volumes, which the job must not mount.
+ * Notes that an engine has these volumes: a job is about to mount them or has made its container.
+ * Gives the names of deleted volumes, which the job must not mount.
  */
 export async function noteVolumeUse(
   db: Db,
@@ -161,8 +162,8 @@ export async function noteVolumeUse(
 }
 
 /**
- * Copies on an engine of volumes that their owners deleted: `limit` of those after the volume `after` at
- * most, in the order of their ids.
+ * Copies on an engine of volumes that their owners deleted: `limit` of those after the volume
+ * `after` at most, in the order of their ids.
  */
 export async function unwantedVolumes(
   db: Db,
@@ -207,8 +208,8 @@ export interface FoundVolume {
 }
 
 /**
- * Notes the volumes and sizes found on an engine, and forgets copies that are gone. A copy that a job
- * may be making just now is kept.
+ * Notes the volumes and sizes found on an engine, and forgets copies that are gone. A copy that a
+ * job may be making just now is kept.
  */
 export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
   const named = found.map((volume) => ({ id: newId(), ...volume }));

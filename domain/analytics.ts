@@ -30,7 +30,10 @@ export interface EndedTotal {
   durationMs: number;
 }
 
-/** The grain of the totals is the hour (UTC): `from` goes back to the beginning of its hour, `to` on to the end of its. */
+/**
+ * The grain of the totals is the hour (UTC): `from` goes back to the beginning of its hour, `to` on
+ * to the end of its.
+ */
 export function wholeHours({ from, to }: TimeRange): TimeRange {
   return {
     from: from && new Date(Math.floor(from.getTime() / HOUR_MS) * HOUR_MS),
@@ -38,7 +41,10 @@ export function wholeHours({ from, to }: TimeRange): TimeRange {
   };
 }
 
-/** The whole days (UTC) of a range, where there are any, and what is left of it before and after them. */
+/**
+ * The whole days (UTC) of a range, where there are any, and what is left of it before and after
+ * them.
+ */
 export function wholeDays({ from, to }: TimeRange): { days: TimeRange | undefined; hours: TimeRange[] } {
   const first = from && new Date(Math.ceil(from.getTime() / DAY_MS) * DAY_MS);
   const last = to && new Date(Math.floor(to.getTime() / DAY_MS) * DAY_MS);
@@ -53,7 +59,10 @@ export function wholeDays({ from, to }: TimeRange): { days: TimeRange | undefine
   };
 }
 
-/** Whether something that was there from `createdAt` to `deletedAt` was there within the range, which may lie in the future. */
+/**
+ * Whether something that was there from `createdAt` to `deletedAt` was there within the range,
+ * which may lie in the future.
+ */
 export function existedWithin(
   { createdAt, deletedAt }: { createdAt: Date; deletedAt: Date | null },
   { from, to }: TimeRange,

@@ -1,6 +1,7 @@
 /**
- * A worker has few slots, and jobs may hold them for hours. A user who holds some takes another one only while a good part of
- * the slots stays free, so that the next user finds one at once, and the one after that too.
+ * A worker has few slots, and jobs may hold them for hours. A user who holds some takes another one
+ * only while a good part of the slots stays free, so that the next user finds one at once, and the
+ * one after that too.
  */
 export interface Share {
   /** Slots that the user holds. */
@@ -11,12 +12,16 @@ export interface Share {
   max: number;
 }
 
-/** Alone, a user gets three quarters of the slots: 12 of 16, 3 of 4, but 1 of 2, because the last one is for somebody who has none. */
+/**
+ * Alone, a user gets three quarters of the slots: 12 of 16, 3 of 4, but 1 of 2, because the last
+ * one is for somebody who has none.
+ */
 const HELD_TO_FREE = 3;
 
 /**
- * Whether the user may take one more. Somebody who holds none may always take a free one. Two who want as much as they can get end up
- * with the same number, however many the first one held when the second one came, and a third one still finds slots.
+ * Whether the user may take one more. Somebody who holds none may always take a free one. Two who
+ * want as much as they can get end up with the same number, however many the first one held when
+ * the second one came, and a third one still finds slots.
  */
 export function mayTake({ held, free, max }: Share): boolean {
   if (free === 0) return false;

@@ -1,4 +1,7 @@
-/** Bounds of the whole system, each with its unit last. Operator maximums are settings (platform/settings/parse.ts). */
+/**
+ * Bounds of the whole system, each with its unit last. Operator maximums are settings
+ * (platform/settings/parse.ts).
+ */
 
 export const NAME_LENGTH_MAX = 255;
 export const INTERVAL_MINUTES_MAX = 525_600;
@@ -37,14 +40,23 @@ export const LEASE_RENEW_SECONDS = 10;
 export const RECHECK_SECONDS = 30;
 /** The longest between two looks at a job that waits for a worker (domain/reconcile.ts). */
 export const RECHECK_SECONDS_MAX = { HEARTBEAT: 900, CONTAINER: 120 };
-/** An engine that stays away longer than this beyond the lease's end costs a CONTAINER job an attempt. */
+/**
+ * An engine that stays away longer than this beyond the lease's end costs a CONTAINER job an
+ * attempt.
+ */
 export const ADOPTION_SECONDS = 60;
 
-/** Ids in one event on `workflows`: a hint needs no more than ids, and packing them is most of the throughput. */
+/**
+ * Ids in one event on `workflows`: a hint needs no more than ids, and packing them is most of the
+ * throughput.
+ */
 export const IDS_PER_EVENT_MAX = 64;
 /** A log chunk before compression. */
 export const CHUNK_BYTES_MAX = 256 * 1024;
-/** Of one attempt of a job or a build, before compression and with the time of each line, unless the operator says otherwise. */
+/**
+ * Of one attempt of a job or a build, before compression and with the time of each line, unless the
+ * operator says otherwise.
+ */
 export const JOB_LOG_BYTES_MAX = 1024 ** 3;
 /** What an engine keeps of a container's log at most: platform/docker/confinement.ts. */
 export const ENGINE_LOG_BYTES_MAX = 16 * 1024 ** 3;
@@ -81,15 +93,24 @@ export const USER_LIMITS = {
 export type UserLimits = typeof USER_LIMITS;
 export type UserLimitName = keyof UserLimits;
 
-/** What one worker runs at once of one user, at most; a fair share may be less (domain/fair-share.ts). */
+/**
+ * What one worker runs at once of one user, at most; a fair share may be less
+ * (domain/fair-share.ts).
+ */
 export const RUNNING_PER_USER = { heartbeats: 3_000, containers: 100, builds: 3 };
 
 /** How many mutations one user may call in an hour, unless the operator says otherwise. */
 export const MUTATIONS_PER_USER_PER_HOUR = 10_000;
-/** A user may have so many times as many workflows, where those count that were deleted and are not purged yet. */
+/**
+ * A user may have so many times as many workflows, where those count that were deleted and are not
+ * purged yet.
+ */
 export const WITH_DELETED_FACTOR = 10;
 
-/** How long an API token is valid at most, and how long audit events are kept, where the operator says nothing. */
+/**
+ * How long an API token is valid at most, and how long audit events are kept, where the operator
+ * says nothing.
+ */
 export const API_TOKEN_DAYS_MAX = 365;
 export const AUDIT_RETENTION_DAYS = 365;
 

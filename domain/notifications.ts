@@ -1,4 +1,4 @@
-/** What a user is told of: ALERTS is every kind but JOB_COMPLETED. */
+/** The notifications that a user gets. ALERTS is every kind except JOB_COMPLETED. */
 export const NOTIFICATION_PREFERENCES = ['ALL', 'ALERTS', 'NONE'] as const;
 export type NotificationPreference = (typeof NOTIFICATION_PREFERENCES)[number];
 
@@ -12,7 +12,7 @@ export const NOTIFICATION_KINDS = [
 export type NotificationKind = (typeof NOTIFICATION_KINDS)[number];
 
 /** What a notification is made of; its words are made when it is read. */
-export interface Told {
+export interface NotificationContent {
   kind: NotificationKind;
   workflowName: string;
   detail: string | null;
@@ -36,12 +36,12 @@ const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
 };
 
 /** A line for a list. */
-export function titleOf({ kind, workflowName }: Told): string {
+export function titleOf({ kind, workflowName }: NotificationContent): string {
   return TITLES[kind](workflowName);
 }
 
 /** What happened, as a sentence. */
-export function messageOf({ kind, detail }: Told): string {
+export function messageOf({ kind, detail }: NotificationContent): string {
   return MESSAGES[kind](detail);
 }
 

@@ -1,4 +1,7 @@
-/** What is wrong with an input, for the person who wrote it: where, and a sentence that says what would be right. */
+/**
+ * What is wrong with an input, for the person who wrote it: where, and a sentence that says what
+ * would be right.
+ */
 export interface Problem {
   /** From the fields of the input on; indices of lists as text. */
   path: string[];

@@ -1,6 +1,6 @@
 /**
- * The state machines, as total tables: a missing cell does not compile. The WHERE clauses in db/ enforce them, and one
- * test drives every cell through the real statements.
+ * The state machines, as total tables: a missing cell does not compile. The WHERE clauses in db/
+ * enforce them, and one test drives every cell through the real statements.
  */
 
 export const JOB_STATUSES = ['PENDING', 'QUEUED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELED'] as const;
@@ -30,13 +30,16 @@ export const TERMINATION_REASONS = ['REQUESTED', 'FAILURES', 'DELETED'] as const
 export type TerminationReason = (typeof TERMINATION_REASONS)[number];
 
 /**
- * READY: due slots become jobs. BLOCKED: the newest generation has no COMPLETED build; slots wait. TERMINATED: only a job that
- * is still active keeps the row.
+ * READY: due slots become jobs. BLOCKED: the newest generation has no COMPLETED build; slots wait.
+ * TERMINATED: only a job that is still active keeps the row.
  */
 export const SCHEDULE_STATES = ['READY', 'BLOCKED', 'TERMINATED'] as const;
 export type ScheduleState = (typeof SCHEDULE_STATES)[number];
 
-/** What a job's status may change to. RUNNING -> PENDING: the attempt was lost, and another one is left. */
+/**
+ * What a job's status may change to. RUNNING -> PENDING: the attempt was lost, and another one is
+ * left.
+ */
 export const JOB_TRANSITIONS: Record<JobStatus, Record<JobStatus, boolean>> = {
   PENDING: { PENDING: false, QUEUED: true, RUNNING: false, COMPLETED: false, FAILED: false, CANCELED: true },
   QUEUED: { PENDING: false, QUEUED: false, RUNNING: true, COMPLETED: false, FAILED: false, CANCELED: true },

@@ -1,6 +1,10 @@
-const LONE_SURROGATE = /\p{Surrogate}/u; // with the flag, a pair is one character and does not match
+// With the flag, a pair is one character and does not match.
+const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Why `text` cannot be stored, or undefined: PostgreSQL takes no NUL, and half a surrogate pair has no UTF-8. */
+/**
+ * Why `text` cannot be stored, or undefined: PostgreSQL takes no NUL, and half a surrogate pair has
+ * no UTF-8.
+ */
 export function textProblem(text: string): string | undefined {
   if (text.includes('\0')) return 'must not contain the character NUL (U+0000)';
   if (LONE_SURROGATE.test(text)) return 'must be valid Unicode: it contains half of a surrogate pair';

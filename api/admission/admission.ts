@@ -88,7 +88,7 @@ export function createAdmission(): Admission {
       (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).acquire(key),
     expensiveTurn: ({ key, isAnonymous }) => ofExpensive.acquire(isAnonymous ? 'anonymous' : key),
     hold({ key, isAnonymous }, bytes) {
-      // Anonymous callers share no limit here: bytes that one announces and does not send would
+      // Anonymous callers share no limit here: bytes that one declares and does not send would
       // keep out all others. Bytes that have arrived are limited by api/admission/connections.ts,
       // which cuts the connection that holds most.
       return isAnonymous ? heldByAddress.hold(key, bytes) : held.hold(key, bytes);
@@ -99,8 +99,8 @@ export function createAdmission(): Admission {
 /** How many bytes the body of a request takes at most, by its headers. */
 export function bodyBytes({ headers, method }: IncomingMessage): number {
   if (method === 'GET' || method === 'HEAD') return 0;
-  const announced = Number(headers['content-length']);
-  return Number.isSafeInteger(announced) && announced >= 0 ? Math.min(announced, REQUEST_BYTES_MAX) : REQUEST_BYTES_MAX;
+  const declared = Number(headers['content-length']);
+  return Number.isSafeInteger(declared) && declared >= 0 ? Math.min(declared, REQUEST_BYTES_MAX) : REQUEST_BYTES_MAX;
 }
 
 /** Requests of one address at once: a page that loads sends some, and then hardly any. */

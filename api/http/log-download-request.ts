@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import Negotiator from 'negotiator';
 import type { LogLine } from '../../domain/logs/line.ts';
-import { didYouMean } from '../../domain/nearest.ts';
+import { didYouMean } from '../../domain/suggest.ts';
 import { failure } from '../errors.ts';
 
 /** The query parameters of a download. */

@@ -45,4 +45,5 @@ function base64url(bits: number): string {
 const TAIL_LENGTH = 3; // what 16 bits take
 const ID_BYTES = 16;
 const CURSOR_BYTES = ID_BYTES + 4;
-const NUMBER_MAX = 0x7fff_fffe; // the column is an integer, and the next line's number has to fit too
+// The column is an integer, and the next line's number has to fit too.
+const NUMBER_MAX = 0x7fff_fffe;

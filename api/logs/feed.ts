@@ -45,7 +45,8 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
         for (const follower of following) follower.reached(entry);
         continue;
       }
-      const shared = new SharedChunk({ ...entry, lines: Buffer.from(entry.lines) }); // a copy frees the rest of the message
+      // A copy frees the rest of the message.
+      const shared = new SharedChunk({ ...entry, lines: Buffer.from(entry.lines) });
       for (const follower of following) follower.push(shared);
     }
   }

@@ -102,7 +102,8 @@ export class LogFollower {
     while (!signal.aborted && !this.#isComplete()) {
       if (this.#isAtEnd()) this.#reading = true;
       const live = this.#isAtEnd() ? [] : this.#fromBuffer();
-      if (live.length > 0) this.#reading = false; // nothing was missed before them, and the store may be away
+      // Nothing was missed before them, and the store may be away.
+      if (live.length > 0) this.#reading = false;
       const chunks = this.#reading ? await this.#fromStore(signal) : live;
       if (chunks.length > 0) {
         this.#emptyReads = 0;
@@ -110,7 +111,8 @@ export class LogFollower {
           this.#next = batch.lastNumber + 1;
           yield batch;
         }
-        if (chunks.some((chunk) => chunk.lastNumber >= this.#next)) this.#reading = true; // there is a gap before it
+        // There is a gap before it.
+        if (chunks.some((chunk) => chunk.lastNumber >= this.#next)) this.#reading = true;
         continue;
       }
       if (this.#reading || this.#isComplete()) continue;
@@ -153,7 +155,8 @@ export class LogFollower {
 
   /** Lines of a log that ended long ago, and are not stored by now, will not come. */
   async #giveUpLate(end: End): Promise<void> {
-    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return; // nearly always; otherwise the database's clock decides
+    // Nearly always; otherwise the database's clock decides.
+    if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return;
     const now = await this.#store.now();
     if (now === undefined || this.#end !== end) return;
     this.#isLost = now.getTime() - end.at.getTime() > LATE_LINES_MS;

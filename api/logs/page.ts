@@ -140,11 +140,13 @@ async function* scanForwards(db: Db, sourceId: string, { after, before }: Bounds
   let count = CHUNKS_PER_READ_MIN;
   while (next < before) {
     const chunks = await chunksAfter(db, sourceId, next - 1, count);
-    if (chunks.length === 0) return; // not where there are few: one that begins before them all may reach further
+    // Not where there are few: one that begins before them all may reach further.
+    if (chunks.length === 0) return;
     for (const chunk of chunks) {
       if (chunk.lastNumber < next) continue; // chunks may overlap
       if (chunk.firstNumber >= before) return;
-      if (chunk.firstNumber > next && chunk !== chunks[0]) break; // and one that was not read may hold what is between
+      // And one that was not read may hold what is between.
+      if (chunk.firstNumber > next && chunk !== chunks[0]) break;
       yield { chunk, from: Math.max(next, chunk.firstNumber), to: Math.min(before - 1, chunk.lastNumber) };
       next = chunk.lastNumber + 1;
     }
@@ -160,7 +162,8 @@ async function* scanBackwards(db: Db, sourceId: string, { after, before }: Bound
     if (chunks.length === 0) return;
     for (const chunk of chunks) {
       if (chunk.lastNumber <= after) return;
-      if (chunk.lastNumber < end - 1 && chunk !== chunks[0]) break; // one that was not read may hold what is between
+      // One that was not read may hold what is between.
+      if (chunk.lastNumber < end - 1 && chunk !== chunks[0]) break;
       yield { chunk, from: Math.max(after + 1, chunk.firstNumber), to: Math.min(end - 1, chunk.lastNumber) };
       end = chunk.firstNumber;
     }

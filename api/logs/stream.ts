@@ -65,18 +65,18 @@ export async function readLog(
 type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen'>;
 
 /**
- * A subscriber joins while a job ends. The subscriber: reads the row (R), watches the row (W),
- * gets live chunks (L), reads the row again (A), reads the store (S). The job: its last chunk is on
- * the bus (B) and stored (P); its row has the end and the last number (E). The worker writes E
- * after B, maybe before P. Where another process ends the job, the worker that stores lines closes
- * the log after P, which is E.
+ * A subscriber joins while a job ends. The subscriber: reads the row (R), watches the row (W), gets
+ * live chunks (L), reads the row again (A), reads the store (S). The job: its last chunk is on the
+ * bus (B) and stored (P); its row has the end and the last number (E). The worker writes E after B,
+ * maybe before P. Where another process ends the job, the worker that stores lines closes the log
+ * after P, which is E.
  *
  *   E before R          S goes on until it has the last number: P comes, whatever happened to B
  *   E between R and W   no hint says so: A does
  *   E after W           a hint says so, or the slow re-check where the hint is lost
- *   B before L          S has it if P was before; else E says that there is more, and S is repeated until P
+ *   B before L          S has it if P was before; else E says that there is more: S repeats until P
  *   B after L           it comes live, or from the store where it does not follow what is there
- *   P during S          S finds nothing, and what comes meanwhile (B, E, a stored number) makes it look again
+ *   P during S          S finds nothing; what comes meanwhile (B, E, a stored number) repeats it
  */
 function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after: number): Batches {
   const { id, userId } = row; // not the whole row, for as long as the log is followed
@@ -99,7 +99,8 @@ function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after
     const unwatch = isJob ? changes.jobs.watch(id, onChange) : changes.builds.watch(id, onChange);
     const quit = logFeed.join(id, follower); // live first, then what is stored
     try {
-      (isJob ? changes.jobs : changes.builds).hint(userId, [id]); // it may have ended since it was read
+      // It may have ended since it was read.
+      (isJob ? changes.jobs : changes.builds).hint(userId, [id]);
       yield* follower.batches(signal);
       const { missing } = follower;
       if (missing && !signal.aborted) await refuseMissing(db, id, { after, ...missing });

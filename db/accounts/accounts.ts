@@ -12,8 +12,8 @@ export interface NewAccount {
 }
 
 /**
- * Creates an account. EXISTS if the email has one. With `onlyFirst`, CLOSED if there is any account.
- * Accounts are created one after the other, so that only one is the first.
+ * Creates an account. EXISTS if the email has one. With `onlyFirst`, CLOSED if there is any
+ * account. Accounts are created one after the other, so that only one is the first.
  */
 export async function createUser(
   db: Db,
@@ -21,7 +21,8 @@ export async function createUser(
   { onlyFirst = false }: { onlyFirst?: boolean } = {},
 ): Promise<UserRow | 'EXISTS' | 'CLOSED'> {
   return db.transaction(async (transaction) => {
-    await transaction.execute(sql`SELECT /* createUser */ pg_advisory_xact_lock(${CREATE_LOCK})`); // the next statement sees what the holder before committed
+    // The next statement sees what the holder before committed.
+    await transaction.execute(sql`SELECT /* createUser */ pg_advisory_xact_lock(${CREATE_LOCK})`);
     const isFirst = !(await hasAccounts(transaction));
     if (onlyFirst && !isFirst) return 'CLOSED';
     const [user] = await transaction
@@ -39,7 +40,10 @@ export async function hasAccounts(db: Pick<Db, 'select'>): Promise<boolean> {
   return found.length > 0;
 }
 
-/** The account that an email signs in to, disabled or not, and whether it signed in from `address` before. */
+/**
+ * The account that an email signs in to, disabled or not, and whether it signed in from `address`
+ * before.
+ */
 export async function findUserByEmail(
   db: Db,
   email: string,
@@ -63,7 +67,8 @@ export interface ListedUser {
 
 /** Accounts in the order in which they were made, from the one after `after` on. */
 export async function listUsers(db: Db, { after, limit }: { after: string; limit: number }): Promise<ListedUser[]> {
-  // Written out: in a select from one table, drizzle leaves the tables' names out, and "id" would be that of tokens.
+  // Written out: in a select from one table, drizzle leaves the tables' names out, and "id" would
+  // be that of tokens.
   const lastUsedAt = sql<Date | null>`(SELECT max(tokens.last_used_at) FROM tokens WHERE tokens.user_id = users.id)`;
   return db
     .select({
@@ -80,7 +85,9 @@ export async function listUsers(db: Db, { after, limit }: { after: string; limit
     .limit(limit);
 }
 
-/** Sets the password of the account and ends its sessions. Undefined if no account has this email. */
+/**
+ * Sets the password of the account and ends its sessions. Undefined if no account has this email.
+ */
 export async function setPassword(
   db: Db,
   { email, passwordHash }: { email: string; passwordHash: string },
@@ -96,9 +103,9 @@ export async function setPassword(
 }
 
 /**
- * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined if the
- * password was changed meanwhile or the account is disabled. A sign-in with the former password waits
- * for the row of this account, and then makes no session.
+ * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined
+ * if the password was changed meanwhile or the account is disabled. A sign-in with the former
+ * password waits for the row of this account, and then makes no session.
  */
 export async function changePassword(
   db: Db,
@@ -117,15 +124,16 @@ export async function changePassword(
 }
 
 /**
- * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once, open streams within seconds. The last
- * administrator that is not disabled stays enabled.
+ * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once,
+ * open streams within seconds. The last administrator that is not disabled stays enabled.
  */
 export async function disableUser(
   db: Db,
   email: string,
 ): Promise<{ userId: string } | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
   return db.transaction(async (transaction) => {
-    await transaction.execute(sql`SELECT /* disableUser */ pg_advisory_xact_lock(${CREATE_LOCK})`); // two administrators at once: one of them stays
+    // Two administrators at once: one of them stays.
+    await transaction.execute(sql`SELECT /* disableUser */ pg_advisory_xact_lock(${CREATE_LOCK})`);
     const [user] = await transaction.select().from(users).where(hasEmail(email));
     if (user === undefined) return 'UNKNOWN';
     if (user.administrator) {
@@ -141,7 +149,10 @@ export async function disableUser(
   });
 }
 
-/** Lets the account sign in again; its API tokens work again. Undefined if no account has this email. */
+/**
+ * Lets the account sign in again; its API tokens work again. Undefined if no account has this
+ * email.
+ */
 export async function enableUser(db: Db, email: string): Promise<string | undefined> {
   const [enabled] = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
   return enabled?.id;

@@ -36,8 +36,8 @@ export async function findAuditEvent(
 }
 
 /**
- * Removes events older than `days` days by the clock of the database, `limit` at most. Resolves with how
- * many.
+ * Removes events older than `days` days by the clock of the database, `limit` at most. Resolves
+ * with how many.
  */
 export async function removeOldAuditEvents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const removed = await db.execute(sql`

@@ -9,7 +9,8 @@ import { lockUser } from './user-limits.ts';
 export interface NewSession {
   userId: string;
   /**
-   * Of the password just given. There is no session if it was changed meanwhile or the account is disabled.
+   * Of the password just given. There is no session if it was changed meanwhile or the account is
+   * disabled.
    */
   passwordHash: string;
   hash: Buffer;
@@ -19,9 +20,10 @@ export interface NewSession {
 }
 
 /**
- * Stores a session by the hash of its secret, or gives undefined where the password was changed, or the account disabled, since it was
- * compared: both take the lock on the account's row that this takes, so that no session slips in behind them. Sessions that have expired make
- * room, and beyond `countMax` the one that was not used for longest.
+ * Stores a session by the hash of its secret, or gives undefined where the password was changed, or
+ * the account disabled, since it was compared: both take the lock on the account's row that this
+ * takes, so that no session slips in behind them. Sessions that have expired make room, and beyond
+ * `countMax` the one that was not used for longest.
  */
 export async function createSession(
   db: Db,
@@ -48,7 +50,9 @@ export async function createSession(
   });
 }
 
-/** The valid sessions of these users, newest first. Their number is bounded when they are created. */
+/**
+ * The valid sessions of these users, newest first. Their number is bounded when they are created.
+ */
 export async function listSessions(db: Db, userIds: string[]): Promise<TokenRow[]> {
   return db
     .select()
@@ -63,8 +67,8 @@ export async function endAllSessions(db: Db, userId: string): Promise<number> {
 }
 
 /**
- * Ends the sessions of a user, all but `kept`, and resolves with how many. It locks the row of the user
- * first, like all that create or end several sessions: two at once would wait for each other.
+ * Ends the sessions of a user, all but `kept`, and resolves with how many. It locks the row of the
+ * user first, like all that create or end several sessions: two at once would wait for each other.
  */
 export async function endSessions(
   transaction: Pick<Db, 'execute' | 'delete'>,

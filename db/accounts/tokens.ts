@@ -11,7 +11,10 @@ import { lockUser } from './user-limits.ts';
 /** Who a presented token speaks for. */
 export interface Identity {
   tokenId: string;
-  /** In hexadecimal: a Buffer would keep the whole answer in memory, for hours in some subscriptions. */
+  /**
+   * In hexadecimal: a Buffer would keep the whole answer in memory, for hours in some
+   * subscriptions.
+   */
   hash: string;
   kind: TokenRow['kind'];
   /** WRITE of a session, which may do everything. */
@@ -77,7 +80,8 @@ export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { 
     .select({ id: tokens.id })
     .from(tokens)
     .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
-    .for('no key update', { skipLocked: true }); // to wait for one with others in hand could be a deadlock
+    // To wait for one with others in hand could be a deadlock.
+    .for('no key update', { skipLocked: true });
   await named('markTokensUsed', db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale)));
 }
 
@@ -107,7 +111,9 @@ export async function findApiToken(
   return token;
 }
 
-/** Ends a session or an API token at once, and gives it. Undefined if the user has no such token. */
+/**
+ * Ends a session or an API token at once, and gives it. Undefined if the user has no such token.
+ */
 export async function revokeToken(
   db: Db,
   { userId, id, kind }: { userId: string; id: string; kind: TokenRow['kind'] },
@@ -123,7 +129,8 @@ export async function revokeToken(
 }
 
 /**
- * A token joined with its user is valid. Tokens of a disabled user are valid again once it is enabled.
+ * A token joined with its user is valid. Tokens of a disabled user are valid again once it is
+ * enabled.
  */
 const isValid = and(isNull(users.disabledAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`now()`)));
 

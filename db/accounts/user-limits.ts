@@ -18,17 +18,17 @@ export class LimitExceeded extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Makes changes of this user wait for each other, so that two at once cannot both take the last place,
- * and none comes after its token was revoked. It is taken before all other locks. Running jobs do not
- * take it.
+ * Makes changes of this user wait for each other, so that two at once cannot both take the last
+ * place, and none comes after its token was revoked. It is taken before all other locks. Running
+ * jobs do not take it.
  */
 export async function lockUser(tx: Transaction, userId: string): Promise<void> {
   await tx.execute(sql`SELECT /* lockUser */ FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
 }
 
 /**
- * Limits the workflows that are not deleted, and all stored ones, so that creating and deleting ends too.
- * Like the checks below it runs under the lock of the user, after the insert.
+ * Limits the workflows that are not deleted, and all stored ones, so that creating and deleting
+ * ends too. Like the checks below it runs under the lock of the user, after the insert.
  */
 export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
@@ -71,7 +71,8 @@ export async function checkPayloads(
     tx,
     'PAYLOAD_BYTES_PER_USER',
     limits,
-    // A sum for each workflow: as one join, stale statistics make the planner read everybody's payloads.
+    // A sum for each workflow: as one join, stale statistics make the planner read everybody's
+    // payloads.
     sql`workflows, LATERAL (SELECT sum(bytes) AS bytes FROM payloads WHERE workflow_id = workflows.id) stored WHERE user_id = ${userId}`,
     sql`coalesce(sum(stored.bytes), 0)`,
   );

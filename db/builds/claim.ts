@@ -5,8 +5,8 @@ import type { ContainerPayload } from '../../domain/payload/payload.ts';
 import { instant } from '../../platform/async/instant.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { LEASE_END, type Lease } from '../jobs/leases.ts';
-import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from './ends.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from '../ends/builds.ts';
+import { LEASE_END, type Lease } from '../lease.ts';
 
 export interface ClaimedBuild extends Lease {
   workflowId: string;

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
 import { type Effects, mergeEffects } from '../../domain/effects.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
-import { cancelRequests } from '../jobs/cancel.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from '../ends/builds.ts';
+import { cancelRequests } from '../ends/cancel-jobs.ts';
+import { endColumns } from '../ends/columns.ts';
 import { type Event, notificationEffects, notify } from '../notifications.ts';
-import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
 
 export type BuildOutcome = { id: string; workflowId: string; leaseToken: string; logLineCount: number } & (
   | { status: 'COMPLETED'; imageId: string; imageDigest?: string | undefined }

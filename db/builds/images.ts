@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { type Generation, type GenerationKey, generationKey } from '../payloads.ts';
 import { rowSet } from '../row-set.ts';
-import { type Generation, type GenerationKey, generationKey } from '../workflows/payloads.ts';
 
-/** Those of these workflows of which a build runs. */
+/** The workflows among these that have a running build. */
 export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<Set<string>> {
   if (workflowIds.length === 0) return new Set();
   const rows = await db.execute<{ id: string }>(sql`
@@ -14,9 +14,9 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 }
 
 /**
- * Those of these generations whose image is needed, with the id of what their build made, null
- * while it has not ended: the present one of a workflow that lives, unless its build failed; and
- * one that a job which has not ended began with or waits to run.
+ * The generations among these whose image is needed, with the image id of their build (null while
+ * it runs). Needed are the current generation of a live workflow, unless its build failed, and a
+ * generation that an unfinished job uses or waits for.
  */
 export async function neededGenerations(
   db: Db,
@@ -43,23 +43,23 @@ export async function neededGenerations(
   );
 }
 
-/** A name by which an engine may have an image, in full: `docker.io/library/alpine:3`. */
+/** The full name of an image on an engine: `docker.io/library/alpine:3`. */
 export interface ImageName {
   image: string;
-  /** Registry and repository of it. */
+  /** Its registry and repository. */
   repository: string;
 }
 
-/** A pull with a login: of which build or job, of what, and on which engine. */
+/** A pull with a login: for which build or job, of which image, on which engine. */
 export interface PrivatePull extends ImageName {
   puller: string;
   engineId: string;
 }
 
 /**
- * Notes that a pull with a login begins; `imageIdBefore` is what the name stands for on the engine
- * now. Until it is settled, all else that bears the name counts as private. A try that follows a
- * crash keeps what the first one noted.
+ * Records that a pull with a login begins. `imageIdBefore` is what the name means on the engine
+ * now. Until the pull is decided, everything with the name counts as private. A retry after a crash
+ * keeps the first record.
  */
 export async function beginPrivatePull(
   db: Db,
@@ -73,8 +73,8 @@ export async function beginPrivatePull(
 }
 
 /**
- * The pull has ended, and the name stands for this image now. It is private, unless the name stood
- * for it before.
+ * The pull has ended, and the name means this image now. The image is private, unless the name
+ * meant it before.
  */
 export async function settlePrivatePull(
   db: Db,
@@ -92,12 +92,12 @@ export async function settlePrivatePull(
     ON CONFLICT DO NOTHING`);
 }
 
-/** A pull whose worker is gone or was told to stop may go on for as long on the engine, by far. */
+/** An engine may continue a pull for this long after its worker stopped, with a wide margin. */
 const PULL_END_MINUTES = 10;
 
 /**
- * Those of an engine whose build or job ended long enough ago that the engine pulls no more, so
- * many at most.
+ * Pulls of an engine whose build or job ended so long ago that the engine no longer pulls. At most
+ * `limit`.
  */
 export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
   const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
@@ -111,9 +111,8 @@ export async function endedPrivatePulls(db: Db, engineId: string, countMax: numb
 }
 
 /**
- * The names by which logins have brought this image onto an engine, or may just be doing so: under
- * this name, and where it is a digest, which a pull by any tag may bring, under any of the
- * repository.
+ * The names under which logins have brought this image onto an engine, or may be doing so: this
+ * name, and for a digest, which a pull of any tag may bring, any name of the repository.
  */
 export async function privateNames(
   db: Db,
@@ -130,7 +129,7 @@ export async function privateNames(
   return rows.map((row) => row.image);
 }
 
-/** Old ones go: the registry is asked again for these. */
+/** Old rows are removed: the registry is asked again for these. */
 const IMAGES_PER_USER_MAX = 1_000;
 
 interface PulledImage {
@@ -139,7 +138,7 @@ interface PulledImage {
   repository: string;
 }
 
-/** A registry has given this image for the user. */
+/** A registry has given this image to the user. */
 export async function notePulledImage(db: Db, { userId, imageId, repository }: PulledImage): Promise<void> {
   await db.execute(sql`
     WITH /* notePulledImage */ noted AS (

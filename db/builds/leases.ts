@@ -2,10 +2,10 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
-import { LEASE_END, type LeaseKey } from '../jobs/leases.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from '../ends/builds.ts';
+import { endColumns } from '../ends/columns.ts';
+import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
-import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, lockWorkflowsOf, SHOW_STATUS } from './ends.ts';
 
 /**
  * Renews these leases. The build of one that is not in `kept` is lost or CANCELED: its worker stops

@@ -3,11 +3,11 @@ import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { LEASE_SECONDS, RECHECK_SECONDS } from '../../domain/limits.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
-import { cancelRequests } from '../jobs/cancel.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from '../ends/builds.ts';
+import { cancelRequests } from '../ends/cancel-jobs.ts';
+import { endColumns } from '../ends/columns.ts';
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
-import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
 import { buildFailed } from './finish.ts';
 import { HAS_ATTEMPTS_LEFT } from './leases.ts';
 

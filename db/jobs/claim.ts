@@ -5,8 +5,8 @@ import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { instant } from '../../platform/async/instant.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { LEASE_END, type Lease } from '../lease.ts';
 import { rowSet } from '../row-set.ts';
-import { LEASE_END, type Lease } from './leases.ts';
 
 /**
  * A job under the lease of its worker. Every later write of the attempt presents the lease; where

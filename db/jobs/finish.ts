@@ -3,13 +3,13 @@ import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 import { array } from '../arrays.ts';
-import { cancelBuilds } from '../builds/cancel.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
+import { cancelBuilds } from '../ends/cancel-builds.ts';
+import { endColumns } from '../ends/columns.ts';
+import { CHANGED_COLUMNS, type ChangedJob, jobEffects } from '../ends/jobs.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { wakeWaiting } from './dispatch.ts';
-import { CHANGED_COLUMNS, type ChangedJob, jobEffects } from './ends.ts';
 
 export interface Outcome {
   id: string;
@@ -47,7 +47,8 @@ export async function endJobs(
     db,
     outcomes.filter((outcome) => outcome.status !== 'FAILED'),
   );
-  // Successes after failures, and failures, change a count or notify. Jobs whose lease is lost change nothing.
+  // Successes after failures, and failures, change a count or notify. Jobs whose lease is lost
+  // change nothing.
   const rest = outcomes.filter((outcome) => !uncounted.ended.has(outcome.id));
   const counted = await endCounted(db, rest);
   const ended = new Set([...uncounted.ended, ...counted.ended]);

@@ -1,33 +1,11 @@
 import { sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
-import { LEASE_SECONDS } from '../../domain/limits.ts';
-import type { Instant } from '../../platform/async/instant.ts';
-import { array, seconds } from '../arrays.ts';
+import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
+import { endColumns } from '../ends/columns.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from '../ends/jobs.ts';
+import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
-import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './ends.ts';
-
-/**
- * Names the lease of a job or a build: a statement that presents it changes nothing where it is
- * lost.
- */
-export interface LeaseKey {
-  id: string;
-  leaseToken: string;
-}
-
-/** A lease that was just taken. */
-export interface Lease extends LeaseKey {
-  /**
-   * The moment before the database was asked for it. The worker counts the time of the lease from
-   * here, because the answer may come late.
-   */
-  askedAt: Instant;
-}
-
-/** Counted from the statement, not from its transaction, which may have begun long before. */
-export const LEASE_END = sql`clock_timestamp() + ${seconds(LEASE_SECONDS)}`;
 
 /**
  * Renews these leases. One that is not in `kept` is lost: another worker or the sweep has taken its

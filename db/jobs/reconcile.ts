@@ -4,12 +4,12 @@ import { type Decision, type Reconcilable, reconcile } from '../../domain/reconc
 import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
+import { cancelRequests } from '../ends/cancel-jobs.ts';
+import { endColumns } from '../ends/columns.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from '../ends/jobs.ts';
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
-import { cancelRequests } from './cancel.ts';
-import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './ends.ts';
 
 type Row = {
   workflow_id: string;
@@ -58,7 +58,8 @@ export async function reconcileSchedules(
       SELECT /* reconcileSchedules */ workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
       ORDER BY workflow_id FOR UPDATE SKIP LOCKED`);
-    // A statement of its own: its snapshot is newer than the locks, so that it sees what the last holder made.
+    // A statement of its own: its snapshot is newer than the locks, so that it sees what the last
+    // holder made.
     const rows = await readSchedules(
       tx,
       locked.map((row) => row.workflow_id),

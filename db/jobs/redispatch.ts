@@ -17,9 +17,9 @@ export interface Redispatched {
 }
 
 /**
- * Makes the schedules of QUEUED jobs due now, so that the jobs are dispatched again: after an outage
- * in which their events may have been lost. Without it, a job that has waited long would wait as long
- * again, because the looks become rarer with its age (domain/reconcile.ts).
+ * Makes the schedules of QUEUED jobs due now, so that the jobs are dispatched again: after an
+ * outage in which their events may have been lost. Without it, a job that has waited long would
+ * wait as long again, because the looks become rarer with its age (domain/reconcile.ts).
  *
  * A step reads at most `limit` schedules, of those that are due before the longest time between two
  * looks is over. It leaves jobs that were dispatched less than RECHECK_SECONDS ago: however many

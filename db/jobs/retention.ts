@@ -21,7 +21,8 @@ export async function removeOldJobs(
     ORDER BY id LIMIT ${limit}`);
   const ids = rows.map(({ id }) => id);
   if (ids.length === 0) return { after: undefined, removed: 0 };
-  if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 }; // there may be more of them
+  // There may be more of them.
+  if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
   const removed = await db.execute(sql`
     DELETE /* removeOldJobs */ FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
   return { after: ids.length === limit ? ids.at(-1) : undefined, removed: removed.length };

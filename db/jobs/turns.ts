@@ -38,7 +38,9 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
   });
 }
 
-/** The job or build whose turn is next, without those of `fullUsers`. Undefined where none waits. */
+/**
+ * The job or build whose turn is next, without those of `fullUsers`. Undefined where none waits.
+ */
 export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
   const [turn] = await db.execute<{ id: string }>(sql`SELECT /* peekTurn */ ${nextTurn(kind, fullUsers)}`);
   return turn?.id;
@@ -77,8 +79,8 @@ export async function takeTurn<Claim extends { claimed: unknown[] }>(
 /**
  * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait
  * any more. Resolves with where to go on, undefined at the end. A worker that takes such a turn
- * removes it too, but no worker takes one of a user who is full: jobs that are requested and canceled
- * all the time would fill the table.
+ * removes it too, but no worker takes one of a user who is full: jobs that are requested and
+ * canceled all the time would fill the table.
  */
 export async function sweepTurns(
   db: Db,

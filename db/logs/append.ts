@@ -14,7 +14,8 @@ import { rowSet } from '../row-set.ts';
  * are chunks of jobs and builds that were purged.
  */
 export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
-  // ON CONFLICT refuses to change a row twice in one statement: of two chunks with the same key only the longer one goes.
+  // ON CONFLICT refuses to change a row twice in one statement: of two chunks with the same key
+  // only the longer one goes.
   const longest = new Map<string, LogChunk>();
   for (const chunk of chunks) {
     const key = `${chunk.sourceId}:${chunk.firstNumber}`;

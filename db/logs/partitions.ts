@@ -23,7 +23,8 @@ export const OTHER_LOG_PARTITION = 'log_chunks_other';
  * are there, that day gets no partition any more.
  */
 export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: number }): Promise<void> {
-  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS; // the clock that ids are made by
+  // The clock that ids are made by.
+  const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS;
   for (let day = 0; day <= daysAhead; day++) {
     const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
     const [found] = await db.execute(sql`SELECT /* makeLogPartitions */ 1 FROM pg_class WHERE relname = ${name}`);

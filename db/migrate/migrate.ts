@@ -9,23 +9,24 @@ import { sslOptions } from '../tls.ts';
 import { type Migration, readMigrations } from './migrations.ts';
 import { applyParts, type PartOptions, type Turn } from './parts.ts';
 
-/** Any constant: all that migrate the same database take turns by it. */
+/** Any constant: processes that migrate the same database take turns by it. */
 const ADVISORY_LOCK = 5_243_991;
 const TURN_POLL_MS = 200;
 
-/** The database is at a version that this program does not know. */
+/** The database has a version that this program does not know. */
 export class DatabaseNewer extends Error {}
 
 export interface MigrateOptions extends PartOptions {
   tls?: TlsMaterial | undefined;
-  /** The version to stop at, instead of this program's. */
+  /** The version to stop at. Default: this program's. */
   upTo?: number;
 }
 
 /**
- * Brings the database at `url` to this program's version while others use it, and returns the names of the migrations that it completed. Each
- * part of a migration is a transaction of its own that also notes how far the migration has come, so that the next call goes on where this one was
- * stopped. Two that migrate at once take turns. Rejects with DatabaseNewer where that is so.
+ * Brings the database at `url` to this program's version while others use it. Returns the names of
+ * the migrations that it completed. Each part of a migration is a transaction that also records the
+ * progress, so the next call continues where this one stopped. Two processes that migrate at once
+ * take turns. Rejects with DatabaseNewer for a newer database.
  */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<string[]> {
   const client = postgres(url, {
@@ -55,13 +56,14 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     if (options.upTo === undefined) await makeLogPartitions(drizzle(client), { daysAhead: 1 });
     return missing.map((migration) => migration.name);
   } finally {
-    await client.end({ timeout: 5 }); // which releases the lock too
+    await client.end({ timeout: 5 }); // this releases the lock too
   }
 }
 
 /**
- * Takes the lock that says who migrates. It asks again and again: a statement that waits for the lock would have a snapshot, for whose end an
- * index that is made concurrently waits, and the two would wait for each other.
+ * Takes the lock of the process that migrates. It polls: a statement that waits for the lock has a
+ * snapshot, a concurrent index build waits for that snapshot to end, and the two would wait for
+ * each other.
  */
 async function lockMigrations(client: postgres.Sql, report: PartOptions['report']): Promise<Turn> {
   for (let tries = 1; ; tries++) {
@@ -73,7 +75,10 @@ async function lockMigrations(client: postgres.Sql, report: PartOptions['report'
   }
 }
 
-/** A new installation has no users and no rows, so it is made in one transaction, in an eighth of the time (0.2 instead of 1.7 seconds). */
+/**
+ * A new installation has no users and no rows. One transaction makes it, in an eighth of the time
+ * (0.2 instead of 1.7 s).
+ */
 async function makeAll(client: postgres.Sql, migrations: Migration[]): Promise<void> {
   await client.begin(async (tx) => {
     for (const { version, name, parts } of migrations) {
@@ -86,7 +91,10 @@ async function makeAll(client: postgres.Sql, migrations: Migration[]): Promise<v
   });
 }
 
-/** Undefined when the database is at this program's version, else a sentence that says what to do. */
+/**
+ * Undefined when the database is at this program's version. Otherwise a sentence that says what to
+ * do.
+ */
 export async function checkVersion(db: Db): Promise<string | undefined> {
   const wanted = (await readMigrations()).length;
   const [tables] = await db.execute<{ complete: string | null; begun: string | null }>(sql`

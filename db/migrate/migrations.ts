@@ -3,7 +3,7 @@ import { PACKAGE_FOLDER } from '../../platform/package-folder.ts';
 
 const MIGRATIONS = new URL('db/migrations/', PACKAGE_FOLDER);
 
-/** What one migration does, in the order of its file. */
+/** The parts of one migration, in the order of its file. */
 export interface Migration {
   version: number;
   name: string;
@@ -11,9 +11,10 @@ export interface Migration {
 }
 
 /**
- * - A `part` is a transaction of its own.
- * - `steps` is one statement, run again and again, each time in a transaction of its own: it goes through a table by a key that is a uuid, `$2`
- *   rows after the key `$1`, and gives the last key that it has gone through as `position`, or no row when there is none left.
+ * - A `part` is a transaction.
+ * - `steps` is one statement that runs repeatedly, each time in a transaction. It walks a table by
+ * a uuid key: `$2` rows after the key `$1`. It returns the last key as `position`, or no row at the
+ * end.
  * - An `index` is one CREATE INDEX CONCURRENTLY IF NOT EXISTS, outside a transaction.
  */
 export interface Part {
@@ -23,7 +24,7 @@ export interface Part {
   text: string;
 }
 
-/** Every migration that this program knows, in the order of their versions, which have no gaps. */
+/** Every migration that this program knows, by version, without gaps. */
 export async function readMigrations(): Promise<Migration[]> {
   const names = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
   return Promise.all(
@@ -36,7 +37,10 @@ export async function readMigrations(): Promise<Migration[]> {
   );
 }
 
-/** The parts of a file, each below a line like `-- steps: counts the jobs`. A file without such a line is one part. */
+/**
+ * The parts of a file. Each follows a line like `-- steps: counts the jobs`. A file without such
+ * lines is one part.
+ */
 function readParts(name: string, text: string): Part[] {
   const [header = '', ...rest] = text.split(/^-- (part|steps|index): (.+)\n/m);
   if (rest.length === 0) return [{ kind: 'part', does: 'changes the schema', text }];
@@ -51,7 +55,7 @@ function readParts(name: string, text: string): Part[] {
   return parts;
 }
 
-/** The name of the index that a part of the kind `index` makes. */
+/** The name of the index that an `index` part makes. */
 export function indexOf({ text }: Part): string {
   const [, name] = /^CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+) /m.exec(text) ?? [];
   if (name === undefined)

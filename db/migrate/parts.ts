@@ -3,27 +3,30 @@ import postgres from 'postgres';
 import { indexOf, type Migration, type Part } from './migrations.ts';
 
 export interface PartOptions {
-  /** Is given a sentence for each part, and when something takes long. */
+  /** Receives a sentence for each part, and whenever something takes long. */
   report?: (message: string) => void;
   rowsPerStep?: number;
   watch?: Watch;
 }
 
-/** Lets a test look at the database from another session at each instant that matters. */
+/** Lets a test look at the database from another session at the instants that matter. */
 export interface Watch {
-  /** Every statement of a part, or of one step, has run, and its transaction is about to commit. */
+  /** Every statement of a part or a step has run, and its transaction is about to commit. */
   beforeCommit?: (part: Part, migration: Migration, transaction: postgres.TransactionSql) => Promise<void>;
-  /** An index is about to be made by the backend with this id. */
+  /** The backend with this id is about to make an index. */
   beforeIndex?: (part: Part, migration: Migration, backend: number) => Promise<void>;
 }
 
-/** How far a migration has come that is not complete: `part` of its parts are, and of the next one's steps those up to `position`. */
+/**
+ * The progress of an incomplete migration: `part` of its parts are done, and the steps of the next
+ * part up to `position`.
+ */
 interface Progress {
   part: number;
   position: string;
 }
 
-/** The backend that holds the lock by which those that migrate take turns, and the client whose only connection it serves. */
+/** The backend that holds the migration lock, and the client whose only connection it serves. */
 export interface Turn {
   client: postgres.Sql;
   backend: number;
@@ -33,14 +36,19 @@ const FIRST_POSITION = '00000000-0000-0000-0000-000000000000';
 const ROWS_PER_STEP = 1_000;
 const REPORT_MS = 5_000;
 
-/** A statement that waits for a lock holds up all that come after it, so it waits for a moment alone, and tries again later. */
+/**
+ * A statement that waits for a lock blocks all later ones. So it waits briefly, and retries later.
+ */
 const LOCK_MS_MAX = 200;
 const LOCK_PAUSE_MS = 1_000;
 const LOCK_TRIES_MAX = 600;
-/** Autovacuum gives way to who has waited for deadlock_timeout, which is a second, and for so long after it at most. */
+/**
+ * Autovacuum yields to a session that has waited for deadlock_timeout, which is a second, and
+ * checks at the same interval.
+ */
 const VACUUM_MS_MAX = 500;
 
-/** Applies the parts of a migration that are not applied yet. The last one notes that it is complete. */
+/** Applies the missing parts of a migration. The last one records that it is complete. */
 export async function applyParts(turn: Turn, migration: Migration, options: PartOptions): Promise<void> {
   const { version, name, parts } = migration;
   const { rowsPerStep = ROWS_PER_STEP, watch, report } = options;
@@ -69,7 +77,7 @@ export async function applyParts(turn: Turn, migration: Migration, options: Part
   }
 }
 
-/** Runs a part, or one of its steps, of which there are more where it returns a position. */
+/** Runs a part, or one of its steps. A returned position means that more steps follow. */
 async function run(tx: postgres.TransactionSql, part: Part, from: string, rows: number): Promise<string | undefined> {
   if (part.kind === 'index') return undefined; // it is there
   if (part.kind === 'part') {
@@ -95,7 +103,10 @@ async function note(
   await tx`INSERT INTO schema_migrations (version, name) VALUES (${version}, ${name})`;
 }
 
-/** Makes the index anew where a call that was stopped has left an invalid one. Holds a lock that no reader or writer of the table waits for. */
+/**
+ * Makes the index anew when a stopped call has left an invalid one. No reader or writer of the
+ * table waits for this lock.
+ */
 async function makeIndex(
   { client, backend }: Turn,
   part: Part,
@@ -109,7 +120,7 @@ async function makeIndex(
   await client.unsafe(part.text);
 }
 
-/** Runs `work` in a transaction; again, after a pause, when it did not get a lock within a moment. */
+/** Runs `work` in a transaction. Retries after a pause when it gets no lock within a moment. */
 async function withShortLocks<T>(
   { client, backend }: Turn,
   work: (tx: postgres.TransactionSql) => Promise<T>,
@@ -133,7 +144,10 @@ async function withShortLocks<T>(
   }
 }
 
-/** Milliseconds, where a session holds the lock that autovacuum has. Others queue behind us for so long then, or we would never get ours. */
+/**
+ * How long to wait, in milliseconds, when a session holds a lock that autovacuum has taken. Others
+ * then queue behind us that long; otherwise we would never get the lock.
+ */
 async function deadlockTimeoutBesideVacuum(client: postgres.Sql): Promise<number | undefined> {
   const [row] = await client<{ ms: number }[]>`
     SELECT setting::integer + ${VACUUM_MS_MAX}::integer AS ms FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
@@ -142,7 +156,10 @@ async function deadlockTimeoutBesideVacuum(client: postgres.Sql): Promise<number
   return row?.ms;
 }
 
-/** The connection that took the turn may have been lost, and postgres.js connects again by itself: others could migrate beside us. */
+/**
+ * The connection with the migration lock may be lost, and postgres.js reconnects by itself. Another
+ * process could then migrate too.
+ */
 async function checkBackend(client: postgres.ISql, backend: number): Promise<void> {
   const [row] = await client<{ same: boolean }[]>`SELECT pg_backend_pid() = ${backend} AS same`;
   if (row?.same) return;
@@ -156,7 +173,9 @@ function isLockFailure(error: unknown): error is postgres.PostgresError {
   return error instanceof postgres.PostgresError && (error.code === '55P03' || error.code === '40P01');
 }
 
-/** Says one sentence in REPORT_MS at most, the first so long after `last`, and leaves out the others. */
+/**
+ * Reports at most one sentence in REPORT_MS, the first that long after `last`. Drops the others.
+ */
 function sparing(report: PartOptions['report'], last: number): (message: string) => void {
   return (message) => {
     if (Date.now() - last < REPORT_MS) return;

@@ -8,9 +8,10 @@ import { deleteChunks } from '../logs/append.ts';
  * whether there may be more to remove now.
  *
  * The row of the schedule stays while a job of the workflow is active (db/jobs/reconcile.ts), so a
- * workflow without one has nothing running. Each call is a transaction under the lock of the workflow;
- * another call skips it. Lines go first, then jobs, and the workflow goes last, so that a later call
- * finds what a crash left. A line that arrives after its job is gone is dropped (db/logs/append.ts).
+ * workflow without one has nothing running. Each call is a transaction under the lock of the
+ * workflow; another call skips it. Lines go first, then jobs, and the workflow goes last, so that a
+ * later call finds what a crash left. A line that arrives after its job is gone is dropped
+ * (db/logs/append.ts).
  */
 export async function purgeSome(db: Db): Promise<boolean> {
   return db.transaction(async (tx) => {
@@ -32,8 +33,8 @@ export async function purgeSome(db: Db): Promise<boolean> {
 }
 
 /**
- * Requests the purge of workflows deleted `days` days ago by the clock of the database, `limit` at most.
- * Resolves with how many.
+ * Requests the purge of workflows deleted `days` days ago by the clock of the database, `limit` at
+ * most. Resolves with how many.
  */
 export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const rows = await db.execute(sql`

@@ -1,9 +1,9 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { recordAudit } from '../accounts/audit.ts';
-import { cancelBuilds } from '../builds/cancel.ts';
 import type { Db } from '../client.ts';
-import { cancelJobs, removeRequests } from '../jobs/cancel.ts';
+import { cancelBuilds } from '../ends/cancel-builds.ts';
+import { cancelJobs, removeRequests } from '../ends/cancel-jobs.ts';
 import { type WorkflowRow, workflows } from '../schema.ts';
 import { lockWorkflow, type Transaction } from './workflows.ts';
 
@@ -78,7 +78,8 @@ export function deleteWorkflow(
 async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED' | 'DELETED'): Promise<Terminated> {
   if (found.terminatedAt !== null) return { workflow: found, effects: noEffects };
   const { id, userId } = found;
-  // The schedule's lock comes before the jobs': from here on no job can be dispatched, requested or made.
+  // The schedule's lock comes before the jobs': from here on no job can be dispatched, requested or
+  // made.
   const [schedule] = await tx.execute<{ last_job_id: string | null }>(sql`
     UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
     WHERE workflow_id = ${id} RETURNING last_job_id`);

@@ -6,12 +6,12 @@ import type { Payload } from '../../domain/payload/payload.ts';
 import type { Parsed, Problem } from '../../domain/problem.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
-import { cancelBuilds } from '../builds/cancel.ts';
 import type { Db } from '../client.ts';
+import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { NEW_ID } from '../ids.ts';
+import { pruneGenerations } from '../payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
 import { reserveVolumes } from '../volumes.ts';
-import { pruneGenerations } from './payloads.ts';
 
 /**
  * A transaction that locks rows of several of these tables goes in the order users, workflows,

@@ -1,9 +1,9 @@
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 
 /**
- * The peer, in a process of its own: adds `count` trivial jobs and runs them, at the settings that are its best on two cores
- * (24 jobs at once, a local queue of 500, completions in batches without delay); prints jobs a second. It keeps no
- * history and has no bus.
+ * The peer, in a process of its own: adds `count` trivial jobs and runs them, at the settings that
+ * are its best on two cores (24 jobs at once, a local queue of 500, completions in batches without
+ * delay); prints jobs a second. It keeps no history and has no bus.
  */
 const [connectionString = '', countText = '0'] = process.argv.slice(2);
 const count = Number(countText);

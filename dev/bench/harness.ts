@@ -1,4 +1,7 @@
-/** What one benchmark found. Every figure that matters is a ratio to a peer or to a limit that was measured beside it. */
+/**
+ * What one benchmark found. Every figure that matters is a ratio to a peer or to a limit that was
+ * measured beside it.
+ */
 export interface Finding {
   what: string;
   /** Ours, one value a round. */
@@ -15,7 +18,10 @@ export interface Benchmark {
   run(progress: (text: string) => void): Promise<Finding[]>;
 }
 
-/** Rounds of a benchmark: the machine's noise is larger than most differences, so a figure is the median over rounds. */
+/**
+ * Rounds of a benchmark: the machine's noise is larger than most differences, so a figure is the
+ * median over rounds.
+ */
 export const ROUNDS = Number.parseInt(process.env.BENCH_ROUNDS ?? '5', 10);
 
 export function median(values: number[]): number {

@@ -18,7 +18,10 @@ const WORKERS = ['joblogs', 'execution', 'scheduling'];
 
 const exec = promisify(execFile);
 
-/** The whole path over real processes, Kafka and Redis: due slot, job, event, claim, check, lines, end, stored lines. */
+/**
+ * The whole path over real processes, Kafka and Redis: due slot, job, event, claim, check, lines,
+ * end, stored lines.
+ */
 export const heartbeats: Benchmark = {
   name: 'heartbeats',
   describe: `${JOBS.toLocaleString('en')} HEARTBEAT jobs over the whole path, and from due to RUNNING when idle`,
@@ -88,7 +91,10 @@ async function runRound(database: BenchDatabase, wake: () => Promise<unknown>): 
   return JOBS / seconds;
 }
 
-/** Asks for the jobs only when all lines are stored, which is last: the question must not cost what it measures. */
+/**
+ * Asks for the jobs only when all lines are stored, which is last: the question must not cost what
+ * it measures.
+ */
 async function isDone(database: BenchDatabase): Promise<boolean> {
   return database.db.transaction(async (tx) => {
     await tx.execute(sql`SET LOCAL enable_seqscan = on`);
@@ -117,7 +123,10 @@ async function runPeer(): Promise<number> {
   }
 }
 
-/** Slots one after the other on an idle system, by the database's clock: started_at less scheduled_at, in milliseconds. */
+/**
+ * Slots one after the other on an idle system, by the database's clock: started_at less
+ * scheduled_at, in milliseconds.
+ */
 async function measureLatency(database: BenchDatabase, wake: () => Promise<unknown>): Promise<number[]> {
   await settle(database.db);
   const [first] = await database.db.execute<{ at: string }>(sql`SELECT now() + interval '2 seconds' AS at`);

@@ -14,7 +14,10 @@ export interface BenchProcess {
   cpuSeconds(): Promise<number>;
   /** The most memory that it ever held. */
   peakBytes(): Promise<number>;
-  /** What it needs: its heap and buffers without garbage. Of a process that was started with `inspect` alone. */
+  /**
+   * What it needs: its heap and buffers without garbage. Of a process that was started with
+   * `inspect` alone.
+   */
   neededBytes(): Promise<number>;
   stop(): Promise<void>;
 }
@@ -68,7 +71,10 @@ async function ready(child: ChildProcess, name: string): Promise<string> {
   });
 }
 
-/** Linux alone: fields 14 and 15 of proc(5)'s stat are user and system time in ticks, of which there are 100 a second. */
+/**
+ * Linux alone: fields 14 and 15 of proc(5)'s stat are user and system time in ticks, of which there
+ * are 100 a second.
+ */
 async function cpuSeconds({ pid }: ChildProcess): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

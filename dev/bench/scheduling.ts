@@ -10,7 +10,10 @@ const DUE = 10_000;
 const SEED_SET = 50_000;
 const SLOTS_PER_PASS = 1_000;
 
-/** The limit: PostgreSQL writing rows of the same shape, with the same indexes, in sets of the same size, and nothing else. */
+/**
+ * The limit: PostgreSQL writing rows of the same shape, with the same indexes, in sets of the same
+ * size, and nothing else.
+ */
 export const scheduling: Benchmark = {
   name: 'scheduling',
   describe: `${DUE.toLocaleString('en')} due workflows into jobs on one connection, among more and more workflows`,

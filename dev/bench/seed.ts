@@ -11,8 +11,8 @@ export async function seedUser(db: Db): Promise<string> {
 }
 
 /**
- * `count` HEARTBEAT workflows that check the platform, each a minute's interval, first due `dueInSeconds` from now; far in the
- * future where that is Infinity.
+ * `count` HEARTBEAT workflows that check the platform, each a minute's interval, first due
+ * `dueInSeconds` from now; far in the future where that is Infinity.
  */
 export async function seedHeartbeats(db: Db, userId: string, count: number, dueInSeconds: number): Promise<void> {
   const due = Number.isFinite(dueInSeconds) ? dueInSeconds : 365 * 86_400;

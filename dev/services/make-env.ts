@@ -1,4 +1,6 @@
-/** `npm run compose:env`: the secrets and settings of docker-compose.yml that nobody should make up. */
+/**
+ * `npm run compose:env`: the secrets and settings of docker-compose.yml that nobody should make up.
+ */
 import { writeComposeFiles } from './compose-files.ts';
 import { checkoutDir } from './state.ts';
 

@@ -1,4 +1,7 @@
-/** Debian's packages, installed where one of their commands is missing, without starting what they bring. */
+/**
+ * Debian's packages, installed where one of their commands is missing, without starting what they
+ * bring.
+ */
 import { access, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { Needed } from './parts.ts';
@@ -46,7 +49,10 @@ export async function installMissing(needs: Needed[]): Promise<string[]> {
   return packages;
 }
 
-/** A server package starts its server on the usual port when installed; policy-rc.d is Debian's way to forbid it. */
+/**
+ * A server package starts its server on the usual port when installed; policy-rc.d is Debian's way
+ * to forbid it.
+ */
 async function withoutServiceStarts(work: () => Promise<void>): Promise<void> {
   let written = false;
   try {

@@ -12,11 +12,17 @@ export interface Part {
   name: PartName;
   title: string;
   needs: Needed[];
-  /** Everything before the process: files, leftovers of a killed predecessor. Called before each start. */
+  /**
+   * Everything before the process: files, leftovers of a killed predecessor. Called before each
+   * start.
+   */
   prepare(state: State): Promise<Launch>;
   /** Resolves when the part serves a real request; throws when it does not (yet). */
   probe(state: State): Promise<void>;
-  /** What follows the first answer; may return a sentence to print. Called each time, so it must be repeatable. */
+  /**
+   * What follows the first answer; may return a sentence to print. Called each time, so it must be
+   * repeatable.
+   */
   finish?(state: State): Promise<string | undefined>;
   /** What `down` removes once the process has ended. */
   cleanUp?(state: State): Promise<void>;

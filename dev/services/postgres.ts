@@ -1,4 +1,7 @@
-/** PostgreSQL from the npm package that the embedded one uses too: the same version everywhere, nothing to install. */
+/**
+ * PostgreSQL from the npm package that the embedded one uses too: the same version everywhere,
+ * nothing to install.
+ */
 import { chmod, chown, cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import connect from 'postgres';
@@ -70,7 +73,10 @@ interface Owner {
   gid: number;
 }
 
-/** PostgreSQL refuses to run as root: then it is the user that Debian keeps for it, or the one who owns nothing. */
+/**
+ * PostgreSQL refuses to run as root: then it is the user that Debian keeps for it, or the one who
+ * owns nothing.
+ */
 async function findOwner(): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const users = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
@@ -80,7 +86,9 @@ async function findOwner(): Promise<Owner | undefined> {
   return { uid: Number(user[2]), gid: Number(user[3]) };
 }
 
-/** Where another user can read them; in a home folder or a temporary one of root's that is a copy. */
+/**
+ * Where another user can read them; in a home folder or a temporary one of root's that is a copy.
+ */
 async function findReadableBinaries(asOther: boolean): Promise<string> {
   const installed = dirname(dirname((await findBinaries()).postgres));
   if (!asOther || (await isOpen(installed))) return installed;
@@ -125,7 +133,10 @@ async function initialize(state: State, binaries: string, dataDir: string, owner
   }
 }
 
-/** After a kill -9 the pid in it may be another process's by now, and PostgreSQL would wait for that one's end. */
+/**
+ * After a kill -9 the pid in it may be another process's by now, and PostgreSQL would wait for that
+ * one's end.
+ */
 async function removeStalePid(dataDir: string): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid');
   const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);

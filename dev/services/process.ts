@@ -1,4 +1,7 @@
-/** Processes that outlive the command that started them, and that are never mistaken for another one. */
+/**
+ * Processes that outlive the command that started them, and that are never mistaken for another
+ * one.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -16,7 +19,9 @@ export interface Launch {
 
 export const run = promisify(execFile);
 
-/** A pid alone may belong to another process by now: the time it started and its command line tell. */
+/**
+ * A pid alone may belong to another process by now: the time it started and its command line tell.
+ */
 export interface ProcessIdentity {
   pid: number;
   startedAt: string;
@@ -33,7 +38,8 @@ export async function identify(pid: number): Promise<ProcessIdentity | undefined
 async function identifyFromProc(pid: number): Promise<ProcessIdentity | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // the name before it may hold spaces
+    // The name before it may hold spaces.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ').trim();
@@ -58,10 +64,14 @@ export async function isSame(known: ProcessIdentity | undefined): Promise<boolea
   return now !== undefined && now.startedAt === known.startedAt && now.command === known.command;
 }
 
-/** A server of ours that the state does not know, because the command that started it was killed before it wrote that. */
+/**
+ * A server of ours that the state does not know, because the command that started it was killed
+ * before it wrote that.
+ */
 export async function findRunning(launch: Launch): Promise<ProcessIdentity | undefined> {
   if (process.platform !== 'linux') return undefined;
-  const wanted = [launch.command, ...launch.args].join(' '); // it names folders of this checkout, so it is no one else's
+  // It names folders of this checkout, so it is no one else's.
+  const wanted = [launch.command, ...launch.args].join(' ');
   for (const entry of await readdir('/proc')) {
     const found = /^\d+$/.test(entry) ? await identify(Number(entry)) : undefined;
     if (found?.command === wanted) return found;
@@ -93,7 +103,10 @@ export async function startDetached(launch: Launch, logFile: string): Promise<Pr
   }
 }
 
-/** SIGTERM, then SIGKILL. Returns false when the process is gone, or the pid is someone else's by now. */
+/**
+ * SIGTERM, then SIGKILL. Returns false when the process is gone, or the pid is someone else's by
+ * now.
+ */
 export async function stopProcess(known: ProcessIdentity, signal: NodeJS.Signals = 'SIGTERM'): Promise<boolean> {
   if (!(await isSame(known))) return false;
   process.kill(known.pid, signal);

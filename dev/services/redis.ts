@@ -1,4 +1,6 @@
-/** Redis from Debian's package, with the policy that production asks for: nothing is ever evicted. */
+/**
+ * Redis from Debian's package, with the policy that production asks for: nothing is ever evicted.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -32,8 +34,8 @@ export const redis: Part = {
 };
 
 /**
- * The password is here, not on the command line, where every user of the machine could read it. The command line must
- * stay as it was started, since processes are known by it.
+ * The password is here, not on the command line, where every user of the machine could read it. The
+ * command line must stay as it was started, since processes are known by it.
  */
 function configuration(state: State): string {
   return `bind 127.0.0.1

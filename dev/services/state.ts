@@ -1,4 +1,7 @@
-/** What the services remember between two commands: ports, secrets, processes. All of it is in `.services/`. */
+/**
+ * What the services remember between two commands: ports, secrets, processes. All of it is in
+ * `.services/`.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { lstat, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -15,7 +18,10 @@ export const cacheDir = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cac
 /** Tells this checkout's servers from those of another one on the same machine. */
 export const checkoutId = createHash('sha256').update(checkoutDir).digest('hex').slice(0, 8);
 
-/** For what `.services/` cannot hold: files of another user when the checkout is closed to it, sockets when its path is long. */
+/**
+ * For what `.services/` cannot hold: files of another user when the checkout is closed to it,
+ * sockets when its path is long.
+ */
 export const outsideDir = join('/var/tmp', `chronoverse-${checkoutId}`);
 
 export const PART_NAMES = ['postgres', 'redis', 'kafka', 'docker'] as const;
@@ -60,7 +66,10 @@ export async function removeData(): Promise<void> {
 
 let written: Promise<void> = Promise.resolve();
 
-/** Written beside and renamed, so that a command that is killed leaves the old state or the new one; one at a time. */
+/**
+ * Written beside and renamed, so that a command that is killed leaves the old state or the new one;
+ * one at a time.
+ */
 export function writeState(state: State): Promise<void> {
   written = written.then(() => replaceStateFile(state));
   return written;
@@ -84,8 +93,8 @@ export async function newState(mode: State['mode']): Promise<State> {
 }
 
 /**
- * Below the range from which the system takes ports for outgoing connections: a port stays free while its server is
- * dead. The start depends on the checkout, so that two checkouts seldom meet.
+ * Below the range from which the system takes ports for outgoing connections: a port stays free
+ * while its server is dead. The start depends on the checkout, so that two checkouts seldom meet.
  */
 async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
@@ -104,7 +113,10 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Two `npm run services` at once would start everything twice: the second waits, then finds it running. */
+/**
+ * Two `npm run services` at once would start everything twice: the second waits, then finds it
+ * running.
+ */
 export async function withLock<T>(work: () => Promise<T>): Promise<T> {
   await mkdir(servicesDir, { recursive: true });
   const lockFile = join(servicesDir, 'lock');
@@ -130,7 +142,8 @@ async function tryLock(lockFile: string): Promise<boolean> {
     if (!isErrno(error, 'EEXIST')) throw error;
   }
   const holder = await readFile(lockFile, 'utf8').catch(() => '');
-  // An empty file is one that is being written, unless its writer was killed right then: the deadline covers that.
+  // An empty file is one that is being written, unless its writer was killed right then: the
+  // deadline covers that.
   if (holder && !(await isSame(JSON.parse(holder) as ProcessIdentity))) await rm(lockFile, { force: true });
   return false;
 }

@@ -3,7 +3,10 @@ import type { Problem } from '../problem.ts';
 import { characterCount, textProblem } from '../text.ts';
 import { guessableProblem } from './guessable.ts';
 
-/** Who may make an account over the network: anybody, nobody but the first (who administers), or nobody. */
+/**
+ * Who may make an account over the network: anybody, nobody but the first (who administers), or
+ * nobody.
+ */
 export const SIGN_UP_MODES = ['open', 'first', 'closed'] as const;
 export type SignUpMode = (typeof SIGN_UP_MODES)[number];
 
@@ -17,12 +20,18 @@ export function credentialProblems({ email, password }: { email: string; passwor
   return [...emailProblems(email), ...passwordProblems(password, 'password')];
 }
 
-/** Everything that is wrong with what a new account is to sign in with: the password must not be easy to guess either. */
+/**
+ * Everything that is wrong with what a new account is to sign in with: the password must not be
+ * easy to guess either.
+ */
 export async function newCredentialProblems({ email, password }: { email: string; password: string }) {
   return [...emailProblems(email), ...(await newPasswordProblems(password, { email, field: 'password' }))];
 }
 
-/** Everything that is wrong with a password that is chosen now. `field` is the one of the input that it was given in. */
+/**
+ * Everything that is wrong with a password that is chosen now. `field` is the one of the input that
+ * it was given in.
+ */
 export async function newPasswordProblems(
   password: string,
   { email, field }: { email: string; field: string },

@@ -24,7 +24,10 @@ export const AUDIT_CHANGES_MAX = 100;
 const CHANGES_LENGTH_MAX = 4_096;
 const VALUE_LENGTH_MAX = 255;
 
-/** What an input gives, by the paths of its fields. Of lists whose items have names, the names stand in the paths. */
+/**
+ * What an input gives, by the paths of its fields. Of lists whose items have names, the names stand
+ * in the paths.
+ */
 export function auditChanges(input: object): AuditChange[] {
   const changes: AuditChange[] = [];
   let left = 0;
@@ -66,7 +69,10 @@ function shown(value: unknown): string {
   return text.slice(0, VALUE_LENGTH_MAX);
 }
 
-/** An event for a person who reads the log: what was done, by which account, from where. Of what the caller wrote, nothing. */
+/**
+ * An event for a person who reads the log: what was done, by which account, from where. Of what the
+ * caller wrote, nothing.
+ */
 export function auditSentence(event: {
   action: string;
   outcome: string;

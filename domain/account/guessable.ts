@@ -1,8 +1,9 @@
 import { PASSWORD_LENGTH_MIN } from '../limits.ts';
 
 /**
- * Why `password` is among the first that somebody who wants into the account of `email` would try, or undefined. It completes the sentence "The
- * password ...". Case, and ways of writing the same character, make no difference.
+ * Why `password` is among the first that somebody who wants into the account of `email` would try,
+ * or undefined. It completes the sentence "The password ...". Case, and ways of writing the same
+ * character, make no difference.
  */
 export async function guessableProblem(password: string, email: string): Promise<string | undefined> {
   const plain = plainOf(password);
@@ -15,7 +16,10 @@ export async function guessableProblem(password: string, email: string): Promise
   return undefined;
 }
 
-/** What must be left of a password beside a part that is easy to guess: such a part counts for nothing. */
+/**
+ * What must be left of a password beside a part that is easy to guess: such a part counts for
+ * nothing.
+ */
 const REST_LENGTH_MIN = PASSWORD_LENGTH_MIN;
 const OWN_WORD_LENGTH_MIN = 3;
 const PIECES_MIN = 4;
@@ -41,7 +45,10 @@ function plainOf(text: string): string {
     .toLowerCase();
 }
 
-/** Whether it is on the list, by itself or with a few digits and signs around it, as in "Password2026!". */
+/**
+ * Whether it is on the list, by itself or with a few digits and signs around it, as in
+ * "Password2026!".
+ */
 async function isCommon(plain: string): Promise<boolean> {
   const common = await commonPasswords();
   const core = plain.replace(/^[^\p{L}]+|[^\p{L}]+$/gu, '');
@@ -50,7 +57,10 @@ async function isCommon(plain: string): Promise<boolean> {
 
 let loaded: Promise<ReadonlySet<string>> | undefined;
 
-/** The 49,000 most common of passwords that were breached: loaded when the first password is chosen, which takes 50 ms and 5 MB. */
+/**
+ * The 49,000 most common of passwords that were breached: loaded when the first password is chosen,
+ * which takes 50 ms and 5 MB.
+ */
 function commonPasswords(): Promise<ReadonlySet<string>> {
   loaded ??= import('@zxcvbn-ts/language-common').then(
     ({ dictionary }) => new Set(dictionary['passwords-common'].map(String)),
@@ -69,7 +79,10 @@ function isPadded(plain: string, word: string): boolean {
   return plain.includes(word) && plain.length - word.length < REST_LENGTH_MIN;
 }
 
-/** How many characters there are where those that follow one another, as in "cdef", "4321", "wert" or "aaaa", count as one. */
+/**
+ * How many characters there are where those that follow one another, as in "cdef", "4321", "wert"
+ * or "aaaa", count as one.
+ */
 function piecesOf(plain: string): number {
   const characters = [...plain];
   let pieces = 0;

@@ -1,4 +1,6 @@
-/** What a token may do, each scope with all that the ones before it may. Sessions may do everything. */
+/**
+ * What a token may do, each scope with all that the ones before it may. Sessions may do everything.
+ */
 export const TOKEN_SCOPES = ['READ', 'RUN', 'WRITE'] as const;
 export type TokenScope = (typeof TOKEN_SCOPES)[number];
 

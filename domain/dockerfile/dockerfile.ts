@@ -3,7 +3,10 @@ import { IMAGE_VOLUMES_MAX } from '../limits.ts';
 import { type Instruction, type InstructionName, instructionsOf } from './instructions.ts';
 import { createProblems } from './lines.ts';
 
-/** A Dockerfile that has been judged: what the engine gets is printed from it, never the text that was given. */
+/**
+ * A Dockerfile that has been judged: what the engine gets is printed from it, never the text that
+ * was given.
+ */
 export interface Dockerfile {
   steps: Step[];
   /** The images that it begins from or copies from, each once. */
@@ -28,8 +31,9 @@ export type ReadDockerfile =
   | { dockerfile?: undefined; problems: string[] };
 
 /**
- * Reads and judges a Dockerfile. The engine would do more than a person may: FROM resolves a short id to any image on the engine, also
- * another user's, and ADD of a URL is fetched by the engine itself, from the engine's network and past the container's. So every instruction and flag is
+ * Reads and judges a Dockerfile. The engine would do more than a person may: FROM resolves a short
+ * id to any image on the engine, also another user's, and ADD of a URL is fetched by the engine
+ * itself, from the engine's network and past the container's. So every instruction and flag is
  * known here or refused, images are named literally, and what is fetched is fetched by RUN.
  */
 export function readDockerfile(text: string): ReadDockerfile {
@@ -48,8 +52,8 @@ export function imagesOf(text: string): string[] {
 }
 
 /**
- * What is wrong with ONBUILD instructions that a base image brings. The engine takes them as they are, so they must be lines that can be read in
- * one way, and take in neither images nor URLs.
+ * What is wrong with ONBUILD instructions that a base image brings. The engine takes them as they
+ * are, so they must be lines that can be read in one way, and take in neither images nor URLs.
  */
 export function triggersProblem(triggers: string[]): string | undefined {
   const isHarmless = (trigger: string) => {

@@ -1,4 +1,4 @@
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../suggest.ts';
 import { type LogicalLine, logicalLines, type Problems } from './lines.ts';
 import { listOf, printedList } from './list.ts';
 import { labelsProblem, pairsProblem } from './pairs.ts';
@@ -62,7 +62,10 @@ const INSTEAD: Record<string, string> = {
   mount: ' Copy with COPY --from, and fetch what else the step needs in the step.',
 };
 
-/** The instructions of a Dockerfile in their printed form; what the engine must not get, or might read otherwise, is reported. */
+/**
+ * The instructions of a Dockerfile in their printed form; what the engine must not get, or might
+ * read otherwise, is reported.
+ */
 export function instructionsOf(text: string, problems: Problems): Instruction[] {
   return logicalLines(text, problems).flatMap((line) =>
     problems.isFull() ? [] : (instructionOf(line, problems) ?? []),
@@ -147,7 +150,9 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
   return { rest: words.join(' '), words };
 }
 
-/** Newer engines look for here-documents in these, and take the lines that follow for their text. */
+/**
+ * Newer engines look for here-documents in these, and take the lines that follow for their text.
+ */
 const HEREDOC_NAMES = new Set<InstructionName>(['ADD', 'COPY', 'RUN']);
 /** Where one may be in any reading, also within quotes. */
 const HEREDOC = /(?:^|[ \t])\d*<<(?!<)/;

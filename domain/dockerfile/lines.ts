@@ -33,8 +33,9 @@ export function createProblems(): Problems {
 }
 
 /**
- * The instructions of a Dockerfile, each in one line: without comments and continuations. Parsers of different engines agree on what comes out,
- * or it is reported. They differ in what they take for white space, in escape characters and directives, and in a backslash before another.
+ * The instructions of a Dockerfile, each in one line: without comments and continuations. Parsers
+ * of different engines agree on what comes out, or it is reported. They differ in what they take
+ * for white space, in escape characters and directives, and in a backslash before another.
  */
 export function logicalLines(text: string, { report }: Problems): LogicalLine[] {
   const found: LogicalLine[] = [];
@@ -80,7 +81,10 @@ const COMMENT = /^[ \t]*#/;
 /** Control characters, halves of surrogate pairs, and white space that is not ASCII's. */
 const ODD = /(?![ \t])[\p{Cc}\p{Cs}\p{Z}\uFEFF]/u;
 
-/** Of a comment before the first instruction: what looks like a directive in any reading must be a harmless one. */
+/**
+ * Of a comment before the first instruction: what looks like a directive in any reading must be a
+ * harmless one.
+ */
 function directiveProblem(comment: string): string | undefined {
   const [, name = '', value = ''] = /^\s*#\s*(escape|syntax)\s*=(.*)$/isu.exec(comment) ?? [];
   if (name.toLowerCase() === 'escape' && value.trim() !== '\\')

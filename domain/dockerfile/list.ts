@@ -4,8 +4,9 @@ import { textProblem } from '../text.ts';
 const strings = z.array(z.string());
 
 /**
- * The strings of a JSON list such as `["a", "b"]`; nothing of a shell's text that begins with a bracket. Some engines read the list and leave
- * out what follows it, and others take all of it for a shell's text: that is a problem.
+ * The strings of a JSON list such as `["a", "b"]`; nothing of a shell's text that begins with a
+ * bracket. Some engines read the list and leave out what follows it, and others take all of it for
+ * a shell's text: that is a problem.
  */
 export function listOf(text: string): { list?: string[]; problem?: string } {
   const end = endOfList(text);

@@ -1,4 +1,7 @@
-/** What is wrong with what stands behind ENV or LABEL, `name=value ...` or `name value`, as the engine's parser splits it. */
+/**
+ * What is wrong with what stands behind ENV or LABEL, `name=value ...` or `name value`, as the
+ * engine's parser splits it.
+ */
 export function pairsProblem(name: string, text: string): string | undefined {
   const [first = '', ...others] = words(text);
   if (!first.includes('=')) return /[ \t]/.test(text) ? undefined : `needs a name and a value behind ${name}.`;
@@ -7,10 +10,16 @@ export function pairsProblem(name: string, text: string): string | undefined {
   return `must have name=value in each word behind ${name}, and ${JSON.stringify(without.slice(0, 100))} has no "=".`;
 }
 
-/** By these an installation finds its images again, those that a stopped build has left too: they are not an author's. */
+/**
+ * By these an installation finds its images again, those that a stopped build has left too: they
+ * are not an author's.
+ */
 export const IMAGE_LABELS = 'chronoverse.image.';
 
-/** What is wrong with the names of labels, of which the engine takes quotes and backslashes away, and puts in variables. */
+/**
+ * What is wrong with the names of labels, of which the engine takes quotes and backslashes away,
+ * and puts in variables.
+ */
 export function labelsProblem(text: string): string | undefined {
   const all = words(text);
   const names = (all[0]?.includes('=') ? all : all.slice(0, 1)).map((word) => word.replace(/=.*/s, ''));

@@ -9,9 +9,10 @@ export interface Printed {
 }
 
 /**
- * What the engine gets: an instruction a line, without continuations, comments, directives and here-documents. With `idOf` the images are
- * those that were looked at, whatever their names stand for by the time that the engine builds. Behind each FROM stands a LABEL, so that every
- * layer that its steps make carries `labels`.
+ * What the engine gets: an instruction a line, without continuations, comments, directives and
+ * here-documents. With `idOf` the images are those that were looked at, whatever their names stand
+ * for by the time that the engine builds. Behind each FROM stands a LABEL, so that every layer that
+ * its steps make carries `labels`.
  */
 export function printDockerfile(
   { steps }: Dockerfile,

@@ -14,8 +14,9 @@ export type ParsedReference =
   | { reference?: undefined; problem: string };
 
 /**
- * Parses an image reference by the grammar of the distribution project, as the Docker command reads it:
- * `[registry[:port]/]path[:tag][@algorithm:hex]`. The problem is the end of a sentence that begins with what is wrong.
+ * Parses an image reference by the grammar of the distribution project, as the Docker command reads
+ * it: `[registry[:port]/]path[:tag][@algorithm:hex]`. The problem is the end of a sentence that
+ * begins with what is wrong.
  */
 export function parseImageReference(text: string): ParsedReference {
   if (text === '') return wrong('must name an image, like "alpine:3"');
@@ -66,12 +67,15 @@ export function registryOf(image: string): string | undefined {
   return parseImageReference(image).reference?.registry;
 }
 
-/** The registry of the images that builds make: a name that no network has, so that nothing of this name can be pulled. */
+/**
+ * The registry of the images that builds make: a name that no network has, so that nothing of this
+ * name can be pulled.
+ */
 export const BUILT_REGISTRY = 'chronoverse.invalid';
 
 /**
- * What is wrong with a reference that a person wrote; undefined when nothing is. An image that a workflow has built is that workflow's
- * alone: it may hold what its owner shows to nobody.
+ * What is wrong with a reference that a person wrote; undefined when nothing is. An image that a
+ * workflow has built is that workflow's alone: it may hold what its owner shows to nobody.
  */
 export function imageProblem(text: string): string | undefined {
   if (ID_PREFIX.test(text)) return 'could be the beginning of an image id: add a tag, like ":latest"';
@@ -90,11 +94,17 @@ const DIGEST = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]
 const HOST_LABEL = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
 const REGISTRY = new RegExp(`^(?:${HOST_LABEL}(?:\\.${HOST_LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?$`);
 const IMAGE_ID = /^[a-f0-9]{64}$/;
-/** The engine takes the beginning of an id where it finds no image of that name. Names of one letter are looked up as names alone. */
+/**
+ * The engine takes the beginning of an id where it finds no image of that name. Names of one letter
+ * are looked up as names alone.
+ */
 const ID_PREFIX = /^[a-f0-9]{2,63}$/;
 const DIGEST_ALONE = /^sha(?:256|384|512):/;
 
-/** The first component is a registry when it could not be a part of a path: it has a dot, a colon, upper case, or is localhost. */
+/**
+ * The first component is a registry when it could not be a part of a path: it has a dot, a colon,
+ * upper case, or is localhost.
+ */
 function splitName(name: string): { registry?: string; repository: string } {
   const slash = name.indexOf('/');
   const first = name.slice(0, slash);

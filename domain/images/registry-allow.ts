@@ -1,9 +1,15 @@
 import { isAllowed, NETWORK_WORDS, type NetworkPolicy, parseAllow } from '../network/networks.ts';
 import { type ImageReference, parseImageReference } from './image-reference.ts';
 
-/** Which registries the engine may be sent to: what the setting REGISTRY_ALLOW says, ready to be asked. */
+/**
+ * Which registries the engine may be sent to: what the setting REGISTRY_ALLOW says, ready to be
+ * asked.
+ */
 export interface RegistryPolicy {
-  /** Registries that the operator names, as `authorityOf` writes them. They are trusted, wherever they are. */
+  /**
+   * Registries that the operator names, as `authorityOf` writes them. They are trusted, wherever
+   * they are.
+   */
   names: ReadonlySet<string>;
   /** For all others: the networks that their addresses must be in. */
   networks: NetworkPolicy;
@@ -13,7 +19,10 @@ export const DOCKER_HUB = 'docker.io';
 const HUB_NAMES = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 const NOTHING: NetworkPolicy = { words: new Set(), networks: [] };
 
-/** The policy that `text` describes ("public,registry.corp:5000,10.20.0.0/16"), or a sentence that says what is wrong with it. */
+/**
+ * The policy that `text` describes ("public,registry.corp:5000,10.20.0.0/16"), or a sentence that
+ * says what is wrong with it.
+ */
 export function parseRegistryAllow(text: string): RegistryPolicy | string {
   const names = new Set<string>();
   const others: string[] = [];
@@ -36,8 +45,9 @@ export function parseRegistryAllow(text: string): RegistryPolicy | string {
 }
 
 /**
- * The host and port of a registry (or of a place that one sends the engine to) in the one way in which they are compared. The host is what
- * resolvers make of it: 2130706433, 0x7f.1, 0177.0.0.1 and 127.1 are the address 127.0.0.1. Undefined of what names no host.
+ * The host and port of a registry (or of a place that one sends the engine to) in the one way in
+ * which they are compared. The host is what resolvers make of it: 2130706433, 0x7f.1, 0177.0.0.1
+ * and 127.1 are the address 127.0.0.1. Undefined of what names no host.
  */
 export function authorityOf(registry: string): string | undefined {
   if (HUB_NAMES.has(registry.toLowerCase())) return DOCKER_HUB;
@@ -46,14 +56,20 @@ export function authorityOf(registry: string): string | undefined {
   return url && url.hostname !== '' ? url.host : undefined;
 }
 
-/** Whether the engine may be sent there without a look at addresses: the operator names it, or it is Docker Hub where `public` is allowed. */
+/**
+ * Whether the engine may be sent there without a look at addresses: the operator names it, or it is
+ * Docker Hub where `public` is allowed.
+ */
 export function isTrustedRegistry({ names, networks }: RegistryPolicy, registry: string): boolean {
   const authority = authorityOf(registry);
   if (authority === undefined) return false;
   return names.has(authority) || (authority === DOCKER_HUB && networks.words.has('public'));
 }
 
-/** Whether a name with these addresses may be asked: each of them must be allowed, as the engine may take any. */
+/**
+ * Whether a name with these addresses may be asked: each of them must be allowed, as the engine may
+ * take any.
+ */
 export function areAllowed({ networks }: RegistryPolicy, addresses: string[]): boolean {
   return addresses.length > 0 && addresses.every((address) => isAllowed(networks, address));
 }
@@ -63,7 +79,10 @@ export type ImagePatterns = readonly { repository: RegExp; tag: RegExp }[];
 
 const PATTERNS_MAX = 100;
 
-/** The patterns in `text` ("alpine:*,registry.corp/base/*"), or a sentence that says what is wrong with them. */
+/**
+ * The patterns in `text` ("alpine:*,registry.corp/base/*"), or a sentence that says what is wrong
+ * with them.
+ */
 export function parseImagePatterns(text: string): ImagePatterns | string {
   const entries = text
     .split(',')
@@ -86,7 +105,10 @@ export function withImage(patterns: ImagePatterns, image: string): ImagePatterns
   return typeof more === 'string' ? patterns : [...patterns, ...more];
 }
 
-/** Whether one of the patterns is for `image`. One that is named by its digest has any tag, so only a pattern for all of them is for it. */
+/**
+ * Whether one of the patterns is for `image`. One that is named by its digest has any tag, so only
+ * a pattern for all of them is for it.
+ */
 export function matchesImage(patterns: ImagePatterns, image: string): boolean {
   const { reference } = parseImageReference(image);
   if (reference === undefined) return false;
@@ -100,7 +122,10 @@ export function matchesImage(patterns: ImagePatterns, image: string): boolean {
 
 const ANYTHING = '^.*$';
 
-/** The ways to write a repository: Docker Hub's may go without its registry, and its own images without `library/`. */
+/**
+ * The ways to write a repository: Docker Hub's may go without its registry, and its own images
+ * without `library/`.
+ */
 function namesOf({ registry, repository }: ImageReference): string[] {
   const full = `${registry}/${repository}`;
   return registry === DOCKER_HUB ? [full, repository, repository.replace(/^library\//, '')] : [full];
@@ -115,7 +140,10 @@ function isNetwork(entry: string): boolean {
   return typeof parseAllow(entry) !== 'string';
 }
 
-/** A name of a registry has what an image reference would know it by: a dot, a port, or it is localhost. */
+/**
+ * A name of a registry has what an image reference would know it by: a dot, a port, or it is
+ * localhost.
+ */
 function readName(entry: string): string | undefined {
   if (/\s|\/|@/.test(entry) || !(/[.:]/.test(entry) || entry.toLowerCase() === 'localhost')) return undefined;
   return authorityOf(entry);

@@ -3,9 +3,10 @@ import type { LogSource, LogStream } from './line.ts';
 import { flagOf } from './line-flags.ts';
 
 /*
- * Writes the text of a chunk. Each line is its flag (line-flags.ts), the engine's RFC 3339 timestamp, a space, the bytes
- * as they were printed, and a newline. A frame of the engine's log has this form already, less the flag, so that
- * collecting a line copies it once and makes no object.
+ * Writes the text of a chunk. Each line is its flag (line-flags.ts), the engine's RFC 3339
+ * timestamp, a space, the bytes as they were printed, and a newline. A frame of the engine's log
+ * has this form already, less the flag, so that collecting a line copies it once and makes no
+ * object.
  */
 
 const NEWLINE = 0x0a;

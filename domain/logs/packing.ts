@@ -24,7 +24,8 @@ export async function packLines(text: Buffer): Promise<Buffer> {
  */
 export async function unpackLines(lines: Buffer): Promise<Buffer> {
   if (lines[0] !== GZIP_MAGIC) return lines;
-  const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX); // with one byte left zlib sees that it is done
+  // With one byte left zlib sees that it is done.
+  const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX);
   return gunzipAsync(lines, { chunkSize: Math.max(chunkSize, constants.Z_MIN_CHUNK) });
 }
 

@@ -10,7 +10,8 @@ export type FindPart = (from: number) => number;
 export function partFinder(part: string): (text: string) => FindPart {
   const wanted = codesOf(foldPairs(part));
   const shorter = shorterMatches(wanted);
-  if (/\p{Surrogate}/u.test(part)) return () => () => -1; // half a character, which no text of a log has
+  // Half a character, which no text of a log has.
+  if (/\p{Surrogate}/u.test(part)) return () => () => -1;
   return (given) => {
     const text = foldPairs(given);
     return (from) => {
@@ -58,7 +59,8 @@ function codesOf(text: string): Uint16Array {
 const FOLDED = Uint16Array.from({ length: 0x1_0000 }, (_, code) => {
   const character = String.fromCharCode(code);
   const lower = [character.toUpperCase().toLowerCase(), character.toLowerCase()].find(({ length }) => length === 1);
-  const isSame = lower !== undefined && /^(.)\1$/iu.test(character + lower); // the engine knows exceptions such as the dotless i
+  // The engine knows exceptions such as the dotless i.
+  const isSame = lower !== undefined && /^(.)\1$/iu.test(character + lower);
   return isSame ? lower.charCodeAt(0) : code;
 });
 

@@ -1,10 +1,16 @@
-/** How much may be open at once on one api process. Each is a setting; docs/operate/connections.md says what counts where. */
+/**
+ * How much may be open at once on one api process. Each is a setting; docs/operate/connections.md
+ * says what counts where.
+ */
 export interface ConnectionBounds {
   connections: number;
   connectionsPerAddress: number;
   /** Of one user: connections that have a request under way. */
   connectionsPerUser: number;
-  /** Connections without a user: HTTP requests under way that carry no token, and WebSockets whose connection_init carried none, each. */
+  /**
+   * Connections without a user: HTTP requests under way that carry no token, and WebSockets whose
+   * connection_init carried none, each.
+   */
   anonymous: number;
   anonymousPerAddress: number;
   webSockets: number;

@@ -1,4 +1,8 @@
-/** Which networks a HEARTBEAT may reach: what the setting HEARTBEAT_ALLOW says, ready to be asked. */
+import ipaddr, { type IPv4, type IPv6 } from 'ipaddr.js';
+
+/**
+ * Which networks a HEARTBEAT may reach: what the setting HEARTBEAT_ALLOW says, ready to be asked.
+ */
 export interface NetworkPolicy {
   words: ReadonlySet<NetworkWord>;
   networks: readonly Network[];
@@ -7,18 +11,15 @@ export interface NetworkPolicy {
 export const NETWORK_WORDS = ['public', 'private', 'loopback'] as const;
 export type NetworkWord = (typeof NETWORK_WORDS)[number];
 
-interface Network {
-  family: 4 | 6;
-  first: bigint;
-  /** How many of the address's low bits the network leaves open. */
-  openBits: bigint;
-}
-export interface Address {
-  family: 4 | 6;
-  bits: bigint;
-}
+/** An address, and how many of its first bits the network fixes. */
+type Network = [address: Address, prefix: number];
 
-/** The policy that `text` describes ("public,private,10.20.0.0/16"), or a sentence that says what is wrong with it. */
+export type Address = IPv4 | IPv6;
+
+/**
+ * The policy that `text` describes ("public,private,10.20.0.0/16"), or a sentence that says what is
+ * wrong with it.
+ */
 export function parseAllow(text: string): NetworkPolicy | string {
   const words = new Set<NetworkWord>();
   const networks: Network[] = [];
@@ -35,9 +36,10 @@ export function parseAllow(text: string): NetworkPolicy | string {
 }
 
 /**
- * Whether `policy` admits `address`, an IP address as text. One that carries an IPv4 address is judged by that one. An address
- * of special use (link-local, metadata, multicast, reserved) is admitted only by a network that lies within such a range: a
- * broad one such as 0.0.0.0/0 does not open the cloud's metadata by accident. What is no address is never admitted.
+ * Whether `policy` admits `address`, an IP address as text. One that carries an IPv4 address is
+ * judged by that one. An address of special use (link-local, metadata, multicast, reserved) is
+ * admitted only by a network that lies within such a range: a broad one such as 0.0.0.0/0 does not
+ * open the cloud's metadata by accident. What is no address is never admitted.
  */
 export function isAllowed(policy: NetworkPolicy, address: string): boolean {
   const parsed = parseAddress(address);
@@ -53,7 +55,10 @@ export function isAllowed(policy: NetworkPolicy, address: string): boolean {
 const PRIVATE = known('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7');
 const LOOPBACK = known('127.0.0.0/8', '::1/128');
 
-/** IANA's registries of special-purpose addresses, and what clouds answer for themselves outside of link-local. */
+/**
+ * IANA's registries of special-purpose addresses, and what clouds answer for themselves outside of
+ * link-local.
+ */
 const SPECIAL = known(
   '0.0.0.0/8', // this network
   '169.254.0.0/16', // link-local, and the metadata of most clouds
@@ -81,12 +86,12 @@ const SPECIAL = known(
   'ff00::/8', // multicast
   ...['::/3', '4000::/2', '8000::/2', 'c000::/3', 'e000::/4', 'f000::/5', 'f800::/6', 'fe00::/9'], // unassigned
 );
-/** IPv6 that is a way of writing an IPv4 address, with the bits that stand right of it. */
-const EMBEDDING: [Network, bigint][] = [
-  ...known('::/96', '::ffff:0:0/96', '::ffff:0:0:0/96', '64:ff9b::/96').map((at): [Network, bigint] => [at, 0n]),
-  ...known('2002::/16').map((at): [Network, bigint] => [at, 80n]), // 6to4
+/** IPv6 that is a way of writing an IPv4 address, with the place of that one's first byte. */
+const EMBEDDING: [Network, number][] = [
+  ...known('::/96', '::ffff:0:0/96', '::ffff:0:0:0/96', '64:ff9b::/96').map((at): [Network, number] => [at, 12]),
+  ...known('2002::/16').map((at): [Network, number] => [at, 2]), // 6to4
 ];
-const IPV4_MASK = 0xffff_ffffn;
+const [OWN] = known('::/127'); // :: and ::1 are addresses of their own
 
 function kindOf(address: Address): NetworkWord | 'special' {
   const within = (network: Network) => holds(network, address);
@@ -96,19 +101,20 @@ function kindOf(address: Address): NetworkWord | 'special' {
   return 'public';
 }
 
-function isWithin(ranges: Network[], { family, first, openBits }: Network): boolean {
-  return ranges.some((range) => range.openBits >= openBits && holds(range, { family, bits: first }));
+function isWithin(ranges: Network[], [address, prefix]: Network): boolean {
+  return ranges.some((range) => range[1] <= prefix && holds(range, address));
 }
 
 /** The IPv4 address that an IPv6 one carries, where it is only a way of writing that. */
-export function embeddedIPv4({ family, bits }: Address): Address | undefined {
-  if (family === 4 || bits <= 1n) return undefined; // :: and ::1 are addresses of their own
-  const found = EMBEDDING.find(([network]) => holds(network, { family, bits }));
-  return found && { family: 4, bits: (bits >> found[1]) & IPV4_MASK };
+export function embeddedIPv4(address: Address): IPv4 | undefined {
+  if (OWN === undefined || holds(OWN, address)) return undefined;
+  const found = EMBEDDING.find(([network]) => holds(network, address));
+  return found && new ipaddr.IPv4(address.toByteArray().slice(found[1], found[1] + 4));
 }
 
-function holds(network: Network, { family, bits }: Address): boolean {
-  return network.family === family && (network.first ^ bits) >> network.openBits === 0n;
+/** The library throws where the families differ. */
+function holds(network: Network, address: Address): boolean {
+  return network[0].kind() === address.kind() && address.match(network);
 }
 
 function known(...texts: string[]): Network[] {
@@ -125,11 +131,12 @@ function parseNetwork(text: string): Network | string {
   if (network === undefined) {
     return `"${text}" is none of ${NETWORK_WORDS.join(', ')}, and no network such as 10.0.0.0/8 or fd00::/8.`;
   }
-  const { first, openBits, family } = network;
-  if ((first >> openBits) << openBits !== first) {
+  const [address, prefix] = network;
+  const family = address.kind() === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6;
+  if (family.networkAddressFromCIDR(`${address}/${prefix}`).toString() !== address.toString()) {
     return `"${text}" has bits set to the right of its prefix: a network such as 10.1.0.0/16 ends in zeros.`;
   }
-  if (embeddedIPv4({ family, bits: first }) !== undefined) {
+  if (embeddedIPv4(address) !== undefined) {
     return `"${text}" stands for IPv4 addresses: name the IPv4 network itself, such as 10.0.0.0/8.`;
   }
   return network;
@@ -139,39 +146,24 @@ function readNetwork(text: string): Network | undefined {
   const [head = '', length, ...rest] = text.split('/');
   const address = head.includes('%') ? undefined : parseAddress(head);
   if (address === undefined || rest.length > 0) return undefined;
-  const width = address.family === 4 ? 32 : 128;
+  const width = address.kind() === 'ipv4' ? 32 : 128;
   if (length !== undefined && (!/^\d{1,3}$/.test(length) || Number(length) > width)) return undefined;
-  const openBits = BigInt(width - Number(length ?? width));
-  return { family: address.family, first: address.bits, openBits };
+  return [address, Number(length ?? width)];
 }
 
-/** An IPv4 or IPv6 address as text, its zone left out; undefined for anything else. */
+/**
+ * An IPv4 or IPv6 address as text, its zone left out; undefined for anything else. Stricter than
+ * the library, which reads 0x7f.1, 017700000001 and the like as addresses, within IPv6 too: a
+ * resolver takes these for names, and they are judged by what they resolve to.
+ */
 export function parseAddress(text: string): Address | undefined {
-  const bits = text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
-  return bits === undefined ? undefined : { family: text.includes(':') ? 6 : 4, bits };
+  if (!text.includes(':')) return isFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : undefined;
+  const address = text.replace(/%.*$/, '');
+  const tail = address.slice(address.lastIndexOf(':') + 1);
+  if (tail.includes('.') && !isFourPartDecimal(tail)) return undefined;
+  return ipaddr.IPv6.isValid(address) ? ipaddr.IPv6.parse(address) : undefined;
 }
 
-/** Four decimal numbers and nothing else: 0x7f.1 or 017700000001 are names to a resolver, and judged by what they resolve to. */
-function parseIPv4(text: string): bigint | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
-    return undefined;
-  return parts.reduce((bits, part) => (bits << 8n) | BigInt(part), 0n);
-}
-
-function parseIPv6(text: string): bigint | undefined {
-  const tail = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(text);
-  if (tail?.[1] !== undefined && tail[2] !== undefined) {
-    const ipv4 = parseIPv4(tail[2]);
-    return ipv4 === undefined
-      ? undefined
-      : parseIPv6(`${tail[1]}${(ipv4 >> 16n).toString(16)}:${(ipv4 & 0xffffn).toString(16)}`);
-  }
-  const [left = '', right, ...more] = text.split('::');
-  const groups = (half: string | undefined) => (half === undefined || half === '' ? [] : half.split(':'));
-  const missing = 8 - groups(left).length - groups(right).length;
-  if (more.length > 0 || (right === undefined ? missing !== 0 : missing < 1)) return undefined;
-  const all = [...groups(left), ...Array<string>(missing).fill('0'), ...groups(right)];
-  if (!all.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
-  return all.reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n);
+function isFourPartDecimal(text: string): boolean {
+  return ipaddr.IPv4.isValidFourPartDecimal(text);
 }

@@ -1,4 +1,6 @@
-/** Why a certificate is refused, by the codes of Node. Those that are not here stand for themselves. */
+/**
+ * Why a certificate is refused, by the codes of Node. Those that are not here stand for themselves.
+ */
 export const TLS_REFUSALS: Record<string, string> = {
   CERT_HAS_EXPIRED: 'certificate has expired',
   CERT_NOT_YET_VALID: 'certificate is not valid yet',
@@ -38,8 +40,9 @@ const REFUSES_OURS =
 const CAUSES_MAX = 10;
 
 /**
- * What a person can do about a TLS handshake with a part that failed, as a sentence that names the part's settings; undefined where the error
- * is of another kind. `prefix` is that of the settings, KAFKA for example.
+ * What a person can do about a TLS handshake with a part that failed, as a sentence that names the
+ * part's settings; undefined where the error is of another kind. `prefix` is that of the settings,
+ * KAFKA for example.
  */
 export function tlsAdvice(error: unknown, prefix: string): string | undefined {
   for (const { code, message } of chainOf(error)) {

@@ -1,6 +1,9 @@
 import { isAllowed, type NetworkPolicy, parseAddress, parseAllow } from './networks.ts';
 
-/** Whose X-Forwarded headers are believed: those of so many proxies in a row, whatever their addresses, or of proxies in networks. */
+/**
+ * Whose X-Forwarded headers are believed: those of so many proxies in a row, whatever their
+ * addresses, or of proxies in networks.
+ */
 export type TrustedProxies = number | NetworkPolicy;
 
 /** What the setting TRUST_PROXY says, or a sentence that says what is wrong with it. */
@@ -17,8 +20,9 @@ export function parseTrustedProxies(text: string): TrustedProxies | string {
 }
 
 /**
- * The address of the client, from that of the direct peer and X-Forwarded-For, to which each proxy appends whom it was called by: so
- * entries are believed from the right, as far as who wrote them is. Undefined where the direct peer is not a trusted proxy.
+ * The address of the client, from that of the direct peer and X-Forwarded-For, to which each proxy
+ * appends whom it was called by: so entries are believed from the right, as far as who wrote them
+ * is. Undefined where the direct peer is not a trusted proxy.
  */
 export function clientBehind(trust: TrustedProxies, peer: string, forwardedFor: string): string | undefined {
   const isTrusted = (address: string, hops: number) =>

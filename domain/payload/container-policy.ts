@@ -1,8 +1,14 @@
 import { CONTAINER_NETWORKS, type ContainerNetwork } from './container-schema.ts';
 
-/** What the operator allows CONTAINER workflows to do. It holds for payloads that were taken before, too. */
+/**
+ * What the operator allows CONTAINER workflows to do. It holds for payloads that were taken before,
+ * too.
+ */
 export interface ContainerPolicy {
-  /** CONTAINER_NETWORKS: those that a payload may ask for. The first one is for payloads that ask for none. */
+  /**
+   * CONTAINER_NETWORKS: those that a payload may ask for. The first one is for payloads that ask
+   * for none.
+   */
   networks: readonly ContainerNetwork[];
   /** BUILDS_ALLOWED: whether a payload may have a Dockerfile. */
   buildsAllowed: boolean;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../suggest.ts';
 import { text, typeError } from './value-schema.ts';
 
 /** What values a HEARTBEAT's fields take. Messages are whole sentences. */

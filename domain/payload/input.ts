@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import { CONTAINER_RESOURCES_MAX, PAYLOAD_BYTES_MAX } from '../limits.ts';
-import { didYouMean } from '../nearest.ts';
 import { below, type Parsed, type Problem } from '../problem.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from '../states.ts';
+import { didYouMean } from '../suggest.ts';
 import { BUILDS_REFUSED, CONTAINER_POLICY, type ContainerPolicy, networkProblem } from './container-policy.ts';
 import type { ResourceMaximums } from './container-schema.ts';
 import { namesInText } from './names-in-text.ts';
@@ -18,7 +18,10 @@ export interface PayloadLimits {
   policy?: ContainerPolicy;
 }
 
-/** The payload that `input` describes, or everything that is wrong with it, with paths from the fields of `input` on. */
+/**
+ * The payload that `input` describes, or everything that is wrong with it, with paths from the
+ * fields of `input` on.
+ */
 export function parsePayload(input: PayloadInput, limits: PayloadLimits): Parsed<GivenPayload> {
   const { heartbeat, container, json } = input;
   const given = [heartbeat, container, json].filter((alternative) => alternative !== undefined && alternative !== null);
@@ -83,7 +86,10 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   return problems.length === 0 ? parsed : { problems: [...problems, ...(parsed.problems ?? [])] };
 }
 
-/** Checks a document whose environment and headers are lists of pairs, and gives it the shape that is stored. */
+/**
+ * Checks a document whose environment and headers are lists of pairs, and gives it the shape that
+ * is stored.
+ */
 function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLimits): Parsed<GivenPayload> {
   const schemas = schemasFor(limits);
   if (kind === 'HEARTBEAT') {
@@ -113,7 +119,8 @@ function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'
   ];
 }
 
-const schemasByMaximum = new Map<string, ReturnType<typeof payloadSchemas>>(); // operator's settings: one a process
+// Operator's settings: one a process.
+const schemasByMaximum = new Map<string, ReturnType<typeof payloadSchemas>>();
 
 function schemasFor({
   maxJobSeconds,
@@ -158,7 +165,9 @@ function one(message: string): { problems: Problem[] } {
   return { problems: [{ path: [], message }] };
 }
 
-/** Below the name of the alternative; the keys of the document become the fields of the typed input. */
+/**
+ * Below the name of the alternative; the keys of the document become the fields of the typed input.
+ */
 function named(alternative: 'heartbeat' | 'container' | 'json', parsed: Parsed<GivenPayload>): Parsed<GivenPayload> {
   if (!parsed.problems) return parsed;
   if (alternative === 'json') return { problems: below(['json'], parsed.problems) };

@@ -13,7 +13,10 @@ export type PairsKey = (typeof PAIRS_KEYS)[number];
  */
 export type PairOrder = Partial<Record<PairsKey, string[]>>;
 
-/** An environment variable or a header as it was written, and where: `at` for the entry, `nameAt` and `valueAt` for its halves. */
+/**
+ * An environment variable or a header as it was written, and where: `at` for the entry, `nameAt`
+ * and `valueAt` for its halves.
+ */
 export interface Pair {
   name: string;
   value: unknown;
@@ -23,7 +26,10 @@ export interface Pair {
   valueAt: string[];
 }
 
-/** What the JSON document writes as the value of a secret: the value within it; undefined where `written` is no such thing. */
+/**
+ * What the JSON document writes as the value of a secret: the value within it; undefined where
+ * `written` is no such thing.
+ */
 export function writtenSecret(written: unknown): { value: unknown } | undefined {
   if (typeof written !== 'object' || written === null || !('secret' in written) || written.secret !== true)
     return undefined;

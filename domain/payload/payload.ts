@@ -20,7 +20,10 @@ export interface ContainerPayload<S = SealedSecret> extends StoredFields<Contain
 }
 
 interface Ordered {
-  /** No key of the document. Absent in payloads of versions before 0.2, and where there are no two names. */
+  /**
+   * No key of the document. Absent in payloads of versions before 0.2, and where there are no two
+   * names.
+   */
   order?: PairOrder | undefined;
 }
 

@@ -6,8 +6,8 @@ import type { GivenPayload, Payload } from './payload.ts';
 import { shapeOf } from './schema.ts';
 
 /**
- * The JSON document of a payload: the kind first, then the keys in one order; environment and headers
- * as their author ordered them. Of a secret it says that it is one, and no more.
+ * The JSON document of a payload: the kind first, then the keys in one order; environment and
+ * headers as their author ordered them. Of a secret it says that it is one, and no more.
  */
 export function printPayload(payload: Payload | GivenPayload): string {
   const values = new Map<string, unknown>(Object.entries(payload));

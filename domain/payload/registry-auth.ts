@@ -14,8 +14,8 @@ const PASSWORD_BYTES_MAX = 16 * 1024; // cloud registries take whole key files a
 const KEYS = ['username', 'password'];
 
 /**
- * A registry's login as it was written. The password is a secret, whether the document says so or not; as `{"secret": true}` alone, the
- * form in which it is read back, it keeps the stored one.
+ * A registry's login as it was written. The password is a secret, whether the document says so or
+ * not; as `{"secret": true}` alone, the form in which it is read back, it keeps the stored one.
  */
 export function readRegistryAuth(written: unknown): Parsed<RegistryAuth<GivenSecret>> {
   if (typeof written !== 'object' || written === null || Array.isArray(written))

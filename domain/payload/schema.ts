@@ -24,7 +24,9 @@ interface Need {
   scheme: 'http' | 'https';
 }
 
-/** What is said of an HTTP request means nothing to the other checks: it is refused, not ignored. */
+/**
+ * What is said of an HTTP request means nothing to the other checks: it is refused, not ignored.
+ */
 function checkApplies(payload: Record<string, unknown>, needs: Need[], context: z.RefinementCtx): void {
   const { endpoint: url, method, body, body_contains: contained } = payload;
   const scheme = typeof url === 'string' ? /^(https?):/i.exec(url)?.[1]?.toLowerCase() : undefined;

@@ -1,4 +1,7 @@
-/** A secret as its author gives it. Without a value the stored one is kept. It never reaches db/: payloads that are stored hold SealedSecrets. */
+/**
+ * A secret as its author gives it. Without a value the stored one is kept. It never reaches db/:
+ * payloads that are stored hold SealedSecrets.
+ */
 export interface GivenSecret {
   secret: true;
   value?: string;
@@ -11,20 +14,24 @@ export interface SealedSecret {
 }
 
 /**
- * Encrypts and decrypts. A sealed text opens in its own place alone: what was moved to another workflow, or to another name, does not.
- * `open` throws an UnreadableSecret.
+ * Encrypts and decrypts. A sealed text opens in its own place alone: what was moved to another
+ * workflow, or to another name, does not. `open` throws an UnreadableSecret.
  */
 export interface Sealer {
   seal(text: string, place: string): string;
   open(sealed: string, place: string): string;
   /**
-   * Digests of a text that may hold secrets, so that it is known again: of who has no key, nobody can try guesses on them. The first is to
-   * be stored; a stored one that was made under a former key is among the others.
+   * Digests of a text that may contain secrets, to recognise the text later. Without the key,
+   * nobody can test guesses on them. Store the first. The others are under former keys, so a
+   * stored digest is always among them.
    */
   digests(text: string): [present: Buffer, ...former: Buffer[]];
 }
 
-/** A stored secret that does not open. The message is for the workflow's owner, and holds nothing of the secret. */
+/**
+ * A stored secret that does not open. The message is for the workflow's owner, and holds nothing of
+ * the secret.
+ */
 export class UnreadableSecret extends Error {
   override readonly name = 'UnreadableSecret';
 }

@@ -8,10 +8,10 @@ import { destinationProblem } from './secret-destination.ts';
 import type { PayloadInput } from './typed-input.ts';
 
 /**
- * `given` as it is stored. A secret without a value, or with the value that is stored already, keeps
- * the stored ciphertext, so that an update which changes nothing is seen to change nothing. Without a
- * value it must go where it went before. Problems have the path section and name: `placeProblems`
- * says where the author wrote them.
+ * `given` as it is stored. A secret without a value, or with the value that is stored already,
+ * keeps the stored ciphertext, so that an update which changes nothing is seen to change nothing.
+ * Without a value it must go where it went before. Problems have the path section and name:
+ * `placeProblems` says where the author wrote them.
  */
 export function sealPayload(
   sealer: Sealer,
@@ -42,7 +42,8 @@ export function sealPayload(
     return { secret: true, sealed: sealer.seal(text, place) };
   }
 
-  // Values that are kept were not counted when the input was read: together they could outgrow what may be given at once.
+  // Values that are kept were not counted when the input was read: together they could outgrow what
+  // may be given at once.
   const bytes = { env: 0, headers: 0, registry_auth: 0 };
   const payload = mapSecrets(given, (section, name, value) => {
     const sealed = sealOne(section, name, value);
@@ -77,7 +78,10 @@ export function placeProblems(input: PayloadInput, problems: Problem[]): Problem
   });
 }
 
-/** Opens the secrets of one workflow's payload, and remembers them for the mask. Throws an UnreadableSecret. */
+/**
+ * Opens the secrets of one workflow's payload, and remembers them for the mask. Throws an
+ * UnreadableSecret.
+ */
 export function openingOf(sealer: Sealer, workflowId: string) {
   const secrets: string[] = [];
   return {
@@ -91,7 +95,10 @@ export function openingOf(sealer: Sealer, workflowId: string) {
   };
 }
 
-/** Every sealed secret of a payload, passed through `change`: with the same ones the payload comes out as it was. */
+/**
+ * Every sealed secret of a payload, passed through `change`: with the same ones the payload comes
+ * out as it was.
+ */
 export function changeSealed(
   workflowId: string,
   payload: Payload,

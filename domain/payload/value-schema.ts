@@ -1,8 +1,11 @@
 import { z } from 'zod';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../suggest.ts';
 import { textProblem } from '../text.ts';
 
-/** The values that payloads are made of, with messages that are whole sentences: `subject` begins them. */
+/**
+ * The values that payloads are made of, with messages that are whole sentences: `subject` begins
+ * them.
+ */
 
 export function text(subject: string) {
   return z.string({ error: typeError(subject, 'text') }).superRefine((value, context) => {

@@ -49,8 +49,8 @@ export const SHARED_MEMORY_BYTES = 64 * MB;
  * twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds about 30 bytes
  * to a line, as a chunk does): a job within its maximum never has its log rotated, however long the
  * bus is away. One that prints more loses lines that would be kept only where it prints twice the
- * maximum while capture waits within the first part of them. The log goes with its container, and
- * no container costs the host's disk more than that.
+ * maximum while the log collector waits within the first part of them. The log goes with its
+ * container, and no container costs the host's disk more than that.
  */
 const LOG_FACTOR = 2;
 const LOG_MORE_BYTES = 64 * MB;

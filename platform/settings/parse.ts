@@ -10,7 +10,7 @@ import type { ConnectionBounds } from '../../domain/network/connection-bounds.ts
 import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 import type { TrustedProxies } from '../../domain/network/trusted-proxies.ts';
 import type { ContainerPolicy } from '../../domain/payload/container-policy.ts';
-import { nearest } from '../misspelt.ts';
+import { FEW_SLIPS, nearest } from '../../domain/suggest.ts';
 import type { TlsMaterial } from '../pem.ts';
 import type { Setting } from './setting.ts';
 import { SETTINGS, type SettingName } from './settings.ts';
@@ -257,7 +257,7 @@ function misspeltIn(env: Environment): string[] {
   const known = Object.keys(SETTINGS);
   return Object.keys(env).flatMap((name) => {
     if (known.includes(name) || OTHERS.includes(name)) return [];
-    const meant = nearest(name.toUpperCase(), known);
+    const meant = nearest(name.toUpperCase(), known, FEW_SLIPS);
     return meant === undefined ? [] : [`${name} is no setting and is not used: did you mean ${meant}?`];
   });
 }

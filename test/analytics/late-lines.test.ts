@@ -72,7 +72,10 @@ describe('lines that are stored after the end of their job', () => {
   const statusOf = async (id: string) => (await api.db.select().from(jobs).where(eq(jobs.id, id)))[0]?.status;
   const fold = () => rollUpTotals(api.db, { limit: 1_000 });
 
-  /** Each way in which somebody else than its worker ends a job that may have printed, from one whose attempt runs. */
+  /**
+   * Each way in which somebody else than its worker ends a job that may have printed, from one
+   * whose attempt runs.
+   */
   const ends: Record<string, { status: string; attempt: number; end: (job: Running) => Promise<unknown> }> = {
     'given up after its last attempt': { status: 'FAILED', attempt: ATTEMPTS_MAX, end: look },
     'canceled while it was lost': {

@@ -86,7 +86,8 @@ describe('a client that sends and leaves', () => {
     expect((await download).status).toBe(404);
     await expect.poll(ofAnn).toEqual([]);
     const { data } = await query(api, '{ workflows(first: 10) { nodes { name } } }', { token: ann.token });
-    expect(data.workflows.nodes).toEqual([]); // what waited for a turn when its socket went is not done
+    // What waited for a turn when its socket went is not done.
+    expect(data.workflows.nodes).toEqual([]);
   });
 });
 

@@ -12,7 +12,10 @@ import { auditChanges } from '../../domain/account/audit.ts';
 import { newId } from '../../domain/ids.ts';
 
 const SECRET = 's3cr3t';
-/** Names say which thing was changed, and are shown: those of workflows, tokens, variables, headers and volumes. */
+/**
+ * Names say which thing was changed, and are shown: those of workflows, tokens, variables, headers
+ * and volumes.
+ */
 const NAMES = new Set(['name']);
 
 /** A value with all fields, and the secret in each text that is no name. */

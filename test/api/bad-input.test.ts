@@ -99,7 +99,7 @@ describe('bad input', () => {
       ['payload', 'container', 'registryAuth', 'username'],
     ],
     ['a wrong scheme', { payload: { heartbeat: { endpoint: 'gopher://a' } } }, ['payload', 'heartbeat', 'endpoint']],
-  ])('%s is told with its path, and nothing is stored', async (_, input, path, words = '') => {
+  ])('%s is reported with its path, and nothing is stored', async (_, input, path, words = '') => {
     const { data, errors } = await create(input);
     expect(errors).toBeUndefined();
     expect(data.createWorkflow.workflow).toBeNull();
@@ -112,7 +112,7 @@ describe('bad input', () => {
     expect(Number(row?.count)).toBe(0);
   });
 
-  test('of several kinds is told all at once', async () => {
+  test('of several kinds is reported all at once', async () => {
     const { data } = await create({ name: '', interval: 0, ...container({ image: ':', workingDir: 'x' }) });
     expect(data.createWorkflow.userErrors.map(({ path }: { path: string[] }) => path.join('.'))).toEqual([
       'name',
@@ -150,7 +150,7 @@ describe('bad input', () => {
     expect(data.createWorkflow.userErrors).toMatchObject([{ path: ['payload', 'json', '__proto__'] }]);
   });
 
-  test('of very many kinds is told by the first hundred', async () => {
+  test('of very many kinds is reported by the first hundred', async () => {
     const args = Array.from({ length: 20_000 }, () => '\0');
     const { data } = await create(container({ args }));
     const { userErrors } = data.createWorkflow;
@@ -195,7 +195,7 @@ describe('bad input', () => {
     ['{', 'GRAPHQL_PARSE_FAILED'],
     ['mutation { createWorkflow(input: { payload: {} }) { workflow { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
     ['{ jobs(filter: { scheduledAfter: "yesterday" }) { nodes { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
-  ])('in a document is told as that: %s', async (document, code) => {
+  ])('in a document is reported as that: %s', async (document, code) => {
     for (const seen of codes(await query(api, document, { token: ann.token }))) expect(seen).toBe(code);
   });
 

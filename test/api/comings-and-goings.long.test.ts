@@ -66,7 +66,8 @@ test('20,000 WebSockets that come and go at every instant leave memory, descript
   expect(open).toEqual({ subscriptions: 0, watches: 0 });
   expect((after.bytes - before.bytes) / COMINGS).toBeLessThan(BYTES_EACH_MAX);
   const client = socketOf(api, ann.token);
-  expect(await taker(client.iterate({ query: '{ __typename }' })).rest()).toHaveLength(1); // each has given its place back
+  // Each has given its place back.
+  expect(await taker(client.iterate({ query: '{ __typename }' })).rest()).toHaveLength(1);
   await client.dispose();
   expect(logged).toEqual([]);
 }, 300_000); // half a minute of one core

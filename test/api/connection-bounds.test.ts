@@ -107,7 +107,7 @@ describe('connections beyond a bound', () => {
     await expect.poll(again).toContain('200 OK');
   });
 
-  test('in all are told 503, and end soon though their clients do nothing', async () => {
+  test('in all get 503, and end soon though their clients do nothing', async () => {
     const { api, ann } = await apiWith({ connections: 4 });
     const idle: Awaited<ReturnType<typeof connection>>[] = [];
     for (let n = 0; n < 8; n += 1) idle.push(await connection(api, '', `127.0.0.${2 + n}`));
@@ -141,7 +141,7 @@ describe('connections beyond a bound', () => {
     await expect.poll(more.received).toMatch(/^HTTP\/1.1 429 .*its share of .*(CONNECTIONS|ANONYMOUS)_MAX/s);
   });
 
-  test('of one user, as requests under way, are told 429', async () => {
+  test('of one user, as requests under way, get 429', async () => {
     const { api, ann, bob } = await apiWith({ connectionsPerUser: 2 });
     const id = await runningJob(api, ann);
     const follow = () => ask(api, `/logs/${id}?follow`, { token: ann.token });

@@ -21,7 +21,10 @@ export interface Reply {
 
 const DEADLINE_MS = 20_000;
 
-/** Asks for `path` as a client that sees each byte when it comes, and whether the answer was ended or cut. */
+/**
+ * Asks for `path` as a client that sees each byte when it comes, and whether the answer was ended
+ * or cut.
+ */
 export function ask(
   api: { url: string },
   path: string,

@@ -206,7 +206,8 @@ describe('a download that follows', () => {
     for (let n = 0; n < 20; n += 1) {
       const socket = connectTcp(Number(port), hostname, () => {
         const head = `GET /logs/${id}?follow HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${ann.token}\r\n\r\n`;
-        socket.write(head, () => setImmediate(() => socket.destroy())); // somewhere between the request and its answer
+        // Somewhere between the request and its answer.
+        socket.write(head, () => setImmediate(() => socket.destroy()));
       });
       await once(socket, 'close');
     }
@@ -291,7 +292,8 @@ describe('a client that does not read', () => {
       };
       await expect.poll(isStuck, { interval: 500, timeout: 20_000 }).toBe(true);
       expect(written).toBeLessThan(16 * 1024 * 1024); // what the system's buffers take
-      if (query === '') await insertChunks(api.db, [await chunk(lineCount - 15, lineCount + 10)]); // came after it was asked
+      // Came after it was asked.
+      if (query === '') await insertChunks(api.db, [await chunk(lineCount - 15, lineCount + 10)]);
       reply.stream.resume();
       await reply.whole();
       expect(reply.bytes().length).toBe(written);

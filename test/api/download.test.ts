@@ -147,7 +147,8 @@ describe('the download of a log', () => {
       [2_147_483_599, 47],
     ] as const) {
       const reply = await get(`/logs/${id}?after=${logCursor(id, after)}`, NDJSON);
-      const lines = await reply.whole().then(linesOf, () => linesOf(reply.received())); // it is cut where lines are missing
+      // It is cut where lines are missing.
+      const lines = await reply.whole().then(linesOf, () => linesOf(reply.received()));
       expect(lines.map(({ cursor }) => cursor)).toEqual(
         Array.from({ length: count }, (_, n) => logCursor(id, after + n + 1)),
       );
@@ -364,7 +365,8 @@ describe('the download of a log', () => {
     for (const headers of forms) {
       const reply = await get(`/logs/${id}`, headers);
       await expect(reply.whole()).rejects.toMatchObject({ code: 'ECONNRESET' });
-      if (!headers['accept-encoding']) expect(reply.received()).toContain('line 10 é'); // the last batch may be in gzip still
+      // The last batch may be in gzip still.
+      if (!headers['accept-encoding']) expect(reply.received()).toContain('line 10 é');
       expect(reply.received()).not.toContain('line 21 é');
     }
   });

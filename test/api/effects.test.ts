@@ -23,7 +23,10 @@ const CONTAINER = 'container: { image: "alpine" }';
 const HEARTBEAT = 'heartbeat: { endpoint: "http://127.0.0.1:1/" }';
 const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
-/** No scheduling worker runs here, and nobody follows a log: what is not published at once is not published at all. */
+/**
+ * No scheduling worker runs here, and nobody follows a log: what is not published at once is not
+ * published at all.
+ */
 describe('after a change', () => {
   let api: TestApi;
   let ann: Person;

@@ -82,7 +82,10 @@ function givenIds(type: GraphQLInputType, path: string): { path: string; text: s
   );
 }
 
-/** Every argument of a root field, and every field of an input below it, that takes an id. Cursors are made of ids, too. */
+/**
+ * Every argument of a root field, and every field of an input below it, that takes an id. Cursors
+ * are made of ids, too.
+ */
 function places(): Place[] {
   return OPERATIONS.flatMap(({ operation, typeName }) => {
     const root = schema.getType(typeName);

@@ -21,7 +21,7 @@ describe('With GRAPHIQL and INTROSPECTION off', () => {
     ['the whole schema', getIntrospectionQuery()],
     ['a type', '{ __type(name: "User") { fields { name } } }'],
     ['the schema in a fragment', '{ ...Q } fragment Q on Query { a: __schema { types { name } } }'],
-  ])('nobody is told %s', async (_, document) => {
+  ])('nobody learns %s', async (_, document) => {
     for (const options of [{}, { token: ann.token }]) {
       const answer = await query(api, document, options);
       expect([answer.data ?? null, answer.errors?.length]).toEqual([null, expect.any(Number)]);

@@ -70,7 +70,7 @@ describe('HTTP', () => {
     expect(response.headers.get('access-control-allow-origin')).toBeNull();
   });
 
-  test('takes bodies up to 1 MiB, whether their size is told or not', async () => {
+  test('takes bodies up to 1 MiB, with and without a size', async () => {
     const body = JSON.stringify({ query: '{ viewer { id } }', variables: { a: 'x'.repeat(1024 * 1024) } });
     expect((await post(body)).status).toBe(413);
     const chunked = await fetch(api.url, {

@@ -119,7 +119,8 @@ describe('a call with an idempotency key', () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
     expect((await call('runWorkflow', { id: workflow.id, idempotencyKey: key })).userErrors).toEqual([]);
     await api.db.execute(sql`UPDATE idempotency_keys SET created_at = now() - interval '24 hours' WHERE key = ${key}`);
-    const second = await call('createWorkflow', { ...HEARTBEAT, name: 'Next day', idempotencyKey: key }); // not yet swept
+    // Not yet swept.
+    const second = await call('createWorkflow', { ...HEARTBEAT, name: 'Next day', idempotencyKey: key });
     expect(second.workflow.id).not.toBe(workflow.id);
     expect(await sweepIdempotencyKeys(api.db)).toBe(1); // the one of runWorkflow
     expect(await sweepIdempotencyKeys(api.db)).toBe(0);

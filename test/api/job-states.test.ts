@@ -47,12 +47,12 @@ const FAILED: JobRow = {
 const LOST: JobRow = { ...RUNNING, status: 'PENDING', leaseToken: null };
 const AGAIN: JobRow = { ...RUNNING, attempt: 2, startedAt: at(9) };
 
-const told = (last: JobRow | undefined, row: JobRow) =>
+const statesTexts = (last: JobRow | undefined, row: JobRow) =>
   statesSince(last, row).map(({ status, attempt }) => `${status} ${attempt}`);
 
-describe('the states since the last that was told', () => {
+describe('the states since the last one that was sent', () => {
   test.each<[string, JobRow | undefined, JobRow, string[]]>([
-    ['nothing was told', undefined, RUNNING, ['RUNNING 1']],
+    ['nothing was sent', undefined, RUNNING, ['RUNNING 1']],
     ['the next one', PENDING, QUEUED, ['QUEUED 0']],
     ['one was skipped', PENDING, RUNNING, ['QUEUED 0', 'RUNNING 1']],
     ['all were skipped', PENDING, FAILED, ['QUEUED 0', 'RUNNING 1', 'FAILED 1']],
@@ -66,7 +66,7 @@ describe('the states since the last that was told', () => {
     ['an older row was read late', FAILED, RUNNING, []],
     ['a row of an older attempt was read late', AGAIN, LOST, []],
   ])('%s', (_, last, row, expected) => {
-    expect(told(last, row)).toEqual(expected);
+    expect(statesTexts(last, row)).toEqual(expected);
   });
 
   test('have the times of their own, and nothing of the end', () => {

@@ -128,7 +128,7 @@ describe('a log that is followed', () => {
     await send(...chunks.slice(4));
     await send(...chunks.slice(4));
     await store(...chunks.slice(4));
-    await endJob(api, ann, id, 50, { published: false }); // and that is not told
+    await endJob(api, ann, id, 50, { published: false }); // and no hint says so
     expectWhole(await collected, 50);
   });
 

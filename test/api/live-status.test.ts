@@ -44,9 +44,9 @@ describe('a status that is followed', () => {
     mutate('createWorkflow', { name, payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 });
 
   /** What a worker would do, with or without its hint. */
-  async function set(id: string, values: Partial<typeof jobs.$inferInsert>, { told = true } = {}): Promise<void> {
+  async function set(id: string, values: Partial<typeof jobs.$inferInsert>, { published = true } = {}): Promise<void> {
     await api.db.update(jobs).set(values).where(eq(jobs.id, id));
-    if (told) await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [id] }));
+    if (published) await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [id] }));
   }
   const queued = () => ({ status: 'QUEUED' as const, queuedAt: new Date() });
   const running = () => ({ status: 'RUNNING' as const, attempt: 1, startedAt: new Date(), leaseToken: newId() });
@@ -67,11 +67,11 @@ describe('a status that is followed', () => {
   });
 
   test('of a job skips no state where hints come together, or not at all', async () => {
-    for (const told of [true, false]) {
+    for (const published of [true, false]) {
       const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
       const stream = follow(JOB, { jobId: job.id });
       const statuses = [(await stream.take()).data?.jobUpdated];
-      await set(job.id, { ...queued(), ...running(), ...completed() }, { told });
+      await set(job.id, { ...queued(), ...running(), ...completed() }, { published });
       statuses.push(...(await stream.rest()).map(({ data }) => data?.jobUpdated));
       expect(statuses.map((seen) => [seen?.status, seen?.attempt])).toEqual([
         ['PENDING', 0],
@@ -135,7 +135,7 @@ describe('a status that is followed', () => {
     await set(started?.id ?? '', { ...queued(), ...running() });
     const next = await mutate('runWorkflow', { id: workflow.id });
     await set(started?.id ?? '', completed());
-    await set(next.id, queued(), { told: false });
+    await set(next.id, queued(), { published: false });
     const seen: string[] = [];
     while (!(seen.includes(`${next.id} QUEUED`) && seen.includes(`${started?.id} COMPLETED`))) {
       const update = (await stream.take()).data?.jobUpdated;
@@ -146,20 +146,20 @@ describe('a status that is followed', () => {
     await stream.stop();
   });
 
-  test("of a workflow's jobs ends when the workflow is purged, told or not", async () => {
+  test("of a workflow's jobs ends when the workflow is purged, published or not", async () => {
     const workflow = await createWorkflow('of jobs');
-    const told = follow(JOB, { workflowId: workflow.id });
+    const published = follow(JOB, { workflowId: workflow.id });
     const job = await mutate('runWorkflow', { id: workflow.id });
-    expect((await told.take()).data?.jobUpdated.id).toBe(job.id);
+    expect((await published.take()).data?.jobUpdated.id).toBe(job.id);
     await mutate('deleteWorkflow', { id: workflow.id, purge: true });
-    await told.rest();
+    await published.rest();
 
     const other = await createWorkflow('of jobs');
-    const untold = follow(JOB, { workflowId: other.id });
+    const unpublished = follow(JOB, { workflowId: other.id });
     const first = await mutate('runWorkflow', { id: other.id });
-    expect((await untold.take()).data?.jobUpdated.id).toBe(first.id);
+    expect((await unpublished.take()).data?.jobUpdated.id).toBe(first.id);
     await api.db.delete(workflows).where(eq(workflows.id, other.id));
-    expect(await untold.rest()).toEqual([]);
+    expect(await unpublished.rest()).toEqual([]);
   });
 
   test('of a workflow is it as it is now, then each change', async () => {
@@ -196,8 +196,11 @@ describe('a status that is followed', () => {
       .toBe('one of many');
     const other = await createWorkflow('another');
     for (;;) if ((await stream.take()).data?.workflowUpdated.id === other.id) break;
-    await api.db.update(workflows).set({ name: 'untold', updatedAt: new Date() }).where(eq(workflows.id, other.id));
-    expect((await stream.take()).data?.workflowUpdated).toMatchObject({ id: other.id, name: 'untold' });
+    await api.db
+      .update(workflows)
+      .set({ name: 'unpublished', updatedAt: new Date() })
+      .where(eq(workflows.id, other.id));
+    expect((await stream.take()).data?.workflowUpdated).toMatchObject({ id: other.id, name: 'unpublished' });
     await stream.stop();
     expect(await Promise.race([nothing, 'still nothing'])).toBe('still nothing');
     await bobs.stop();

@@ -18,7 +18,10 @@ import { type Person, person, query, socketOf, type TestApi, taker, testApi } fr
 
 const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
-/** Its lines are on the bus, some of them not stored yet, when somebody else than its worker writes its end. */
+/**
+ * Its lines are on the bus, some of them not stored yet, when somebody else than its worker writes
+ * its end.
+ */
 describe('a log whose job or build was ended without its worker', () => {
   let api: TestApi;
   let ann: Person;
@@ -66,7 +69,8 @@ describe('a log whose job or build was ended without its worker', () => {
   async function print(id: string, first: number, last: number): Promise<void> {
     const chunk = { ...(await numberedChunk(id, first, last)), attempt: ATTEMPTS_MAX };
     const stored = api.bus.publish('job_logs', [{ key: id, value: encodeChunks([chunk]) }]);
-    stored.catch(() => undefined); // while nobody stores, it waits, at the latest until the bus is closed
+    // While nobody stores, it waits, at the latest until the bus is closed.
+    stored.catch(() => undefined);
     if (storing) await stored;
   }
 
@@ -108,7 +112,8 @@ describe('a log whose job or build was ended without its worker', () => {
     expect(endedLogs).toEqual([id]);
     join();
     expect(await row(id)).toMatchObject({ status: 'FAILED' });
-    await query(api, '{ viewer { id } }', { token: ann.token }); // a round trip, in which one that ends too early does
+    // A round trip, in which one that ends too early does.
+    await query(api, '{ viewer { id } }', { token: ann.token });
     join();
     await Promise.all([startStoring(), join()]);
     join();
@@ -144,7 +149,8 @@ describe('a log whose job or build was ended without its worker', () => {
       await query(api, document, { token: ann.token });
       expect(await row(job.id)).toMatchObject({ status: 'CANCELED' });
       await startStoring();
-      await expect.poll(() => row(job.id)).toMatchObject({ logLineCount: 30 }); // whether somebody follows it or not
+      // Whether somebody follows it or not.
+      await expect.poll(() => row(job.id)).toMatchObject({ logLineCount: 30 });
       expect(await follow(job.id)).toEqual([numberedText(1, 30), numberedText(1, 30)]);
       await storing?.close();
       storing = undefined;

@@ -65,7 +65,7 @@ describe('a subscriber to a log', () => {
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
   });
 
-  test('P4: that reads while the store is away waits for it, and ends at once when it is told to', async () => {
+  test('P4: that reads while the store is away waits for it, and ends at once when asked to', async () => {
     const store = storeOf([chunk(1, 5), chunk(6, 9)]);
     let failures = 2;
     const follower = new LogFollower(0, {
@@ -173,8 +173,10 @@ describe('a subscriber to a log', () => {
   });
 
   test('P4: misses neither lines nor the end, at whichever instant of its reading these come, in any order', async () => {
-    // Of the last chunk: that it is sent live, that it is stored, and that the row has ended; before, in or after each of the first reads.
-    const orders = ['LSE', 'LES', 'SLE', 'SEL', 'ELS', 'ESL', 'SE', 'ES']; // without L: sent before it was listened to
+    // Of the last chunk: that it is sent live, that it is stored, and that the row has ended;
+    // before, in or after each of the first reads.
+    // Without L: sent before it was listened to.
+    const orders = ['LSE', 'LES', 'SLE', 'SEL', 'ELS', 'ESL', 'SE', 'ES'];
     const instants = Array.from({ length: 7 }, (_, instant) => instant);
     for (const order of orders) {
       for (const [first, then] of instants.flatMap((a) => instants.filter((b) => b >= a).map((b) => [a, b] as const))) {

@@ -78,7 +78,10 @@ describe('a page of a log', () => {
     }
   }
 
-  /** Where a worker cuts lines into chunks, and where another one does that takes over: it goes on from what is stored by then. */
+  /**
+   * Where a worker cuts lines into chunks, and where another one does that takes over: it goes on
+   * from what is stored by then.
+   */
   const cuts = (from: number, to: number, sizes: number[]): [number, number][] => {
     const spans: [number, number][] = [];
     for (let first = from, n = 0; first <= to; n += 1) {
@@ -110,8 +113,10 @@ describe('a page of a log', () => {
         }),
         async (lines, old, later, sentPercent, storedPercent, first, stream, search) => {
           const id = await newJob(lines.length);
-          const handed = cuts(1, Math.max(1, Math.ceil((lines.length * sentPercent) / 100)), old); // what the first worker has sent
-          const seen = handed[Math.floor((handed.length * storedPercent) / 100)]?.[0] ?? 1; // stored when the second one looks
+          // What the first worker has sent.
+          const handed = cuts(1, Math.max(1, Math.ceil((lines.length * sentPercent) / 100)), old);
+          // Stored when the second one looks.
+          const seen = handed[Math.floor((handed.length * storedPercent) / 100)]?.[0] ?? 1;
           await store(id, lines, [...handed, ...cuts(seen, lines.length, later)]);
           const expected = lines
             .map((line, n) => ({ number: n + 1, ...line }))

@@ -77,7 +77,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
   const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
   const refused = (sentence: string) => ({ errors: [expect.stringContaining(`BAD_REQUEST ${sentence}`)] });
 
-  test('begins with the first line that is still there, which is told', async () => {
+  test('begins with the first line that is still there, and says so', async () => {
     const id = await shortened();
     const whole = { firstLogLine: 11, numbers: range(11, 30), hasNextPage: false, hasPreviousPage: false };
     expect(await logs(id)).toEqual(whole);
@@ -92,7 +92,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
       expect(await logs(id, `(last: 5, before: "${logCursor(id, number)}")`)).toEqual(refused(REMOVED));
       expect(await followed(id, number)).toEqual(refused(REMOVED));
     }
-    // Whoever has read up to the tenth misses nothing.
+    // A reader that has read up to the tenth misses nothing.
     expect(await logs(id, `(after: "${logCursor(id, 10)}")`)).toMatchObject({ numbers: range(11, 30) });
     expect(await followed(id, 10)).toEqual(range(11, 30));
     expect(await logs(id, `(last: 5, before: "${logCursor(id, 11)}")`)).toMatchObject({ numbers: [] });

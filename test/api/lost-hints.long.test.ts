@@ -10,7 +10,10 @@ import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
 import { type Person, person, socketOf, type TestApi, taker, testApi } from './support.ts';
 
-/** The verbs of the database tell nobody: every hint is lost, and what comes was found by the re-check. */
+/**
+ * The verbs of the database tell nobody: every hint is lost, and what comes was found by the
+ * re-check.
+ */
 describe("a workflow's jobs without a hint", () => {
   let api: TestApi;
   let ann: Person;

@@ -157,11 +157,12 @@ describe('notifications that are followed', () => {
     const client = socketOf(api, ann.token);
     const stream = await followed(client);
     const hinted = await happen(3);
-    const untold = await happen(3, { hinted: false });
+    const unhinted = await happen(3, { hinted: false });
     const seen: unknown[] = [];
     while (seen.length < 6) seen.push(await stream.take());
-    expect(seen.sort()).toEqual([...hinted, ...untold].sort());
-    await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: hinted })); // a hint that comes again
+    expect(seen.sort()).toEqual([...hinted, ...unhinted].sort());
+    // A hint that comes again.
+    await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: hinted }));
     const [next] = await happen();
     expect(await stream.take()).toBe(next);
     await stream.stop();

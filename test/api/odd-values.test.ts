@@ -185,7 +185,7 @@ describe('odd values', () => {
       { payload: { heartbeat: { headers: [{ name: 'a', secret: 'a at "b"; c' }] } } },
       '$input.payload.heartbeat.headers[0].secret: ',
     ],
-  ])('in a variable are told with their place: %j', async (input, place) => {
+  ])('in a variable are reported with their place: %j', async (input, place) => {
     const { errors } = await ask(CREATE, { input: { ...GOOD, ...input } });
     expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_REQUEST']);
     expect(errors?.[0]?.message.slice(0, place.length)).toBe(place);
@@ -249,7 +249,8 @@ describe('odd values', () => {
     const all = [...requests('subscription', schema.getSubscriptionType())];
     for (const [n, payload] of all.entries()) {
       say({ id: `${n}`, type: 'subscribe', payload });
-      const id = `behind ${n}`; // a query that begins later, and takes about as long as a subscription's beginning
+      // A query that begins later, and takes about as long as a subscription's beginning.
+      const id = `behind ${n}`;
       await answered(id, { id, type: 'subscribe', payload: { query: '{ jobs { nodes { id } } }' } });
       say({ id: `${n}`, type: 'complete' });
     }

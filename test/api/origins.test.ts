@@ -107,7 +107,7 @@ describe('Where a request comes from', () => {
     (await upgrade({ origin })).terminate();
   });
 
-  test('a browser that asks beforehand is told what the page of an allowed origin may send', async () => {
+  test('a browser that asks beforehand learns what the page of an allowed origin may send', async () => {
     for (const path of ['/graphql', `/logs/${ann.id}`]) {
       const reply = await ask('OPTIONS', path, {
         origin: APP,

@@ -128,7 +128,8 @@ describe('the definition of a workflow', () => {
     expect(withTypename - bare).toBe(LONG_TEXT_COST + 1);
     const names = costOf('{ workflow(id: 1) { id definition { ... on ContainerDefinition { env { name } } } } }');
     expect(names - bare).toBeGreaterThanOrEqual(LONG_TEXT_COST + 100);
-    expect(costOf(`{ workflows { nodes { ${DEFINITION} } } }`)).toBeLessThan(50_000); // a page of the usual size
+    // A page of the usual size.
+    expect(costOf(`{ workflows { nodes { ${DEFINITION} } } }`)).toBeLessThan(50_000);
   });
 
   test.each([

@@ -75,7 +75,8 @@ describe('a purge', () => {
     const [jobId = ''] = await schedule(api.db);
     const [job] = (await claimJobs(api.db, [jobId], { owner: 'test' })).claimed;
     if (!job) throw new Error('no job');
-    await ask('mutation ($id: ID!) { runWorkflow(input: { id: $id }) { job { id } } }', { id }); // and one that waits
+    // And one that waits.
+    await ask('mutation ($id: ID!) { runWorkflow(input: { id: $id }) { job { id } } }', { id });
     await insertChunks(api.db, [chunk(jobId, 1)]);
 
     expect(await remove({ id, purge: true })).toEqual({ deletedWorkflowId: id, workflow: null, userErrors: [] });
@@ -131,7 +132,8 @@ describe('a purge', () => {
     while (await purgeSome(api.db)) steps += 1;
     expect(steps).toBeGreaterThan(3);
     expect(await left(id, [buildId, ...ids])).toBe(0);
-    expect(await left(other.id, [other.build?.id ?? ''])).toBe(4); // workflow, payload, build and its line
+    // Workflow, payload, build and its line.
+    expect(await left(other.id, [other.build?.id ?? ''])).toBe(4);
     expect(await remove({ id: other.id, purge: true })).toMatchObject({ userErrors: [] });
     await Promise.all([purgeAll(), purgeAll(), purgeAll()]); // several that sweep
     expect(await left(other.id, [])).toBe(0);

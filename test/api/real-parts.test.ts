@@ -23,7 +23,10 @@ import { codes, type Person, person, query, socketOf, taker } from './support.ts
 
 const redisUrl = requirePart('redis', 'two api processes that share a real Kafka and a real Redis');
 
-/** Two apis, each with its own connections, as two processes would have; and a third party that works. */
+/**
+ * Two apis, each with its own connections, as two processes would have; and a third party that
+ * works.
+ */
 describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over a real Kafka and a real Redis', () => {
   const log = pino({ level: 'silent' });
   const prefix = `test-${randomBytes(6).toString('hex')}:`;
@@ -63,7 +66,7 @@ describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over 
   };
   const first = () => nth(apis, 0);
 
-  test('are healthy, and tell of their parts', async () => {
+  test('are healthy, and report their parts', async () => {
     const { data } = await query(first(), '{ system { database bus cache docker } }', { token: ann.token });
     expect(data.system).toEqual({ database: 'UP', bus: 'UP', cache: 'UP', docker: 'ABSENT' });
   });

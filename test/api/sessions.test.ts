@@ -100,7 +100,8 @@ describe('sessions', () => {
       'mutation { updateNotificationPreference(input: { preference: NONE }) { user { id } } }',
     ].map((document) => slowRequest(token, document));
     const [{ id }] = await sessionsOf(ann.token);
-    await query(api, 'query { viewer { id } }', { token }); // by then the server has the heads of the requests before
+    // By then the server has the heads of the requests before.
+    await query(api, 'query { viewer { id } }', { token });
     await query(api, REVOKE, { token: ann.token, variables: { id } });
     for (const finish of requests) {
       const { errors } = await finish();

@@ -50,7 +50,8 @@ describe('streams and downloads of one user', () => {
       return reply.status;
     };
     await expect.poll(again).toBe(200);
-    for (let n = 0; n < 5; n += 1) expect(await again()).toBe(200); // each gives its place back at its end
+    // Each gives its place back at its end.
+    for (let n = 0; n < 5; n += 1) expect(await again()).toBe(200);
     await print(api, await numberedChunk(id, 1, 1));
     await endJob(api, ann, id, 1);
     for (const reply of replies.slice(2)) expect(await reply.whole()).toContain('line 1 é');
@@ -87,7 +88,8 @@ describe('streams and downloads of one user', () => {
     const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${bob.token}\r\n\r\n`;
     for (let n = 0; n < STREAMS_PER_USER_MAX; n += 1) {
       const socket = connect(Number(port), hostname, () => {
-        socket.write(head, () => setImmediate(() => socket.destroy())); // somewhere between the request and its answer
+        // Somewhere between the request and its answer.
+        socket.write(head, () => setImmediate(() => socket.destroy()));
       });
       await once(socket, 'close');
     }

@@ -11,7 +11,10 @@ import { createMemoryCache } from '../../platform/cache/memory.ts';
 import { testDatabase } from '../support/database.ts';
 import { testSealer } from '../support/workers.ts';
 
-/** A real api on a free port, over a database of the test file's own, with the bus and the cache in process. */
+/**
+ * A real api on a free port, over a database of the test file's own, with the bus and the cache in
+ * process.
+ */
 export interface TestApi {
   url: string;
   db: Db;
@@ -119,7 +122,10 @@ export async function person(api: { url: string }, name = 'ann'): Promise<Person
   return { id: data.signUp.user.id, email, token: data.signUp.token };
 }
 
-/** Sends `createWorkflow` for a workflow of which a test says only what it is about. Gives the mutation's answer. */
+/**
+ * Sends `createWorkflow` for a workflow of which a test says only what it is about. Gives the
+ * mutation's answer.
+ */
 export async function createWorkflow(
   api: { url: string },
   { token }: { token: string },

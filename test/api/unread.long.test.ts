@@ -13,7 +13,8 @@ import { type Person, person, query, type TestApi, testApi } from './support.ts'
 const UNREAD_MS = 1_000;
 const CHUNKS = 40;
 const LINES_PER_CHUNK = 500;
-const TEXT = 'x'.repeat(1_000); // 20 MB in all: more than the system holds of a connection that nobody reads
+// 20 MB in all: more than the system holds of a connection that nobody reads.
+const TEXT = 'x'.repeat(1_000);
 
 describe('a client that does not read', () => {
   let api: TestApi;
@@ -38,7 +39,7 @@ describe('a client that does not read', () => {
   });
   afterAll(() => api.close());
 
-  /** Sends `pieces`, and reads nothing unless it is told to. */
+  /** Sends `pieces`, and reads nothing unless asked to. */
   async function unread(...pieces: (string | Buffer)[]): Promise<Socket> {
     const { hostname, port } = new URL(api.url);
     const socket = connect(Number(port), hostname);
@@ -56,7 +57,10 @@ describe('a client that does not read', () => {
   const init = () =>
     frame(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${ann.token}` } }));
 
-  /** Resolves when the server has no connection any more: it has cut them, as their clients do not leave. */
+  /**
+   * Resolves when the server has no connection any more: it has cut them, as their clients do not
+   * leave.
+   */
   async function cut(): Promise<void> {
     const { port } = new URL(api.url);
     await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(0);
@@ -84,9 +88,11 @@ describe('a client that does not read', () => {
   test('is left in peace while there is nothing to send', async () => {
     const silent = await runningJob(api, ann);
     await unread(get(`/logs/${silent}?follow`));
-    await new Promise((resolve) => setTimeout(resolve, 3 * UNREAD_MS)); // the time is what is tested
+    // The time is what is tested.
+    await new Promise((resolve) => setTimeout(resolve, 3 * UNREAD_MS));
     const { port } = new URL(api.url);
-    await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(1); // its own
+    // Its own.
+    await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, UNREAD_MS));
     expect(await connectionsOf(process.pid, Number(port))).toBe(1);
   });

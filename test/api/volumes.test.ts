@@ -109,7 +109,8 @@ describe('the volumes of a user', () => {
     expect(await remove('old')).toMatchObject({ userErrors: [] });
     expect(await remove('old')).toMatchObject({ userErrors: [] }); // again changes nothing
     expect(await list()).toEqual([]);
-    expect(await noteVolumeUse(db, { ...use, engineId: 'three' })).toEqual(['old']); // which no job may mount any more
+    // Which no job may mount any more.
+    expect(await noteVolumeUse(db, { ...use, engineId: 'three' })).toEqual(['old']);
     expect(await create(['old'])).toMatchObject({
       workflow: null,
       userErrors: [{ code: 'CONFLICT', path: ['payload'], message: expect.stringContaining('old') }],

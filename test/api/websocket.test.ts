@@ -89,7 +89,7 @@ describe('a WebSocket', () => {
     expect(api.logged).toEqual([]);
   });
 
-  test('without a token is told UNAUTHENTICATED where one is needed, and stays open', async () => {
+  test('without a token gets UNAUTHENTICATED where one is needed, and stays open', async () => {
     const client = socketOf(api);
     const [refused] = await taker(client.iterate({ query: 'subscription { workflowUpdated { id } }' }))
       .rest()

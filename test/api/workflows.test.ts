@@ -36,7 +36,7 @@ describe('a workflow', () => {
     return data[name];
   };
 
-  test('of kind HEARTBEAT is ready at once, and scheduling is told', async () => {
+  test('of kind HEARTBEAT is ready at once, and scheduling gets a hint', async () => {
     const hints: string[] = [];
     const unsubscribe = await api.cache.subscribe(SCHEDULE_CHANNEL, () => hints.push('schedule'));
     const { workflow, userErrors } = await create(HEARTBEAT);
@@ -122,7 +122,8 @@ describe('a workflow', () => {
     expect(await update({ name: 'Other' })).toMatchObject({ generation: 1, buildStatus: 'FAILED' });
     const again = { generation: 2, buildStatus: 'QUEUED' };
     expect(await update({ payload: CONTAINER.payload })).toMatchObject(again);
-    expect(await update({ payload: CONTAINER.payload })).toMatchObject(again); // the newest build has not FAILED
+    // The newest build has not FAILED.
+    expect(await update({ payload: CONTAINER.payload })).toMatchObject(again);
   });
 
   test('may keep its log lines for a shorter time, which needs no new build', async () => {

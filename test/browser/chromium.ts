@@ -4,7 +4,9 @@ import { reportMissing } from '../support/parts.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** Where a Chromium is, or undefined when it is missing. `untested` tells what that leaves untested. */
+/**
+ * Where a Chromium is, or undefined when it is missing. `untested` tells what that leaves untested.
+ */
 export function findChromium(untested: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(':');
   const found = folders.flatMap((folder) => NAMES.map((name) => join(folder, name))).find(isProgram);

@@ -51,7 +51,8 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.locator('.graphiql-query-editor .CodeMirror').click();
     await page.keyboard.press('Control+A');
     await page.keyboard.insertText(subscription);
-    await page.locator('.graphiql-tab-button', { hasText: 'Followed' }).waitFor(); // it has read the text
+    // It has read the text.
+    await page.locator('.graphiql-tab-button', { hasText: 'Followed' }).waitFor();
     await run(page);
     await page.getByRole('button', { name: /Stop query/ }).waitFor();
     const cookies = await page.context().cookies();

@@ -28,7 +28,10 @@ export function randomPrefix(): string {
   return prefix;
 }
 
-/** Deletes the topics of this file's tests: hundreds of partitions would be left on the broker by each run. */
+/**
+ * Deletes the topics of this file's tests: hundreds of partitions would be left on the broker by
+ * each run.
+ */
 export async function dropTopics(): Promise<void> {
   if (brokers === undefined) return;
   const admin = new Kafka({ brokers, clientId: 'chronoverse-test', logLevel: logLevel.NOTHING }).admin();

@@ -58,7 +58,8 @@ test('jobs, builds, audit events and partitions of log lines are of the time of 
       await recordAudit(db, { action: 'test', outcome: 'DONE', userId: ann });
       const events = await db.select().from(auditEvents);
       const made = await jobsOf(db, id);
-      expect(made.map(({ trigger }) => trigger)).toEqual(['AUTOMATIC', 'MANUAL']); // in the order of their ids
+      // In the order of their ids.
+      expect(made.map(({ trigger }) => trigger)).toEqual(['AUTOMATIC', 'MANUAL']);
       const ids = [...made.map((job) => job.id), buildId ?? '', ...events.map((event) => event.id)];
       expect(requested).toMatchObject({ outcome: 'REQUESTED' });
       for (const one of ids) {

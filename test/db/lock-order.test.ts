@@ -8,17 +8,19 @@ import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Connection, connect, type Db } from '../../db/client.ts';
 import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { type LeaseKey, releaseJobs, renewLeases, returnJobs } from '../../db/jobs/leases.ts';
+import { releaseJobs, renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
+import type { LeaseKey } from '../../db/lease.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 
 /**
- * Two statements that lock the same rows meet half-way: a third session holds one row of each status until both have come to one of them. A
- * statement that does not go by the ids has locked rows by then that the other one wants, and the other way round.
+ * Two statements that lock the same rows meet half-way: a third session holds one row of each
+ * status until both have come to one of them. A statement that does not go by the ids has locked
+ * rows by then that the other one wants, and the other way round.
  */
 
 let database: TestDatabase;
@@ -123,7 +125,10 @@ describe('chunks', () => {
   });
 });
 
-/** Lets `first` and `second` run into rows that are held, the second one with the rows in the opposite order; then lets go. */
+/**
+ * Lets `first` and `second` run into rows that are held, the second one with the rows in the
+ * opposite order; then lets go.
+ */
 async function meet(table: string, rows: Row[], first: Actor | undefined, second: Actor | undefined): Promise<void> {
   const { db } = database;
   const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -159,7 +164,10 @@ async function waits(application: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Jobs or builds of which all is true that their actors look for: leases that have expired, ends of logs that are open, slots that are due. */
+/**
+ * Jobs or builds of which all is true that their actors look for: leases that have expired, ends of
+ * logs that are open, slots that are due.
+ */
 async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]> {
   const { db } = database;
   for (const name of ['jobs', 'log_chunks', 'workflows']) await db.execute(sql`DELETE FROM ${sql.identifier(name)}`);

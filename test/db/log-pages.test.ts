@@ -35,7 +35,8 @@ describe('a log of 10,000,000 lines', () => {
   beforeAll(async () => {
     database = await testDatabase();
     await makeLogPartitions(database.db, { daysAhead: 40 });
-    // As db/client.ts connects, but with a plan that is made for any value: what a prepared statement may come to.
+    // As db/client.ts connects, but with a plan that is made for any value: what a prepared
+    // statement may come to.
     const connection = { ...PLANNER, plan_cache_mode: 'force_generic_plan' };
     client = postgres(database.url, { max: 1, connection, onnotice: () => undefined });
     db = drizzle(client, { logger: { logQuery: (text, params) => void sent.push({ text, params }) } });
@@ -112,12 +113,14 @@ describe('a log of 10,000,000 lines', () => {
     expect(await chunksAfter(db, long, LONG, CHUNKS)).toEqual([]);
     expect(await cost(() => chunksAfter(db, long, LONG, CHUNKS))).toEqual({ ...FEW, rows: expect.any(Number) });
     const { buffers } = await cost(() => chunksAfter(db, oneByOne, 200_000, CHUNKS));
-    expect(buffers).toBeLessThan(400); // of 11,000 chunks, the most that one chunk can reach over; the log has 200,000
+    // Of 11,000 chunks, the most that one chunk can reach over; the log has 200,000.
+    expect(buffers).toBeLessThan(400);
     expect(await cost(() => chunksAfter(db, oneByOne, 100_000, CHUNKS))).toEqual(FEW);
   });
 });
 
-const BUFFERS_MAX = 12; // 8 were measured: index and table, and the look for the chunk that holds the line
+// 8 were measured: index and table, and the look for the chunk that holds the line.
+const BUFFERS_MAX = 12;
 const FEW = {
   buffers: expect.toSatisfy((buffers: number) => buffers <= BUFFERS_MAX, `at most ${BUFFERS_MAX}`),
   rows: CHUNKS,

@@ -5,7 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
-/** Bytes of the server's until the cut: over the sign-in of three connections, or over a round of work on connections that stand. */
+/**
+ * Bytes of the server's until the cut: over the sign-in of three connections, or over a round of
+ * work on connections that stand.
+ */
 const CUTS = [
   ...Array.from({ length: 15 }, (_, index) => ({ signedIn: false, bytes: 1 + index * 997 })),
   ...Array.from({ length: 40 }, (_, index) => ({ signedIn: true, bytes: 1 + index * 79 })),
@@ -40,14 +43,16 @@ describe('a pool whose connections are lost', () => {
         cutter.cutAfter(bytes, how);
         settled.push(...(await within(work(db, `${how}-${signedIn}-${bytes}`), `the work, cut after ${bytes} bytes`)));
         await expect
-          .poll(() => answers(db).catch(String), { timeout: AGAIN_MS_MAX }) // some of the lost are not yet known to be
+          // Some of the lost are not yet known to be.
+          .poll(() => answers(db).catch(String), { timeout: AGAIN_MS_MAX })
           .toEqual([...Array(20).keys()]);
         await close();
       }
       const [row] = await database.db.execute<{ broken: number }>(sql`
         SELECT count(*)::int AS broken FROM (SELECT pair FROM halves GROUP BY pair HAVING count(*) <> 2) AS half_of_them`);
       expect(row?.broken).toBe(0);
-      expect(settled).toEqual(expect.arrayContaining(['fulfilled', 'rejected'])); // or nothing of this was tried
+      // Or nothing of this was tried.
+      expect(settled).toEqual(expect.arrayContaining(['fulfilled', 'rejected']));
     },
   );
 });
@@ -60,7 +65,8 @@ async function work(db: Db, name: string): Promise<string[]> {
     db.transaction(async (transaction) => {
       await transaction.execute(sql`INSERT INTO halves VALUES (${pair}, 1)`);
       await transaction.execute(sql`SELECT pg_sleep(0.002)`);
-      await rows(1).catch(() => undefined); // as another part of the program, which connects again meanwhile
+      // As another part of the program, which connects again meanwhile.
+      await rows(1).catch(() => undefined);
       await transaction.execute(sql`INSERT INTO halves VALUES (${pair}, 2)`);
     });
   const settled: string[] = [];

@@ -24,7 +24,8 @@ test('a migration that is killed at the end of each part, within steps and befor
     await fill(undisturbed.client, version);
     await fill(killed.client, version);
   }
-  expect(kills).toBeGreaterThan(migrations.flatMap(({ parts }) => parts).length); // steps and indexes are killed more than once
+  // Steps and indexes are killed more than once.
+  expect(kills).toBeGreaterThan(migrations.flatMap(({ parts }) => parts).length);
   expect(await describeSchema(killed.client)).toBe(await describeSchema(undisturbed.client));
   expect(await contents(killed.client)).toEqual(await contents(undisturbed.client));
 });
@@ -87,7 +88,10 @@ test('a migration that is half applied counts as not applied, and the program sa
 
 const placesOfDeath = new Set<string>();
 
-/** Migrates, and kills the backend at the first place where it was not killed yet. Whether it was killed. */
+/**
+ * Migrates, and kills the backend at the first place where it was not killed yet. Whether it was
+ * killed.
+ */
 async function dies(version: number): Promise<boolean> {
   const killAt = async (place: string, pid: number) => {
     if (placesOfDeath.has(place)) return;
@@ -101,7 +105,8 @@ async function dies(version: number): Promise<boolean> {
     watch: {
       async beforeCommit(part, { name }, tx) {
         const [self] = await tx<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
-        // Of steps, before the first commit, and before the last one: then it goes on from a position in the middle.
+        // Of steps, before the first commit, and before the last one: then it goes on from a
+        // position in the middle.
         const [next] = await tx`SELECT part FROM schema_migration_progress`;
         await killAt(`${name} ${part.does} ${next?.part}`, self?.pid ?? 0);
       },

@@ -8,7 +8,9 @@ import { untilSlow } from '../support/time.ts';
 
 /** Modes in which a reader or a writer of the table has to wait, the strongest last. */
 const STRONG = ['SHARE', 'SHARE ROW EXCLUSIVE', 'EXCLUSIVE', 'ACCESS EXCLUSIVE'];
-/** How many rows of tables that are in use may be read or written by a part that holds such a lock. */
+/**
+ * How many rows of tables that are in use may be read or written by a part that holds such a lock.
+ */
 const ROWS_UNDER_LOCK_MAX = 10;
 
 /** Tables that never have more rows than that. */
@@ -29,7 +31,9 @@ afterAll(async () => {
   await database.close();
 });
 
-/** In this order: each finds the database as the one before has left it, with rows in every table. */
+/**
+ * In this order: each finds the database as the one before has left it, with rows in every table.
+ */
 describe.sequential('a migration locks tables that are in use for a moment alone, as its header says', () => {
   test.each(names.slice(1).map((name, index) => [name, index + 2] as const))('%s', async (name, version) => {
     const before = await tables();
@@ -116,7 +120,10 @@ async function tablesOfFewRows(before: Table[]): Promise<string[]> {
   return few;
 }
 
-/** The strongest mode that the backend holds on each of these tables, where it is one that others wait for. */
+/**
+ * The strongest mode that the backend holds on each of these tables, where it is one that others
+ * wait for.
+ */
 async function locksOf(pid: number, before: Table[]): Promise<string[]> {
   const rows = await database.client<{ relation: number; mode: string }[]>`
     SELECT relation::int, mode FROM pg_locks WHERE pid = ${pid} AND locktype = 'relation' AND granted`;
@@ -140,7 +147,8 @@ async function rowsOf(tx: postgres.TransactionSql, before: Table[]): Promise<num
   const [row] = await tx<{ rows: number }[]>`
     SELECT coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del), 0)::int AS rows
     FROM pg_stat_xact_user_tables WHERE relid::int = ANY(${before.map(({ oid }) => oid)})`;
-  await tx`SELECT pg_stat_force_next_flush()`; // or the next transaction would have those of this one too
+  // Or the next transaction would have those of this one too.
+  await tx`SELECT pg_stat_force_next_flush()`;
   return row?.rows ?? Number.NaN;
 }
 
@@ -152,7 +160,10 @@ async function rewritten(tx: postgres.TransactionSql, before: Table[]): Promise<
   return before.filter(({ oid, file }) => files.get(oid) !== file).map(({ name }) => name);
 }
 
-/** Stops the making of an index halfway, by a writer whose transaction it waits for, and looks at its locks then. */
+/**
+ * Stops the making of an index halfway, by a writer whose transaction it waits for, and looks at
+ * its locks then.
+ */
 async function watchIndex(part: Part, backend: number, before: Table[]): Promise<{ end: Promise<void> }> {
   const [, table = ''] = / ON (\w+) /.exec(part.text) ?? [];
   const writer = postgres(database.url, { max: 1 });
@@ -175,7 +186,10 @@ async function watchIndex(part: Part, backend: number, before: Table[]): Promise
 
 let uses = 0;
 
-/** Fails where a statement waits for a lock. The error is another one, or migrate would take it for a lock that itself did not get. */
+/**
+ * Fails where a statement waits for a lock. The error is another one, or migrate would take it for
+ * a lock that itself did not get.
+ */
 async function useEverything(): Promise<void> {
   await readAndWrite().catch((error: unknown) => {
     throw new Error('A client had to wait.', { cause: error });
@@ -206,7 +220,10 @@ async function readAndWrite(): Promise<void> {
   await client`SELECT count(*) FROM workflows JOIN payloads ON workflow_id = id JOIN builds USING (workflow_id)`;
 }
 
-/** The tables and modes that the header of a migration names, like `users (SHARE, ACCESS EXCLUSIVE)`. */
+/**
+ * The tables and modes that the header of a migration names, like `users (SHARE, ACCESS
+ * EXCLUSIVE)`.
+ */
 async function declared(name: string): Promise<string[]> {
   const text = await readFile(new URL(name, MIGRATIONS), 'utf8');
   const [header = ''] = text.split(/^(?!--)|^-- (?:part|steps|index): /m);

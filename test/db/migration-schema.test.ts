@@ -4,7 +4,10 @@ import { migrate } from '../../db/migrate/migrate.ts';
 import { emptyDatabase, type OldDatabase, oldDatabase } from '../support/old-database.ts';
 import { describeSchema } from '../support/schema-description.ts';
 
-/** The schema of installations that were migrated to version 17 before its migrations were cut into parts. */
+/**
+ * The schema of installations that were migrated to version 17 before its migrations were cut into
+ * parts.
+ */
 const SCHEMA_17 = new URL('./schema-0017.sql', import.meta.url);
 
 let old: OldDatabase;

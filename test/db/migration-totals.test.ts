@@ -26,7 +26,8 @@ test('each job and workflow counts once, also those that processes of the old ve
     report: () => void worker.unsafe('COMMIT').execute(), // the part after the steps waits for a lock until the worker's transaction ends
     watch: {
       async beforeCommit(part) {
-        // A transaction that has ended jobs stays open from one step to the next: some that the steps have passed, and some that they have not.
+        // A transaction that has ended jobs stays open from one step to the next: some that the
+        // steps have passed, and some that they have not.
         if (open) await worker.unsafe('COMMIT');
         open = part.kind === 'steps';
         if (!open) return;

@@ -64,7 +64,8 @@ test('a migration that waits for a long reader lets everybody else through, and 
   let migrating: Promise<string[]> | undefined;
   await besideLongReader(async () => {
     migrating = (await startWaiting()).migrated;
-    // Behind a statement that waits for its lock until it has it, the first of these would never come back.
+    // Behind a statement that waits for its lock until it has it, the first of these would never
+    // come back.
     for (let n = 0; n < 10; n++) await client`UPDATE users SET password_hash = ${n} WHERE id = md5('user2')::uuid`;
   });
   expect(await migrating).toEqual(['0004_notifications_and_totals']);

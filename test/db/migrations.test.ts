@@ -7,7 +7,10 @@ import * as schema from '../../db/schema.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { describeSchema } from '../support/schema-description.ts';
 
-/** What the migrations come to, to be read in one piece. To write it anew: npx vitest run test/db/migrations.test.ts -u */
+/**
+ * What the migrations come to, to be read in one piece. To write it anew: npx vitest run
+ * test/db/migrations.test.ts -u
+ */
 const DUMP = new URL('../../db/schema.sql', import.meta.url);
 const HEADER = `-- The schema that the migrations in db/migrations come to. Nothing runs this file: test/db/migrations.test.ts
 -- compares it with a migrated database, and writes it anew with -u.
@@ -49,7 +52,7 @@ test('migrating twice, and two at once, changes nothing', async () => {
   expect(await checkVersion(database.db)).toBeUndefined();
 });
 
-test('a database that is not at the version of the program is told apart, with what to do', async () => {
+test('a database that is not at the version of the program is refused, with what to do', async () => {
   await database.db.execute(sql`UPDATE schema_migrations SET version = 999 WHERE version = 1`);
   expect(await checkVersion(database.db)).toMatch(/version 999 .* newer program/);
   await expect(migrate(database.url)).rejects.toThrow(/version 999/);

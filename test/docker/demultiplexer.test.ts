@@ -64,7 +64,7 @@ test('many tiny frames in one chunk do not overflow the stack', () => {
   expect(frames).toHaveLength(100_000);
 });
 
-test('the bytes of an incomplete frame are kept, and told', () => {
+test('the bytes of an incomplete frame are kept, and counted', () => {
   const { frames, demultiplexer } = collect();
   demultiplexer.write(encode({ stream: 1, payload: 'abcdef' }).subarray(0, 11));
   expect(frames).toEqual([]);

@@ -76,7 +76,8 @@ test('a character that the engine cut between two pieces is whole again', () => 
 });
 
 test('a line over 64 KiB comes in pieces that say that they continue, none cut within a character', () => {
-  const text = Buffer.from(`y${'é'.repeat(KIB_64)}\n`); // two bytes each, so that 64 KiB ends within one
+  // Two bytes each, so that 64 KiB ends within one.
+  const text = Buffer.from(`y${'é'.repeat(KIB_64)}\n`);
   const frames = Array.from({ length: Math.ceil(text.length / KIB_16) }, (_, n) =>
     frame(1, text.subarray(n * KIB_16, (n + 1) * KIB_16)),
   );
@@ -99,7 +100,10 @@ const aLine = fc.record({
   bytes: fc.oneof(fc.nat(20), fc.constantFrom(KIB_16, 2 * KIB_16, KIB_64, KIB_64 + 1, 100_000)),
 });
 
-/** As the engine writes it: stamps that may stand out of order by some milliseconds, pieces of both streams mixed. */
+/**
+ * As the engine writes it: stamps that may stand out of order by some milliseconds, pieces of both
+ * streams mixed.
+ */
 function engineLog(lines: { stream: 1 | 2; after: number; bytes: number }[]): Frame[] {
   let at = 0;
   const queues: Record<1 | 2, Frame[]> = { 1: [], 2: [] };

@@ -20,7 +20,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   afterAll(() => removeAll(docker, labels));
 
   /** Through an engine that refuses what the test says, which it may for half a second. */
-  async function patiently(engine: RefusingEngine, containerId: string) {
+  async function retrying(engine: RefusingEngine, containerId: string) {
     return collector(containerId, {}, undefined, {
       docker: createDocker({ host: engine.host, log: quiet }),
       retryMs: 500,
@@ -73,7 +73,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     engine.refuse = (__, path) => (/\/logs/.test(path) ? refusal : undefined);
     const id = await startShell(docker, labels, 'echo lost; exit 4');
     await docker.waitContainer(id, { timeoutMs: 10_000, signal: new AbortController().signal });
-    const collected = await patiently(engine, id);
+    const collected = await retrying(engine, id);
     expect(collected).toMatchObject({ isCutShort: true, state: { status: 'ended', exitCode: 4 } });
     await engine.close();
   });
@@ -82,8 +82,8 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     const engine = await refusingEngine(host ?? '');
     engine.refuse = (_, path) => (/\/logs/.test(path) ? { status: 500, message: 'busy' } : undefined);
     const id = await startShell(docker, labels, 'echo kept; while [ ! -e /go ]; do sleep 0.1; done; exit 4');
-    const collecting = patiently(engine, id);
-    await until('it was refused for longer than the patience', async () => engine.refused > 6);
+    const collecting = retrying(engine, id);
+    await until('it was refused for longer than it retries', async () => engine.refused > 6);
     engine.refuse = () => ({ status: 500, message: 'busy' });
     await docker.stopContainer(id, 0);
     const before = engine.refused;
@@ -160,7 +160,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       text: 'The log was cut here: 10,000 bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.',
     });
     expect(whole.writer.lastNumber).toBe(10 + kept + 1);
-    // Whoever reads it again cuts it at the same line, wherever the stored part ends.
+    // A worker that reads it again cuts it at the same line, wherever the stored part ends.
     for (const storedNumber of [10 + 5, 10 + kept, 10 + kept + 1]) {
       const rest = await collector(id, { linesBefore: 10, bytesMax, storedNumber });
       expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > storedNumber));

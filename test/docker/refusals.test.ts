@@ -40,14 +40,14 @@ describe('a container that an engine refuses', () => {
   test.each([
     `source ${LAYER}/etc/passwd is not directory`,
     `${RUNC}: error during container init: error mounting "${VOLUME}" to rootfs at "/etc/passwd": mount ${VOLUME}:/etc/passwd (via /proc/self/fd/6), flags: 0x5000: not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type`,
-  ])('a volume over a file is told in a sentence, without the folders of the host: %s', (words) => {
+  ])('a volume over a file is reported in a sentence, without the folders of the host: %s', (words) => {
     expect(fromStatus(500, words)).toMatchObject({
       kind: 'INVALID',
       message: 'A volume cannot be mounted at /etc/passwd: the image has a file there, and a folder was expected.',
     });
   });
 
-  test('the folders in which a host keeps layers and volumes are told to nobody', () => {
+  test('the folders in which a host keeps layers and volumes appear in no message', () => {
     expect(fromStatus(500, `lstat ${LAYER}/data/merged/x: not a directory`).message).toBe(
       'lstat /data/merged/x: not a directory',
     );

@@ -15,7 +15,9 @@ export function openDocker(host: string | undefined): Docker {
   return createDocker({ host, log: quiet });
 }
 
-/** A label of this run alone, so that what is left behind can be told from what others run. */
+/**
+ * A label of this run alone, so that what is left behind can be distinguished from what others run.
+ */
 export function runLabel(): Record<string, string> {
   return { 'chronoverse.test': `${process.pid}-${Date.now()}` };
 }
@@ -48,7 +50,10 @@ const REGISTRY_ERRORS: Record<number, { code: string; message: string }> = {
   429: { code: 'TOOMANYREQUESTS', message: 'You have reached your pull rate limit.' },
 };
 
-/** A registry on loopback, which engines trust without TLS, that answers every request for a manifest with `status`. */
+/**
+ * A registry on loopback, which engines trust without TLS, that answers every request for a
+ * manifest with `status`.
+ */
 export async function openRegistry(status: () => number): Promise<{ host: string; server: Server }> {
   const server = createServer((request, response) => {
     const code = request.url === '/v2/' ? 200 : status();

@@ -38,7 +38,8 @@ describe('the GraphQL examples', () => {
   test('of the README, and of docs/use/logs.md, work one after the other, from the first account to the last line of a job', async () => {
     const url = await startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder() }).ready();
     const [signUp = '', create = '', runNow = '', follow = ''] = await examplesIn('README.md');
-    const withToken = signUp.replace('user { id email }', 'token user { id email }'); // a browser is given a cookie
+    // A browser is given a cookie.
+    const withToken = signUp.replace('user { id email }', 'token user { id email }');
     const token = z.object({ signUp: z.object({ token: z.string() }) }).parse(await ask(url, withToken)).signUp.token;
 
     const made = z.object({ createWorkflow: z.object({ workflow: z.object({ id: z.string() }) }) });

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 
 /**
- * Dockerfiles whose authors look for a difference between two parsers: mostly right, so that many are accepted, with continuations, escapes,
- * directives, white space, here-documents and quotes where they hurt.
+ * Dockerfiles whose authors look for a difference between two parsers: mostly right, so that many
+ * are accepted, with continuations, escapes, directives, white space, here-documents and quotes
+ * where they hurt.
  */
 export function hostileDockerfile(): fc.Arbitrary<string> {
   return fc

@@ -45,7 +45,8 @@ describe('a part of a text', () => {
 
   test('takes no longer to look for where it is longer', () => {
     const text = 'a'.repeat(1_000_000);
-    const short = partFinder(`${'a'.repeat(9)}b`)(text); // begun at each character as the long ones are
+    // Begun at each character as the long ones are.
+    const short = partFinder(`${'a'.repeat(9)}b`)(text);
     for (const part of [`${'a'.repeat(999)}b`, `${'a'.repeat(500)}b${'a'.repeat(499)}`]) {
       const long = partFinder(part)(text);
       const ratios = Array.from({ length: 7 }, () => msOf(long) / msOf(short)).sort((a, b) => a - b);

@@ -99,8 +99,10 @@ describe('what one user may have', () => {
     const purge = 'mutation ($id: ID!) { deleteWorkflow(input: { id: $id, purge: true }) { deletedWorkflowId } }';
     const rows = await api.db.execute<{ id: string }>(sql`SELECT id FROM workflows WHERE user_id = ${ann.id} LIMIT 1`);
     await query(api, purge, { token: ann.token, variables: rows[0] });
-    expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null)); // its rows are still there
-    await api.db.execute(sql`DELETE FROM schedules WHERE workflow_id = ${rows[0]?.id}`); // as when its last job has ended
+    // Its rows are still there.
+    expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null));
+    // As when its last job has ended.
+    await api.db.execute(sql`DELETE FROM schedules WHERE workflow_id = ${rows[0]?.id}`);
     while (await purgeSome(api.db));
     expect((await create()).error).toBeUndefined();
     expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null));
@@ -146,7 +148,8 @@ describe('what one user may have', () => {
     expect(madeOf(made)).toHaveLength(2);
     expect(made.find(({ error }) => error)?.error).toEqual(refusedBy('QUEUED_BUILDS_PER_USER', ['payload']));
     const [first = ''] = madeOf(made);
-    expect((await update(first, { container: { image: 'alpine:4' } })).error).toBeUndefined(); // in place of its former one
+    // In place of its former one.
+    expect((await update(first, { container: { image: 'alpine:4' } })).error).toBeUndefined();
     await build();
     expect(madeOf(await many(() => create(CONTAINER)))).toHaveLength(2);
     expect((await update(first, { container: { image: 'alpine:5' } })).error).toEqual(

@@ -41,7 +41,8 @@ test('P11: users take turns in any order of arrival and with any number of jobs,
   await enter(await queued(second, 2));
   expect([await next(), await next(), await next()]).toEqual([greedy, second, greedy]);
   await enter(await queued(late, 2));
-  expect([await next(), await next()]).toEqual([second, late]); // the second round, in which the first user had a turn
+  // The second round, in which the first user had a turn.
+  expect([await next(), await next()]).toEqual([second, late]);
   expect([await next(), await next()]).toEqual([greedy, late]);
   expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, undefined]);
 });
@@ -55,15 +56,15 @@ test('a user who is full is passed over, and has the next turn when there is roo
 });
 
 test('P11: a user who is full for long does not let others pass who come again and again', async () => {
-  const [full, patient, pushing] = [await user('full'), await user('patient'), await user('pushing')];
+  const [full, steady, pushing] = [await user('full'), await user('steady'), await user('pushing')];
   await enter(await queued(full, 5));
-  await enter(await queued(patient, 30));
-  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(patient); // alone, in ten rounds
+  await enter(await queued(steady, 30));
+  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(steady); // alone, in ten rounds
   for (let batch = 0; batch < 3; batch += 1) {
     await enter(await queued(pushing, 4));
     const served = [];
     for (let n = 0; n < 4; n += 1) served.push(await next([full]));
-    expect(served.filter((who) => who === patient)).toHaveLength(2);
+    expect(served.filter((who) => who === steady)).toHaveLength(2);
     expect(served.filter((who) => who === pushing)).toHaveLength(2);
   }
   while ((await next()) !== undefined);

@@ -9,7 +9,10 @@ import { type Followed, follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
 const SUBSCRIBERS = 300;
-/** Apart from each other: about two chunks of the printer, so that they join before, in and after one. */
+/**
+ * Apart from each other: about two chunks of the printer, so that they join before, in and after
+ * one.
+ */
 const JOIN_MS_MAX = 50;
 
 const servers = requireServers('subscribers that join while a container prints');
@@ -36,7 +39,8 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
     const joined: { after: number; followed: Followed; ended: Promise<void> }[] = [];
     const begun = performance.now();
     for (let n = 0; n < SUBSCRIBERS; n += 1) {
-      // Behind a line that is stored, one that just is not, or one that is still to be printed; or from the beginning.
+      // Behind a line that is stored, one that just is not, or one that is still to be printed; or
+      // from the beginning.
       const last = Math.max(0, ...joined.map(({ followed }) => followed.last));
       const after = n % 4 === 0 ? 0 : Math.floor(random() * (last + 500));
       const followed = { ...nothingYet(), last: after, cursor: after === 0 ? undefined : logCursor(jobId, after) };

@@ -8,7 +8,10 @@ import { randomOf } from './random.ts';
 import { expectAll, follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers, residentBytes } from './support.ts';
 
-/** A broker takes seconds to start, and the group members seconds to come back: not 50 times, but what fits into a minute or so. */
+/**
+ * A broker takes seconds to start, and the group members seconds to come back: not 50 times, but
+ * what fits into a minute or so.
+ */
 const KILLS = 8;
 const KILL_AFTER_MS_MAX = 1_000;
 const AWAY_MS = 20_000;
@@ -43,7 +46,8 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
-    const following = follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed); // over one connection: it outlives the outages
+    // Over one connection: it outlives the outages.
+    const following = follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed);
     following.catch(() => undefined); // reported at the end
 
     for (let kill = 1; kill <= KILLS; kill += 1) {

@@ -43,7 +43,8 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
     const all = jobs.flatMap(({ id: jobId }) =>
       (['WEBSOCKET', 'SSE'] as const).map((transport) => {
         const followed = nothingYet();
-        const following = follow({ url, token: here.token, jobId, transport }, followed); // over one connection
+        // Over one connection.
+        const following = follow({ url, token: here.token, jobId, transport }, followed);
         following.catch(() => undefined); // reported at the end
         return { followed, following };
       }),
@@ -54,7 +55,8 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
     proxy.cut();
     await here.tell(jobs[1]?.id ?? ''); // one ends meanwhile
     await delay(AWAY_MS);
-    // Live lines need no database; who was just asking it for lines may have to wait for its answer.
+    // Live lines need no database; who was just asking it for lines may have to wait for its
+    // answer.
     expect(all.some(({ followed }, index) => followed.last > (before[index] ?? 0))).toBe(true);
     proxy.restore();
 

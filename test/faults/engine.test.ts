@@ -19,12 +19,15 @@ const KILLS = 2;
 const KILL_AFTER_MS_MAX = 500;
 const AWAY_MS = 2_000;
 
-/** Prints numbered lines in bursts until it gets SIGUSR1, and then says how many there were: an engine that is killed may have some in its hands. */
+/**
+ * Prints numbered lines in bursts until it gets SIGUSR1, and then says how many there were: an
+ * engine that is killed may have some in its hands.
+ */
 const BURSTS = {
   command: [
     'sh',
     '-c',
-    'trap told=1 USR1; i=0; while [ -z "$told" ]; do i=$((i+1)); echo "$i"; [ $((i % 200)) = 0 ] && sleep 0.02; done; echo "end $i"; exit 4',
+    'trap go=1 USR1; i=0; while [ -z "$go" ]; do i=$((i+1)); echo "$i"; [ $((i % 200)) = 0 ] && sleep 0.02; done; echo "end $i"; exit 4',
   ],
   network: 'NONE' as const,
 };
@@ -73,7 +76,10 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     });
   }
 
-  /** Whether all is there that was printed up to the line `end`; in order it must be, and nothing twice. */
+  /**
+   * Whether all is there that was printed up to the line `end`; in order it must be, and nothing
+   * twice.
+   */
   function isWhole(texts: string[]): boolean {
     const numbers = texts.filter((text) => /^\d+$/.test(text)).map(Number);
     expect(numbers.findIndex((number, index) => index > 0 && number <= (numbers[index - 1] ?? 0))).toBe(-1);

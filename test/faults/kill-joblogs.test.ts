@@ -7,8 +7,8 @@ import { type Installation, isReady, killAtRandom, openInstallation, requireServ
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
 /**
- * The broker waits for the session of a killed member to end before it lets the next one in, seconds each time: so the kills are spread
- * over installations that do not know each other.
+ * The broker waits for the session of a killed member to end before it lets the next one in,
+ * seconds each time: so the kills are spread over installations that do not know each other.
  */
 const SIDE_BY_SIDE = 5;
 
@@ -33,7 +33,8 @@ describe.skipIf(servers === undefined)('a joblogs worker that is killed', () => 
       random,
       start: () => here.start('worker', 'joblogs'),
       works: async (worker) => {
-        await isReady(worker); // the one before is dead: what is stored from here on, this one stores
+        // The one before is dead: what is stored from here on, this one stores.
+        await isReady(worker);
         const { stored } = await here.progress(jobId);
         await untilSlow('it stores lines', async () => (await here.progress(jobId)).stored > stored);
       },

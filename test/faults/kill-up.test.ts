@@ -87,7 +87,7 @@ describe.skipIf(host === undefined)('everything in one process, on embedded part
       return (await docker.inspectContainer(containerName({ id: jobId, attempt: 1 }))) === undefined;
     });
 
-    /** As the pages give it, once the subscription has told that all is there. */
+    /** As the pages give it, once the subscription has delivered everything. */
     async function storedTexts(): Promise<string[]> {
       const query = `query ($id: ID!, $after: String) { job(id: $id) { logs(first: 1000, after: $after) {
         nodes { number text attempt } pageInfo { endCursor hasNextPage } } } }`;

@@ -6,7 +6,10 @@ import { randomOf } from './random.ts';
 import { type Installation, killAtRandom, openInstallation, requireServers } from './support.ts';
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
-/** They print in turns: the worker that adopts a container reads its log from the beginning, and they would become long. */
+/**
+ * They print in turns: the worker that adopts a container reads its log from the beginning, and
+ * they would become long.
+ */
 const CONTAINERS = 5;
 
 const servers = requireServers('logs while the workflow worker is killed');
@@ -52,7 +55,8 @@ describe.skipIf(servers === undefined)('a workflow worker that is killed', () =>
         if (printing === -1) jobIds = await Promise.all(ids.map((id) => begun(id)));
         const turn = Math.min(CONTAINERS - 1, Math.floor((kills * CONTAINERS) / KILLS));
         if (turn !== printing) {
-          for (const jobId of jobIds.slice(Math.max(0, printing), turn + 1)) await here.tell(jobId); // one ends, the next begins
+          // One ends, the next begins.
+          for (const jobId of jobIds.slice(Math.max(0, printing), turn + 1)) await here.tell(jobId);
           printing = turn;
         }
         await works(jobIds[printing] ?? '', worker);

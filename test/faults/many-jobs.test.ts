@@ -16,7 +16,10 @@ const JOBS_OF_EACH = 4;
 const LINES = 200;
 const WORKERS = ['scheduling', 'execution', 'workflow', 'joblogs'];
 const LOAD_MS = 3_000; // each workflow's jobs follow each other
-/** Those who live look for what the dead have left every 5 s, and a group lets a dead member go after 6. */
+/**
+ * Those who live look for what the dead have left every 5 s, and a group lets a dead member go
+ * after 6.
+ */
 const NOTICED_MS = 12_000;
 
 const servers = requireServers('many jobs while workers are killed');
@@ -62,7 +65,8 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
       }),
     );
     expect(killed).toEqual(doomed.map(() => ({ code: null, signal: 'SIGKILL' })));
-    const made = all.length * JOBS_OF_EACH; // the first one of each when its slot's turn comes, perhaps after those that were asked for
+    // The first one of each when its slot's turn comes, perhaps after those that were asked for.
+    const made = all.length * JOBS_OF_EACH;
     const ended = () => db.$count(jobs, isNotNull(jobs.completedAt));
     expect(await ended()).toBeLessThan(made); // or the last kill came too late to do harm
     await delay(NOTICED_MS);
@@ -87,7 +91,10 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
     expect(stopped).toEqual(living.map(() => ({ code: 0, signal: null })));
   }, 240_000);
 
-  /** What the dead have claimed and not begun, or cannot be adopted, is given up in time; which passes here at once. */
+  /**
+   * What the dead have claimed and not begun, or cannot be adopted, is given up in time; which
+   * passes here at once.
+   */
   async function loseLeases({ pid }: Running): Promise<void> {
     const left = await here.database.db
       .select()

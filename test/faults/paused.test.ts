@@ -11,7 +11,9 @@ import { type Installation, openInstallation, requireServers } from './support.t
 
 /** After it a killed or stopped member of a Kafka group has lost its partitions. */
 const LONGER_THAN_SESSION_MS = 9_000;
-/** A worker whose lease is gone says so within a renewal; another look at the row comes after it. */
+/**
+ * A worker whose lease is gone says so within a renewal; another look at the row comes after it.
+ */
 const AWAKE_MS = 12_000;
 
 const servers = requireServers('processes that are paused and go on');
@@ -47,7 +49,8 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
       await untilSlow('the other worker has it', async () =>
         (await here.progress(id)).owner.includes(` ${other.pid} `),
       );
-    expect(Date.now() - pausedAt).toBeGreaterThan((LEASE_SECONDS - 11) * 1_000); // a lease is up to one renewal old
+    // A lease is up to one renewal old.
+    expect(Date.now() - pausedAt).toBeGreaterThan((LEASE_SECONDS - 11) * 1_000);
     await here.tell(early);
     const ended = await here.job(ids[0] ?? '', 'ENDED');
     await here.removed(early);

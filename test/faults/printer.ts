@@ -5,16 +5,17 @@ import { createEngine } from '../../platform/docker/engine.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 
 /**
- * Prints numbered lines on both streams, about 2,000 a second, until it gets SIGUSR1; then it says how many there were, and exits with
- * `exitCode`. So every line that has to be in the log is known, without another record of it. One that `waits`
- * prints a line on each at once, and goes on at a first SIGUSR1.
+ * Prints numbered lines on both streams, about 2,000 a second, until it gets SIGUSR1; then it says
+ * how many there were, and exits with `exitCode`. So every line that has to be in the log is known,
+ * without another record of it. One that `waits` prints a line on each at once, and goes on at a
+ * first SIGUSR1.
  */
 export function printer(exitCode: number, { pairs = 50, waits = false } = {}): { command: string[] } {
-  const script = `told=${waits ? 0 : 1}
-trap 'told=$((told+1))' USR1
+  const script = `signals=${waits ? 0 : 1}
+trap 'signals=$((signals+1))' USR1
 i=1; echo "out 1"; echo "err 1" >&2
-while [ $told -lt 1 ]; do sleep 0.1; done
-while [ $told -lt 2 ]; do
+while [ $signals -lt 1 ]; do sleep 0.1; done
+while [ $signals -lt 2 ]; do
   n=0
   while [ $n -lt ${pairs} ]; do i=$((i+1)); n=$((n+1)); echo "out $i"; echo "err $i" >&2; done
   sleep 0.05
@@ -30,7 +31,10 @@ export async function tell(dockerHost: string | undefined, jobId: string, attemp
   await createEngine({ host: dockerHost }).call({ method: 'POST', path, query: { signal: 'USR1' } });
 }
 
-/** Fails unless these are all lines that such a container printed, each stream in its order, numbered without gaps, of the first attempt. */
+/**
+ * Fails unless these are all lines that such a container printed, each stream in its order,
+ * numbered without gaps, of the first attempt.
+ */
 export function expectWhole(lines: Pick<LogLine, 'number' | 'stream' | 'text' | 'attempt'>[]): void {
   const gap = lines.findIndex(({ number }, index) => number !== index + 1);
   expect(gap === -1 ? 'no gap' : lines.slice(Math.max(0, gap - 2), gap + 3)).toBe('no gap');
@@ -45,7 +49,10 @@ export function expectWhole(lines: Pick<LogLine, 'number' | 'stream' | 'text' | 
   );
 }
 
-/** The first line that is not the one that was printed there, rather than the difference of a million lines. */
+/**
+ * The first line that is not the one that was printed there, rather than the difference of a
+ * million lines.
+ */
 export function expectStream(name: 'out' | 'err', texts: string[]): void {
   const count = texts.length - 1;
   const wrong = texts.findIndex(
@@ -60,8 +67,8 @@ export function expectStream(name: 'out' | 'err', texts: string[]): void {
 const NOISE_LINE_BYTES = 1_000;
 
 /**
- * Says `begin`, waits for SIGUSR1, then prints so many lines at once that no compression makes smaller, and their checksum: what waits of
- * them somewhere is seen in that process's memory.
+ * Says `begin`, waits for SIGUSR1, then prints so many lines at once that no compression makes
+ * smaller, and their checksum: what waits of them somewhere is seen in that process's memory.
  */
 export function noise(lineCount: number, exitCode: number): { command: string[] } {
   const script = `trap go=1 USR1

@@ -2,7 +2,10 @@
 const seed = Number(process.env.FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
 if (!Number.isInteger(seed)) throw new Error('FAULTS_SEED has to be a whole number, as a run prints it.');
 
-/** Numbers from 0 up to 1, of their own for each `purpose`, so that what runs side by side does not mix them up. */
+/**
+ * Numbers from 0 up to 1, of their own for each `purpose`, so that what runs side by side does not
+ * mix them up.
+ */
 export function randomOf(purpose: string): () => number {
   console.info(`${purpose}: FAULTS_SEED=${seed} gives these random instants again`);
   let state = seed;

@@ -11,10 +11,14 @@ import { print } from '../support/lines.ts';
 const CHUNKS = 150;
 const LINES_PER_CHUNK = 200;
 const LINES = CHUNKS * LINES_PER_CHUNK;
-const TEXT = 'x'.repeat(1_000); // 30 MB in all: more than the system holds of a connection that nobody reads
+// 30 MB in all: more than the system holds of a connection that nobody reads.
+const TEXT = 'x'.repeat(1_000);
 const MINUTE_MS = 60_000;
 
-/** Of a socket a timer asks now and then whether its peer is there: the only one that passes by the test's clock here. */
+/**
+ * Of a socket a timer asks now and then whether its peer is there: the only one that passes by the
+ * test's clock here.
+ */
 describe('a WebSocket subscriber whose client does not read', () => {
   let api: TestApi;
   let ann: Person;

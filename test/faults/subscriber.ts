@@ -26,8 +26,9 @@ export function nothingYet(): Followed {
 }
 
 /**
- * One connection: goes on behind the last cursor, until the log completes or the connection ends, whichever is first. Rejects when a
- * line is missing or comes again, or the server answers with an error.
+ * One connection: goes on behind the last cursor, until the log completes or the connection ends,
+ * whichever is first. Rejects when a line is missing or comes again, or the server answers with an
+ * error.
  */
 export async function follow(
   { url, token, jobId, transport }: { url: string; token: string; jobId: string; transport: Transport },
@@ -121,7 +122,10 @@ async function overSse({ url, token, variables, take }: Connection): Promise<boo
 
 const AGAIN_MS = 100;
 
-/** A client that connects again whenever its connection is lost, behind the last cursor it has, until the log is complete. */
+/**
+ * A client that connects again whenever its connection is lost, behind the last cursor it has,
+ * until the log is complete.
+ */
 export async function followToTheEnd(
   to: Parameters<typeof follow>[0],
   followed: Followed,

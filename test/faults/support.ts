@@ -46,14 +46,20 @@ export function requireServers(untested: string): Servers | undefined {
   return kafka === undefined || redis === undefined || docker === undefined ? undefined : { kafka, redis, docker };
 }
 
-/** Processes of the real executable over real servers, with a database, topics and containers of their own. */
+/**
+ * Processes of the real executable over real servers, with a database, topics and containers of
+ * their own.
+ */
 export interface Installation {
   database: TestDatabase;
   /** Starts `chronoverse ARGS`. */
   start(...args: string[]): Running;
   /** Of the owner of all that is created here. */
   token: string;
-  /** Creates a workflow of one user and publishes it: an image that prints, unless it says otherwise. It runs at once. */
+  /**
+   * Creates a workflow of one user and publishes it: an image that prints, unless it says
+   * otherwise. It runs at once.
+   */
   create(payload: { command: string[] } | Extract<Payload, { kind: 'HEARTBEAT' }>): Promise<string>;
   /** Asks for one more job of it. */
   run(workflowId: string): Promise<void>;
@@ -167,7 +173,10 @@ export async function openInstallation(
   };
 }
 
-/** A broker that others use too would become slow with what each run leaves; one that is away keeps them. */
+/**
+ * A broker that others use too would become slow with what each run leaves; one that is away keeps
+ * them.
+ */
 async function dropTopics(brokers: string, prefix: string): Promise<void> {
   const client = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 1 } });
   const admin = client.admin();
@@ -192,12 +201,15 @@ export async function residentBytes(pid: number): Promise<number> {
   return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
 
-/** At most so long after a sign of life is the process killed: about what passes between two chunks, a renewal's share, and a commit. */
+/**
+ * At most so long after a sign of life is the process killed: about what passes between two chunks,
+ * a renewal's share, and a commit.
+ */
 const KILL_AFTER_MS_MAX = 300;
 
 /**
- * Kills a process with SIGKILL at `times` random instants, each after a sign that it works, and starts it again. Gives the last one, at
- * work.
+ * Kills a process with SIGKILL at `times` random instants, each after a sign that it works, and
+ * starts it again. Gives the last one, at work.
  */
 export async function killAtRandom({
   times,

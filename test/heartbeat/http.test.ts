@@ -78,7 +78,7 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
-  test('follows redirects unless told not to, or the redirect is what is expected', async () => {
+  test('follows redirects unless asked not to, or the redirect is what is expected', async () => {
     const { host } = await serve(({ url }, response) => {
       if (url === '/old') response.writeHead(302, { location: '/new' }).end();
       else response.end('new');

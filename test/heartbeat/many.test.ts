@@ -5,7 +5,10 @@ import { check, listening, nameServer, outcome, raw, until } from './support.ts'
 const CHECKS = 1_000;
 const SET = 100;
 const SLOW_MS = 500;
-/** One after the other they would take 500 s; four at a time, as lookups in threads would, still 125 s. */
+/**
+ * One after the other they would take 500 s; four at a time, as lookups in threads would, still 125
+ * s.
+ */
 const TOGETHER_MS_MAX = 10_000;
 
 describe('1,000 heartbeats of slow endpoints at once', () => {
@@ -50,7 +53,10 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
   });
 });
 
-/** In sets, each after `arrived`: 2,000 packets at once are more than the receive buffer of a test's name server. */
+/**
+ * In sets, each after `arrived`: 2,000 packets at once are more than the receive buffer of a test's
+ * name server.
+ */
 async function many<T>(make: (n: number) => Promise<T>, arrived = async (_made: number) => {}): Promise<T[]> {
   const made: Promise<T>[] = [];
   while (made.length < CHECKS) {

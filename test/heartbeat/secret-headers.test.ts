@@ -145,7 +145,8 @@ test.each(ECHOES)('an endpoint that says it back in %s does not get it into log 
     );
     const { job, texts } = await ended(`http://${host}/`, { secret: value, contains: 'something else' });
     expect(job.failureMessage).toContain('***');
-    const said = `${job.failureMessage}${texts.join()}`.replaceAll(host, ''); // a port may well be 34711
+    // A port may well be 34711.
+    const said = `${job.failureMessage}${texts.join()}`.replaceAll(host, '');
     expect(said).not.toMatch(/4711|711.{1,4}x|esame|NDcx|0NzEx|Q3MT/);
   }
 });

@@ -39,7 +39,10 @@ export function texts(result: CheckResult): string[] {
   return result.lines.map((line) => line.text);
 }
 
-/** Listens on a free port of 127.0.0.1 until the test ends, which fails when a check has left a connection open. */
+/**
+ * Listens on a free port of 127.0.0.1 until the test ends, which fails when a check has left a
+ * connection open.
+ */
 export async function listening<S extends Server>(server: S): Promise<{ server: S; host: string; port: number }> {
   const open = new Set<Socket>();
   server.on('connection', (socket) => {
@@ -63,8 +66,8 @@ export function raw(onConnection: (socket: Socket) => void) {
 }
 
 /**
- * A name server on loopback, asked by `names` alone. `answer` gives the addresses of a name, or undefined for one that does
- * not exist, or "silence"; after `delayMs`.
+ * A name server on loopback, asked by `names` alone. `answer` gives the addresses of a name, or
+ * undefined for one that does not exist, or "silence"; after `delayMs`.
  */
 export async function nameServer(
   answer: (name: string) => string[] | undefined | 'silence',

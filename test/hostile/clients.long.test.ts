@@ -99,7 +99,10 @@ describe('200 clients without an account who do the worst that they may', () => 
   }
 });
 
-/** How many times longer than on a core of its own a moment's work takes here: other tests may run beside this one. */
+/**
+ * How many times longer than on a core of its own a moment's work takes here: other tests may run
+ * beside this one.
+ */
 function timesSlower(): number {
   const started = performance.now();
   const before = process.cpuUsage();

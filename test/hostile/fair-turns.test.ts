@@ -26,7 +26,8 @@ describe('where all places of those who wait for a turn are taken', () => {
     for (const key of ['a', 'a', 'b', 'b']) fair.acquire(key).catch(() => undefined);
     expect(fair.isFull('b')).toBe(true);
     expect(fair.isFull('c')).toBe(false);
-    for (const key of ['c', 'd']) fair.acquire(key).catch(() => undefined); // one of two gives way for each
+    // One of two gives way for each.
+    for (const key of ['c', 'd']) fair.acquire(key).catch(() => undefined);
     await expect(fair.acquire('e')).rejects.toMatchObject(refused);
   });
 });

@@ -5,8 +5,9 @@ import { getIntrospectionQuery } from 'graphql';
 import WebSocket from 'ws';
 
 /**
- * Many clients without an account who do the worst that they may, each from an address of its own where the machine's loopback has several: `URL CLIENTS SECONDS`. Prints
- * how many answers of each status they were given.
+ * Many clients without an account who do the worst that they may, each from an address of its own
+ * where the machine's loopback has several: `URL CLIENTS SECONDS`. Prints how many answers of each
+ * status they were given.
  */
 const [url = '', clients = '200', seconds = '10'] = process.argv.slice(2);
 const until = Date.now() + Number(seconds) * 1_000;

@@ -1,9 +1,15 @@
 import { IS_LONG_RUN } from '../support/run-length.ts';
 
-/** INTERLEAVINGS_SECONDS: for a longer hunt by hand. INTERLEAVINGS_SEED: the seed that a failed random run has printed, to see it again. */
+/**
+ * INTERLEAVINGS_SECONDS: for a longer hunt by hand. INTERLEAVINGS_SEED: the seed that a failed
+ * random run has printed, to see it again.
+ */
 const { INTERLEAVINGS_SECONDS, INTERLEAVINGS_SEED } = process.env;
 
-/** How long a test goes on to take new orders, unless INTERLEAVINGS_SECONDS says. It completes the one that it has begun. */
+/**
+ * How long a test goes on to take new orders, unless INTERLEAVINGS_SECONDS says. It completes the
+ * one that it has begun.
+ */
 export function runMs({ long, quick = long }: { long: number; quick?: number }): number {
   return Number(INTERLEAVINGS_SECONDS ?? (IS_LONG_RUN ? long : quick)) * 1_000;
 }

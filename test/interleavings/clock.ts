@@ -1,6 +1,9 @@
 import { vi } from 'vitest';
 
-/** A clock that stands still until it is told to go on, for all that is asked of the time but the database and its driver. */
+/**
+ * A clock that stands still until a test moves it, for all that is asked of the time but the
+ * database and its driver.
+ */
 export interface Clock {
   pass(seconds: number): Promise<void>;
   stop(): void;
@@ -15,11 +18,13 @@ export function startClock(): Clock {
   const fake = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout };
   const drivers = new Set<unknown>();
   const isDrivers = (run: unknown, more: unknown[]) =>
-    more.length > 0 || (typeof run === 'function' && run.name === 'connect'); // how the driver calls it, and nobody else
+    // How the driver calls it, and nobody else.
+    more.length > 0 || (typeof run === 'function' && run.name === 'connect');
   globalThis.setTimeout = new Proxy(fake.setTimeout, {
     apply(target, self, [run, ms, ...more]: [() => void, number, ...unknown[]]) {
       if (!isDrivers(run, more)) return Reflect.apply(target, self, [run, ms]);
-      // A connection that was closed for being idle would be opened again at a time by this clock, which is never.
+      // A connection that was closed for being idle would be opened again at a time by this clock,
+      // which is never.
       const timer = ms < IDLE_MS ? real.setTimeout(run, ms, ...more) : undefined;
       drivers.add(timer);
       return timer;

@@ -5,7 +5,10 @@ import { openPauses } from './pauses.ts';
 import { stepStatements } from './points.ts';
 import { Scheduler } from './scheduler.ts';
 
-/** A database with a connection for each actor, every statement of which is a step of the scheduler's. */
+/**
+ * A database with a connection for each actor, every statement of which is a step of the
+ * scheduler's.
+ */
 export interface Connections {
   scheduler: Scheduler;
   /** Of the actors. */

@@ -4,15 +4,15 @@ import { newId } from '../../domain/ids.ts';
 import { STATES, type State, type Subject } from './states.ts';
 
 /**
- * The rows of a state, made once and copied for each order under ids of their own and with times that are as old as they were: a tenth of
- * what the verbs would take.
+ * The rows of a state, made once and copied for each order under ids of their own and with times
+ * that are as old as they were: a tenth of what the verbs would take.
  */
 export interface Copies {
   /** Everything else is gone then. */
   begin(state: State): Promise<Subject>;
   /**
-   * The rows as they are now, and what was answered: equal texts where ids alone differ, and instants by less than some seconds. What follows from the one follows
-   * from the other.
+   * The rows as they are now, and what was answered: equal texts where ids alone differ, and
+   * instants by less than some seconds. What follows from the one follows from the other.
    */
   fingerprint(answers: object): Promise<string>;
 }
@@ -79,7 +79,10 @@ async function make(db: Db, userId: string, state: State): Promise<Original> {
   return { rows: row.rows, subject };
 }
 
-/** Few rows: deleting them is faster than TRUNCATE, which makes new files. What refers to workflows goes with them. */
+/**
+ * Few rows: deleting them is faster than TRUNCATE, which makes new files. What refers to workflows
+ * goes with them.
+ */
 async function clear(db: Db): Promise<void> {
   const tables = ['run_requests', 'turns', 'jobs', 'totals_pending', 'notifications', 'happened'];
   const parts = tables.map(

@@ -7,7 +7,10 @@ import { EngineError } from '../../platform/docker/errors.ts';
 import { attemptOf } from '../../workers/workflow/jobs/container.ts';
 import { quiet } from '../support/workers.ts';
 
-/** What may happen to the next call of one name: it is not carried out, or it is and nobody learns of it. */
+/**
+ * What may happen to the next call of one name: it is not carried out, or it is and nobody learns
+ * of it.
+ */
 export type Fault = 'REFUSED' | 'UNANSWERED';
 
 /** What the engines know and the database does not: which programs have run. */
@@ -39,7 +42,10 @@ interface Container extends ContainerState {
   ended: AbortController;
 }
 
-/** An engine in memory. Calls are carried out at once; their answers come when the scheduler lets them. */
+/**
+ * An engine in memory. Calls are carried out at once; their answers come when the scheduler lets
+ * them.
+ */
 export class FakeEngine {
   readonly id: string;
   readonly containers = new Map<string, Container>();

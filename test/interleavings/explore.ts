@@ -1,7 +1,10 @@
 import { areIndependent, type Touches } from './points.ts';
 import type { Choice, Choose, Order } from './scheduler.ts';
 
-/** Runs one order from a fresh state, and says what is wrong after it: nothing where it was abandoned. */
+/**
+ * Runs one order from a fresh state, and says what is wrong after it: nothing where it was
+ * abandoned.
+ */
 export type RunOrder = (choose: Choose) => Promise<{ order: Order; wrong: string[] }>;
 
 export interface Broken {
@@ -32,9 +35,11 @@ interface Node {
 }
 
 /**
- * Every order of the actors' steps, depth first, each run from a fresh state. Of orders that differ only in the places of steps that share
- * nothing, one is run (sleep sets: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, 1996). `preemptionsMax`
- * bounds how often an actor that could go on is left for another one, `untilMs` the time (of performance.now) at which no order begins any more.
+ * Every order of the actors' steps, depth first, each run from a fresh state. Of orders that differ
+ * only in the places of steps that share nothing, one is run (sleep sets: P. Godefroid,
+ * Partial-Order Methods for the Verification of Concurrent Systems, 1996). `preemptionsMax` bounds
+ * how often an actor that could go on is left for another one, `untilMs` the time (of
+ * performance.now) at which no order begins any more.
  */
 export async function explore(
   run: RunOrder,
@@ -51,7 +56,9 @@ export async function explore(
   let repeats = 0;
   while (explored.orders < ordersMax && performance.now() < untilMs) {
     let depth = 0;
-    let isOther = false; // the same steps led elsewhere: on a machine that stood still, so much time passes that a verb sees other work
+    // The same steps led elsewhere: on a machine that stood still, so much time passes that a verb
+    // sees other work.
+    let isOther = false;
     const { order, wrong } = await run((ready, last) => {
       const before = path[depth - 1];
       if (before !== undefined) before.touched = last;
@@ -92,7 +99,10 @@ function begin(ready: Choice[], before: Node | undefined, preemptionsMax: number
   return choose(node, preemptionsMax) ? node : undefined;
 }
 
-/** Chooses what was not tried yet. The actor that went last goes on where it can, so that the orders with the fewest changes come first. */
+/**
+ * Chooses what was not tried yet. The actor that went last goes on where it can, so that the orders
+ * with the fewest changes come first.
+ */
 function choose(node: Node, preemptionsMax: number): boolean {
   const free = node.ready.filter(
     ({ key }) =>

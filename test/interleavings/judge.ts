@@ -9,8 +9,8 @@ import { timePasses } from './states.ts';
 import type { Answers } from './verbs.ts';
 
 /**
- * Writes down every change of a status, an attempt's number or an end, in the transaction that makes it: what happened on the way is judged
- * too, and not by the answers of who did it.
+ * Writes down every change of a status, an attempt's number or an end, in the transaction that
+ * makes it: what happened on the way is judged too, and not by the answers of who did it.
  */
 export async function writeDown(db: Db): Promise<void> {
   await db.execute(`
@@ -63,10 +63,16 @@ const ALL = sql.join(
 );
 
 const SECONDS = 5;
-/** One for what waits, one for what waits behind that. Less than RECHECK_SECONDS: its looks find everything. */
+/**
+ * One for what waits, one for what waits behind that. Less than RECHECK_SECONDS: its looks find
+ * everything.
+ */
 const ROUNDS = 3;
 
-/** What an order has broken: in the rows as it left them, within seconds, and when everything has come to an end. */
+/**
+ * What an order has broken: in the rows as it left them, within seconds, and when everything has
+ * come to an end.
+ */
 export async function judge(db: Db, answers: Answers): Promise<string[]> {
   const found = [...(await broken(db))];
   found.push(...(await forgotten(db)));
@@ -105,14 +111,14 @@ async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
 async function unkept(db: Db, { ended, canceled, requested }: Answers): Promise<{ name: string; row: string }[]> {
   const rows = await db.execute<{ id: string; status: string }>(sql`SELECT id, status FROM jobs`);
   const status = new Map(rows.map((row) => [row.id, row.status]));
-  const told = [...ended, ...canceled.map((id) => ({ id, status: 'CANCELED' }))];
+  const reported = [...ended, ...canceled.map((id) => ({ id, status: 'CANCELED' }))];
   const runs = requested.filter((id) => !['COMPLETED', 'CANCELED'].includes(status.get(id) ?? ''));
   return [
-    ...told
+    ...reported
       .filter((answer) => status.get(answer.id) !== answer.status)
       .map((answer) => ({ name: `it was answered ${answer.status} and is ${status.get(answer.id)}`, row: answer.id })),
     ...(new Set(ended.map(({ id }) => id)).size < ended.length
-      ? [{ name: 'two were told that they have ended it', row: JSON.stringify(ended) }]
+      ? [{ name: 'two actors ended it', row: JSON.stringify(ended) }]
       : []),
     ...runs.map((id) => ({ name: `a request that was accepted is ${status.get(id)}`, row: id })),
   ];

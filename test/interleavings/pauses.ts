@@ -3,8 +3,8 @@ import type { Db } from '../../db/client.ts';
 import { sleep } from './real-time.ts';
 
 /**
- * Pauses a statement between its snapshot and its first lock: a condition in its WHERE waits for an advisory lock. The
- * statement does not see what commits meanwhile, and has locked nothing yet.
+ * Pauses a statement between its snapshot and its first lock: a condition in its WHERE waits for an
+ * advisory lock. The statement does not see what commits meanwhile, and has locked nothing yet.
  */
 export interface Pauses {
   /** For the WHERE of the actor's statements. */
@@ -21,7 +21,8 @@ const ASK_MS = 1;
 
 /** `db` has one connection: the locks are that connection's. */
 export async function openPauses(db: Db): Promise<Pauses> {
-  // Volatile, and without a column: the planner evaluates it once, when the first row is looked for.
+  // Volatile, and without a column: the planner evaluates it once, when the first row is looked
+  // for.
   await db.execute(`
     CREATE FUNCTION pause_statement(actor integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN
       PERFORM pg_advisory_lock_shared(actor), pg_advisory_unlock_shared(actor);

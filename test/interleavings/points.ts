@@ -2,7 +2,10 @@ import type postgres from 'postgres';
 import { z } from 'zod';
 import type { Db } from '../../db/client.ts';
 
-/** What a step reads, and what it writes or locks: two steps that share nothing that one of them writes may change places. */
+/**
+ * What a step reads, and what it writes or locks: two steps that share nothing that one of them
+ * writes may change places.
+ */
 export interface Touches {
   reads: ReadonlySet<string>;
   writes: ReadonlySet<string>;
@@ -19,17 +22,24 @@ export interface Stepper {
   step<T>(point: Point, act: () => Promise<T>): Promise<T>;
   /** Does it at once; the scheduler waits for its answer. */
   fly<T>(point: Point, act: () => Promise<T>): Promise<T>;
-  /** Where statements are two steps: the condition in their WHERE that pauses between their snapshot and their first lock. */
+  /**
+   * Where statements are two steps: the condition in their WHERE that pauses between their snapshot
+   * and their first lock.
+   */
   pauseCondition(): string | undefined;
-  /** A point at which the answer of what was sent at `point` comes, of what is not in a transaction and of commits. */
+  /**
+   * A point at which the answer of what was sent at `point` comes, of what is not in a transaction
+   * and of commits.
+   */
   answer(point: Point): Promise<void>;
   /** Two steps: `act` sends a statement with that in its WHERE. */
   split<T>(point: Point, act: () => Promise<T>): Promise<T>;
 }
 
 /**
- * Makes every statement that goes through `db` a step, and every commit: in the client of the driver, beneath everything that queries are
- * written with, so that none can be forgotten. The code under test knows nothing of it.
+ * Makes every statement that goes through `db` a step, and every commit: in the client of the
+ * driver, beneath everything that queries are written with, so that none can be forgotten. The code
+ * under test knows nothing of it.
  */
 export function stepStatements(db: Db, stepper: Stepper): void {
   const client = clientOf(db);

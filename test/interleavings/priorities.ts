@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import type { Choose } from './scheduler.ts';
 
 /**
- * For so many steps the first of the actors that can take one takes it: one that comes last is as good as frozen. Few changes find more than a new
- * choice for each step does (S. Burckhardt et al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
+ * For so many steps the first of the actors that can take one takes it: one that comes last is as
+ * good as frozen. Few changes find more than a new choice for each step does (S. Burckhardt et al.,
+ * A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
  */
 export function prioritiesOf(actors: number): fc.Arbitrary<Priority[]> {
   const all = Array.from({ length: actors }, (_, actor) => actor);

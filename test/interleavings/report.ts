@@ -4,7 +4,10 @@ import { NAMES } from './scenarios.ts';
 import { STATES, type State } from './states.ts';
 import type { VerbName } from './verbs.ts';
 
-/** An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / dispatch*, request / 0.0 1.0`; a star: its statements are two steps. */
+/**
+ * An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / dispatch*, request / 0.0
+ * 1.0`; a star: its statements are two steps.
+ */
 export function written(scenario: Scenario, keys: string[]): string {
   const verbs = scenario.verbs.map((name) => `${name}${scenario.splitting?.includes(name) ? '*' : ''}`);
   return [scenario.state, verbs.join(', '), keys.join(' ')].join(' / ');

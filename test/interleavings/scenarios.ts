@@ -4,13 +4,17 @@ import { statesOf, VERBS, type VerbName } from './verbs.ts';
 
 export const NAMES = Object.keys(VERBS).filter((name): name is VerbName => name in VERBS);
 
-/** Statements that look for rows by one condition and lock what they find: what commits in between is the danger. */
+/**
+ * Statements that look for rows by one condition and lock what they find: what commits in between
+ * is the danger.
+ */
 const LOOKING: VerbName[] = ['dispatch', 'adopt', 'take a turn', 'claim build', 'sweep builds'];
 
 /**
- * Every two verbs, and each with itself: first in one state, then with the statements of those that look for work as two steps, then in the
- * other states that they share, then with all statements as two steps; each of these in a drawn order, so that a slow machine, which does not
- * come to the end, tries others each time.
+ * Every two verbs, and each with itself: first in one state, then with the statements of those that
+ * look for work as two steps, then in the other states that they share, then with all statements as
+ * two steps; each of these in a drawn order, so that a slow machine, which does not come to the
+ * end, tries others each time.
  */
 export function pairs(seed: number): Scenario[] {
   const all = NAMES.flatMap((first, at) => NAMES.slice(at).map((second): VerbName[] => [first, second]));

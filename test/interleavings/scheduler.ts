@@ -10,7 +10,10 @@ export interface Choice {
   point: Point;
 }
 
-/** Picks the key of the next step; undefined: what is left need not be seen. `last`: what the step before it has touched. */
+/**
+ * Picks the key of the next step; undefined: what is left need not be seen. `last`: what the step
+ * before it has touched.
+ */
 export type Choose = (ready: Choice[], last: Touches) => string | undefined;
 
 export interface Actor {
@@ -38,8 +41,9 @@ const STUCK_MS_MAX = 30_000;
 const ANSWER_MS = 3;
 
 /**
- * Lets actors go one step at a time. A step is granted, and the next one is chosen when nothing moves any more: each statement that was sent
- * has its answer, or waits for a lock that another actor holds; such a statement goes on by itself when the lock is free.
+ * Lets actors go one step at a time. A step is granted, and the next one is chosen when nothing
+ * moves any more: each statement that was sent has its answer, or waits for a lock that another
+ * actor holds; such a statement goes on by itself when the lock is free.
  */
 export class Scheduler {
   readonly #countBlocked: CountBlocked;
@@ -58,7 +62,8 @@ export class Scheduler {
   }
 
   /**
-   * A statement that pauses between its snapshot and its first lock: two steps. One that never comes to look for a row is one.
+   * A statement that pauses between its snapshot and its first lock: two steps. One that never
+   * comes to look for a row is one.
    */
   async split<T>(actor: number, point: Point, act: () => Promise<T>, pauses: Pauses): Promise<T> {
     const order = this.#order;
@@ -68,7 +73,8 @@ export class Scheduler {
     const { answer } = await order.fly(actor, snapshotOf(point), async () => {
       await pauses.arm(actor);
       const answer = act().finally(() => answered.abort());
-      await Promise.race([answer, pauses.waitUntilPaused(actor, answered.signal)]).catch(() => undefined); // its caller learns of it below
+      // Its caller learns of it below.
+      await Promise.race([answer, pauses.waitUntilPaused(actor, answered.signal)]).catch(() => undefined);
       return { answer };
     });
     if (!answered.signal.aborted) await order.arrive(actor, point);
@@ -78,7 +84,9 @@ export class Scheduler {
     });
   }
 
-  /** Something that is sent at once, and whose answer is waited for before the next step is chosen. */
+  /**
+   * Something that is sent at once, and whose answer is waited for before the next step is chosen.
+   */
   async fly<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
     return this.#order === undefined ? act() : this.#order.fly(actor, point, act);
   }
@@ -149,7 +157,8 @@ class Running {
         }),
     );
     while (await this.#settled(order.steps)) {
-      const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor); // and in the order of their coming
+      // And in the order of their coming.
+      const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor);
       if (order.keys.length >= STEPS_MAX) throw new Error(`An order has more than ${STEPS_MAX} steps.`);
       const key = choose(ready, union(this.#touched));
       const choice = key === undefined ? undefined : this.#waiting.get(key);

@@ -11,7 +11,10 @@ import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { claim, schedule } from '../scheduling/support.ts';
 
-/** What an order is about: one workflow, its newest job and build, and a lease that somebody has of the job or the build, or had. */
+/**
+ * What an order is about: one workflow, its newest job and build, and a lease that somebody has of
+ * the job or the build, or had.
+ */
 export interface Subject {
   userId: string;
   workflowId: string;
@@ -145,7 +148,10 @@ function lost(db: Db) {
   };
 }
 
-/** For all rows of the database: they move into the past. A whole number of hours and a second, so that no slot comes where one was. */
+/**
+ * For all rows of the database: they move into the past. A whole number of hours and a second, so
+ * that no slot comes where one was.
+ */
 export async function timePasses(db: Db, seconds: number): Promise<void> {
   const by = sql`make_interval(secs => ${seconds})`;
   await db.execute(sql`

@@ -19,7 +19,7 @@ import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
 
 /** What was answered to who called a verb: a promise that the rows must keep. */
 export interface Answers {
-  /** Jobs that ended, once for each time that somebody was told so. */
+  /** Jobs that ended, once for each actor that ended it. */
   ended: { id: string; status: string }[];
   canceled: string[];
   requested: string[];
@@ -32,7 +32,9 @@ const HELD: State[] = ['RUNNING', 'STOPPING', 'LOST'];
 const BUILDING: State[] = ['BUILD QUEUED', 'BUILD STARTED', 'BUILD LOST'];
 const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
 
-/** Everything that writes a job, a schedule or a build, and the states in which it does something. */
+/**
+ * Everything that writes a job, a schedule or a build, and the states in which it does something.
+ */
 export const VERBS = {
   claim: [['QUEUED'], (db, { jobId }) => claimed(db, [jobId], 'worker 2')],
   'take a turn': [
@@ -140,7 +142,10 @@ async function dispatch(db: Db): Promise<void> {
   if (others.length > 0) await reconcileSchedules(db, others, ALWAYS_WATCHED);
 }
 
-/** Where both do something; where there is no such state, in those of each: one of the two comes too late or too early then. */
+/**
+ * Where both do something; where there is no such state, in those of each: one of the two comes too
+ * late or too early then.
+ */
 export function statesOf(names: VerbName[]): State[] {
   const [first = [], ...others]: State[][] = names.map((name) => VERBS[name][0]);
   const common = first.filter((state) => others.every((states) => states.includes(state)));

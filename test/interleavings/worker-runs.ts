@@ -33,7 +33,10 @@ export interface WorkerRun {
 }
 
 export interface WorkerRunner {
-  /** Runs it from the state; `choose` takes the steps until the last event, then all goes on without faults to its end. */
+  /**
+   * Runs it from the state; `choose` takes the steps until the last event, then all goes on without
+   * faults to its end.
+   */
   run(run: WorkerRun, choose: Choose): Promise<{ order: Order; wrong: string[] }>;
   close(): Promise<void>;
 }
@@ -44,7 +47,10 @@ interface RunContext {
   workers: JobWorker[];
   clock: Clock;
   answers: Answers;
-  /** How far the database's clock has come by itself since this was asked, where that is not nearly nothing: the workers' follows. */
+  /**
+   * How far the database's clock has come by itself since this was asked, where that is not nearly
+   * nothing: the workers' follows.
+   */
   lagSeconds(): number;
   /** Starts a worker, in the place of the one that is there. */
   start(actor: number): void;
@@ -53,10 +59,10 @@ interface RunContext {
 const WORKERS = 2;
 const WORLD = WORKERS;
 const PROGRAM_MS = 5_000;
-/** Longer than three attempts take, each with its lease, the patience for adoption and its back-off. */
+/** Longer than three attempts take, each with its lease, the time for adoption and its back-off. */
 const ROUNDS_MAX = 60;
 const ROUND_SECONDS = 10;
-/** The lease and the patience for adoption, then the back-off. */
+/** The lease and the time for adoption, then the back-off. */
 const OUTLAST_SECONDS = [LEASE_SECONDS + ADOPTION_SECONDS + 10, 30];
 const CLOSE_MS_MAX = 10_000;
 
@@ -175,7 +181,8 @@ export async function openWorkerRunner(): Promise<WorkerRunner> {
         .finally(() => closeAll(started, clock))
         .finally(() => clock.stop());
       const wrong = [...truth.wrong, ...order.errors.map(({ actor, error }) => `${actor} failed: ${String(error)}`)];
-      const kept = { ...answers, requested: [] }; // a run that was asked for may use up its attempts
+      // A run that was asked for may use up its attempts.
+      const kept = { ...answers, requested: [] };
       wrong.push(...(await judge(db, kept)));
       return { order, wrong };
     },

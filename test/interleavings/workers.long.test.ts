@@ -45,7 +45,9 @@ const workerRun = fc.record({
   isOneEngine: fc.boolean(),
   events: fc.array(event, { maxLength: 10, size: 'max' }),
 });
-/** One worker does not get an answer until the last event has come; all others go on as they can. */
+/**
+ * One worker does not get an answer until the last event has come; all others go on as they can.
+ */
 function withholding(actor: number, name: string): Choose {
   return (ready) => ready.find((choice) => choice.actor !== actor || choice.point.name !== name)?.key;
 }

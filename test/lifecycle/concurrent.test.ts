@@ -13,7 +13,10 @@ beforeAll(async () => {
 });
 afterAll(() => real.close());
 
-/** Rounds of what each client does, one after the other; the clients of a round work at the same time. */
+/**
+ * Rounds of what each client does, one after the other; the clients of a round work at the same
+ * time.
+ */
 const rounds = fc.array(
   fc.array(fc.array(operation, { minLength: 1, maxLength: 8, size: 'max' }), {
     minLength: CLIENTS,

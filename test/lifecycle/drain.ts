@@ -9,12 +9,16 @@ import { schedule } from '../scheduling/support.ts';
 import type { World } from './world.ts';
 
 const ROUNDS_MAX = 80;
-/** Not a whole number of minutes: while the rows are moved, no slot may stand where another one stood. */
+/**
+ * Not a whole number of minutes: while the rows are moved, no slot may stand where another one
+ * stood.
+ */
 const HOUR = sql`interval '3601 seconds'`;
 
 /**
- * Everybody who held something is gone; from here on the workers work, every build and job succeeds, and hours pass. Fails unless
- * every job ends, by what the scheduling worker dispatches alone. What is left of the workflows then is given.
+ * Everybody who held something is gone; from here on the workers work, every build and job
+ * succeeds, and hours pass. Fails unless every job ends, by what the scheduling worker dispatches
+ * alone. What is left of the workflows then is given.
  */
 export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {

@@ -2,7 +2,8 @@ import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 
 /**
- * What must hold in every committed state, whatever happened before: each is a query for rows that break it.
+ * What must hold in every committed state, whatever happened before: each is a query for rows that
+ * break it.
  */
 const BROKEN = {
   'two active jobs of one workflow': sql`
@@ -57,7 +58,10 @@ const ALL = sql.join(
   sql` UNION ALL `,
 );
 
-/** The invariants that are broken, each with a row that breaks it. One statement, so that it is of one snapshot. */
+/**
+ * The invariants that are broken, each with a row that breaks it. One statement, so that it is of
+ * one snapshot.
+ */
 export async function broken(db: Db): Promise<{ name: string; row: string }[]> {
   return [...(await db.execute<{ name: string; row: string }>(ALL))];
 }

@@ -52,8 +52,8 @@ export function expectedState(model: Model) {
 }
 
 /**
- * Judges what the scheduling worker has made of the jobs, and takes it into the model. Throws at a change that it must not make.
- * `expired` are the workflows of which a lease may have expired.
+ * Judges what the scheduling worker has made of the jobs, and takes it into the model. Throws at a
+ * change that it must not make. `expired` are the workflows of which a lease may have expired.
  */
 export async function judgeScheduling(db: Db, model: Model, expired: ReadonlySet<string>): Promise<void> {
   const requests = await db.select().from(runRequests);

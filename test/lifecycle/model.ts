@@ -39,8 +39,9 @@ export interface ModelBuild {
 }
 
 /**
- * The lifecycle in the words of the documents, with no idea of schedules, locks or statements: what each operation answers and what
- * becomes of workflows, builds and jobs. What the scheduling worker does depends on time and is not foretold but judged: see judge.ts.
+ * The lifecycle in the words of the documents, with no idea of schedules, locks or statements: what
+ * each operation answers and what becomes of workflows, builds and jobs. What the scheduling worker
+ * does depends on time and is not foretold but judged: see judge.ts.
  */
 export class Model {
   readonly workflows = new Map<string, ModelWorkflow>();
@@ -171,7 +172,8 @@ export class Model {
     if (workflow.reason !== null) return;
     workflow.reason = reason;
     if (this.#cancelBuilds(id)) workflow.buildStatus = 'CANCELED';
-    if (reason === 'FAILURES') return; // what still asks to be run is canceled by the scheduling worker
+    // What still asks to be run is canceled by the scheduling worker.
+    if (reason === 'FAILURES') return;
     for (const job of this.jobs.values()) if (job.workflowId === id) this.#cancel(job);
   }
 

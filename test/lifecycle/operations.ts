@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import type { FailureReason } from '../../domain/states.ts';
 
-/** What clients, workers and time can do. `at` names one of what there is, by its place modulo their number, so that any list shrinks. */
+/**
+ * What clients, workers and time can do. `at` names one of what there is, by its place modulo their
+ * number, so that any list shrinks.
+ */
 export type Operation =
   | { type: 'create'; container: boolean; failuresAllowed: number }
   | { type: 'rename' | 'run' | 'terminate' | 'delete' | 'purge'; at: number }

@@ -1,9 +1,9 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { cancelBuilds } from '../../db/builds/cancel.ts';
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { endBuild } from '../../db/builds/finish.ts';
 import { releaseBuilds } from '../../db/builds/leases.ts';
+import { cancelBuilds } from '../../db/ends/cancel-builds.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';

@@ -12,8 +12,8 @@ export interface Lifecycle {
 }
 
 /**
- * A database that does not wait for its disk: nothing here is about what a crash of the server leaves, and several times as many
- * sequences are tried in the same time.
+ * A database that does not wait for its disk: nothing here is about what a crash of the server
+ * leaves, and several times as many sequences are tried in the same time.
  */
 export async function lifecycle({ connections }: { connections: number }): Promise<Lifecycle> {
   const database = await testDatabase();
@@ -36,7 +36,10 @@ export async function lifecycle({ connections }: { connections: number }): Promi
   };
 }
 
-/** LIFECYCLE_SECONDS: for a longer hunt by hand. LIFECYCLE_SEED: the seed that a failed run has printed, to see it again. */
+/**
+ * LIFECYCLE_SECONDS: for a longer hunt by hand. LIFECYCLE_SEED: the seed that a failed run has
+ * printed, to see it again.
+ */
 const { LIFECYCLE_SECONDS, LIFECYCLE_SEED } = process.env;
 const SECONDS_OF_LONG_RUN = 10;
 /** Without either: a few, however long a busy machine takes for them. */

@@ -36,15 +36,21 @@ export function payloadOf(container: boolean, variant: number): Payload {
 
 const INTERVAL_MINUTES = 60;
 
-/** The real thing: every operation through the functions that the api and the workers call, over a real PostgreSQL. */
+/**
+ * The real thing: every operation through the functions that the api and the workers call, over a
+ * real PostgreSQL.
+ */
 export class World {
   readonly workflows: { id: string; container: boolean }[] = [];
-  /** Every job and build that anybody ever held: late writes of those who have lost them are part of the game. */
+  /**
+   * Every job and build that anybody ever held: late writes of those who have lost them are part of
+   * the game.
+   */
   readonly held: ClaimedJob[] = [];
   readonly heldBuilds: ClaimedBuild[] = [];
   readonly jobIds: string[] = [];
   readonly buildIds: string[] = [];
-  /** Handed out and not claimed yet, as events on the bus. */
+  /** Dispatched and not claimed yet, as events on the bus. */
   #events: string[] = [];
   readonly db: Db;
   readonly userId: string;

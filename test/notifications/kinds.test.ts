@@ -31,10 +31,10 @@ const completed = { status: 'COMPLETED' } as const;
 const failure = { status: 'FAILED', failureReason: 'EXIT_CODE', failureMessage: 'It exited with the code 3.' } as const;
 
 /** Ann's notifications, oldest first. */
-async function told() {
+async function notified() {
   return database.db.select().from(notifications).where(eq(notifications.userId, ann)).orderBy(asc(notifications.id));
 }
-const kinds = async () => (await told()).map(({ kind }) => kind);
+const kinds = async () => (await notified()).map(({ kind }) => kind);
 
 describe('what an end notifies of', () => {
   const story = [completed, failure, failure, completed, completed, failure, { status: 'CANCELED' } as const];
@@ -69,7 +69,7 @@ test('the threshold notifies of the last failure, then of the termination, with 
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('no job');
   const { effects } = await endJobs(db, [{ ...job, ...failure, logLineCount: 0 }]);
-  const rows = await told();
+  const rows = await notified();
   expect(rows.map((row) => [row.workflowId, row.jobId, titleOf(row), messageOf(row)])).toEqual([
     [id, job.id, 'A job of test has failed', 'It exited with the code 3.'],
     [id, null, 'test was terminated', 'It has had 1 failure in a row, as many as it allows: it will not run again.'],
@@ -89,7 +89,7 @@ test('P9: a set that is ended twice, or by a worker that has lost its lease, tel
   expect((await kinds()).sort()).toEqual(['JOB_COMPLETED', 'JOB_COMPLETED', 'JOB_FAILED', 'JOB_FAILED']);
 });
 
-test('P9: failures of the platform tell of the job: those that a worker sees, and those that the sweep finds', async () => {
+test('P9: failures of the platform notify of the job: those that a worker sees, and those that the sweep finds', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   const [job] = await claim(db, await schedule(db));
@@ -103,18 +103,18 @@ test('P9: failures of the platform tell of the job: those that a worker sees, an
     await schedule(db);
     await letPass(db, id, 11);
   }
-  const rows = await told();
+  const rows = await notified();
   expect(rows.map(({ kind }) => kind)).toEqual(['JOB_FAILED', 'JOB_FAILED']);
   expect(rows.at(-1)).toMatchObject({ detail: expect.stringMatching(/worker that ran it was lost/) });
 });
 
-test('a termination and a cancellation on request tell of nothing', async () => {
+test('a termination and a cancellation on request notify of nothing', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [job] = await schedule(db);
   await cancelJob(db, { userId: ann, id: job ?? '' });
   await terminateWorkflow(db, { userId: ann, id });
-  expect(await told()).toEqual([]);
+  expect(await notified()).toEqual([]);
 });
 
 test('P9: a build that fails tells once, with its reason: by its worker, or by the sweep when that is lost', async () => {
@@ -134,7 +134,7 @@ test('P9: a build that fails tells once, with its reason: by its worker, or by t
   const { build, workflow } = await container();
   const outcome = { ...build, status: 'FAILED', error: 'No such image.', logLineCount: 0 } as const;
   const [ended, again] = [await endBuild(db, outcome), await endBuild(db, outcome)];
-  const rows = await told();
+  const rows = await notified();
   expect(rows).toMatchObject([
     { kind: 'WORKFLOW_BUILD_FAILED', workflowId: workflow.id, jobId: null, detail: 'No such image.' },
   ]);

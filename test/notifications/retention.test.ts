@@ -61,14 +61,14 @@ test('notifications go when they are as old as the setting says, read or not; pa
     nodes: [],
     pageInfo: { hasNextPage: false },
   });
-  let told = 0;
+  let notified = 0;
   const id = await until('the subscriber gets a new one', async () => {
     const [made] = await notify(db, [{ kind: 'JOB_FAILED', workflowId, jobId: newId() }]);
     await cache.publish(userChannel(ann.id), encodeChanged({ notifications: [made?.id ?? ''] }));
-    told += 1;
+    notified += 1;
     return Promise.race([first, new Promise<undefined>((resolve) => setTimeout(resolve, 200))]);
   });
   expect(id.data?.notificationAdded.id).toEqual(expect.any(String));
-  expect((await list({ first: 100 })).nodes).toHaveLength(YOUNG + told);
+  expect((await list({ first: 100 })).nodes).toHaveLength(YOUNG + notified);
   await client.dispose();
 });

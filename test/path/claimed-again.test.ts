@@ -58,7 +58,8 @@ test('a worker that is given the next attempt of a job stops the attempt before 
   const gone = once(first, 'close');
   const read = async () => (await database.db.select().from(jobs).where(eq(jobs.workflowId, id)))[0];
   const running = await read();
-  // Its lease is lost, of which the worker hears at its next renewal, seconds after it is given the next attempt.
+  // Its lease is lost, of which the worker hears at its next renewal, seconds after it is given the
+  // next attempt.
   await returnJobs(database.db, [{ id: running?.id ?? '', leaseToken: running?.leaseToken ?? '' }]);
   await parts.cache.publish(SCHEDULE_CHANNEL, '');
   const second = await asked(2);

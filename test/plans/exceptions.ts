@@ -72,6 +72,7 @@ export const NO_STATEMENTS = new Set([
     'rowSet',
     'sortedById',
     'seconds',
+    'DatabaseNewer', // an error
     'connect',
     'isDatabaseUp',
     'tryToWrite',

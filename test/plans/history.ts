@@ -3,8 +3,8 @@ import type { Db } from '../../db/client.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 
 /**
- * What other people have stored: `rows` jobs, or as many as `jobs` says, and of all the rest what goes with `rows` of them. It has ended, or is
- * at work and needs nothing now.
+ * What other people have stored: `rows` jobs, or as many as `jobs` says, and of all the rest what
+ * goes with `rows` of them. It has ended, or is at work and needs nothing now.
  */
 export async function fillHistory(db: Db, rows: number, { jobs = rows } = {}): Promise<void> {
   for (const statement of statements(rows, jobs)) await db.execute(sql.raw(statement));
@@ -35,7 +35,10 @@ export async function withoutIndexes(db: Db, table: string, work: () => Promise<
   for (const { definition } of indexes) await db.execute(sql.raw(definition));
 }
 
-/** Foreign keys hold for what comes from now on alone: to look up each row's parent makes filling twice as long. */
+/**
+ * Foreign keys hold for what comes from now on alone: to look up each row's parent makes filling
+ * twice as long.
+ */
 export async function withoutForeignKeys(db: Db, work: () => Promise<void>): Promise<void> {
   const keys = await db.execute<{ table: string; name: string; definition: string }>(sql`
     SELECT conrelid::regclass::text AS table, conname AS name, pg_get_constraintdef(oid) AS definition
@@ -48,7 +51,10 @@ export async function withoutForeignKeys(db: Db, work: () => Promise<void>): Pro
 
 const TWO_DAYS_AGO_MS = Date.now() - 2 * DAY_MS;
 
-/** Ids of things of the kind `kind`, the `n`th of which was made `n` tenths of a second before two days ago: UUIDv7 as far as their order goes. */
+/**
+ * Ids of things of the kind `kind`, the `n`th of which was made `n` tenths of a second before two
+ * days ago: UUIDv7 as far as their order goes.
+ */
 function id(kind: string, n: string): string {
   return `(lpad(to_hex(${TWO_DAYS_AGO_MS} - (${n}) * 100::bigint), 12, '0') || '7${kind}' || lpad(to_hex(${n}), 17, '0'))::uuid`;
 }

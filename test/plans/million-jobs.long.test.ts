@@ -30,8 +30,9 @@ const ROWS = Math.ceil(JOBS / 10);
 const SET = 50;
 
 /**
- * What a statement may read at most, beside a million jobs of others: rows of its busiest node, and blocks of all of them. About three
- * times what it reads now. A plan that goes through a table or a whole index reads a hundred times as much.
+ * What a statement may read at most, beside a million jobs of others: rows of its busiest node, and
+ * blocks of all of them. About three times what it reads now. A plan that goes through a table or a
+ * whole index reads a hundred times as much.
  */
 const BOUNDS: Record<string, { rows: number; blocks: number }> = {
   queueDueSlots: { rows: 2 * SET, blocks: 200 },

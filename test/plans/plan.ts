@@ -78,7 +78,10 @@ export function nodesOf(plan: Plan): Plan[] {
   return [plan, ...plan.children.flatMap(nodesOf)];
 }
 
-/** The most rows that one node of the plan has read, loops and what it threw away included: a statement that reads a table has it here. */
+/**
+ * The most rows that one node of the plan has read, loops and what it threw away included: a
+ * statement that reads a table has it here.
+ */
 export function rowsRead(plan: Plan): number {
   return Math.max(...nodesOf(plan).map((node) => node.rows));
 }
@@ -102,7 +105,10 @@ export interface Target {
   disorder: string | undefined;
 }
 
-/** What of the statement locks rows of tables, and waits for them, and whether it comes to them in the order of their primary key. */
+/**
+ * What of the statement locks rows of tables, and waits for them, and whether it comes to them in
+ * the order of their primary key.
+ */
 export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): Target[] {
   const all = nodesOf(plan);
   const look: Look = { all, keys, isSorted: areSorted(parameters) };
@@ -131,13 +137,19 @@ export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): 
   return targets;
 }
 
-/** New rows have no locks, and a statement that has locked the rows before it changes them waits for nobody then. */
+/**
+ * New rows have no locks, and a statement that has locked the rows before it changes them waits for
+ * nobody then.
+ */
 function locks(node: Plan, all: Plan[]): boolean {
   if (node.operation === 'Insert' && node.conflict === undefined) return false;
   return !all.some((other) => other.type === 'LockRows' && relationOf(other) === node.relation);
 }
 
-/** The table of whose rows it is: of a join, the last one, which is looked up for each row of the others. */
+/**
+ * The table of whose rows it is: of a join, the last one, which is looked up for each row of the
+ * others.
+ */
 function relationOf(node: Plan): string {
   if (node.relation !== undefined) return node.relation;
   const relations = inputsOf(node)
@@ -187,7 +199,10 @@ function disorderOf(node: Plan, look: Look): string | undefined {
   }
 }
 
-/** Columns that equal one value are left out: rows of one user come by an index on user and id in the order of their ids. */
+/**
+ * Columns that equal one value are left out: rows of one user come by an index on user and id in
+ * the order of their ids.
+ */
 function disorderOfIndex(
   { relation = '', index = '', condition = '', isBackward }: Plan,
   keys: Keys,
@@ -198,7 +213,8 @@ function disorderOfIndex(
   const leftOfKey = (keys.primary.get(relation) ?? ['?']).filter((column) => !equals(column));
   const isOne = leftOfKey.length === 0 || (keys.unique.has(index) && (left.length === 0 || columns.length === 0));
   if (isOne) return undefined;
-  // Another index that has the key, too, would give another order, and it is the planner that chooses.
+  // Another index that has the key, too, would give another order, and it is the planner that
+  // chooses.
   if (leftOfKey.some((column) => condition.includes(`(${column} = ANY`))) return `comes by ${index} as it happens`;
   const isInOrder = !isBackward && leftOfKey.every((column, n) => left[n] === column);
   return isInOrder ? undefined : `comes by ${index}`;

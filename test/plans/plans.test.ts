@@ -12,10 +12,12 @@ import type { Drive } from './scenario-rows.ts';
 import { isFrom, lockingTemplates, modulesOfDb, withoutName } from './statements.ts';
 
 /**
- * Every statement of db/, as the database carries it out beside the history of other people: with statistics from
- * when the tables were nearly empty and with fresh ones, planned for its values and for any.
+ * Every statement of db/, as the database carries it out beside the history of other people: with
+ * statistics from when the tables were nearly empty and with fresh ones, planned for its values and
+ * for any.
  *
- * Jobs of other users, and of all the rest what goes with so many. To see it with more: PLANS_ROWS=1000000 npx vitest run test/plans
+ * Jobs of other users, and of all the rest what goes with so many. To see it with more:
+ * PLANS_ROWS=1000000 npx vitest run test/plans
  */
 const ROWS = Number(process.env.PLANS_ROWS ?? 50_000);
 
@@ -50,7 +52,8 @@ beforeAll(async () => {
   await runScenario(db, drive);
   await db.execute(sql`ANALYZE`);
   recorder.statistics = 'fresh';
-  await readsOf(db, drive, await runScenario(db, drive)); // with stale ones a page may take longer, until autovacuum comes
+  // With stale ones a page may take longer, until autovacuum comes.
+  await readsOf(db, drive, await runScenario(db, drive));
 }, 900_000);
 afterAll(() => database.close());
 
@@ -94,7 +97,8 @@ test('every transaction locks tables in one order', () => {
       lockTargets(statement, keys).flatMap(({ relation, waits }) => {
         const rank = TABLES.indexOf(relation);
         const last = TABLES[Math.max(...seen.map((table) => TABLES.indexOf(table)))];
-        const isFirst = rank !== -1 && !seen.includes(relation); // what is locked again is locked already
+        // What is locked again is locked already.
+        const isFirst = rank !== -1 && !seen.includes(relation);
         if (isFirst) seen.push(relation);
         const isExpected = TABLES_OUT_OF_ORDER.some(({ text }) => text.test(flat(statement.text)));
         if (!isFirst || !waits || isExpected || last === undefined || rank >= TABLES.indexOf(last)) return [];

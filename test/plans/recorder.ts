@@ -34,12 +34,16 @@ const answersSchema = z
 
 type Client = Pick<postgres.TransactionSql, 'unsafe'>;
 
-/** Of the same statement by the same function: it may be given a few more values than the first time. */
+/**
+ * Of the same statement by the same function: it may be given a few more values than the first
+ * time.
+ */
 const EXPLAINED_MAX = 8;
 
 /**
- * Explains each statement of `db` before it is sent, where it is sent: in its transaction, with its values, by the settings of its connection.
- * EXPLAIN ANALYZE carries it out, so what that changed is rolled back.
+ * Explains each statement of `db` before it is sent, where it is sent: in its transaction, with its
+ * values, by the settings of its connection. EXPLAIN ANALYZE carries it out, so what that changed
+ * is rolled back.
  */
 export function record(db: Db): Recorder {
   const statements: Statement[] = [];

@@ -2,8 +2,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { array } from '../../db/arrays.ts';
 import type { Db } from '../../db/client.ts';
+import { cancelJobs, cancelRequests, removeRequests } from '../../db/ends/cancel-jobs.ts';
 import { once } from '../../db/idempotency.ts';
-import { cancelJob, cancelJobs, cancelRequests, removeRequests } from '../../db/jobs/cancel.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
@@ -120,7 +121,8 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
     claimed.filter((job) => group(3).some(({ id }) => id === job.workflowId)),
   );
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '1 hour' WHERE ${jobs(3)}`);
-  for (const { id } of group(4)) await runWorkflow(db, { userId, id }); // dispatched when its slot's job has ended
+  // Dispatched when its slot's job has ended.
+  for (const { id } of group(4)) await runWorkflow(db, { userId, id });
   await endJobs(
     db,
     claimed

@@ -24,7 +24,9 @@ export const CONTAINER: ContainerPayload = {
 };
 export const WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
-/** `count` workflows, in another order than that of their ids; the builds of containers are QUEUED. */
+/**
+ * `count` workflows, in another order than that of their ids; the builds of containers are QUEUED.
+ */
 export async function make(db: Db, userId: string, payload: Payload, count = SET, failuresAllowed = 3) {
   const made: { id: string; buildId: string }[] = [];
   for (let n = 0; n < count; n++) {

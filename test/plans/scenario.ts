@@ -25,7 +25,10 @@ import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds
 import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
-/** One user does all that the functions of db/ do to one user's rows, and the workers what they do for that user. Resolves with the user's id. */
+/**
+ * One user does all that the functions of db/ do to one user's rows, and the workers what they do
+ * for that user. Resolves with the user's id.
+ */
 export async function runScenario(db: Db, drive: Drive): Promise<string> {
   const user = await accountsOf(db, drive);
   await jobsOf(db, drive, user);
@@ -86,12 +89,12 @@ async function accountsOf(db: Db, drive: Drive): Promise<string> {
 async function notificationsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
   await drive(notifications.setNotificationPreference, db, userId, 'ALL');
-  const told = await drive(
+  const notified = await drive(
     notifications.notify,
     db,
     own.map(({ id }) => ({ kind: 'WORKFLOW_TERMINATED', workflowId: id })),
   );
-  await drive(notifications.markNotificationsRead, db, userId, idsOf(told).toSorted().reverse());
+  await drive(notifications.markNotificationsRead, db, userId, idsOf(notified).toSorted().reverse());
   await drive(audit.recordAudit, db, { action: 'workflow.create', outcome: 'DONE', userId });
 }
 
@@ -117,7 +120,10 @@ async function endMarker(db: Db, drive: Drive, userId: string): Promise<void> {
   await db.execute(sql`UPDATE workflows SET deleted_at = now() - interval '9 days' WHERE id = ${two.id}`);
 }
 
-/** What workers do every now and then, in steps: others' rows are due too, far more than a step takes. */
+/**
+ * What workers do every now and then, in steps: others' rows are due too, far more than a step
+ * takes.
+ */
 async function maintenance(db: Db, drive: Drive): Promise<void> {
   await drive(purgeDeleted, db, { days: 0, limit: 3 });
   for (let n = 0; await drive(purgeSome, db); n++) if (n > 100) throw new Error('The purge has no end.');
@@ -139,7 +145,10 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
   await secrets(db, drive);
 }
 
-/** Goes through all workflows by design, when the key changes: here through the first set, in which there is a secret. */
+/**
+ * Goes through all workflows by design, when the key changes: here through the first set, in which
+ * there is a secret.
+ */
 async function secrets(db: Db, drive: Drive): Promise<void> {
   const sealed = (at: number, text: string) =>
     db.execute(sql`

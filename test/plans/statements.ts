@@ -49,7 +49,10 @@ export async function modulesByFunction(): Promise<Map<string, string[]>> {
   return modules;
 }
 
-/** The name in a statement's text: behind its first word, or at its end where the query builder made it. */
+/**
+ * The name in a statement's text: behind its first word, or at its end where the query builder made
+ * it.
+ */
 export function nameOf(text: string): string | undefined {
   const match = /^\s*\(?(?:WITH RECURSIVE|\w+) \/\* (\w+) \*\/|\/\* (\w+) \*\/$/.exec(text);
   return match?.[1] ?? match?.[2];

@@ -10,8 +10,8 @@ import { modulesByFunction, nameOf, writtenStatements } from './statements.ts';
 import { layOut } from './text-layout.ts';
 
 /**
- * What db/ sends, as it is sent: a file of SQL for each module, by the functions that send it. To write
- * them anew after a change: npx vitest run test/plans/texts.test.ts -u
+ * What db/ sends, as it is sent: a file of SQL for each module, by the functions that send it. To
+ * write them anew after a change: npx vitest run test/plans/texts.test.ts -u
  */
 const FOLDER = new URL('queries/', import.meta.url);
 
@@ -74,7 +74,8 @@ test('no statement stands outside db/', async () => {
     for (const path of await readdir(new URL(`../../${folder}/`, import.meta.url), { recursive: true })) {
       if (!path.endsWith('.ts')) continue;
       const text = await readFile(new URL(`../../${folder}/${path}`, import.meta.url), 'utf8');
-      // The linter refuses the libraries; a string or a text of SQL could still go to the `Db` that was passed.
+      // The linter refuses the libraries; a string or a text of SQL could still go to the `Db` that
+      // was passed.
       if (/\.(execute|unsafe)\(\s*['"`]|\bsql`/.test(text)) outside.push(`${folder}/${path}`);
     }
   expect(outside).toEqual([]);

@@ -57,7 +57,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
     expect(exits).toEqual(processes.map(() => ({ code: 0, signal: null })));
   }
 
-  test('run a workflow together, each in two copies, and end with 0 when they are told to', async () => {
+  test('run a workflow together, each in two copies, and end with 0 when asked to', async () => {
     const apis = [startProcess(['api'], env), startProcess(['api'], env)];
     const workers = [
       startProcess(['worker', 'scheduling'], env),

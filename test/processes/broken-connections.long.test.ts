@@ -54,7 +54,7 @@ test('P12: connections that are reset, half-closed, stalled and left in every ph
   const phases = phasesOf();
   const clients = Array.from({ length: AT_ONCE }, async () => {
     for (let n = 0; n < CONNECTIONS / AT_ONCE; n += 1)
-      await visit(pick(phases), pick(ENDINGS), { stayMs: random() * STAY_MS_MAX, cut: random() });
+      await visit(pick(phases), pick(WAYS_TO_END), { stayMs: random() * STAY_MS_MAX, cut: random() });
   });
   await Promise.all(clients);
   printing = false;
@@ -68,10 +68,13 @@ test('P12: connections that are reset, half-closed, stalled and left in every ph
   expect(up.log.filter(({ event }) => event === 'ready')).toHaveLength(1); // it is the same process
 });
 
-type Ending = (socket: Socket) => Promise<void>;
+type WayToEnd = (socket: Socket) => Promise<void>;
 
-/** What becomes of a connection when its client has had enough. `allowHalfOpen` leaves the other half to the server. */
-const ENDINGS: Ending[] = [
+/**
+ * What becomes of a connection when its client has had enough. `allowHalfOpen` leaves the other
+ * half to the server.
+ */
+const WAYS_TO_END: WayToEnd[] = [
   async (socket) => void socket.resetAndDestroy(),
   async (socket) => void socket.destroy(),
   async (socket) => {
@@ -123,7 +126,7 @@ function phasesOf(): (string | Buffer)[][] {
   ];
 }
 
-async function visit(phase: (string | Buffer)[], end: Ending, { stayMs, cut }: { stayMs: number; cut: number }) {
+async function visit(phase: (string | Buffer)[], end: WayToEnd, { stayMs, cut }: { stayMs: number; cut: number }) {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.on('error', () => undefined).resume();

@@ -71,7 +71,10 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
   const LISTEN =
     "const n = require('net'); for (const p of process.argv.slice(1)) n.createServer((s) => s.on('error', () => 0)).listen(p)";
 
-  /** Beyond the engine's host: the metadata of a cloud, a database in a private network, and a public address. */
+  /**
+   * Beyond the engine's host: the metadata of a cloud, a database in a private network, and a
+   * public address.
+   */
   beforeAll(async () => {
     if (engine === undefined) return;
     own = engine;

@@ -46,7 +46,8 @@ describe('an upgrade that is refused', () => {
   test('ends no process when its client resets the connection, after the answer or before', async () => {
     for (const upgrade of REFUSED) {
       const { socket } = await refused(upgrade);
-      await new Promise((resolve) => setTimeout(resolve, 100)); // until the server has nothing to do any more but to wait for the end
+      // Until the server has nothing to do any more but to wait for the end.
+      await new Promise((resolve) => setTimeout(resolve, 100));
       socket.resetAndDestroy();
       const [line, headers] = upgrade;
       const hasty = connect({ port, host: '127.0.0.1' });

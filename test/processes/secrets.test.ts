@@ -50,7 +50,8 @@ test('P8: a secret header goes through the whole of it to its endpoint, over a r
   await completed(url, 1);
   await first.kill('SIGTERM');
 
-  const second = startProcess(['up'], settings); // with the key that is kept in the folder, and nothing in memory
+  // With the key that is kept in the folder, and nothing in memory.
+  const second = startProcess(['up'], settings);
   const again = await second.ready();
   const run = 'mutation ($id: ID!) { runWorkflow(input: { id: $id }) { job { id } userErrors { message } } }';
   await ask(again, run, { token, variables: { id: workflow.id } });

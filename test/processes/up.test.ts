@@ -108,7 +108,7 @@ describe('chronoverse up', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  test('ends with 0 when it is told to stop while it starts', async () => {
+  test('ends with 0 when asked to stop while it starts', async () => {
     const process = up(await tempFolder());
     await process.line(({ part }) => part === 'database', 'the first part');
     expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });

@@ -52,7 +52,10 @@ async function expire({ id }: ClaimedBuild): Promise<void> {
     UPDATE builds SET lease_expires_at = now() - interval '1 second' WHERE id = ${id}`);
 }
 
-/** Runs `first` while `statement` locks something that it needs, and `meanwhile` before the lock goes. */
+/**
+ * Runs `first` while `statement` locks something that it needs, and `meanwhile` before the lock
+ * goes.
+ */
 async function whileLocked(statement: string, first: () => Promise<unknown>, meanwhile: () => Promise<void>) {
   let running: Promise<unknown> | undefined;
   await other.db.transaction(async (tx) => {

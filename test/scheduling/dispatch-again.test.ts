@@ -23,7 +23,7 @@ beforeAll(async () => {
 beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, turns, run_requests CASCADE`));
 afterAll(() => database.close());
 
-/** Workflows whose jobs wait for workers that nobody has told, for as long as the next look is away. */
+/** Workflows whose jobs wait without an event, for as long as the next look is away. */
 async function waiting(count: number, { minutes = 10, kind = 'HEARTBEAT' } = {}): Promise<string[]> {
   const ids = Array.from({ length: count }, newId);
   await database.db.execute(sql`
@@ -113,18 +113,18 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is dispa
   const { db } = database;
   const parts = memoryParts(db);
   let isAway = false;
-  const told: string[] = [];
+  const published: string[] = [];
   const bus: Bus = {
     ...parts.bus,
     publish: async (_topic, messages) => {
       if (isAway) throw new Error('The bus is away.');
-      told.push(...messages.flatMap(({ value }) => decodeEvent(value)?.ids ?? []));
+      published.push(...messages.flatMap(({ value }) => decodeEvent(value)?.ids ?? []));
     },
   };
   const worker = await startScheduling({ ...parts, bus });
   const { id: first } = await heartbeat(db, ann);
   await parts.cache.publish(SCHEDULE_CHANNEL, '');
-  await until('its event is sent', async () => told.length === 1);
+  await until('its event is sent', async () => published.length === 1);
   isAway = true;
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '10 minutes'`);
   await db.execute(sql`UPDATE schedules SET wake_at = now() + interval '8 minutes'`);
@@ -133,7 +133,10 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is dispa
   await until('the second one waits for the bus', async () => (await jobsOf(db, second))[0]?.status === 'QUEUED');
   isAway = false;
   const again = (await jobsOf(db, first))[0]?.id;
-  await until('the event of the first one is sent again', async () => told.filter((id) => id === again).length === 2);
+  await until(
+    'the event of the first one is sent again',
+    async () => published.filter((id) => id === again).length === 2,
+  );
   await worker.close();
   await parts.bus.close();
   await parts.cache.close();

@@ -10,8 +10,9 @@ import { letPass, until } from '../support/time.ts';
 import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';
 
 /**
- * A scheduler whose statements have a snapshot, and lock no row yet, while somebody holds the lock GATE: in its sessions now() is a function that
- * waits for that lock. It is VOLATILE, so that PostgreSQL calls it while the statement runs.
+ * A scheduler whose statements have a snapshot, and lock no row yet, while somebody holds the lock
+ * GATE: in its sessions now() is a function that waits for that lock. It is VOLATILE, so that
+ * PostgreSQL calls it while the statement runs.
  */
 const GATE = 471_101;
 let database: TestDatabase;
@@ -39,8 +40,8 @@ afterAll(async () => {
 });
 
 /**
- * Runs the statement that dispatches due slots; `meanwhile` is done in a transaction that begins before it, and commits between its snapshot and its
- * first lock.
+ * Runs the statement that dispatches due slots; `meanwhile` is done in a transaction that begins
+ * before it, and commits between its snapshot and its first lock.
  */
 async function queueWhile(meanwhile: (tx: Db) => Promise<unknown>) {
   const { db } = database;

@@ -47,7 +47,10 @@ describe('the retention of log lines', () => {
     return name;
   }
 
-  /** A job that was made at `made` and ended at `ended`, or has not, with `chunks` chunks of one line. */
+  /**
+   * A job that was made at `made` and ended at `ended`, or has not, with `chunks` chunks of one
+   * line.
+   */
   async function job({
     made,
     ended,

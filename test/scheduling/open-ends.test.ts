@@ -50,7 +50,8 @@ test('P10: an end that was never printed is printed by scheduling, with nobody w
     { key: jobId, value: encodeChunks([{ ...(await numberedChunk(jobId, 1, 500)), attempt: ATTEMPTS_MAX }]) },
     { key: buildId, value: encodeChunks([await numberedChunk(buildId, 1, 20)]) },
   ]);
-  expect(await openEnds(db, { seconds: 60, after: NO_ID, limit: 10 })).toEqual([]); // its printer may be about to
+  // Its printer may be about to.
+  expect(await openEnds(db, { seconds: 60, after: NO_ID, limit: 10 })).toEqual([]);
   const before = sql`now() - interval '2 minutes'`;
   await db.update(jobs).set({ completedAt: before });
   await db.update(builds).set({ completedAt: before });

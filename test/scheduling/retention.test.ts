@@ -38,7 +38,10 @@ describe('the retention', () => {
     return startScheduling({ db, bus, cache, log: quiet, owner: 'test', sealer: testSealer, ...days });
   };
 
-  /** The job of the workflow's first slot, with a line, as if it had been made `made` days ago and had ended `ended` days ago. */
+  /**
+   * The job of the workflow's first slot, with a line, as if it had been made `made` days ago and
+   * had ended `ended` days ago.
+   */
   async function jobOf(workflowId: string, { made, ended }: { made: number; ended?: number }): Promise<string> {
     await schedule(api.db);
     const [job] = await jobsOf(api.db, workflowId);
@@ -83,7 +86,8 @@ describe('the retention', () => {
       INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)
       SELECT (left(${v7({ msecs: daysAgo(50).getTime() })}, 24) || lpad(n::text, 12, '0'))::uuid, ${newId()}, ${ann.id}, 'HEARTBEAT', 'MANUAL',
         'COMPLETED', 1, now(), now(), now() - interval '50 days' FROM generate_series(1, 3000) n`);
-    const alone = connect(api.databaseUrl, { max: 1, application: 'chronoverse-test' }); // counts are of a session until it tells them
+    // Counts are of a session until it tells them.
+    const alone = connect(api.databaseUrl, { max: 1, application: 'chronoverse-test' });
     const read = async () => {
       await alone.db.execute(sql`SELECT pg_stat_force_next_flush()`);
       const [row] = await alone.db.execute<{ read: number }>(sql`

@@ -41,7 +41,7 @@ describe('a sealed secret', () => {
       expect(() => sealer.open(broken, 'a')).toThrow(UnreadableSecret);
   });
 
-  test('opens under an old key while that is given, and is told from one under the present key', () => {
+  test('opens under an old key while that is given, and is distinguished from one under the present key', () => {
     const renewed = createSealer(randomBytes(32), [key]);
     const sealed = sealer.seal('secret', 'a');
     expect(renewed.open(sealed, 'a')).toBe('secret');

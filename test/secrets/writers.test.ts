@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createMask } from '../../domain/masking/mask.ts';
 
-/** Each has what some writer quotes, and a part at each end and between that is seen when it is not masked. */
+/**
+ * Each has what some writer quotes, and a part at each end and between that is seen when it is not
+ * masked.
+ */
 const SECRETS = [
   `alpha'bravo"charlie$delta\`echo\\foxtrot golf!hotel`,
   `alpha''bravo é~#charlie{delta}[echo]^foxtrot=golf,hotel`,
@@ -46,7 +49,10 @@ const isThere = (command: string, ...args: string[]) => spawnSync(command, args)
 const folder = mkdtempSync(join(tmpdir(), 'chronoverse-writers-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The lines in which something of the secret is left, once what the script itself says is taken out. */
+/**
+ * The lines in which something of the secret is left, once what the script itself says is taken
+ * out.
+ */
 function leaks(secret: string, printed: string): string[] {
   const mask = createMask([secret]);
   const lines = printed.split('\n').map((line) => mask?.text(line) ?? line);

@@ -1,4 +1,7 @@
-/** Settings whose place is a Docker engine: engine-ends.test.ts takes them to both ends of their ranges, all at once. */
+/**
+ * Settings whose place is a Docker engine: engine-ends.test.ts takes them to both ends of their
+ * ranges, all at once.
+ */
 export const AT_THE_ENGINE = [
   'MAX_JOB_SECONDS',
   'MAX_BUILD_SECONDS',

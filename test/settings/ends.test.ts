@@ -35,7 +35,9 @@ const RANGES: [string, Range][] = Object.entries<Setting<unknown>>(SETTINGS).fla
   return typeof min === 'number' && typeof max === 'number' ? [[name, { min, max }]] : [];
 });
 
-/** Uses the settings, one of which is at an end of its range, at the place where that one matters. */
+/**
+ * Uses the settings, one of which is at an end of its range, at the place where that one matters.
+ */
 type Place = (settings: Settings, end: number) => Promise<void>;
 
 let database: TestDatabase;

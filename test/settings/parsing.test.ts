@@ -123,8 +123,10 @@ describe('settings', () => {
 
   test('take their own examples', () => {
     const all: [string, Setting<unknown>][] = Object.entries(SETTINGS);
-    const plain = all.filter(([, { example }]) => !example.includes('$(')); // the others are commands of a shell
-    expect(problemsIn(Object.fromEntries(plain.map(([name, { example }]) => [name, example])))).toEqual([]); // some need others
+    // The others are commands of a shell.
+    const plain = all.filter(([, { example }]) => !example.includes('$('));
+    // Some need others.
+    expect(problemsIn(Object.fromEntries(plain.map(([name, { example }]) => [name, example])))).toEqual([]);
   });
 
   test('take a key in hex and in base64', () => {

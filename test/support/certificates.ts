@@ -17,7 +17,10 @@ export interface Authority {
   folder: string;
   ca: string;
   caFile: string;
-  /** A certificate for `names` ("DNS:localhost", "IP:127.0.0.1"), which is valid for so many days; -1: not any more. */
+  /**
+   * A certificate for `names` ("DNS:localhost", "IP:127.0.0.1"), which is valid for so many days;
+   * -1: not any more.
+   */
   issue(name: string, names: string[], days?: number): Certificate;
   close(): Promise<void>;
 }

@@ -1,12 +1,18 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
-/** Of the process `pid`: its open descriptors that are connections to its port `port`. Linux tells it in /proc. */
+/**
+ * Of the process `pid`: its open descriptors that are connections to its port `port`. Linux tells
+ * it in /proc.
+ */
 export async function connectionsOf(pid: number, port: number): Promise<number> {
   const own = await socketsOf(pid, ({ localPort, state }) => localPort === port && state !== LISTENING);
   return (await descriptorsOf(pid)).filter((target) => own.has(target)).length;
 }
 
-/** Of the process `pid`: its open descriptors but those that are connections to the port `port` of another, as to its database. */
+/**
+ * Of the process `pid`: its open descriptors but those that are connections to the port `port` of
+ * another, as to its database.
+ */
 export async function descriptorsBut(pid: number, port: number): Promise<number> {
   const others = await socketsOf(pid, ({ remotePort }) => remotePort === port);
   return (await descriptorsOf(pid)).filter((target) => !others.has(target)).length;

@@ -3,7 +3,10 @@ import { randomBytes } from 'node:crypto';
 const TEXT = 0x81;
 const PING = 0x89;
 
-/** One frame as a client sends it, masked. For tests that go away in the middle of one, which no client library does. */
+/**
+ * One frame as a client sends it, masked. For tests that go away in the middle of one, which no
+ * client library does.
+ */
 export function frame(text: string, opcode = TEXT): Buffer {
   const payload = Buffer.from(text);
   const mask = randomBytes(4);

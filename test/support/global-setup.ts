@@ -14,14 +14,17 @@ declare module 'vitest' {
     adminUrl: string;
     /** The name of a migrated database that they clone. */
     template: string;
-    /** A file that lists what this machine lacks: a line of JSON for each part and what that leaves untested. */
+    /**
+     * A file that lists what this machine lacks: a line of JSON for each part and what that leaves
+     * untested.
+     */
     missingParts: string;
   }
 }
 
 /**
- * One PostgreSQL for the whole run (DATABASE_URL's, or one of the run's own) with a migrated template database.
- * At the end it lists the missing parts and what each leaves untested.
+ * One PostgreSQL for the whole run (DATABASE_URL's, or one of the run's own) with a migrated
+ * template database. At the end it lists the missing parts and what each leaves untested.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.DATABASE_URL;

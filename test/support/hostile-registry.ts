@@ -34,7 +34,10 @@ export const BAITS = [
 ] as const;
 export type Bait = (typeof BAITS)[number];
 
-/** What a registry says to a worker that it has not, before it leads an engine to the target: images `missing-…:1`. */
+/**
+ * What a registry says to a worker that it has not, before it leads an engine to the target: images
+ * `missing-…:1`.
+ */
 export const MISSING = ['manifest', 'body', 'layer'] as const;
 
 /** Go's client takes compressed answers, a worker's does not: they have one user agent. */

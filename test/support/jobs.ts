@@ -8,7 +8,10 @@ import { until } from './time.ts';
 
 type NewJob = typeof jobs.$inferInsert;
 
-/** Stores the row of a container's job, of a workflow that need not exist, and gives its id. It runs unless `changes` say otherwise. */
+/**
+ * Stores the row of a container's job, of a workflow that need not exist, and gives its id. It runs
+ * unless `changes` say otherwise.
+ */
 export async function insertJob(db: Db, userId: string, changes: Partial<NewJob> = {}): Promise<string> {
   const id = newId();
   await db.insert(jobs).values({

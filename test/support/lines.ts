@@ -34,7 +34,10 @@ export async function print({ db, bus }: { db: Db; bus: Bus }, ...chunks: LogChu
   }
 }
 
-/** The stored lines of a job or build as a reader sees them: chunks may overlap, and a line is read once. */
+/**
+ * The stored lines of a job or build as a reader sees them: chunks may overlap, and a line is read
+ * once.
+ */
 export async function readLines(db: Db, sourceId: string): Promise<LogLine[]> {
   const chunks = await db
     .select()

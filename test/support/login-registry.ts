@@ -14,12 +14,18 @@ export interface Login {
 
 export interface TestRegistry {
   host: string;
-  /** Puts an image of the engine there under the name `repository:tag`, and gives that in full. The engine then forgets it. */
+  /**
+   * Puts an image of the engine there under the name `repository:tag`, and gives that in full. The
+   * engine then forgets it.
+   */
   push(image: string, name: string): Promise<string>;
   close(): Promise<void>;
 }
 
-/** Whether Debian's docker-registry and htpasswd are there; says what is untested where they are not. */
+/**
+ * Whether Debian's docker-registry and htpasswd are there; says what is untested where they are
+ * not.
+ */
 export function hasRegistry(untested: string): boolean {
   try {
     execFileSync('docker-registry', ['--version'], { stdio: 'ignore' });

@@ -2,8 +2,9 @@ import { appendFileSync } from 'node:fs';
 import { inject } from 'vitest';
 
 /**
- * Real parts for tests: `npm run services` starts them, its `env` names them. What needs a missing one is skipped, and the
- * run's last lines say so, unless CHRONOVERSE_TEST_REQUIRE names it: then the run fails.
+ * Real parts for tests: `npm run services` starts them, its `env` names them. What needs a missing
+ * one is skipped, and the run's last lines say so, unless CHRONOVERSE_TEST_REQUIRE names it: then
+ * the run fails.
  */
 export const SETTING = {
   postgres: 'DATABASE_URL',
@@ -13,7 +14,9 @@ export const SETTING = {
 } as const;
 export type Part = keyof typeof SETTING;
 
-/** Where the part is, or undefined when it is missing. `untested` says what that leaves untested. */
+/**
+ * Where the part is, or undefined when it is missing. `untested` says what that leaves untested.
+ */
 export function requirePart(part: Part, untested: string): string | undefined {
   const value = process.env[SETTING[part]];
   if (value !== undefined && value !== '') return value;

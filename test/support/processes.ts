@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 
-const READY_MS_MAX = 90_000; // a deadline: on a busy machine a new PostgreSQL alone takes twenty seconds
+// A deadline: on a busy machine a new PostgreSQL alone takes twenty seconds.
+const READY_MS_MAX = 90_000;
 const EXIT_MS_MAX = 40_000;
 const ANSWER_MS_MAX = 10_000;
 
@@ -24,7 +25,10 @@ export interface Running {
   log: readonly LogLine[];
   /** All of its output so far. */
   output(): string;
-  /** The first line that `matches`; rejects when the process ends or the deadline passes without one. */
+  /**
+   * The first line that `matches`; rejects when the process ends or the deadline passes without
+   * one.
+   */
   line(matches: (line: LogLine) => boolean, what: string): Promise<LogLine>;
   /** The URL of the ready line. */
   ready(): Promise<string>;
@@ -42,7 +46,10 @@ export async function tempFolder(): Promise<string> {
   return folder;
 }
 
-/** Kills what a test left running, so that one that failed disturbs no other, and removes its folders. */
+/**
+ * Kills what a test left running, so that one that failed disturbs no other, and removes its
+ * folders.
+ */
 export async function cleanUp(): Promise<void> {
   const left = [...started];
   started.clear();
@@ -52,7 +59,10 @@ export async function cleanUp(): Promise<void> {
   folders.clear();
 }
 
-/** Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not handed on. `input` is its standard input. */
+/**
+ * Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not
+ * handed on. `input` is its standard input.
+ */
 export function startProcess(args: string[], env: Record<string, string>, { input }: { input?: string } = {}): Running {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !(name.replace(/_FILE$/, '') in SETTINGS) && name !== 'NODE_OPTIONS',
@@ -155,7 +165,10 @@ async function withDeadline<T>(promise: Promise<T>, message: () => string): Prom
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** A database whose process was killed is still going down, and writes into the folder while it is removed. */
+/**
+ * A database whose process was killed is still going down, and writes into the folder while it is
+ * removed.
+ */
 async function removeSoon(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }

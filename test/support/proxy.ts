@@ -6,7 +6,10 @@ export interface TestProxy {
   port: number;
   /** Ends all connections and accepts no more. */
   cut(): void;
-  /** Connections stay, but nothing gets through any more, as when the server is stopped or the network swallows packets. */
+  /**
+   * Connections stay, but nothing gets through any more, as when the server is stopped or the
+   * network swallows packets.
+   */
   freeze(): void;
   restore(): void;
   close(): Promise<void>;

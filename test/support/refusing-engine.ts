@@ -12,7 +12,10 @@ export interface Refusal {
 export interface RefusingEngine {
   /** In the form of DOCKER_HOST. */
   host: string;
-  /** Of each request that is refused, instead of its answer; HANG gives none at all, undefined lets it through. */
+  /**
+   * Of each request that is refused, instead of its answer; HANG gives none at all, undefined lets
+   * it through.
+   */
   refuse: ((method: string, path: string) => Refusal | 'HANG' | undefined) | undefined;
   /** Changes the JSON that the engine answers. */
   rewrite: ((path: string, json: string) => string) | undefined;

@@ -51,12 +51,17 @@ export async function startRegistry(): Promise<Registry> {
   };
 }
 
-/** A way to the registry of a test's own, which can refuse what it likes, or stop in the middle of a layer. */
+/**
+ * A way to the registry of a test's own, which can refuse what it likes, or stop in the middle of a
+ * layer.
+ */
 export interface RegistryProxy {
   port: number;
   /** The next so many times that a manifest is asked for are answered with 429. */
   busy(times: number): void;
-  /** The next layer comes a few bytes at a time, for minutes. Resolves when the engine waits for it. */
+  /**
+   * The next layer comes a few bytes at a time, for minutes. Resolves when the engine waits for it.
+   */
   hold(): Promise<Held>;
   close(): Promise<void>;
 }
@@ -72,7 +77,8 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
 
   function handle(incoming: IncomingMessage, answer: ServerResponse): void {
     if (busyTimes > 0 && incoming.url?.includes('/manifests/')) {
-      if (incoming.method === 'GET') busyTimes -= 1; // the engine asks with HEAD first, and takes no no for an answer
+      // The engine asks with HEAD first, and takes no no for an answer.
+      if (incoming.method === 'GET') busyTimes -= 1;
       answer.writeHead(429, { 'content-type': 'application/json' });
       answer.end(
         JSON.stringify({ errors: [{ code: 'TOOMANYREQUESTS', message: 'You have reached your rate limit.' }] }),

@@ -19,7 +19,10 @@ import { reportMissing } from './parts.ts';
 import { steadyPort } from './ports.ts';
 import { untilSlow } from './time.ts';
 
-/** A server that a test has for itself, to kill and to start again with the same data at the same address. */
+/**
+ * A server that a test has for itself, to kill and to start again with the same data at the same
+ * address.
+ */
 export interface OwnServer {
   /** As the setting has it. */
   address: string;
@@ -46,7 +49,9 @@ export async function ownBroker(): Promise<OwnServer> {
   return ownBrokerOf({ dir, port, controllerPort, clusterId: randomBytes(16).toString('base64url') });
 }
 
-/** The same with a configuration of the test's own. It must have a listener without TLS at `port`. */
+/**
+ * The same with a configuration of the test's own. It must have a listener without TLS at `port`.
+ */
 export async function ownBrokerOf(broker: Broker): Promise<OwnServer> {
   const launch = await prepareBroker(broker);
   return serverOf({ address: address(broker), dir: broker.dir, launch, probe: () => probeBroker(broker) });
@@ -65,7 +70,10 @@ export async function ownRedis(): Promise<OwnServer> {
   });
 }
 
-/** A migrated PostgreSQL, running. Killed, it starts again by itself, with its data, at the same address. */
+/**
+ * A migrated PostgreSQL, running. Killed, it starts again by itself, with its data, at the same
+ * address.
+ */
 export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void>; close(): Promise<void> }> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-postgres-'));
   const folder = join(dir, 'postgres');
@@ -91,7 +99,9 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
   };
 }
 
-/** A Docker engine with the image `alpine:3`. It is not running yet. Its containers have no network. */
+/**
+ * A Docker engine with the image `alpine:3`. It is not running yet. Its containers have no network.
+ */
 export async function ownEngine({
   liveRestore,
   options: more = [],
@@ -109,7 +119,8 @@ export async function ownEngine({
   return {
     ...server,
     async start() {
-      await prepareEngine(engine, options); // a killed one leaves what keeps the next one from starting
+      // A killed one leaves what keeps the next one from starting.
+      await prepareEngine(engine, options);
       await server.start();
       await ensureBaseImage(client);
     },
@@ -117,13 +128,17 @@ export async function ownEngine({
       for (const { Id } of await client.listContainers({ all: true }).catch(() => []))
         await client.getContainer(Id).remove({ force: true });
       await server.stop();
-      for (const mount of await mountsIn(dir)) await run('umount', ['--lazy', mount]); // a killed one leaves them
+      // A killed one leaves them.
+      for (const mount of await mountsIn(dir)) await run('umount', ['--lazy', mount]);
       await server.close();
     },
   };
 }
 
-/** An engine that separates networks as most do, by iptables, in a network namespace of its own: it touches no other engine's rules. */
+/**
+ * An engine that separates networks as most do, by iptables, in a network namespace of its own: it
+ * touches no other engine's rules.
+ */
 export interface FirewalledEngine extends OwnServer {
   /** Of its network namespace. */
   name: string;

@@ -8,7 +8,10 @@ export function until<T>(what: string, ask: Ask<T>): Promise<T> {
   return poll(what, ask, { withinMs: 50_000, everyMs: 10 });
 }
 
-/** As `until`, for what many processes do at once on a machine that they keep busy: it waits longer, and asks less often. */
+/**
+ * As `until`, for what many processes do at once on a machine that they keep busy: it waits longer,
+ * and asks less often.
+ */
 export function untilSlow<T>(what: string, ask: Ask<T>): Promise<T> {
   return poll(what, ask, { withinMs: 90_000, everyMs: 50 });
 }

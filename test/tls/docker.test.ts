@@ -39,7 +39,8 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is 
         (id) => (id === '' ? 'no id' : 'up'),
         (error: Error) => error.message,
       );
-    // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and a worker asks again.
+    // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and a
+    // worker asks again.
     return until('it says more than that it was reset', async () => {
       const said = await answer();
       return /ECONNRESET|EPIPE/.test(said) ? undefined : said;

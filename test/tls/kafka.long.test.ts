@@ -64,7 +64,10 @@ describe.skipIf(isMissing)('a Kafka broker that is reached by TLS', () => {
     await Promise.all([authority?.close(), stranger?.close()]);
   });
 
-  /** What a process with these settings logs, and whether a message that it publishes comes back to it. */
+  /**
+   * What a process with these settings logs, and whether a message that it publishes comes back to
+   * it.
+   */
   async function tryBus(port: number, options: Pick<KafkaAddress, 'tls' | 'sasl'>) {
     const logged: string[] = [];
     const log = pino(

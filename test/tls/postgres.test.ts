@@ -62,7 +62,8 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
   async function reach(url: string, tls?: TlsMaterial): Promise<string> {
     const { db, close } = connect(url, { max: 1, application: 'chronoverse-test', tls });
     try {
-      // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and who waits for a database asks again.
+      // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and
+      // who waits for a database asks again.
       const why = await until('it says more than that it was reset', async () => {
         const said = await connectionProblem(db);
         return said?.passes && /ECONNRESET|EPIPE/.test(said.message) ? undefined : { said };
@@ -82,7 +83,8 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
       expect(await reach(url, tls)).toBe('up');
     }
     expect(await migrate(withMode('verify-full'), { tls })).not.toEqual([]);
-    expect(await reach(withMode('require'), { cert: own.cert, key: own.key })).toBe('up'); // as libpq: encrypted, not verified
+    // As libpq: encrypted, not verified.
+    expect(await reach(withMode('require'), { cert: own.cert, key: own.key })).toBe('up');
   });
 
   test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {

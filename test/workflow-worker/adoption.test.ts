@@ -64,7 +64,8 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     const { id } = await here.create(shell(PRINTER));
     const { id: jobId } = await here.job(id, 'RUNNING');
     await untilPrinted(jobId);
-    // The other one takes the job over while the first still prints: more than a frozen one could do.
+    // The other one takes the job over while the first still prints: more than a frozen one could
+    // do.
     await here.database.db.execute(
       sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ${jobId}`,
     );
@@ -101,7 +102,8 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
 
     const worker = await here.start();
     expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1, logLineCount: 1 });
-    await expect(here.docker.startContainer(abandoned)).rejects.toMatchObject({ kind: 'NOT_FOUND' }); // by its dead creator
+    // By its dead creator.
+    await expect(here.docker.startContainer(abandoned)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
     await worker.close();
   });
 

@@ -42,7 +42,8 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
   const logOf = async (buildId: string) => (await storedTexts(here.database.db, buildId)).join('\n');
 
   test('have as many processes as the payload asks for, and no more', async () => {
-    if (!(await here.docker.hasProcessGroups())) return; // docs/operate says what the operator does on such an engine
+    // Docs/operate says what the operator does on such an engine.
+    if (!(await here.docker.hasProcessGroups())) return;
     const spawn = `RUN (i=0; while [ $i -lt 600 ]; do sleep 5 & i=$((i+1)); done; echo all of them) 2>&1 || echo refused`;
     const count = 'RUN i=0; while [ $i -lt 5 ]; do sleep 1 & i=$((i+1)); done; wait; echo five of them';
     const { buildId } = await here.create({ build: sources(count, spawn), resources: { pids: 10 } });
@@ -51,7 +52,8 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(text).toContain('\nfive of them');
     expect(text).toMatch(/can't fork|refused/);
     expect(text).not.toContain('\nall of them');
-    const most = await here.create({ build: sources(spawn), resources: { pids: 1_000 } }); // the operator allows 100
+    // The operator allows 100.
+    const most = await here.create({ build: sources(spawn), resources: { pids: 1_000 } });
     await buildIn(here.database.db, most.buildId, 'COMPLETED');
     expect(await logOf(most.buildId)).not.toContain('\nall of them');
   });
@@ -92,7 +94,8 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
   });
 
   test("are not taken for a job's container, whatever labels a Dockerfile gives them", async () => {
-    // A container of a job that is no more would be removed; that of another's job would be followed, and give it lines.
+    // A container of a job that is no more would be removed; that of another's job would be
+    // followed, and give it lines.
     const labels = [`installation=${here.installation}`, `job=${newId()}`, 'attempt=1', `build.owner=x`];
     const { buildId } = await here.create({
       build: sources(...labels.map((label) => `LABEL chronoverse.${label}`), 'RUN sleep 7; echo done'),

@@ -31,7 +31,8 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
   });
   afterEach(async () => {
     proxy.restore();
-    // A worker that is closed leaves a running container to the next one: the last one has none behind it.
+    // A worker that is closed leaves a running container to the next one: the last one has none
+    // behind it.
     await until('the first job of each workflow has ended', async () => {
       const left = await here?.database.db.execute(sql`
         SELECT FROM workflows WHERE build_status = 'COMPLETED'
@@ -71,7 +72,8 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     proxy.cut();
     await delay(BREAK_MS);
     await here.database.db.execute(sql`UPDATE builds SET lease_expires_at = now() - interval '1 minute'`);
-    const early = await startScheduling({ ...here.parts, db: here.database.db }); // it looks before anybody can renew
+    // It looks before anybody can renew.
+    const early = await startScheduling({ ...here.parts, db: here.database.db });
     proxy.restore();
     const built = await buildIn(here.database.db, buildId, 'COMPLETED');
     await early.close();

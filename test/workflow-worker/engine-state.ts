@@ -9,8 +9,9 @@ const volumes = z.object({
 });
 
 /**
- * Every container and every image, layers without a name too, that a step of a build with `marker` in it has made. Other tests use the
- * same engine at the same time, so that what is there as a whole tells nothing.
+ * Every container and every image, layers without a name too, that a step of a build with `marker`
+ * in it has made. Other tests use the same engine at the same time, so that what is there as a
+ * whole tells nothing.
  */
 export async function madeWith(host: string | undefined, marker: string) {
   const engine = createEngine({ host });

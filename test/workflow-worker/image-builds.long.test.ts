@@ -138,7 +138,8 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     expect((await buildIn(other.database.db, buildId, 'FAILED')).error).toBe(
       'It took longer than 2 s, and was stopped.',
     );
-    // On a busy machine it is stopped while the first step is written down, of which nobody is told.
+    // On a busy machine it is stopped while the first step is written down, without telling
+    // anybody.
     await until('nothing is left of it', async () => {
       await sweepImages({ ...other, db: other.database.db });
       const { images, containers } = await madeWith(host, marker);
@@ -159,9 +160,10 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await until('its step is gone', async () => (await madeWith(host, marker)).containers.length === 0);
   });
 
-  test('P5: stopped while the engine writes a layer down, of which nobody is told, it leaves none', async () => {
+  test('P5: stopped while the engine writes a layer down, without telling anybody, it leaves none', async () => {
     const { db } = here.database;
-    const write = `RUN echo ${marker} && dd if=/dev/zero of=/large bs=1M count=300`; // so that writing it down takes a while
+    // So that writing it down takes a while.
+    const write = `RUN echo ${marker} && dd if=/dev/zero of=/large bs=1M count=300`;
     const { id, buildId } = await here.create({
       build: { dockerfile: [`FROM ${IMAGE}`, write, 'CMD ["true"]'].join('\n') },
     });

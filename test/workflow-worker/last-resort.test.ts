@@ -49,7 +49,10 @@ function worker(owner: string) {
   return {
     ...lastResort,
     pass,
-    /** It looks every second: after how many seconds it may take what waits, undefined when not within 60. */
+    /**
+     * It looks every second: after how many seconds it may take what waits, undefined when not
+     * within 60.
+     */
     async after(): Promise<number | undefined> {
       for (let seconds = 0; seconds < 60; seconds++) {
         const next = await peekTurn(database.db, 'BUILD', []);

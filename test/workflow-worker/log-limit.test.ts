@@ -62,7 +62,8 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
     const whole = await build();
     const [first, second] = await storedLines(here.database.db, whole.buildId);
     if (first === undefined || second === undefined) throw new Error('The log of a build is too short to cut.');
-    // A line's length depends on the engine's address, so what fits is measured: the first line, and not the second.
+    // A line's length depends on the engine's address, so what fits is measured: the first line,
+    // and not the second.
     const maxLogBytes = Buffer.byteLength(formatLine(first.stream, first.timestamp, first.text)) + 10;
     const cut = await build(maxLogBytes);
     expect(await expectCut(cut.buildId, cut.logLineCount)).toEqual([first.text]);

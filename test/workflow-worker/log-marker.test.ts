@@ -31,14 +31,15 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
       volumes: [{ name: 'seen', path: '/seen' }],
     });
     const running = await here.job(id, 'RUNNING');
-    let told = 0; // as a subscriber learns of lines before they are stored
+    let published = 0; // as a subscriber learns of lines before they are stored
     const onMessage = (value: Buffer) => {
-      for (const entry of decodeChunks(value)) if (!isMarker(entry)) told = Math.max(told, entry.lastNumber);
+      for (const entry of decodeChunks(value)) if (!isMarker(entry)) published = Math.max(published, entry.lastNumber);
     };
     const tail = await here.parts.bus.tail({ topic: 'job_logs', onMessage, onGap: () => undefined });
     await tail.watch(running.id);
-    await until('its lines are on the bus', async () => (told >= 500 ? true : undefined));
-    for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true }); // as with its engine
+    await until('its lines are on the bus', async () => (published >= 500 ? true : undefined));
+    // As with its engine.
+    for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true });
     await until('another attempt', async () => {
       await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
       const [job] = await db.select().from(jobs).where(eq(jobs.id, running.id));

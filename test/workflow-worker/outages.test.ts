@@ -36,7 +36,8 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
   });
   afterAll(async () => {
     engine.restore();
-    // What could not be removed while the engine was away is removed by the worker's sweep, a few seconds later.
+    // What could not be removed while the engine was away is removed by the worker's sweep, a few
+    // seconds later.
     await until('no container is left', async () => (await here.containers()).length === 0);
     await worker.close();
     await engine.close();
@@ -83,7 +84,8 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     const { id } = await here.create({ command: ['sh', '-c', 'sleep 0.5; seq 1 3000'] });
     const { id: jobId } = await here.job(id, 'RUNNING');
     busIsAway = true;
-    const container = containerName({ id: jobId, attempt: 1 }); // another one may run: that of the attempt that was lost above
+    // Another one may run: that of the attempt that was lost above.
+    const container = containerName({ id: jobId, attempt: 1 });
     await until('its container runs', async () => (await here.docker.inspectContainer(container)) !== undefined);
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
     expect(await here.job(id, 'RUNNING')).toMatchObject({ id: jobId });

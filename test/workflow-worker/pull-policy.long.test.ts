@@ -176,7 +176,8 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     const { db } = open.database;
     const noisy = await noise();
     const image = (await privately.push(noisy, 'private/large:1')).replace(/^[^/]*/, '');
-    await engine.call({ method: 'DELETE', path: `/images/${noisy}`, query: { force: true } }); // so that its layer has to be pulled
+    // So that its layer has to be pulled.
+    await engine.call({ method: 'DELETE', path: `/images/${noisy}`, query: { force: true } });
     const proxy = await registryProxy(Number(privately.host.split(':')[1]));
     const name = `127.0.0.1:${proxy.port}${image}`;
     const holding = proxy.hold();

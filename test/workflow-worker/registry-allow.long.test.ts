@@ -70,7 +70,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(target.seen).toEqual([]);
   });
 
-  test('a name that does not resolve is told in the same words as one that is forbidden', async () => {
+  test('a name that does not resolve gets the same words as one that is forbidden', async () => {
     const unknownHost = `${'a'.repeat(64)}.example`; // no resolver takes it
     const [forbidden, unknown] = [
       await errorOf({ image: '127.0.0.2:1/a:1' }),
@@ -79,7 +79,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(forbidden).toBe(unknown.replace(unknownHost, '127.0.0.2:1'));
   });
 
-  test('what a service that is no registry answers is shown to nobody, and told as a port that is closed', async () => {
+  test('what a service that is no registry answers is shown to nobody, and looks like a closed port', async () => {
     const service = createServer((_, response) => response.writeHead(403).end('admin=4711')).listen(0, '127.0.0.1');
     await once(service, 'listening');
     const address = service.address();
@@ -110,7 +110,8 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     await buildIn(named.database.db, buildId, 'FAILED');
     expect(target.seen.length).toBeGreaterThan(0);
     expect(target.seen).toContainEqual(expect.stringMatching(/^docker/));
-    expect(new Set(registry.agents)).toEqual(new Set([await here.docker.registryAgent()])); // workers' and engines' alike
+    // Workers' and engines' alike.
+    expect(new Set(registry.agents)).toEqual(new Set([await here.docker.registryAgent()]));
     target.seen.length = 0;
     await named.close();
   });

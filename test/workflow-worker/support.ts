@@ -23,7 +23,10 @@ import { imagePatterns, memoryParts, quiet, registryPolicy } from '../support/wo
 
 export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
 
-/** Scheduling, joblogs and as many workflow workers as a test starts, over one engine and a database of its own. */
+/**
+ * Scheduling, joblogs and as many workflow workers as a test starts, over one engine and a database
+ * of its own.
+ */
 export interface Installation {
   database: TestDatabase;
   parts: Parts;
@@ -53,7 +56,9 @@ export async function openInstallation(
   host: string | undefined,
   /** Instead of the in-process bus; a test that gives one starts joblogs itself. */
   bus?: Bus,
-  /** The workers' way to the database, where it is not the test's own. It is closed with the rest. */
+  /**
+   * The workers' way to the database, where it is not the test's own. It is closed with the rest.
+   */
   connectTo?: (url: string) => Promise<Connection>,
 ): Promise<Installation> {
   const database = await testDatabase();

@@ -129,7 +129,8 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
 
   test('an attempt is not stuck when the container that it lost cannot be removed', async () => {
     const { id, jobId, name } = await orphan('sleep 600');
-    await here.docker.stopContainer(name, 0); // killed while nobody looked: as by an engine that was started anew
+    // Killed while nobody looked: as by an engine that was started anew.
+    await here.docker.stopContainer(name, 0);
     const { id: container } = (await here.docker.inspectContainer(name)) ?? { id: '' };
     engine.refuse = (method, path) =>
       method === 'DELETE' && path.includes(container) ? { status: 500, message: 'device or resource busy' } : undefined;
@@ -171,7 +172,8 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
 
   test('what an attempt has left on one engine is nobody’s once another engine has the job', async () => {
     const { id, jobId, name } = await orphan('sleep 600');
-    // Another engine has the same attempt, as versions that used numbers again have left it, with a lease that has expired too.
+    // Another engine has the same attempt, as versions that used numbers again have left it, with a
+    // lease that has expired too.
     await here.database.db.execute(sql`UPDATE jobs SET engine_id = 'another' WHERE id = ${jobId}`);
     const worker = await here.start({ docker: unruly });
     await until('it is removed', async () => (await here.docker.inspectContainer(name)) === undefined);

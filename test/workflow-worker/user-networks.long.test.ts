@@ -75,7 +75,8 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     const { id } = await here.create(shell('echo once'));
     await here.job(id, 'COMPLETED');
     const name = networkOf(here.installation, await userOf(id)).name;
-    await until('it is unused', () => here.docker.removeNetwork(name)); // the worker takes it for there
+    // The worker takes it for there.
+    await until('it is unused', () => here.docker.removeNetwork(name));
     const again = await here.create(shell('ip route | head -1'));
     const job = await here.job(again.id, 'COMPLETED');
     expect(job).toMatchObject({ attempt: 1, failureReason: null });

@@ -38,7 +38,8 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
     await until('its size is known', async () => Number((await list())[0]?.sizeBytes) >= 3_000_000);
     expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'IN_USE', workflowId: id });
     await terminateWorkflow(db, { userId, id });
-    expect(await deleteVolume(db, { userId, name: 'data' })).toMatchObject({ outcome: 'IN_USE' }); // its job still runs
+    // Its job still runs.
+    expect(await deleteVolume(db, { userId, name: 'data' })).toMatchObject({ outcome: 'IN_USE' });
     await here.job(id, 'CANCELED');
     expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'DELETED' });
     const name = volumeName({ installation: here.installation, userId, name: 'data' });

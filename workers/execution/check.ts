@@ -5,18 +5,24 @@ import { createNames } from '../shared/dns/names.ts';
 import { checkDns } from './checks/dns.ts';
 import { parseEndpoint } from './checks/endpoint.ts';
 import { checkHttp } from './checks/http.ts';
-import { checkPlatform } from './checks/platform.ts';
-import { type CheckContext, CheckFailure, type CheckResult, Run } from './checks/run.ts';
+import { checkPlatform, type PlatformChecks } from './checks/platform.ts';
+import { CheckFailure, type CheckResult, type EndpointContext, Run } from './checks/run.ts';
 import { checkTcp } from './checks/tcp.ts';
 
 export type { PlatformChecks } from './checks/platform.ts';
-export type { CheckContext, CheckLine, CheckReason, CheckResult } from './checks/run.ts';
+export type { CheckLine, CheckReason, CheckResult } from './checks/run.ts';
+
+/** The context that the worker gives a check. */
+export interface CheckContext extends EndpointContext {
+  platform: PlatformChecks;
+}
 
 const systemNames = createNames();
 
 /**
- * Runs the check that a HEARTBEAT describes, once, within its time-out. It resolves whatever the endpoint does, and leaves no
- * socket behind; so it does at once when `context.signal` aborts (reason SYSTEM, for a caller that still asks).
+ * Runs the check of a HEARTBEAT once, within its time-out. It resolves whatever the endpoint does,
+ * and leaves no socket open. When `context.signal` aborts it resolves at once with the reason
+ * SYSTEM.
  */
 export function runCheck(payload: HeartbeatPayload<never>, context: CheckContext): Promise<CheckResult> {
   const timeoutMs =
@@ -28,7 +34,7 @@ export function runCheck(payload: HeartbeatPayload<never>, context: CheckContext
 async function checkEndpoint(
   payload: HeartbeatPayload<never>,
   endpoint: string,
-  context: CheckContext,
+  context: EndpointContext,
   timeoutMs: number,
 ): Promise<CheckResult> {
   const run = new Run(context, context.names ?? systemNames);
@@ -37,7 +43,7 @@ async function checkEndpoint(
     return { ok: true, lines: run.lines };
   } catch (error) {
     const failure = error instanceof CheckFailure ? error : unforeseen(error);
-    const message = run.told(failure.message);
+    const message = run.masked(failure.message);
     run.log(message, 'STDERR');
     return { ok: false, reason: failure.reason, message, lines: run.lines };
   } finally {
@@ -55,7 +61,7 @@ async function checkByScheme(run: Run, payload: HeartbeatPayload<never>, endpoin
 /** Rejects when the time is up or the caller aborts. */
 function ending(run: Run, timeoutMs: number): Promise<never> {
   const { signal } = run.context;
-  setMaxListeners(0, signal); // Node warns of an eleventh check under one signal
+  setMaxListeners(0, signal); // Node warns about an eleventh check under one signal
   return new Promise((_, reject) => {
     const stop = () => reject(new CheckFailure('The check was stopped before it ended.', 'SYSTEM'));
     const timer = setTimeout(() => reject(tooLate(run, timeoutMs)), timeoutMs);
@@ -74,7 +80,7 @@ function tooLate(run: Run, timeoutMs: number): CheckFailure {
   return new CheckFailure(`${message} No name server answers anything.`, 'SYSTEM');
 }
 
-/** A fault of ours: told as such, so that no workflow is terminated for it. */
+/** A fault of ours. It is reported as SYSTEM, so it terminates no workflow. */
 function unforeseen(error: unknown): CheckFailure {
   return new CheckFailure(
     `The check itself failed: ${error instanceof Error ? error.message : String(error)}.`,

@@ -4,16 +4,17 @@ export interface Entry {
 }
 
 /**
- * Queued jobs of users who have their share of the checks already. They are hints, unclaimed and in memory alone: one that is dropped,
- * or lost in a crash, is QUEUED still and handed out again by the scheduling worker.
+ * QUEUED jobs of users who hold their share of the checks already. They are hints, unclaimed and
+ * only in memory. A job that is dropped here, or lost in a crash, stays QUEUED, and the scheduling
+ * worker dispatches it again.
  */
 export interface DeferredJobs {
   readonly size: number;
-  /** One that is here already is not added again. */
+  /** Adding a job again changes nothing. */
   add(entry: Entry): void;
-  /** Takes up to `limit`, one of each user in turn, of users of whom `take` takes it. */
+  /** Takes up to `limit` jobs, one of each user in turn, of users for whom `take` returns true. */
   next(limit: number, take: (userId: string) => boolean): Entry[];
-  /** Removes everything. */
+  /** Removes and returns all jobs. */
   clear(): Entry[];
 }
 
@@ -21,10 +22,13 @@ export interface DeferredJobs {
 const ASIDE_MAX = 100_000;
 
 export function createDeferredJobs(max = ASIDE_MAX): DeferredJobs {
-  const users = new Map<string, Set<string>>(); // the user whose turn is next comes first
+  const users = new Map<string, Set<string>>(); // the user with the next turn comes first
   let size = 0;
 
-  /** The user who waits with the most loses half of it, the newest: a flood drives out none of the others' jobs. */
+  /**
+   * The user with the longest queue loses its newer half: a flood drives out no job of another
+   * user.
+   */
   function makeRoom(): void {
     let longest = new Set<string>();
     for (const ids of users.values()) if (ids.size > longest.size) longest = ids;
@@ -63,7 +67,7 @@ export function createDeferredJobs(max = ASIDE_MAX): DeferredJobs {
           taken.push({ id, userId });
           still.push(userId);
           users.delete(userId);
-          if (ids.size > 0) users.set(userId, ids); // behind those who have not had a turn
+          if (ids.size > 0) users.set(userId, ids); // behind the users who have not had a turn
         }
         open = still;
       }

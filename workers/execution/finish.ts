@@ -20,9 +20,9 @@ export interface Finished {
 const MESSAGE_BYTES_MAX = 256 * 1024;
 
 /**
- * Ends a set of jobs. Their lines go first onto the bus, so that a job that has ended has its whole
- * log. Then one statement ends all of them, and the effects are published. It tries until it
- * succeeds: meanwhile the worker keeps the leases, and new work waits for their slots.
+ * Ends a set of jobs. Their lines go onto the bus first, so an ended job has its whole log. Then
+ * one statement ends all of them, and the effects are published. It retries until it succeeds.
+ * Meanwhile the worker keeps the leases, and new work waits for their capacity.
  */
 export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
@@ -32,7 +32,7 @@ export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSign
       printed = true;
       const { effects } = await endJobs(db, set.map(toOutcome));
       await publishEffects({ bus, cache, log }, effects);
-    }).catch(unlessAborted(signal)); // then their leases expire, and another worker runs them
+    }).catch(unlessAborted(signal)); // their leases expire, and another worker runs them
   };
 }
 
@@ -46,7 +46,7 @@ function toOutcome({ job, linesBefore, outcome, lines }: Finished): Outcome {
   };
 }
 
-/** The lines of many jobs in few messages: those that share a partition share a message. */
+/** The lines of many jobs in few messages: jobs that share a partition share a message. */
 async function print(bus: Bus, set: Finished[]): Promise<void> {
   const chunks = await Promise.all(set.filter(({ lines }) => lines.length > 0).map(toChunk));
   const partitions = await Promise.all(chunks.map(({ sourceId }) => bus.partitionOf('job_logs', sourceId)));
@@ -72,7 +72,7 @@ async function print(bus: Bus, set: Finished[]): Promise<void> {
 }
 
 async function toChunk({ job, linesBefore, lines }: Finished): Promise<LogChunk> {
-  const source = 'SYSTEM'; // a check is ours: it runs no program of its author's
+  const source = 'SYSTEM'; // a check is our own code, and runs no program of the author's
   const text = lines
     .map((line) => formatLine(line.stream, line.timestamp.toISOString(), line.text, { source }))
     .join('');

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Db } from '../../db/client.ts';
 import type { ClaimedJob } from '../../db/jobs/claim.ts';
-import { type GenerationKey, generationKey, loadPayloads } from '../../db/workflows/payloads.ts';
+import { type GenerationKey, generationKey, loadPayloads } from '../../db/payloads.ts';
 import { credentialsIn } from '../../domain/masking/forms.ts';
 import { createMask, type Mask } from '../../domain/masking/mask.ts';
 import { mapHeartbeat } from '../../domain/payload/map-secrets.ts';
@@ -10,20 +10,23 @@ import { type SealedSecret, type Sealer, UnreadableSecret } from '../../domain/p
 import { openingOf } from '../../domain/payload/secrets.ts';
 
 const CACHE_BYTES_MAX = 64 * 1024 * 1024;
-const ENTRY_BYTES = 300; // what an entry costs beside its text
+const ENTRY_BYTES = 300; // the memory of an entry beside its text
 
-/** What a job runs, its secrets opened; or why they cannot be. */
+/** What a job runs, with its secrets opened, or the reason why they cannot be. */
 export type Runnable =
   | {
       payload: HeartbeatPayload<never>;
       mask: Mask | undefined;
-      /** Names, in lower case. */
+      /** Names in lower case. */
       secretHeaders?: ReadonlySet<string>;
       unreadable?: undefined;
     }
   | { payload?: undefined; unreadable: string };
 
-/** The payloads of jobs. A generation's payload never changes, so it is read once and kept while there is room. */
+/**
+ * The payloads of jobs. The payload of a generation never changes, so it is read once and kept
+ * while there is room.
+ */
 export function createPayloadCache(
   db: Db,
   sealer: Sealer,

@@ -4,7 +4,7 @@ import type { PlatformChecks } from './check.ts';
 
 const REMEMBERED_MS = 1_000;
 
-/** The platform's state, asked for once a second at most, however many heartbeats want to know. */
+/** The platform's state. It is read at most once a second, however many heartbeats ask. */
 export function createPlatformChecks({ db, bus, cache }: Pick<Parts, 'db' | 'bus' | 'cache'>): PlatformChecks {
   return {
     database: remember(() => isDatabaseUp(db)),

@@ -1,6 +1,6 @@
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
-import { generationKey } from '../../db/workflows/payloads.ts';
+import { generationKey } from '../../db/payloads.ts';
 import { noEffects } from '../../domain/effects.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -26,22 +26,24 @@ import { createPlatformChecks } from './platform-checks.ts';
  * 17,600).
  */
 const SET_SIZE_MAX = 1_000;
-/** Sets in flight, which hide each other's round trips. */
+/** Sets in flight: each hides the others' round trips. */
 const SETS_IN_FLIGHT = 2;
-/** Checks at once: mostly waiting for slow endpoints, some kilobytes and a socket each. */
+/**
+ * Checks at once. They mostly wait for slow endpoints, and take some kilobytes and a socket each.
+ */
 const CHECKS_MAX = 4_000;
 
 export interface ExecutionParts extends Parts {
   allow: NetworkPolicy;
-  /** Checks at once. */
+  /** The most checks at once. */
   checksMax?: number;
-  /** Checks of one user at once. */
+  /** The most checks of one user at once. */
   checksPerUserMax?: number | undefined;
 }
 
 /**
- * Runs HEARTBEAT jobs. Events are claimed as they come while their users have less than their share
- * of the checks; the jobs of the others are set aside, and hold up nobody's event behind them.
+ * Runs HEARTBEAT jobs. It claims events as they come while their users have capacity. It defers the
+ * jobs of other users, which block no event behind them.
  */
 export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const { db, bus, cache, log, owner, allow, checksMax = CHECKS_MAX, checksPerUserMax } = parts;
@@ -68,8 +70,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   });
 
   /**
-   * Claims jobs whose capacity is taken already. Rejects when the database is away: then nothing is
-   * kept of them here.
+   * Claims jobs whose capacity is already taken. Rejects when the database is away, and keeps none
+   * of them.
    */
   async function claim(set: Entry[]): Promise<void> {
     let claimed: ClaimedJob[] = [];
@@ -77,23 +79,25 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     try {
       ({ claimed, effects } = await claimJobs(db, [...new Set(set.map(({ id }) => id))], { owner }));
       const loaded = await payloads.load(claimed);
-      // A check cannot be fenced: it is not begun when the answer came so late that the job may be another's by now.
+      // A check cannot be fenced. It does not begin when the answer came so late that the job may
+      // be another worker's by now.
       if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
       giveBackUnused(set, claimed);
-      // One look at the platform is enough for all of a set.
+      // One reading of the platform serves a whole set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
     } catch (error) {
       capacity.release(set.map(({ userId }) => userId));
-      await publishEffects(parts, (await returnJobs(db, claimed)).effects); // where this fails too, the leases expire
+      // If this fails too, the leases expire.
+      await publishEffects(parts, (await returnJobs(db, claimed)).effects);
       throw error;
     }
     await publishEffects(parts, effects);
   }
 
   /**
-   * Each claimed job holds one slot of its user, whom events of older versions do not name; what
-   * was not claimed, or came twice, holds none.
+   * Each claimed job takes one place of its user, whom events of older versions do not name. Ids
+   * that were not claimed, or came twice, take none.
    */
   function giveBackUnused(set: Entry[], claimed: ClaimedJob[]): void {
     const owners = new Map(claimed.map(({ id, userId }) => [id, userId]));
@@ -107,7 +111,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     capacity.release(unused);
   }
 
-  /** Claims what was set aside and whose users have room again. */
+  /** Claims deferred jobs whose users have capacity again. */
   function claimAside(): void {
     while (aside.size > 0 && claimingAside < SETS_IN_FLIGHT && !closing.signal.aborted) {
       const set = aside.next(SET_SIZE_MAX, capacity.take);
@@ -127,8 +131,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   }
 
   /**
-   * Never rejects. The batcher writes the end of the job; a lost job is not this worker's business
-   * any more.
+   * Never rejects. The batcher writes the job's end. A lost job is not this worker's concern any
+   * more.
    */
   async function run(
     job: ClaimedJob,
@@ -147,7 +151,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     });
     const result = await check(runnable, stop?.signal, platformCheck);
     const linesBefore = lost === undefined ? job.linesBefore : await settle(job, lost.signal);
-    if (!running.delete(own)) return; // handed back by the drain
+    if (!running.delete(own)) return; // the drain returned it
     if (stopped === 'LOST' || linesBefore === undefined) return capacity.release([job.userId]);
     ending.add({
       job,
@@ -158,8 +162,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   }
 
   /**
-   * How many lines earlier attempts have printed; undefined when the job is lost before that is
-   * known.
+   * The number of lines that earlier attempts printed. Undefined when the job is lost before that
+   * is known.
    */
   async function settle(job: ClaimedJob, lost: AbortSignal): Promise<number | undefined> {
     const signal = AbortSignal.any([halt.signal, lost]);
@@ -200,7 +204,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     },
   });
 
-  await cache.publish(SCHEDULE_CHANNEL, QUEUED_LOST); // what was set aside in a process that crashed
+  // A process that crashed may have deferred jobs.
+  await cache.publish(SCHEDULE_CHANNEL, QUEUED_LOST);
 
   return {
     async close(deadline = defaultDeadline()) {
@@ -215,14 +220,14 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     },
   };
 
-  /** What was set aside goes back onto the bus, for another worker. */
+  /** Puts deferred jobs back on the bus for another worker. */
   async function handOn(entries: Entry[]): Promise<void> {
     if (entries.length === 0) return;
     const dispatched = entries.map((entry) => ({ ...entry, kind: 'HEARTBEAT' as const }));
     await publishEffects(parts, { ...noEffects, dispatched });
   }
 
-  /** Checks that outlast the drain are run again elsewhere, without an attempt lost. */
+  /** Checks that outlast the drain run again elsewhere. They lose no attempt. */
   function handBack(): void {
     halt.abort();
     const jobs = [...running].map(({ job }) => job);

@@ -36,7 +36,8 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
     const chunks = entries.filter(isChunk);
     const steps = [...sets(chunks)].map((set) => () => insertChunks(db, set));
     if (markers.length > 0) steps.push(settle); // once all that stands before them is stored
-    const unwanted = allAborted(arrived.map(({ signal }) => signal)); // then another consumer stores all of them
+    // Then another consumer stores all of them.
+    const unwanted = allAborted(arrived.map(({ signal }) => signal));
     for (const step of steps) {
       // Retried here and not by redelivery: the sets that are stored already are not stored again.
       await retry({ log, what: 'Storing log lines', signal: unwanted }, step).catch(unlessAborted(unwanted));

@@ -25,8 +25,8 @@ export interface Watch {
 
 /**
  * Asks the database every few seconds, in a loop of its own: how long others take with their work
- * is no break. `ask` should have a connection of its own: where it waits for one of a busy pool, that
- * looks like an outage.
+ * is no break. `ask` should have a connection of its own: where it waits for one of a busy pool,
+ * that looks like an outage.
  */
 export function startWatch({
   ask,

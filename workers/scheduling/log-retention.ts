@@ -39,7 +39,8 @@ export interface Removed {
 export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
   pass(signal: AbortSignal): Promise<Removed>;
 } {
-  const looked = new Map<string, string | undefined>(); // partitions, to the last job that was looked at
+  // Partitions, to the last job that was looked at.
+  const looked = new Map<string, string | undefined>();
 
   /**
    * Goes on where the last look had come to a job that keeps the day. Where that leads to the end,
@@ -69,7 +70,8 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
       const partly = [{ name: OTHER_LOG_PARTITION }];
       for (const partition of await logPartitionsBefore(db, { days })) {
         if (await isClear(partition, signal)) {
-          if (!(await dropLogPartition(db, partition))) continue; // in use: the next pass tries again
+          // In use: the next pass tries again.
+          if (!(await dropLogPartition(db, partition))) continue;
           removed.partitions += 1;
         } else if (late.has(partition.name)) partly.push(partition);
       }

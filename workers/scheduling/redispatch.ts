@@ -5,8 +5,8 @@ import { repeat } from '../../platform/async/repeat.ts';
 import type { Signal } from '../../platform/async/signal.ts';
 
 /**
- * Dispatching so many jobs takes 50 to 200 ms, for which a due slot waits. For 100,000 jobs all steps
- * took 5 s, and the passes that follow 20 s.
+ * Dispatching so many jobs takes 50 to 200 ms, for which a due slot waits. For 100,000 jobs all
+ * steps took 5 s, and the passes that follow 20 s.
  */
 const SCHEDULES_PER_STEP = 1_000;
 /** Gives the scheduling loop the time to dispatch the jobs of a step. */

@@ -36,12 +36,13 @@ const SLOTS_PER_PASS_IDLE = 64;
 const IDLE_MS = 5_000;
 const SWEEP_MS = 10_000;
 /**
- * Readers add what is pending to the totals, so waiting makes no total wrong. It rolls up more jobs at
- * once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is alone
- * of its workflow).
+ * Readers add what is pending to the totals, so waiting makes no total wrong. It rolls up more jobs
+ * at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is
+ * alone of its workflow).
  */
 const ROLL_UP_MS = 5_000;
-const SETS_PER_ROLL_UP_MAX = 16; // of up to 1,000 jobs each: a statement of a few hundred milliseconds at most
+// Of up to 1,000 jobs each: a statement of a few hundred milliseconds at most.
+const SETS_PER_ROLL_UP_MAX = 16;
 const LOG_PARTITION_DAYS_AHEAD = 3;
 /** Each pass may delay all log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
@@ -134,7 +135,8 @@ async function runSweep(
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
     await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
     const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
-    await publishEffects({ bus, cache, log }, effects); // what the bus does not take, a later sweep finds again
+    // What the bus does not take, a later sweep finds again.
+    await publishEffects({ bus, cache, log }, effects);
     turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
     await sweepIdempotencyKeys(db);
     const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
@@ -189,7 +191,8 @@ async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promis
   await repeat({ log, what: 'Publishing the ends of logs', everyMs: OPEN_SECONDS * 1_000, signal }, async () => {
     const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
     await publishToBus(bus, { ...noEffects, logEnds: ids });
-    after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID; // while nobody stores, each in its turn
+    // While nobody stores, each in its turn.
+    after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID;
   });
 }
 

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
-import { type Lease, type LeaseKey, renewLeases } from '../../db/jobs/leases.ts';
+import { renewLeases } from '../../db/jobs/leases.ts';
+import type { Lease, LeaseKey } from '../../db/lease.ts';
 import { decodeIds } from '../../domain/hints.ts';
 import { LEASE_RENEW_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { elapsedMs, type Instant, instant } from '../../platform/async/instant.ts';

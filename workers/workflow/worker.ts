@@ -107,7 +107,8 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
     async close(deadline = defaultDeadline()) {
       stop.abort();
       await consumer.close(deadline);
-      // Beside each other: an engine that does not answer holds up a sweep, and must not keep jobs from being handed on.
+      // Beside each other: an engine that does not answer holds up a sweep, and must not keep jobs
+      // from being handed on.
       await Promise.all([settledBefore(sweeping, deadline), builds.close(deadline), jobs.close(deadline)]);
       await removals.close(deadline);
       await settledBefore(networks.close(), deadline);

@@ -16,7 +16,8 @@ export async function measureLatency(system: System, progress: (text: string) =>
     const at = now();
     for (const { timestamp } of jobLogs.lines) latencies.push(at - toMs(timestamp));
   }
-  const live = latencies.slice(SLOW_LINES / 10); // the first ones were printed before the subscriber was there
+  // The first ones were printed before the subscriber was there.
+  const live = latencies.slice(SLOW_LINES / 10);
   progress(`latency over ${live.length} lines: p50 ${percentile(live, 0.5).toFixed(1)} ms`);
   return {
     what: 'from print to subscriber, 100 lines a second: p50, p99',

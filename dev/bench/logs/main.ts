@@ -5,7 +5,10 @@ import { LINES, measureRate } from './rate.ts';
 import { measureSubscribers } from './subscribers.ts';
 import { startSystem } from './system.ts';
 
-/** From a container's print to the stored line and to the subscriber, over real processes, Kafka and the engine. */
+/**
+ * From a container's print to the stored line and to the subscriber, over real processes, Kafka and
+ * the engine.
+ */
 export const logs: Benchmark = {
   name: 'logs',
   describe: `a container that prints ${LINES.toLocaleString('en')} lines, stored and followed; latency; subscribers`,

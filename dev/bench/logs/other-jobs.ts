@@ -13,8 +13,8 @@ const OTHER_JOBS = 100;
 const WATCH_SECONDS = 10;
 
 /**
- * Measures the CPU of an api while 100 other jobs print 10 lines a second each. The benchmark publishes these lines itself,
- * as a worker would: a hundred containers would measure the engine.
+ * Measures the CPU of an api while 100 other jobs print 10 lines a second each. The benchmark
+ * publishes these lines itself, as a worker would: a hundred containers would measure the engine.
  */
 export async function measureOthers(system: System, progress: (text: string) => void): Promise<Finding[]> {
   const { database, client, userId, processes } = system;

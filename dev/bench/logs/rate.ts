@@ -17,7 +17,10 @@ const PRINT_ALL = [
 const ROUND_MS_MAX = 300_000;
 const MB = 1_024 * 1_024;
 
-/** Lines a second, from the engine's timestamp of the first line: of the engine's own API read to nowhere, and of ours. */
+/**
+ * Lines a second, from the engine's timestamp of the first line: of the engine's own API read to
+ * nowhere, and of ours.
+ */
 export async function measureRate(system: System, progress: (text: string) => void): Promise<Finding[]> {
   const [bare, stored, delivered]: [number[], number[], number[]] = [[], [], []];
   const used = { workflow: [] as number[], joblogs: [] as number[], api: [] as number[] };

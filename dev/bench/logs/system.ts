@@ -14,7 +14,10 @@ export const ASK_MS = 20;
 /** A batch of a followed log as text. */
 export const textBatch = z.object({ jobLogs: z.object({ text: z.string(), lastNumber: z.number() }) });
 
-/** The processes that a log passes through, on real servers, with a database and topics of their own. */
+/**
+ * The processes that a log passes through, on real servers, with a database and topics of their
+ * own.
+ */
 export interface System {
   database: BenchDatabase;
   docker: Docker;

@@ -79,14 +79,14 @@ FROM taken AS pending,
   LATERAL (VALUES (user_id, true), (workflow_id, false)) AS scope (id, of_user),
   LATERAL (SELECT duration_ms(started_at, at) AS ms OFFSET 0) AS duration -- once, not for each column that it is in
 WHERE scope.id IS NOT NULL) happened GROUP BY scope_id, of_user, what, hour, bucket
-), folded AS (
+), rolled_up AS (
   INSERT INTO totals (scope_id, what, hour, bucket, count, log_lines, duration_ms)
   SELECT scope_id, what, hour, bucket, count, log_lines, duration_ms FROM happened
   ORDER BY scope_id, what, hour, bucket
   ON CONFLICT (scope_id, what, hour, bucket) DO UPDATE SET count = totals.count + excluded.count,
     log_lines = totals.log_lines + excluded.log_lines,
       duration_ms = totals.duration_ms + excluded.duration_ms
-), folded_days AS (
+), rolled_up_days AS (
   INSERT INTO daily_totals (user_id, what, day, bucket, count, log_lines, duration_ms)
   SELECT scope_id, what, date_trunc('day', hour, 'UTC') AS day, bucket, sum(count), sum(log_lines),
     sum(duration_ms)

@@ -5,10 +5,13 @@ import { CheckFailure } from './run.ts';
 export const BODY_BYTES_MAX = 1024 * 1024;
 const SHOWN_BYTES_MAX = 200;
 
-/** Reads a body without keeping it: only its beginning, for messages, and as much as a text across two pieces needs. */
+/**
+ * Reads a body and keeps only its beginning for messages, plus enough to find a text across two
+ * pieces.
+ */
 export class BodyReader {
   bytes = 0;
-  /** Whether the wanted text is in what was read. */
+  /** Whether the body read so far contains the wanted text. */
   found: boolean;
   private end: 'whole' | 'bound' | 'found' = 'whole';
   private beginning = Buffer.alloc(0);
@@ -30,7 +33,7 @@ export class BodyReader {
         this.take(piece);
         if (this.isWanting && this.found) this.end = 'found';
         else if (this.bytes >= BODY_BYTES_MAX) this.end = 'bound';
-        if (this.end !== 'whole') break; // destroys the message, and with it the socket
+        if (this.end !== 'whole') break; // this destroys the message, and its socket
       }
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error);

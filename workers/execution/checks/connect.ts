@@ -5,17 +5,17 @@ import { CheckFailure, elapsed, type Run } from './run.ts';
 
 export interface Connection {
   socket: Socket;
-  /** address:port, as it is written in a URL. */
+  /** address:port, written as in a URL. */
   peer: string;
 }
 
 const ADDRESSES_MAX = 8;
-/** An address that has not answered for so long gets company (RFC 8305's figure). */
+/** How long an address may take before the next one is tried beside it (RFC 8305's figure). */
 const NEXT_ADDRESS_MS = 250;
 
 /**
- * Connects to `host`, a name or an address. The policy is asked about each address, and the socket is opened to that very
- * address: a name that resolves to something else a moment later leads nowhere.
+ * Connects to `host`, a name or an address. The policy decides about each address, and the socket
+ * opens to exactly that address, so a name that resolves differently a moment later has no effect.
  */
 export async function connect(run: Run, host: string, port: number): Promise<Connection> {
   const addresses = await addressesOf(run, host);
@@ -30,7 +30,7 @@ export async function connect(run: Run, host: string, port: number): Promise<Con
   return { socket, peer };
 }
 
-/** The addresses of `host`; logged, with the time that took, where it is a name. */
+/** The addresses of `host`. For a name, it logs them and the time that resolving took. */
 export async function addressesOf(run: Run, host: string): Promise<string[]> {
   if (net.isIP(host) !== 0) return [host];
   const started = performance.now();
@@ -48,7 +48,10 @@ export async function addressesOf(run: Run, host: string): Promise<string[]> {
   }
 }
 
-/** Happy eyeballs, simply: each address in turn, the next one when the last has failed or lets itself be waited for. */
+/**
+ * Simple happy eyeballs: tries each address in turn, the next one when the last has failed or is
+ * late.
+ */
 function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ socket: Socket; address: string }> {
   return new Promise((resolve, reject) => {
     const open = new Set<Socket>();
@@ -73,7 +76,7 @@ function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ 
       });
       socket.once('error', (error) => faults.push(error));
       socket.once('close', () => {
-        if (!open.delete(socket)) return; // the race is decided
+        if (!open.delete(socket)) return; // the race is over
         if (waiting.length > 0) tryNext();
         else if (open.size === 0) reject(connectFailure(addresses, port, faults));
       });
@@ -83,7 +86,7 @@ function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ 
   });
 }
 
-/** Out of sockets, or without a network: that is this machine's fault, not the endpoint's. */
+/** Out of sockets, or without a network: this machine's fault, not the endpoint's. */
 const OWN_FAULTS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL', 'ENETUNREACH', 'ENETDOWN']);
 
 function connectFailure(addresses: string[], port: number, faults: NodeJS.ErrnoException[]): CheckFailure {

@@ -4,7 +4,8 @@ import { hostOf } from './endpoint.ts';
 import type { Run } from './run.ts';
 
 /**
- * dns://name is well when the name has an address. Nothing is connected to, so that the networks that may be reached have no say.
+ * dns://name succeeds when the name has an address. It opens no connection, so the network policy
+ * does not apply.
  */
 export async function checkDns(run: Run, url: URL): Promise<void> {
   const host = hostOf(url);

@@ -9,7 +9,10 @@ export interface Endpoint {
   url: URL;
 }
 
-/** Payloads are validated when they are stored; a redirect, or a row older than a rule, gets here as it is. */
+/**
+ * Payloads are validated when they are stored. A redirect, or a row older than a rule, arrives here
+ * unchecked.
+ */
 export function parseEndpoint(text: string, base?: URL): Endpoint {
   const url = URL.canParse(text, base?.href) ? new URL(text, base?.href) : undefined;
   const scheme = CHECK_SCHEMES.find((scheme) => scheme === url?.protocol);
@@ -19,23 +22,26 @@ export function parseEndpoint(text: string, base?: URL): Endpoint {
   return { scheme, url };
 }
 
-/** The host of `url` as it is connected to: IPv6 without brackets, a name in ASCII. */
+/** The host of `url` to connect to: IPv6 without brackets, a name in ASCII. */
 export function hostOf(url: URL): string {
   const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : domainToASCII(decoded(url.hostname));
   if (host === '') throw new CheckFailure(`${url.hostname} is no name of a host.`);
   return host;
 }
 
-/** A part of a URL without its percent-encoding: schemes that the URL standard does not know keep it even in their host. */
+/**
+ * A part of a URL without its percent-encoding. Schemes that the URL standard does not know keep it
+ * even in their host.
+ */
 export function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {
-    return part; // no encoding of anything
+    return part; // not an encoding
   }
 }
 
-/** `url` for logs and messages: without the user name and password that may be in it. */
+/** `url` for logs and messages, without a user name and password. */
 export function shown(url: URL): string {
   const bare = new URL(url.href);
   bare.username = '';

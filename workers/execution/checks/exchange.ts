@@ -12,18 +12,19 @@ export interface Request {
 
 export interface Response {
   status: number;
-  /** "503 Service Unavailable". */
+  /** For example "503 Service Unavailable". */
   statusLine: string;
   location: string | undefined;
   body: BodyReader;
 }
 
 const HEADER_BYTES_MAX = 16 * 1024;
-const INFORMATIONAL_MAX = 16; // 1xx responses before the one that counts
+const INFORMATIONAL_MAX = 16; // 1xx responses before the final one
 
 /**
- * One request over `socket`, which is not used again. The body is read to its end, to BODY_BYTES_MAX, or to where `wanted` is
- * found. Rejects with a CheckFailure that tells what came instead of a response.
+ * One request over `socket`, which is not used again. Reads the body to its end, to BODY_BYTES_MAX,
+ * or until `wanted` is found. Rejects with a CheckFailure that says what came instead of a
+ * response.
  */
 export async function exchange(
   run: Run,
@@ -37,7 +38,7 @@ export async function exchange(
   const message = await responseTo(send(socket, request), what);
   const firstByte = elapsed(started);
   const body = new BodyReader(wanted, run.context.mask);
-  const statusLine = run.told(`${message.statusCode} ${message.statusMessage}`.trim());
+  const statusLine = run.masked(`${message.statusCode} ${message.statusMessage}`.trim());
   if (message.statusCode !== 101) {
     run.waitingFor = `the rest of the body of the response (${statusLine}) to ${what}`;
     await body.read(message);
@@ -66,7 +67,7 @@ function responseTo(request: ClientRequest, what: string): Promise<IncomingMessa
   return new Promise((resolve, reject) => {
     let informational = 0;
     request.on('response', resolve);
-    request.on('upgrade', resolve); // 101: what comes after is no HTTP any more
+    request.on('upgrade', resolve); // 101: the bytes after it are no longer HTTP
     request.on('information', () => {
       informational += 1;
       if (informational > INFORMATIONAL_MAX)

@@ -8,9 +8,10 @@ import { secure } from './tls.ts';
 const REDIRECTS_MAX = 5;
 
 /**
- * http(s)://: well when the status is expected (any 2xx unless said) and the body holds what is expected. Redirects are
- * followed unless `follow_redirects` is false: what is asked is whether a visitor gets the page. One whose own status is
- * expected is the answer, and not followed. The body is searched as UTF-8 bytes, as it comes: no encoding is asked for.
+ * http(s):// succeeds when the status is the expected one (by default any 2xx) and the body
+ * contains the expected text. It follows redirects unless `follow_redirects` is false, because the
+ * question is whether a visitor gets the page. A redirect whose own status is expected is the
+ * answer. The body is searched as UTF-8 bytes, as received: the request asks for no encoding.
  */
 export async function checkHttp(run: Run, payload: HeartbeatPayload<never>, endpoint: URL): Promise<void> {
   let request = firstRequest(payload, endpoint);
@@ -62,11 +63,15 @@ function judge(
 function firstRequest(payload: HeartbeatPayload<never>, url: URL): Request {
   const usual = { 'user-agent': 'chronoverse-heartbeat', accept: '*/*', 'accept-encoding': 'identity', ...basic(url) };
   const own = Object.entries(payload.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const);
-  const headers = Object.fromEntries([...Object.entries(usual), ...own]); // no assignment: one may be called __proto__
+  // No assignment: a header may be called __proto__.
+  const headers = Object.fromEntries([...Object.entries(usual), ...own]);
   return framed({ url, method: payload.method ?? 'GET', headers, body: payload.body });
 }
 
-/** Headers that a redirect takes along to another origin, unless they were given as secrets. All else might be a secret of the first one's. */
+/**
+ * Headers that go along to another origin, unless they are secrets. Any other header might be a
+ * secret of the first origin.
+ */
 const HARMLESS_HEADERS = new Set(['user-agent', 'accept', 'accept-encoding', 'accept-language', 'content-type']);
 
 function nextRequest(
@@ -90,7 +95,7 @@ function redirectOf({ status, location }: Response): string | undefined {
   return [301, 302, 303, 307, 308].includes(status) ? location : undefined;
 }
 
-/** Where a message begins and ends is ours to say: a wrong length would only hang the check. */
+/** We frame the message: a wrong length would only hang the check. */
 function framed(request: Request): Request {
   const { 'transfer-encoding': _, 'content-length': __, ...headers } = request.headers;
   const host = headers.host ?? request.url.host;

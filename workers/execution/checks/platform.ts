@@ -1,7 +1,9 @@
 import { setMaxListeners } from 'node:events';
 import { type CheckLine, type CheckResult, elapsed } from './run.ts';
 
-/** Whether each part of the platform answers. Whoever makes them may remember the answers for a while. */
+/**
+ * Whether each part of the platform answers. An implementation may remember answers for a while.
+ */
 export interface PlatformChecks {
   database(): Promise<boolean>;
   bus(): Promise<boolean>;
@@ -9,9 +11,10 @@ export interface PlatformChecks {
 }
 
 /**
- * The check of a HEARTBEAT without an endpoint: all parts at once. One that is down makes it fail with SYSTEM, because the
- * fault is not the workflow's. It is the cheapest job there is, and so the one that shows what a job costs: one line, few
- * objects, a timer and a listener only where an answer is not there at once (3.3 microseconds a check where all are).
+ * The check of a HEARTBEAT without an endpoint: all parts at once. A part that is down fails it
+ * with SYSTEM, because the fault is not the workflow's. It is the cheapest job, so it shows what a
+ * job costs: one line, few objects, and a timer and a listener only while an answer is missing (3.3
+ * microseconds a check when all answer).
  */
 export async function checkPlatform(
   platform: PlatformChecks,
@@ -32,10 +35,10 @@ export async function checkPlatform(
   return judge(parts, started);
 }
 
-/** Calls `resolve` after `timeoutMs` or when `signal` aborts. What it returns undoes that. */
+/** Calls `resolve` after `timeoutMs` or when `signal` aborts. The returned function undoes that. */
 function resolveAfter(timeoutMs: number, signal: AbortSignal, resolve: () => void): () => void {
   const timer = setTimeout(resolve, timeoutMs);
-  setMaxListeners(0, signal); // Node warns of an eleventh check under one signal
+  setMaxListeners(0, signal); // Node warns about an eleventh check under one signal
   signal.addEventListener('abort', resolve);
   if (signal.aborted) resolve();
   return () => {
@@ -58,7 +61,7 @@ async function read(platform: PlatformChecks, reading: Reading, started: number)
   try {
     reading.state = (await platform[reading.part]()) ? 'up' : 'down';
   } catch {
-    reading.state = 'down'; // a check that fails to check
+    reading.state = 'down'; // the check itself failed
   }
   reading.ms = performance.now() - started;
 }

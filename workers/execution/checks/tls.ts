@@ -7,8 +7,8 @@ import { CheckFailure, elapsed, type Run } from './run.ts';
 const DAY_MS = 86_400_000;
 
 /**
- * The TLS handshake over a connection: the certificate must be valid for `host`, now and, where `daysMin` is given, for so many days
- * to come, and from an authority that is trusted.
+ * The TLS handshake over a connection. The certificate must come from a trusted authority and be
+ * valid for `host` now and, with `daysMin`, for so many days to come.
  */
 export async function secure(
   run: Run,
@@ -25,11 +25,12 @@ export async function secure(
       ...(net.isIP(host) === 0 ? { servername: host } : {}),
       ...(run.context.trust === undefined ? {} : { secureContext: run.context.trust }),
       ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: false, // it is refused below, where what was seen can be told: an error takes the certificate with it
+      rejectUnauthorized: false, // refused below, where we can report the certificate: an error would drop it
     }),
   );
   await new Promise<void>((resolve, reject) => {
-    // A turn later: Node 20 crashes, all of the process, when a socket is destroyed while its handshake is still on the stack.
+    // In the next turn: Node 20 crashes the whole process when a socket is destroyed while its
+    // handshake is on the stack.
     secured.once('secureConnect', () => setImmediate(resolve));
     secured.once('error', (error) => reject(handshakeFailure(peer, host, error)));
     secured.once('close', () => reject(handshakeFailure(peer, host, new Error('the connection was closed'))));
@@ -37,7 +38,7 @@ export async function secure(
   const certificate = secured.getPeerCertificate();
   if (!secured.authorized) throw refusal(peer, host, String(secured.authorizationError), certificate);
   run.log(`${secured.getProtocol()} in ${elapsed(started)}; ${describe(certificate)}.`);
-  // Written so that an end that cannot be read is not taken for a good one.
+  // An end that cannot be parsed must not pass for a valid one.
   if (daysMin !== undefined && !(daysLeft(certificate) >= daysMin)) {
     throw new CheckFailure(`Of ${peer}, ${describe(certificate)}. At least ${daysMin} were expected.`);
   }
@@ -64,7 +65,7 @@ function nameIn(subject: PeerCertificate['subject'] | undefined): string {
   return [subject?.CN ?? subject?.O ?? []].flat().join(' and ') || 'nobody';
 }
 
-/** A date as certificates have it; one that cannot be read stays as it is. */
+/** A date from a certificate. An unparsable one stays as it is. */
 function instant(text: string): string {
   const date = new Date(text);
   return Number.isNaN(date.getTime()) ? text : date.toISOString();

@@ -165,7 +165,8 @@ export function createBuilds(
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
-    const write = () => endBuild(db, outcome); // once at least: a build that is over when the worker stops has ended
+    // Once at least: a build that is over when the worker stops has ended.
+    const write = () => endBuild(db, outcome);
     const effects = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
     if (effects !== undefined) await publishEffects(parts, effects);
     leases.drop(build);
@@ -174,7 +175,8 @@ export function createBuilds(
   /** Of a build that ended here this changes nothing: its lease is no more. */
   async function giveUp(build: ClaimedBuild): Promise<void> {
     leases.drop(build);
-    if (!halt.signal.aborted) return; // lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides
+    // Lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides.
+    if (!halt.signal.aborted) return;
     await putBack(build).catch((error) =>
       log.warn({ err: error }, 'A build could not be handed on; its lease expires by itself.'),
     );

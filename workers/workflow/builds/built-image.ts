@@ -1,4 +1,4 @@
-import type { Generation } from '../../../db/workflows/payloads.ts';
+import type { Generation } from '../../../db/payloads.ts';
 import { readDockerfile, triggersProblem } from '../../../domain/dockerfile/dockerfile.ts';
 import { IMAGE_LABELS } from '../../../domain/dockerfile/pairs.ts';
 import { type Printed, printDockerfile } from '../../../domain/dockerfile/print.ts';

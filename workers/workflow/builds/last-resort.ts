@@ -14,10 +14,10 @@ const GAP_MS = 6_000;
  * other worker has an engine either. No list of engines exists. But a worker with an engine either
  * claims the builds that wait, or is full, and then builds are STARTED.
  *
- *   another worker claims the waiting build            somebody has an engine: the 10 s start anew
- *   a build is STARTED under another's live lease      the same
- *   neither for 10 s of checks without a break         nobody has one: this worker claims, until one of the two happens
- *   two workers without an engine                      one claims; the other sees its builds STARTED and claims nothing
+ *   another worker claims the build            somebody has an engine: the 10 s start anew
+ *   a build is STARTED under a live lease      the same
+ *   neither for 10 s without a break           nobody has one: this worker claims
+ *   two workers without an engine              one claims; the other sees STARTED
  */
 export interface LastResort {
   /** Ask at each check that finds a build waiting. `next` is the first one. */

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Db } from '../../../db/client.ts';
-import { type Generation, generationKey, loadPayloads } from '../../../db/workflows/payloads.ts';
+import { type Generation, generationKey, loadPayloads } from '../../../db/payloads.ts';
 import { CONTAINER_TIMEOUT_SECONDS } from '../../../domain/limits.ts';
 import { mapContainer } from '../../../domain/payload/map-secrets.ts';
 import type { ContainerPayload, ImageBuild } from '../../../domain/payload/payload.ts';
@@ -11,7 +11,10 @@ import { openingOf } from '../../../domain/payload/secrets.ts';
 import type { Cache } from '../../../platform/cache/cache.ts';
 import { builtTag } from './built-image.ts';
 
-/** A CONTAINER's payload, and the image that its build has pinned: all that running a job of one generation takes. */
+/**
+ * A CONTAINER's payload, and the image that its build has pinned: all that running a job of one
+ * generation takes.
+ */
 export interface Template extends Omit<ContainerPayload<never>, 'kind' | 'build'>, PinnedImage {
   /** As its author wrote it, or the tag of what was built for it. */
   image: string;
@@ -24,7 +27,10 @@ export interface Template extends Omit<ContainerPayload<never>, 'kind' | 'build'
 
 /** What a build has found or made. */
 export interface PinnedImage {
-  /** What the build found under the image's name: every job of the generation runs this one, also when the tag moves. */
+  /**
+   * What the build found under the image's name: every job of the generation runs this one, also
+   * when the tag moves.
+   */
   imageId: string;
   /** Its name with its digest, by which another engine pulls the same one. */
   imageDigest?: string | undefined;
@@ -37,7 +43,10 @@ interface StoredTemplate {
 }
 
 const signed = z.looseObject({ mac: z.string() });
-/** A worker of this installation has signed it. A worker of another version may have, in another form. */
+/**
+ * A worker of this installation has signed it. A worker of another version may have, in another
+ * form.
+ */
 const stored = z.object({
   payload: z.custom<StoredTemplate['payload']>(isContainer),
   pinned: z.object({ imageId: z.string(), imageDigest: z.string().optional() }),
@@ -52,11 +61,15 @@ const TEMPLATE_TTL_SECONDS = 86_400;
 export interface Templates {
   store(generation: Generation, payload: ContainerPayload, image: PinnedImage): Promise<void>;
   /**
-   * Undefined when the generation is gone, or its image was never built. Rejects when the database is away, and with an UnreadableSecret
-   * when a secret is under a key that this process does not have.
+   * Undefined when the generation is gone, or its image was never built. Rejects when the database
+   * is away, and with an UnreadableSecret when a secret is under a key that this process does not
+   * have.
    */
   load(generation: Generation): Promise<Template | undefined>;
-  /** What the generation is built from: a Dockerfile is no part of its template. Undefined when it is gone. */
+  /**
+   * What the generation is built from: a Dockerfile is no part of its template. Undefined when it
+   * is gone.
+   */
   source(generation: Generation): Promise<ImageBuild | undefined>;
 }
 
@@ -72,7 +85,10 @@ export function createTemplates({
   cache: Cache;
   log: Logger;
   sealer: Sealer;
-  /** The operator's maximum, which holds for payloads that name no time-out, or were taken before, too. */
+  /**
+   * The operator's maximum, which holds for payloads that name no time-out, or were taken before,
+   * too.
+   */
   maxJobSeconds?: number | undefined;
 }): Templates {
   function open(generation: Generation, { payload, pinned }: StoredTemplate): Template {
@@ -115,7 +131,8 @@ export function createTemplates({
       );
       return undefined;
     } catch (error) {
-      if (error instanceof UnreadableSecret) return undefined; // cached before the keys were rotated
+      // Cached before the keys were rotated.
+      if (error instanceof UnreadableSecret) return undefined;
       log.debug({ err: error }, 'A template could not be read from the cache; it is made again from the database.');
       return undefined;
     }
@@ -141,8 +158,9 @@ export function createTemplates({
 }
 
 /**
- * Of a template under the installation's keys, the present one first. Who can write to the cache could otherwise run a program of their own with
- * somebody's secrets, whose ciphertexts stand there too. A template of another generation does not pass either.
+ * Of a template under the installation's keys, the present one first. Who can write to the cache
+ * could otherwise run a program of their own with somebody's secrets, whose ciphertexts stand there
+ * too. A template of another generation does not pass either.
  */
 function macsOf(sealer: Sealer, generation: Generation, template: string) {
   return sealer.digests(`template\n${generationKey(generation)}\n${template}`);

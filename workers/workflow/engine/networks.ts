@@ -48,10 +48,10 @@ export function networkOf(installation: string, userId: string): NetworkSpec {
  * Several workers may share an engine. The engine removes a network that no running container uses,
  * even when a created container names it:
  *
- *   this worker                     another one's sweep     what happens
- *   knows it, creates a container   removes the network     the start fails: `ensure` makes it anew, and the start repeats
- *   builds, between two steps       removes the network     the next step fails, and the build begins again
- *   makes it                        makes it too            the engine tells one of them that it exists
+ *   this worker               another one's sweep     what happens
+ *   creates a container       removes the network     `ensure` makes it anew, the start repeats
+ *   builds, between steps     removes the network     the next step fails, the build repeats
+ *   makes the network         makes it too            the engine says to one that it exists
  */
 export function createUserNetworks({
   docker,
@@ -83,7 +83,8 @@ export function createUserNetworks({
       const removing = removeIdle(0, spec.name).catch((refused: unknown) =>
         log.debug({ err: refused }, 'A network was not removed.'),
       );
-      await settledWithin(removing, REMOVAL_MS); // a removal that the engine does not answer continues without us
+      // A removal that the engine does not answer continues without us.
+      await settledWithin(removing, REMOVAL_MS);
       await docker.ensureNetwork(spec);
     }
     made.add(spec.name);

@@ -27,7 +27,8 @@ export function createFinisher({ db, bus, cache, removals, log }: Parts & { remo
       for (const { job, containerId } of set)
         if (containerId !== undefined && ended.has(job.id)) removals.remove(containerId);
       await publishEffects({ bus, cache, log }, effects);
-    }).catch(unlessAborted(signal)); // then their leases expire, and the next worker on the engine ends them
+      // Then their leases expire, and the next worker on the engine ends them.
+    }).catch(unlessAborted(signal));
   };
 }
 

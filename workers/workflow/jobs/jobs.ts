@@ -81,7 +81,8 @@ export function createContainerJobs(
     inFlightMax: 2,
     async write(set) {
       const { signal } = halt;
-      await retry({ log, what: 'Handing on container jobs', signal }, () => letGo(set)).catch(unlessAborted(signal)); // then their leases expire
+      // Then their leases expire.
+      await retry({ log, what: 'Handing on container jobs', signal }, () => letGo(set)).catch(unlessAborted(signal));
       for (const { done } of set) done();
     },
   });
@@ -131,7 +132,8 @@ export function createContainerJobs(
   /** Resolves when the end of a run has been acted on. Never rejects. */
   async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
-    if (end.type === 'LEFT') leases.drop(job); // before its lease is let go, or a renewal would take it back
+    // Before its lease is let go, or a renewal would take it back.
+    if (end.type === 'LEFT') leases.drop(job);
     if (end.type === 'LOST_ATTEMPT')
       log.warn({ jobId: job.id, attempt: job.attempt }, 'A container was lost with its engine, or removed from it.');
     return new Promise((done) => lettingGo.add({ job, end, done }));
@@ -174,7 +176,8 @@ export function createContainerJobs(
       await settledBefore(poller.close(), deadline);
       isClosing = true;
       for (const { leave } of running) leave.abort();
-      // One after another: a sweep that is under way may still adopt a container, which is handed on at once.
+      // One after another: a sweep that is under way may still adopt a container, which is handed
+      // on at once.
       for (const { settled } of running) if (!(await settledBefore(settled, deadline))) break;
       halt.abort();
       await settledBefore(leases.close(), deadline);

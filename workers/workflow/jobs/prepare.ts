@@ -46,7 +46,8 @@ export async function prepareContainer(
 ): Promise<Prepared> {
   const { docker, networks, templates, log } = parts;
   let startTried = found !== undefined; // as far as anybody knows before the inspection
-  let startSent = startTried; // until then it certainly does not run, and only this attempt may start it
+  // Until then it certainly does not run, and only this attempt may start it.
+  let startSent = startTried;
   const retries = {
     ...ENGINE_BACKOFF_MS,
     timeoutMs: (error: unknown) => {
@@ -66,7 +67,8 @@ export async function prepareContainer(
     mask = createMask(template.secrets);
     if (found !== undefined) {
       const state = await retry(retries, () => docker.inspectContainer(found));
-      if (state === undefined) return { type: 'LEFT' }; // it is gone since the list: the sweep over jobs ends the attempt
+      // It is gone since the list: the sweep over jobs ends the attempt.
+      if (state === undefined) return { type: 'LEFT' };
       if (state.status !== 'created') return started(template, state, true);
       startTried = false;
       startSent = false;
@@ -129,7 +131,8 @@ async function isRefusal(docker: Docker, error: unknown, startTried: boolean): P
  * started after all, or if nobody can know now.
  */
 async function isCleared({ docker, removals }: RunParts, containerId: string | undefined): Promise<boolean> {
-  if (containerId === undefined) return true; // the sweep removes a container whose id never arrived
+  // The sweep removes a container whose id never arrived.
+  if (containerId === undefined) return true;
   try {
     const state = await docker.inspectContainer(containerId);
     if (state !== undefined && state.status !== 'created') return false;
@@ -142,7 +145,8 @@ async function isCleared({ docker, removals }: RunParts, containerId: string | u
   } catch (error) {
     if (isEngineError(error, 'CONFLICT')) return false; // it runs
     if (!isEngineError(error)) throw error;
-    removals.remove(containerId); // nobody else starts it: only this attempt would, and its number is unique
+    // Nobody else starts it: only this attempt would, and its number is unique.
+    removals.remove(containerId);
   }
   return true;
 }

@@ -24,7 +24,7 @@ export type RunEnd =
   | { type: 'REFUSED' }
   /** The container is there no more, or its engine ended it: the attempt is lost, and counts. */
   | { type: 'LOST_ATTEMPT'; containerId: string | undefined }
-  /** The run was told to leave, or cannot know what its container does: whoever takes the job over follows it. */
+  /** The worker leaves the run, or cannot know what the container does. The worker that takes the job over follows it. */
   | { type: 'LEFT' };
 
 /**
@@ -37,12 +37,12 @@ export type RunEnd =
  * unless the lease is fresh by this process's clocks. A container is removed only by the worker
  * that wrote its job's end, or by the sweep once the job has ended or is at another attempt.
  *
- *   worker A (frozen)          worker B                    what happens
- *   claim, create C1           -                           B takes over: removes C1, creates C1'. A's start: not found
- *   claim, create C1, start    -                           B follows C1. A wakes: not fresh, renewal says LOST, it leaves
- *   C1 has ended, before end   ends the job, removes C1    the token refuses A's end, so A removes nothing
- *   start C1 while B removes   remove without force        one comes first: B gets CONFLICT and follows, or A gets NOT_FOUND
- *   claim, before create       -                           no container: the sweep over jobs ends the attempt. A creates none
+ *   worker A, then frozen      what happens
+ *   claim, create C1           B takes over, removes C1, creates C1'. A's start: not found
+ *   claim, create C1, start    B follows C1. A wakes: not fresh, its renewal says LOST, it leaves
+ *   C1 has ended, before end   B ends the job, removes C1. A's end is refused: A removes nothing
+ *   start C1 while B removes   B gets CONFLICT and follows, or A gets NOT_FOUND
+ *   claim, before create       no container: the sweep over jobs ends the attempt. A creates none
  */
 export async function runContainer(
   parts: RunParts,
@@ -59,7 +59,8 @@ export async function runContainer(
       return await follow(parts, job, control, prepared);
     }
     if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
-    const isLast = job.isLastAttempt && !control.cancel.aborted; // a canceled job ends by being returned
+    // A canceled job ends by being returned.
+    const isLast = job.isLastAttempt && !control.cancel.aborted;
     if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
     const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
     return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
@@ -207,7 +208,7 @@ function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): 
     (ran) => {
       if (!isOver) forget = callAfter(limitMs - ran, onEnd);
     },
-    () => undefined, // the run was told to leave
+    () => undefined, // the worker left the run
   );
   return () => {
     isOver = true;

@@ -69,7 +69,8 @@ export async function preflight(asked: Asked): Promise<string | undefined> {
   const places: Place[] = [];
   const take = (descriptors: Descriptor[], kind: 'blobs' | 'manifests') => {
     for (const { digest: one, urls = [] } of descriptors) {
-      const isNeeded = kind === 'blobs' && urls.length === 0; // manifests are read below, and one of several mirrors may lack a layer
+      // Manifests are read below, and one of several mirrors may lack a layer.
+      const isNeeded = kind === 'blobs' && urls.length === 0;
       places.push({ url: path(kind, one), isNeeded });
       places.push(...urls.map((url) => ({ url: redirectTarget(url) ?? refuse(asked), isNeeded: false })));
       if (places.length > PLACES_MAX) refuse(asked);

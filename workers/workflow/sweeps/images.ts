@@ -1,6 +1,6 @@
 import { neededGenerations, workflowsBuilding } from '../../../db/builds/images.ts';
 import type { Db } from '../../../db/client.ts';
-import { generationKey } from '../../../db/workflows/payloads.ts';
+import { generationKey } from '../../../db/payloads.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import type { ListedImage } from '../../../platform/docker/images.ts';
@@ -51,7 +51,8 @@ export async function sweepImages({
       await docker.removeImage(name);
       removed += 1;
     } catch (error) {
-      if (!isEngineError(error)) throw error; // for example, a container still uses it: the next sweep retries
+      // For example, a container still uses it: the next sweep retries.
+      if (!isEngineError(error)) throw error;
     }
   }
   return removed;

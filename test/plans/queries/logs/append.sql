@@ -7,7 +7,7 @@ DELETE /* deleteChunks */ FROM log_chunks USING unnest($1::uuid[],
 WHERE log_chunks.source_id = ANY(array_append(NULL::uuid[], part.source_id))
   AND log_chunks.first_number = part.first_number;
 
-SELECT /* deleteChunks */ chunk.* FROM unnest($1::uuid[]) AS asked (id), LATERAL ( -- a join: each id is looked for in its own partition
+SELECT /* deleteChunks */ chunk.* FROM unnest($1::uuid[]) AS asked (id), LATERAL ( -- a join looks up each id in its own partition
   SELECT source_id,
     first_number FROM log_chunks WHERE source_id = asked.id ORDER BY first_number LIMIT $2
 ) chunk LIMIT $3;
@@ -17,7 +17,7 @@ SELECT /* deleteChunks */ chunk.* FROM unnest($1::uuid[]) AS asked (id), LATERAL
 INSERT /* insertChunks */ INTO log_chunks (source_id, first_number, last_number, attempt, lines)
 SELECT u.* FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[],
   $5::bytea[]) AS u (source_id, first_number, last_number, attempt, lines)
-WHERE coalesce( -- one look a chunk; the second is for builds alone (a join of both: 3 microseconds a chunk more)
+WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
   (SELECT log_attempt <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
   (SELECT log_attempt <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
 ON CONFLICT (source_id, first_number) DO UPDATE

@@ -43,7 +43,7 @@ SELECT asked.id AS workflow, source.id, source.gone FROM asked LEFT JOIN LATERAL
 
 -- removeOldChunks
 
-WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the ids that the partition has, by a step of the index each, however many lines they have
+WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the partition's ids, by one step of the index each, however many lines they have
   (SELECT source_id, 1 FROM "log_chunks_other" WHERE source_id > $1
     AND source_id < (lpad(to_hex(greatest(0,
     extract(epoch FROM now() - make_interval(days => $2)) * 1000)::bigint), 12, '0') || repeat('0',
@@ -56,7 +56,7 @@ WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the ids that the par
       '0') || repeat('0', 20))::uuid ORDER BY source_id LIMIT 1
   ) following WHERE n < $4
 )
-SELECT id, coalesce( -- a look into a key each; as NOT EXISTS the planner would read all builds that are kept
+SELECT id, coalesce( -- one key lookup each; with NOT EXISTS the planner would read all builds
     (SELECT (completed_at IS NOT NULL
       AND completed_at <= now() - make_interval(days => $5)) FROM jobs WHERE jobs.id = source.id),
     (SELECT (completed_at IS NOT NULL

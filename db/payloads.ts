@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import type { Payload } from '../../domain/payload/payload.ts';
-import type { Db } from '../client.ts';
-import { rowSet } from '../row-set.ts';
+import type { Payload } from '../domain/payload/payload.ts';
+import type { Db } from './client.ts';
+import { rowSet } from './row-set.ts';
 
 export interface Generation {
   workflowId: string;
@@ -15,7 +15,8 @@ export function generationKey({ workflowId, generation }: Generation): Generatio
 }
 
 /**
- * The payload of each generation, and the image that its build pinned. Removed generations are missing.
+ * The payload of each generation, and the image that its build pinned. Removed generations are
+ * missing.
  */
 export async function loadPayloads(
   db: Db,

@@ -2,8 +2,8 @@ import { sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { endColumns } from '../ends.ts';
-import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './ends.ts';
+import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from './builds.ts';
+import { endColumns } from './columns.ts';
 
 /**
  * QUEUED, STARTED -> CANCELED, of all builds of these workflows that have not ended. The worker of

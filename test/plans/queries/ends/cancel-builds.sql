@@ -1,4 +1,4 @@
--- db/builds/cancel.ts
+-- db/ends/cancel-builds.ts
 
 -- cancelBuilds
 

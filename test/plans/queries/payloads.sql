@@ -1,4 +1,4 @@
--- db/workflows/payloads.ts
+-- db/payloads.ts
 
 -- loadPayloads
 

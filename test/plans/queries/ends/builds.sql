@@ -1,4 +1,4 @@
--- db/builds/ends.ts
+-- db/ends/builds.ts
 
 -- lockWorkflowsOf
 

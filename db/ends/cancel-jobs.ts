@@ -1,0 +1,44 @@
+import { sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { endColumns } from './columns.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './jobs.ts';
+
+/**
+ * Cancels the requested jobs of these workflows, which nothing would ever dispatch: a workflow is
+ * terminated, or its newest build has FAILED. The caller holds the locks of the schedules, so that
+ * none is requested or dispatched meanwhile.
+ */
+export async function cancelRequests(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Effects> {
+  return cancelJobs(tx, await removeRequests(tx, workflowIds));
+}
+
+/** Removes the requests of these workflows. The ids of their jobs, which are PENDING. */
+export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<string[]> {
+  if (workflowIds.length === 0) return [];
+  const rows = await tx.execute<{ id: string }>(sql`
+    DELETE /* removeRequests */ FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) RETURNING job_id AS id`);
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Cancels those of these jobs that have not ended, in the same way for one job, for a workflow and
+ * for requests. The caller holds the locks of their schedules.
+ */
+export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promise<Effects> {
+  if (ids.length === 0) return noEffects;
+  const isRunning = sql`jobs.status = 'RUNNING'`;
+  const canceled = await tx.execute<ChangedJob>(sql`
+    WITH /* cancelJobs */ locked AS MATERIALIZED (
+      SELECT id FROM jobs WHERE id = ANY(${array(ids, 'uuid')}) AND completed_at IS NULL ORDER BY id FOR UPDATE
+    ), changed AS (
+      UPDATE jobs SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
+        cancel_requested_at = CASE WHEN ${isRunning} THEN coalesce(cancel_requested_at, now()) END,
+        ${endColumns('jobs', { ends: sql`jobs.status <> 'RUNNING'`, keepsLease: isRunning, linesMayFollow: sql`attempt > 0` })}
+      FROM locked WHERE jobs.id = locked.id RETURNING ${CHANGED_COLUMNS}
+    ), ${COUNT_CHANGED}
+    SELECT * FROM changed`);
+  const jobIds = canceled.filter((job) => job.status === 'RUNNING').map(({ id }) => id);
+  return { ...jobEffects(canceled), stopping: { jobIds, buildIds: [] } };
+}
