@@ -25,7 +25,9 @@ const NAMES = [
   '--version',
 ] as const;
 
-/** What the arguments ask for. Throws a StartupError that names the nearest right word. */
+/**
+ * The command that the arguments name. Throws a StartupError that suggests the nearest right word.
+ */
 export function parseCommand(args: readonly string[]): Command {
   const [name, ...rest] = args;
   if (name === undefined)

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Settings } from '../platform/settings/parse.ts';
 import type { Shutdown } from './shutdown.ts';
 
-/** What every command is given. */
+/** The context of every command. */
 export interface CommandContext {
   settings: Settings;
   log: Logger;

@@ -13,7 +13,7 @@ const WAIT_MS_MAX = 30_000;
 const LOOK_MS = 250;
 const PASSWORD_BYTES = 24;
 
-/** Where the database is: the embedded one is started in `dataDir`. */
+/** Returns the URL of the database. An embedded one is started in `dataDir`. */
 export async function startDatabase({ settings, log, shutdown }: CommandContext, dataDir: DataDir | undefined) {
   if (settings.databaseUrl !== undefined) return settings.databaseUrl;
   if (dataDir === undefined) throw new Error('An embedded database needs the data folder.');
@@ -34,8 +34,8 @@ export async function startDatabase({ settings, log, shutdown }: CommandContext,
 }
 
 /**
- * A pool on the database, which answers when this resolves. A StartupError where DATABASE_URL
- * itself is wrong.
+ * A pool on the database. The database answers when this resolves. Throws a StartupError if
+ * DATABASE_URL itself is wrong.
  */
 export async function openDatabase(context: CommandContext, url: string, connectionsMax: number): Promise<Connection> {
   const { log, shutdown, settings } = context;
@@ -66,7 +66,7 @@ export async function openDatabase(context: CommandContext, url: string, connect
   return connection;
 }
 
-/** Without user and password. */
+/** The place, without user and password. */
 function place(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   return `${hostname}:${port || 5432}${pathname}`;

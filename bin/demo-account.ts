@@ -15,20 +15,20 @@ const PASSWORD_BYTES = 12;
 const kept = z.object({ email: z.string(), password: z.string() });
 
 /**
- * The demo's user, whose credentials are kept in the data folder. The first time it is made, in the
- * database: signing up may be closed.
+ * The demo's user, whose credentials stay in the data folder. The first start makes the account in
+ * the database, because sign-up may be closed.
  */
 export async function keepDemoUser(db: Db, dataDir: DataDir): Promise<DemoCredentials> {
   const text = await dataDir.keep('demo-user.json', () =>
     JSON.stringify({ email: 'demo@example.com', password: randomBytes(PASSWORD_BYTES).toString('base64url') }),
   );
   const { email, password } = kept.parse(JSON.parse(text));
-  // Changes nothing where it exists.
+  // Changes nothing if the user exists.
   await createUser(db, { email, passwordHash: await createPasswords().hash(password) });
   return { email, password };
 }
 
-/** Signs the demo's user in over the network, and gives the token of its session. */
+/** Signs the demo's user in over the network, and returns the token of its session. */
 export async function signInToDemo(url: string, input: DemoCredentials): Promise<string> {
   const client = createDemoClient(url);
   const { signIn } = await client.request(

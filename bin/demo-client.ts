@@ -2,9 +2,7 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { z } from 'zod';
 
-/**
- * Talks to the api as any client of it would: queries over HTTP, subscriptions over a WebSocket.
- */
+/** Talks to the api as any client does: queries over HTTP, subscriptions over a WebSocket. */
 export interface DemoClient {
   request<T>(document: string, variables: Record<string, unknown>, data: z.ZodType<T>): Promise<T>;
   subscribe<T>(document: string, variables: Record<string, unknown>, data: z.ZodType<T>): AsyncGenerator<T>;
@@ -14,8 +12,8 @@ export interface DemoClient {
 const response = z.object({ data: z.unknown(), errors: z.array(z.object({ message: z.string() })).optional() });
 
 /**
- * `token` is a session's; without one, what needs no account works. Everything rejects with what
- * the server says is wrong.
+ * `token` belongs to a session. Without it, only requests that need no account work. Everything
+ * rejects with the server's error messages.
  */
 export function createDemoClient(url: string, token?: string): DemoClient {
   const authorization: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };

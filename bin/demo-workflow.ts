@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { DemoClient } from './demo-client.ts';
 
-/** One of the demo's workflows: made once, found again at later starts. */
+/** One of the demo's workflows. The first start makes it, and later starts find it. */
 export interface DemoWorkflow {
   name: string;
   payload: object;
@@ -23,15 +23,15 @@ const WORKFLOW = 'id name buildStatus terminatedAt build { id error }';
 const job = z.object({ id: z.string(), status: z.string(), failureMessage: z.string().nullable() });
 
 /**
- * Makes or finds the workflow, runs it once, and says each line as the subscription brings it.
- * Gives why it did not complete.
+ * Makes or finds the workflow, runs it once, and prints each line that the subscription brings.
+ * Returns why it did not complete.
  */
 export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, say: Say): Promise<string | undefined> {
   const found = await findWorkflow(client, wanted.name);
   const ready = await awaitBuild(client, found ?? (await createWorkflow(client, wanted)), say);
   if (ready.buildStatus !== 'COMPLETED')
     return `its build is ${ready.buildStatus}: ${ready.build?.error ?? 'no reason'}`;
-  // A new workflow has its first slot at once; one that is found is run on request.
+  // A new workflow has its first slot at once. A found one runs on request.
   const jobId = found === undefined ? await awaitFirstJob(client, ready.id) : await requestRun(client, ready.id);
   say(`job ${jobId}`);
   await followLog(client, jobId, say);
@@ -43,8 +43,8 @@ export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, 
 }
 
 /**
- * The workflow of this name, if it still runs. One whose build failed is deleted, so that the
- * caller makes a new one.
+ * The workflow of this name, if it still runs. A workflow whose build failed is deleted, so that
+ * the caller makes a new one.
  */
 async function findWorkflow(client: DemoClient, name: string): Promise<Workflow | undefined> {
   const { workflows } = await client.request(
@@ -71,7 +71,7 @@ async function createWorkflow(client: DemoClient, { name, payload }: DemoWorkflo
   return orThrow(made.workflow, made.userErrors);
 }
 
-/** The workflow when its build has ended, one way or the other. */
+/** The workflow, when its build has ended in any way. */
 async function awaitBuild(client: DemoClient, found: Workflow, say: Say): Promise<Workflow> {
   if (isBuilt(found)) return found;
   say('its image is being prepared');
@@ -126,7 +126,7 @@ async function awaitEnd(client: DemoClient, jobId: string): Promise<z.infer<type
     { jobId },
     z.object({ jobUpdated: job }),
   )) {
-    last = jobUpdated; // it completes after the terminal state
+    last = jobUpdated; // the subscription completes after the terminal state
   }
   if (last === undefined) throw new Error('The subscription jobUpdated completed without a job.');
   return last;

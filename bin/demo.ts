@@ -10,7 +10,7 @@ import { refuseTakenPort } from './start-api.ts';
 import { PortTaken } from './startup-error.ts';
 import { startAll } from './up.ts';
 
-/** Both jobs take seconds; pulling the image takes what the network gives. */
+/** Both jobs take seconds. Pulling the image takes as long as the network needs. */
 const DEMO_MINUTES_MAX = 10;
 
 const HEARTBEAT: DemoWorkflow = {
@@ -30,13 +30,13 @@ function container(image: string): DemoWorkflow {
 }
 
 /**
- * `chronoverse demo`: everything in one process, two workflows run through the api, their output
- * followed. Its embedded database is not the one of `up`, where the demo's account would be the
- * first, and signing up closed to the person who comes next.
+ * `chronoverse demo`: runs everything in one process, runs two workflows through the api, and
+ * follows their output. Its embedded database is not the one of `up`. There, the demo's account
+ * would be the first, and sign-up would be closed for the next person.
  */
 export async function runDemo(given: CommandContext, { once }: { once: boolean }): Promise<number | undefined> {
   const { shutdown, settings } = given;
-  // The operator names this image by DEMO_IMAGE: where the engine has it, no registry is asked.
+  // The operator names this image with DEMO_IMAGE. If the engine has it, no registry is asked.
   const localImages = withImage(settings.localImages, settings.demoImage);
   const dataDir = join(settings.dataDir, 'demo');
   const context = { ...given, settings: { ...settings, dataDir, localImages } };
@@ -57,7 +57,7 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
   return once ? Number(failures.length > 0) : undefined;
 }
 
-/** Runs them side by side, and gives a sentence for each that did not complete. */
+/** Runs the workflows side by side. Returns a sentence for each that did not complete. */
 async function runWorkflows(client: DemoClient, image: string): Promise<string[]> {
   const workflows = [HEARTBEAT, ...((await hasEngine(client)) ? [container(image)] : [])];
   const runs = workflows.map(async (workflow) => {

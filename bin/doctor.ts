@@ -7,9 +7,9 @@ import { settingsFindings } from './doctor/settings.ts';
 const MARKS = { FINE: 'fine   ', UNSAFE: 'UNSAFE ', UNKNOWN: 'unknown' };
 
 /**
- * `chronoverse doctor`: says which settings are unsafe, and what a container on this engine
- * reaches, and ends; with 1 when something is unsafe. It talks to the engine alone: what containers
- * reach of the other parts, they are asked.
+ * `chronoverse doctor`: prints which settings are unsafe, and what a container on this engine
+ * reaches. Then it ends, with 1 if something is unsafe. It talks only to the engine. Its containers
+ * try which of the other parts they reach.
  */
 export async function runDoctor({ settings, log, shutdown }: CommandContext): Promise<number> {
   const findings = settingsFindings(settings);

@@ -3,7 +3,7 @@ import { SETTINGS } from '../platform/settings/settings.ts';
 
 const NAME_WIDTH = 27;
 
-/** What `--help` prints. */
+/** The text of `--help`. */
 export function help(): string {
   return `Chronoverse runs workflows on time, keeps every line they print, and shows you live what happens.
 

@@ -23,7 +23,7 @@ async function run(command: Command): Promise<void> {
   if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
   const env = readSettingFiles(process.env);
   const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
-  // Whose answer is on standard output.
+  // The answer of `users` is on standard output.
   const log = createLogger(settings, { onStderr: command.name === 'users' });
   for (const warning of warnings) log.warn(warning);
   const shutdown = createShutdown(log);
@@ -31,19 +31,19 @@ async function run(command: Command): Promise<void> {
   try {
     const context = { settings, log, shutdown, version: await version() };
     const exitCode = await start(command, context);
-    if (exitCode === undefined) return; // it goes on until a signal comes
+    if (exitCode === undefined) return; // it goes on until a signal arrives
     await shutdown.close();
     if (!signals.stopping()) process.exit(exitCode);
   } catch (error) {
-    if (signals.stopping()) return; // the shutdown interrupted what was being opened
+    if (signals.stopping()) return; // the shutdown interrupted the opening of the parts
     await shutdown.close();
     refuse(error, log);
   }
 }
 
 /**
- * Loads only what the command needs. Resolves when it is ready, with an exit code where it ends by
- * itself.
+ * Loads only what the command needs. Resolves when the command is ready. If the command ends by
+ * itself, the result is its exit code.
  */
 async function start(command: Exclude<Command, { name: 'help' | 'version' }>, context: CommandContext) {
   switch (command.name) {
@@ -66,7 +66,7 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
   }
 }
 
-/** Prints a person's mistake as a sentence, and logs anything else with its stack. */
+/** Prints a person's mistake as a sentence, and logs any other error with its stack. */
 function refuse(error: unknown, log?: Logger): never {
   if (error instanceof SettingsError || error instanceof StartupError || error instanceof DataDirUnusable) {
     process.stderr.write(`${error.message}\n`);
@@ -77,7 +77,7 @@ function refuse(error: unknown, log?: Logger): never {
   process.exit(1);
 }
 
-/** Holds from bin/ and from the bundle in dist/ alike. */
+/** The path is right for bin/ and for the bundle in dist/. */
 async function version(): Promise<string> {
   const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
   return String(JSON.parse(text).version);

@@ -15,11 +15,11 @@ import { openDatabase, startDatabase } from './database.ts';
 import { progress } from './progress.ts';
 import { StartupError } from './startup-error.ts';
 
-/** What the api and the workers are made from. */
+/** The parts of the api and the workers. */
 export interface OpenParts extends Parts {
-  /** A connection of its own, beside the pool. */
+  /** A connection of its own, outside the pool. */
   lone: Db;
-  /** Opened by who needs it: most processes talk to no engine. */
+  /** Opens the engine on first use, because most processes talk to no engine. */
   docker: () => Promise<Docker>;
   /** Labels the containers of this installation on an engine that others may use too. */
   installation: string;
@@ -27,17 +27,17 @@ export interface OpenParts extends Parts {
 }
 
 export interface PartsOptions {
-  /** Whether this process brings the database to its version, or refuses one that is not there. */
+  /** Whether this process migrates the database, or refuses one at another version. */
   migrates: boolean;
   connectionsMax: number;
-  /** Whether the data folder is needed whatever is embedded. */
+  /** Whether the data folder is needed even if no database is embedded. */
   keepsFiles?: boolean;
 }
 
 const SECRET_KEY_BYTES = 32;
 
 /**
- * Opens every part as the settings choose it, each on its own, and leaves them to
+ * Opens each part as the settings choose it, independently of the others, and adds it to
  * `context.shutdown`.
  */
 export async function openParts(context: CommandContext, options: PartsOptions): Promise<OpenParts> {
@@ -82,7 +82,7 @@ export async function requireVersion(db: Db): Promise<void> {
   if (problem !== undefined) throw new StartupError(problem);
 }
 
-/** Under the key of the settings, or the one that is kept in the data folder. */
+/** Seals under the key of the settings, or under the one that the data folder keeps. */
 export async function openSealer({ settings }: CommandContext, dataDir: DataDir | undefined): Promise<KeyedSealer> {
   return createSealer(settings.secretKey ?? (await keptSecretKey(dataDir)), settings.oldSecretKeys);
 }
@@ -131,8 +131,8 @@ async function openCache({ settings, log, shutdown }: CommandContext): Promise<C
 }
 
 /**
- * The engine that DOCKER_HOST names, or the one at a usual socket; neither it nor the socket need
- * be there now.
+ * The engine that DOCKER_HOST names, or the one at a usual socket. Neither the engine nor the
+ * socket need exist yet.
  */
 async function openDocker({ settings, log }: CommandContext): Promise<Docker> {
   const done = progress(log, 'docker');

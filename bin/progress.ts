@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 
 /**
- * Begins to start `part`; what is returned logs the line that says it is there, and how long that
+ * Begins to start `part`. The returned function logs that the part is there, and how long its start
  * took.
  */
 export function progress(log: Logger, part: string): (what: string) => void {

@@ -2,19 +2,19 @@ import { createInterface, type Interface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { StartupError } from './startup-error.ts';
 
-/** More than the longest password has in UTF-8. */
+/** More than the UTF-8 of the longest password needs. */
 const INPUT_BYTES_MAX = 4_096;
 
 /**
- * A new password: typed twice at the terminal, which does not show it, or the one line of standard
- * input. Throws a StartupError without one.
+ * Reads a new password. A person types it twice at the terminal, which does not show it. Otherwise
+ * it is the only line of standard input. Throws a StartupError if there is none.
  */
 export function readNewPassword(email: string): Promise<string> {
   return process.stdin.isTTY ? askTwice(email) : readLine();
 }
 
 async function askTwice(email: string): Promise<string> {
-  // Readline echoes what is typed to its output.
+  // Readline echoes the typed text to its output.
   const unseen = new Writable({ write: (_, __, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: unseen, terminal: true, historySize: 0 });
   try {
@@ -28,7 +28,7 @@ async function askTwice(email: string): Promise<string> {
 }
 
 function ask(terminal: Interface, prompt: string): Promise<string> {
-  process.stderr.write(prompt); // standard output is for what the command answers
+  process.stderr.write(prompt); // standard output is for the command's answer
   return new Promise((resolve, reject) => {
     // Ctrl-C, Ctrl-D.
     const stop = () => reject(new StartupError('No password was given: nothing was changed.'));

@@ -3,8 +3,8 @@ import type { SettingName } from '../platform/settings/settings.ts';
 import type { Command } from './command-line.ts';
 
 /**
- * The settings that `command` cannot do without: processes apart meet in real servers, and a real
- * database is shared by many.
+ * The settings that `command` cannot do without. Separate processes meet in real servers. Many
+ * processes share a real database, and all of them need the same SECRET_KEY.
  */
 export function requiredSettings(command: Command, env: Environment): SettingName[] {
   switch (command.name) {

@@ -7,9 +7,9 @@ import { openFolder, openSealer, requireVersion } from './open-parts.ts';
 const PROBLEMS_SHOWN_MAX = 10;
 
 /**
- * `chronoverse rotate-secrets`: encrypts every secret that is under another key under the present
- * one, and ends; with 1 when some could not be read. Other processes may run meanwhile, with the
- * present key and the old ones.
+ * `chronoverse rotate-secrets`: encrypts every secret under the present key, then ends, with 1 if
+ * some could not be read. Other processes may run at the same time, with the present key and the
+ * old ones.
  */
 export async function runRotateSecrets(context: CommandContext): Promise<number> {
   const dataDir = context.settings.databaseUrl === undefined ? await openFolder(context) : undefined;

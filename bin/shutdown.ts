@@ -2,49 +2,49 @@ import type { Logger } from 'pino';
 import { settledBefore } from '../platform/async/deadline.ts';
 
 /**
- * In which order a process closes its parts, and by when: seconds after the signal. What one stage
- * leaves over goes to the next. Work comes in at the top and is stored at the bottom, so the stages
- * that store lines come late, and no stage before them can use up their time.
+ * The order in which a process closes its parts, and each deadline in seconds after the signal. A
+ * stage that ends early leaves its time to the next one. Work arrives at the top and is stored at
+ * the bottom. So the stages that store lines come late, and no earlier stage can use up their time.
  */
 export const SHUTDOWN_STAGES = [
-  { stage: 'clients', bySeconds: 1 }, // the demo's own
+  { stage: 'clients', bySeconds: 1 }, // the demo's client
   { stage: 'api', bySeconds: 6 }, // streams and sockets end, requests get their answers
-  { stage: 'scheduling', bySeconds: 7.5 }, // nothing new is dispatched
-  // Checks end, containers and builds are handed on; their lines are on the bus.
+  { stage: 'scheduling', bySeconds: 7.5 }, // dispatch stops
+  // Checks end. Another process takes over containers and builds. Their lines are on the bus.
   { stage: 'runs', bySeconds: 14 },
   { stage: 'log storage', bySeconds: 19 }, // the lines on the bus are stored
   { stage: 'bus', bySeconds: 21 },
   { stage: 'cache', bySeconds: 21.5 },
   { stage: 'database connections', bySeconds: 22.5 },
-  { stage: 'database', bySeconds: 24.5 }, // the embedded one writes a checkpoint
+  { stage: 'database', bySeconds: 24.5 }, // an embedded one writes a checkpoint
   { stage: 'data folder', bySeconds: 25 },
 ] as const;
 
 /**
- * Below the 40 s that docker-compose.yml grants. What still runs by then is left to its leases:
- * another process takes it over.
+ * Less than the 40 s that docker-compose.yml grants. Work that still runs then is left to its
+ * leases, and another process takes it over.
  */
 export const SHUTDOWN_SECONDS_MAX = 25;
 
 /**
- * A part gives up at its deadline. It has this long to write that down, by giving jobs back for
- * example; then it is left behind.
+ * A part gives up at its deadline. Then it has this long to record that, for example by giving jobs
+ * back. After that, the shutdown goes on without it.
  */
 const GIVE_UP_MS = 1_000;
 
 export type ShutdownStage = (typeof SHUTDOWN_STAGES)[number]['stage'];
 
-/** Closes a part. When `deadline` aborts, it stops waiting for whatever it waits for. */
+/** Closes a part. When `deadline` aborts, the part stops waiting for anything. */
 export type Close = (deadline: AbortSignal) => Promise<void>;
 
-/** The parts of this process that are open. */
+/** The open parts of this process. */
 export interface Shutdown {
   add(stage: ShutdownStage, name: string, close: Close): void;
-  /** Aborts when the shutdown begins: what is still being opened stops waiting. */
+  /** Aborts when the shutdown begins. A part that is still being opened then stops waiting. */
   readonly signal: AbortSignal;
   /**
-   * Closes everything, stage by stage, the parts of one stage together. A part that fails or takes
-   * too long is logged, and does not stop the others. A second call waits for the first.
+   * Closes everything, stage by stage. The parts of one stage close together. A part that fails or
+   * takes too long is logged, and does not stop the others. A second call waits for the first.
    */
   close(): Promise<void>;
 }
@@ -59,7 +59,7 @@ export function createShutdown(log: Logger): Shutdown {
     begins.abort();
     for (const { stage, bySeconds } of SHUTDOWN_STAGES) {
       const parts = opened.filter((part) => part.stage === stage);
-      // A timer takes whole ones.
+      // A timer takes whole milliseconds.
       const leftMs = Math.max(0, Math.round(started + bySeconds * 1_000 - performance.now()));
       await Promise.all(parts.map((part) => closePart(part, leftMs)));
     }

@@ -2,14 +2,14 @@ import type { Logger } from 'pino';
 import { SHUTDOWN_SECONDS_MAX, type Shutdown } from './shutdown.ts';
 
 /**
- * npm passes a Ctrl-C on to a process that has it from the terminal already: that is one Ctrl-C,
- * not two.
+ * npm passes on a Ctrl-C that the terminal has also sent to this process. The two count as one
+ * Ctrl-C.
  */
 const SAME_SIGNAL_MS = 500;
 
 /**
- * SIGTERM and SIGINT drain, and exit with 0, or with process.exitCode where a command has set one.
- * A second SIGINT exits at once with 130. An error that nobody caught is logged, and exits with 1.
+ * SIGTERM and SIGINT drain, then exit with 0, or with process.exitCode if a command has set it. A
+ * second SIGINT exits at once with 130. An uncaught error is logged, and exits with 1.
  */
 export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
@@ -35,7 +35,7 @@ export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): bo
   }
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'An error that nobody caught ends this process.');
-    // An embedded PostgreSQL stops by itself (pdeathsig), or is found at the next start.
+    // An embedded PostgreSQL stops by itself (pdeathsig), or the next start finds it.
     process.exit(1);
   });
   return { stopping: () => stoppingSince !== undefined };

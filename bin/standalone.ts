@@ -6,9 +6,9 @@ import { startWorkers } from './start-workers.ts';
 
 const CONNECTIONS_MAX = 10;
 
-/** `chronoverse api`: the GraphQL server alone, until a signal comes. */
+/** `chronoverse api`: only the GraphQL server, until a signal arrives. */
 export async function runApi(context: CommandContext): Promise<undefined> {
-  // Which a worker need not load.
+  // A worker need not load it.
   const { listen, refuseTakenPort } = await import('./start-api.ts');
   const { host, port } = context.settings;
   await refuseTakenPort(host, port);
@@ -17,7 +17,7 @@ export async function runApi(context: CommandContext): Promise<undefined> {
   logReady(context.log, { url }, `ready: ${url}`);
 }
 
-/** `chronoverse worker NAME...`: these workers in one process, until a signal comes. */
+/** `chronoverse worker NAME...`: these workers in one process, until a signal arrives. */
 export async function runWorkers(context: CommandContext, workers: WorkerName[]): Promise<undefined> {
   const parts = await openParts(context, {
     migrates: false,

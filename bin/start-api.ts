@@ -7,7 +7,9 @@ import type { OpenParts } from './open-parts.ts';
 import { progress } from './progress.ts';
 import { PortTaken, StartupError } from './startup-error.ts';
 
-/** Listens, and gives the URL of the GraphQL endpoint. A StartupError when the port is taken. */
+/**
+ * Listens, and returns the URL of the GraphQL endpoint. Throws a StartupError if the port is taken.
+ */
 export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {
   const { settings, shutdown, log } = context;
   const done = progress(log, 'api');
@@ -32,8 +34,8 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
 }
 
 /**
- * Says how the first account is made while there is none. Where others reach the api too, any of
- * them may be the first and become the administrator: that is a warning.
+ * While there is no account, says how to make the first one. If others reach the api too, any of
+ * them may be the first and become the administrator. So this is a warning.
  */
 async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenParts): Promise<void> {
   if (await hasAccounts(db)) return;
@@ -48,11 +50,11 @@ async function sayHowToBegin({ log, settings }: CommandContext, { db }: OpenPart
 }
 
 /**
- * Throws a StartupError when nobody can listen there: asked before anything is started, so that the
- * answer comes at once.
+ * Throws a StartupError if this process cannot listen there. It runs before anything is started, so
+ * that the answer comes at once.
  */
 export async function refuseTakenPort(host: string, port: number): Promise<void> {
-  // A client may come at this instant.
+  // A client may connect at this moment.
   const probe = createServer((socket) => socket.on('error', () => undefined).destroy());
   try {
     await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(port, host, resolve));

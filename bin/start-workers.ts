@@ -6,8 +6,8 @@ import { progress } from './progress.ts';
 import type { ShutdownStage } from './shutdown.ts';
 
 /**
- * Workers start from the end of the path, and close from its beginning: lines are stored until the
- * last one is made.
+ * Workers start from the end of the path, and close from its beginning. So lines are stored until
+ * the last one is made.
  */
 const ORDER: WorkerName[] = ['joblogs', 'execution', 'workflow', 'scheduling'];
 const STAGES: Record<WorkerName, ShutdownStage> = {

@@ -7,7 +7,7 @@ import { startWorkers } from './start-workers.ts';
 /** The api and all workers share one pool. */
 const CONNECTIONS_MAX = 20;
 
-/** `chronoverse up`: everything in one process, until a signal comes. */
+/** `chronoverse up`: everything in one process, until a signal arrives. */
 export async function runUp(context: CommandContext): Promise<undefined> {
   const { host, port } = context.settings;
   await refuseTakenPort(host, port);
@@ -15,8 +15,8 @@ export async function runUp(context: CommandContext): Promise<undefined> {
 }
 
 /**
- * Starts every part, the workers and the api; ready when it resolves. `prepare` runs before anybody
- * can connect.
+ * Starts every part, the workers and the api. When it resolves, the process is ready. `prepare`
+ * runs before any client can connect.
  */
 export async function startAll(
   context: CommandContext,

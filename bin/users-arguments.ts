@@ -19,7 +19,7 @@ const FLAGS: Record<UsersAction['name'], readonly string[]> = {
   enable: [],
 };
 
-/** What `users ARGS` asks for. Throws a StartupError that says what is wrong. */
+/** The action that `users ARGS` names. Throws a StartupError that says what is wrong. */
 export function parseUsers([word, ...rest]: string[]): UsersAction {
   if (word === undefined) {
     throw new StartupError(
@@ -46,7 +46,7 @@ export function parseUsers([word, ...rest]: string[]): UsersAction {
   return name === 'disable' ? { name, email, terminate: flags.includes('--terminate') } : { name, email };
 }
 
-/** Does not repeat what was given: it may be a password. */
+/** Does not repeat the arguments, because one may be a password. */
 function usageOf(name: UsersAction['name']): string {
   const takes = [...(name === 'list' ? [] : ['one email']), ...FLAGS[name]];
   const never =

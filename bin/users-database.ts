@@ -9,10 +9,12 @@ import { migrateNow, openFolder, requireVersion } from './open-parts.ts';
 import { StartupError } from './startup-error.ts';
 
 /**
- * The database of the accounts, without anything else: DATABASE_URL's; the embedded one, which is
- * started and brought to its version; or the embedded one of a server that runs on the data folder,
- * which goes on. One that is not there is begun where `mayBegin` says so alone: in the wrong
- * folder, every other command would work on an empty database.
+ * Opens only the database of the accounts, which is one of these:
+ *   the database that DATABASE_URL names
+ *   the embedded one, which is started and migrated to this version
+ *   the embedded one of a server that runs on the data folder, which goes on
+ * A missing database is made only with `mayBegin`. In the wrong folder, every other command would
+ * otherwise work on an empty database.
  */
 export async function openUsersDatabase(context: CommandContext, { mayBegin }: { mayBegin: boolean }): Promise<Db> {
   const url = context.settings.databaseUrl ?? (await embedded(context, mayBegin));
@@ -49,6 +51,6 @@ function sayThatThereIsNone(dataDir: string, mayBegin: boolean): void {
 async function isThere(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
-    () => false, // or another user's, which starting it tells
+    () => false, // or another user's; then starting it fails with the reason
   );
 }

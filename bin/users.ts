@@ -22,13 +22,13 @@ const PAGE_SIZE = 1_000;
 const EMAIL_WIDTH_MIN = 30;
 
 /**
- * `chronoverse users ...`: the accounts, in the database alone; ends with 1 and a sentence where
- * there is none, or one already.
+ * `chronoverse users ...`: manages the accounts, and needs only the database. Returns 1, after a
+ * sentence, if it refuses: the account is unknown, exists already, or is the last administrator.
  */
 export async function runUsers(context: CommandContext, action: UsersAction): Promise<number> {
   if (action.name === 'list') return list(await openUsersDatabase(context, { mayBegin: false }), action.json);
   const { email } = action;
-  // Before a database is started.
+  // The password is read before a database is started.
   const passwordHash = action.name === 'create' || action.name === 'set-password' ? await newPasswordHash(email) : '';
   const db = await openUsersDatabase(context, { mayBegin: action.name === 'create' });
   switch (action.name) {
@@ -140,8 +140,8 @@ function counted(count: number, what: string): string {
 }
 
 /**
- * Makes a change with its row in the audit, in one transaction, where there is an account that it
- * concerns.
+ * Makes a change and its row in the audit in one transaction. There is no row if the change
+ * concerns no account.
  */
 async function audited<Result>(
   db: Db,

@@ -4,33 +4,33 @@ import { dirname, join, resolve } from 'node:path';
 import { processIdentity } from './process-identity.ts';
 
 /**
- * The folder of what this installation keeps on this machine. One process at a time may hold it.
+ * The folder for what this installation keeps on this machine. One process at a time may hold it.
  */
 export interface DataDir {
   path: string;
   /**
-   * The text of the file `name`, which `make` makes up when it is not there. Mode 0600, written to
-   * the disk before it is used.
+   * The text of the file `name`. If it does not exist, `make` gives its text. The file has mode
+   * 0600, and is on the disk before its text is used.
    */
   keep(name: string, make: () => string): Promise<string>;
   release(): Promise<void>;
 }
 
-/** The folder cannot be had; the message says what to do. */
+/** The folder cannot be used. The message says what to do. */
 export class DataDirUnusable extends Error {}
 /** Another process holds the folder. */
 export class DataDirTaken extends DataDirUnusable {}
 
 const LOCK = 'lock';
 /**
- * Each round ends with the lock taken or a holder that lives; more of them means that others race
- * for it.
+ * A round takes the lock, finds a holder that lives, or removes a stale lock. More rounds mean that
+ * other processes race for it.
  */
 const ROUNDS_MAX = 10;
 
 /**
- * Takes the folder for this process. What a process left that was killed is taken over. Rejects
- * with DataDirTaken.
+ * Takes the folder for this process, also from a process that was killed. Rejects with DataDirTaken
+ * while another process holds it, and with DataDirUnusable if it cannot be a folder.
  */
 export async function openDataDir(folder: string): Promise<DataDir> {
   const path = resolve(folder);
@@ -54,13 +54,12 @@ export async function openDataDir(folder: string): Promise<DataDir> {
 }
 
 /**
- * The folder, and those above it that are missing. Node's own recursive way never ends where a
- * folder's parent is there and the folder cannot be made in it for want of such a thing, as in
- * /proc.
+ * Makes the folder, and its missing parents. Node's own recursive mkdir never ends if the parent
+ * exists and still cannot contain the folder, as in /proc.
  */
 async function makeFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { mode: 0o755 }); // as root, the embedded server's user passes through it
+    await mkdir(path, { mode: 0o755 }); // under root, the embedded server's user passes through it
   } catch (error) {
     if (isCode(error, 'EEXIST')) return;
     const parent = dirname(path);
@@ -73,7 +72,7 @@ async function makeFolder(path: string): Promise<void> {
 async function isThere(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
-    () => false, // or out of reach, which making it will tell
+    () => false, // or out of reach; then making it fails with the reason
   );
 }
 
@@ -100,8 +99,8 @@ async function takeLock(lock: string, own: string, folder: string): Promise<void
 }
 
 /**
- * Moves the lock away before it is removed: of two that take over at once, one may hold what the
- * other has just written.
+ * Moves the lock away before it removes it. If two processes take over at once, one may hold the
+ * lock that the other has just written.
  */
 async function removeStale(lock: string, stale: string): Promise<void> {
   const moved = `${lock}.stale.${process.pid}`;
@@ -159,7 +158,7 @@ function parseHolder(text: string): { pid: number; identity: string } | undefine
     const { pid, identity } = JSON.parse(text);
     return typeof pid === 'number' && typeof identity === 'string' ? { pid, identity } : undefined;
   } catch {
-    return undefined; // cut short by a crash of the machine: nobody holds it
+    return undefined; // cut short by a crash of the machine: no process holds it
   }
 }
 

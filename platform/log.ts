@@ -2,7 +2,7 @@ import { type DestinationStream, destination, type Logger, pino, stdTimeFunction
 import pretty from 'pino-pretty';
 import type { Settings } from './settings/parse.ts';
 
-/** Names under which a secret might be handed to the log, at the top and one level down. */
+/** Names under which a secret might reach the log, at the top and one level down. */
 const SECRETS = [
   'password',
   'token',
@@ -16,9 +16,9 @@ const SECRETS = [
 ];
 
 /**
- * The log of a process, on standard output: written at once, so that the last line before an exit
- * is there. `onStderr`: of a command that answers on standard output, where what works as usual is
- * no news.
+ * The log of a process, on standard output. It is written at once, so that the last line before an
+ * exit is there. `onStderr` is for a command that answers on standard output: its log omits what
+ * works as usual.
  */
 export function createLogger(
   { logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>,
@@ -31,7 +31,7 @@ export function createLogger(
   return createLoggerTo(destination({ dest: stream.fd, sync: true }), level);
 }
 
-/** `isForPeople`: an audit event is its sentence alone. */
+/** With `isForPeople`, the log shows only the sentence of an audit event. */
 export function createLoggerTo(stream: DestinationStream, level: string, { isForPeople = false } = {}): Logger {
   const short = (fields: Record<string, unknown>) => (fields.event === 'audit' ? { event: 'audit' } : fields);
   return pino(
@@ -47,7 +47,8 @@ export function createLoggerTo(stream: DestinationStream, level: string, { isFor
 }
 
 /**
- * Logged exactly once, when the process does its work, at every LOG_LEVEL: supervisors wait for it.
+ * Logs the line that supervisors wait for, at every LOG_LEVEL. It is logged exactly once, when the
+ * process does its work.
  */
 export function logReady(log: Logger, fields: { url?: string; workers?: string[] }, message: string): void {
   log.child({}, { level: 'info' }).info({ event: 'ready', ...fields }, message);
@@ -59,6 +60,6 @@ function prettyTo(stream: NodeJS.WriteStream & { fd: number }): DestinationStrea
     sync: true,
     colorize: stream.isTTY && !process.env.NO_COLOR,
     translateTime: 'SYS:HH:MM:ss.l',
-    ignore: 'pid,event,part,ms,url', // the message says it
+    ignore: 'pid,event,part,ms,url', // the message contains them
   });
 }

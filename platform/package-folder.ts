@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 
 /**
- * The folder of this package: the nearest one above that holds package.json, for the sources and
- * for the bundle in dist/.
+ * The folder of this package: the nearest parent that contains package.json. It is the same for the
+ * sources and for the bundle in dist/.
  */
 export const PACKAGE_FOLDER = nearestPackage(new URL('./', import.meta.url));
 

@@ -1,18 +1,16 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 
-/** What a TLS connection to a part is made with, as PEM text. */
+/** The material for a TLS connection to a part, as PEM text. */
 export interface TlsMaterial {
-  /** The authorities that sign the part's certificate; absent: those that Node trusts. */
+  /** The authorities that sign the part's certificate. If absent, those that Node trusts. */
   ca?: string;
-  /**
-   * Our own certificate, with the ones between it and its authority, for a part that asks for one.
-   */
+  /** Our own certificate, with those between it and its authority, for a part that requires one. */
   cert?: string;
   /** The private key of `cert`. */
   key?: string;
 }
 
-/** Why the text is not one certificate or several in PEM form; undefined when it is. */
+/** Why the text is not one or several certificates in PEM form. Undefined if it is. */
 export function certificateProblem(text: string): string | undefined {
   const blocks = certificatesIn(text);
   if (blocks.length === 0) return 'it holds no "-----BEGIN CERTIFICATE-----"';
@@ -25,8 +23,8 @@ export function certificateProblem(text: string): string | undefined {
 }
 
 /**
- * Why the text is not a private key in PEM form that can be used without a passphrase; undefined
- * when it is.
+ * Why the text is not a private key in PEM form that works without a passphrase. Undefined if it
+ * is.
  */
 export function privateKeyProblem(text: string): string | undefined {
   if (!text.includes('PRIVATE KEY-----')) return 'it holds no "-----BEGIN PRIVATE KEY-----"';

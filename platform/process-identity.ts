@@ -4,15 +4,15 @@ import { hostname } from 'node:os';
 import { promisify } from 'node:util';
 
 /**
- * Tells a process from any other that had its number before or has it later: when it was started,
- * and in which boot of the machine. Undefined when there is none with this number.
+ * Identifies a process by its start and by the boot of the machine. No process that has the same
+ * number before or later has the same identity. Undefined if no process has this number.
  */
 export async function processIdentity(pid: number): Promise<string | undefined> {
   if (!isAlive(pid)) return undefined;
   if (process.platform !== 'linux') return startedAccordingToPs(pid);
   const [stat, boot] = await Promise.all([readOrNothing(`/proc/${pid}/stat`), bootId()]);
-  // The name in parentheses may hold spaces and parentheses; the 20th field after it is the start
-  // in clock ticks.
+  // The name in parentheses may contain spaces and parentheses. The 20th field after it is the
+  // start in clock ticks.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   // A zombie holds nothing any more.
   if (fields === undefined || fields[0] === 'Z') return undefined;
@@ -20,9 +20,9 @@ export async function processIdentity(pid: number): Promise<string | undefined> 
 }
 
 /**
- * A name of this process that tells others, on any machine, where it runs, and those that can see
- * it whether it still does. Numbers of processes mean something within a PID namespace alone, and
- * each container has one of its own.
+ * A name of this process for other processes, on any machine. It says where this process runs.
+ * Processes that can see this one can also find out whether it still runs. A process number is only
+ * valid within its PID namespace, and each container has one of its own.
  */
 export async function processName(): Promise<string> {
   const identity = await processIdentity(process.pid);
@@ -30,12 +30,12 @@ export async function processName(): Promise<string> {
 }
 
 /**
- * Whether the process of this name has certainly ended. A stopped process has not. Nothing is known
- * of a process of another machine or container.
+ * Whether the process of this name has certainly ended. A stopped process has not ended. About a
+ * process of another machine or container, nothing is known.
  */
 export async function hasEnded(name: string): Promise<boolean> {
   const [where, space, pid, ...rest] = name.split(SEPARATOR);
-  const identity = rest.join(SEPARATOR); // spaces and all, as ps gives it
+  const identity = rest.join(SEPARATOR); // with spaces, as ps prints it
   if (where !== (await machine()) || space !== (await namespace()) || identity === '') return false;
   if (!isAlive(Number(pid))) return true;
   const found = await processIdentity(Number(pid));
@@ -45,8 +45,8 @@ export async function hasEnded(name: string): Promise<boolean> {
 const SEPARATOR = ' ';
 
 /**
- * The name of the host may be another one's too, and so may the number of the first PID namespace;
- * that of a boot is one machine's.
+ * Two machines may share a host name, and the number of the first PID namespace. The id of a boot
+ * belongs to one machine.
  */
 async function machine(): Promise<string> {
   return [hostname(), await bootId()].join('/');
@@ -74,7 +74,7 @@ async function startedAccordingToPs(pid: number): Promise<string | undefined> {
     const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)]);
     return stdout.trim();
   } catch {
-    return undefined; // ps says so of a process that has ended
+    return undefined; // ps fails for a process that has ended
   }
 }
 
@@ -82,6 +82,6 @@ async function readOrNothing(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch {
-    return undefined; // ended while we looked
+    return undefined; // it ended while we looked
   }
 }

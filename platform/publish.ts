@@ -14,9 +14,9 @@ import type { Bus } from './bus/bus.ts';
 import type { Cache } from './cache/cache.ts';
 
 /**
- * Publishes what follows a committed change: to the bus first, then the hints, which do not wait
- * for a broker that is slow. Resolves when all of it is sent or has failed. Never rejects, because
- * the rows still say what was lost: who answers a caller does not wait for it.
+ * Publishes what follows a committed change: first to the bus, then the hints. The hints do not
+ * wait for a slow broker. Resolves when everything is sent or has failed. Never rejects, because
+ * the rows still record what was lost: an answer to a caller need not wait for it.
  */
 export async function publishEffects(
   { bus, cache, log }: { bus: Bus; cache: Cache; log: Logger },
@@ -35,8 +35,8 @@ export async function publishEffects(
 }
 
 /**
- * Publishes the part of `effects` that goes onto the bus. Rejects where the broker cannot be
- * reached: it can be sent again.
+ * Publishes the part of `effects` that goes onto the bus. Rejects if the broker cannot be reached.
+ * The caller can then send it again.
  */
 export async function publishToBus(
   bus: Bus,
@@ -58,8 +58,8 @@ export async function publishToBus(
 }
 
 /**
- * Publishes the hints in `effects`: to subscribers one for each user, whatever the number of rows.
- * A lost hint costs the time until the receiver looks by itself.
+ * Publishes the hints in `effects`. Each user's subscribers get one hint, whatever the number of
+ * rows. After a lost hint, the receiver finds the change when it next looks by itself.
  */
 export async function publishHints(
   cache: Cache,

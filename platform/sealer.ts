@@ -1,23 +1,24 @@
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { type Sealer, UnreadableSecret } from '../domain/payload/secret.ts';
 
-/** A Sealer that also knows which of its keys a sealed text is under. */
+/** A Sealer that also knows under which of its keys a text is sealed. */
 export interface KeyedSealer extends Sealer {
-  /** Whether it is under the present key. */
+  /** Whether it is sealed under the present key. */
   isPresent(sealed: string): boolean;
 }
 
 const CIPHER = 'aes-256-gcm';
-// What GCM takes as it is; random ones stay apart for 2^32 secrets under a key.
+// GCM uses a nonce of this length directly. Random nonces stay distinct for 2^32 secrets under one
+// key.
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const KEY_ID_LENGTH = 12;
 const VERSION = 's1';
 
 /**
- * Seals under `key`, and opens what is under it or one of the `old` ones. A sealed text is
- * VERSION.KEY_ID.BASE64URL(nonce, ciphertext, tag); the place is authenticated with it (AAD), and
- * so are version and key id.
+ * Seals under `key`, and opens texts that are sealed under it or under one of the `old` keys. A
+ * sealed text is VERSION.KEY_ID.BASE64URL(nonce, ciphertext, tag). The version, the key id and the
+ * place are authenticated with it (AAD).
  */
 export function createSealer(key: Buffer, old: readonly Buffer[] = []): KeyedSealer {
   const presentId = keyId(key);
@@ -66,12 +67,12 @@ export function createSealer(key: Buffer, old: readonly Buffer[] = []): KeyedSea
   };
 }
 
-/** A key of its own, so that no key is used for two things. */
+/** Derives a separate key, so that no key serves two purposes. */
 function digestKey(key: Buffer): Buffer {
   return Buffer.from(hkdfSync('sha256', key, '', 'chronoverse digests', key.length));
 }
 
-/** Tells keys apart, and nothing of them. */
+/** Tells keys apart, and reveals nothing about them. */
 function keyId(key: Buffer): string {
   return createHash('sha256').update('chronoverse secret key\n').update(key).digest('hex').slice(0, KEY_ID_LENGTH);
 }

@@ -9,12 +9,12 @@ import { type Finding, fine, unknown, unsafe } from './finding.ts';
 import { openProbe, type Probe, type Removal } from './probe.ts';
 import { targetsOf } from './targets.ts';
 
-/** Any of these will do: they have the `nc` of busybox. */
+/** Any of these works, because they contain the `nc` of busybox. */
 const IMAGES = ['alpine:3', 'busybox:latest', 'alpine:latest'];
 
 /**
- * What containers and builds may do on this engine, tried with containers that are like those of
- * users.
+ * Finds out what containers and builds may do on this engine. It tries this with containers like
+ * those of users.
  */
 export async function* engineFindings(
   docker: Docker,
@@ -46,7 +46,7 @@ export async function* engineFindings(
   }
 }
 
-/** Removes what the probe makes in the opposite order: a network goes after its containers. */
+/** Removes what the probe made, in the opposite order: a network goes after its containers. */
 function removeAtEnd(shutdown: Shutdown, log: Logger): (name: string, remove: Removal) => void {
   const made: { name: string; remove: Removal }[] = [];
   shutdown.add('runs', "the doctor's containers and networks", async (deadline) => {

@@ -1,7 +1,7 @@
 export interface Finding {
   /** UNKNOWN: it could not be tried. */
   state: 'FINE' | 'UNSAFE' | 'UNKNOWN';
-  /** Sentences: what was found, and what makes it right. */
+  /** Sentences that say what was found, and what corrects it. */
   text: string;
 }
 

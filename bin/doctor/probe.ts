@@ -2,26 +2,28 @@ import type { Docker } from '../../platform/docker/docker.ts';
 import { networkOf } from '../../workers/workflow/engine/networks.ts';
 
 export interface Target {
-  /** As a sentence names it. */
+  /** The target's name in a sentence. */
   what: string;
   host: string;
   port: number;
 }
 
 /**
- * OPEN: a connection was made. REFUSED: the host answered that nothing listens there. SILENT: no
- * answer, or no way there.
+ * The answer to a connect.
+ *   OPEN     a connection was made
+ *   REFUSED  the host answered that nothing listens there
+ *   SILENT   no answer, or no way there
  */
 export type Answer = 'OPEN' | 'REFUSED' | 'SILENT';
 
-/** Containers like those of users, on networks of two users who are not there. */
+/** Containers like those of users, on the networks of two users who do not exist. */
 export interface Probe {
-  /** Undefined where the network has no way out. */
+  /** Undefined if the network has no way out. */
   gateway(): Promise<string | undefined>;
-  /** A server in a container of the first user. */
+  /** Starts a server in a container of the first user. */
   listen(): Promise<Target>;
   reach(targets: Target[]): Promise<Map<Target, Answer>>;
-  /** From a container of the second user. */
+  /** Like `reach`, from a container of the second user. */
   reachFromAnother(targets: Target[]): Promise<Map<Target, Answer>>;
 }
 
@@ -34,8 +36,8 @@ const LISTEN_PORT = 8080;
 const LISTEN_MS_MAX = 20_000;
 
 /**
- * What removes each thing is given to `onMake` when its making begins. Once one was removed,
- * nothing more is made.
+ * When a thing's making begins, `onMake` gets the function that removes it. After the first
+ * removal, nothing more is made.
  */
 export async function openProbe(
   docker: Docker,
@@ -53,7 +55,7 @@ export async function openProbe(
     const made = making();
     onMake(name, async () => {
       isClosed = true;
-      await made.catch(() => undefined); // which its maker hears of
+      await made.catch(() => undefined); // its maker gets the error
       await remove();
     });
     return made;
@@ -79,7 +81,10 @@ export async function openProbe(
     return container;
   }
 
-  /** What a script says in lines like `@@name=value`, once it has ended or says `until`. */
+  /**
+   * The values that a script prints in lines like `@@name=value`, when it has ended or has printed
+   * `until`.
+   */
   async function said(container: string, timeoutMs: number, until?: string): Promise<Map<string, string>> {
     const values = new Map<string, string>();
     const signal = AbortSignal.timeout(timeoutMs);
@@ -131,7 +136,10 @@ export async function openProbe(
   };
 }
 
-/** All at once, each in the background; a connection that is made and that nobody ends is ended. */
+/**
+ * All targets run at once in the background. A connection that stays open is closed after a
+ * timeout.
+ */
 function tryTarget(n: number, host: string, port: number): string {
   const connect = `timeout ${2 * CONNECT_SECONDS} nc -w ${CONNECT_SECONDS} '${host.replaceAll("'", '')}' ${port}`;
   return `{ words=$(${connect} 2>&1 >/dev/null </dev/null); code=$?; case "$code$words" in 0*|143*|124*) echo @@t${n}=OPEN ;; *efused*) echo @@t${n}=REFUSED ;; *) echo @@t${n}=SILENT ;; esac; } &`;

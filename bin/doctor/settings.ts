@@ -4,9 +4,9 @@ import { isExposed, isLoopback } from '../exposure.ts';
 import { type Finding, fine, unsafe } from './finding.ts';
 
 /**
- * What is unsafe by itself. With a database of its own an installation is taken for one that is
- * shared by users who do not know each other; with an embedded one it is taken for its owner's own,
- * unless it listens to others or anybody may sign up.
+ * Finds settings that are unsafe by themselves. With DATABASE_URL, the check assumes users who do
+ * not know each other. With an embedded database, it assumes that the owner is the only user,
+ * unless others reach the api and sign-up is open.
  */
 export function settingsFindings(settings: Settings): Finding[] {
   const listens = !isLoopback(settings.host);
@@ -47,7 +47,7 @@ function* links(settings: Settings, listens: boolean): Generator<string> {
   }
 }
 
-/** Users share the networks that the processes stand in. */
+/** Users share the networks of the processes. */
 function* sharing({ heartbeatAllow, registryAllow, localImages }: Settings): Generator<string> {
   const wide = [...heartbeatAllow.words].filter((word) => word !== 'public');
   if (wide.length > 0)
@@ -59,5 +59,5 @@ function* sharing({ heartbeatAllow, registryAllow, localImages }: Settings): Gen
     yield 'LOCAL_IMAGES allows all images on the engine: each user may run what another has pulled or the operator keeps there. Name those that all may use.';
 }
 
-/** No pattern but one for all images holds for both. */
+/** Only a pattern for all images matches both. */
 const ODD_IMAGES = ['one.invalid/any/image:1', 'two.invalid/other:2'];

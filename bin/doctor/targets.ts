@@ -6,8 +6,8 @@ const POSTGRES_PORT = 5432;
 const REDIS_PORT = 6379;
 
 /**
- * What no container should reach. What is on loopback here is looked for on the engine's host:
- * often it is the same machine.
+ * What no container should reach. A part on this machine's loopback is looked for on the engine's
+ * host, because both are often the same machine.
  */
 export function targetsOf(settings: Settings, gateway: string): Target[] {
   const at = (what: string, host: string, port: number): Target => {

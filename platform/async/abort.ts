@@ -1,6 +1,6 @@
 /**
- * For `catch`: what is rejected after `signal` has aborted counts as stopped, and gives undefined.
- * Anything else is thrown on.
+ * For `catch`: a rejection after `signal` has aborted counts as stopped, and gives undefined. Other
+ * errors are thrown again.
  */
 export function unlessAborted(signal: AbortSignal): (error: unknown) => undefined {
   return (error) => {
@@ -10,8 +10,8 @@ export function unlessAborted(signal: AbortSignal): (error: unknown) => undefine
 }
 
 /**
- * A signal that aborts when all of `signals` have: nobody wants the work any more. With none, it
- * has aborted already.
+ * A signal that aborts when all of `signals` have, because then no caller wants the work. If
+ * `signals` is empty, it has already aborted.
  */
 export function allAborted(signals: AbortSignal[]): AbortSignal {
   const all = new AbortController();

@@ -1,7 +1,7 @@
 /**
- * Gathers what comes while the sets before it are being written: a lone item is written at once,
- * items that come within a few milliseconds of each other go together. `write` must not reject (it
- * tries again by itself).
+ * Gathers items while earlier sets are being written. A lone item is written at once. Items that
+ * come within a few milliseconds of each other go together. `write` must not reject (it retries by
+ * itself).
  */
 export interface Batcher<T> {
   add(item: T): void;
@@ -26,7 +26,7 @@ export function createBatcher<T>({
   function schedule(): void {
     if (scheduled || inFlight >= inFlightMax) return;
     scheduled = true;
-    setImmediate(start); // after what else ends in this turn of the event loop
+    setImmediate(start); // after the other work in this turn of the event loop
   }
 
   function start(): void {

@@ -1,5 +1,5 @@
 /**
- * How long a `close` may take whose caller gives no deadline. A process that stops gives one to
+ * How long a `close` may take if its caller gives no deadline. A process that stops gives one to
  * each of its parts: see bin/shutdown.ts.
  */
 const CLOSE_MS_MAX = 10_000;
@@ -9,8 +9,8 @@ export function defaultDeadline(): AbortSignal {
 }
 
 /**
- * Whether `promise` settles within `ms`. What it waits for goes on; its rejection in time is passed
- * on.
+ * Whether `promise` settles within `ms`. Its work goes on after that. If it rejects in time, this
+ * rejects too.
  */
 export async function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
@@ -25,15 +25,15 @@ export async function settledWithin(promise: Promise<unknown>, ms: number): Prom
 }
 
 /**
- * Whether `promise` settles before `deadline` aborts. What it waits for goes on; its rejection in
- * time is passed on.
+ * Whether `promise` settles before `deadline` aborts. Its work goes on after that. If it rejects in
+ * time, this rejects too.
  */
 export async function settledBefore(promise: Promise<unknown>, deadline: AbortSignal): Promise<boolean> {
   let stop = () => {};
   const late = new Promise<false>((resolve) => {
     stop = () => resolve(false);
     deadline.addEventListener('abort', stop);
-    if (deadline.aborted) setImmediate(stop); // a promise that has settled already is in time
+    if (deadline.aborted) setImmediate(stop); // a promise that has already settled is in time
   });
   try {
     return await Promise.race([promise.then(() => true), late]);
@@ -42,7 +42,7 @@ export async function settledBefore(promise: Promise<unknown>, deadline: AbortSi
   }
 }
 
-/** The result of `promise`, or an error with the sentence `late` when there is none within `ms`. */
+/** The result of `promise`. Rejects with the sentence `late` if there is none within `ms`. */
 export async function withDeadline<T>(promise: Promise<T>, ms: number, late: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {

@@ -9,8 +9,8 @@ export function instant(): Instant {
 }
 
 /**
- * The longer of what both clocks say: the monotonic one stands still while the machine sleeps, the
- * other one can be set back.
+ * The larger of the two clocks' differences. The monotonic clock stands still while the machine
+ * sleeps, and the wall clock can be set back.
  */
 export function elapsedMs(since: Instant): number {
   return Math.max(performance.now() - since.monotonic, Date.now() - since.wall);

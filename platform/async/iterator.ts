@@ -1,9 +1,9 @@
 import type { Semaphore } from './semaphore.ts';
 
 /**
- * An async generator whose `return` ends it at once, though it waits for its next value. (A bare
- * async generator takes `return` only when it comes to its next `yield`.) Methods of a class, not
- * closures of each object: the api holds several of these for each subscriber.
+ * An async generator whose `return` ends it at once, even while it waits for its next value. (A
+ * bare async generator handles `return` only at its next `yield`.) It has methods of a class, not
+ * closures of each object, because the api holds several for each subscriber.
  */
 export abstract class CancellableIterator<T> implements AsyncGenerator<T, void, undefined> {
   abstract next(): Promise<IteratorResult<T, void>>;
@@ -22,7 +22,7 @@ export abstract class CancellableIterator<T> implements AsyncGenerator<T, void, 
   }
 }
 
-/** The values of a generator that is given a signal, which aborts when its consumer returns. */
+/** The values of a generator. Its signal aborts when the consumer returns. */
 export function cancellable<T>(
   run: (signal: AbortSignal) => AsyncGenerator<T, void, undefined>,
 ): AsyncGenerator<T, void, undefined> {
@@ -51,9 +51,9 @@ class Cancellable<T> extends CancellableIterator<T> {
 type Map<From, To> = (value: From) => To | undefined | Promise<To | undefined>;
 
 /**
- * `source` with each value changed by `map`, or left out where that gives undefined. It ends as
- * promptly as `source` does. With a semaphore, a value is made in a place of it, which is held
- * until the next value is asked for: that is when the consumer is done with this one.
+ * `source` with `map` applied to each value. A value for which `map` gives undefined is left out.
+ * It ends as promptly as `source` does. With a semaphore, each value holds a place while it is
+ * made, and until the consumer asks for the next value: only then is the consumer done with it.
  */
 export function mapped<From, To>(
   source: AsyncIterable<From>,
@@ -109,9 +109,9 @@ class Mapped<From, To> extends CancellableIterator<To> {
 }
 
 /**
- * `source`, which its owner can end at any moment with a last value: what waits for the next value
- * gets that one, and then the end. A source that fails ends with the value that `onFailure` makes
- * of the error. Only one `next` may wait at a time.
+ * `source`, which its owner can end at any moment with a last value. A pending `next` gets that
+ * value, and the end follows. If `source` fails, the last value is what `onFailure` makes from the
+ * error. Only one `next` may wait at a time.
  */
 export class EndableIterator<T> extends CancellableIterator<T> {
   readonly #source: AsyncIterator<T>;
@@ -126,18 +126,18 @@ export class EndableIterator<T> extends CancellableIterator<T> {
     this.#onFailure = onFailure;
   }
 
-  /** Sets what is called once, at the end, whatever its reason is. */
+  /** Sets the function to call once at the end, whatever its reason is. */
   onEnd(callback: () => void): void {
     this.#onEnd = callback;
   }
 
-  /** Ends the stream now, with the last value where one is given, whatever it waits for. */
+  /** Ends the stream now, whatever it waits for. Emits `last` before the end, if given. */
   end(last?: T): void {
     if (this.#last) return;
     this.#last = last === undefined ? [] : [last];
     this.#onEnd();
     this.#waiting?.(this.#takeLast());
-    this.#source.return?.().catch((error: unknown) => this.#onFailure(error)); // which logs it
+    this.#source.return?.().catch((error: unknown) => this.#onFailure(error)); // it logs the error
   }
 
   next(): Promise<IteratorResult<T, void>> {
@@ -151,7 +151,7 @@ export class EndableIterator<T> extends CancellableIterator<T> {
           if (result.done) this.end();
           resolve(result.done ? this.#takeLast() : result);
         },
-        (error: unknown) => this.end(this.#onFailure(error)), // resolves what waits
+        (error: unknown) => this.end(this.#onFailure(error)), // resolves the waiting `next`
       );
     });
   }

@@ -1,7 +1,7 @@
 /** Node turns a longer timer into one of a millisecond. */
 export const TIMER_MS_MAX = 0x7fff_ffff; // 24.8 days
 
-/** Calls `run` once after `ms` milliseconds, however many they are. Undo with what is returned. */
+/** Calls `run` once after `ms` milliseconds, however many. The returned function cancels it. */
 export function callAfter(ms: number, run: () => void): () => void {
   const end = performance.now() + ms;
   let timer: NodeJS.Timeout | undefined;

@@ -2,7 +2,7 @@ import { type BackoffOptions, createBackoff } from './retry.ts';
 import { Signal } from './signal.ts';
 
 export interface RepeatOptions extends BackoffOptions {
-  /** From the end of one run to the beginning of the next, unless the run gives another wait. */
+  /** From the end of one run to the beginning of the next, unless the run returns another wait. */
   everyMs: number;
   signal: AbortSignal;
   /** Ends the wait early. */
@@ -12,10 +12,10 @@ export interface RepeatOptions extends BackoffOptions {
 }
 
 /**
- * Calls `run` again and again until `signal` aborts, one call at a time: a run that takes long
- * delays the next one and never overlaps it. A run may resolve with the milliseconds until the next
- * one; 0 means at once. After a failure the back-off decides. Never rejects; resolves when the run
- * that is under way has ended.
+ * Calls `run` again and again until `signal` aborts, one call at a time. A long run delays the next
+ * one and never overlaps it. A run may resolve with the milliseconds until the next one, where 0
+ * means at once. After a failure, the back-off decides. Never rejects. Resolves when the present
+ * run has ended.
  */
 export async function repeat(options: RepeatOptions, run: () => Promise<unknown>): Promise<void> {
   const { everyMs, signal, wake = new Signal(), waitsFirst = false } = options;
@@ -33,7 +33,7 @@ export async function repeat(options: RepeatOptions, run: () => Promise<unknown>
   }
 }
 
-/** `repeat` beside what else runs, until the returned function is called. */
+/** Runs `repeat` in the background until the returned function is called. */
 export function startRepeating(
   options: Omit<RepeatOptions, 'signal'>,
   run: () => Promise<unknown>,

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { unlessAborted } from './abort.ts';
 
-/** How long to wait after failures in a row, and what to log of an outage. */
+/** How long to wait after failures in a row, and what to log about an outage. */
 export interface BackoffOptions {
   /** The wait after the first failure. It doubles with each further one, up to `maxMs`. */
   minMs?: number | undefined;
@@ -16,11 +16,11 @@ export interface BackoffOptions {
 export interface Backoff {
   /**
    * Waits before the next try, longer after each failure in a row. Resolves at once when `signal`
-   * aborts, and never rejects: the caller's loop asks the signal. The first error of an outage is
-   * logged; the ones that follow are only counted.
+   * aborts, and never rejects: the caller's loop checks the signal. Logs only the first error of an
+   * outage, and counts the others.
    */
   wait(error: unknown, signal?: AbortSignal): Promise<void>;
-  /** Call it after each success. It ends the outage, if there was one, and logs that once. */
+  /** Call it after each success. If there was an outage, it ends it, and logs that once. */
   reset(): void;
   /** Failures since the last success. */
   readonly failures: number;
@@ -29,11 +29,11 @@ export interface Backoff {
 export interface RetryOptions extends BackoffOptions {
   signal: AbortSignal;
   /**
-   * For how long an error is retried, from the first failure on. 0: the error is final. Without it,
-   * retry goes on until `signal` aborts.
+   * How long to retry after this error, from the first failure on. 0 makes the error final. Without
+   * it, retry goes on until `signal` aborts.
    */
   timeoutMs?: (error: unknown) => number;
-  /** Called before each wait, with the longest that this wait takes. */
+  /** Called before each wait, with the longest time that this wait may take. */
   onRetry?: (error: unknown, waitMs: number) => void;
 }
 
@@ -42,8 +42,9 @@ const BACKOFF_MS_MAX = 10_000;
 const DOUBLINGS_MAX = 30;
 
 /**
- * Calls `attempt` until it succeeds. Rejects with the signal's reason when that aborts, and with
- * the last error when that error's time is over. No attempt begins once `signal` has aborted.
+ * Calls `attempt` until it succeeds. Rejects with the signal's reason when the signal aborts, and
+ * with the last error when the time for that error is over. No attempt begins after `signal` has
+ * aborted.
  */
 export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
   const { signal, timeoutMs, onRetry } = options;
@@ -67,8 +68,8 @@ export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>)
 }
 
 /**
- * Exponential back-off with jitter, for a loop of its own shape. A call that only has to succeed
- * takes `retry`, and work that comes again and again takes `repeat`.
+ * Exponential back-off with jitter, for a loop of a special form. Use `retry` for a call that has
+ * to succeed once, and `repeat` for work that runs again and again.
  */
 export function createBackoff(options: BackoffOptions): Backoff {
   const { log, what } = options;
@@ -81,7 +82,7 @@ export function createBackoff(options: BackoffOptions): Backoff {
     },
 
     async wait(error, signal) {
-      if (signal?.aborted) return; // a failure while we stop is no outage
+      if (signal?.aborted) return; // a failure during a stop is no outage
       failures += 1;
       if (failures === 1) {
         since = Date.now();
@@ -99,13 +100,14 @@ export function createBackoff(options: BackoffOptions): Backoff {
 }
 
 /**
- * The wait after so many failures in a row, without the log. Resolves at once when `signal` aborts.
+ * Waits after this many failures in a row, without a log. Resolves at once when `signal` aborts.
  */
 export async function waitAfter(
   failures: number,
   { signal, ...bounds }: Pick<BackoffOptions, 'minMs' | 'maxMs'> & { signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
-  // Between half and all of it, so that processes that failed together do not return together.
+  // Waits between half and all of it, so that processes that failed together do not return
+  // together.
   const waitMs = longestWaitMs(failures, bounds) * (0.5 + Math.random() / 2);
   const waited = delay(waitMs, undefined, { signal });
   await (signal === undefined ? waited : waited.catch(unlessAborted(signal)));

@@ -1,9 +1,11 @@
-/** Lets a bounded number of callers in at a time, the others in the order in which they came. */
+/**
+ * Lets a bounded number of callers in at a time. The others wait in the order in which they came.
+ */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
-  /** `places`: how many hold one at the same time. With 1 it is a mutex. */
+  /** `places`: how many callers may hold one at the same time. With 1, it is a mutex. */
   constructor(places: number) {
     this.#free = places;
   }
@@ -17,14 +19,14 @@ export class Semaphore {
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Gives a place back, to the first caller that waits if there is one. */
+  /** Gives a place back. The first waiting caller gets it, if there is one. */
   release(): void {
     const next = this.#waiting.shift();
     if (next) next();
     else this.#free += 1;
   }
 
-  /** Runs `work` with a place, which is given back however that ends. */
+  /** Runs `work` with a place, and gives the place back however `work` ends. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     await this.acquire();
     try {

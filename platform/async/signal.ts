@@ -1,15 +1,13 @@
 /**
- * A wake-up call for one waiter, which many may send. A call that comes while nobody waits is kept,
- * so that the next wait ends at once. It is a class because the api holds several for each
- * subscriber.
+ * A wake-up call for one waiter, from any number of senders. A call without a waiter is kept, so
+ * that the next wait ends at once. It is a class because the api holds several for each subscriber.
  */
 export class Signal {
   #pending = false;
   #resolve: (() => void) | undefined;
 
   /**
-   * Ends the wait that is under way, or the next one. Bound, so that it can be passed on as a
-   * callback.
+   * Ends the present wait, or the next one. It is bound, so that it can be passed as a callback.
    */
   readonly notify = (): void => {
     this.#pending = true;

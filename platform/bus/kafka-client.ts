@@ -8,8 +8,8 @@ import './kafka-timers.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 /**
- * Of requests without a wait of their own (a join, a long poll); a broker that answers slower is as
- * good as away.
+ * For requests that do not wait at the broker, as a join or a long poll does. A broker that answers
+ * more slowly counts as away.
  */
 const REQUEST_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
@@ -17,7 +17,7 @@ const KEEP_ALIVE_MS = 60_000;
 export interface KafkaAddress {
   brokers: string[];
   clientId: string;
-  /** Undefined: the connections are not TLS. */
+  /** Undefined if the connections do not use TLS. */
   tls?: TlsMaterial | undefined;
   sasl?: KafkaSasl | undefined;
 }
@@ -25,15 +25,15 @@ export interface KafkaAddress {
 export interface KafkaClient {
   kafka: Kafka;
   /**
-   * Ends connections that the client forgot: it does after some outages, and they would keep the
-   * process alive.
+   * Closes connections that the client forgot. It forgets some after an outage, and they would keep
+   * the process alive.
    */
   destroy(): void;
 }
 
 /**
- * The client of a cluster. `retries`: how often a request is sent again before it fails, about 2 s
- * for 5.
+ * The client of a cluster. `retries` says how often a request is sent again before it fails: 5
+ * retries take about 2 s.
  */
 export function createKafkaClient(
   { brokers, clientId, tls, sasl }: KafkaAddress,
@@ -48,7 +48,7 @@ export function createKafkaClient(
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry: { retries, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
-    // Small requests follow each other here, and waiting for an acknowledgement in between costs up
+    // Small requests follow each other here. Waiting for an acknowledgement between them costs up
     // to 40 ms.
     socketFactory: ({ host, port, onConnect }) => {
       const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
@@ -61,7 +61,7 @@ export function createKafkaClient(
       return socket.once('close', () => sockets.delete(socket));
     },
     logLevel: log.isLevelEnabled('debug') ? logLevel.INFO : logLevel.NOTHING,
-    // The bus itself logs an outage, once. What the client says at each try helps to investigate
+    // The bus itself logs an outage, once. The client's messages about each try help to investigate
     // one.
     logCreator:
       () =>
@@ -71,7 +71,7 @@ export function createKafkaClient(
   return {
     kafka,
     destroy() {
-      // With an error, or the client would keep the timer of the connection.
+      // Without an error, the client would keep the timer of the connection.
       for (const socket of sockets) socket.destroy(new Error('The bus is closed.'));
     },
   };

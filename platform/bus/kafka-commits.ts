@@ -2,16 +2,16 @@ import type { Consumer } from 'kafkajs';
 import type { Logger } from 'pino';
 
 /**
- * Commits offsets one request at a time: what is handled while one is under way goes with the next.
- * No handler waits for it.
+ * Commits offsets, one request at a time. Offsets that arrive during a request go with the next
+ * one. No handler waits for a commit.
  */
 export interface Commits {
-  /** The member that commits from now on; with none, nothing is sent. */
+  /** Sets the member that commits from now on. Without one, nothing is sent. */
   use(member: Consumer | undefined): void;
   add(partition: number, offset: string): void;
-  /** The partition is another's: it would be set back. */
+  /** Forgets a partition that another member now has. A commit would set it back. */
   forget(partition: number): void;
-  /** Resolves when nothing is left to commit, or committing failed. */
+  /** Resolves when nothing is left to commit, or when committing failed. */
   flush(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export function createCommits(topic: string, log: Logger): Commits {
       try {
         await member.commitOffsets(offsets);
       } catch (error) {
-        // These batches may come again, which is harmless; the next commit of their partitions
+        // These batches may come again, which is harmless. The next commit of their partitions
         // covers them.
         log.debug({ err: error, topic }, 'Offsets were not committed.');
       }

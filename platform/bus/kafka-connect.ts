@@ -6,18 +6,18 @@ interface Client {
 }
 
 export interface Connected<C extends Client> {
-  /** What `call` gives with a client that is connected. */
+  /** Runs `call` with a connected client, and returns its result. */
   use<T>(call: (client: C) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-/** A connect to a broker that hangs was seen to hang on after the broker went on. */
+/** A connect to a hanging broker was seen to hang even after the broker had recovered. */
 const CONNECT_MS_MAX = 15_000;
 
 /**
- * A producer or admin of kafkajs, connected at the first use. It connects again by itself, mostly:
- * one whose first broker was frozen says "Broker not connected" for ever. So after a failure that
- * no broker answered, the next use makes a new one.
+ * A producer or admin of kafkajs that connects at the first use. kafkajs usually connects again by
+ * itself. But if its first broker was frozen, it says "Broker not connected" for ever. So after a
+ * failure that no broker answered, the next use makes a new client.
  */
 export function connectLazily<C extends Client>(make: () => C): Connected<C> {
   let current: { client: C; connected: Promise<void> } | undefined;
@@ -38,7 +38,7 @@ export function connectLazily<C extends Client>(make: () => C): Connected<C> {
       } catch (error) {
         if (current === used && !isAnswer(error)) {
           current = undefined;
-          used.client.disconnect().catch(() => {}); // the error to tell is the first one
+          used.client.disconnect().catch(() => {}); // the first error is the one to report
         }
         throw error;
       }
@@ -50,7 +50,7 @@ export function connectLazily<C extends Client>(make: () => C): Connected<C> {
   };
 }
 
-/** Whether a broker has answered with this error: then the connection is well. */
+/** Whether a broker has answered with this error. Then the connection works. */
 function isAnswer(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return error.name === 'KafkaJSProtocolError' || isAnswer(error.cause);

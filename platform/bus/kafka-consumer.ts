@@ -5,9 +5,9 @@ import { createBackoff } from '../async/retry.ts';
 import type { Topic } from './bus.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
 
-/** A consumer that is built again whenever it crashed or got stuck, until it is closed. */
+/** A consumer that is built again after each crash, and when it is stuck, until it is closed. */
 export interface LastingConsumer {
-  /** Resolves at the first join, however long the broker stays away; rejects when closed before. */
+  /** Resolves at the first join, however long the broker stays away. Rejects if closed before. */
   joined: Promise<void>;
   /**
    * Leaves the group, or stops waiting for that at the deadline. `beforeLeave` runs while the
@@ -18,28 +18,28 @@ export interface LastingConsumer {
 
 export interface ConsumerEvents {
   /**
-   * At each join and rebalance, before anything is fetched. `partitions` are all that this member
-   * has now.
+   * Called at each join and rebalance, before anything is fetched. `partitions` are all the
+   * partitions that this member now has.
    */
   onJoin(consumer: Consumer, partitions: number[]): void;
-  /** The consumer is gone, and its partitions with it; another is being made. */
+  /** The consumer is gone, and so are its partitions. A new consumer is being made. */
   onCrash(): void;
   onBatch(payload: EachBatchPayload): void;
 }
 
 interface Death {
   happens: Promise<void>;
-  /** It has happened: events of this consumer no longer count. */
+  /** Whether it has happened. Then events of this consumer no longer count. */
   over: boolean;
   forget(): void;
 }
 
-// A member that was killed holds its partitions for so long; no broker allows less by default.
+// A killed member holds its partitions for this long. By default no broker allows less.
 const SESSION_MS = 6_000;
 const HEARTBEAT_MS = 2_000;
 /**
- * The fetch loop never waits for a handler here, so that a consumer without a fetch for so long is
- * stuck.
+ * The fetch loop never waits for a handler here. So a consumer that fetches nothing for this long
+ * is stuck.
  */
 const STUCK_MS = 90_000;
 const STUCK_LOOK_MS = 15_000;
@@ -59,8 +59,8 @@ export function createLastingConsumer({
   topics: KafkaTopics;
   topic: Topic;
   /**
-   * Of each consumer that is made: one that must not wait for its predecessor's session to end
-   * takes another group.
+   * Called for each new consumer. A consumer that must not wait until its predecessor's session
+   * ends takes another group.
    */
   config: () => ConsumerConfig;
   fromBeginning: boolean;
@@ -78,7 +78,7 @@ export function createLastingConsumer({
     reportJoined = resolve;
     reportClosed = reject;
   });
-  joined.catch(() => {}); // a caller that waits sees the rejection, and there may be none
+  joined.catch(() => {}); // a caller that waits sees the rejection; there may be none
   const ended = loop();
 
   async function loop(): Promise<void> {
@@ -94,7 +94,7 @@ export function createLastingConsumer({
     reportClosed(new Error('The bus is closed.'));
   }
 
-  /** One consumer's life: resolves when it is closed, rejects when it crashed. */
+  /** One consumer's life. Resolves at close, and rejects after a crash. */
   async function live(): Promise<void> {
     const consumer = kafka.consumer({ sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, ...config() });
     const death = watch(consumer);
@@ -117,16 +117,16 @@ export function createLastingConsumer({
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: 1, // batches are only handed over, which takes no time
+      partitionsConsumedConcurrently: 1, // a batch is only handed over, at once
       eachBatch: async (payload) => {
         if (!death.over) events.onBatch(payload);
       },
     });
-    // It has joined after all: the first disconnect came too early for it.
+    // It has joined after all. The first disconnect came too early for it.
     if (death.over) await disconnect(consumer);
   }
 
-  /** Resolves at close, rejects at a crash or when nothing has been fetched for too long. */
+  /** Resolves at close. Rejects after a crash, or when nothing has been fetched for too long. */
   function watch(consumer: Consumer): Death {
     let quietMs = 0;
     let die = (_: Error) => {};
@@ -135,7 +135,7 @@ export function createLastingConsumer({
       end = resolve;
       die = reject;
     });
-    happens.catch(() => {}); // it may die while it connects, which fails by itself then
+    happens.catch(() => {}); // it may die while it connects; then the connect fails by itself
     consumer.on(consumer.events.CRASH, ({ payload }) => die(payload.error));
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       if (death.over || closing.signal.aborted) return;
@@ -147,7 +147,7 @@ export function createLastingConsumer({
       backoff.reset();
     });
     const timer = setInterval(() => {
-      // Counted, so that a process that was paused for long does not count as stuck.
+      // Counts ticks, so that a process that was paused for long does not count as stuck.
       quietMs += STUCK_LOOK_MS;
       if (quietMs >= STUCK_MS) die(new Error(`The consumer has fetched nothing for ${STUCK_MS} ms.`));
     }, STUCK_LOOK_MS);
@@ -177,8 +177,8 @@ export function createLastingConsumer({
     async close(deadline, before) {
       beforeLeave ??= before;
       closing.abort();
-      // A consumer that is still connecting ends by itself within the client's bounds; nobody waits
-      // for it.
+      // A consumer that is still connecting ends by itself within the client's timeouts. The close
+      // does not wait for it.
       if (current === undefined) reportClosed(new Error('The bus is closed.'));
       else await settledBefore(ended, deadline);
     },

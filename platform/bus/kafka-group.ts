@@ -8,15 +8,15 @@ import type { KafkaTopics } from './kafka-topics.ts';
 import { batchLength, createPartitionRunner } from './partition-runner.ts';
 
 /**
- * How long the broker holds a fetch that finds nothing: not the latency of a message, which ends
- * the fetch, but the wait of a partition that was paused and is resumed, and of a rebalance.
+ * How long the broker holds a fetch that finds nothing. A message ends the fetch, so this does not
+ * delay messages. It delays a resumed partition, and a rebalance.
  */
 const FETCH_WAIT_MS = 200;
 const FETCH_BYTES_PER_PARTITION = 1024 * 1024;
 const FETCH_BYTES_MAX = 8 * 1024 * 1024;
 /**
- * What of a partition waits here behind its running handler; beyond, it is paused, and the backlog
- * stays in Kafka.
+ * How much of a partition waits here behind its running handler. With more, the partition is
+ * paused, and the backlog stays in Kafka.
  */
 const AHEAD_BYTES_MAX = 1024 * 1024;
 const AHEAD_MESSAGES_MAX = 1_000;
@@ -36,16 +36,16 @@ interface Ahead {
 
 /**
  * A member of a group. The fetch loop of kafkajs waits for all batches of a fetch before it fetches
- * again, and holds up every partition for one slow handler: so batches are handed over at once, and
- * a partition is paused while enough of it waits. The loop goes on meanwhile and sends the
- * heartbeats: a handler may take an hour.
+ * again, so one slow handler would hold up every partition. So batches are handed over at once, and
+ * a partition is paused while enough of it waits. The loop goes on and sends the heartbeats, so a
+ * handler may take an hour.
  */
 export function joinKafkaGroup(
   { kafka, topics, prefix, log }: { kafka: Kafka; topics: KafkaTopics; prefix: string; log: Logger },
   { topic, group, concurrency, finishes, onBatch }: Parameters<Bus['consume']>[0],
 ): Closable & { joined: Promise<void> } {
   const topicName = topics.name(topic);
-  const ahead = new Map<number, Ahead>(); // of the partitions that are ours and have been fetched
+  const ahead = new Map<number, Ahead>(); // our partitions, once they were fetched
   const commits = createCommits(topicName, log);
   let member: Consumer | undefined;
 
@@ -69,8 +69,8 @@ export function joinKafkaGroup(
         if (last !== undefined && ahead.has(partition)) commits.add(partition, offsetAfter(last.offset));
       },
       putBack() {
-        // Given up because the partition is lost or we close: it was not committed, so its next
-        // owner fetches it.
+        // The handler gave up because the partition is lost or we close. The batch was not
+        // committed, so the partition's next owner fetches it.
       },
     },
   });
@@ -95,7 +95,7 @@ export function joinKafkaGroup(
     member = consumer;
     commits.use(consumer);
     for (const partition of [...ahead.keys()].filter((held) => !partitions.includes(held))) lose(partition);
-    // A join starts at what is committed; what is kept goes on behind what was fetched before it.
+    // A join starts at the committed offsets. Kept entries continue behind the last fetched one.
     for (const [partition, { next }] of ahead) consumer.seek({ topic: topicName, partition, offset: next });
   }
 
@@ -105,7 +105,7 @@ export function joinKafkaGroup(
     const waiting = ahead.get(partition) ?? { entries: [], bytes: 0, paused: false, next: '0' };
     ahead.set(partition, waiting);
     for (const { value, offset } of batch.messages) {
-      if (value === null) continue; // not ours
+      if (value === null) continue; // not one of our messages
       waiting.entries.push({ value, offset });
       waiting.bytes += value.length;
     }

@@ -2,11 +2,11 @@ import type { Kafka, Message } from 'kafkajs';
 import { withDeadline } from '../async/deadline.ts';
 import { connectLazily } from './kafka-connect.ts';
 
-/** Sends messages whose partition is chosen already. */
+/** Sends messages whose partition is already chosen. */
 export interface KafkaProducer {
   /**
-   * Resolves when the brokers have written them; rejects when that took too long. They may then
-   * still be written.
+   * Resolves when the brokers have written the messages. Rejects when that took too long. The
+   * brokers may still write them later.
    */
   send(topic: string, messages: Placed[]): Promise<void>;
   close(): Promise<void>;
@@ -18,12 +18,12 @@ export interface Placed {
 }
 
 /**
- * A broker refuses a batch of a partition over 1 MiB (message.max.bytes), and all of a request may
- * be for one.
+ * A broker refuses a batch of a partition over 1 MiB (message.max.bytes). A whole request may be
+ * for one partition.
  */
 const REQUEST_BYTES_MAX = 768 * 1024;
 const REQUEST_MESSAGES_MAX = 5_000;
-/** What waits for the brokers' answer; beyond, publish rejects. */
+/** The bytes that wait for the brokers' answer. With more, publish rejects. */
 const WAITING_BYTES_MAX = 128 * 1024 * 1024;
 const SEND_MS_MAX = 20_000;
 
@@ -34,9 +34,9 @@ interface Waiting {
 }
 
 /**
- * A lone message is sent at once. While its request is under way, what comes for the topic is
- * gathered and sent as one: requests get larger under load, nothing ever lingers, and no message
- * overtakes another of its partition, also when one is sent again.
+ * Sends a lone message at once. While its request is under way, further messages of the topic
+ * gather, and the next request takes them together. So requests grow under load, and no message
+ * waits for others. No message overtakes another of its partition, even if one is sent again.
  */
 export function createKafkaProducer(kafka: Kafka): KafkaProducer {
   const queues = new Map<string, { waiting: Waiting[]; sending: boolean }>();
@@ -97,7 +97,7 @@ function bytesOf(messages: Placed[]): number {
   return messages.reduce((sum, { value }) => sum + value.length, 0);
 }
 
-/** How many of what waits fit into one request; one at least. */
+/** How many waiting entries fit into one request, at least one. */
 function requestLength(waiting: Waiting[]): number {
   let bytes = 0;
   let count = 0;
@@ -109,9 +109,7 @@ function requestLength(waiting: Waiting[]): number {
   return waiting.length;
 }
 
-/**
- * `messages` in pieces that a request can hold; a message larger than that is a piece of its own.
- */
+/** Cuts `messages` into pieces that fit into a request. A larger message is a piece of its own. */
 function slices(messages: Placed[]): Placed[][] {
   const made: Placed[][] = [];
   let bytes = Number.POSITIVE_INFINITY;

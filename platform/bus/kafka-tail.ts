@@ -8,8 +8,8 @@ import type { KafkaTopics } from './kafka-topics.ts';
 import { partitionFor } from './partitions.ts';
 
 /**
- * The wait of a partition that is resumed behind a fetch of others, and so of the first line of a
- * new subscriber.
+ * A resumed partition waits this long behind a fetch of other partitions. So does the first line of
+ * a new subscriber.
  */
 const FETCH_WAIT_MS = 50;
 const FETCH_BYTES_PER_PARTITION = 1024 * 1024;
@@ -17,14 +17,15 @@ const FETCH_BYTES_MAX = 8 * 1024 * 1024;
 
 interface Watched {
   count: number;
-  /** The next offset to read; undefined until the end of the partition has been asked for. */
+  /** The next offset to read. Undefined until the end of the partition is known. */
   next: string | undefined;
   opened: Promise<void>;
 }
 
 /**
  * Follows partitions from their end on. kafkajs has no consumer without a group, so each process
- * makes one of its own, at the first watch; it never commits, and starts where this says.
+ * makes a group of its own at the first watch. It never commits, and seeks to the offsets that it
+ * keeps here.
  */
 export function followKafkaTopic(
   { kafka, topics, prefix, log }: { kafka: Kafka; topics: KafkaTopics; prefix: string; log: Logger },
@@ -44,8 +45,8 @@ export function followKafkaTopic(
       topic,
       fromBeginning: false,
       config: () => {
-        // Of a new name each time: the broker would let it wait for the session of the one that
-        // crashed.
+        // A new name each time. With the old name, the broker would let it wait for the session of
+        // the consumer that crashed.
         const groupId = `${prefix}tail-${topic}-${randomUUID()}`;
         groups.push(groupId);
         return {
@@ -66,7 +67,7 @@ export function followKafkaTopic(
     member = joined;
     joined.pause([{ topic: topicName, partitions }]);
     for (const [partition, { next }] of watched) if (next !== undefined) resumeAt(partition, next);
-    // What was deleted meanwhile, or written to a broker that lost it, is not seen.
+    // It does not see messages that were deleted meanwhile, or that a broker lost.
     if (crashed) onGap();
     crashed = false;
   }
@@ -99,10 +100,7 @@ export function followKafkaTopic(
     }
   }
 
-  /**
-   * Once the end is known, whatever is written from now on is read, also by a consumer that is
-   * still to be made.
-   */
+  /** Once the end is known, every later message is read, even if the consumer is made later. */
   async function openAtEnd(partition: number, state: Watched): Promise<void> {
     consumer ??= start();
     state.next = (await topics.ends(topic)).get(partition) ?? '0';
@@ -131,7 +129,7 @@ export function followKafkaTopic(
       }
       state.count += 1;
       try {
-        await state.opened; // the join is not waited for: it goes on from here
+        await state.opened; // no need to wait for the join: it starts from here
       } catch (error) {
         release(partition);
         throw error;
@@ -146,7 +144,7 @@ export function followKafkaTopic(
       watched.clear();
       await consumer?.close(deadline);
       if (groups.length === 0) return;
-      // Nothing is committed in them, so the broker forgets them by itself too, later.
+      // Nothing is committed in these groups, so the broker also forgets them by itself, later.
       const deleted = topics
         .deleteGroups(groups)
         .catch((error) => log.debug({ err: error }, 'A group was not deleted.'));

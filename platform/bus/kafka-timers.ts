@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module';
 
 /**
- * kafkajs 2.2.4 sets a timer with a negative delay after each response, which fires after 1 ms and
- * sets the next: 1,000 wake-ups a second for each connection for ever, and on Node 24 a
- * TimeoutNegativeWarning each. The timer is needed while requests wait for a throttled connection
- * only. Another version, or one whose inside looks different, is left as it is.
+ * kafkajs 2.2.4 sets a timer with a negative delay after each response. It fires after 1 ms and
+ * sets the next one. So each connection wakes up 1,000 times a second for ever, each time with a
+ * TimeoutNegativeWarning on Node 24. Only requests that wait for a throttled connection need the
+ * timer. Another version, or one with other internals, is left alone.
  */
 interface RequestQueue {
   pending: unknown[];

@@ -4,15 +4,15 @@ import type { Topic } from './bus.ts';
 import { connectLazily } from './kafka-connect.ts';
 import { PARTITIONS } from './partitions.ts';
 
-/** The topics of one installation, made when they are missing. */
+/** The topics of one installation. Missing topics are made. */
 export interface KafkaTopics {
   name(topic: Topic): string;
   /**
-   * How many partitions it has. The first answer is kept: a change of the number needs a restart of
-   * every process.
+   * The number of partitions. The first answer is kept, so a change of the number needs a restart
+   * of every process.
    */
   partitions(topic: Topic): Promise<number>;
-  /** The offset that the next message of each partition gets, by partition. */
+  /** The offset of the next message, by partition. */
   ends(topic: Topic): Promise<Map<number, string>>;
   deleteGroups(groups: string[]): Promise<void>;
   /** Resolves when a broker has answered. */
@@ -23,8 +23,8 @@ export interface KafkaTopics {
 const TOPICS: Topic[] = ['workflows', 'job_logs'];
 
 /**
- * Tries before a new topic is taken for ready whatever its leaders say; 0.1 s on an idle broker, up
- * to 20 s in all.
+ * After this many tries, a new topic counts as ready whatever its leaders say. The tries take 0.1 s
+ * on an idle broker, and up to 20 s in all.
  */
 const LEADER_TRIES_MAX = 10;
 
@@ -45,8 +45,8 @@ export function createKafkaTopics(kafka: Kafka, prefix: string): KafkaTopics {
     const there = new Set(await client.listTopics());
     const missing = TOPICS.map(name).filter((topic) => !there.has(topic));
     if (missing.length > 0) {
-      // Replicated as the broker's default says. Two processes may do this at once: the second
-      // finds them made.
+      // The broker's default decides the replication. Two processes may do this at once: the second
+      // one finds the topics made.
       const topics = missing.map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: -1 }));
       await client.createTopics({ topics, waitForLeaders: true });
       for (const topic of missing) await leadersReady(client, topic);
@@ -86,8 +86,8 @@ export function createKafkaTopics(kafka: Kafka, prefix: string): KafkaTopics {
 }
 
 /**
- * A leader that is named already refuses its part for a moment more, and a batch that it refused in
- * part would be sent twice.
+ * Waits until every leader accepts requests. A leader refuses its partition for a moment after it
+ * was named, and a batch that was refused in part would be sent twice.
  */
 async function leadersReady(admin: Admin, topic: string): Promise<void> {
   for (let tries = 1; tries <= LEADER_TRIES_MAX; tries += 1) {

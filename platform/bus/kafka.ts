@@ -11,22 +11,22 @@ import { followKafkaTopic } from './kafka-tail.ts';
 import { createKafkaTopics } from './kafka-topics.ts';
 import { partitionFor } from './partitions.ts';
 
-const RETRIES = 5; // about 2 s, so that a broker that moves a leader is not noticed
+const RETRIES = 5; // about 2 s, which hides a leader that moves
 /**
- * About a minute: a consumer that outlives a restart of the broker is the same member after it,
- * while a new one waits for the session of the old to end (measured: first message 2.5 s instead of
- * 13 s after the broker answers).
+ * About a minute. A consumer that survives a restart of the broker stays the same member. A new
+ * consumer waits until the session of the old one ends. Measured: the first message arrives 2.5 s
+ * after the broker answers, instead of 13 s.
  */
 const CONSUMER_RETRIES = 60;
-const HEALTH_RETRIES = 1; // the first finds out that a connection is gone, the second makes it
+const HEALTH_RETRIES = 1; // the first try finds a dead connection, the second makes a new one
 const UP_MS_MAX = 2_000;
 const TOPICS_MS_MAX = 5_000;
-/** Of a broker that is away the client waits for each request to fail. */
+/** While a broker is away, the client waits for each request to fail. */
 const DISCONNECT_MS_MAX = 3_000;
 
 /**
- * The bus on Kafka. It starts without the broker as well: what needs it waits (`consume`) or
- * rejects (`publish`, `watch`) and works as soon as the broker is there.
+ * The bus on Kafka. It also starts without the broker. Until the broker is there, `consume` waits,
+ * and `publish` and `watch` reject.
  */
 export async function createKafkaBus({
   topicPrefix: prefix,
@@ -42,7 +42,7 @@ export async function createKafkaBus({
   const parts = { kafka: consumerClient.kafka, topics, prefix, log };
   const opened = new Set<Closable>();
   const closing = new AbortController();
-  // So that processes that publish little do not all use partition 0.
+  // A random start, so that processes that publish little do not all use partition 0.
   let turn = Math.floor(Math.random() * 1_000);
 
   function place({ key, value }: BusMessage, partitions: number): Placed {
@@ -55,7 +55,7 @@ export async function createKafkaBus({
     if (closing.signal.aborted) throw new Error('The bus is closed.');
   }
 
-  /** Remembered until it is closed, by its owner or with the bus. */
+  /** Keeps `made` until its owner or the bus closes it. */
   function remember<C extends Closable>(made: C): C {
     opened.add(made);
     return {
@@ -67,7 +67,7 @@ export async function createKafkaBus({
     };
   }
 
-  /** Makes the topics before anybody needs them, as soon as there is a broker. */
+  /** Makes the topics ahead of their first use, as soon as a broker answers. */
   async function prepare(): Promise<void> {
     await retry({ log, what: 'Reaching Kafka', signal: closing.signal }, async () => {
       try {
@@ -127,7 +127,7 @@ export async function createKafkaBus({
   };
 }
 
-/** With what a person can do about it, where the link is at fault and not the broker. */
+/** Adds what a person can do, if the fault is in the connection and not in the broker. */
 function withAdvice(error: unknown, { brokers, tls, sasl }: KafkaAddress): unknown {
   const advice = tlsAdvice(error, 'KAFKA') ?? saslAdvice(error);
   if (advice !== undefined)

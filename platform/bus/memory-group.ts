@@ -11,11 +11,10 @@ export interface Entry {
 }
 
 /**
- * One group of consumers on one topic in process: what waits for it, and which member has which
- * partition.
+ * One group of consumers on one in-process topic: its queues, and which member has which partition.
  */
 export interface MemoryGroup {
-  /** Beyond `max` waiting entries in a partition, its oldest are dropped. */
+  /** If more than `max` entries wait in a partition, the oldest are dropped. */
   push(entries: Entry[], max?: number): void;
   /** How many were dropped since the queues were last empty. */
   readonly dropped: number;
@@ -25,7 +24,7 @@ export interface MemoryGroup {
 
 export function createMemoryGroup(): MemoryGroup {
   const queues = Array.from({ length: PARTITIONS }, (): Entry[] => []);
-  // Also by a member that has lost the partition but has not returned yet.
+  // A member that has lost the partition but has not returned yet keeps it busy too.
   const busy = new Set<number>();
   const members: PartitionRunner[] = [];
   let dropped = 0;
@@ -35,8 +34,8 @@ export function createMemoryGroup(): MemoryGroup {
   }
 
   /**
-   * Lets `change` add or remove a member, then takes partitions from those that lost them and tells
-   * the new owners.
+   * Runs `change`, which adds or removes a member. Then drops the partitions of the members that
+   * lost them, and wakes the new owners.
    */
   function reassign(change: () => void): void {
     const before = queues.map((_, partition) => ownerOf(partition));
@@ -91,7 +90,7 @@ export function createMemoryGroup(): MemoryGroup {
       reassign(() => members.push(runner));
       return {
         async close(deadline = defaultDeadline()) {
-          // First, so that what finishes now is not handled by another once more.
+          // Closes the runner first, so that no other member handles again what finishes now.
           await runner.close(deadline);
           if (members.includes(runner)) reassign(() => members.splice(members.indexOf(runner), 1));
         },

@@ -6,22 +6,22 @@ import { createPartitionRunner } from './partition-runner.ts';
 import { PARTITIONS, partitionFor } from './partitions.ts';
 
 /**
- * Messages of `workflows` that wait, per group and partition: beyond, the oldest is dropped, and
- * the sweep finds its rows.
+ * How many messages of `workflows` wait per group and partition. Beyond that, the oldest is
+ * dropped, and the sweep finds its rows.
  */
 const HINTS_MAX = 2_000;
 /**
- * Lines that wait for a group, in all: publishers await their publish, so more than this are too
- * many publishers.
+ * How many bytes of lines wait, in all. Publishers await their publish, so only too many publishers
+ * reach this.
  */
 const LINES_BYTES_MAX = 128 * 1024 * 1024;
-/** What the first group of a topic finds of what was published before it came. */
+/** How much of the earlier messages the first group of a topic finds. */
 const EARLY_MESSAGES_MAX = 1_000;
 const EARLY_BYTES_MAX = 4 * 1024 * 1024;
 
 interface TopicState {
   groups: Map<string, MemoryGroup>;
-  /** Kept until the first group comes. */
+  /** Kept until the first group joins. */
   early: Placed[];
   tails: Set<{ watched: number[]; onMessage: (value: Buffer) => void }>;
   waitingBytes: number;
@@ -29,8 +29,8 @@ interface TopicState {
 }
 
 /**
- * The bus within one process. What waits in it is lost with the process, which the rows make
- * harmless.
+ * The bus within one process. Its waiting messages are lost with the process. That is harmless,
+ * because the rows hold the truth.
  */
 export function createMemoryBus({ log }: { log: Logger }): Bus {
   const topics: Record<Topic, TopicState> = { workflows: newTopic(), job_logs: newTopic() };
@@ -165,7 +165,7 @@ function place(topic: TopicState, { key, value }: BusMessage): Placed {
   return { partition: topic.turn, value };
 }
 
-/** The last of `early` that its bounds allow. */
+/** The latest entries of `early` that fit the bounds. */
 function latest(early: Placed[]): Placed[] {
   let bytes = 0;
   const from = early.findLastIndex(({ value }, n) => {

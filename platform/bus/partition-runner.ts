@@ -3,38 +3,39 @@ import { settledBefore, settledWithin } from '../async/deadline.ts';
 import { waitAfter } from '../async/retry.ts';
 
 /**
- * Runs the handler of one consumer over its partitions: one batch of a partition at a time, up to
- * `concurrency` partitions at once, a rejected batch again after a back-off (during which others
- * may use its place). Both buses are built on it.
+ * Runs the handler of one consumer over its partitions. It handles one batch of a partition at a
+ * time, and up to `concurrency` partitions at once. A rejected batch runs again after a back-off,
+ * during which another partition may use its place. Both buses are built on it.
  */
 export interface PartitionRunner {
-  /** There may be something to take in `partition`. */
+  /** Looks again, because `partition` may have a batch. */
   wake(partition: number): void;
-  /** The partition is no longer ours: its handler's signal aborts. */
+  /** Gives up a partition that is no longer ours: its handler's signal aborts. */
   drop(partition: number): void;
   /**
-   * Starts nothing more, and lets handlers finish: for a moment, or with `finishes` until the
-   * deadline. Then it aborts their signals, and waits for them until the deadline, or for a moment.
+   * Starts nothing more, and lets running handlers finish: for a moment, or with `finishes` until
+   * the deadline. Then it aborts their signals, and waits for them until the deadline, or with
+   * `finishes` for a moment.
    */
   close(deadline: AbortSignal): Promise<void>;
 }
 
-/** Where batches come from. Each batch taken ends in exactly one of `handled` and `putBack`. */
+/** Where batches come from. Each taken batch ends in exactly one of `handled` and `putBack`. */
 export interface Source<E> {
-  /** The next batch of the partition, empty when there is none to take now. */
+  /** The next batch of the partition. Empty if there is none to take now. */
   take(partition: number): E[];
   handled(partition: number, batch: E[]): void;
   /** The handler gave up, or resolved too late to count. */
   putBack(partition: number, batch: E[]): void;
 }
 
-// With 64 ids a message, 32,000 rows: more does not make the sets cheaper.
+// With 64 ids per message, this is 32,000 rows. Larger sets of rows do not get cheaper.
 const BATCH_MESSAGES_MAX = 500;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
 const GRACE_MS = 250;
 
-/** A batch of a partition that is being handled, or waits to be handled again. */
+/** A batch that is being handled, or waits for its next try. */
 interface RunningBatch<E> {
   partition: number;
   entries: E[];
@@ -60,7 +61,7 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   what: string;
   finishes?: boolean | undefined;
 }): PartitionRunner {
-  // In the order in which they became ready, so that each gets its turn.
+  // In the order in which they became ready, so that each partition gets its turn.
   const ready = new Set<number>();
   const batches = new Map<number, RunningBatch<E>>();
   const failing = new Set<number>();
@@ -68,7 +69,7 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   let pumping = false;
   let closing = false;
 
-  /** In a microtask, so that whatever is queued in one go is one batch. */
+  /** Runs in a microtask, so that messages that are queued together become one batch. */
   function pumpSoon(): void {
     if (pumping) return;
     pumping = true;
@@ -83,7 +84,7 @@ export function createPartitionRunner<E extends { value: Buffer }>({
       if (closing || active >= concurrency) return;
       ready.delete(partition);
       const batch = batches.get(partition);
-      if (batch?.backingOff === false) continue; // busy: it looks again when it is done
+      if (batch?.backingOff === false) continue; // busy: it looks again when it ends
       const next = batch ?? open(partition);
       if (next !== undefined) void run(next);
     }
@@ -147,7 +148,7 @@ export function createPartitionRunner<E extends { value: Buffer }>({
     pumpSoon();
   }
 
-  /** One line an outage, however many partitions it touches. */
+  /** Logs one line per outage, however many partitions it touches. */
   function failed(partition: number, error: unknown): void {
     if (failing.size === 0) log.warn({ err: error, partition }, `${what} failed; the batch is handled again.`);
     failing.add(partition);
@@ -183,12 +184,12 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   function abort(batch: RunningBatch<E> | undefined): void {
     if (batch === undefined || batch.controller.signal.aborted) return;
     batch.controller.abort(new Error(`${what}: the partition was lost, or the consumer closes.`));
-    // Waiting for a place: nobody else would end it.
+    // It waits for a place to run, so nothing else would end it.
     if (batch.backingOff && ready.delete(batch.partition)) end(batch, false);
   }
 }
 
-/** How many of the queue's first entries make a batch within the bounds; one at least. */
+/** How many of the queue's first entries make a batch within the bounds, at least one. */
 export function batchLength(queue: { value: Buffer }[]): number {
   let bytes = 0;
   const end = Math.min(queue.length, BATCH_MESSAGES_MAX);

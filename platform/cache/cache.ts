@@ -1,6 +1,6 @@
 /**
- * The cache: Redis, or an in-process one. Nothing in it is the truth: all of it may be lost at any
- * instant. While Redis is away, `get`, `set` and `delete` reject within a second.
+ * The cache: Redis, or an in-process one. It never holds the only copy: all of it may be lost at
+ * any moment. While Redis is away, `get`, `set` and `delete` reject within a second.
  */
 export interface Cache {
   readonly embedded: boolean;
@@ -10,19 +10,20 @@ export interface Cache {
   delete(key: string): Promise<void>;
 
   /**
-   * A hint to all who are subscribed now. Never rejects: a hint that cannot be sent is lost, and
+   * Sends a hint to all present subscribers. Never rejects. A hint that cannot be sent is lost, and
    * counted.
    */
   publish(channel: string, message: string): Promise<void>;
   /**
-   * Resolves when hints published from now on arrive; never rejects. In an outage it resolves at
-   * once, and after each outage it subscribes again by itself, then calls `onGap`.
+   * Once it resolves, later hints arrive. It never rejects. During an outage it resolves at once.
+   * After each outage it subscribes again by itself, then calls `onGap`.
    */
   subscribe(channel: string, onMessage: (message: string) => void, onGap?: () => void): Promise<Unsubscribe>;
 
   /**
-   * Takes one of `points` that `key` has in each window of `windowSeconds`; 0 when it may go on,
-   * else the seconds to wait. While Redis is away each process counts for itself.
+   * Takes one of the `points` that `key` has in each window of `windowSeconds`. Returns 0 if the
+   * caller may go on, else the seconds to wait. While Redis is away, each process counts for
+   * itself.
    */
   limit(key: string, points: number, windowSeconds: number): Promise<number>;
 

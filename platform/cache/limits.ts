@@ -1,10 +1,7 @@
 import { type IRateLimiterOptions, type RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Cache } from './cache.ts';
 
-/**
- * `limit` of a cache: one limiter for each pair of points and window that is asked for, made by
- * `make`.
- */
+/** Implements `limit` of a cache. `make` makes one limiter for each pair of points and window. */
 export function createLimits(make: (options: IRateLimiterOptions) => RateLimiterAbstract): Cache['limit'] {
   const limiters = new Map<string, RateLimiterAbstract>();
 

@@ -37,7 +37,7 @@ export function createMemoryCache(): Cache {
     },
 
     async subscribe(channel, onMessage) {
-      // One of its own, so that the same function may listen twice.
+      // A new function each time, so that the same callback may listen twice.
       const listen = (message: string) => onMessage(message);
       const all = listeners.get(channel) ?? new Set();
       listeners.set(channel, all.add(listen));

@@ -3,7 +3,10 @@ import type { Logger } from 'pino';
 import { settledWithin } from '../async/deadline.ts';
 import type { Cache } from './cache.ts';
 
-/** Hints of all channels over one connection, which Redis wants for itself once it subscribes. */
+/**
+ * Hints of all channels over one connection of their own, because Redis reserves a connection for
+ * subscriptions once it subscribes.
+ */
 export interface RedisChannels {
   subscribe: Cache['subscribe'];
   /** Resolves when the first try to connect has ended, or the time is over. */
@@ -19,13 +22,13 @@ interface Listener {
 interface Channel {
   listeners: Set<Listener>;
   /**
-   * Resolves when Redis has been asked, whether it answered or not: after a failure, `restore`
+   * Resolves when Redis was asked, whether it answered or not. After a failure, `restore`
    * subscribes when Redis is back.
    */
   asked: Promise<void>;
 }
 
-/** A connection that died without a word is found out by this, and made again. */
+/** A ping this often finds a dead connection, which is then made again. */
 const PING_MS = 10_000;
 
 export function createRedisChannels(connection: Redis, prefix: string, log: Logger): RedisChannels {
@@ -39,8 +42,8 @@ export function createRedisChannels(connection: Redis, prefix: string, log: Logg
   const pinging = setInterval(() => void ping(), PING_MS);
 
   /**
-   * After each connect: subscribes to all channels, then calls `onGap` of the listeners, which may
-   * have missed something.
+   * Runs after each connect. Subscribes to all channels, then calls `onGap` of the listeners,
+   * because they may have missed hints.
    */
   async function restore(): Promise<void> {
     const names = [...channels.keys()];
@@ -50,7 +53,7 @@ export function createRedisChannels(connection: Redis, prefix: string, log: Logg
       await connection.subscribe(...names);
     } catch (error) {
       log.debug({ err: error }, 'Channels were not subscribed to again.');
-      // Which brings us here once more.
+      // The connect that follows calls `restore` again.
       if (connection.status === 'ready') connection.disconnect(true);
       return;
     }

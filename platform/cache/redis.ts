@@ -16,9 +16,9 @@ const RECONNECT_MS_MAX = 2_000;
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * The cache on Redis. It starts without Redis as well: then, and in any outage, commands reject at
- * once (`publish` and `subscribe` do not), and it connects again by itself for ever. An outage is
- * one line in the log, its end another.
+ * The cache on Redis. It also starts without Redis. While Redis is away, commands reject at once
+ * (`publish` and `subscribe` do not), and the client keeps trying to connect. The log has one line
+ * when an outage begins, and one when it ends.
  */
 export async function createRedisCache({
   url,
@@ -36,7 +36,7 @@ export async function createRedisCache({
     new Redis(url, {
       connectionName,
       ...(url.startsWith('rediss:') ? { tls: tls ?? {} } : {}),
-      enableOfflineQueue: false, // a command that waits for Redis to come back holds up its caller
+      enableOfflineQueue: false, // a command that waits for Redis holds up its caller
       maxRetriesPerRequest: 0,
       autoResubscribe: false,
       commandTimeout: COMMAND_MS_MAX,
@@ -58,7 +58,8 @@ export async function createRedisCache({
   );
   const isTls = url.startsWith('rediss:');
   let away = false;
-  // A connection may break before the reason comes: that is worth a second line.
+  // A connection may break before its cause is known. Then advice about the cause is worth a second
+  // line.
   let isAdvised = false;
   let wasReady = false;
   let lostHints = 0;
@@ -90,7 +91,7 @@ export async function createRedisCache({
   client.on('close', () => noteAway(new Error('The connection to Redis was closed.')));
   client.on('ready', noteBack);
 
-  /** The answer of a command. One that Redis itself refuses tells that it is there. */
+  /** Awaits a command. Even an error from Redis itself shows that Redis is there. */
   async function answer<T>(command: Promise<T>): Promise<T> {
     try {
       const value = await command;
@@ -154,7 +155,7 @@ function firstAttempt(client: Redis): Promise<void> {
   });
 }
 
-/** A Redis that misses a client certificate may close the connection before it says so. */
+/** A Redis that requires a client certificate may close the connection before it says so. */
 const CERTIFICATE_ADVICE =
   'Where it asks for a client certificate, set REDIS_TLS_CERT and REDIS_TLS_KEY to one that its authority has signed.';
 

@@ -1,6 +1,6 @@
 import { CONTAINER_RESOURCES, JOB_LOG_BYTES_MAX } from '../../domain/limits.ts';
 
-/** What a container may use. Times and memory are bounds, not reservations. */
+/** What a container may use. All values are bounds, not reservations. */
 export interface Resources {
   cpus: number;
   memoryBytes: number;
@@ -15,7 +15,7 @@ export const DEFAULT_RESOURCES: Resources = {
 };
 
 /**
- * A volume by its name on the engine, which makes it, with these labels, where there is none yet.
+ * A volume, by its name on the engine. The engine makes it with these labels if it does not exist.
  */
 export interface Mount {
   volume: string;
@@ -28,45 +28,47 @@ export interface Confinement {
   /** `bridge`, `none`, or the name of a network. */
   network?: string | undefined;
   mounts?: Mount[] | undefined;
-  /** What is kept of its log: the engine keeps more, so that nothing of it is lost. */
+  /** How much of its log is kept. The engine's own log is larger, so that none of this is lost. */
   logBytes?: number | undefined;
 }
 
 /**
- * An engine that may not raise its own limit (it runs in a container itself, say) starts nothing
- * that asks for more than it has.
+ * An engine that may not raise its own limit, for example because it runs in a container, starts no
+ * container that asks for more than it has.
  */
 const OPEN_FILES_MAX = 8_192;
 export const ULIMITS = [
   { Name: 'nofile', Soft: OPEN_FILES_MAX, Hard: OPEN_FILES_MAX },
   { Name: 'core', Soft: 0, Hard: 0 },
 ];
-/** What /dev/shm holds: it counts as memory, and an engine's own default may be another size. */
+/** The size of /dev/shm, which counts as memory. An engine's own default may be another size. */
 export const SHARED_MEMORY_BYTES = 64 * MB;
-/*
- * The engine's log is what a worker reads after an outage or adopts, from its first line on, so
- * nothing that is kept may be rotated away while the container exists. It is one file, more than
- * twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES; the engine adds about 30 bytes
- * to a line, as a chunk does): a job within its maximum never has its log rotated, however long the
- * bus is away. One that prints more loses lines that would be kept only where it prints twice the
- * maximum while the log collector waits within the first part of them. The log goes with its
- * container, and no container costs the host's disk more than that.
+/**
+ * A worker reads the engine's log from its first line after an outage, or when it adopts a
+ * container. So the engine must not rotate away any line that is kept while the container exists.
+ * The log is one file, more than twice as large as what is kept of a job's log (MAX_JOB_LOG_BYTES;
+ * the engine adds about 30 bytes to a line, as a chunk does). So the log of a job within its
+ * maximum is never rotated, however long the bus is away. A job that prints more can lose lines
+ * that would be kept. This only happens if it prints twice the maximum while the log collector
+ * still waits within the first part. The log is removed with its container, and this size is the
+ * most that it takes on the host's disk.
  */
 const LOG_FACTOR = 2;
 const LOG_MORE_BYTES = 64 * MB;
 
-/** The init process and the program: with one alone nothing starts. */
+/** The init process and the program. With one process, nothing starts. */
 const PROCESSES_MIN = 2;
 
 /**
- * The engine's HostConfig of every container: no capabilities, no new privileges, no swap, bounded
- * processes, memory, CPU and open files, nothing of the host mounted, and an init process that
- * passes signals on and reaps (a program as process 1 ignores SIGTERM).
+ * The engine's HostConfig of every container. It has no capabilities, no new privileges, no swap,
+ * and no mount from the host. Its processes, memory, CPU and open files are bounded. An init
+ * process passes signals on and reaps children, because a program that runs as process 1 ignores
+ * SIGTERM.
  *
- * The log driver is `local` and not `json-file`: it keeps the bytes as they were printed, where
- * json-file turns what is not UTF-8 into U+FFFD, also a character that the engine cut at its 16 KiB
- * pieces; and following it is faster (engine 20.10, two cores, lines of 58 bytes: 130,000 a second
- * against 105,000).
+ * The log driver is `local` and not `json-file`, because it keeps the printed bytes. json-file
+ * turns bytes that are not UTF-8 into U+FFFD, and also a character that the engine cut between its
+ * 16 KiB pieces. And following `local` is faster: 130,000 lines a second against 105,000 (engine
+ * 20.10, two cores, lines of 58 bytes).
  */
 export function confine(
   { cpus, memoryBytes, pids }: Resources,
@@ -75,13 +77,13 @@ export function confine(
   return {
     NetworkMode: network,
     Mounts: mounts.map(({ volume, path, readOnly, labels }) => ({
-      Type: 'volume', // a host's folder is another type: no name can mean one
+      Type: 'volume', // a host's folder is another type, so no name can mean one
       Source: volume,
       Target: path,
       ReadOnly: readOnly,
       VolumeOptions: { Labels: labels },
     })),
-    AutoRemove: false, // it races with the reading of the exit code and of the log's end
+    AutoRemove: false, // it races with reading the exit code and the log's end
     Init: true,
     CapDrop: ['ALL'],
     SecurityOpt: ['no-new-privileges'],
@@ -95,7 +97,7 @@ export function confine(
     RestartPolicy: { Name: 'no' },
     LogConfig: {
       Type: 'local',
-      // All of them, `mode` too: the engine fills in what is left out from its own configuration.
+      // All options are set, even `mode`: the engine takes missing ones from its own configuration.
       Config: {
         'max-size': String(LOG_FACTOR * logBytes + LOG_MORE_BYTES),
         'max-file': '1',

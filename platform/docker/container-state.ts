@@ -5,7 +5,7 @@ export interface ContainerState {
   status: 'created' | 'running' | 'ended';
   exitCode: number;
   oomKilled: boolean;
-  /** The engine's word on why it could not be run, empty where there is none. */
+  /** The engine's reason why it could not run. Empty if there is none. */
   error: string;
   startedAt: Date | undefined;
   finishedAt: Date | undefined;
@@ -26,7 +26,7 @@ const inspected = z.object({
   Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }),
 });
 
-/** Of the engine's answer about one container. */
+/** Reads the engine's answer about one container. */
 export function containerState(answer: unknown): ContainerState {
   const { Id, State, Config } = inspected.parse(answer);
   const startedAt = time(State.StartedAt);
@@ -42,7 +42,7 @@ export function containerState(answer: unknown): ContainerState {
   };
 }
 
-/** The engine says the year 1 for never. */
+/** The engine writes the year 1 for "never". */
 function time(text: string): Date | undefined {
   const date = new Date(text);
   return date.getTime() > 0 ? date : undefined;

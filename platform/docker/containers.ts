@@ -18,15 +18,14 @@ export interface ContainerSpec extends Confinement {
   workingDir?: string;
   labels: Record<string, string>;
   resources?: Resources;
-  /** What it may write into its own layer, where the engine's storage driver can bound that. */
+  /** How much it may write into its own layer, if the engine's storage driver can bound that. */
   diskBytes?: number | undefined;
 }
 
 export interface ListedContainer {
   id: string;
   /**
-   * Of a container that the builder makes it is the engine's choice: nothing that an author writes
-   * decides it.
+   * The engine chooses the name of a container that the builder makes. An author cannot decide it.
    */
   name: string;
   labels: Record<string, string>;
@@ -34,28 +33,29 @@ export interface ListedContainer {
 
 /** Containers of one engine. */
 export interface Containers {
-  /** The id of a new container, confined, not started. */
+  /** Returns the id of a new container, which is confined and not started. */
   createContainer(spec: ContainerSpec): Promise<string>;
   startContainer(id: string): Promise<void>;
   /**
-   * SIGTERM, and SIGKILL after the grace; resolves when it has ended. False: it had ended before.
+   * Sends SIGTERM, and SIGKILL after the grace. Resolves when the container has ended. Returns
+   * false if it had ended before.
    */
   stopContainer(id: string, graceSeconds: number): Promise<boolean>;
-  /** Resolves when it does not run, or after `timeoutMs`. */
+  /** Resolves when the container does not run, or after `timeoutMs`. */
   waitContainer(id: string, options: { timeoutMs: number; signal: AbortSignal }): Promise<void>;
-  /** By id or name; undefined when there is none. */
+  /** By id or name. Undefined if there is none. */
   inspectContainer(idOrName: string): Promise<ContainerState | undefined>;
   /**
-   * With its anonymous volumes. One that is not there is fine. Without `force`, one that runs is a
-   * CONFLICT.
+   * Removes its anonymous volumes too. A missing container counts as removed. Without `force`, a
+   * running one is a CONFLICT.
    */
   removeContainer(id: string, options: { force: boolean }): Promise<void>;
-  /** In any state, with all these labels. */
+  /** The containers that have all these labels, in any state. */
   listContainers(labels: Record<string, string>): Promise<ListedContainer[]>;
   /**
-   * The multiplexed log with timestamps, read as slowly as its reader likes. A log that is followed
-   * ends when the container does, and then may lack its last lines: read it again to the end.
-   * `since` is in seconds, with decimals, inclusive.
+   * The multiplexed log with timestamps, read no faster than its reader takes it. A followed log
+   * ends with its container, and may then lack its last lines: read it again to the end. `since` is
+   * in seconds, with decimals, inclusive.
    */
   openLog(
     id: string,
@@ -63,14 +63,14 @@ export interface Containers {
   ): Promise<IncomingMessage>;
 }
 
-/** Beyond the grace, for the engine to kill a container that does not end by itself. */
+/** The time beyond the grace for the engine to kill a container that does not end by itself. */
 const KILL_SECONDS_MAX = 30;
 const LOG_HEAD_TIMEOUT_MS = 15_000;
 
 export function createContainers(engine: Engine, about: EngineInfo, log: Logger): Containers {
   const container = (id: string) => `/containers/${encodeURIComponent(id)}`;
 
-  /** The engine refuses a container that may use more CPUs than it has. */
+  /** The engine refuses a container that may use more CPUs than the engine has. */
   async function within(resources: Resources): Promise<Resources> {
     if (resources.cpus <= 1) return resources;
     return { ...resources, cpus: Math.min(resources.cpus, (await about.ask()).NCPU) };
@@ -97,7 +97,7 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
         Tty: false,
         OpenStdin: false,
         StopSignal: 'SIGTERM',
-        // The engine would run the image's, up to 1,000 times a second, at its own cost.
+        // The engine would run the image's check, up to 1,000 times a second, at its own cost.
         Healthcheck: { Test: ['NONE'] },
         HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
       };
@@ -112,7 +112,7 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
         return await create({ StorageOpt: { size: String(spec.diskBytes) } });
       } catch (error) {
         if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.message)) throw error;
-        const id = await create({}); // an engine that refuses this too, refuses something else
+        const id = await create({}); // an engine that refuses this too refuses something else
         about.boundsDisks = false;
         log.warn(
           { engine: engine.address },
@@ -183,9 +183,9 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
 }
 
 /**
- * The answer to a request for a container. A 404 in other words than those for a missing container
- * is no answer of an engine's: a gateway before it gives that while the engine behind it is not
- * known to it yet. Taken for the container's end, it would let another attempt run beside it.
+ * Checks the answer to a request for a container. A 404 without the words for a missing container
+ * comes from a gateway that does not know its engine yet. If it counted as the container's end,
+ * another attempt would run beside the container.
  */
 async function ofContainer<T>(answer: Promise<T>): Promise<T> {
   try {
@@ -197,8 +197,8 @@ async function ofContainer<T>(answer: Promise<T>): Promise<T> {
 }
 
 /**
- * What engines say whose storage driver, or file system, knows no quota. At the beginning alone:
- * further on there may be what a user wrote, the path of an image's volume, say.
+ * The words of engines whose storage driver or file system has no quotas. They are matched only at
+ * the beginning, because a user's text may follow, for example the path of an image's volume.
  */
 const CANNOT_BOUND_DISKS =
   /^(?:--)?storage[- ]opt(?:s|ion)?\b|^filesystem does not support, or has not enabled quotas/i;

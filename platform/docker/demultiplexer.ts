@@ -1,16 +1,14 @@
 /**
- * Cuts the engine's multiplexed stream into frames: 8 bytes of header (1 stdout or 2 stderr, three
- * zeros, the length as a big-endian number), then the payload. Frames may be split anywhere over
- * what is written. A frame is handed on as a range of a buffer that nobody writes to later, so that
- * nothing is made per frame: dockerode's own `demuxStream` recurses per frame and knows no
+ * Cuts the engine's multiplexed stream into frames. A frame has a header of 8 bytes (1 stdout or 2
+ * stderr, three zeros, the length as a big-endian number), then the payload. Chunks may split a
+ * frame anywhere. A frame is passed on as a range of a buffer that is never written again, so that
+ * a frame costs no allocation. dockerode's own `demuxStream` recurses per frame and has no
  * back-pressure.
  */
 export interface Demultiplexer {
-  /**
-   * Hands on every frame that is complete with `chunk`. Throws when the bytes are no such stream.
-   */
+  /** Passes on every frame that `chunk` completes. Throws if the bytes are no such stream. */
   write(chunk: Buffer): void;
-  /** Bytes of a frame that is not complete. */
+  /** Bytes of an incomplete frame. */
   readonly pendingBytes: number;
 }
 
@@ -20,19 +18,19 @@ export const STDOUT = 1;
 export const STDERR = 2;
 export type StreamType = typeof STDOUT | typeof STDERR;
 
-const STDIN = 0; // the engine writes 0 for stdout in some versions' answers to attach
+const STDIN = 0; // some engines write 0 for stdout when they answer attach
 const ENGINE_ERROR = 3;
 const HEADER_BYTES = 8;
 /**
- * The engine's frames hold a line of at most 16 KiB and its timestamp. Anything near this is not
- * such a stream.
+ * The engine's frames hold a line of at most 16 KiB and its timestamp. A longer frame than this
+ * shows that the stream is not multiplexed.
  */
 const FRAME_BYTES_MAX = 1024 * 1024;
 
 export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
   const header = Buffer.alloc(HEADER_BYTES);
   let headerBytes = 0;
-  let frame: Buffer | undefined; // one that is split over chunks
+  let frame: Buffer | undefined; // a frame that is split over chunks
   let frameBytes = 0;
 
   function deliver(type: number, bytes: Buffer, start: number, end: number): void {
@@ -52,7 +50,7 @@ export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
         if (frame === undefined && headerBytes === 0 && chunk.length - at >= HEADER_BYTES) {
           const end = at + HEADER_BYTES + payloadBytes(chunk, at);
           if (end <= chunk.length) {
-            // Nearly every frame: no copy.
+            // Nearly every frame arrives whole, and needs no copy.
             deliver(chunk[at] ?? ENGINE_ERROR, chunk, at + HEADER_BYTES, end);
             at = end;
             continue;
@@ -80,8 +78,8 @@ export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
 }
 
 /**
- * The payload's length, from a header at `at` that is checked first: a stream of a Tty is raw, and
- * has none.
+ * The payload's length, from the header at `at`. Checks the header first, because the stream of a
+ * Tty is raw and has none.
  */
 function payloadBytes(bytes: Buffer, at: number): number {
   const length = bytes.readUInt32BE(at + 4);

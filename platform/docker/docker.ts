@@ -12,7 +12,7 @@ import { hasProcessGroups, openProcessGroup, type ProcessGroup, type ProcessGrou
 import { askRegistry, createPuller, type PullOptions } from './pull.ts';
 import { createVolumes, type Volumes } from './volumes.ts';
 
-/** What an engine pulls images for, in the words of images: `linux`, `amd64`. */
+/** The platform for which an engine pulls images, in the words of images: `linux`, `amd64`. */
 export interface Platform {
   os: string;
   architecture: string;
@@ -20,55 +20,55 @@ export interface Platform {
 
 /**
  * One Docker engine. Everything rejects with an EngineError that says what can be done about it, or
- * when its signal aborts.
+ * with the reason of an aborted signal.
  */
 export interface Docker extends Images, Networks, Volumes, Containers {
   readonly address: string;
   /**
-   * The engine's own id: it stays the same over its restarts. Asked once, and again after an
-   * outage, or where it is wanted `anew`.
+   * The engine's own id, which stays the same over its restarts. The engine is asked once, and
+   * again after an outage or with `anew`.
    */
   engineId(options?: { anew: boolean }): Promise<string>;
   isUp(): Promise<boolean>;
   /**
-   * By how many milliseconds the engine's clock is ahead of this process's, give or take half the
-   * time that asking it takes.
+   * How many milliseconds the engine's clock is ahead of this process's clock. It is accurate to
+   * half the time that the request takes.
    */
   clockOffsetMs(): Promise<number>;
   platform(): Promise<Platform>;
-  /** The user agent with which the engine asks registries. */
+  /** The user agent that the engine sends to registries. */
   registryAgent(): Promise<string>;
   /**
-   * Whether the engine has run without a break since `time`, in seconds by its own clock, at which
-   * it ran. It keeps its last 256 events for as long as it runs: where none is as old, it was
-   * started anew (or so many have come since).
+   * Whether the engine has run without a break since `time`, in seconds by its own clock. The
+   * caller knows that it ran at that time. The engine keeps its last 256 events while it runs. If
+   * none is that old, the engine has restarted, or that many events have followed.
    */
   hasRunSince(time: string, options: { signal: AbortSignal }): Promise<boolean>;
-  /** False where no engine is named and no usual socket is there. */
+  /** False if no engine is named and no usual socket exists. */
   isThere(): Promise<boolean>;
 
-  /** The id of the image that `reference` names on the engine, undefined when it is not there. */
+  /** The id of the image that `reference` names on the engine. Undefined if it is not there. */
   findImage(reference: string): Promise<string | undefined>;
   /**
-   * Resolves when the image is there. Two pulls of one image with the same login (or none) at a
-   * time are one; it is stopped when all who wait for it have aborted.
+   * Resolves when the image is there. Pulls of one image with the same login (or none) at the same
+   * time become one. It stops when all its callers have aborted.
    */
   pullImage(reference: string, options: PullOptions): Promise<void>;
   /**
-   * Resolves when the image's registry gives it to this login, or without one: the engine asks it,
-   * whatever it has.
+   * Resolves if the image's registry gives it to this login, or without a login. The engine asks
+   * the registry even if it has the image.
    */
   askRegistry(reference: string, options: Pick<PullOptions, 'auth' | 'signal'>): Promise<void>;
 
   /**
-   * The id of the image that it has made and tagged. When `signal` aborts the engine stops the
-   * build. What it made on the way is removed.
+   * Returns the id of the image that it has made and tagged. When `signal` aborts, the engine stops
+   * the build. Intermediate images that no image needs are removed.
    */
   buildImage: BuildImage;
 
-  /** Bounds the processes of a build; undefined where the engine cannot. */
+  /** Bounds the processes of a build. Undefined if the engine cannot. */
   openProcessGroup(spec: ProcessGroupSpec): Promise<ProcessGroup | undefined>;
-  /** Whether `openProcessGroup` can. */
+  /** Whether `openProcessGroup` works on this engine. */
   hasProcessGroups(): Promise<boolean>;
 }
 
@@ -104,7 +104,7 @@ export function createDocker({
         return true;
       } catch (error) {
         log.debug({ err: error }, 'The Docker engine does not answer.');
-        about.forget(); // another engine may come up at this address
+        about.forget(); // another engine may start at this address
         return false;
       }
     },
@@ -162,18 +162,18 @@ export function createDocker({
   };
 }
 
-/** Without a tag the engine would take `abc` for the beginning of an image's id as well. */
+/** Without a tag, the engine would also take `abc` for the beginning of an image's id. */
 function tagged(reference: string): string {
   const name = reference.slice(reference.lastIndexOf('/') + 1);
   return name.includes(':') || name.includes('@') ? reference : `${reference}:latest`;
 }
 
-/** For readers of `openLog`: what a stream throws that breaks, as an EngineError. */
+/** For readers of `openLog`: turns the error of a broken stream into an EngineError. */
 export function logBroken(docker: Docker, error: unknown): EngineError {
   return error instanceof EngineError ? error : broken(docker.address, error);
 }
 
-/** What a header can hold. */
+/** A word that a header can hold. */
 const word = z
   .string()
   .regex(/^[\x21-\x7e]+$/)

@@ -7,7 +7,7 @@ export interface EngineInfo {
   ask(): Promise<Info>;
   /** Whether the engine can bound what a container writes to its disk. True until it says no. */
   boundsDisks: boolean;
-  /** Another engine may be at the address now. */
+  /** Forgets the answer, because another engine may be at the address now. */
   forget(): void;
 }
 
@@ -29,8 +29,8 @@ export function createEngineInfo(engine: Engine): EngineInfo {
 }
 
 /**
- * What the engine's clock says now. It dates containers and images. Do not compare it with the
- * clock of another machine.
+ * The present time by the engine's clock, which dates containers and images. Do not compare it with
+ * the clock of another machine.
  */
 export async function engineTime(engine: Engine): Promise<Date> {
   return new Date(clock.parse(await engine.call({ method: 'GET', path: '/info' })).SystemTime);

@@ -15,48 +15,45 @@ export interface EngineRequest {
   path: string;
   query?: Record<string, string | number | boolean>;
   body?: object;
-  /** A tar archive, in the place of `body`. */
+  /** A tar archive, instead of `body`. */
   archive?: Buffer;
   signal?: AbortSignal;
-  /** For the registry that the engine asks on our behalf: X-Registry-Auth. */
+  /** The login at the registry that the engine asks for us (X-Registry-Auth). */
   registryAuth?: { username: string; password: string; serveraddress: string };
 }
 
 /**
- * Talks HTTP to one engine, through dockerode's transport (socket, TCP, TLS). Every answer is taken
- * as a stream: dockerode's own calls never settle when the connection breaks between the head and
- * the body, which is where `wait` spends its time.
+ * Talks HTTP to one engine, through dockerode's transport (socket, TCP, TLS). Takes every answer as
+ * a stream, because dockerode's own calls never settle if the connection breaks between the head
+ * and the body. `wait` spends its time there.
  */
 export interface Engine {
   readonly address: string;
   /**
-   * The JSON answer, undefined where there is none. Rejects with an EngineError; after `timeoutMs`
-   * as UNREACHABLE.
+   * The JSON answer, or undefined if there is none. Rejects with an EngineError, after `timeoutMs`
+   * with UNREACHABLE.
    */
   call(request: EngineRequest & { timeoutMs?: number }): Promise<unknown>;
   /**
-   * The answer's body as it comes, with no time limit but one on its head. Aborting `signal`
-   * destroys it.
+   * The answer's body as it arrives. Only the head has a time limit. Aborting `signal` destroys the
+   * stream.
    */
   open(request: EngineRequest & { headTimeoutMs?: number }): Promise<IncomingMessage>;
-  /**
-   * Whether there is an engine to talk to, or would be if it were up: one is named, or a usual
-   * socket is there.
-   */
+  /** Whether an engine exists, even if it is down: one is named, or a usual socket is there. */
   isThere(): Promise<boolean>;
 }
 
 const CALL_TIMEOUT_MS = 60_000;
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 const USUAL_SOCKET = '/var/run/docker.sock';
-const TCP_PORT = '2375'; // what the Docker command takes where tcp:// names none
+const TCP_PORT = '2375'; // the Docker command uses it if tcp:// names no port
 const TLS_PORT = '2376';
-// 304: started, or stopped, already.
+// 304: already started, or already stopped.
 const STATUS_OK = { 200: true, 201: true, 204: true, 304: true };
 
 /**
- * `host` has the form of DOCKER_HOST; without one it is the usual socket, looked for until an
- * engine answers. With `tls` an engine at a TCP address is talked to by TLS, and its certificate is
+ * `host` has the form of DOCKER_HOST. Without it, the usual socket is looked for until an engine
+ * answers. With `tls`, the connection to a TCP address uses TLS, and the engine's certificate is
  * verified.
  */
 export function createEngine({ host, tls }: { host?: string | undefined; tls?: TlsMaterial | undefined }): Engine {
@@ -103,7 +100,7 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
         },
         (error, answer) => {
           if (error !== null) {
-            modem = undefined; // an engine may come up at another usual socket
+            modem = undefined; // an engine may start at another usual socket
             reject(toEngineError(error, address));
           } else if (isStream(answer)) resolve(answer);
           else
@@ -134,7 +131,7 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
   return { address, call, open, isThere };
 }
 
-/** For streams that are read by others: what a connection that breaks in the middle throws. */
+/** For streams that others read: the error when the connection breaks in the middle. */
 export function broken(address: string, cause: unknown): EngineError {
   const words = cause instanceof Error ? cause.message : String(cause);
   return new EngineError('UNREACHABLE', `The connection to the Docker engine at ${address} broke: ${words}.`, {
@@ -144,8 +141,8 @@ export function broken(address: string, cause: unknown): EngineError {
 }
 
 function connect(address: string, tls?: TlsMaterial): Modem {
-  // No kept-alive connections: one that a restarted engine has closed would fail a POST that must
-  // not be sent twice.
+  // Connections are not kept alive. A POST over one that a restarted engine has closed would fail,
+  // and a POST must not be sent twice.
   if (address.startsWith('unix://')) {
     const socketPath = address.slice('unix://'.length);
     return modemOf({ host: undefined, socketPath, agent: new Agent({ keepAlive: false }) });
@@ -164,7 +161,7 @@ function modemOf(options: Dockerode.DockerOptions & { agent: Agent }): Modem {
   return new Dockerode(options).modem;
 }
 
-/** Docker Desktop has its socket in the home folder. Undefined: there is none. */
+/** Docker Desktop has its socket in the home folder. Undefined if no socket is there. */
 async function usualSocket(): Promise<string | undefined> {
   for (const socket of [join(homedir(), '.docker', 'run', 'docker.sock'), USUAL_SOCKET]) {
     const isThere = await access(socket).then(

@@ -1,19 +1,23 @@
 import { registryOf } from '../../domain/images/image-reference.ts';
 
 /**
- * What went wrong at the engine, by what can be done about it. UNREACHABLE: no answer from the
- * engine, or (to it) from a registry. BUSY: a 429 or 5xx. Both may pass. NOT_FOUND, DENIED: of a
- * container or an image. CONFLICT: a name is taken, or a container is not in the state that is
- * asked for. INVALID: the request is one that no engine carries out: a command that is not there, a
- * wrong image reference. It is the payload's fault; that a container is refused for any other
- * reason is the engine's.
+ * What went wrong at the engine, by what can be done about it.
+ *   UNREACHABLE  the engine gave no answer, or a registry gave it none; may pass
+ *   BUSY         the engine answered 429 or 5xx; may pass
+ *   NOT_FOUND    a container or an image is missing
+ *   DENIED       access to a container or an image is denied
+ *   CONFLICT     a name is taken, or the container is in another state than the request needs
+ *   INVALID      no engine carries out such a request: the command is missing, say, or the image
+ *                reference is wrong
+ * INVALID is the payload's fault. A container that is refused for any other reason is the engine's
+ * fault.
  */
 export type EngineErrorKind = 'UNREACHABLE' | 'BUSY' | 'NOT_FOUND' | 'DENIED' | 'CONFLICT' | 'INVALID';
 
 export class EngineError extends Error {
   override readonly name = 'EngineError';
   readonly kind: EngineErrorKind;
-  /** UNREACHABLE: the engine itself gave no answer, or went away in the middle of one. */
+  /** Set with UNREACHABLE if the engine itself gave no answer, or stopped in the middle of one. */
   readonly isAway: boolean;
 
   constructor(kind: EngineErrorKind, message: string, options: ErrorOptions & { isAway?: boolean } = {}) {
@@ -32,14 +36,12 @@ export function isEngineError(error: unknown, ...kinds: EngineErrorKind[]): erro
   return error instanceof EngineError && (kinds.length === 0 || kinds.includes(error.kind));
 }
 
-/**
- * Whether the engine says that there is no such container, and not that something else is missing.
- */
+/** Whether the engine says that the container is missing, and not something else. */
 export function isContainerMissing(error: EngineError): boolean {
   return /no such container/i.test(error.message);
 }
 
-/** Of an answer with an error status, in the engine's words. */
+/** Makes the error for an answer with an error status and the engine's words. */
 export function fromStatus(status: number, words: string): EngineError {
   const shown = withoutHostPaths(words);
   if (status === 404) return new EngineError(deniesAccess(words) ? 'DENIED' : 'NOT_FOUND', shown);
@@ -50,17 +52,17 @@ export function fromStatus(status: number, words: string): EngineError {
 }
 
 /**
- * Whether a container could not be started for what its payload or image says. The engine answers
- * 500 for that too, and only its words tell the difference. Unknown words count as the engine's
- * fault: no workflow is terminated for what its author cannot fix.
+ * Whether a container could not start because of its payload or image. The engine answers 500 for
+ * this too, and only its words show the difference. Unknown words count as the engine's fault, so
+ * that no workflow is terminated for what its author cannot fix.
  */
 export function isPayloadsFault(words: string): boolean {
   return PAYLOADS_FAULT.test(words) && !HOSTS_FAULT.test(words);
 }
 
 /**
- * The words without the host's folders of layers and volumes, which users must not see. A file in
- * the place of a volume becomes a sentence.
+ * Removes the host's folders of layers and volumes, which users must not see. The words about a
+ * file in the place of a volume become a sentence.
  */
 export function withoutHostPaths(words: string): string {
   const shown = words.replace(HOSTS_FOLDER, '');
@@ -70,9 +72,10 @@ export function withoutHostPaths(words: string): string {
 }
 
 /**
- * Of a failed pull of `image`. The engine hands on a registry's or a resolver's words, with any
- * status or in the stream: they may hold what another service answered, so that they are the cause,
- * for the operator's log, and the message is ours with a registry's code at most.
+ * Makes the error for a failed pull of `image`. The engine repeats the words of a registry or a
+ * resolver, with any status or in the stream. They may contain what another service answered. So
+ * they become the cause, for the operator's log. The message is ours, and contains at most a
+ * registry's code.
  */
 export function fromPull(words: string, image: string): EngineError {
   const registry = registryOf(image) ?? 'registry';
@@ -95,7 +98,7 @@ export function fromPull(words: string, image: string): EngineError {
 }
 
 /**
- * The code of the registries' protocol that an engine's words stand for; it writes them in lower
+ * The registry protocol's code that an engine's words stand for. The engine writes codes in lower
  * case.
  */
 function registryCode(words: string): string | undefined {
@@ -104,7 +107,7 @@ function registryCode(words: string): string | undefined {
   if (/too many requests/i.test(words)) return 'TOOMANYREQUESTS';
   return REGISTRY_CODES.find((code) => new RegExp(`\\b${code.replace('_', '[ _]')}(:|$)`, 'i').test(words));
 }
-/** Those that may come of a pull, the more telling ones first. */
+/** The codes that a pull may cause, the more specific ones first. */
 export const REGISTRY_CODES: readonly string[] = [
   'TOOMANYREQUESTS',
   'UNAUTHORIZED',
@@ -121,8 +124,9 @@ export const REGISTRY_CODES: readonly string[] = [
 ];
 
 /**
- * Of a failed build: what its Dockerfile says is the author's; only a layer or a network that
- * clearing up took away comes again.
+ * Makes the error for a failed build. The Dockerfile's errors are its author's. Only a missing
+ * layer or network passes, because clearing up may have removed it, and so does a fault of the
+ * host.
  */
 export function fromBuild(words: string): EngineError {
   return new EngineError(LAYER_GONE.test(words) || HOSTS_FAULT.test(words) ? 'BUSY' : 'INVALID', words);
@@ -141,8 +145,8 @@ const NO_ANSWER =
 const BUSY = /toomanyrequests|too many requests|^unavailable|received unexpected HTTP status: 5|\b(429|50[0234])\b/i;
 
 /**
- * Docker Hub says of an image that is not there: "pull access denied, repository does not exist or
- * may require authorization".
+ * For a missing image, Docker Hub says "pull access denied, repository does not exist or may
+ * require authorization".
  */
 function deniesAccess(words: string): boolean {
   return /access denied|unauthorized|authentication required|no basic auth|forbidden|denied:/i.test(words);

@@ -9,7 +9,7 @@ import { jsonLines } from './json-lines.ts';
 import { type TarFile, tarOf } from './tar.ts';
 
 export interface ImageBuildSpec {
-  /** A tag that it has had before goes over to the new image. */
+  /** If another image has this tag, the tag moves to the new image. */
   tag: string;
   dockerfile: string;
   files: TarFile[];
@@ -26,28 +26,27 @@ export type BuildImage = (
   spec: ImageBuildSpec,
   options: {
     /**
-     * A line that the build prints. What it resolves with is waited for: the engine is read no
-     * faster.
+     * Receives each line that the build prints. The build waits for the promise that it returns, so
+     * it reads the engine no faster.
      */
     onLine: (line: string) => Promise<void> | undefined;
     signal: AbortSignal;
   },
 ) => Promise<string>;
 
-/** One document holds at most 32 KiB of output, each byte of which may be written as six. */
+/** One document holds at most 32 KiB of output, and JSON may write each byte as six. */
 const PROGRESS_LINE_BYTES_MAX = 256 * 1024;
 const CPU_PERIOD_MICROSECONDS = 100_000;
-/** A line that is longer becomes several. */
+/** A longer line becomes several. */
 const LINE_LENGTH_MAX = 16 * 1024;
-/** The engine ends a step's container within it when the connection is closed. */
+/** When the connection closes, the engine ends a step's container within this time. */
 const CLEAR_MS_MAX = 10_000;
-/** Far more than a Dockerfile of a payload has. */
+/** Far more than a payload's Dockerfile has. */
 const STEPS_MAX = 2_000;
 const CLEAR_AGAIN_MS = 200;
 
 /**
- * Drives the engine's own builder, which is there on every engine and stops when its connection is
- * closed.
+ * Drives the engine's own builder. Every engine has it, and it stops when its connection closes.
  */
 export function createImageBuilder(engine: Engine, images: Images): BuildImage {
   return async (spec, { onLine, signal }) => {
@@ -70,7 +69,7 @@ async function build(
 ): Promise<string> {
   let built: string | undefined;
   let rest = '';
-  // Also when a reader fails: an unread answer would leave the build running.
+  // Aborts when a reader fails, too: an unread answer would leave the build running.
   const stopped = new AbortController();
   try {
     const answer = await engine.open({
@@ -113,7 +112,7 @@ function queryOf({ tag, labels, cpus, memoryBytes, network, cgroupParent }: Imag
     t: tag,
     labels: JSON.stringify(labels),
     rm: true,
-    forcerm: true, // the container of a failed step too
+    forcerm: true, // also removes the container of a failed step
     memory: memoryBytes,
     memswap: memoryBytes,
     cpuperiod: CPU_PERIOD_MICROSECONDS,
@@ -132,10 +131,10 @@ function note(line: string, shown: Set<string>): void {
 }
 
 /**
- * Removes what the steps of a build have made and no image needs: of a failed one all, of one with
- * several stages those that the last one is not made from. What was there before is not ours to
- * remove, whatever a step of the build prints. Images that have a name stay, and so do those that
- * others are made from: the engine refuses to remove these.
+ * Removes the images that the steps of a build have made and that no image needs. For a failed
+ * build, these are all of them. For a build with several stages, these are the ones that the last
+ * stage is not made from. Older images stay, whatever a step of the build prints. Images with a
+ * name stay. The engine refuses to remove images that others are made from.
  */
 async function clear(images: Images, ids: string[], since: Date): Promise<void> {
   const until = performance.now() + CLEAR_MS_MAX;
@@ -147,7 +146,7 @@ async function clear(images: Images, ids: string[], since: Date): Promise<void> 
         break;
       } catch (error) {
         const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.message);
-        // Needed, or the engine is away: the layers are a cache then.
+        // The image is needed, or the engine is away. The layers then serve as a cache.
         if (!inUse || performance.now() > until) break;
         await delay(CLEAR_AGAIN_MS);
       }

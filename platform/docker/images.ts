@@ -7,17 +7,19 @@ import { isEngineError } from './errors.ts';
 export interface NamedImage {
   id: string;
   /**
-   * Its name with the digest by which its registry knows it. Undefined of an image that no registry
-   * has given or taken.
+   * Its name with the digest by which its registry knows it. Undefined if no registry has given or
+   * taken the image.
    */
   digest: string | undefined;
   /** All digests by which its registry knows it. */
   digests: string[];
-  /** Instructions that it carries out in a build that begins from it. */
+  /** Instructions that a build runs when it begins from this image. */
   onBuild: string[];
-  /** Of its labels, which stand in each list that has the image, or a container of it. */
+  /**
+   * The size of its labels. Each list that contains the image, or a container of it, repeats them.
+   */
   labelBytes: number;
-  /** Folders for each of which the engine makes a volume for each of its containers. */
+  /** How many volumes the engine makes for each container of it. */
   volumeCount: number;
 }
 
@@ -31,18 +33,18 @@ export interface ListedImage {
 
 export interface Images {
   /**
-   * The image that bears this name on the engine. Unlike `findImage` it takes no id, nor the
-   * beginning of one, which the engine would take for a name: what a person writes must not reach
-   * images whose names that person does not know.
+   * The image that has this name on the engine. Unlike `findImage`, it takes no id and no beginning
+   * of one, which the engine would take for a name. A person's text must not reach images whose
+   * names that person does not know.
    */
   findNamedImage(reference: string): Promise<NamedImage | undefined>;
   listImages(labels: Record<string, string>): Promise<ListedImage[]>;
   /**
-   * A tag, or an id; with the layers that nothing else needs. One that is not there is fine; one in
-   * use is a CONFLICT.
+   * Removes a tag, or an image by id, and the layers that nothing else needs. A missing image
+   * counts as removed. If it is in use, it is a CONFLICT.
    */
   removeImage(tagOrId: string): Promise<void>;
-  /** Whether it has a name, and when it was made; undefined when it is not there. */
+  /** Whether it has a name, and when it was made. Undefined if it does not exist. */
   lookAt(id: string): Promise<{ isNamed: boolean; createdAt: Date } | undefined>;
 }
 
@@ -51,7 +53,7 @@ export function createImages(engine: Engine): Images {
     try {
       return inspected.parse(await engine.call({ method: 'GET', path: `${pathOf(reference)}/json` }));
     } catch (error) {
-      // Engines take no address of IPv6 as a registry, say.
+      // For example, engines accept no IPv6 address as a registry.
       if (isEngineError(error, 'NOT_FOUND', 'INVALID')) return undefined;
       throw error;
     }
@@ -111,7 +113,7 @@ function pathOf(reference: string): string {
   return `/images/${reference.split('/').map(encodeURIComponent).join('/')}`;
 }
 
-/** The engine lists an image without a name as one. */
+/** The engine lists an image without a name under the name `<none>`. */
 function isName(name: string): boolean {
   return !name.startsWith('<none>');
 }

@@ -1,6 +1,6 @@
 /**
- * The engine answers long requests with a JSON document a line. A line that is longer than
- * `bytesMax` is none of its.
+ * The engine answers long requests with one JSON document per line. A line longer than `bytesMax`
+ * does not come from an engine.
  */
 export async function* jsonLines(stream: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<string> {
   let rest = '';

@@ -5,7 +5,7 @@ import { EngineError, isEngineError } from './errors.ts';
 export interface NetworkSpec {
   name: string;
   /**
-   * The host's interface of it: at most 15 characters. The engine makes no second network with it.
+   * Its interface on the host: at most 15 characters. The engine makes no second network with it.
    */
   bridge: string;
   labels: Record<string, string>;
@@ -18,14 +18,14 @@ export interface ListedNetwork {
 
 export interface Networks {
   /**
-   * Makes a bridge network on which containers do not reach each other, unless it is there. BUSY
-   * when the engine has no addresses left. The engine separates containers by iptables: one that
-   * runs with `--iptables=false` does not.
+   * Makes a bridge network on which containers cannot reach each other, unless it exists. BUSY if
+   * the engine has no addresses left. The engine separates containers by iptables. An engine that
+   * runs with `--iptables=false` does not separate them.
    */
   ensureNetwork(spec: NetworkSpec): Promise<void>;
-  /** With all these labels. */
+  /** The networks that have all these labels. */
   listNetworks(labels: Record<string, string>): Promise<ListedNetwork[]>;
-  /** False while a container runs on it. One that is not there is fine. */
+  /** Returns false while a container runs on it. A missing network counts as removed. */
   removeNetwork(name: string): Promise<boolean>;
 }
 
@@ -43,7 +43,7 @@ export function createNetworks(engine: Engine): Networks {
       try {
         await engine.call({ method: 'POST', path: '/networks/create', body });
       } catch (error) {
-        // Two workers that make it at once: the engine refuses the second one by its name, or by
+        // Two workers may make it at once. The engine refuses the second one because of its name or
         // its bridge.
         if (isEngineError(error) && /already exists|same bridge name/i.test(error.message)) return;
         throw hasNoAddresses(error) ? new EngineError('BUSY', NO_ADDRESSES) : error;
@@ -70,8 +70,8 @@ export function createNetworks(engine: Engine): Networks {
 }
 
 /**
- * Whether a container could not be created or started, or a build not go on, because its network is
- * not there.
+ * Whether a container could not be created or started, or a build could not go on, because its
+ * network is missing.
  */
 export function isNetworkMissing(error: unknown): boolean {
   return isEngineError(error) && /network \S+ not found|no such network|could not find a network/i.test(error.message);

@@ -3,24 +3,24 @@ import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';
 import { tarOf } from './tar.ts';
 
-/** A bound on processes that holds for several containers together. */
+/** A bound on processes that several containers share. */
 export interface ProcessGroup {
   /** The cgroup below which the engine puts the containers. */
   cgroupParent: string;
-  /** That keeps it. */
+  /** The container that keeps the group. */
   containerId: string;
   close(): Promise<void>;
 }
 
 export interface ProcessGroupSpec {
-  /** Of the container that holds the group, unique on the engine. */
+  /** The name of the container that keeps the group, unique on the engine. */
   name: string;
-  /** For all containers in the group. */
+  /** The bound for all containers in the group together. */
   pids: number;
   labels: Record<string, string>;
 }
 
-/** What of an engine decides whether it can make process groups. */
+/** What decides whether an engine can make process groups. */
 export interface Cgroups {
   driver: string;
   version: string;
@@ -37,12 +37,12 @@ export function hasProcessGroups({ driver, version, architecture }: Cgroups): bo
 }
 
 /**
- * The engine's builder takes no bound on the processes of a step, but a cgroup to put the step
- * below. So a container that does nothing is started with that bound, and its cgroup is the steps'
- * parent: bounds hold for all below. That needs nothing of the engine's host. It works where a
- * cgroup with processes may have children (version 1) and where cgroups are named by paths
- * (cgroupfs); elsewhere the operator makes a parent (BUILD_CGROUP_PARENT). Undefined: this engine
- * is no such one.
+ * The engine's builder has no bound on the processes of a step, but it can put the step below a
+ * cgroup. So a container that does nothing starts with that bound, and its cgroup becomes the
+ * steps' parent: a bound holds for everything below it. This needs nothing from the engine's host.
+ * It works if a cgroup with processes may have children (version 1) and if paths name cgroups
+ * (cgroupfs). Elsewhere the operator makes a parent (BUILD_CGROUP_PARENT). Undefined if this engine
+ * cannot do it.
  */
 export async function openProcessGroup(
   engine: Engine,
@@ -57,7 +57,7 @@ export async function openProcessGroup(
     Labels: labels,
     HostConfig: {
       CgroupParent: PARENT,
-      PidsLimit: pids + 1, // itself
+      PidsLimit: pids + 1, // one more for itself
       NetworkMode: 'none',
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
@@ -109,8 +109,8 @@ function idOf(created: unknown): string {
 }
 
 /**
- * An ELF file of one segment that holds `code`, which waits for ever: no image needs to be there,
- * and none of an author's is run.
+ * An ELF file of one segment that holds `code`, which waits for ever. With it, no image is needed
+ * on the engine, and no image of an author runs.
  */
 function elf(machine: number, code: string): Buffer {
   const headBytes = 0x78;
@@ -122,13 +122,13 @@ function elf(machine: number, code: string): Buffer {
   head.writeUInt16LE(2, 0x10); // an executable
   head.writeUInt16LE(machine, 0x12);
   head.writeUInt32LE(1, 0x14);
-  head.writeBigUInt64LE(base + BigInt(headBytes), 0x18); // where it begins
-  head.writeBigUInt64LE(0x40n, 0x20); // where the segment's header is
+  head.writeBigUInt64LE(base + BigInt(headBytes), 0x18); // the entry point
+  head.writeBigUInt64LE(0x40n, 0x20); // the offset of the segment's header
   head.writeUInt16LE(0x40, 0x34);
   head.writeUInt16LE(0x38, 0x36);
   head.writeUInt16LE(1, 0x38);
-  head.writeUInt32LE(1, 0x40); // to be loaded
-  head.writeUInt32LE(5, 0x44); // to be read and executed
+  head.writeUInt32LE(1, 0x40); // a segment to load
+  head.writeUInt32LE(5, 0x44); // readable and executable
   head.writeBigUInt64LE(base, 0x50);
   head.writeBigUInt64LE(base, 0x58);
   head.writeBigUInt64LE(size, 0x60);
@@ -137,9 +137,9 @@ function elf(machine: number, code: string): Buffer {
   return Buffer.concat([head, text]);
 }
 
-/** By the engine's word for the architecture. */
+/** By the engine's name for the architecture. */
 const HOLDERS: Record<string, Buffer | undefined> = {
-  x86_64: elf(0x3e, 'b8220000000f05ebf7'), // pause(), and again
-  // Ppoll() of nothing, and again.
+  x86_64: elf(0x3e, 'b8220000000f05ebf7'), // pause(), in a loop
+  // ppoll() of nothing, in a loop.
   aarch64: elf(0xb7, '000080d2010080d2020080d2030080d2280980d2010000d4faffff17'),
 };

@@ -4,12 +4,12 @@ import { broken, type Engine } from './engine.ts';
 import { EngineError, fromPull, isEngineError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 
-/** A line for a person: each step once, not each tick of its progress. */
+/** Receives a line for a person: one per step, not one per tick of its progress. */
 export type PullProgress = (line: string) => void;
 export interface PullOptions {
   onProgress: PullProgress;
   signal: AbortSignal;
-  /** For the image's registry. */
+  /** The login at the image's registry. */
   auth?: Login;
 }
 export type PullImage = (reference: string, options: PullOptions) => Promise<void>;
@@ -27,8 +27,8 @@ interface Running {
 const PROGRESS_LINE_BYTES_MAX = 64 * 1024;
 
 /**
- * One pull of an image at a time on an engine: callers that ask while it runs wait for the same
- * one.
+ * Runs one pull of an image at a time on an engine. Callers that ask with the same login while it
+ * runs wait for the same pull.
  */
 export function createPuller(engine: Engine): PullImage {
   const pulls = new Map<string, Running>();
@@ -49,7 +49,7 @@ export function createPuller(engine: Engine): PullImage {
 
   return async (reference, { onProgress, signal, auth }) => {
     signal.throwIfAborted();
-    // Nobody waits for what another's login gets.
+    // The key contains the login, so a caller never waits for what another login gets.
     const key = JSON.stringify([reference, auth?.username, auth?.password]);
     const found = pulls.get(key);
     const running = found ?? start(key, reference, auth);
@@ -67,7 +67,7 @@ export function createPuller(engine: Engine): PullImage {
   };
 }
 
-/** Rejects when `signal` aborts; forgotten as soon as `done` settles. */
+/** Rejects when `signal` aborts. Stops listening to it as soon as `done` settles. */
 function aborted(signal: AbortSignal, done: Promise<void>): Promise<never> {
   return new Promise((_, reject) => {
     const onAbort = () => reject(signal.reason);
@@ -84,7 +84,7 @@ const progress = z.object({
   error: z.string().optional(),
 });
 
-/** The engine answers 200 when the pull begins; how it ends stands in the lines that follow. */
+/** The engine answers 200 when the pull begins. The lines that follow say how it ends. */
 async function pull(
   engine: Engine,
   reference: string,
@@ -112,8 +112,8 @@ async function pull(
 const ASK_TIMEOUT_MS = 60_000;
 
 /**
- * Resolves when the registry gives the image to this login, or to everybody. A pull does not say so
- * of an image that is named by its digest: an engine that has it asks no registry.
+ * Resolves if the registry gives the image to this login, or to everyone. A pull does not prove
+ * that if the reference has a digest: an engine that has the image asks no registry.
  */
 export async function askRegistry(
   engine: Engine,
@@ -141,7 +141,7 @@ function registryOf(reference: string): string {
 
 const DOCKER_HUB = 'docker.io';
 
-/** Without a tag or digest the engine would pull every tag of the repository. */
+/** Without a tag or digest, the engine would pull every tag of the repository. */
 function tagOf(reference: string): { tag?: string } {
   const name = reference.slice(reference.lastIndexOf('/') + 1);
   return name.includes(':') || name.includes('@') ? {} : { tag: 'latest' };

@@ -13,9 +13,9 @@ const MODE = 0o644;
 const EXECUTABLE_MODE = 0o755;
 
 /**
- * An archive of small files. All have the same owner and time, so that the engine reuses the layers
- * of an earlier build of the same files. Files that begin with "#!" are executable, because nothing
- * else could say that they are.
+ * An archive of small files. All files have the same owner and time, so that the engine reuses the
+ * layers of an earlier build of the same files. Files that begin with "#!" are executable, because
+ * nothing else marks them as programs.
  */
 export async function tarOf(files: TarFile[]): Promise<Buffer> {
   const archive = pack();

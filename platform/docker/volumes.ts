@@ -8,14 +8,15 @@ export interface ListedVolume {
 }
 
 export interface Volumes {
-  /** With all these labels. */
+  /** The volumes that have all these labels. */
   listVolumes(labels: Record<string, string>): Promise<ListedVolume[]>;
   /**
-   * By name, in bytes, of those whose size the engine knows. It reads every file of every volume
-   * for that, and refuses while it is asked by another: then undefined.
+   * The sizes in bytes, by name, of the volumes whose size the engine knows. For this it reads
+   * every file of every volume. Undefined if the engine refuses because another such request is
+   * running.
    */
   volumeSizes(options: { signal: AbortSignal }): Promise<Map<string, number> | undefined>;
-  /** False while a container mounts it. One that is not there is fine. */
+  /** Returns false while a container mounts it. A missing volume counts as removed. */
   removeVolume(name: string): Promise<boolean>;
 }
 
@@ -30,7 +31,7 @@ export function createVolumes(engine: Engine): Volumes {
     },
 
     async volumeSizes({ signal }) {
-      const query = { type: 'volume' }; // engines before 23 list images and containers as well
+      const query = { type: 'volume' }; // engines before 23 also list images and containers
       try {
         const answer = await engine.call({
           method: 'GET',

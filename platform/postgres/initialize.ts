@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import type { Launcher } from './launcher.ts';
 
 /**
- * Makes an empty cluster in `folder` unless one is there. A process killed in the midst leaves
- * nothing that is taken for one.
+ * Makes an empty cluster in `folder` unless there is one. If the process is killed on the way, what
+ * it leaves is not taken for a cluster.
  */
 export async function initialize(options: {
   folder: string;
@@ -31,8 +31,8 @@ export async function initialize(options: {
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
-      '--locale=C', // messages that code below reads, and that people search for
-      // Sorts and folds alike on every machine, and through upgrades of it.
+      '--locale=C', // code parses the messages, and people search for them
+      // This locale sorts and folds alike on every machine, and stays the same through upgrades.
       '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
     ]);

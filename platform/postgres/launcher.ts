@@ -5,10 +5,10 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** How to start a program of PostgreSQL from this process. */
+/** How this process starts a program of PostgreSQL. */
 export interface Launcher {
   command(program: string, args: string[]): { file: string; args: string[]; options: SpawnOptions };
-  /** Hands a file or folder to the user that the programs run as. */
+  /** Gives a file or folder to the user that the programs run as. */
   own(path: string): Promise<void>;
 }
 
@@ -18,9 +18,10 @@ interface Account {
 }
 
 /**
- * PostgreSQL refuses to run as root: there it runs as the owner of the data, as `postgres` where
- * that user exists, else as `chronoverse`, which is made. On Linux the server gets a signal when
- * this process is killed (setpriv's pdeathsig), and stops.
+ * PostgreSQL refuses to run as root. If this process is root, PostgreSQL runs as the owner of the
+ * data. If the data folder is root's, or not made yet, it runs as `postgres`, or else as
+ * `chronoverse`, which is made if it does not exist. On Linux, a signal stops the server when this
+ * process is killed (setpriv's pdeathsig).
  */
 export async function createLauncher({ folder, program }: { folder: string; program: string }): Promise<Launcher> {
   const account = process.getuid?.() === 0 ? await findAccount(folder) : undefined;
@@ -69,7 +70,7 @@ async function lookUp(name: string): Promise<Account | undefined> {
   }
 }
 
-/** The first folder on the way to one of `paths` that `account` may not pass, such as /root. */
+/** The first folder on the way to one of `paths` that `account` may not enter, such as /root. */
 async function findClosedFolder(paths: string[], account: Account): Promise<string | undefined> {
   for (const path of paths) {
     for (let at = dirname(resolve(path)); at !== dirname(at); at = dirname(at)) {
@@ -80,12 +81,15 @@ async function findClosedFolder(paths: string[], account: Account): Promise<stri
   return undefined;
 }
 
-/** util-linux has it on every Debian; BusyBox has one without pdeathsig, macOS none. */
+/**
+ * Whether setpriv can set pdeathsig. util-linux brings it on every Debian. BusyBox has a setpriv
+ * without pdeathsig, and macOS has none.
+ */
 async function hasSetpriv(): Promise<boolean> {
   try {
     await run('setpriv', ['--pdeathsig=INT', '--', 'true']);
     return true;
   } catch {
-    return false; // then a server that outlives a killed process is found at the next start
+    return false; // then the next start finds a server that outlived a killed process
   }
 }

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, processIdentity } from '../process-identity.ts';
 
 /**
- * A server that shuts down writes a checkpoint: seconds on a slow disk. After an immediate stop it
- * recovers at the next start.
+ * A server that shuts down writes a checkpoint, which takes seconds on a slow disk. After an
+ * immediate stop, it recovers at its next start.
  */
 const STOP_TRIES = [
   { signal: 'SIGINT', waitMs: 20_000 },
@@ -15,15 +15,16 @@ const STOP_TRIES = [
 const LOOK_MS = 20;
 
 /**
- * Stops the server that runs on `folder` though its process is gone. The caller holds the lock of
- * the data folder, so nobody else owns that server. Returns the number of the process it stopped.
+ * Stops the server that still runs on `folder` after its process has gone. The caller holds the
+ * lock of the data folder, so no other process owns that server. Returns the number of the stopped
+ * process.
  */
 export async function stopOrphan(folder: string): Promise<number | undefined> {
   const file = join(folder, 'postmaster.pid');
   const pid = Number.parseInt(await readFile(file, 'utf8').catch(() => ''), 10);
   if (Number.isNaN(pid)) return undefined;
   if (!(await isServerOf(folder, pid))) {
-    // Its number may be another program's by now, which would make the server refuse to start.
+    // Another program may have its number by now. The server would then refuse to start.
     await rm(file, { force: true });
     return undefined;
   }
@@ -37,9 +38,9 @@ export async function stopOrphan(folder: string): Promise<number | undefined> {
 /** A server's working directory is its data folder. */
 async function isServerOf(folder: string, pid: number): Promise<boolean> {
   if (!isAlive(pid)) return false;
-  // MacOS does not tell; the number's reuse is rarer than a server left behind.
+  // macOS does not show the directory. A reused number is rarer than a server left behind.
   if (process.platform !== 'linux') return true;
-  // Ended, or another user's.
+  // Undefined if the process has ended, or belongs to another user.
   const directory = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   return directory === (await realpath(folder));
 }

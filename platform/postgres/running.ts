@@ -7,8 +7,8 @@ const PORT_LINE = 4;
 const STATUS_LINE = 8;
 
 /**
- * The URL of the server that another process of ours has started on `folder`, or undefined where
- * none is ready. A program that can read the file of the password could connect anyway.
+ * The URL of the server that another of our processes has started on `folder`. Undefined if none is
+ * ready. This opens nothing new: a program that can read the password file could connect anyway.
  */
 export async function runningPostgres(folder: string, passwordFile: string): Promise<string | undefined> {
   const [state, password] = await Promise.all([readIfThere(join(folder, 'postmaster.pid')), readIfThere(passwordFile)]);
@@ -19,6 +19,6 @@ export async function runningPostgres(folder: string, passwordFile: string): Pro
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
-  // Not there yet, or another user's: not to be reached either way.
+  // It is not there yet, or another user's. Either way the server cannot be reached.
   return readFile(path, 'utf8').catch(() => undefined);
 }

@@ -4,25 +4,28 @@ import type { Logger } from 'pino';
 import { defaultDeadline, settledBefore, withDeadline } from '../async/deadline.ts';
 import type { Launcher } from './launcher.ts';
 
-/** Recovery of a large database after a crash takes its time; what takes longer than this hangs. */
+/**
+ * After a crash, the recovery of a large database takes a while. A start that takes longer than
+ * this hangs.
+ */
 const READY_MS_MAX = 300_000;
 const TAIL_LINES_MAX = 20;
 
 /** One run of the server program. */
 export interface Server {
-  /** Resolves with what it said last, however it ends. */
+  /** Resolves with its last lines of output, however it ends. */
   ended: Promise<string>;
   /**
-   * Ends sessions and writes a checkpoint. At the deadline it stops at once, and recovers at the
-   * next start.
+   * Ends sessions and writes a checkpoint. At the deadline, the server stops at once, and recovers
+   * at its next start.
    */
   stop(deadline: AbortSignal): Promise<void>;
 }
 
 /**
- * Starts the server on `port` of loopback and resolves when it accepts connections. It runs in a
- * session of its own: a Ctrl-C in the terminal is for us, and it must not stop before we have. Full
- * durability is on, as PostgreSQL has it by default.
+ * Starts the server on `port` of loopback, and resolves when it accepts connections. It runs in a
+ * session of its own, so that a Ctrl-C in the terminal does not reach it: it must not stop before
+ * this process has. Full durability is on, which is PostgreSQL's default.
  */
 export async function startServer(options: {
   folder: string;
@@ -60,24 +63,27 @@ function settings(port: number): string[] {
   const values = {
     listen_addresses: '127.0.0.1',
     port,
-    unix_socket_directories: '', // a path in a deep DATA_DIR is longer than a socket's may be
+    unix_socket_directories: '', // a path in a deep DATA_DIR is too long for a socket
     max_connections: 60,
     shared_buffers: '128MB',
     dynamic_shared_memory_type: 'posix',
-    // Short statements alone; a parallel one wants more /dev/shm than a container has.
+    // Statements are short. A parallel one needs more /dev/shm than a container has.
     max_parallel_workers_per_gather: 0,
     jit: 'off',
     lc_messages: 'C',
     log_timezone: 'UTC',
     timezone: 'UTC',
     log_line_prefix: '',
-    log_min_error_statement: 'panic', // statements carry what belongs to users
+    log_min_error_statement: 'panic', // statements contain users' data
     cluster_name: 'chronoverse',
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
-/** ERROR answers a statement, and its sender handles it. FATAL ends one session. */
+/**
+ * ERROR and FATAL go to the debug log: the sender of a statement handles its ERROR, and a FATAL
+ * ends only one session.
+ */
 function logLine(log: Logger, line: string): void {
   if (line.startsWith('PANIC:')) log.error(line);
   else if (line.startsWith('WARNING:')) log.warn(line);

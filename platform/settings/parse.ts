@@ -26,7 +26,7 @@ export interface Settings {
   introspection: boolean;
   trustProxy: TrustedProxies;
   signUp: SignUpMode;
-  /** What one api process may have open at once. */
+  /** How much one api process may have open at once. */
   connectionBounds: ConnectionBounds;
   dataDir: string;
   databaseUrl?: string;
@@ -98,7 +98,9 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     if (!result.success) problems.push(sentenceFor(name, setting, text, result.error.issues[0]?.message ?? 'right'));
     return result.data;
   }
-  /** Returns the default for a wrong value, which nobody uses: parsing throws at its end. */
+  /**
+   * Returns the default for a wrong value. No caller sees it, because parsing throws at its end.
+   */
   function need<T>(name: SettingName, setting: Setting<T> & { default: string }): T {
     return read(name, setting) ?? setting.schema.parse(setting.default);
   }
@@ -218,9 +220,7 @@ function defaultAllow(env: Environment): NetworkPolicy {
   return policy;
 }
 
-/**
- * Beside an embedded database, the engine is personal. Elsewhere, services may trust its address.
- */
+/** With an embedded database, the engine is personal. Elsewhere, services may trust its address. */
 function defaultRegistries(env: Environment): RegistryPolicy {
   const policy = parseRegistryAllow(env.DATABASE_URL ? 'public' : 'public,private,loopback');
   if (typeof policy === 'string') throw new Error(policy);

@@ -24,7 +24,8 @@ export function trueOrFalse() {
 }
 
 /**
- * Its metadata has `min` and `max`, for `rangeOf`, and for a test that takes each setting to both.
+ * Its metadata contains `min` and `max`, for `rangeOf` and for a test that tries both with each
+ * setting.
  */
 export function wholeNumber(min: number, max: number) {
   const wanted = `a whole number from ${min} to ${max}`;

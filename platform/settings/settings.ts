@@ -23,7 +23,7 @@ import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
 
 const DAYS_MAX = 36_500;
 const PREFIX_LENGTH_MAX = 100;
-/** Kafka allows 249 characters in the name of a topic, and Chronoverse needs a few of them. */
+/** Kafka allows 249 characters in the name of a topic, and Chronoverse needs some of them. */
 const prefix = z
   .string()
   .regex(/^[A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-" alone')

@@ -161,7 +161,9 @@ export function kafkaSasl(
   return undefined;
 }
 
-/** Finds certificates for a connection without TLS, which would silently be unencrypted. */
+/**
+ * Finds certificates for a connection without TLS, which would otherwise go unencrypted unnoticed.
+ */
 export function unusedTls(given: {
   databaseUrl?: string | undefined;
   databaseTls?: TlsMaterial | undefined;
