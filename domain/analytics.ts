@@ -4,7 +4,7 @@ const HOUR_MS = 3_600_000;
 
 const DAY_MS = 24 * HOUR_MS;
 
-/** From an instant on, up to another one without it; undefined: without a bound. */
+/** From one instant up to another, which is excluded. Undefined means no bound. */
 export interface TimeRange {
   from: Date | undefined;
   to: Date | undefined;
@@ -21,7 +21,7 @@ export interface Summary {
   p99DurationMs: number | undefined;
 }
 
-/** What ended alike: in the same state, with a duration of the same bucket. */
+/** A total of what ended in the same state, with a duration in the same bucket. */
 export interface EndedTotal {
   what: 'COMPLETED' | 'FAILED' | 'CANCELED';
   bucket: number;
@@ -31,8 +31,8 @@ export interface EndedTotal {
 }
 
 /**
- * The grain of the totals is the hour (UTC): `from` goes back to the beginning of its hour, `to` on
- * to the end of its.
+ * The totals count by the hour (UTC). So `from` goes back to the beginning of its hour, and `to` on
+ * to the end of its hour.
  */
 export function wholeHours({ from, to }: TimeRange): TimeRange {
   return {
@@ -41,10 +41,7 @@ export function wholeHours({ from, to }: TimeRange): TimeRange {
   };
 }
 
-/**
- * The whole days (UTC) of a range, where there are any, and what is left of it before and after
- * them.
- */
+/** The whole days (UTC) of a range, if it has any, and what is left of it before and after them. */
 export function wholeDays({ from, to }: TimeRange): { days: TimeRange | undefined; hours: TimeRange[] } {
   const first = from && new Date(Math.ceil(from.getTime() / DAY_MS) * DAY_MS);
   const last = to && new Date(Math.floor(to.getTime() / DAY_MS) * DAY_MS);
@@ -60,8 +57,8 @@ export function wholeDays({ from, to }: TimeRange): { days: TimeRange | undefine
 }
 
 /**
- * Whether something that was there from `createdAt` to `deletedAt` was there within the range,
- * which may lie in the future.
+ * Whether something that existed from `createdAt` to `deletedAt` existed within the range, which
+ * may lie in the future.
  */
 export function existedWithin(
   { createdAt, deletedAt }: { createdAt: Date; deletedAt: Date | null },

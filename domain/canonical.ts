@@ -1,6 +1,6 @@
 /**
- * `value` as a text that is the same for all that mean the same: keys in one order, without those
- * that are absent or null. Of JSON's kinds alone.
+ * `value` as a text that is the same for all values with the same meaning: keys in one order,
+ * without those that are absent or null. The value must consist of JSON's kinds of values.
  */
 export function canonicalText(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) => (isPlainObject(part) ? sorted(part) : part));

@@ -1,18 +1,16 @@
 /**
  * Percentiles from counts of durations in buckets of logarithmic width, so that they add up over
- * hours, workflows and deletions. The bucket of a duration is made by the database (duration_bucket
- * in db/migrations); here is the way back. Both sides know these constants.
+ * hours, workflows and deletions. The database turns a duration into a bucket (duration_bucket in
+ * db/migrations), and this file turns a bucket into a duration. Both sides know these constants.
  */
 
-/**
- * A percentile is at most this far from the duration that stands at its rank, as a fraction of it.
- */
+/** A percentile differs from the duration at its rank by at most this fraction of the duration. */
 export const DURATION_ERROR_MAX = 0.05;
 const GROWTH = (1 + DURATION_ERROR_MAX) / (1 - DURATION_ERROR_MAX);
 
 /**
- * The duration at the rank of `fraction` (the smallest that at least so many do not exceed);
- * undefined where nothing is counted.
+ * The duration at the rank of `fraction`: the smallest that at least this fraction of all does not
+ * exceed. Undefined when nothing is counted.
  */
 export function percentileMs(counts: ReadonlyMap<number, number>, fraction: number): number | undefined {
   const buckets = [...counts].filter(([bucket]) => bucket >= 0).sort(([a], [b]) => a - b);
@@ -25,9 +23,7 @@ export function percentileMs(counts: ReadonlyMap<number, number>, fraction: numb
   return undefined;
 }
 
-/**
- * As far from the lower bound of the bucket as from the upper one, each as a fraction of the bound.
- */
+/** The point whose distance to each bound of the bucket is the same fraction of that bound. */
 function middleMs(bucket: number): number {
   return bucket === 0 ? 0 : (2 * GROWTH ** (bucket - 1)) / (GROWTH + 1);
 }

@@ -35,8 +35,8 @@ export interface Effects {
 }
 
 /**
- * The effects of a change that is no news. Others are written as `{ ...noEffects,
- * changed }`.
+ * The effects of a change that needs no publishing. Write other effects as
+ * `{ ...noEffects, changed }`.
  */
 export const noEffects: Effects = Object.freeze({
   changed: [],
@@ -47,7 +47,7 @@ export const noEffects: Effects = Object.freeze({
   wakeScheduler: false,
 });
 
-/** The effects of several changes, to be published as one. */
+/** Joins the effects of several changes, to publish them as one. */
 export function mergeEffects(...all: readonly Effects[]): Effects {
   return {
     changed: all.flatMap(({ changed }) => changed),

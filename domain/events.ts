@@ -3,9 +3,9 @@ import { IDS_PER_EVENT_MAX } from './limits.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from './states.ts';
 
 /**
- * What travels on the topic `workflows`. An event is a hint that says "look at these rows"
- * (docs/internals: rule 1): its receiver claims the rows, and a duplicate, late or stale event
- * finds nothing to claim.
+ * The messages on the topic `workflows`. An event is a hint that says "look at these rows"
+ * (docs/internals: rule 1). Its receiver claims the rows, so a duplicate, late or stale event finds
+ * nothing to claim.
  */
 const workflowEvent = z.discriminatedUnion('type', [
   z.object({
@@ -13,8 +13,8 @@ const workflowEvent = z.discriminatedUnion('type', [
     kind: z.enum(WORKFLOW_KINDS),
     ids: z.array(z.uuid()),
     /**
-     * Whose they are, one for each id, so that a worker can give each user a share before it
-     * claims. Absent in events of older versions.
+     * The owner of each id, in the same order, so that a worker can give each user a share before
+     * it claims. Absent in events of older versions.
      */
     users: z.array(z.string()).optional(),
   }),
@@ -27,8 +27,8 @@ export function encodeEvent(event: WorkflowEvent): Buffer {
 }
 
 /**
- * The event in `value`, or undefined where it is none: a message that is not ours is dropped, never
- * retried.
+ * The event in `value`, or undefined when it holds none. A message that is not ours is dropped,
+ * never retried.
  */
 export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
   try {
@@ -38,7 +38,7 @@ export function decodeEvent(value: Buffer): WorkflowEvent | undefined {
   }
 }
 
-/** The events that name `jobs`, as few as the bound on ids in an event allows. */
+/** The events that name `jobs`. There are as few as the bound on ids in an event allows. */
 export function jobsQueued(jobs: readonly { id: string; userId: string; kind: WorkflowKind }[]): WorkflowEvent[] {
   return WORKFLOW_KINDS.flatMap((kind) =>
     slices(jobs.filter((job) => job.kind === kind)).map(

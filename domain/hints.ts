@@ -1,15 +1,15 @@
 import { z } from 'zod';
 
 /**
- * Channels of live hints (Redis pub/sub, in process when embedded). A hint may be lost: each
- * receiver also reads the rows by itself, less often.
+ * Channels of live hints (Redis pub/sub, or in the process when embedded). A hint may be lost, so
+ * each receiver also reads the rows by itself, less often.
  */
 
 /** A schedule is due earlier than the scheduling worker expects. */
 export const SCHEDULE_CHANNEL = 'schedule';
 /**
- * A message on that channel: a worker has started, perhaps in the place of one that crashed with
- * events in its memory.
+ * A message on that channel. It says that a worker has started, perhaps in place of one that
+ * crashed with events in its memory.
  */
 export const QUEUED_LOST = 'queued';
 /** Jobs and builds that their workers must stop: a JSON array of ids. */

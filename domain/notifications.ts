@@ -11,7 +11,7 @@ export const NOTIFICATION_KINDS = [
 ] as const;
 export type NotificationKind = (typeof NOTIFICATION_KINDS)[number];
 
-/** What a notification is made of; its words are made when it is read. */
+/** What a notification stores. Its words are made when it is read. */
 export interface NotificationContent {
   kind: NotificationKind;
   workflowName: string;
@@ -35,12 +35,12 @@ const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
   JOB_COMPLETED: () => 'It has done what it should.',
 };
 
-/** A line for a list. */
+/** The title: a line for a list. */
 export function titleOf({ kind, workflowName }: NotificationContent): string {
   return TITLES[kind](workflowName);
 }
 
-/** What happened, as a sentence. */
+/** The message: a sentence that says what happened. */
 export function messageOf({ kind, detail }: NotificationContent): string {
   return MESSAGES[kind](detail);
 }

@@ -1,16 +1,16 @@
 /**
- * What is wrong with an input, for the person who wrote it: where, and a sentence that says what
- * would be right.
+ * A fault in an input, for the user who wrote it: where it is, and a sentence that says what would
+ * be right.
  */
 export interface Problem {
-  /** From the fields of the input on; indices of lists as text. */
+  /** The path from the fields of the input on. Indices of lists are text. */
   path: string[];
   message: string;
 }
 
 export type Parsed<T> = { value: T; problems?: undefined } | { value?: undefined; problems: Problem[] };
 
-/** `problems` as they are named where the input as a whole stands at `path`. */
+/** Puts the paths of `problems` below `path`. */
 export function below(path: string[], problems: Problem[]): Problem[] {
   return problems.map((problem) => ({ ...problem, path: [...path, ...problem.path] }));
 }

@@ -4,7 +4,7 @@ import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
 /**
  * A schedule that is due for another reason than a slot of an idle workflow: a job is active, a run
  * is requested, or the workflow is terminated. The decision about it is a pure function, so that
- * every case is a line of a table in a test.
+ * every case is one line of a test's table.
  */
 export interface Reconcilable {
   kind: WorkflowKind;
@@ -14,26 +14,24 @@ export interface Reconcilable {
   nextRunInSeconds: number | undefined;
   requested: boolean;
   lastJob: LastJob | undefined;
-  /**
-   * For how long the database has been reachable without a break, as the scheduling worker sees it.
-   */
+  /** How long the database has been reachable without a break, as the scheduling worker sees it. */
   watchedSeconds: number;
 }
 
 export interface LastJob {
   status: JobStatus;
-  /** Those that count. */
+  /** Only attempts that count. */
   attempts: number;
-  /** Since it entered its status. */
+  /** Seconds since the job entered its status. */
   ageSeconds: number;
-  /** How long ago its lease expired; negative while it holds. Meaningful when RUNNING. */
+  /** Seconds since its lease expired, negative while it holds. Meaningful when RUNNING. */
   leaseExpiredSeconds: number;
   cancelRequested: boolean;
 }
 
 /**
- * What happens to the last job, and when this schedule is looked at again (undefined: something
- * else will set it).
+ * What happens to the last job, and when to look at this schedule again. Undefined means that
+ * something else will set the time.
  */
 export interface Decision {
   act: 'NOTHING' | 'DISPATCH_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'DISPATCH_REQUESTED' | 'REMOVE';
@@ -54,10 +52,10 @@ export function retryDelaySeconds(attempts: number): number {
 }
 
 /**
- * A QUEUED job may wait long in a backlog. Each time it is dispatched again the backlog grows by
- * its event, so the looks become rarer with its age. They stay more frequent for CONTAINER jobs,
- * where an event of a job that has its turn costs little (db/jobs/turns.ts). After an outage, in
- * which many events may be lost at once, db/jobs/redispatch.ts does not wait for this.
+ * A QUEUED job may wait long in a backlog. Each repeated dispatch adds an event to the backlog, so
+ * the looks become rarer with the job's age. They stay more frequent for CONTAINER jobs, where an
+ * event of a job that has its turn costs little (db/jobs/turns.ts). After an outage, in which many
+ * events may be lost at once, db/jobs/redispatch.ts does not wait for this.
  */
 function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
   return Math.min(Math.max(ageSeconds, RECHECK_SECONDS), RECHECK_SECONDS_MAX[kind]);
@@ -86,7 +84,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
     }
     default: {
       // After a break of the database, the machine or all processes, every lease has expired. Its
-      // owner gets the time to renew it, or a worker on the engine the time to adopt the container.
+      // owner gets time to renew it, or a worker on the engine gets time to adopt the container.
       const [adoption, comeback] =
         schedule.kind === 'CONTAINER' ? [ADOPTION_SECONDS, ADOPTION_SECONDS] : [0, LEASE_SECONDS];
       const remaining = Math.max(adoption - job.leaseExpiredSeconds, comeback - schedule.watchedSeconds);
@@ -101,7 +99,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
 function reconcileIdle(schedule: Reconcilable): Decision {
   if (schedule.state === 'TERMINATED') return { act: 'REMOVE', wakeInSeconds: undefined, waiting: false };
   if (schedule.state === 'BLOCKED') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
-  // Others may have asked too: its end has a look whether something waits.
+  // More runs may be requested. The end of this job looks whether one waits.
   if (schedule.requested) return { act: 'DISPATCH_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
   return { act: 'NOTHING', wakeInSeconds: Math.max(schedule.nextRunInSeconds ?? 0, 0), waiting: false };
 }

@@ -1,6 +1,6 @@
 /**
- * How many slips away from `candidate` the `word` may be. A slip is a letter too many, too few,
- * another one, or two swapped.
+ * How many slips may lie between `word` and `candidate`. A slip is an extra letter, a missing
+ * letter, a wrong letter, or two swapped letters.
  */
 export type SlipsMax = (word: string, candidate: string) => number;
 
@@ -14,7 +14,7 @@ export const FEW_SLIPS: SlipsMax = (word, candidate) =>
 const SHORT_LENGTH_MAX = 5;
 const WORD_LENGTH_MAX = 100; // counting slips is quadratic in it
 
-/** The one of `known` that `word` was probably meant to be, or undefined where none is near. */
+/** The one of `known` that `word` probably means, or undefined when none is near. */
 export function nearest<T extends string>(word: string, known: readonly T[], slipsMax = THIRD): T | undefined {
   if (word.length > WORD_LENGTH_MAX) return undefined;
   let best: { candidate: T; slips: number } | undefined;
@@ -25,13 +25,16 @@ export function nearest<T extends string>(word: string, known: readonly T[], sli
   return best && best.slips <= slipsMax(word, best.candidate) ? best.candidate : undefined;
 }
 
-/** ' Did you mean "x"?', or nothing. It follows a sentence. */
+/** The text ' Did you mean "x"?', or nothing. It follows a sentence. */
 export function didYouMean(word: string, known: readonly string[]): string {
   const near = nearest(word, known);
   return near === undefined ? '' : ` Did you mean "${near}"?`;
 }
 
-/** ': did you mean x?', or a full stop. It ends a sentence about a word of the command line. */
+/**
+ * The text ': did you mean x?', or a full stop. It ends a sentence about a word of the command
+ * line.
+ */
 export function meantFor(word: string, known: readonly string[]): string {
   const near = nearest(word, known, FEW_SLIPS) ?? known.find((candidate) => candidate.startsWith(word));
   return near === undefined ? '.' : `: did you mean ${near}?`;
@@ -44,7 +47,7 @@ function simplified(word: string): string {
 
 /**
  * The distance of Damerau and Levenshtein (optimal string alignment), row by row. The libraries for
- * it count two swapped letters, the slip that fingers make most, as two.
+ * it count two swapped letters, the most common typing slip, as two slips.
  */
 function countSlips(a: string, b: string): number {
   let beforeLast: number[] = [];

@@ -1,8 +1,8 @@
-// With the flag, a pair is one character and does not match.
+// With the flag `u`, a whole pair is one character and does not match.
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
- * Why `text` cannot be stored, or undefined: PostgreSQL takes no NUL, and half a surrogate pair has
+ * Why `text` cannot be stored, or undefined. PostgreSQL takes no NUL, and half a surrogate pair has
  * no UTF-8.
  */
 export function textProblem(text: string): string | undefined {

@@ -2,7 +2,10 @@ import { FAILURES_ALLOWED_MAX, INTERVAL_MINUTES_MAX, LOG_RETENTION_DAYS, NAME_LE
 import type { Problem } from './problem.ts';
 import { characterCount, textProblem } from './text.ts';
 
-/** What a workflow has besides its payload. In an update, what is absent stays. */
+/**
+ * The properties of a workflow besides its payload. In an update, an absent property keeps its
+ * value.
+ */
 export interface WorkflowProperties {
   name?: string | null;
   interval?: number | null;
@@ -10,7 +13,7 @@ export interface WorkflowProperties {
   logRetentionDays?: number | null;
 }
 
-/** Everything that is wrong with the properties that are given. */
+/** Everything that is wrong with the given properties. */
 export function workflowProblems(
   input: WorkflowProperties,
   { logRetentionDays = LOG_RETENTION_DAYS }: { logRetentionDays?: number } = {},
@@ -29,7 +32,7 @@ export function workflowProblems(
   ];
 }
 
-/** What is wrong with a name, of a workflow or of a token. */
+/** What is wrong with the name of a workflow or a token. */
 export function nameProblems(name: string | null | undefined, lengthMax: number): Problem[] {
   if (name === undefined || name === null) return [];
   const problem = textProblem(name);

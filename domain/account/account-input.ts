@@ -4,33 +4,33 @@ import { characterCount, textProblem } from '../text.ts';
 import { guessableProblem } from './guessable.ts';
 
 /**
- * Who may make an account over the network: anybody, nobody but the first (who administers), or
- * nobody.
+ * Who may make an account over the network: anyone, only the first user (who becomes an
+ * administrator), or no one.
  */
 export const SIGN_UP_MODES = ['open', 'first', 'closed'] as const;
 export type SignUpMode = (typeof SIGN_UP_MODES)[number];
 
-/** An address as it is stored and compared: accounts differ in more than case. */
+/** The form in which an address is stored and compared. Accounts must differ in more than case. */
 export function normalizedEmail(email: string): string {
   return email.toLowerCase();
 }
 
-/** Everything that no account can have as its email and password. */
+/** Every reason why no account can have this email or this password. */
 export function credentialProblems({ email, password }: { email: string; password: string }): Problem[] {
   return [...emailProblems(email), ...passwordProblems(password, 'password')];
 }
 
 /**
- * Everything that is wrong with what a new account is to sign in with: the password must not be
- * easy to guess either.
+ * Everything that is wrong with the email and the password of a new account. The password must also
+ * be hard to guess.
  */
 export async function newCredentialProblems({ email, password }: { email: string; password: string }) {
   return [...emailProblems(email), ...(await newPasswordProblems(password, { email, field: 'password' }))];
 }
 
 /**
- * Everything that is wrong with a password that is chosen now. `field` is the one of the input that
- * it was given in.
+ * Everything that is wrong with a password that a user chooses now. `field` names the field of the
+ * input that holds it.
  */
 export async function newPasswordProblems(
   password: string,

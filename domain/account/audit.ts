@@ -1,11 +1,11 @@
 /** One field of a mutation's input, as the audit shows it: never a secret. */
 export interface AuditChange {
   field: string;
-  /** Its value where that is harmless, else "changed". */
+  /** The value if it is harmless, otherwise "changed". */
   value: string;
 }
 
-/** Fields whose values are shown. All others are only named: they may hold a secret, or be one. */
+/** The fields whose values are shown. All others are only named: they may hold or be a secret. */
 const SHOWN = new Set([
   'administrator',
   'expiresAt',
@@ -20,13 +20,13 @@ const SHOWN = new Set([
 ]);
 const CHANGED = 'changed';
 export const AUDIT_CHANGES_MAX = 100;
-/** Of one event, over all of its changes: a payload may have 200 names of 255 characters. */
+/** The length of all changes of one event: a payload may have 200 names of 255 characters. */
 const CHANGES_LENGTH_MAX = 4_096;
 const VALUE_LENGTH_MAX = 255;
 
 /**
- * What an input gives, by the paths of its fields. Of lists whose items have names, the names stand
- * in the paths.
+ * The changes that an input makes, by the paths of its fields. In a list whose items have names,
+ * the paths contain the names.
  */
 export function auditChanges(input: object): AuditChange[] {
   const changes: AuditChange[] = [];
@@ -59,7 +59,10 @@ function isNested(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !(value instanceof Date);
 }
 
-/** Of an environment variable, a header and the like: one thing, whose name is no secret. */
+/**
+ * The name of an environment variable, a header and the like. Such an item is one change, and its
+ * name is no secret.
+ */
 function nameOf(item: unknown): string | undefined {
   return isNested(item) && 'name' in item && typeof item.name === 'string' ? item.name : undefined;
 }
@@ -70,8 +73,8 @@ function shown(value: unknown): string {
 }
 
 /**
- * An event for a person who reads the log: what was done, by which account, from where. Of what the
- * caller wrote, nothing.
+ * An event as a sentence for a reader of the log: what was done, by which account, from where. It
+ * contains nothing that the caller wrote.
  */
 export function auditSentence(event: {
   action: string;

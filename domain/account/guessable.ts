@@ -1,9 +1,9 @@
 import { PASSWORD_LENGTH_MIN } from '../limits.ts';
 
 /**
- * Why `password` is among the first that somebody who wants into the account of `email` would try,
- * or undefined. It completes the sentence "The password ...". Case, and ways of writing the same
- * character, make no difference.
+ * Why `password` is among the first that an attacker on the account of `email` would try, or
+ * undefined. The text completes the sentence "The password ...". Case, and different ways to write
+ * the same character, make no difference.
  */
 export async function guessableProblem(password: string, email: string): Promise<string | undefined> {
   const plain = plainOf(password);
@@ -17,15 +17,15 @@ export async function guessableProblem(password: string, email: string): Promise
 }
 
 /**
- * What must be left of a password beside a part that is easy to guess: such a part counts for
- * nothing.
+ * The length that must remain of a password beside a part that is easy to guess: such a part counts
+ * for nothing.
  */
 const REST_LENGTH_MIN = PASSWORD_LENGTH_MIN;
 const OWN_WORD_LENGTH_MIN = 3;
 const PIECES_MIN = 4;
 const RUN_LENGTH_MIN = 3;
 const REPEATED_LENGTH_MAX = 4;
-/** Neighbours on keyboards and in the alphabet. */
+/** Characters that are neighbours on a keyboard or in the alphabet. */
 const ROWS = [
   'abcdefghijklmnopqrstuvwxyz',
   '01234567890',
@@ -41,12 +41,12 @@ const ROWS = [
 function plainOf(text: string): string {
   return text
     .normalize('NFKC')
-    .replace(/\p{Cf}/gu, '') // which nobody sees
+    .replace(/\p{Cf}/gu, '') // invisible characters
     .toLowerCase();
 }
 
 /**
- * Whether it is on the list, by itself or with a few digits and signs around it, as in
+ * Whether the password is on the list, alone or with a few digits and signs around it, as in
  * "Password2026!".
  */
 async function isCommon(plain: string): Promise<boolean> {
@@ -58,7 +58,7 @@ async function isCommon(plain: string): Promise<boolean> {
 let loaded: Promise<ReadonlySet<string>> | undefined;
 
 /**
- * The 49,000 most common of passwords that were breached: loaded when the first password is chosen,
+ * The 49,000 most common breached passwords. The list is loaded when the first password is chosen,
  * which takes 50 ms and 5 MB.
  */
 function commonPasswords(): Promise<ReadonlySet<string>> {
@@ -80,8 +80,8 @@ function isPadded(plain: string, word: string): boolean {
 }
 
 /**
- * How many characters there are where those that follow one another, as in "cdef", "4321", "wert"
- * or "aaaa", count as one.
+ * How many pieces the password has. A run such as "cdef", "4321", "wert" or "aaaa" is one piece,
+ * and every other character is one too.
  */
 function piecesOf(plain: string): number {
   const characters = [...plain];
@@ -109,7 +109,7 @@ function runLength(characters: string[], from: number, follows: Follows): number
   return to - from;
 }
 
-/** Whether it is a short piece again and again, as in "abcabcab". */
+/** Whether the password repeats a short piece, as in "abcabcab". */
 function isRepeated(plain: string): boolean {
   const characters = [...plain];
   return Array.from({ length: REPEATED_LENGTH_MAX }, (_, n) => n + 1).some((period) =>

@@ -1,6 +1,4 @@
-/**
- * What a token may do, each scope with all that the ones before it may. Sessions may do everything.
- */
+/** What a token may do. Each scope includes the scopes before it. Sessions may do everything. */
 export const TOKEN_SCOPES = ['READ', 'RUN', 'WRITE'] as const;
 export type TokenScope = (typeof TOKEN_SCOPES)[number];
 

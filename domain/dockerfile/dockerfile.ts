@@ -4,8 +4,8 @@ import { type Instruction, type InstructionName, instructionsOf } from './instru
 import { createProblems } from './lines.ts';
 
 /**
- * A Dockerfile that has been judged: what the engine gets is printed from it, never the text that
- * was given.
+ * A Dockerfile that has passed all checks. The engine gets text that is printed from it, never the
+ * text that the author gave.
  */
 export interface Dockerfile {
   steps: Step[];
@@ -14,7 +14,7 @@ export interface Dockerfile {
 }
 
 export interface Step {
-  /** Where it begins in the given text, counted from 1. */
+  /** The line of the given text where the step begins, counted from 1. */
   line: number;
   name: InstructionName;
   flags: Map<string, string>;
@@ -23,7 +23,7 @@ export interface Step {
   rest: string;
 }
 
-/** An image that is not of this file, a stage of it (its name or number), or nothing. */
+/** An image from outside this file, a stage of this file (its name or number), or nothing. */
 export type Source = { kind: 'image' | 'stage'; name: string } | { kind: 'scratch'; name: 'scratch' };
 
 export type ReadDockerfile =
@@ -31,10 +31,10 @@ export type ReadDockerfile =
   | { dockerfile?: undefined; problems: string[] };
 
 /**
- * Reads and judges a Dockerfile. The engine would do more than a person may: FROM resolves a short
- * id to any image on the engine, also another user's, and ADD of a URL is fetched by the engine
- * itself, from the engine's network and past the container's. So every instruction and flag is
- * known here or refused, images are named literally, and what is fetched is fetched by RUN.
+ * Reads and checks a Dockerfile. The engine would do more than a user may. FROM resolves a short id
+ * to any image on the engine, even another user's. The engine itself fetches the URL of an ADD,
+ * from the engine's network and past the container's. So this file knows or refuses every
+ * instruction and flag, images are named literally, and only RUN fetches.
  */
 export function readDockerfile(text: string): ReadDockerfile {
   const problems = createProblems();
@@ -46,14 +46,14 @@ export function readDockerfile(text: string): ReadDockerfile {
   return { dockerfile: { steps, images: [...new Set(images)] } };
 }
 
-/** The images that a Dockerfile names, each once; none of one that is refused. */
+/** The images that a Dockerfile names, each once. A refused Dockerfile gives none. */
 export function imagesOf(text: string): string[] {
   return readDockerfile(text).dockerfile?.images ?? [];
 }
 
 /**
- * What is wrong with ONBUILD instructions that a base image brings. The engine takes them as they
- * are, so they must be lines that can be read in one way, and take in neither images nor URLs.
+ * What is wrong with the ONBUILD instructions of a base image. The engine runs them as they are. So
+ * each must be a line that can be read in only one way, and uses neither images nor URLs.
  */
 export function triggersProblem(triggers: string[]): string | undefined {
   const isHarmless = (trigger: string) => {
@@ -122,7 +122,7 @@ function judge(instructions: Instruction[], report: (line: number, problem: stri
   });
 }
 
-/** Undefined where none is given, and of what is none. */
+/** The name of the stage, or undefined when FROM gives no valid one. */
 function stageName({ name, words }: Instruction): string | undefined {
   const [, , stage = ''] = words;
   const isName = name === 'FROM' && STAGE.test(stage) && stage.toLowerCase() !== 'scratch' && !ID.test(stage);
@@ -130,7 +130,7 @@ function stageName({ name, words }: Instruction): string | undefined {
 }
 
 const STAGE = /^[A-Za-z][A-Za-z0-9_.-]*$/;
-/** In the printed form images are ids. */
+/** An image id. In the printed form ids stand for images, so no stage may have such a name. */
 const ID = /^[a-f0-9]{64}$/i;
 
 function refuseRemote(line: number, source: string, report: (line: number, problem: string) => void): void {

@@ -4,20 +4,20 @@ import { listOf, printedList } from './list.ts';
 import { labelsProblem, pairsProblem } from './pairs.ts';
 
 export interface Instruction {
-  /** Where it begins in the file, counted from 1. */
+  /** The line of the file where the instruction begins, counted from 1. */
   line: number;
   name: InstructionName;
   /** Values by name. */
   flags: Map<string, string>;
-  /** What follows the flags, as it is printed. */
+  /** What follows the flags, in its printed form. */
   rest: string;
-  /** The words of `rest`, of instructions that take words. */
+  /** The words of `rest`, for instructions that take words. */
   words: string[];
 }
 
 type Form = 'words' | 'words or list' | 'text' | 'pairs' | 'text or list' | 'list' | 'check';
 
-/** All that there are. What `rest` means to the engine depends on its form alone. */
+/** All instructions that are allowed. The form alone decides what `rest` means to the engine. */
 const FORMS = {
   ADD: 'words or list',
   ARG: 'text',
@@ -43,7 +43,7 @@ const NAMES = Object.keys(FORMS).filter((name): name is InstructionName => name 
 
 const OWNER = /^[\w.:${}-]+$/;
 const DURATION = /^[\w.]+$/;
-/** The flags that the engine's builder has, and what their values are made of. */
+/** The flags that the engine's builder has, and the values that they take. */
 const FLAGS: Partial<Record<InstructionName, Record<string, RegExp>>> = {
   ADD: { chown: OWNER },
   COPY: { chown: OWNER, from: /^[^$"'\\]+$/ },
@@ -63,8 +63,8 @@ const INSTEAD: Record<string, string> = {
 };
 
 /**
- * The instructions of a Dockerfile in their printed form; what the engine must not get, or might
- * read otherwise, is reported.
+ * The instructions of a Dockerfile in their printed form. It reports what the engine must not get,
+ * and what the engine might read in another way.
  */
 export function instructionsOf(text: string, problems: Problems): Instruction[] {
   return logicalLines(text, problems).flatMap((line) =>
@@ -74,7 +74,7 @@ export function instructionsOf(text: string, problems: Problems): Instruction[] 
 
 function instructionOf({ line, text }: LogicalLine, { report }: Problems): Instruction | undefined {
   const [, word = '', behind = ''] = /^([^ \t]*)[ \t]*(.*)$/su.exec(text) ?? [];
-  // Letters first: there are characters beyond ASCII that become "S" or "K" in upper case.
+  // Checks for ASCII letters first: some other characters become "S" or "K" in upper case.
   const name = /^[A-Za-z]+$/.test(word) ? NAMES.find((known) => known === word.toUpperCase()) : undefined;
   if (name === undefined) {
     report(line, unknown(word));
@@ -151,10 +151,11 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
 }
 
 /**
- * Newer engines look for here-documents in these, and take the lines that follow for their text.
+ * Newer engines look for here-documents in these instructions, and take the lines that follow for
+ * the text of the document.
  */
 const HEREDOC_NAMES = new Set<InstructionName>(['ADD', 'COPY', 'RUN']);
-/** Where one may be in any reading, also within quotes. */
+/** Matches wherever any reading may find a here-document, also within quotes. */
 const HEREDOC = /(?:^|[ \t])\d*<<(?!<)/;
 
 function checkOf(text: string): Arguments {

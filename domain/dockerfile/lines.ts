@@ -1,8 +1,8 @@
 import { byteCount } from '../text.ts';
 
-/** An instruction as it would stand in one line. */
+/** An instruction that is joined into one line. */
 export interface LogicalLine {
-  /** Where it begins in the file, counted from 1. */
+  /** The line of the file where it begins, counted from 1. */
   line: number;
   text: string;
 }
@@ -10,10 +10,10 @@ export interface LogicalLine {
 /** Engines read no line of 64 KiB or more. */
 export const LINE_BYTES_MAX = 60_000;
 
-/** More would help nobody. */
+/** More problems would not help the author. */
 const PROBLEMS_MAX = 20;
 
-/** Sentences that begin with the line. */
+/** Sentences, each of which begins with its line. */
 export interface Problems {
   texts: string[];
   report(line: number, problem: string): void;
@@ -33,9 +33,9 @@ export function createProblems(): Problems {
 }
 
 /**
- * The instructions of a Dockerfile, each in one line: without comments and continuations. Parsers
- * of different engines agree on what comes out, or it is reported. They differ in what they take
- * for white space, in escape characters and directives, and in a backslash before another.
+ * The instructions of a Dockerfile, each in one line, without comments and continuations. It
+ * reports every place where the parsers of different engines would not agree. They differ in what
+ * counts as white space, in escape characters and directives, and in a backslash before another.
  */
 export function logicalLines(text: string, { report }: Problems): LogicalLine[] {
   const found: LogicalLine[] = [];
@@ -78,12 +78,12 @@ export function logicalLines(text: string, { report }: Problems): LogicalLine[] 
 
 const BLANK = /^[ \t]*$/;
 const COMMENT = /^[ \t]*#/;
-/** Control characters, halves of surrogate pairs, and white space that is not ASCII's. */
+/** Control characters, halves of surrogate pairs, and white space outside ASCII. */
 const ODD = /(?![ \t])[\p{Cc}\p{Cs}\p{Z}\uFEFF]/u;
 
 /**
- * Of a comment before the first instruction: what looks like a directive in any reading must be a
- * harmless one.
+ * Checks a comment before the first instruction. If any engine could read it as a directive, the
+ * directive must be harmless.
  */
 function directiveProblem(comment: string): string | undefined {
   const [, name = '', value = ''] = /^\s*#\s*(escape|syntax)\s*=(.*)$/isu.exec(comment) ?? [];
@@ -94,7 +94,7 @@ function directiveProblem(comment: string): string | undefined {
   return undefined;
 }
 
-/** The syntax that is read here. The directive goes no further. */
+/** The syntax that this parser reads. The printed form does not contain the directive. */
 const FRONTEND = /^(?:docker\.io\/)?docker\/dockerfile(?::1(?:\.\d+)*)?$/;
 
 function codeOf(character: string): string {

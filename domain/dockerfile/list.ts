@@ -4,9 +4,9 @@ import { textProblem } from '../text.ts';
 const strings = z.array(z.string());
 
 /**
- * The strings of a JSON list such as `["a", "b"]`; nothing of a shell's text that begins with a
- * bracket. Some engines read the list and leave out what follows it, and others take all of it for
- * a shell's text: that is a problem.
+ * The strings of a JSON list such as `["a", "b"]`. Shell text that begins with a bracket gives
+ * neither a list nor a problem. It is a problem when text follows the list: some engines leave that
+ * text out, and others take all of it for shell text.
  */
 export function listOf(text: string): { list?: string[]; problem?: string } {
   const end = endOfList(text);
@@ -19,13 +19,13 @@ export function listOf(text: string): { list?: string[]; problem?: string } {
   return problem === undefined ? { list: data } : { problem: `${problem}.` };
 }
 
-/** In ASCII, so that no line of it has other white space. */
+/** Prints the list in ASCII, so that its line contains no other white space. */
 export function printedList(list: string[]): string {
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
   return `[${list.map((one) => JSON.stringify(one).replaceAll(/[^ -~]/g, escaped)).join(', ')}]`;
 }
 
-/** Behind the bracket that closes the first one. */
+/** The position behind the bracket that closes the first one. */
 function endOfList(text: string): number | undefined {
   let depth = 0;
   let isQuoted = false;
@@ -47,6 +47,6 @@ function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // a shell's text
+    return undefined; // shell text
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What is wrong with what stands behind ENV or LABEL, `name=value ...` or `name value`, as the
+ * What is wrong with the text behind ENV or LABEL, `name=value ...` or `name value`, as the
  * engine's parser splits it.
  */
 export function pairsProblem(name: string, text: string): string | undefined {
@@ -11,13 +11,13 @@ export function pairsProblem(name: string, text: string): string | undefined {
 }
 
 /**
- * By these an installation finds its images again, those that a stopped build has left too: they
- * are not an author's.
+ * The prefix of the labels by which an installation finds its images again, even those of a build
+ * that was stopped. Authors must not use it.
  */
 export const IMAGE_LABELS = 'chronoverse.image.';
 
 /**
- * What is wrong with the names of labels, of which the engine takes quotes and backslashes away,
+ * What is wrong with the names of labels. The engine takes quotes and backslashes away from them,
  * and puts in variables.
  */
 export function labelsProblem(text: string): string | undefined {
@@ -29,7 +29,7 @@ export function labelsProblem(text: string): string | undefined {
   return `must not have a label that begins with "${IMAGE_LABELS}".`;
 }
 
-/** Split at blanks that are neither quoted nor behind a backslash. */
+/** Splits the text at white space that is neither quoted nor behind a backslash. */
 function words(text: string): string[] {
   const found: string[] = [];
   let word = '';

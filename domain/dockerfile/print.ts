@@ -2,17 +2,17 @@ import type { Dockerfile, Source, Step } from './dockerfile.ts';
 
 export interface Printed {
   text: string;
-  /** Its lines, with images as their author named them. */
+  /** The lines of `text`, with images as their author named them. */
   lines: string[];
-  /** The line of the given text that a line of this one, counted from 1, comes from. */
+  /** The line of the given text that a line of `text` comes from. Both are counted from 1. */
   originalLine(line: number): number;
 }
 
 /**
- * What the engine gets: an instruction a line, without continuations, comments, directives and
- * here-documents. With `idOf` the images are those that were looked at, whatever their names stand
- * for by the time that the engine builds. Behind each FROM stands a LABEL, so that every layer that
- * its steps make carries `labels`.
+ * Prints what the engine gets: one instruction per line, without continuations, comments,
+ * directives and here-documents. With `idOf` the engine gets the images that were inspected,
+ * whatever their names stand for when it builds. A LABEL follows each FROM, so that every layer of
+ * its steps carries `labels`.
  */
 export function printDockerfile(
   { steps }: Dockerfile,

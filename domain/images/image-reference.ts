@@ -1,10 +1,10 @@
-/** The name of an image, in full: what a registry is asked for. */
+/** The full name of an image, as a registry is asked for it. */
 export interface ImageReference {
   /** Host and port of the registry; `docker.io` where none was named. */
   registry: string;
   /** `library/alpine` where `alpine` was written. */
   repository: string;
-  /** Absent only where a digest is given without one. */
+  /** Absent only when a digest is given without a tag. */
   tag?: string;
   digest?: string;
 }
@@ -16,7 +16,7 @@ export type ParsedReference =
 /**
  * Parses an image reference by the grammar of the distribution project, as the Docker command reads
  * it: `[registry[:port]/]path[:tag][@algorithm:hex]`. The problem is the end of a sentence that
- * begins with what is wrong.
+ * begins with the faulty text.
  */
 export function parseImageReference(text: string): ParsedReference {
   if (text === '') return wrong('must name an image, like "alpine:3"');
@@ -62,20 +62,19 @@ export function parseImageReference(text: string): ParsedReference {
   };
 }
 
-/** The registry that an image is pulled from; undefined of what is no image reference. */
+/** The registry that an image is pulled from, or undefined when `image` is no image reference. */
 export function registryOf(image: string): string | undefined {
   return parseImageReference(image).reference?.registry;
 }
 
 /**
- * The registry of the images that builds make: a name that no network has, so that nothing of this
- * name can be pulled.
+ * The registry of built images. No network has this name, so nothing with this name can be pulled.
  */
 export const BUILT_REGISTRY = 'chronoverse.invalid';
 
 /**
- * What is wrong with a reference that a person wrote; undefined when nothing is. An image that a
- * workflow has built is that workflow's alone: it may hold what its owner shows to nobody.
+ * What is wrong with a reference that a user wrote, or undefined. An image that a build made
+ * belongs to one workflow alone: it may hold what its owner shows to no one else.
  */
 export function imageProblem(text: string): string | undefined {
   if (ID_PREFIX.test(text)) return 'could be the beginning of an image id: add a tag, like ":latest"';
@@ -95,15 +94,15 @@ const HOST_LABEL = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
 const REGISTRY = new RegExp(`^(?:${HOST_LABEL}(?:\\.${HOST_LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?$`);
 const IMAGE_ID = /^[a-f0-9]{64}$/;
 /**
- * The engine takes the beginning of an id where it finds no image of that name. Names of one letter
- * are looked up as names alone.
+ * When the engine finds no image of that name, it tries the name as the beginning of an id. It
+ * looks up names of one letter only as names.
  */
 const ID_PREFIX = /^[a-f0-9]{2,63}$/;
 const DIGEST_ALONE = /^sha(?:256|384|512):/;
 
 /**
- * The first component is a registry when it could not be a part of a path: it has a dot, a colon,
- * upper case, or is localhost.
+ * The first component is a registry when it cannot be a part of a path: it has a dot, a colon or
+ * upper case, or it is localhost.
  */
 function splitName(name: string): { registry?: string; repository: string } {
   const slash = name.indexOf('/');

@@ -1,17 +1,14 @@
 import { isAllowed, NETWORK_WORDS, type NetworkPolicy, parseAllow } from '../network/networks.ts';
 import { type ImageReference, parseImageReference } from './image-reference.ts';
 
-/**
- * Which registries the engine may be sent to: what the setting REGISTRY_ALLOW says, ready to be
- * asked.
- */
+/** Which registries the engine may contact: the parsed setting REGISTRY_ALLOW. */
 export interface RegistryPolicy {
   /**
-   * Registries that the operator names, as `authorityOf` writes them. They are trusted, wherever
+   * The registries that the operator names, as `authorityOf` writes them. They are trusted wherever
    * they are.
    */
   names: ReadonlySet<string>;
-  /** For all others: the networks that their addresses must be in. */
+  /** The networks that must contain the addresses of every other registry. */
   networks: NetworkPolicy;
 }
 
@@ -45,9 +42,9 @@ export function parseRegistryAllow(text: string): RegistryPolicy | string {
 }
 
 /**
- * The host and port of a registry (or of a place that one sends the engine to) in the one way in
- * which they are compared. The host is what resolvers make of it: 2130706433, 0x7f.1, 0177.0.0.1
- * and 127.1 are the address 127.0.0.1. Undefined of what names no host.
+ * The host and port of a registry, or of a place that a registry sends the engine to, in the one
+ * form in which they are compared. The host is what resolvers make of it: 2130706433, 0x7f.1,
+ * 0177.0.0.1 and 127.1 are the address 127.0.0.1. Undefined when `registry` names no host.
  */
 export function authorityOf(registry: string): string | undefined {
   if (HUB_NAMES.has(registry.toLowerCase())) return DOCKER_HUB;
@@ -57,8 +54,8 @@ export function authorityOf(registry: string): string | undefined {
 }
 
 /**
- * Whether the engine may be sent there without a look at addresses: the operator names it, or it is
- * Docker Hub where `public` is allowed.
+ * Whether the engine may contact a registry without a look at its addresses: the operator names it,
+ * or it is Docker Hub and `public` is allowed.
  */
 export function isTrustedRegistry({ names, networks }: RegistryPolicy, registry: string): boolean {
   const authority = authorityOf(registry);
@@ -67,14 +64,14 @@ export function isTrustedRegistry({ names, networks }: RegistryPolicy, registry:
 }
 
 /**
- * Whether a name with these addresses may be asked: each of them must be allowed, as the engine may
- * take any.
+ * Whether the engine may contact a name with these addresses. Each must be allowed, because the
+ * engine may take any of them.
  */
 export function areAllowed({ networks }: RegistryPolicy, addresses: string[]): boolean {
   return addresses.length > 0 && addresses.every((address) => isAllowed(networks, address));
 }
 
-/** Patterns of images, as LOCAL_IMAGES has them. */
+/** The image patterns of the setting LOCAL_IMAGES. */
 export type ImagePatterns = readonly { repository: RegExp; tag: RegExp }[];
 
 const PATTERNS_MAX = 100;
@@ -98,7 +95,7 @@ export function parseImagePatterns(text: string): ImagePatterns | string {
   });
 }
 
-/** These patterns and `image` itself. */
+/** These patterns, and one for `image` itself. */
 export function withImage(patterns: ImagePatterns, image: string): ImagePatterns {
   const [name = ''] = image.split('@');
   const more = parseImagePatterns(image.includes('@') ? `${name.replace(/:[^/:]*$/, '')}:*` : name);
@@ -106,8 +103,8 @@ export function withImage(patterns: ImagePatterns, image: string): ImagePatterns
 }
 
 /**
- * Whether one of the patterns is for `image`. One that is named by its digest has any tag, so only
- * a pattern for all of them is for it.
+ * Whether one of the patterns covers `image`. An image that is named by its digest has any tag, so
+ * only a pattern for all tags covers it.
  */
 export function matchesImage(patterns: ImagePatterns, image: string): boolean {
   const { reference } = parseImageReference(image);
@@ -123,8 +120,8 @@ export function matchesImage(patterns: ImagePatterns, image: string): boolean {
 const ANYTHING = '^.*$';
 
 /**
- * The ways to write a repository: Docker Hub's may go without its registry, and its own images
- * without `library/`.
+ * The ways to write a repository. A repository of Docker Hub may omit the registry, and one of
+ * Docker Hub's own images `library/` too.
  */
 function namesOf({ registry, repository }: ImageReference): string[] {
   const full = `${registry}/${repository}`;
@@ -141,8 +138,8 @@ function isNetwork(entry: string): boolean {
 }
 
 /**
- * A name of a registry has what an image reference would know it by: a dot, a port, or it is
- * localhost.
+ * The registry in `entry`, or undefined when an image reference would not recognise one: it has no
+ * dot and no port, and is not localhost.
  */
 function readName(entry: string): string | undefined {
   if (/\s|\/|@/.test(entry) || !(/[.:]/.test(entry) || entry.toLowerCase() === 'localhost')) return undefined;

@@ -1,7 +1,7 @@
 /**
  * A batch of consecutive lines of one job (or build): the unit on the topic `job_logs`, and a row
- * of log_chunks. `lines` is text (encode.ts), gzipped where that pays (packing.ts): on its way no
- * object is made a line.
+ * of log_chunks. `lines` is text (encode.ts), gzipped where that pays (packing.ts). No line becomes
+ * an object on its way.
  */
 export interface LogChunk {
   /** The job or the build whose lines these are. */
@@ -13,8 +13,8 @@ export interface LogChunk {
 }
 
 /**
- * Stands on the bus between chunks of one log. All that comes before a marker is stored when the
- * worker that stores lines comes to it, so that it can settle how many lines there are
+ * Stands on the bus between chunks of one log. When the worker that stores lines reaches a marker,
+ * everything before the marker is stored. So the worker can settle how many lines there are
  * (db/logs/markers.ts).
  */
 export type LogMarker = AttemptMarker | EndMarker;
@@ -30,15 +30,15 @@ export interface AttemptMarker {
 }
 
 /**
- * Ends a log whose job or build was ended by another process than its worker: what comes before
- * the marker belongs to the log, what comes after it does not count.
+ * Ends a log whose job or build was ended by another process than its worker. Lines before the
+ * marker belong to the log, and lines after it do not count.
  */
 export interface EndMarker {
   kind: 'end-marker';
   sourceId: string;
 }
 
-/** What a message on `job_logs` has several of. */
+/** One of the entries of a message on `job_logs`. */
 export type LogEntry = LogChunk | LogMarker;
 
 export function attemptMarker(sourceId: string, attempt: number): AttemptMarker {
@@ -60,14 +60,15 @@ export function isChunk(entry: LogEntry): entry is LogChunk {
 const ID_BYTES = 16;
 const HEAD_BYTES = ID_BYTES + 4 * 4;
 /**
- * On the wire a marker is a chunk without lines, and the marker that ends a log has this number,
- * which no attempt has.
+ * On the wire a marker is a chunk without lines. The marker that ends a log has this number, which
+ * no attempt has.
  */
 const END_ATTEMPT = 0x7fff_ffff;
 const NO_LINES = Buffer.alloc(0);
 
 /**
- * Several entries as one message. All of them must belong to the partition of the message's key.
+ * Encodes several entries as one message. All of them must belong to the partition of the message's
+ * key.
  */
 export function encodeChunks(entries: LogEntry[]): Buffer {
   const parts: Buffer[] = [];
@@ -90,8 +91,8 @@ function asChunk(marker: LogMarker): LogChunk {
 }
 
 /**
- * The entries of a message; their `lines` share its memory. A message that is cut short or foreign
- * gives those before the fault.
+ * The entries of a message. Their `lines` share its memory. A message that is cut short or foreign
+ * gives the entries before the fault.
  */
 export function decodeChunks(message: Buffer): LogEntry[] {
   const entries: LogEntry[] = [];

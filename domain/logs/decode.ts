@@ -7,15 +7,15 @@ import { continuesIn, sourceOf, streamOf } from './line-flags.ts';
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
-/** No line takes less: flag, a timestamp of at least 20 characters, space, newline. */
+/** The shortest line: a flag, a timestamp of at least 20 characters, a space and a newline. */
 export const LINE_BYTES_MIN = 23;
 
 /**
- * Comes to the lines of a text one after the other. It makes no object a line, and no text that is
- * not asked for.
+ * Visits the lines of a text one after the other. It makes no object per line, and only the texts
+ * that a caller asks for.
  */
 export class LineReader {
-  /** The place of the line in the chunk, from 0. */
+  /** The index of the line in the chunk, from 0. */
   index = -1;
   /** Where the line ends in the text: at its newline. */
   end = -1;
@@ -27,7 +27,7 @@ export class LineReader {
     this.#text = text;
   }
 
-  /** Comes to the next line; false where there is none. */
+  /** Moves to the next line. Returns false when there is none. */
   next(): boolean {
     const start = this.end + 1;
     if (start >= this.#text.length) return false;
@@ -39,12 +39,12 @@ export class LineReader {
     return true;
   }
 
-  /** Comes to the line that holds this position of the text. */
+  /** Moves to the line that holds this position of the text. */
   moveTo(position: number): void {
     while (this.end < position && this.next());
   }
 
-  /** Where what was printed begins: flag and timestamp stand before it. */
+  /** Where the printed text begins. Flag and timestamp stand before it. */
   get textStart(): number {
     if (this.#textStart === 0) this.#textStart = this.#text.indexOf(' ', this.#start) + 1;
     return this.#textStart;
@@ -101,8 +101,8 @@ export function parseLines(chunk: Buffer, firstNumber: number, attempt: number, 
 }
 
 /**
- * Lines of a chunk: without the first `skip`, before the line of index `end` where there is one, of
- * one stream where one is named.
+ * Selects lines of a chunk: without the first `skip`, before the line of index `end` if it is
+ * given, and of one stream if it is given.
  */
 export interface LineRange {
   skip: number;
@@ -118,7 +118,7 @@ export function plainText(lines: Buffer, skip: number): string {
   return textBytes(lines, { skip }).toString('utf8');
 }
 
-/** The same as UTF-8: the bytes of U+FFFD replace what is none. */
+/** The same as UTF-8. U+FFFD replaces bytes that are not UTF-8. */
 export function plainTextUtf8(lines: Buffer, range: LineRange): Buffer {
   const text = textBytes(lines, range);
   return isUtf8(text) ? text : Buffer.from(text.toString('utf8'));

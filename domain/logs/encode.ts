@@ -13,7 +13,7 @@ const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
 /**
- * Takes a line without its flag: from `start` to `end` of `bytes` are timestamp, space, text and
+ * Takes a line without its flag. From `start` to `end`, `bytes` hold timestamp, space, text and
  * newline.
  */
 export type OnLine = (flag: number, bytes: Buffer, start: number, end: number) => void;
@@ -33,7 +33,7 @@ export function formatLine(
   return `${String.fromCharCode(flagOf(stream, source, continues))}${timestamp} ${text}\n`;
 }
 
-/** Gives `onLine` a line of this text, in which newlines become spaces. */
+/** Gives `onLine` a line with this text, in which newlines become spaces. */
 export function writeLine(
   onLine: OnLine,
   stream: LogStream,
@@ -50,22 +50,22 @@ export function timestampAt(bytes: Buffer, start: number): string {
   return bytes.toString('latin1', start, bytes.indexOf(SPACE, start));
 }
 
-/** The text of such a line, one character a byte. */
+/** The text of such a line, one character per byte. */
 export function latin1TextAt(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('latin1', bytes.indexOf(SPACE, start) + 1, end - 1);
 }
 
-/** The line with another text, of which each character is a byte. */
+/** The line with another text, in which each character is a byte. */
 export function withLatin1Text(bytes: Buffer, start: number, text: string): Buffer {
   return Buffer.from(`${timestampAt(bytes, start)} ${text}\n`, 'latin1');
 }
 
-/** Most jobs print little. */
+/** Small, because most jobs print little. */
 const FIRST_BYTES = 4 * 1024;
 
 /**
- * Lines of one chunk that is being filled: at most CHUNK_BYTES_MAX, unless one line alone is
- * longer.
+ * The lines of one chunk that is being filled: at most CHUNK_BYTES_MAX bytes, unless one line alone
+ * is longer.
  */
 export class LineBuffer {
   #bytes = Buffer.allocUnsafe(FIRST_BYTES);
@@ -92,7 +92,7 @@ export class LineBuffer {
     this.#bytes = larger;
   }
 
-  /** The lines, which leave the buffer. */
+  /** Returns the lines and empties the buffer. */
   take(): Buffer {
     const text = this.#bytes.subarray(0, this.length);
     this.#bytes = Buffer.allocUnsafe(this.length < FIRST_BYTES ? FIRST_BYTES : this.#bytes.length);

@@ -5,11 +5,11 @@ import { partFinder } from './text-search.ts';
 /** Which lines of a log a reader asks for. All conditions must hold. */
 export interface LogFilter {
   stream?: LogStream | null | undefined;
-  /** A part of the text, in upper or lower case. */
+  /** A part of the text. Case makes no difference. */
   search?: string | null | undefined;
 }
 
-/** Those lines of an unpacked chunk that match. */
+/** Selects the lines of an unpacked chunk that match. */
 export type SelectLines = (text: Buffer, firstNumber: number, attempt: number) => LogLine[];
 
 /**

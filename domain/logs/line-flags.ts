@@ -2,8 +2,8 @@ import type { LogSource, LogStream } from './line.ts';
 
 /**
  * The flag before each line of a chunk: one letter for its stream and its source, in upper case
- * where the line continues in the next line of its stream. A program cannot choose the flag of what
- * it prints, so it cannot print a line that counts as Chronoverse's own.
+ * when the line continues in the next line of its stream. A program cannot choose the flag of its
+ * lines, so it cannot print a line that counts as Chronoverse's own.
  */
 const FLAGS: Record<LogSource, Record<LogStream, number>> = {
   PROGRAM: { STDOUT: 0x6f, STDERR: 0x65 }, // o e

@@ -3,9 +3,9 @@ import { constants, gunzip, gunzipSync, gzip } from 'node:zlib';
 
 /* The text of a chunk is gzipped where that pays. */
 
-const GZIP_MAGIC = 0x1f; // no flag of a line has this value, so the first byte tells
-const GZIP_FROM_BYTES = 512; // below, the header takes what compression gains
-const UNPACK_BYTES_MAX = 1024 * 1024; // reserved at once, whatever the packed bytes claim
+const GZIP_MAGIC = 0x1f; // no line has this flag, so the first byte identifies gzip
+const GZIP_FROM_BYTES = 512; // below this, the header takes what compression gains
+const UNPACK_BYTES_MAX = 1024 * 1024; // the most to reserve, whatever the packed bytes claim
 
 const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
@@ -19,12 +19,12 @@ export async function packLines(text: Buffer): Promise<Buffer> {
 }
 
 /**
- * The text of a packed chunk, in one buffer of the size that it needs. In pieces of zlib's
- * default size it takes 2.5 times the CPU and twice the memory.
+ * The text of a packed chunk, in one buffer of the size that it needs. Pieces of zlib's default
+ * size take 2.5 times the CPU and twice the memory.
  */
 export async function unpackLines(lines: Buffer): Promise<Buffer> {
   if (lines[0] !== GZIP_MAGIC) return lines;
-  // With one byte left zlib sees that it is done.
+  // One spare byte shows zlib that it is done.
   const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX);
   return gunzipAsync(lines, { chunkSize: Math.max(chunkSize, constants.Z_MIN_CHUNK) });
 }
@@ -33,7 +33,7 @@ export function unpackLinesSync(lines: Buffer): Buffer {
   return lines[0] === GZIP_MAGIC ? gunzipSync(lines) : lines;
 }
 
-/** The size of a chunk's text, without unpacking it: gzip ends with it. */
+/** The size of a chunk's text, without unpacking it: the size ends a gzip file. */
 export function unpackedBytes(lines: Buffer): number {
   return lines[0] === GZIP_MAGIC && lines.length >= 4 ? lines.readUInt32LE(lines.length - 4) : lines.length;
 }

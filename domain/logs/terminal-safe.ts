@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util';
 
 /**
- * UTF-8 text that a terminal only shows. Control sequences (colors, titles, cursor movements) are
- * left out, and each control that stays is written as `\x1b`. Tabs, newlines and a carriage return
+ * UTF-8 text that a terminal only shows. It leaves out control sequences (colors, titles, cursor
+ * movements), and writes each control that stays as `\x1b`. Tabs, newlines and a carriage return
  * before a newline stay. Text without controls is returned as it is.
  */
 export function terminalSafe(bytes: Buffer): Buffer {
@@ -12,8 +12,8 @@ export function terminalSafe(bytes: Buffer): Buffer {
 }
 
 /**
- * Controls but tab and newline, those of C1 too (terminals obey them in UTF-8), and a carriage
- * return before text.
+ * All controls but tab and newline, including those of C1 (terminals obey them in UTF-8), and a
+ * carriage return before text.
  */
 const CONTROLS = /(?![\t\n\r])\p{Cc}|\r(?!\n)/gu;
 
@@ -28,7 +28,7 @@ const DEL = 0x7f;
 const C1_LEAD = 0xc2; // C1 controls are 0xc2 0x80 to 0xc2 0x9f in UTF-8
 const C1_TRAIL_MAX = 0x9f;
 
-/** Looks at bytes: most logs have no control, and need no decoding. */
+/** Looks at bytes, because most logs have no control and need no decoding. */
 function hasControls(bytes: Buffer): boolean {
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at] ?? 0;

@@ -1,16 +1,16 @@
-/** Where the searched part begins, at `from` or later; -1 where it does not occur. */
+/** Returns where the searched part begins, at `from` or later, or -1 when it does not occur. */
 export type FindPart = (from: number) => number;
 
 /**
- * Searches texts for `part`; upper and lower case are equal by Unicode's simple case folding. It
+ * Searches texts for `part`. Upper and lower case are equal by Unicode's simple case folding. It
  * visits each character of a text once, whatever the part is (Knuth, Morris, Pratt). A regular
  * expression is faster on usual texts, but starts again at each character: 999 times "a" before a
- * "b", in a text of nothing but "a", blocked the process for 0.9 s a chunk.
+ * "b", in a text of nothing but "a", blocked the process for 0.9 s per chunk.
  */
 export function partFinder(part: string): (text: string) => FindPart {
   const wanted = codesOf(foldPairs(part));
   const shorter = shorterMatches(wanted);
-  // Half a character, which no text of a log has.
+  // Half a surrogate pair, which no text of a log has.
   if (/\p{Surrogate}/u.test(part)) return () => () => -1;
   return (given) => {
     const text = foldPairs(given);
@@ -55,11 +55,11 @@ function codesOf(text: string): Uint16Array {
   return Uint16Array.from({ length: text.length }, (_, at) => FOLDED[text.charCodeAt(at)] ?? 0);
 }
 
-/** By the code of a character of one UTF-16 unit: the code that stands for it in all its cases. */
+/** For each UTF-16 unit, the code that stands for it in all its cases. */
 const FOLDED = Uint16Array.from({ length: 0x1_0000 }, (_, code) => {
   const character = String.fromCharCode(code);
   const lower = [character.toUpperCase().toLowerCase(), character.toLowerCase()].find(({ length }) => length === 1);
-  // The engine knows exceptions such as the dotless i.
+  // The engine of regular expressions knows exceptions such as the dotless i.
   const isSame = lower !== undefined && /^(.)\1$/iu.test(character + lower);
   return isSame ? lower.charCodeAt(0) : code;
 });

@@ -1,23 +1,24 @@
 import { inAsciiJson, quotedForms } from './writers.ts';
 
-/** One character a byte. */
+/** One character per byte. */
 type Latin1 = string;
 
 /**
- * Shorter secrets are not masked: that would hide half of the text, and reveal the secret by the
- * gaps.
+ * Shorter secrets are not masked: the mask would hide half of the text, and its gaps would reveal
+ * the secret.
  */
 export const MASKED_BYTES_MIN = 4;
 /**
- * Lines of secrets that are searched in other forms too. Further lines are searched as they are. A
- * key has 30 to 50 lines.
+ * How many lines of secrets are searched in other forms too. Further lines are searched only as
+ * they are. A key has 30 to 50 lines.
  */
 const OTHER_FORMS_LINES_MAX = 500;
 
 /**
- * The texts that reveal `secrets` in a log: each line as it is, and as common programs write it:
- * quoted by shells and languages, in JSON (also nested), in a URL or a form, in HTML, in base64.
- * For secrets of letters and digits all forms but base64 are equal, so that few are left.
+ * The texts that reveal `secrets` in a log: each line as it is, and as common programs write it.
+ * They quote it in shells and languages, or write it in JSON (also nested), in a URL or a form, in
+ * HTML, or in base64. For secrets of letters and digits all forms but base64 are equal, so that few
+ * are left.
  */
 export function maskForms(secrets: readonly string[]): Latin1[] {
   const lines = [...new Set(secrets.flatMap((secret) => secret.split(/\r\n|\r|\n/)))].filter(isLong);
@@ -47,7 +48,7 @@ function otherForms(line: string): Latin1[] {
   return [...written.map(toLatin1), ...inJson.map(toLatin1), ...base64(line)];
 }
 
-/** UTF-8 read as Latin-1, as happens to headers, and the reverse. */
+/** UTF-8 that was read as Latin-1, as happens to headers, and the reverse. */
 function misread(text: string): string[] {
   const bytes = Buffer.from(text);
   if (bytes.length === text.length) return []; // ASCII
@@ -77,9 +78,9 @@ function inHtml(text: string): string[] {
 }
 
 /**
- * Base64 of a secret alone, and the part that is equal in every text that contains it: three
- * ways, by its offset within three bytes. Up to two characters at each end, which also hold bits of
- * the neighbours, stay visible.
+ * The base64 of a secret alone, and the parts that are equal in every text that contains it: one
+ * for each offset within three bytes. Up to two characters at each end stay visible, because they
+ * also hold bits of the neighbours.
  */
 function base64(line: string): Latin1[] {
   const bytes = Buffer.from(line);
@@ -92,13 +93,14 @@ function base64(line: string): Latin1[] {
   return [...forms, ...forms.map((form) => form.replaceAll('+', '-').replaceAll('/', '_'))];
 }
 
-/** Line lengths of base64: Ruby, OpenSSL, and coreutils, Python and mails. */
+/** The line lengths of base64 in Ruby, in OpenSSL, and in coreutils, Python and mails. */
 const BASE64_COLUMNS = [60, 64, 76];
-/** Beyond this length of a secret, its base64 is searched in one line only. */
+/** The base64 of a longer secret is searched in one line only. */
 const WRAPPED_BYTES_MAX = 8 * 1024;
 
 /**
- * The lines of a whole secret's base64. What follows the secret, such as a newline, is left open.
+ * The lines of a whole secret's base64. They leave out the bits that depend on what follows the
+ * secret, such as a newline.
  */
 function wrappedBase64(secret: string): Latin1[] {
   const bytes = Buffer.from(secret.replace(/[\r\n]+$/, '')).subarray(0, WRAPPED_BYTES_MAX);

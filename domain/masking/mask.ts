@@ -3,24 +3,24 @@ import { createMatcher, type Matcher, type Range } from './matcher.ts';
 
 const MASK = '***';
 
-/** One character a byte: a program may print bytes that are not UTF-8. */
+/** One character per byte: a program may print bytes that are not UTF-8. */
 type Latin1 = string;
 
 /**
- * Puts `***` in the place of secrets. It searches for each line of a secret, as given and in the
- * forms in which programs write texts (forms.ts). Other forms, such as encrypted or reversed ones,
- * are not recognised. The cost grows with the text and the number of secrets only: 0.3 to 0.7
+ * Puts `***` in place of secrets. It searches for each line of a secret, as given and in the forms
+ * in which programs write text (forms.ts). It does not recognise other forms, such as encrypted or
+ * reversed ones. The cost grows only with the text and the number of secrets: 0.3 to 0.7
  * microseconds for a line of 60 bytes without a secret, 1.5 for one with a secret.
  */
 export interface Mask {
   /** The length of all forms together. */
   size: number;
   text(text: string): string;
-  /** For a text that was cut off: masks the beginning of a secret at its end too. */
+  /** For a text that was cut off: also masks the beginning of a secret at its end. */
   cutText(text: string): string;
   /**
-   * `bytes` masked, or undefined where they hold no secret. `goesOn`: the line continues in another
-   * piece.
+   * `bytes` masked, or undefined when they hold no secret. `goesOn` says that the line continues in
+   * another piece.
    */
   piece(
     bytes: Latin1,
@@ -29,10 +29,10 @@ export interface Mask {
   ): { masked: Latin1 | undefined; begun: Begun | undefined };
 }
 
-/** For each form, how much of its beginning the piece before ended with. */
+/** For each form, how many of its first characters the piece before ended with. */
 export type Begun = readonly number[];
 
-/** Undefined where there is nothing to mask, so that masking costs nothing. */
+/** Undefined when there is nothing to mask, so that masking costs nothing. */
 export function createMask(secrets: readonly string[]): Mask | undefined {
   const wanted = maskForms(secrets);
   if (wanted.length === 0) return undefined;
@@ -59,7 +59,8 @@ export function createMask(secrets: readonly string[]): Mask | undefined {
 }
 
 /**
- * Adds the ranges of the secret in `bytes`, and returns how much of its beginning they end with.
+ * Adds the ranges of the secret in `bytes`. Returns how many of its first characters `bytes` end
+ * with.
  */
 function look(matcher: Matcher, bytes: Latin1, begun: number, goesOn: boolean, ranges: Range[]): number {
   const isNeeded = begun > 0 || bytes.includes(matcher.wanted);
@@ -75,9 +76,9 @@ const FILTER_PLACES_EACH = 64;
 const FILTER_PLACES_MAX = 64 * 1024;
 
 /**
- * Whether one of `wanted` may be in a text, by its first four bytes: one table lookup a byte,
- * however many are wanted. A regular expression of 600 beginnings takes 2.2 microseconds for a line
- * of 60 bytes.
+ * Whether one of `wanted` may be in a text, by its first four bytes. It takes one table lookup per
+ * byte, however many texts are wanted. A regular expression of 600 beginnings takes 2.2
+ * microseconds for a line of 60 bytes.
  */
 function createFilter(wanted: readonly Latin1[]): (bytes: Latin1) => boolean {
   const beginnings = new Set(
@@ -97,7 +98,7 @@ function createFilter(wanted: readonly Latin1[]): (bytes: Latin1) => boolean {
   };
 }
 
-/** Ranges that touch become one: of two secrets that overlap nothing stays visible. */
+/** Ranges that touch become one, so that nothing of two overlapping secrets stays visible. */
 function replaced(bytes: Latin1, ranges: Range[]): Latin1 {
   let result = '';
   let at = -1; // the end of the last replaced range

@@ -8,8 +8,8 @@ export type Range = [start: number, end: number];
 export interface Matcher {
   wanted: string;
   /**
-   * Searches from `from` on; the text before ended with the first `begun` characters. Overlapping
-   * occurrences form one range.
+   * Searches from `from` on. The text before ended with the first `begun` characters of `wanted`.
+   * Overlapping occurrences form one range.
    */
   scan(text: string, from: number, begun: number): { found: Range[]; matched: number };
 }

@@ -1,7 +1,7 @@
 /**
- * How programs write a text between quotes, without the quotes. Where a program chooses between
- * ways, by its locale or by the quotes in the text, all of them are included. Each form was taken
- * from the program's output (test/secrets/writers.test.ts).
+ * The ways in which programs write a text between quotes, without the quotes. Where a program
+ * chooses a way by its locale or by the quotes in the text, all ways are included. Each form comes
+ * from the program's own output (test/secrets/writers.test.ts).
  */
 export function quotedForms(text: string): string[] {
   const json = JSON.stringify(text).slice(1, -1);
@@ -19,7 +19,7 @@ export function quotedForms(text: string): string[] {
   return [...jsons, ...shells, ...doubled, ...inGnuWords(text), ...STYLES.map((style) => styled(text, style))];
 }
 
-/** As Python writes JSON. */
+/** The text as Python writes it in JSON. */
 export function inAsciiJson(text: string): string {
   return JSON.stringify(text)
     .slice(1, -1)
@@ -27,8 +27,8 @@ export function inAsciiJson(text: string): string {
 }
 
 /**
- * A quote within single quotes, as bash, zsh and GNU write it, as dash and busybox do, and as
- * Python's shlex does.
+ * The ways to write a quote within single quotes: bash, zsh and GNU; dash and busybox; Python's
+ * shlex.
  */
 function inShellQuotes(text: string): string[] {
   if (!text.includes("'")) return [];
@@ -40,7 +40,8 @@ function inShellQuotes(text: string): string[] {
 }
 
 /**
- * As coreutils' printf %q and ls: characters that do not print stand between quotes of their own.
+ * The ways of coreutils' printf %q and ls: characters that do not print stand between quotes of
+ * their own.
  */
 function inGnuWords(text: string): string[] {
   const written = (found: string) =>

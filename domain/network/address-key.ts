@@ -1,10 +1,10 @@
 import { embeddedIPv4, parseAddress } from './networks.ts';
 
 /**
- * The key under which a client's address is counted. Use it wherever something is bounded per
- * address (tries, connections, streams). A client with one IPv6 address has the 2^64 of its /64, so
- * those count as one. An IPv6 address that carries an IPv4 one counts as that. What is no address
- * is "unknown", all of it together, so that nobody gets a new key from a strange text.
+ * The key under which a client's address is counted. Use it wherever a bound holds per address
+ * (tries, connections, streams). A client with one IPv6 address has the 2^64 addresses of its /64,
+ * so they count as one. An IPv6 address that carries an IPv4 address counts as that. Every text
+ * that is no address counts as "unknown", so that a strange text never gives a new key.
  */
 export function addressKey(address: string | undefined): string {
   const parsed = address === undefined ? undefined : parseAddress(address);

@@ -1,15 +1,15 @@
 /**
- * How much may be open at once on one api process. Each is a setting; docs/operate/connections.md
- * says what counts where.
+ * How much may be open at once on one api process. Each bound is a setting;
+ * docs/operate/connections.md says what counts where.
  */
 export interface ConnectionBounds {
   connections: number;
   connectionsPerAddress: number;
-  /** Of one user: connections that have a request under way. */
+  /** Connections of one user that have a request under way. */
   connectionsPerUser: number;
   /**
-   * Connections without a user: HTTP requests under way that carry no token, and WebSockets whose
-   * connection_init carried none, each.
+   * Connections without a user. The bound holds once for HTTP requests under way that carry no
+   * token, and once for WebSockets whose connection_init carried none.
    */
   anonymous: number;
   anonymousPerAddress: number;
@@ -22,7 +22,7 @@ export interface ConnectionBounds {
   streamsPerUser: number;
 }
 
-/** A thousand subscribers of one user, on a socket each and at one address, fit several times. */
+/** A thousand subscribers of one user fit several times, each on its own socket, at one address. */
 export const CONNECTION_BOUNDS: ConnectionBounds = {
   connections: 10_000,
   connectionsPerAddress: 3_000,

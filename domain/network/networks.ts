@@ -1,7 +1,8 @@
 import ipaddr, { type IPv4, type IPv6 } from 'ipaddr.js';
 
 /**
- * Which networks a HEARTBEAT may reach: what the setting HEARTBEAT_ALLOW says, ready to be asked.
+ * A set of networks, ready to use: the parsed setting HEARTBEAT_ALLOW says which networks a
+ * HEARTBEAT may reach.
  */
 export interface NetworkPolicy {
   words: ReadonlySet<NetworkWord>;
@@ -36,10 +37,10 @@ export function parseAllow(text: string): NetworkPolicy | string {
 }
 
 /**
- * Whether `policy` admits `address`, an IP address as text. One that carries an IPv4 address is
- * judged by that one. An address of special use (link-local, metadata, multicast, reserved) is
- * admitted only by a network that lies within such a range: a broad one such as 0.0.0.0/0 does not
- * open the cloud's metadata by accident. What is no address is never admitted.
+ * Whether `policy` admits `address`, an IP address as text. If it carries an IPv4 address, that one
+ * decides. An address of special use (link-local, metadata, multicast, reserved) is admitted only
+ * by a network that lies within such a range. So a broad network such as 0.0.0.0/0 does not open
+ * the cloud's metadata by accident. A text that is no address is never admitted.
  */
 export function isAllowed(policy: NetworkPolicy, address: string): boolean {
   const parsed = parseAddress(address);
@@ -56,8 +57,8 @@ const PRIVATE = known('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0
 const LOOPBACK = known('127.0.0.0/8', '::1/128');
 
 /**
- * IANA's registries of special-purpose addresses, and what clouds answer for themselves outside of
- * link-local.
+ * IANA's registries of special-purpose addresses, and the addresses outside of link-local at which
+ * clouds offer their own services.
  */
 const SPECIAL = known(
   '0.0.0.0/8', // this network
@@ -73,7 +74,7 @@ const SPECIAL = known(
   '168.63.129.16/32', // Azure's wire server
   '100.100.100.200/32', // Alibaba's metadata
   '::/128', // unspecified
-  '64:ff9b:1::/48', // local NAT64: where the IPv4 address stands is each network's own
+  '64:ff9b:1::/48', // local NAT64: each network chooses the place of the IPv4 address
   '100::/64', // discard
   '2001::/23', // protocol assignments, Teredo
   '2001:db8::/32', // documentation
@@ -86,12 +87,12 @@ const SPECIAL = known(
   'ff00::/8', // multicast
   ...['::/3', '4000::/2', '8000::/2', 'c000::/3', 'e000::/4', 'f000::/5', 'f800::/6', 'fe00::/9'], // unassigned
 );
-/** IPv6 that is a way of writing an IPv4 address, with the place of that one's first byte. */
+/** IPv6 networks that are a way to write an IPv4 address, with the index of its first byte. */
 const EMBEDDING: [Network, number][] = [
   ...known('::/96', '::ffff:0:0/96', '::ffff:0:0:0/96', '64:ff9b::/96').map((at): [Network, number] => [at, 12]),
   ...known('2002::/16').map((at): [Network, number] => [at, 2]), // 6to4
 ];
-const [OWN] = known('::/127'); // :: and ::1 are addresses of their own
+const [OWN] = known('::/127'); // :: and ::1 carry no IPv4 address
 
 function kindOf(address: Address): NetworkWord | 'special' {
   const within = (network: Network) => holds(network, address);
@@ -105,14 +106,14 @@ function isWithin(ranges: Network[], [address, prefix]: Network): boolean {
   return ranges.some((range) => range[1] <= prefix && holds(range, address));
 }
 
-/** The IPv4 address that an IPv6 one carries, where it is only a way of writing that. */
+/** The IPv4 address that an IPv6 address carries, if it is only another way to write that. */
 export function embeddedIPv4(address: Address): IPv4 | undefined {
   if (OWN === undefined || holds(OWN, address)) return undefined;
   const found = EMBEDDING.find(([network]) => holds(network, address));
   return found && new ipaddr.IPv4(address.toByteArray().slice(found[1], found[1] + 4));
 }
 
-/** The library throws where the families differ. */
+/** Compares the families first: the library throws where they differ. */
 function holds(network: Network, address: Address): boolean {
   return network[0].kind() === address.kind() && address.match(network);
 }
@@ -125,7 +126,7 @@ function known(...texts: string[]): Network[] {
   });
 }
 
-/** A network that an operator names, or what is wrong with it. */
+/** A network that an operator names, or a sentence that says what is wrong with it. */
 function parseNetwork(text: string): Network | string {
   const network = readNetwork(text);
   if (network === undefined) {
@@ -152,9 +153,9 @@ function readNetwork(text: string): Network | undefined {
 }
 
 /**
- * An IPv4 or IPv6 address as text, its zone left out; undefined for anything else. Stricter than
- * the library, which reads 0x7f.1, 017700000001 and the like as addresses, within IPv6 too: a
- * resolver takes these for names, and they are judged by what they resolve to.
+ * The IPv4 or IPv6 address in a text, without its zone, or undefined for anything else. It is
+ * stricter than the library, which reads 0x7f.1, 017700000001 and the like as addresses, also
+ * within IPv6. A resolver takes these for names, and what they resolve to decides.
  */
 export function parseAddress(text: string): Address | undefined {
   if (!text.includes(':')) return isFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : undefined;

@@ -1,5 +1,6 @@
 /**
- * Why a certificate is refused, by the codes of Node. Those that are not here stand for themselves.
+ * Why a certificate is refused, by the error codes of Node. A code that is missing here is shown as
+ * it is.
  */
 export const TLS_REFUSALS: Record<string, string> = {
   CERT_HAS_EXPIRED: 'certificate has expired',
@@ -13,7 +14,7 @@ export const TLS_REFUSALS: Record<string, string> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'authority of the certificate is not known here',
 };
 
-/** Refusals for which the setting with the authorities is the remedy. */
+/** The refusals that the setting with the authorities can remedy. */
 const UNKNOWN_AUTHORITY = [
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -22,7 +23,7 @@ const UNKNOWN_AUTHORITY = [
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ];
 
-/** By what libraries keep of an error, which is often its text alone. */
+/** The codes by the text of an error: libraries often keep nothing else. */
 const MESSAGES: [RegExp, string][] = [
   [/self[- ]signed certificate in certificate chain/i, 'SELF_SIGNED_CERT_IN_CHAIN'],
   [/self[- ]signed certificate/i, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
@@ -33,16 +34,16 @@ const MESSAGES: [RegExp, string][] = [
   [/does not match certificate's altnames/i, 'ERR_TLS_CERT_ALTNAME_INVALID'],
 ];
 
-/** What the other side says in a TLS alert of the certificate that we gave, or did not give. */
+/** What the other side's TLS alert says about our certificate, or about its absence. */
 const REFUSES_OURS =
   /alert (certificate (required|unknown|expired|revoked)|bad certificate|unsupported certificate|unknown ca|handshake failure|access denied)/i;
 
 const CAUSES_MAX = 10;
 
 /**
- * What a person can do about a TLS handshake with a part that failed, as a sentence that names the
- * part's settings; undefined where the error is of another kind. `prefix` is that of the settings,
- * KAFKA for example.
+ * What a user can do about a failed TLS handshake with a part, as a sentence that names the part's
+ * settings. Undefined when the error is of another kind. `prefix` begins the names of the settings,
+ * for example KAFKA.
  */
 export function tlsAdvice(error: unknown, prefix: string): string | undefined {
   for (const { code, message } of chainOf(error)) {

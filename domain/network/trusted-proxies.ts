@@ -1,12 +1,12 @@
 import { isAllowed, type NetworkPolicy, parseAddress, parseAllow } from './networks.ts';
 
 /**
- * Whose X-Forwarded headers are believed: those of so many proxies in a row, whatever their
- * addresses, or of proxies in networks.
+ * The proxies whose X-Forwarded headers are believed: this many in a row, whatever their addresses,
+ * or all proxies in these networks.
  */
 export type TrustedProxies = number | NetworkPolicy;
 
-/** What the setting TRUST_PROXY says, or a sentence that says what is wrong with it. */
+/** The parsed setting TRUST_PROXY, or a sentence that says what is wrong with it. */
 export function parseTrustedProxies(text: string): TrustedProxies | string {
   if (text === 'false') return 0;
   if (text === 'true') return 1;
@@ -20,9 +20,9 @@ export function parseTrustedProxies(text: string): TrustedProxies | string {
 }
 
 /**
- * The address of the client, from that of the direct peer and X-Forwarded-For, to which each proxy
- * appends whom it was called by: so entries are believed from the right, as far as who wrote them
- * is. Undefined where the direct peer is not a trusted proxy.
+ * The address of the client, from the address of the direct peer and X-Forwarded-For. Each proxy
+ * appends the address that called it. So entries are believed from the right, as long as a trusted
+ * proxy wrote them. Undefined when the direct peer is not a trusted proxy.
  */
 export function clientBehind(trust: TrustedProxies, peer: string, forwardedFor: string): string | undefined {
   const isTrusted = (address: string, hops: number) =>
@@ -39,7 +39,7 @@ export function clientBehind(trust: TrustedProxies, peer: string, forwardedFor: 
 
 const HOPS_MAX = 10;
 
-/** Some proxies write a port behind the address, and then an IPv6 address in brackets. */
+/** The address in an entry. Some proxies add a port, and then put an IPv6 address in brackets. */
 function addressIn(entry: string): string | undefined {
   const address = /^\[([^\]]+)\](?::\d+)?$/.exec(entry)?.[1] ?? /^([\d.]+):\d+$/.exec(entry)?.[1] ?? entry;
   return parseAddress(address) ? address : undefined;

@@ -2,28 +2,30 @@
 export interface Host {
   /** In lower case, without a final dot; IP addresses in their canonical form, IPv6 in brackets. */
   name: string;
-  /** '' is the scheme's own. */
+  /** Empty for the scheme's own port. */
   port: string;
 }
 
 /**
- * The canonical form of an origin ("https://app.example.com", "http://[::1]:3000"), or undefined
- * where `text` is not one origin over http or https: a list, "null", or one with a user, a path or
- * a query.
+ * The canonical form of an origin ("https://app.example.com", "http://[::1]:3000"). Undefined when
+ * `text` is not one origin over http or https: a list, "null", or one with a user, a path or a
+ * query.
  */
 export function parseOrigin(text: string): string | undefined {
   const [, scheme, authority] = /^(https?):\/\/(.+)$/i.exec(text) ?? [];
   const host = authority === undefined ? undefined : parseHost(authority);
   if (scheme === undefined || host === undefined) return undefined;
-  // Leaves the scheme's own port out.
+  // Leaves out the scheme's own port.
   return new URL(`${scheme}://${host.name}${host.port && `:${host.port}`}`).origin;
 }
 
-/** Undefined where `text` is not one name or address, with a port or without. */
+/**
+ * The host in `text`, or undefined when `text` is not one name or address, with a port or without.
+ */
 export function parseHost(text: string): Host | undefined {
   const [, authority, port = ''] = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{0,5}))?$/i.exec(text) ?? [];
   if (authority === undefined || Number(port) > PORT_MAX || !URL.canParse(`http://${authority}`)) return undefined;
-  // One final dot: the same name, absolute.
+  // A name with one final dot is the same name, written as absolute.
   const name = new URL(`http://${authority}`).hostname.replace(/\.$/, '');
   return name === '' ? undefined : { name, port: port && String(Number(port)) };
 }

@@ -8,11 +8,12 @@ import { readRegistryAuth } from './registry-auth.ts';
 import { flag, oneOf, seconds, text } from './value-schema.ts';
 
 /**
- * The fields of each kind of payload, once: the keys of the JSON document (snake_case), what values
- * they take, and where they stand in the printed document. The stored types (payload.ts), the typed
- * input (typed-input.ts) and the printed document (print.ts) follow from these tables. The compiler
- * compares GraphQL's input and definition types with them (api/schema/heartbeat-payload.ts,
- * container-payload.ts). docs/internals/payloads.md says how to add a field.
+ * The one definition of the fields of each kind of payload: the keys of the JSON document
+ * (snake_case), the values that they take, and their place in the printed document. The stored
+ * types (payload.ts), the typed input (typed-input.ts) and the printed document (print.ts) follow
+ * from these tables. The compiler compares GraphQL's input and definition types with them
+ * (api/schema/heartbeat-payload.ts, container-payload.ts). docs/internals/payloads.md says how to
+ * add a field.
  */
 export function heartbeatFields() {
   return {
@@ -59,26 +60,28 @@ export interface FieldLimits {
 interface FieldFacts {
   /** Where the key stands in the printed document. */
   position: number;
-  /** Refused unless the endpoint has this scheme: `http` stands for https too. */
+  /**
+   * The scheme that the endpoint must have, or the field is refused. `http` stands for https too.
+   */
   needs?: 'http' | 'https';
 }
 
 const HTTP = { needs: 'http' } as const;
 const facts = z.registry<FieldFacts>();
 
-/** A field, which may always be left out. */
+/** A field. Every field may be left out. */
 function field<Schema extends z.ZodType>(position: number, schema: Schema, more: Omit<FieldFacts, 'position'> = {}) {
   const optional = schema.optional();
   facts.add(optional, { position, ...more });
   return optional;
 }
 
-/** What the table says of a field. */
+/** What the table says about a field. */
 export function factsOf(schema: z.core.$ZodType): FieldFacts | undefined {
   return facts.get(schema);
 }
 
-/** Names with values. They come as a list, so that a name that is written twice can be seen. */
+/** Names with values. They come as a list, so that a name that is written twice stays visible. */
 function pairs(problemsOf: (list: Pair[]) => Problem[]) {
   return z.array(z.custom<Pair>()).superRefine((list, context) => report(context, problemsOf(list)));
 }

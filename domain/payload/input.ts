@@ -19,8 +19,8 @@ export interface PayloadLimits {
 }
 
 /**
- * The payload that `input` describes, or everything that is wrong with it, with paths from the
- * fields of `input` on.
+ * The payload that `input` describes, or everything that is wrong with it. Paths begin at the
+ * fields of `input`.
  */
 export function parsePayload(input: PayloadInput, limits: PayloadLimits): Parsed<GivenPayload> {
   const { heartbeat, container, json } = input;
@@ -32,7 +32,9 @@ export function parsePayload(input: PayloadInput, limits: PayloadLimits): Parsed
   return named('json', parseJson(json ?? '', limits));
 }
 
-/** The same for the JSON document that `Workflow.payload` gives. Paths go on into the document. */
+/**
+ * Does the same for the JSON document that `Workflow.payload` gives. Paths go on into the document.
+ */
 function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   if (Buffer.byteLength(text) > PAYLOAD_BYTES_MAX)
     return one(`The document must be at most ${PAYLOAD_BYTES_MAX} bytes.`);
@@ -40,7 +42,7 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   try {
     document = JSON.parse(text);
   } catch (error) {
-    // Without the piece of the document that Node quotes: a secret may be in it.
+    // Leaves out the piece of the document that Node quotes: a secret may be in it.
     const words = error instanceof Error ? error.message : 'it cannot be read';
     const reason = words.replace(/, (\.\.\.)?".*"(\.\.\.)? is not valid JSON$/s, '').replace(/\.$/, '');
     return one(`The document must be valid JSON, like {"kind":"HEARTBEAT"}: ${reason}.`);
@@ -87,8 +89,7 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
 }
 
 /**
- * Checks a document whose environment and headers are lists of pairs, and gives it the shape that
- * is stored.
+ * Checks a document whose environment and headers are lists of pairs, and returns its stored form.
  */
 function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLimits): Parsed<GivenPayload> {
   const schemas = schemasFor(limits);
@@ -110,7 +111,7 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
   return bounded({ ...data, env, order: orderOf('env', data.env) });
 }
 
-/** What the operator does not allow. */
+/** Problems with what the operator does not allow. */
 function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'>, policy: ContainerPolicy): Problem[] {
   const problem = networkProblem(network, policy);
   return [
@@ -119,7 +120,7 @@ function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'
   ];
 }
 
-// Operator's settings: one a process.
+// The key is made of the operator's settings, so a process has one entry.
 const schemasByMaximum = new Map<string, ReturnType<typeof payloadSchemas>>();
 
 function schemasFor({
@@ -148,8 +149,8 @@ function problemsOf(error: z.ZodError, schema: z.core.$ZodType): Problem[] {
 }
 
 /**
- * Without what is absent or empty, so that equal payloads are stored alike. Refused where it is too
- * large, not counting the order, which says nothing new.
+ * Leaves out what is absent or empty, so that equal payloads are stored alike. It refuses a payload
+ * that is too large. The order does not count, because it only repeats the names.
  */
 function bounded<T extends GivenPayload>(payload: T): Parsed<T> {
   for (const [key, value] of Object.entries(payload)) {
@@ -166,7 +167,8 @@ function one(message: string): { problems: Problem[] } {
 }
 
 /**
- * Below the name of the alternative; the keys of the document become the fields of the typed input.
+ * Puts the paths below the name of the alternative. The keys of the document become the fields of
+ * the typed input.
  */
 function named(alternative: 'heartbeat' | 'container' | 'json', parsed: Parsed<GivenPayload>): Parsed<GivenPayload> {
   if (!parsed.problems) return parsed;

@@ -2,7 +2,7 @@ import type { ContainerPayload, HeartbeatPayload, Payload } from './payload.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import type { SecretSection } from './secret.ts';
 
-/** Gives what stands in the place of a value that may be a secret. */
+/** Returns what replaces a value that may be a secret. */
 export type Change<From, To> = (section: SecretSection, name: string, value: string | From) => string | To;
 
 /** Passes each value that may be a secret through `change`. Nothing else of the payload changes. */

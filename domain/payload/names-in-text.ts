@@ -1,7 +1,7 @@
 /**
- * The names of the object that a JSON document has at `key`, in the order of its text. JSON.parse
- * alone puts those that are whole numbers first, so each name gets a mark in front for a second
- * parse. A name that is written twice has the place of the first. `text` must be valid JSON.
+ * The names of the object at `key` in a JSON document, in the order of the text. JSON.parse alone
+ * puts whole numbers first, so each name gets a mark in front for a second parse. A name that is
+ * written twice has the place of the first. `text` must be valid JSON.
  */
 export function namesInText(text: string, key: string): string[] {
   const marked = text.replace(STRING, (string, colon) => (colon === undefined ? string : `"${MARK}${string.slice(1)}`));
@@ -11,5 +11,5 @@ export function namesInText(text: string, key: string): string[] {
 }
 
 const MARK = '=';
-/** A text, with the colon that makes it a name. */
+/** A string, with the colon that makes it a name. */
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/gs;

@@ -8,27 +8,27 @@ export const PAIRS_KEYS = ['env', 'headers'] as const;
 export type PairsKey = (typeof PAIRS_KEYS)[number];
 
 /**
- * The names of a payload's pairs in the order in which they were given. A payload stores it beside
- * the pairs: jsonb sorts the keys of an object, and JavaScript puts whole numbers first.
+ * The names of a payload's pairs in the order of their author. A payload stores it beside the
+ * pairs: jsonb sorts the keys of an object, and JavaScript puts whole numbers first.
  */
 export type PairOrder = Partial<Record<PairsKey, string[]>>;
 
 /**
- * An environment variable or a header as it was written, and where: `at` for the entry, `nameAt`
- * and `valueAt` for its halves.
+ * An environment variable or a header as it was written. `nameAt` and `valueAt` say where its
+ * halves stand.
  */
 export interface Pair {
   name: string;
   value: unknown;
-  /** Then `value` may be absent: the stored one is kept. */
+  /** When true, `value` may be absent: the stored one is kept. */
   secret?: boolean;
   nameAt: string[];
   valueAt: string[];
 }
 
 /**
- * What the JSON document writes as the value of a secret: the value within it; undefined where
- * `written` is no such thing.
+ * Reads `written` as the value of a secret in the JSON document, such as `{"secret": true}`.
+ * Undefined when it has another form.
  */
 export function writtenSecret(written: unknown): { value: unknown } | undefined {
   if (typeof written !== 'object' || written === null || !('secret' in written) || written.secret !== true)
@@ -85,7 +85,7 @@ export function inOrder<Value>(pairs: [string, Value][], names: readonly string[
   return pairs.toSorted(([a], [b]) => placeOf(a) - placeOf(b));
 }
 
-/** `pairs` as they are stored, once they are known to be right. */
+/** The stored form of `pairs`. Check them first. */
 export function pairsRecord(pairs: readonly Pair[]): Record<string, string | GivenSecret> {
   return Object.fromEntries(
     pairs.map(({ name, value, secret }) => [name, secret ? givenSecret(value) : String(value)]),

@@ -5,9 +5,10 @@ import type { RegistryAuth } from './registry-auth.ts';
 import type { GivenSecret, SealedSecret } from './secret.ts';
 
 /**
- * What a workflow runs, as it is stored and as workers read it: validated, with defaults left out.
- * The keys are those of the JSON document that `Workflow.payload` gives (snake_case); fields.ts has
- * them all. `S` stands for a secret: sealed where it is stored, `never` where all are opened.
+ * What a workflow runs, as the database stores it and workers read it: validated, with defaults
+ * left out. The keys are those of the JSON document that `Workflow.payload` gives (snake_case);
+ * fields.ts has them all. `S` stands for a secret: sealed in a stored payload, `never` when all are
+ * opened.
  */
 export type Payload<S = SealedSecret> = HeartbeatPayload<S> | ContainerPayload<S>;
 
@@ -21,13 +22,13 @@ export interface ContainerPayload<S = SealedSecret> extends StoredFields<Contain
 
 interface Ordered {
   /**
-   * No key of the document. Absent in payloads of versions before 0.2, and where there are no two
-   * names.
+   * Not a key of the document. Absent in payloads of versions before 0.2, and when there are fewer
+   * than two names.
    */
   order?: PairOrder | undefined;
 }
 
-/** As its author gives it, checked and not yet sealed. */
+/** A payload as its author gives it, checked and not yet sealed. */
 export type GivenPayload = Payload<GivenSecret>;
 
 export type HeartbeatFields = ReturnType<typeof heartbeatFields>;

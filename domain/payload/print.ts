@@ -6,8 +6,8 @@ import type { GivenPayload, Payload } from './payload.ts';
 import { shapeOf } from './schema.ts';
 
 /**
- * The JSON document of a payload: the kind first, then the keys in one order; environment and
- * headers as their author ordered them. Of a secret it says that it is one, and no more.
+ * The JSON document of a payload: the kind first, then the keys in one order, with environment and
+ * headers in the order of their author. It shows only that a secret is one.
  */
 export function printPayload(payload: Payload | GivenPayload): string {
   const values = new Map<string, unknown>(Object.entries(payload));
@@ -22,7 +22,7 @@ export function printPayload(payload: Payload | GivenPayload): string {
   return `{${[`"kind":"${payload.kind}"`, ...members].join()}}`;
 }
 
-/** No object of JavaScript would do: it puts names that are whole numbers first. */
+/** Builds the text itself: a JavaScript object puts names that are whole numbers first. */
 function printPairs(pairs: object, order: readonly string[] | undefined): string {
   const entries = inOrder<unknown>(Object.entries(pairs), order);
   return `{${entries.map(([name, value]) => `${JSON.stringify(name)}:${masked(value)}`).join()}}`;
@@ -34,7 +34,7 @@ function masked(value: unknown): string {
 
 type Fields = readonly (readonly [key: string, schema: z.core.$ZodType])[];
 
-// Where a key stands does not depend on the limits.
+// The place of a key does not depend on the limits.
 const FIELDS: Record<Payload['kind'], Fields> = {
   HEARTBEAT: byPosition(heartbeatFields()),
   CONTAINER: byPosition(containerFields({ maxJobSeconds: 1, maxResources: CONTAINER_RESOURCES_MAX })),
@@ -45,7 +45,9 @@ function byPosition(fields: Record<string, z.core.$ZodType>): Fields {
   return Object.entries(fields).sort(([, a], [, b]) => position(a) - position(b));
 }
 
-/** The keys of an object within the document in its schema's order: the database keeps none. */
+/**
+ * Puts the keys of an object within the document in its schema's order: the database keeps none.
+ */
 function ordered(value: unknown, schema: z.core.$ZodType | undefined): unknown {
   const shape = shapeOf(schema);
   if (shape === undefined || typeof value !== 'object' || value === null) return value;
@@ -56,7 +58,7 @@ function ordered(value: unknown, schema: z.core.$ZodType | undefined): unknown {
   );
 }
 
-/** Of all that a payload holds, secrets alone are objects that say so. */
+/** In a payload, only secrets are objects with `secret: true`. */
 function isSecret(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'secret' in value && value.secret === true;
 }

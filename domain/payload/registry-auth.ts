@@ -3,7 +3,7 @@ import { byteCount, textProblem } from '../text.ts';
 import { givenSecret, writtenSecret } from './pairs.ts';
 import type { GivenSecret, SealedSecret } from './secret.ts';
 
-/** A login to the registry of a private image. `S` stands for the password as payload.ts says. */
+/** A login to the registry of a private image. `S` stands for a secret, as in payload.ts. */
 export interface RegistryAuth<S = SealedSecret> {
   username: string;
   password: string | S;
@@ -14,8 +14,8 @@ const PASSWORD_BYTES_MAX = 16 * 1024; // cloud registries take whole key files a
 const KEYS = ['username', 'password'];
 
 /**
- * A registry's login as it was written. The password is a secret, whether the document says so or
- * not; as `{"secret": true}` alone, the form in which it is read back, it keeps the stored one.
+ * Reads a registry's login as it was written. The password is a secret, whether the document says
+ * so or not. `{"secret": true}` alone, the form in which it is read back, keeps the stored one.
  */
 export function readRegistryAuth(written: unknown): Parsed<RegistryAuth<GivenSecret>> {
   if (typeof written !== 'object' || written === null || Array.isArray(written))
@@ -45,7 +45,7 @@ function asLogin(written: object): { username: unknown; password: unknown } {
   return { username: entries.get('username'), password: entries.get('password') };
 }
 
-/** What is said of it never shows it. */
+/** The messages never show the value. */
 function checked(value: unknown, key: string, subject: string, bytesMax: number): Parsed<string> {
   const one = (message: string) => ({ problems: [{ path: [key], message }] });
   if (value === undefined) return one(`${subject} is missing: it must be text.`);

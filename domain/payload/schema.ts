@@ -25,7 +25,8 @@ interface Need {
 }
 
 /**
- * What is said of an HTTP request means nothing to the other checks: it is refused, not ignored.
+ * Refuses fields of an HTTP request for the other checks. To ignore them would hide that they do
+ * nothing.
  */
 function checkApplies(payload: Record<string, unknown>, needs: Need[], context: z.RefinementCtx): void {
   const { endpoint: url, method, body, body_contains: contained } = payload;
@@ -46,7 +47,9 @@ function checkApplies(payload: Record<string, unknown>, needs: Need[], context: 
   if (contained !== undefined && method === 'HEAD') report('body_contains', 'The answer to HEAD has no body: use GET.');
 }
 
-/** The keys of a schema's objects in the table's order: behind lists and what may be left out. */
+/**
+ * The keys of a schema's objects in the table's order. It looks behind lists and optional fields.
+ */
 export function shapeOf(schema: z.core.$ZodType | undefined): Readonly<Record<string, z.core.$ZodType>> | undefined {
   if (schema instanceof z.ZodOptional) return shapeOf(schema.unwrap());
   if (schema instanceof z.ZodArray) return shapeOf(schema.element);

@@ -4,9 +4,9 @@ import type { GivenPayload, Payload } from './payload.ts';
 import type { SecretSection } from './secret.ts';
 
 /**
- * Why a stored secret is not kept in an update, or undefined. Nobody reads a secret back, so nobody
- * may send it elsewhere without knowing it either: a header goes to its endpoint, a password with
- * its user name to its registry, and a variable to programs of the same images.
+ * Why an update does not keep a stored secret, or undefined. No one can read a secret back, so no
+ * one may send it elsewhere without knowing it. A header goes to its endpoint, a password with its
+ * user name to its registry, and a variable to programs of the same images.
  */
 export function destinationProblem(section: SecretSection, given: GivenPayload, stored: Payload): string | undefined {
   switch (section) {
@@ -27,7 +27,8 @@ export function destinationProblem(section: SecretSection, given: GivenPayload, 
 }
 
 /**
- * Undefined where the payload says no destination: then a secret had none, and has a new one now.
+ * An undefined side means that the payload names no destination: a secret had none, and has a new
+ * one now.
  */
 function same(one: string | undefined, other: string | undefined): boolean {
   return one !== undefined && one === other;

@@ -1,6 +1,6 @@
 /**
- * A secret as its author gives it. Without a value the stored one is kept. It never reaches db/:
- * payloads that are stored hold SealedSecrets.
+ * A secret as its author gives it. Without a value, the stored one is kept. It never reaches db/:
+ * stored payloads hold SealedSecrets.
  */
 export interface GivenSecret {
   secret: true;
@@ -14,23 +14,23 @@ export interface SealedSecret {
 }
 
 /**
- * Encrypts and decrypts. A sealed text opens in its own place alone: what was moved to another
- * workflow, or to another name, does not. `open` throws an UnreadableSecret.
+ * Encrypts and decrypts. A sealed text opens only in its own place: moved to another workflow, or
+ * to another name, it does not open. `open` throws an UnreadableSecret.
  */
 export interface Sealer {
   seal(text: string, place: string): string;
   open(sealed: string, place: string): string;
   /**
    * Digests of a text that may contain secrets, to recognise the text later. Without the key,
-   * nobody can test guesses on them. Store the first. The others are under former keys, so a
+   * guesses cannot be tested on them. Store the first. The others are under former keys, so a
    * stored digest is always among them.
    */
   digests(text: string): [present: Buffer, ...former: Buffer[]];
 }
 
 /**
- * A stored secret that does not open. The message is for the workflow's owner, and holds nothing of
- * the secret.
+ * A stored secret that does not open. The message is for the workflow's owner, and reveals nothing
+ * of the secret.
  */
 export class UnreadableSecret extends Error {
   override readonly name = 'UnreadableSecret';
@@ -39,7 +39,7 @@ export class UnreadableSecret extends Error {
 /** The parts of a payload that may hold secrets. */
 export type SecretSection = 'env' | 'headers' | 'registry_auth';
 
-/** Where a secret stands. The names of headers are the same in upper and lower case. */
+/** Where a secret stands. Case makes no difference in the names of headers. */
 export function secretPlace(workflowId: string, section: SecretSection, name: string): string {
   return `${workflowId}\n${section}\n${section === 'headers' ? name.toLowerCase() : name}`;
 }

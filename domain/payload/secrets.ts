@@ -8,10 +8,10 @@ import { destinationProblem } from './secret-destination.ts';
 import type { PayloadInput } from './typed-input.ts';
 
 /**
- * `given` as it is stored. A secret without a value, or with the value that is stored already,
- * keeps the stored ciphertext, so that an update which changes nothing is seen to change nothing.
- * Without a value it must go where it went before. Problems have the path section and name:
- * `placeProblems` says where the author wrote them.
+ * Returns the stored form of `given`. A secret without a value, or with the value that is stored
+ * already, keeps the stored ciphertext. So an update that changes nothing is seen to change
+ * nothing. A secret without a value must go where it went before. The path of a problem is section
+ * and name; `placeProblems` says where the author wrote it.
  */
 export function sealPayload(
   sealer: Sealer,
@@ -42,8 +42,8 @@ export function sealPayload(
     return { secret: true, sealed: sealer.seal(text, place) };
   }
 
-  // Values that are kept were not counted when the input was read: together they could outgrow what
-  // may be given at once.
+  // Reading the input did not count the values that are kept. Together they could outgrow what may
+  // be given at once.
   const bytes = { env: 0, headers: 0, registry_auth: 0 };
   const payload = mapSecrets(given, (section, name, value) => {
     const sealed = sealOne(section, name, value);
@@ -65,7 +65,7 @@ function remember(before: Map<string, SealedSecret>, place: string, value: strin
   return value;
 }
 
-/** The problems of `sealPayload` with paths from the fields of the payload's input on. */
+/** The problems of `sealPayload`, with paths that begin at the fields of the payload's input. */
 export function placeProblems(input: PayloadInput, problems: Problem[]): Problem[] {
   return problems.map(({ path, message }) => {
     const [section = '', name] = path;
@@ -96,8 +96,8 @@ export function openingOf(sealer: Sealer, workflowId: string) {
 }
 
 /**
- * Every sealed secret of a payload, passed through `change`: with the same ones the payload comes
- * out as it was.
+ * Passes every sealed secret of a payload through `change`. If all of them stay the same, it
+ * returns the payload itself.
  */
 export function changeSealed(
   workflowId: string,
@@ -118,6 +118,6 @@ function opened(sealer: Sealer, { sealed }: SealedSecret, place: string): string
   try {
     return sealer.open(sealed, place);
   } catch {
-    return undefined; // under a key that we do not have: then it is not known to be the same
+    return undefined; // under a key that we do not have: the text may be another one
   }
 }

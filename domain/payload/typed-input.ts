@@ -4,7 +4,7 @@ import type { ContainerFields, HeartbeatFields } from './payload.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import type { GivenSecret } from './secret.ts';
 
-/** A payload as GraphQL gives it: one of the three. */
+/** A payload as GraphQL gives it: exactly one of the three. */
 export interface PayloadInput {
   heartbeat?: HeartbeatInput | null;
   container?: ContainerInput | null;
@@ -42,7 +42,7 @@ export function camelCase(key: string): string {
   return key.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Without what is null, and with the document's keys: "readOnly" is "read_only" there. */
+/** Leaves out nulls, and takes the document's keys: "readOnly" becomes "read_only". */
 function withKeys(value: object): Document {
   const given = Object.entries(value).filter(([, one]) => one !== null && one !== undefined);
   return Object.fromEntries(given.map(([name, one]) => [snakeCase(name), keyed(one)]));

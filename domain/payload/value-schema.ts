@@ -3,8 +3,8 @@ import { didYouMean } from '../suggest.ts';
 import { textProblem } from '../text.ts';
 
 /**
- * The values that payloads are made of, with messages that are whole sentences: `subject` begins
- * them.
+ * The values that payloads consist of. Their messages are whole sentences that begin with
+ * `subject`.
  */
 
 export function text(subject: string) {
@@ -33,7 +33,7 @@ export function seconds(subject: string, min: number, max: number) {
     .max(max, bounds);
 }
 
-/** The sentence for a value of another type, or for none. */
+/** The sentence for a value of another type, or for a missing one. */
 export function typeError(subject: string, expected: string) {
   return (issue: { input?: unknown }) =>
     issue.input === undefined
@@ -53,7 +53,7 @@ export function typeName(value: unknown): string {
   return names[typeof value] ?? typeof value;
 }
 
-/** A text in a sentence, cut so that a huge one does not make the sentence huge, and printable. */
+/** A text for a sentence: printable, and cut at 100 characters so that the sentence stays short. */
 export function shown(value: string): string {
   return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value);
 }

@@ -9,12 +9,13 @@ import { publishHints } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 
 /**
- * One statement: large enough that the round trip is nothing, small enough that memory stays flat.
+ * The size of one statement: large enough that the round trip costs next to nothing, small enough
+ * that memory stays flat.
  */
 const STORE_BYTES_MAX = 4 * 1024 * 1024;
 const STORE_CHUNKS_MAX = 1_000;
 const SETS_IN_FLIGHT = 2;
-/** Partitions whose lines go together into one statement. */
+/** How many partitions give their lines to one statement. */
 const PARTITIONS_AT_ONCE = 12;
 
 interface Arrived {
@@ -24,7 +25,7 @@ interface Arrived {
 }
 
 /**
- * Stores the lines that workers publish. Several copies share the partitions; a batch is committed
+ * Stores the lines that workers publish. Several copies share the partitions. A batch is committed
  * once it is stored.
  */
 export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Worker> {
@@ -35,11 +36,12 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
     const markers = entries.filter(isMarker);
     const chunks = entries.filter(isChunk);
     const steps = [...sets(chunks)].map((set) => () => insertChunks(db, set));
-    if (markers.length > 0) steps.push(settle); // once all that stands before them is stored
-    // Then another consumer stores all of them.
+    if (markers.length > 0) steps.push(settle); // after everything before them is stored
+    // When all are aborted, another consumer stores all of them.
     const unwanted = allAborted(arrived.map(({ signal }) => signal));
     for (const step of steps) {
-      // Retried here and not by redelivery: the sets that are stored already are not stored again.
+      // Retries here, not by redelivery, so that the sets that are stored already are not stored
+      // again.
       await retry({ log, what: 'Storing log lines', signal: unwanted }, step).catch(unlessAborted(unwanted));
       if (unwanted.aborted) return;
     }
@@ -65,14 +67,14 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
   });
 }
 
-/** What the table would refuse must not stop what comes behind it. */
+/** Whether the table accepts this entry. One that it refuses must not stop those behind it. */
 function isWellFormed(entry: LogEntry): boolean {
   if (isMarker(entry)) return entry.kind === 'end-marker' || entry.attempt <= INTEGER_MAX;
   const { firstNumber, lastNumber, attempt } = entry;
   return attempt <= INTEGER_MAX && firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX;
 }
 
-const INTEGER_MAX = 0x7fff_ffff; // of its columns
+const INTEGER_MAX = 0x7fff_ffff; // the most that the table's columns hold
 
 function* sets(chunks: LogChunk[]): Generator<LogChunk[]> {
   let set: LogChunk[] = [];

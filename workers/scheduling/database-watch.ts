@@ -3,30 +3,32 @@ import type { Instant } from '../../platform/async/instant.ts';
 import { startRepeating } from '../../platform/async/repeat.ts';
 import { createUptime } from '../shared/uptime.ts';
 
-/** Leases last 30 seconds and are renewed every 10: in a break as long as that none expires. */
+/**
+ * Leases last 30 seconds and are renewed every 10 seconds: none expires in a break of this length.
+ */
 const BREAK_MS = 10_000;
-/** Three questions may be late before that. */
+/** Three questions in a row may be late before that is a break. */
 const ASK_MS = 2_500;
 
 /**
- * For how long the database has taken writes without a break, as this process sees it. After a
- * break (an outage, a database, process or machine that was frozen) leases have expired whose
- * owners had no chance to renew them: they get the time from here on.
+ * How long the database has taken writes without a break, as this process sees it. A break is an
+ * outage, or a database, process or machine that was frozen. After a break, leases have expired
+ * whose owners had no chance to renew them: the owners get the time from here on.
  */
 export interface Watch {
   /**
-   * Seconds that the database has taken writes without a break. Read the rows that are judged by it
-   * first, and ask then: a database that was frozen answers a statement from before the break when
-   * every lease has expired.
+   * Seconds that the database has taken writes without a break. First read the rows that this
+   * number judges, then call it: a database that was frozen answers a statement from before the
+   * break when every lease has expired.
    */
   seconds(): number;
   close(): Promise<void>;
 }
 
 /**
- * Asks the database every few seconds, in a loop of its own: how long others take with their work
- * is no break. `ask` should have a connection of its own: where it waits for one of a busy pool,
- * that looks like an outage.
+ * Asks the database every few seconds, in its own loop, so that slow work elsewhere is no break.
+ * `ask` should have its own connection: a wait for a connection of a busy pool looks like an
+ * outage.
  */
 export function startWatch({
   ask,
@@ -40,7 +42,7 @@ export function startWatch({
   log: Logger;
   now?: () => Instant;
   everyMs?: number;
-  /** Called when a period without a break begins: the first one, too. */
+  /** Called when a period without a break begins, the first one included. */
   onBack?: () => void;
 }): Watch {
   const uptime = createUptime({ gapMs: BREAK_MS, now });

@@ -15,38 +15,38 @@ const WORKFLOWS_PER_STEP = 50;
 const JOBS_PER_WORKFLOW_AND_STEP = 20;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 /**
- * A day with jobs that run on past its end is waited for so long, because dropping a partition is
- * far cheaper than deleting from it.
+ * How many days longer a day is kept for jobs that run on past its end. Dropping a partition is far
+ * cheaper than deleting from it.
  */
 const WAIT_DAYS = 1;
 
-/** What a pass has done. */
+/** What a pass has removed. */
 export interface Removed {
   partitions: number;
   chunks: number;
 }
 
 /**
- * Removes log lines whose time has come; a pass that stops in the middle is gone on with by the
- * next one. Any number of workers may do it: what two of them remove at once is removed once.
+ * Removes log lines that are older than their retention. When a pass stops in the middle, the next
+ * one continues. Any number of workers may do this: what two of them remove at once is removed
+ * once.
  *
- * Lines of a day go with its partition, when all jobs and builds of that day have ended for long
- * enough. How far a partition's jobs were looked through is kept here, in memory alone: each is
- * looked at once while its day is kept, and once more before it goes. Where one job keeps a day for
- * longer, and in the default partition, lines are deleted job by job; so are those of workflows
- * that keep theirs for a shorter time.
+ * The lines of a day go with its partition, when all jobs and builds of that day have ended long
+ * enough ago. This process's memory alone keeps how far it looked through a partition's jobs. It
+ * looks at each job once while the day is kept, and once more before the partition goes. Lines are
+ * deleted job by job when one job keeps a day for longer, when they are in the default partition,
+ * and when their workflow keeps its lines for a shorter time.
  */
 export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
   pass(signal: AbortSignal): Promise<Removed>;
 } {
-  // Partitions, to the last job that was looked at.
+  // From the name of a partition to the last job that was looked at.
   const looked = new Map<string, string | undefined>();
 
   /**
-   * Goes on where the last look had come to a job that keeps the day. Where that leads to the end,
-   * all is looked at once more: a job may have an id before that place that was made since, by a
-   * machine whose clock is behind (ids are by the database's clock, but those of older versions
-   * were not).
+   * Continues at the job that kept the day at the last look. When it comes to the end from there,
+   * it looks at everything once more: a machine whose clock is behind may have made a job with an
+   * earlier id since. (Ids follow the database's clock, but those of older versions did not.)
    */
   async function isClear(partition: LogPartition, signal: AbortSignal): Promise<boolean> {
     let isWhole = !looked.has(partition.name);
@@ -70,7 +70,7 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
       const partly = [{ name: OTHER_LOG_PARTITION }];
       for (const partition of await logPartitionsBefore(db, { days })) {
         if (await isClear(partition, signal)) {
-          // In use: the next pass tries again.
+          // The partition is in use: the next pass tries again.
           if (!(await dropLogPartition(db, partition))) continue;
           removed.partitions += 1;
         } else if (late.has(partition.name)) partly.push(partition);
@@ -85,9 +85,7 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
   };
 }
 
-/**
- * Runs `step` from the first id on until it says that there is no more; how many rows were removed.
- */
+/** Runs `step` from the first id on until no rows are left. Returns how many rows it removed. */
 export async function inSteps(
   signal: AbortSignal,
   step: (after: string) => Promise<{ after: string | undefined; removed: number }>,

@@ -4,7 +4,7 @@ import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 
 /**
- * One look at the schedules that have come up, `limit` at most. It writes the rows; the caller
+ * Looks once at the schedules that are due, at most `limit`. It writes the rows, and the caller
  * publishes the effects.
  */
 export async function schedulingPass({

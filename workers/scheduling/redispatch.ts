@@ -5,16 +5,16 @@ import { repeat } from '../../platform/async/repeat.ts';
 import type { Signal } from '../../platform/async/signal.ts';
 
 /**
- * Dispatching so many jobs takes 50 to 200 ms, for which a due slot waits. For 100,000 jobs all
- * steps took 5 s, and the passes that follow 20 s.
+ * Dispatching this many jobs takes 50 to 200 ms, and a due slot waits for that. For 100,000 jobs
+ * all steps took 5 s, and the passes that follow took 20 s.
  */
 const SCHEDULES_PER_STEP = 1_000;
-/** Gives the scheduling loop the time to dispatch the jobs of a step. */
+/** Gives the scheduling loop time to dispatch the jobs of a step. */
 const PAUSE_MS = 250;
 const IDLE_MS = 3_600_000;
 
 /**
- * Dispatches QUEUED jobs again within seconds, each time that `asked` is notified: their events may
+ * Dispatches QUEUED jobs again within seconds, each time that `asked` is notified. Their events may
  * have been lost with the bus, in an outage, or in the memory of a worker. It notifies `found` when
  * there are jobs for the scheduling loop of this process.
  */

@@ -30,23 +30,25 @@ import { schedulingPass } from './pass.ts';
 import { runRedispatch } from './redispatch.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
-/** Ids are made for every slot that a pass may find, so a pass that expects few asks for few. */
+/** A pass gets ids for every slot that it may find, so a pass that expects few asks for few. */
 const SLOTS_PER_PASS_IDLE = 64;
-/** Hints may be lost: this is the longest that a new workflow then waits. */
+/** Hints may be lost: a new workflow then waits at most this long. */
 const IDLE_MS = 5_000;
 const SWEEP_MS = 10_000;
 /**
- * Readers add what is pending to the totals, so waiting makes no total wrong. It rolls up more jobs
- * at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job that is
- * alone of its workflow).
+ * Readers add pending jobs to the totals, so waiting makes no total wrong. Waiting rolls up more
+ * jobs at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job
+ * that is the only one of its workflow).
  */
 const ROLL_UP_MS = 5_000;
-// Of up to 1,000 jobs each: a statement of a few hundred milliseconds at most.
+// A set holds up to 1,000 jobs. All sets take a statement of a few hundred milliseconds at most.
 const SETS_PER_ROLL_UP_MAX = 16;
 const LOG_PARTITION_DAYS_AHEAD = 3;
 /** Each pass may delay all log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
-/** Between two sweeps of the builds: a large history takes several sweeps. */
+/**
+ * How many steps may run between two sweeps of the builds: a large history takes several sweeps.
+ */
 const PURGE_STEPS_MAX = 200;
 const PURGES_PER_SWEEP_MAX = 1_000;
 const TURNS_PER_SWEEP_MAX = 20_000;
@@ -54,7 +56,7 @@ const OLD_JOBS_PER_STEP = 1_000;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 
 export interface SchedulingParts extends Parts {
-  /** A connection of its own, on which the watch asks; without it, one of the pool. */
+  /** A connection for the watch alone. Without it, the watch asks on one of the pool. */
   lone?: Db;
   deletedRetentionDays?: number;
   logRetentionDays?: number;
@@ -65,7 +67,7 @@ export interface SchedulingParts extends Parts {
 
 /**
  * Turns due slots into jobs and dispatches them. Any number of copies may run: each takes rows that
- * no other holds.
+ * no other copy holds.
  */
 export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
@@ -114,7 +116,7 @@ async function runScheduling(
     const { effects, again } = unsent;
     await publishToBus(bus, effects);
     unsent = undefined;
-    if (wasUnsent) redispatch.notify(); // the bus was away, and may have lost what it had
+    if (wasUnsent) redispatch.notify(); // the bus was away, and may have lost events
     wasUnsent = false;
     limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
     await publishHints(cache, effects);
@@ -123,19 +125,19 @@ async function runScheduling(
 }
 
 /**
- * Finds builds whose event or worker was lost, removes what is to go, and keeps partitions of the
- * logs ready for the days to come.
+ * Finds builds whose event or worker was lost, removes what has expired, and creates the log
+ * partitions of the next days.
  */
 async function runSweep(
   { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
   watch: Watch,
   signal: AbortSignal,
 ): Promise<void> {
-  let turn = NO_ID; // up to which turns were looked through
+  let turn = NO_ID; // how far the turns were looked through
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
     await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
     const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
-    // What the bus does not take, a later sweep finds again.
+    // A later sweep finds again what the bus does not take.
     await publishEffects({ bus, cache, log }, effects);
     turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
     await sweepIdempotencyKeys(db);
@@ -153,7 +155,7 @@ async function runRollUp({ db, log }: Parts, signal: AbortSignal): Promise<void>
   });
 }
 
-/** Removes log lines and jobs whose time has come. */
+/** Removes log lines, jobs, audit events and notifications that are older than their retention. */
 async function runRetention(
   {
     db,
@@ -182,16 +184,16 @@ async function runRetention(
 }
 
 /**
- * Publishes the end-of-log markers of logs that are still open, because a marker was lost, or a
- * process crashed between the end of a job and its marker. By then no worker publishes lines of
- * them any more: its lease was lost long before.
+ * Publishes the end-of-log markers of logs that are still open: the marker was lost, or a process
+ * crashed between the end of a job and its marker. No worker still publishes lines of these logs,
+ * because its lease was lost long before.
  */
 async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promise<void> {
   let after = NO_ID;
   await repeat({ log, what: 'Publishing the ends of logs', everyMs: OPEN_SECONDS * 1_000, signal }, async () => {
     const ids = await openEnds(db, { seconds: OPEN_SECONDS, after, limit: ENDS_PER_LOOK });
     await publishToBus(bus, { ...noEffects, logEnds: ids });
-    // While nobody stores, each in its turn.
+    // Moves through all open logs: while no worker stores lines, the same ones stay open.
     after = ids.length === ENDS_PER_LOOK ? (ids.at(-1) ?? NO_ID) : NO_ID;
   });
 }
@@ -199,7 +201,7 @@ async function runOpenEnds({ db, bus, log }: Parts, signal: AbortSignal): Promis
 const OPEN_SECONDS = 60;
 const ENDS_PER_LOOK = 1_000;
 
-/** Removes in steps, so that no statement takes long; how many. */
+/** Removes in steps, so that no statement takes long. Returns how many rows it removed. */
 async function untilDone(signal: AbortSignal, remove: (limit: number) => Promise<number>): Promise<number> {
   let count = 0;
   for (let removed = OLD_ROWS_PER_STEP; removed === OLD_ROWS_PER_STEP && !signal.aborted; count += removed)

@@ -1,25 +1,25 @@
 import { mayTake } from '../../domain/fair-share.ts';
 
 /**
- * How much a worker may have in hand, and who has how much of it. What it cannot take waits
- * elsewhere.
+ * How many items a worker may hold at once, and how many of them each user has. An item that the
+ * worker cannot take waits elsewhere.
  */
 export interface Capacity {
   readonly free: number;
   /**
-   * Takes one for this user where the user's share allows it (domain/fair-share.ts): whether it
-   * did.
+   * Takes one slot for this user if the user's share allows it (domain/fair-share.ts). Returns
+   * whether it did.
    */
   take(userId: string): boolean;
-  /** One that was taken for `from` is held by `to`. */
+  /** Passes one slot from the user `from` to the user `to`. */
   move(from: string, to: string): void;
-  /** Gives back one for each of these users. */
+  /** Gives back one slot for each of these users. */
   release(userIds: string[]): void;
-  /** The users who may not take another one now. */
+  /** The users who may not take another slot now. */
   full(): string[];
-  /** Resolves when one is free. Rejects when `signal` aborts. */
+  /** Resolves when a slot is free. Rejects when `signal` aborts. */
   room(signal: AbortSignal): Promise<void>;
-  /** Resolves when none is taken. */
+  /** Resolves when no slot is taken. */
   idle(): Promise<void>;
 }
 
@@ -30,7 +30,7 @@ export function createCapacity({
 }: {
   size: number;
   perUserMax?: number | undefined;
-  /** Called after a release, before anybody who waits for room goes on. */
+  /** Called after a release, before the callers that wait for room continue. */
   onRelease: () => void;
 }): Capacity {
   const held = new Map<string, number>();

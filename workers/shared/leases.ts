@@ -9,28 +9,28 @@ import { startRepeating } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
 
 /**
- * Why a run is to stop: somebody asked for it, or the job is not this worker's any more (then
- * nothing more is written of it).
+ * Why a run must stop. CANCELED: a cancellation was requested. LOST: the job no longer belongs to
+ * this worker, which then writes nothing more about it.
  */
 export type StopReason = 'CANCELED' | 'LOST';
 
 export interface LeaseKeeper {
   /**
-   * `onStop` is called at most once for each reason; not at all after `drop`. One lease of a job or
-   * build is held: an earlier one is lost by then, of which this process may not know yet when it
-   * is given the next one.
+   * Calls `onStop` at most once for each reason, and not at all after `drop`. It holds one lease of
+   * a job or build: an earlier lease is lost by the time this process receives the next one, though
+   * the process may not know that yet.
    */
   hold(lease: Lease, onStop: (reason: StopReason) => void): void;
   drop(lease: LeaseKey): void;
   /**
-   * Whether the lease cannot have expired yet, by this process's own clocks: what cannot be fenced
-   * in the database (starting or stopping a container, printing lines) is not done without it, so
-   * that a process that was frozen does no harm when it goes on.
+   * Whether the lease cannot have expired yet, by this process's own clocks. The database cannot
+   * fence some actions: starting or stopping a container, and printing lines. They require this, so
+   * that a process that was frozen does no harm when it continues.
    */
   isFresh(lease: LeaseKey): boolean;
   /**
-   * A hint of the channel of cancellations: the database is asked at once. Who can write to the
-   * cache cancels nothing by it.
+   * Takes a hint from the channel of cancellations, and asks the database at once. A write to the
+   * cache alone cancels nothing.
    */
   onCancelHint(message: string): void;
   close(): Promise<void>;
@@ -38,8 +38,8 @@ export interface LeaseKeeper {
 
 /**
  * Renews every lease of this process by one statement each LEASE_RENEW_SECONDS. A renewal that
- * fails is tried again and harms nobody: only the database's word that the lease is gone stops a
- * run. The same statement finds cancellations whose hint was lost.
+ * fails is tried again and stops no run: only the database's answer that the lease is gone does.
+ * The same statement finds cancellations whose hint was lost.
  */
 export function keepLeases({
   db,
@@ -48,7 +48,7 @@ export function keepLeases({
 }: {
   db: Db;
   log: Logger;
-  /** Of builds it is `renewBuildLeases`, in which a canceled one is a lost one. */
+  /** For builds it is `renewBuildLeases`, which reports a canceled build as lost. */
   renewHeld?: (db: Db, held: LeaseKey[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
 }): LeaseKeeper {
   const runs = new Map<string, { held: LeaseKey; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
@@ -72,7 +72,7 @@ export function keepLeases({
     }
   }
 
-  /** A canceled run keeps its lease until its end is written; a lost one is gone. */
+  /** A canceled run keeps its lease until its end is written. A lost run is forgotten at once. */
   function end(id: string, reason: StopReason): void {
     const run = runs.get(id);
     if (run === undefined) return;
@@ -97,7 +97,7 @@ export function keepLeases({
           onStop(reason);
         },
       });
-      // Its renewal is due.
+      // The renewal is due already.
       if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify();
     },
     drop: (lease) => {
@@ -114,10 +114,12 @@ export function keepLeases({
   };
 }
 
-/** Whether a lease that was asked for, or renewed, at this moment cannot have expired yet. */
+/** Whether a lease that was asked for or renewed at this moment cannot have expired yet. */
 export function isFreshSince(moment: Instant): boolean {
   return elapsedMs(moment) < FRESH_MS;
 }
 
-/** Before the database lets others take it, with room for what is done under it last. */
+/**
+ * Ends 5 seconds before the database lets others take the job: time for the last actions under it.
+ */
 const FRESH_MS = (LEASE_SECONDS - 5) * 1_000;

@@ -16,9 +16,9 @@ const ASK_MS_MIN = 10;
 const ASK_MS_MAX = 1_000;
 
 /**
- * How many lines earlier attempts have printed. Where that is not settled, it publishes an attempt
- * marker and waits until everything before the marker is stored, however long that takes. Rejects
- * when `signal` aborts.
+ * Returns how many lines the earlier attempts printed. When that is not settled, it publishes an
+ * attempt marker and waits until everything before the marker is stored, however long that takes.
+ * Rejects when `signal` aborts.
  */
 export async function settledLinesBefore(
   {

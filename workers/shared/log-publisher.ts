@@ -16,7 +16,10 @@ export function createPublisher({
 }: {
   bus: Bus;
   log: Logger;
-  /** Whether the lease surely holds: a worker that was frozen beyond it publishes nothing more. */
+  /**
+   * Whether the lease surely holds. A worker that was frozen beyond its lease publishes nothing
+   * more.
+   */
   isFresh: () => boolean;
   signal: AbortSignal;
 }): (entry: LogEntry) => Promise<void> {

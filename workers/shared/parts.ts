@@ -4,7 +4,7 @@ import type { Sealer } from '../../domain/payload/secret.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
 
-/** What every worker is given. `owner` names this process in the leases it holds. */
+/** What every worker receives. `owner` names this process in the leases that it holds. */
 export interface Parts {
   db: Db;
   bus: Bus;
@@ -18,8 +18,8 @@ export interface Parts {
 /** A worker that is ready. */
 export interface Worker {
   /**
-   * Drains it: takes no new work, and finishes or hands on what runs. What is left at the deadline
-   * is left to its lease.
+   * Drains the worker: it takes no new work, and finishes or passes on what runs. At the deadline
+   * it leaves the rest to its leases.
    */
   close(deadline?: AbortSignal): Promise<void>;
 }

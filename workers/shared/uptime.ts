@@ -1,20 +1,20 @@
 import { type Instant, instant } from '../../platform/async/instant.ts';
 
-/** How long something has continued without a break, as far as this process saw. */
+/** How long something has lasted without a break, as far as this process saw. */
 export interface Uptime {
-  /** It continues now. Returns whether this begins a new period. */
+  /** Notes that it continues now. Returns whether this begins a new period. */
   goesOn(): boolean;
   ended(): void;
   /**
-   * Up to the last time that it continued; 0 when that is not recent. Counts only time that this
-   * process saw.
+   * The seconds up to the last time that it continued, or 0 when that is not recent. They count
+   * only time that this process saw.
    */
   seconds(): number;
 }
 
 /**
- * A gap of more than `gapMs` is a break, by either clock: the monotonic clock stands still while
- * the machine sleeps, and the other one can be set. A clock that is set back is a break too.
+ * A gap of more than `gapMs` on either clock is a break: the monotonic clock stands still while the
+ * machine sleeps, and the wall clock can be set. A wall clock that is set back is a break too.
  */
 export function createUptime({ gapMs, now = instant }: { gapMs: number; now?: (() => Instant) | undefined }): Uptime {
   let unbroken: { since: Instant; last: Instant } | undefined;

@@ -1,47 +1,47 @@
 import { Resolver } from 'node:dns/promises';
 
 /**
- * The name servers of resolv.conf, asked by c-ares, and whether they are there at all. Each
- * resolution has a resolver, and so a socket, of its own: it can be cancelled alone, reads
- * resolv.conf afresh, and does not suffer for others (where packets were lost, 119 of 1,000 names
- * failed on a shared one, at most 9 this way). It costs 40 microseconds.
+ * Asks the name servers of resolv.conf through c-ares, and knows whether they answer at all. Each
+ * resolution has its own resolver, and so its own socket. It can be cancelled alone, reads
+ * resolv.conf afresh, and does not suffer from others: where packets were lost, 119 of 1,000 names
+ * failed on a shared resolver, and at most 9 this way. A resolver costs 40 microseconds.
  */
 export interface NameServers {
   open(): Queries;
-  /** Asks what every name server knows (the root), at most once a second: see `areSilent`. */
+  /** Asks for the root, which every name server knows, at most once a second: see `areSilent`. */
   probe(): void;
-  /** Whether they have answered nothing since a probe: then the fault is ours, not the name's. */
+  /** Whether no server has answered since a probe: then the fault is ours, not the name's. */
   areSilent(): boolean;
 }
 
 export interface Queries {
   /** The addresses of `name` in both families. Never rejects. */
   addresses(name: string): Promise<Answer[]>;
-  /** Cancels everything: pending queries get ECANCELLED. */
+  /** Cancels all queries: pending ones get ECANCELLED. */
   cancel(): void;
 }
 
 export interface Answer {
   values: string[];
   /**
-   * c-ares's code where there are no values: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED
-   * ...
+   * The code of c-ares when there are no values: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT,
+   * ECONNREFUSED ...
    */
   code: string;
 }
 
-const QUERY_TIMEOUT_MS = 2_000; // of the first try; c-ares waits longer at each further one
+const QUERY_TIMEOUT_MS = 2_000; // for the first try; c-ares waits longer at each further one
 const QUERY_TRIES = 3;
 /**
- * How long to wait for the other family's answer once one has come (RFC 8305: 50 ms for a browser;
- * a check has time).
+ * How long to wait for the other family's answer after the first one with addresses. RFC 8305 says
+ * 50 ms for a browser; a check has more time.
  */
 const OTHER_FAMILY_MS = 250;
 const PROBE_EVERY_MS = 1_000;
 const PROBE_PATIENCE_MS = 1_000;
 const PROBE_FRESH_MS = 30_000;
 
-/** The servers of resolv.conf, or those named (address:port). */
+/** Uses the servers of resolv.conf, or those in `named` (address:port). */
 export function createNameServers(named?: string[]): NameServers {
   let silentSince: number | undefined;
   let probedAt = Number.NEGATIVE_INFINITY;
@@ -77,7 +77,7 @@ export function createNameServers(named?: string[]): NameServers {
   };
 }
 
-/** Whether a name server said this, rather than c-ares after no answer. */
+/** Whether a name server gave this code. The other codes come from c-ares after no answer. */
 export function isAnswered(code: string): boolean {
   return !['ETIMEOUT', 'ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION'].includes(code);
 }
@@ -88,7 +88,7 @@ function newResolver(named: string[] | undefined): Resolver {
   return resolver;
 }
 
-/** Both answers, or only the one with addresses when the other is late. */
+/** Resolves to both answers, or only to the one with addresses when the other is late. */
 function both(six: Promise<Answer>, four: Promise<Answer>): Promise<Answer[]> {
   return new Promise((resolve) => {
     const answers: Answer[] = [];

@@ -2,26 +2,26 @@ import { createNameServers, isAnswered, type Queries } from './name-servers.ts';
 import { readSystemNames, type SystemNames } from './system-names.ts';
 
 /**
- * How names become addresses: the hosts file, then the name servers of resolv.conf, asked by
- * c-ares. Not by getaddrinfo (dns.lookup): of the four threads it shares with files and crypto it
- * may take two, so that the dead name servers of one person's endpoints hold up everybody's checks
- * (1,000 names of 0.5 s each: 250 s that way, under 1 s this way). What is given up are sources
- * that only the C library knows, such as mDNS.
+ * Turns names into addresses: first by the hosts file, then by the name servers of resolv.conf,
+ * through c-ares. It does not use getaddrinfo (dns.lookup), which may take two of the four threads
+ * that it shares with files and crypto. Dead name servers of one user's endpoints would then delay
+ * the checks of every user (1,000 names of 0.5 s each: 250 s that way, under 1 s this way). The
+ * price is that sources which only the C library knows, such as mDNS, do not work.
  */
 export interface Names {
   /**
-   * Every address of `name`, IPv6 first. Rejects with a NameFault. `atEnd` receives a function that
-   * ends the wait early.
+   * Resolves to every address of `name`, IPv6 first. Rejects with a NameFault. `atEnd` receives a
+   * function that ends the wait early.
    */
   resolve(name: string, atEnd: (cancel: () => void) => void): Promise<string[]>;
   /**
-   * Whether the name servers answer nothing at all: then the fault is ours. Known two seconds after
-   * a query.
+   * Whether the name servers answer nothing at all: then the fault is ours. The answer is reliable
+   * two seconds after a query.
    */
   areSilent(): boolean;
 }
 
-/** `code` is c-ares's: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED ... */
+/** `code` comes from c-ares: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED ... */
 export class NameFault extends Error {
   readonly code: string;
   constructor(code: string) {
@@ -50,7 +50,7 @@ export function createNames(options: NamesOptions = {}): Names {
     const bare = name.toLowerCase().replace(/\.$/, '');
     const known = files.hosts.get(bare);
     if (known !== undefined) return sixFirst(known);
-    // RFC 6761.
+    // RFC 6761: these names are loopback addresses.
     if (bare === 'localhost' || bare.endsWith('.localhost')) return ['::1', '127.0.0.1'];
     if (bare === '' || bare.length > NAME_LENGTH_MAX) throw new NameFault('EBADNAME');
 
@@ -61,7 +61,7 @@ export function createNames(options: NamesOptions = {}): Names {
       return await firstResolved(candidates(name, files), queries);
     } finally {
       clearTimeout(probe);
-      queries.cancel(); // the slower family's
+      queries.cancel(); // ends the query of the slower family
     }
   }
 

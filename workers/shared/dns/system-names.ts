@@ -4,18 +4,18 @@ import { readFile, stat } from 'node:fs/promises';
 export interface SystemNames {
   hosts: ReadonlyMap<string, string[]>;
   /**
-   * Domains to append to a name: before the name itself is tried when it has fewer dots than
-   * `dots`, else after.
+   * The domains to append to a name. They come before the name itself when it has fewer dots than
+   * `dots`, otherwise after it.
    */
   search: string[];
   dots: number;
-  /** Changes when the files do. */
+  /** Changes when the files change. */
   version: string;
 }
 
-// Lists that block advertisers in the hosts file reach a few MiB.
+// A hosts file that blocks advertisers reaches a few MiB.
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
-const SEARCH_MAX = 6; // each costs a query; an old limit of glibc
+const SEARCH_MAX = 6; // each domain costs a query; glibc once had the same limit
 const NO_NAMES: SystemNames = { hosts: new Map(), search: [], dots: 1, version: 'none' };
 
 /**

@@ -13,21 +13,24 @@ import { completeFlag, continuesIn, streamOf } from '../../../domain/logs/line-f
 import { packLines } from '../../../domain/logs/packing.ts';
 
 /**
- * Collects lines into chunks and publishes these one after the other, in order. A chunk goes when
- * it is full, or a few milliseconds after its first line. While one is on its way the next one
- * grows: the slower the bus, the larger the chunks.
+ * Collects lines into chunks and publishes the chunks one after the other, in order. It sends a
+ * chunk when the chunk is full, or a few milliseconds after its first line. While one chunk is on
+ * its way, the next one grows: the slower the bus, the larger the chunks.
  */
 export interface ChunkWriter {
-  /** Copies the line. A caller that writes many asks for `room` in between. */
+  /** Copies the line. A caller that writes many lines awaits `room` in between. */
   onLine: OnLine;
-  /** Writes a line as of now: Chronoverse's own, unless another source is given. */
+  /**
+   * Writes a line with the present time. The line is Chronoverse's own, unless another source is
+   * given.
+   */
   say(text: string, options?: { stream?: LogStream; source?: LogSource }): void;
   /**
-   * Undefined while there is room; else resolves when there is. Rejects when a chunk could not be
-   * published for good.
+   * Undefined while there is room. Otherwise it resolves when there is room, and rejects when a
+   * chunk could not be published for good.
    */
   room(): Promise<void> | undefined;
-  /** Resolves when all lines are published. Nothing may be written afterwards. */
+  /** Resolves when all lines are published. Write nothing afterwards. */
   end(): Promise<void>;
   /** The number of the last line that was written. */
   readonly lastNumber: number;
@@ -38,27 +41,29 @@ export interface ChunkWriter {
 export interface ChunkSource {
   sourceId: string;
   attempt: number;
-  /** Lines before the first one: those of earlier attempts. */
+  /** How many lines the earlier attempts printed. */
   linesBefore: number;
-  /** Lines up to this number are stored already: they are counted, and not published again. */
+  /**
+   * Lines up to this number are stored already. The writer counts them and does not publish them.
+   */
   storedNumber?: number;
   /**
-   * The most bytes of lines, as they stand in chunks, that are kept of one attempt. Stored lines
-   * count too: a second reading of the same log is cut at the same line. A line of Chronoverse's
-   * own says that the log was cut; the rest is dropped.
+   * The most bytes of lines to keep of one attempt, counted as they stand in chunks. Stored lines
+   * count too, so that a second reading of the same log is cut at the same line. A line of
+   * Chronoverse's own says that the log was cut, and the writer drops the rest.
    */
   bytesMax?: number | undefined;
   /**
-   * Resolves when the chunk is safe. It gets one chunk at a time, and retries until that is
+   * Resolves when the chunk is safe. It receives one chunk at a time, and retries until that is
    * pointless.
    */
   publish: (chunk: LogChunk) => Promise<void>;
 }
 
-const FLUSH_MS_MIN = 10; // through bus and database a line reaches its subscriber in about 20
+const FLUSH_MS_MIN = 10; // a line takes about 20 ms through bus and database to its subscriber
 const FLUSH_MS_MAX = 50;
-const BUSY_BYTES = 32 * 1024; // a chunk that grows to this within a flush is better made larger
-/** Full chunks that wait. Beyond this the collector stops reading the engine. */
+const BUSY_BYTES = 32 * 1024; // a chunk that reaches this within a flush is better made larger
+/** How many full chunks may wait. Beyond this the collector stops reading from the engine. */
 const WAITING_CHUNKS_MAX = 1;
 const LAST_TEXT_BYTES_MAX = 512;
 
@@ -77,7 +82,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   let firstNumber = 0; // of the buffer's lines
   let taken = 0; // bytes of lines, stored ones included
   let isCutOff = false;
-  // Streams whose last line continues, by the flag of a complete line.
+  // The streams whose last line continues, each as the flag of its complete line.
   const continued = new Set<number>();
   let flushMs = FLUSH_MS_MIN;
   let timer: NodeJS.Timeout | undefined;
@@ -91,7 +96,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
     taken += 1 + end - start;
     if (taken > bytesMax) {
       isCutOff = true;
-      sayCutOff(timestampAt(bytes, start)); // of the line that is left out
+      sayCutOff(timestampAt(bytes, start)); // the timestamp of the line that is left out
       return;
     }
     if (continuesIn(flag)) continued.add(completeFlag(flag));
@@ -100,7 +105,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   }
 
   function sayCutOff(timestamp: string): void {
-    // Or our line would seem to continue theirs.
+    // Closes the open lines first: otherwise our line would seem to continue one of them.
     for (const flag of continued) writeLine(put, streamOf(flag), timestamp, '');
     writeLine(put, 'STDERR', timestamp, cutOffText(bytesMax), { source: 'SYSTEM' });
   }
@@ -140,7 +145,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
     send();
   }
 
-  /** The buffer's lines become a chunk that waits. */
+  /** Turns the buffer's lines into a chunk that waits. */
   function cut(): void {
     if (lines.length === 0) return;
     const text = lines.take();
@@ -190,7 +195,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
       await drain(0);
     },
     get lastNumber() {
-      // A smaller maximum may cut the log before what is stored already.
+      // A lowered maximum may cut the log before lines that are stored already.
       return Math.max(number, stored);
     },
     lastText: () => printedText(lines.length > 0 ? lines.lastLine(LAST_TEXT_BYTES_MAX) : lastLine),

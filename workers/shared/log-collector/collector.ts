@@ -10,49 +10,49 @@ import { createLineCutter } from './lines.ts';
 import { createPosition, secondsOf } from './position.ts';
 
 /**
- * How a container stands when its log has been read to the end: undefined when it is gone, and the
- * rest of its log with it.
+ * What the collector knows when it has read a container's log to the end. The state is undefined
+ * when the container is gone, and the rest of its log with it.
  */
 export interface CollectedLog {
   state: ContainerState | undefined;
   /**
-   * When the engine was away last, unless the container has outlived that: what ended then may have
-   * been ended by it.
+   * When the engine was last away, unless the container has outlived that outage. A container that
+   * ended in the outage may have been ended by it.
    */
   away: Away | undefined;
   /**
-   * Whether the engine was started anew meanwhile: lines that it had taken and not written down are
-   * lost.
+   * Whether the engine restarted in the meantime. Lines that it had taken and not written to disk
+   * are lost.
    */
   startedAnew: boolean;
   /** Whether the engine did not give the log to its end, though the container has ended. */
   isCutShort: boolean;
 }
 
-/** By this process's clock, in milliseconds: from the last sign of life to the first one. */
+/** From the last sign of life to the next one, in milliseconds of this process's clock. */
 export interface Away {
   from: number;
   to: number;
 }
 
-/** Of a ChunkWriter what a log is read into. */
+/** The part of a ChunkWriter that the collector writes to. */
 type LineWriter = Pick<ChunkWriter, 'onLine' | 'room'>;
 
 const END_WAIT_MS = 1_000;
 /**
- * For an engine that answers a request for a container of ours as if it were wrong, or forbidden.
+ * How long to retry when the engine answers that a request for our container is wrong or forbidden.
  */
 const REFUSED_RETRY_MS = 60_000;
 
 /**
- * Reads the whole log of a started container into `writer`, following it to its end; an engine that
- * goes away is waited for. Rejects with the signal's reason when it aborts, and with what the
- * writer fails with.
+ * Reads the whole log of a started container into `writer`, and follows it to its end. It waits for
+ * an engine that goes away. Rejects with the signal's reason when that aborts, and with the
+ * writer's error when the writer fails.
  *
- * A log that is followed may end without its last lines: engine 20.10 loses them in 2 to 8 of 100
- * containers that print 20,000 lines and exit, while a reading that begins after the exit was whole
- * in 360 of 360. So the last frame is compared with the engine's own last one, and where they
- * differ, the log is read once more from a little before that place.
+ * A followed log may end without its last lines: engine 20.10 loses them in 2 to 8 of 100
+ * containers that print 20,000 lines and exit. A reading that began after the exit was whole in 360
+ * of 360. So the collector compares the last frame with the engine's own last one. Where they
+ * differ, it reads the log once more, from a little before that place.
  */
 export async function collectLog({
   docker,
@@ -67,12 +67,12 @@ export async function collectLog({
   writer: LineWriter;
   log: Logger;
   signal: AbortSignal;
-  /** How long to retry when the engine is there and does not give the log. */
+  /** How long to retry when the engine is up and does not give the log. */
   retryMs?: number;
 }): Promise<CollectedLog> {
   const reader = createReader(docker, containerId, writer, signal);
   const backoff = createBackoff({ log, what: 'Reading the log of a container', maxMs: 2_000 });
-  let endedBefore = false; // the container, before the reading began: then that reading is whole
+  let endedBefore = false; // whether the container ended before this reading: then it is whole
   let away: Away | undefined;
   let isAway = false;
   let startedAnew = false;
@@ -85,7 +85,7 @@ export async function collectLog({
   for (;;) {
     signal.throwIfAborted();
     try {
-      let outlived = false; // what ends after it was seen to run again was not ended by that outage
+      let outlived = false; // seen to run after the outage: what ends it later is not the outage
       if (isAway) {
         startedAnew = (await reader.isOtherEngine()) || startedAnew;
         outlived = (await docker.inspectContainer(containerId))?.status === 'running';
@@ -106,15 +106,15 @@ export async function collectLog({
       signal.throwIfAborted();
       if (isEngineError(error, 'NOT_FOUND')) return collected(undefined);
       if (!isEngineError(error)) throw error;
-      // A conflict: the container is being removed, and will be gone when it is asked for again.
-      // Others say no for a moment, a gateway that starts, say.
+      // A conflict means that the container is being removed: the next request finds it gone. Other
+      // refusals may pass, such as those of a gateway that starts.
       refusedAt ??= performance.now();
       if (performance.now() - refusedAt > retryMs) {
         const state = await seen(docker, containerId);
-        // Its log can be read no more.
+        // The engine can no longer give its log.
         if (state?.status === 'ended') return collected(state, { isCutShort: true });
         if (state === undefined)
-          refusedAt = undefined; // nothing is refused by an engine that is away
+          refusedAt = undefined; // an engine that is away refuses nothing
         else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
       }
       if (error.kind === 'UNREACHABLE' && !isAway) {
@@ -126,7 +126,7 @@ export async function collectLog({
   }
 }
 
-/** Its state; undefined where the engine does not tell it. */
+/** The container's state, or undefined when the engine does not give it. */
 async function seen(docker: Docker, id: string): Promise<ContainerState | undefined> {
   try {
     return await docker.inspectContainer(id);
@@ -142,8 +142,8 @@ async function pause(backoff: Backoff, error: unknown, signal: AbortSignal): Pro
 }
 
 /**
- * Its state after the log ended: the engine may take a moment to say that it has ended, or have
- * ended the log too early.
+ * The container's state after its log ended. The engine may need a moment to report the end of the
+ * container, or may have ended the log too early.
  */
 async function settled(docker: Docker, id: string, signal: AbortSignal): Promise<ContainerState | undefined> {
   await docker.waitContainer(id, { timeoutMs: END_WAIT_MS, signal });
@@ -152,18 +152,18 @@ async function settled(docker: Docker, id: string, signal: AbortSignal): Promise
 
 interface Reader {
   /**
-   * Reads on from where the last reading ended, until the engine ends the log. `onOpen`: the engine
-   * has answered.
+   * Continues where the last reading ended, until the engine ends the log. It calls `onOpen` when
+   * the engine has answered.
    */
   read(onOpen: () => void): Promise<void>;
-  /** Whether the last frame that was read is the log's last one. */
+  /** Whether the last frame that was read is the last one of the log. */
   isWhole(): Promise<boolean>;
   end(): void;
   /** When the engine gave its last sign of life, in milliseconds. */
   lastContact(): number;
   /**
-   * Whether the engine has been started anew since it gave the last frame; where there was none,
-   * since the container was started.
+   * Whether the engine restarted since it gave the last frame or, before the first frame, since the
+   * container started.
    */
   isOtherEngine(): Promise<boolean>;
 }
@@ -176,8 +176,8 @@ interface Frame {
 }
 
 /**
- * A silent log is nothing unusual, but a network may swallow a connection without a word: so long
- * until the container is asked for.
+ * A silent log is normal, but a network may drop a connection without notice. After this long
+ * without bytes, the reader asks for the container's state.
  */
 const QUIET_MS = 30_000;
 const PIECE_BYTES_MIN = 16 * 1024;
@@ -187,7 +187,7 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
   const position = createPosition();
   const cutter = createLineCutter(writer.onLine);
   let lastContact = Date.now();
-  // Changed in place: no object per frame.
+  // Changed in place, so that a frame allocates no object.
   const last: Frame = { stream: 1, bytes: Buffer.alloc(0), start: 0, end: 0 };
 
   async function frames(
@@ -207,7 +207,7 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
         lastContact = Date.now();
         demultiplexer.write(part);
         const room = writer.room();
-        // Meanwhile nothing is read: the engine waits, or its log grows.
+        // Nothing is read while this waits: the engine waits, or its log grows.
         if (room !== undefined) await room;
       }
     } finally {
@@ -216,8 +216,8 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
   }
 
   /**
-   * The next bytes. Undefined at the end, also when the connection hides it and the container has
-   * ended.
+   * The next bytes, or undefined at the end. When a broken connection hides the end, the state of
+   * the container shows it.
    */
   async function next(parts: AsyncIterator<Buffer>): Promise<Buffer | undefined> {
     const part = parts.next().catch((error: unknown) => {
@@ -256,8 +256,8 @@ function createReader(docker: Docker, containerId: string, writer: LineWriter, s
     },
 
     async isWhole() {
-      if (last.end - last.start >= PIECE_BYTES_MIN) return false; // pieces of one line may be alike
-      let same = last.end === 0; // when the log is empty, nothing comes to be compared
+      if (last.end - last.start >= PIECE_BYTES_MIN) return false; // pieces of one line may be equal
+      let same = last.end === 0; // an empty log gives no frame to compare
       await frames({ follow: false, tail: 1 }, (stream, bytes, start, end) => {
         same = stream === last.stream && bytes.compare(last.bytes, last.start, last.end, start, end) === 0;
       });

@@ -5,9 +5,9 @@ import type { OnFrame, StreamType } from '../../../platform/docker/demultiplexer
 
 export interface LineCutter {
   onFrame: OnFrame;
-  /** The log is at its end. A last line without a newline is a line too. */
+  /** Call it at the end of the log. A last line without a newline is a line too. */
   end(): void;
-  /** The engine's timestamps of lines that are not complete. */
+  /** The engine's timestamps of the lines that are not complete. */
   openSince(): string[];
 }
 
@@ -18,21 +18,21 @@ const FLAGS = {
   2: { whole: flagOf('STDERR', 'PROGRAM'), continues: flagOf('STDERR', 'PROGRAM', true) },
 };
 /**
- * The engine cuts a longer line into frames of this many bytes of text, all with the first one's
- * timestamp.
+ * The engine cuts a longer line into frames with this many bytes of text. All of them carry the
+ * first frame's timestamp.
  */
 const ENGINE_PIECE_BYTES = 16 * 1024;
 const TIMESTAMP_BYTES = 30; // 2026-11-24T12:24:27.254500310Z
 const TIMESTAMP_BYTES_MAX = 40;
 
 /**
- * Makes lines of the engine's frames. A frame is a timestamp and a line, or a piece of one. Where
- * its text does not end in a newline, the line continues in the stream's next frame if the frame
- * has the size of a piece. Otherwise the line is complete: the log driver `local` of engine 20.10
- * drops the newline of a last piece, and the last line may have none.
+ * Turns the engine's frames into lines. A frame is a timestamp and a line, or a piece of one. When
+ * its text has no newline at the end and the size of a piece, the line continues in the stream's
+ * next frame. Otherwise the line is complete: the log driver `local` of engine 20.10 drops the
+ * newline of a last piece, and the last line may have none.
  *
- * A line over LINE_BYTES_MAX becomes pieces that are marked as continued, cut between UTF-8
- * characters. Only what was printed decides where lines are cut, so every reading of the same log
+ * A line over LINE_BYTES_MAX becomes pieces that are marked as continued. Cuts fall between UTF-8
+ * characters. Only the printed bytes decide where lines are cut, so every reading of the same log
  * gives the same lines the same numbers.
  */
 export function createLineCutter(onLine: OnLine): LineCutter {
@@ -51,7 +51,7 @@ export function createLineCutter(onLine: OnLine): LineCutter {
         const stop = newline === -1 || newline >= end ? end : newline;
         const goesOn = stop === end && end - text >= ENGINE_PIECE_BYTES;
         const isWhole = text === space + 1 && stop === end - 1 && !line.isOpen && stop - text <= LINE_BYTES_MAX;
-        // Nearly every frame: no copy.
+        // Nearly every frame takes this path, which copies nothing.
         if (isWhole) return onLine(FLAGS[stream].whole, bytes, start, end);
         line.add(bytes, { start, space }, text, stop);
         if (!goesOn) line.close();
@@ -68,7 +68,7 @@ export function createLineCutter(onLine: OnLine): LineCutter {
   };
 }
 
-/** A line that is joined from pieces. It holds at most LINE_BYTES_MAX. */
+/** A line that is joined from pieces. It holds at most LINE_BYTES_MAX bytes of text. */
 function createOpenLine(stream: StreamType, onLine: OnLine) {
   const flags = FLAGS[stream];
   let buffer = Buffer.alloc(0); // timestamp, space, text, and room for a newline
@@ -99,7 +99,7 @@ function createOpenLine(stream: StreamType, onLine: OnLine) {
       }
       for (let at = from; at < to; ) {
         const room = textStart + LINE_BYTES_MAX - length;
-        // Only when more text follows.
+        // Cuts only when more text follows.
         if (room === 0) emit(flags.continues, characterEnd(buffer, textStart, length));
         const copied = bytes.copy(buffer, length, at, Math.min(to, at + textStart + LINE_BYTES_MAX - length));
         at += copied;
@@ -115,7 +115,7 @@ function createOpenLine(stream: StreamType, onLine: OnLine) {
   };
 }
 
-/** The last place up to `end` that cuts no UTF-8 character; `end` where the bytes are not UTF-8. */
+/** The last place up to `end` that cuts no UTF-8 character, or `end` if the bytes are not UTF-8. */
 function characterEnd(bytes: Buffer, start: number, end: number): number {
   for (let at = end - 1; at >= Math.max(start, end - 4); at--) {
     const byte = bytes[at] ?? 0;

@@ -4,9 +4,9 @@ import type { Begun, Mask } from '../../../domain/masking/mask.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
 
 /**
- * Writes lines with `***` in the place of secrets. Lines are cut before they are masked, so that
- * the same log gives the same lines the same numbers. It also finds a secret that the end of a
- * piece of a long line cuts; up to 3 of its first bytes may stay visible.
+ * Writes lines with `***` in place of secrets. It masks lines after they are cut, so that the same
+ * log gives the same lines the same numbers. It also finds a secret that the end of a piece of a
+ * long line cuts. Up to 3 of the secret's first bytes may stay visible.
  */
 export function maskLines(
   writer: Pick<ChunkWriter, 'onLine' | 'room'>,

@@ -1,14 +1,15 @@
 /**
- * Where in a container's log a reader stands, so that it can go on in a second reading without
- * beginning anew. The engine can start at a time alone, so frames are counted per tenth of a
- * second, and as many are skipped as were seen from there on.
+ * Where in a container's log a reader stands, so that a second reading can continue there. The
+ * engine can start a reading only at a time. So this counts frames per tenth of a second, and the
+ * second reading skips as many frames as the first one saw from that time on.
  */
 export interface Position {
   /** Call it with each frame. The engine's timestamp begins at `start`. */
   count(bytes: Buffer, start: number): void;
   /**
-   * From which time to read again, and how many frames of that reading were seen. A line that is
-   * not complete counts from its own timestamp (`openSince`): its later pieces carry the same.
+   * The time to read from again, and how many frames of that reading were seen already. A line that
+   * is not complete counts from its own timestamp (`openSince`): its later pieces carry the same
+   * one.
    */
   resume(openSince: string[]): { since: string | undefined; skip: number };
 }
@@ -17,8 +18,8 @@ export interface Position {
 const KEY_BYTES = 21;
 const TENTHS_KEPT_MAX = 64;
 /**
- * Frames stand in the log nearly in the order of their timestamps: stdout and stderr are stamped
- * before they queue for the file. None is expected to come later than this after one with a newer
+ * Frames stand in the log nearly in the order of their timestamps: the engine stamps stdout and
+ * stderr before they queue for the file. No frame should come more than this after one with a newer
  * timestamp.
  */
 const DISORDER_MS = 1_000;
@@ -46,7 +47,7 @@ export function createPosition(): Position {
 
   return {
     count(bytes, start) {
-      // The digits that change most first; no day changes without them.
+      // The digits that change most come first. Month and year never change without the day.
       if (
         bytes[start + 20] !== current[20] ||
         bytes[start + 18] !== current[18] ||
@@ -77,7 +78,7 @@ export function createPosition(): Position {
   };
 }
 
-/** SECONDS.NANOSECONDS of the engine's timestamp, as text: a number would lose digits. */
+/** The engine's timestamp as SECONDS.NANOSECONDS. It is text because a number would lose digits. */
 export function secondsOf(stamp: string): string {
   const [, whole, fraction = ''] = /^([^.Z]*)(?:\.(\d*))?/.exec(stamp) ?? [];
   return `${Date.parse(`${whole}Z`) / 1_000}.${fraction.padEnd(9, '0')}`;

@@ -25,14 +25,14 @@ import { createLastResort } from './last-resort.ts';
 import type { Templates } from './template.ts';
 
 export interface Builds {
-  /** Somebody may wait for a turn: it is taken while capacity are free. */
+  /** Call it when a turn may wait. It takes turns while there is capacity. */
   look(): void;
   onCancelHint(message: string): void;
-  /** Stops what runs; it is QUEUED again, and the attempt does not count. */
+  /** Stops the running builds. They become QUEUED again, and the attempt does not count. */
   close(deadline?: AbortSignal): Promise<void>;
 }
 
-/** Pulls wait for registries and disks; more at once makes each of them slower. */
+/** Pulls wait for registries and disks: more of them at once make each one slower. */
 const BUILDS_MAX = 4;
 
 interface Limits {
@@ -77,7 +77,7 @@ export function createBuilds(
       });
   }
 
-  /** Takes one turn. Whether there may be another one to take now. */
+  /** Takes one turn. Returns whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
     if (capacity.free === 0) return false;
     const next = await peekTurn(db, 'BUILD', capacity.full());
@@ -89,7 +89,7 @@ export function createBuilds(
     lastResort.taken();
     for (const build of taken.claimed) {
       if (!isFreshSince(build.askedAt)) {
-        await putBack(build); // the answer came late, and the build may be another's by now
+        await putBack(build); // the answer came late: another worker may have the build
         continue;
       }
       capacity.take(build.userId);
@@ -100,8 +100,8 @@ export function createBuilds(
   }
 
   /**
-   * Makes it QUEUED again, with a turn of its own: false where that is not so, because it is lost,
-   * or this was the last attempt.
+   * Makes the build QUEUED again, with a new turn. Returns false when it could not: the build is
+   * lost, or this was the last attempt.
    */
   async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
     const { ids, effects } = await releaseBuilds(db, [build], options);
@@ -149,8 +149,8 @@ export function createBuilds(
   }
 
   /**
-   * Its engine went away in the middle, which is no fault of the build's: a worker that has one
-   * tries again. False: that was the last attempt.
+   * Passes the build on when its engine went away in the middle, which is not the build's fault: a
+   * worker that has an engine tries again. Returns false if this was the last attempt.
    */
   async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
     const retries = { log, what: 'Handing on a build whose engine is away', signal };
@@ -165,17 +165,18 @@ export function createBuilds(
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
-    // Once at least: a build that is over when the worker stops has ended.
+    // The first write ignores `signal`: a build that is over when the worker stops has ended.
     const write = () => endBuild(db, outcome);
     const effects = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
     if (effects !== undefined) await publishEffects(parts, effects);
     leases.drop(build);
   }
 
-  /** Of a build that ended here this changes nothing: its lease is no more. */
+  /** Gives up a build. If it ended here, this changes nothing: its lease is gone. */
   async function giveUp(build: ClaimedBuild): Promise<void> {
     leases.drop(build);
-    // Lost, canceled or unforeseen: its lease expires, if it has one, and the sweep decides.
+    // It was lost, canceled or failed unforeseen: its lease expires, if it has one, and the sweep
+    // decides.
     if (!halt.signal.aborted) return;
     await putBack(build).catch((error) =>
       log.warn({ err: error }, 'A build could not be handed on; its lease expires by itself.'),
@@ -198,7 +199,7 @@ export function createBuilds(
   };
 }
 
-/** The number of its last line, once all are on the bus. */
+/** Resolves to the number of the last line, once all lines are on the bus. */
 async function ended(writer: ChunkWriter): Promise<number> {
   await writer.end();
   return writer.lastNumber;

@@ -12,31 +12,33 @@ import type { Cache } from '../../../platform/cache/cache.ts';
 import { builtTag } from './built-image.ts';
 
 /**
- * A CONTAINER's payload, and the image that its build has pinned: all that running a job of one
- * generation takes.
+ * All that a job of one generation needs to run: the payload of a CONTAINER, and the image that its
+ * build has pinned.
  */
 export interface Template extends Omit<ContainerPayload<never>, 'kind' | 'build'>, PinnedImage {
-  /** As its author wrote it, or the tag of what was built for it. */
+  /** The image as the author wrote it, or the tag of the image that was built. */
   image: string;
-  /** Whether it was built, and not pulled. */
+  /** Whether the image was built, and not pulled. */
   isBuilt: boolean;
   timeout_seconds: number;
-  /** The log masks these. */
+  /** The log masks these values. */
   secrets: string[];
 }
 
-/** What a build has found or made. */
+/** The image that a build has found or made. */
 export interface PinnedImage {
   /**
-   * What the build found under the image's name: every job of the generation runs this one, also
+   * What the build found under the image's name. Every job of the generation runs this image, even
    * when the tag moves.
    */
   imageId: string;
-  /** Its name with its digest, by which another engine pulls the same one. */
+  /** The image's name with its digest, by which another engine pulls the same image. */
   imageDigest?: string | undefined;
 }
 
-/** As it is cached: secrets are sealed, and a Dockerfile is left out, which no job reads. */
+/**
+ * A template in the cache. Its secrets are sealed. It has no Dockerfile, because no job reads one.
+ */
 interface StoredTemplate {
   payload: Omit<ContainerPayload, 'build'>;
   pinned: PinnedImage;
@@ -44,8 +46,7 @@ interface StoredTemplate {
 
 const signed = z.looseObject({ mac: z.string() });
 /**
- * A worker of this installation has signed it. A worker of another version may have, in another
- * form.
+ * The form of a signed template. A worker of another version may have signed one in another form.
  */
 const stored = z.object({
   payload: z.custom<StoredTemplate['payload']>(isContainer),
@@ -67,13 +68,16 @@ export interface Templates {
    */
   load(generation: Generation): Promise<Template | undefined>;
   /**
-   * What the generation is built from: a Dockerfile is no part of its template. Undefined when it
-   * is gone.
+   * What the generation is built from, or undefined when the generation is gone. A template has no
+   * Dockerfile, so this reads the database.
    */
   source(generation: Generation): Promise<ImageBuild | undefined>;
 }
 
-/** Templates are in the cache, and made again from the database when it has lost them. */
+/**
+ * Keeps templates in the cache, and makes them again from the database when the cache has lost
+ * them.
+ */
 export function createTemplates({
   db,
   cache,
@@ -86,8 +90,8 @@ export function createTemplates({
   log: Logger;
   sealer: Sealer;
   /**
-   * The operator's maximum, which holds for payloads that name no time-out, or were taken before,
-   * too.
+   * The operator's maximum. It also holds for payloads that name no time-out, and for those that
+   * were accepted before the maximum was set.
    */
   maxJobSeconds?: number | undefined;
 }): Templates {
@@ -158,9 +162,9 @@ export function createTemplates({
 }
 
 /**
- * Of a template under the installation's keys, the present one first. Who can write to the cache
- * could otherwise run a program of their own with somebody's secrets, whose ciphertexts stand there
- * too. A template of another generation does not pass either.
+ * The digests that sign a template, one for each key of the installation, the present key first.
+ * Without them, an intruder who can write to the cache could run a program with a user's secrets,
+ * whose ciphertexts are in the cache too. A template of another generation does not pass either.
  */
 function macsOf(sealer: Sealer, generation: Generation, template: string) {
   return sealer.digests(`template\n${generationKey(generation)}\n${template}`);

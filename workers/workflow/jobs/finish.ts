@@ -15,10 +15,11 @@ export interface Finished {
 }
 
 /**
- * Ends a set of jobs by one statement, then removes their containers. In this order, because
- * without its container nobody could find out how a job ended. The sweep removes a container that a
- * crash in between leaves. A container whose job did not end here stays: it is another worker's. No
- * end waits for a removal. It tries until it succeeds or `signal` aborts.
+ * Ends a set of jobs by one statement, then removes their containers. The order matters: without
+ * its container, no worker could find out how a job ended. If a crash in between leaves a
+ * container, the sweep removes it. A container whose job did not end here stays: it belongs to
+ * another worker. No end waits for a removal. The function retries until it succeeds or `signal`
+ * aborts.
  */
 export function createFinisher({ db, bus, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
@@ -27,7 +28,7 @@ export function createFinisher({ db, bus, cache, removals, log }: Parts & { remo
       for (const { job, containerId } of set)
         if (containerId !== undefined && ended.has(job.id)) removals.remove(containerId);
       await publishEffects({ bus, cache, log }, effects);
-      // Then their leases expire, and the next worker on the engine ends them.
+      // After an abort the leases expire, and the next worker on the engine ends the jobs.
     }).catch(unlessAborted(signal));
   };
 }

@@ -21,20 +21,22 @@ import { type RunEnd, runContainer } from './run.ts';
 import type { RunParts } from './run-context.ts';
 
 export interface ContainerJobs {
-  /** Somebody may wait for a turn: it is taken while there is capacity. */
+  /** Call it when a turn may wait. It takes turns while there is capacity. */
   look(): void;
   /**
-   * Holds a job that was just taken over, and follows its container. It runs already: it takes no
-   * slot.
+   * Holds a job that was just taken over, and follows its container. The container runs already, so
+   * the job takes no slot.
    */
   adopt(job: ClaimedJob, containerId: string): void;
   holds(attempt: Attempt): boolean;
   onCancelHint(message: string): void;
-  /** Hands every running container on, within a bound: the next worker on the engine adopts it. */
+  /**
+   * Passes on every running container, until the deadline. The next worker on the engine adopts it.
+   */
   close(deadline?: AbortSignal): Promise<void>;
 }
 
-/** A job that is not ended here. */
+/** A job that this worker gives up without ending it. */
 interface LetGo {
   job: ClaimedJob;
   end: Exclude<RunEnd, { type: 'ENDED' }>;
@@ -57,8 +59,8 @@ export function createContainerJobs(
   const halt = new AbortController();
   let isClosing = false;
   /**
-   * Runs by their leases: one that was lost may not have left yet when the next one of its job
-   * begins.
+   * One run per lease, not per job: a run whose lease was lost may still be leaving when the next
+   * run of its job begins.
    */
   const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
   const finish = createFinisher(parts, halt.signal);
@@ -81,7 +83,7 @@ export function createContainerJobs(
     inFlightMax: 2,
     async write(set) {
       const { signal } = halt;
-      // Then their leases expire.
+      // When it aborts, their leases expire.
       await retry({ log, what: 'Handing on container jobs', signal }, () => letGo(set)).catch(unlessAborted(signal));
       for (const { done } of set) done();
     },
@@ -97,8 +99,8 @@ export function createContainerJobs(
   }
 
   /**
-   * Containers go after their attempts are given up: no container is removed that a lease still
-   * owns.
+   * Removes containers only after their attempts are given up: no container is removed that a lease
+   * still owns.
    */
   async function afterReturn({ pending, canceled, effects }: Returned, set: LetGo[]): Promise<void> {
     const returned = new Set([...pending, ...canceled]);
@@ -129,17 +131,17 @@ export function createContainerJobs(
       });
   }
 
-  /** Resolves when the end of a run has been acted on. Never rejects. */
+  /** Resolves when the end of a run has been handled. Never rejects. */
   async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
-    // Before its lease is let go, or a renewal would take it back.
+    // Before the lease is given up: otherwise a renewal would take it back.
     if (end.type === 'LEFT') leases.drop(job);
     if (end.type === 'LOST_ATTEMPT')
       log.warn({ jobId: job.id, attempt: job.attempt }, 'A container was lost with its engine, or removed from it.');
     return new Promise((done) => lettingGo.add({ job, end, done }));
   }
 
-  /** Takes one turn. Whether there may be another one to take now. */
+  /** Takes one turn. Returns whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
     if (
       capacity.free === 0 ||
@@ -151,7 +153,7 @@ export function createContainerJobs(
     try {
       engineId = await docker.engineId();
     } catch (error) {
-      if (isEngineError(error)) return false; // it has gone away just now
+      if (isEngineError(error)) return false; // the engine has just gone away
       throw error;
     }
     const taken = await takeTurn(db, 'CONTAINER', capacity.full(), (tx, ids) =>
@@ -176,8 +178,8 @@ export function createContainerJobs(
       await settledBefore(poller.close(), deadline);
       isClosing = true;
       for (const { leave } of running) leave.abort();
-      // One after another: a sweep that is under way may still adopt a container, which is handed
-      // on at once.
+      // One after another: a sweep under way may still adopt a container. Its run joins the set
+      // while this loop runs, and leaves at once.
       for (const { settled } of running) if (!(await settledBefore(settled, deadline))) break;
       halt.abort();
       await settledBefore(leases.close(), deadline);
