@@ -4,9 +4,9 @@ import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 
 /**
- * Counts the jobs that the statement ends in the transaction that ends them. For a statement whose
- * CTE `ended` has their workflow_id, user_id, status, started_at and log_line_count: one row more
- * for the whole set, whatever its size.
+ * Counts the jobs that a statement ends, in the same transaction. The statement needs a CTE `ended`
+ * with their workflow_id, user_id, status, started_at and log_line_count. It inserts one row for
+ * the whole set, whatever its size.
  */
 export const COUNT_ENDED = sql`
   INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
@@ -14,9 +14,8 @@ export const COUNT_ENDED = sql`
   FROM ended HAVING count(*) > 0`;
 
 /**
- * Adds lines to jobs that are counted already. For a statement whose CTE `settled` has their rows,
- * with the lines in more_lines: an element without weight, which stands where that of the job's end
- * does.
+ * Adds lines to jobs that are already counted. The statement needs a CTE `settled` with their rows
+ * and the lines to add in more_lines. It adds an element of weight 0 at the place of the job's end.
  */
 export const COUNT_MORE_LINES = sql`
   INSERT INTO totals_pending (at, weight, user_ids, workflow_ids, whats, started_ats, log_lines)
@@ -24,9 +23,9 @@ export const COUNT_MORE_LINES = sql`
   FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
 
 /**
- * Adds pending counts to the totals, at most `limit` sets. One statement deletes them there and
- * adds them here, so each job counts once, despite crashes and parallel calls. Keys are taken in
- * order, so two calls do not deadlock. Returns the number of sets.
+ * Moves at most `limit` sets of pending counts into the totals. One statement deletes and adds
+ * them, so each job counts once despite crashes and parallel calls. It takes keys in order, so two
+ * calls do not deadlock. Returns the number of sets.
  */
 export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promise<number> {
   const [row] = await db.execute<{ taken: number }>(sql`
@@ -64,15 +63,15 @@ export interface Total {
   durationMs: number;
 }
 
-/** What has ended in a range of hours, of each of these workflows. */
+/** What ended in a range of hours, for each of these workflows. */
 export function readWorkflowTotals(db: Db, workflowIds: string[], range: TimeRange): Promise<Total[]> {
   const ids = array(workflowIds, 'uuid');
   return readTotals(db, ids, hoursOf(ids, range), range);
 }
 
 /**
- * The same of a user, and of workflows what was created before the range's end, and deleted before
- * its beginning. Whole days are read as such.
+ * The same for a user, plus the workflows created before the end of the range and those deleted
+ * before its beginning. Whole days come from the daily totals.
  */
 export function readUserTotals(db: Db, userId: string, range: TimeRange): Promise<Total[]> {
   const ids = array([userId], 'uuid');
@@ -108,7 +107,10 @@ function bounds({ from, to }: TimeRange): { begin: SQL; end: SQL } {
   };
 }
 
-/** The last hour of the year 9999 ends in another year, which the database reads no ISO 8601 of. */
+/**
+ * The last hour of the year 9999 ends in the year 10000, which PostgreSQL does not read in ISO
+ * 8601.
+ */
 function written(instant: Date): string {
   return instant.getUTCFullYear() > 9999 ? 'infinity' : instant.toISOString();
 }
@@ -145,8 +147,8 @@ async function readTotals(db: Db, ids: SQL, rolledUp: SQL, range: TimeRange): Pr
 }
 
 /**
- * The elements of rows of totals_pending, each for its user and its workflow, in the columns of
- * totals.
+ * The elements of rows of totals_pending in the columns of totals: one for the user and one for the
+ * workflow.
  */
 function happened(pending: SQL): SQL {
   return sql`

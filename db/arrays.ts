@@ -5,8 +5,8 @@ export type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'd
 
 /**
  * One parameter that holds a whole array, as PostgreSQL's array literal. A list of parameters would
- * make another statement for every length. The driver's own arrays cost a microsecond an element,
- * and it takes arrays of bytes or booleans for one value.
+ * make a different statement for every length. The driver's own arrays cost a microsecond per
+ * element, and the driver mistakes arrays of bytes or booleans for a single value.
  */
 export function array(values: readonly Value[], type: ElementType): SQL {
   const toText = type === 'text' ? quote : type === 'bytea' ? toHex : String;

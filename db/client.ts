@@ -9,7 +9,9 @@ export type Db = PostgresJsDatabase;
 
 export interface Connection {
   db: Db;
-  /** One connection beside the pool, opened on first use. No other statement holds it up. */
+  /**
+   * One connection outside the pool, opened on first use. Statements of the pool do not delay it.
+   */
   lone: Db;
   close(deadline?: AbortSignal): Promise<void>;
 }
@@ -19,10 +21,10 @@ const RECONNECT_SECONDS_MIN = 0.05;
 const RECONNECT_SECONDS_MAX = 1;
 
 /**
- * Every query finds its rows by an index. In the middle of a burst statistics are stale, and the
+ * Makes every query find its rows by an index. During a burst, statistics are stale, and the
  * planner would choose sequential scans and hash joins over tables that have grown since. Compiling
- * a statement never pays either. Without bitmap scans `id = ANY(...)` visits rows in the order of
- * their ids.
+ * a statement (JIT) never pays off either. Without bitmap scans, `id = ANY(...)` visits rows in the
+ * order of their ids.
  */
 export const PLANNER = {
   enable_seqscan: 'off',
@@ -59,7 +61,7 @@ function openPool(
     connect_timeout: 10,
     idle_timeout: 60,
     backoff: reconnectSeconds,
-    onnotice: () => undefined, // notices are for a person at a prompt
+    onnotice: () => undefined, // notices are for interactive sessions
     connection: { application_name: application, TimeZone: 'UTC', ...PLANNER },
   });
   prepareTransactions(prepareAll(client));
@@ -67,9 +69,9 @@ function openPool(
 }
 
 /**
- * Seconds until a broken connection is opened again. The driver waits up to 20 s, for all
- * connections of a pool, and every statement waits with it: leases expire after 30. Loops back off
- * by themselves.
+ * Seconds until a broken connection is opened again. By default the driver waits up to 20 s, for
+ * all connections of a pool and all their statements, but leases expire after 30 s. Loops have
+ * their own back-off.
  */
 function reconnectSeconds(failures: number): number {
   const full = Math.min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2 ** Math.min(failures, 10));
@@ -77,10 +79,10 @@ function reconnectSeconds(failures: number): number {
 }
 
 /**
- * drizzle sends each query through `unsafe`, which prepares nothing: two round trips and a new plan
- * each time (354 against 149 microseconds for the smallest query). There are few statements and
- * their texts are fixed, so all are prepared. The planner still plans for the values where that is
- * better.
+ * Prepares every statement. drizzle sends each query through `unsafe`, which prepares nothing: two
+ * round trips and a new plan each time (354 against 149 microseconds for the smallest query). There
+ * are few statements, with fixed texts. The planner still makes a plan for the actual values where
+ * that is better.
  */
 function prepareAll<Client extends postgres.ISql>(client: Client): Client {
   const { unsafe } = client;
@@ -100,9 +102,8 @@ function prepareTransactions(client: postgres.Sql): void {
 }
 
 /**
- * Resolves when the database has taken a write, to its disk and to the standby that it waits for.
- * Rejects on a standby and where transactions are read-only. It stores a few bytes of write-ahead
- * log.
+ * Resolves when the database has stored a write on its disk and on the standby that it waits for.
+ * Rejects on a standby and where transactions are read-only. Writes a few bytes of write-ahead log.
  */
 export async function tryToWrite(db: Db): Promise<void> {
   const rows = await db.execute(sql`
@@ -116,6 +117,6 @@ export async function isDatabaseUp(db: Db): Promise<boolean> {
     await db.execute('SELECT 1');
     return true;
   } catch {
-    return false; // that is the answer
+    return false; // no answer means: not up
   }
 }

@@ -5,14 +5,15 @@ import type { Db } from './client.ts';
 export interface Unreachable {
   message: string;
   /**
-   * Waiting may help: the server is not there yet or still starts. A wrong password stays wrong.
+   * Whether waiting may help: the server does not exist yet or is still starting. A wrong password
+   * stays wrong.
    */
   passes: boolean;
 }
 
 /**
- * SQLSTATE classes that waiting does not help: wrong user or password (28), no such database (3D),
- * no right to it (42).
+ * SQLSTATE classes for which waiting does not help: wrong user or password (28), no such database
+ * (3D), missing privilege (42).
  */
 const LASTING = ['28', '3D', '42'];
 
@@ -22,10 +23,10 @@ export async function connectionProblem(db: Db): Promise<Unreachable | undefined
     await db.execute('SELECT 1');
     return undefined;
   } catch (error) {
-    // Drizzle wraps what the driver says.
+    // Drizzle wraps the driver's error.
     const cause = error instanceof Error ? (error.cause ?? error) : error;
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    // Several addresses: no message, a code.
+    // An error over several addresses has a code but no message.
     const said = cause instanceof Error ? cause.message || code : String(cause);
     const advice = tlsAdvice(cause, 'DATABASE');
     if (advice !== undefined) return { message: `${said}. ${advice.replace(/\.$/, '')}`, passes: false };
@@ -33,11 +34,14 @@ export async function connectionProblem(db: Db): Promise<Unreachable | undefined
   }
 }
 
-/** The database was away or took no writes. The statement is right, and trying again helps. */
+/**
+ * Whether the database was away or took no writes. Then the statement is right, and trying again
+ * helps.
+ */
 export function isOutage(error: unknown): boolean {
   let cause = error;
   for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error && cause.cause instanceof Error; depth += 1)
-    cause = cause.cause; // drizzle wraps what the driver says
+    cause = cause.cause; // drizzle wraps the driver's error
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   return OUTAGES.has(code) || code.startsWith('08');
 }

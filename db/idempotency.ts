@@ -3,29 +3,29 @@ import { IDEMPOTENCY_SECONDS } from '../domain/limits.ts';
 import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 
-/** A call that its caller may send again. */
+/** A call that its client may send again. */
 export interface Repeatable {
   userId: string;
   mutation: 'createWorkflow' | 'updateWorkflow' | 'runWorkflow';
   key: string;
   /**
-   * Digests of the input under the present key and under former ones: the first call may be older
-   * than the key.
+   * Digests of the input under the present key and under former keys: the first call may have used
+   * a former one.
    */
   inputDigests: [present: Buffer, ...former: Buffer[]];
 }
 
 export type Once<Result> =
   | { outcome: 'DONE'; result: Result }
-  /** It was done before; the object that it gave then. */
+  /** The call was done before. `objectId` is the object that it returned then. */
   | { outcome: 'REPEATED'; objectId: string }
-  /** The key was given with another input. */
+  /** The key was used with another input. */
   | { outcome: 'CONFLICT' };
 
 /**
  * Runs `change` unless a call with the same key has done it. The row of the key is written in the
- * same transaction: a second call waits for the first to commit, or does the work if the first
- * failed. A change without an object, because it was refused, stores nothing.
+ * same transaction. A second call waits for the first to commit, or does the work if the first
+ * failed. A change that was refused returns no object and stores no key.
  *
  * The lock of the key comes before all others, and no call has two keys, so no two calls deadlock.
  */
@@ -46,7 +46,7 @@ export async function once<Result>(
         WHERE old.created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
       RETURNING 1`);
     if (taken.length === 0) {
-      // A statement of its own: its snapshot sees what the call that came first has committed.
+      // A separate statement: its snapshot includes what the first call has committed.
       const [first] = await tx.execute<{ same: boolean; object_id: string | null }>(sql`
         SELECT /* once */ input_hash = ANY(${array(inputDigests, 'bytea')}) AS same, object_id FROM idempotency_keys WHERE ${isThisKey}`);
       if (!first?.same || first.object_id === null) return { outcome: 'CONFLICT' };
@@ -63,7 +63,7 @@ export async function once<Result>(
   });
 }
 
-/** Removes keys that have expired, as many as one statement should; how many. */
+/** Removes expired keys, at most KEYS_PER_SWEEP_MAX, and returns their number. */
 export async function sweepIdempotencyKeys(db: Db): Promise<number> {
   const rows = await db.execute(sql`
     WITH /* sweepIdempotencyKeys */ expired AS MATERIALIZED (

@@ -3,10 +3,7 @@ import { LEASE_SECONDS } from '../domain/limits.ts';
 import type { Instant } from '../platform/async/instant.ts';
 import { seconds } from './arrays.ts';
 
-/**
- * Names the lease of a job or a build: a statement that presents it changes nothing where it is
- * lost.
- */
+/** Names the lease of a job or a build. A statement that presents a lost lease changes nothing. */
 export interface LeaseKey {
   id: string;
   leaseToken: string;
@@ -15,11 +12,11 @@ export interface LeaseKey {
 /** A lease that was just taken. */
 export interface Lease extends LeaseKey {
   /**
-   * The moment before the database was asked for it. The worker counts the time of the lease from
+   * The moment before the request to the database. The worker counts the time of the lease from
    * here, because the answer may come late.
    */
   askedAt: Instant;
 }
 
-/** Counted from the statement, not from its transaction, which may have begun long before. */
+/** Counted from the statement; its transaction may have begun long before. */
 export const LEASE_END = sql`clock_timestamp() + ${seconds(LEASE_SECONDS)}`;

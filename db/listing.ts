@@ -22,8 +22,9 @@ import { preparedByShape, type Shape, type Values } from './prepared.ts';
 import { type JobRow, jobs, type WorkflowRow, workflows } from './schema.ts';
 
 /**
- * A window of a list, newest first, bounded by keys: it costs the same at any place. `before` and
- * `after` are ids outside the window. Backwards, the window is counted from its end.
+ * A window of a list, newest first. Its bounds are keys, so it costs the same at any place.
+ * `before` and `after` are ids outside the window. Backwards, `count` is counted from the end of
+ * the list.
  */
 export interface IdWindow {
   count: number;
@@ -71,7 +72,8 @@ export async function listJobs(db: Db, userId: string, filter: JobFilter, window
 }
 
 /**
- * The same window of the jobs of several workflows, by one statement, deleted workflows included.
+ * The same window of the jobs of several workflows in one statement. Includes jobs of deleted
+ * workflows.
  */
 export async function listJobsByWorkflow(
   db: Db,
@@ -87,7 +89,7 @@ export async function listJobsByWorkflow(
     list.push(job);
     byWorkflow.set(job.workflowId, list);
   }
-  // A join promises no order.
+  // A join guarantees no order.
   for (const list of byWorkflow.values()) list.sort((a, b) => (a.id < b.id ? 1 : -1));
   return byWorkflow;
 }
@@ -187,8 +189,8 @@ function windowValues({ count, backwards, after, before }: IdWindow): Values {
 }
 
 /**
- * Null in a filter means no filter. Instants go as text, because a placeholder knows no column
- * type.
+ * Leaves out null values, which mean no filter. Sends instants as text, because a placeholder has
+ * no column type.
  */
 function given(values: Values): Values {
   return Object.fromEntries(

@@ -17,8 +17,8 @@ import {
 } from './schema.ts';
 
 /**
- * Rows by id, one statement for any number of ids. Functions named `...Of` give the rows of one
- * user. The ids must be UUIDs. A workflow that is being purged is not found.
+ * Rows by id, in one statement for any number of ids. Functions named `...Of` return only the rows
+ * of one user. The ids must be UUIDs. Workflows that are being purged are left out.
  */
 
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
@@ -89,7 +89,8 @@ export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
 }
 
 /**
- * The workflow of this row is not being purged. The index that this reads is nearly always empty.
+ * The condition that the workflow of a row is not being purged. The index that it reads is nearly
+ * always empty.
  */
 export function isKept(workflowId: Column): SQL {
   return sql`NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = ${workflowId} AND purged.purge_requested_at IS NOT NULL)`;
@@ -108,8 +109,8 @@ export async function newestBuilds(db: Db, workflowIds: string[]): Promise<Build
 }
 
 /**
- * The newest `count` jobs of each of the workflows, newest first: a short range of an index for
- * each.
+ * The newest `count` jobs of each of the workflows, newest first. Reads a short range of an index
+ * for each.
  */
 export async function newestJobs(db: Db, workflowIds: string[], count: number): Promise<JobRow[]> {
   const newest = db
@@ -147,8 +148,8 @@ export async function jobsToFollow(db: Db, workflowId: string, count: number): P
 }
 
 /**
- * For each workflow: the first `count` jobs after `after`, the job that was dispatched last, and
- * the jobs in `open`. One query gives all of them in the order of their ids.
+ * For each workflow: the first `count` jobs behind `after`, the job that was dispatched last, and
+ * the jobs in `open`. One query returns all of them in the order of their ids.
  */
 export async function jobsToRecheck(
   db: Db,
@@ -173,8 +174,8 @@ export async function jobsToRecheck(
 }
 
 /**
- * Workflows of these users that changed since `since`. A stream of all workflows of a user finds
- * here what a lost hint left out.
+ * Workflows of these users that changed since `since`. With it, a stream of all workflows of a user
+ * finds the changes whose hints were lost.
  */
 export async function workflowsChangedSince(db: Db, userIds: string[], since: Date): Promise<WorkflowRow[]> {
   return named(
@@ -193,13 +194,13 @@ export async function workflowsChangedSince(db: Db, userIds: string[], since: Da
   );
 }
 
-/** The database's clock: times in rows compare with no other. */
+/** The time by the database's clock, which also sets the times in rows. */
 export async function databaseNow(db: Db): Promise<Date> {
   const [row] = await db.execute<{ now: string }>(sql`SELECT /* databaseNow */ now() AS now`);
   return new Date(row?.now ?? Number.NaN);
 }
 
-/** The payload of one generation of each of the workflows, in no order. */
+/** The payload of one generation of each of the workflows, in any order. */
 export async function payloadsOf(
   db: Db,
   keys: { workflowId: string; generation: number }[],
@@ -211,7 +212,7 @@ export async function payloadsOf(
   );
 }
 
-/** The next slot of those of the workflows that run by themselves now. */
+/** The next slot of each of the workflows that runs on schedule now. */
 export async function nextRuns(
   db: Db,
   workflowIds: string[],

@@ -8,7 +8,7 @@ import { named } from './named.ts';
 import { rowSet } from './row-set.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
 
-/** A notification that was written. */
+/** A new notification. */
 export interface Notified {
   id: string;
   userId: string;
@@ -22,8 +22,8 @@ export interface Event {
 }
 
 /**
- * Writes the notifications of these events, by each owner's preference, in the transaction of the
- * change: so each is written exactly once. Returns the new rows.
+ * Writes the notifications of these events, according to each owner's preference. It runs in the
+ * transaction of the change, so each is written exactly once. Returns the new rows.
  */
 export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<Notified[]> {
   if (events.length === 0) return [];
@@ -37,15 +37,15 @@ export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<
   return rows.map((row) => ({ id: row.id, userId: row.user_id }));
 }
 
-/** What follows from new notifications. */
+/** The effects of new notifications. */
 export function notificationEffects(notified: readonly Notified[]): Effects {
   return { ...noEffects, changed: notified.map(({ id, userId }) => ({ userId, notifications: [id] })) };
 }
 
 /**
- * CTEs for a statement that ends jobs in its CTE `ended`: they notify those owners of COMPLETED
- * jobs who prefer ALL. They look up the users once a set. Where none of them does, which is nearly
- * always, they do nothing for a job.
+ * CTEs for a statement that ends jobs in its CTE `ended`. They notify the owners of COMPLETED jobs
+ * who prefer ALL. They look up the users once per set. Nearly always no such user is among them,
+ * and then they do no work for each job.
  */
 export const NOTIFY_COMPLETED = sql`
   eager AS MATERIALIZED (
@@ -103,8 +103,8 @@ export async function notificationsOf(db: Db, userId: string, ids: string[]): Pr
 }
 
 /**
- * For each of the questions, the user's first `count` notifications after an id, oldest first: one
- * query for all.
+ * For each pair in `from`: the user's first `count` notifications after an id, oldest first, in one
+ * query.
  */
 export async function notificationsAfter(
   db: Db,
@@ -127,14 +127,14 @@ export async function notificationsAfter(
   );
   return rows
     .map(({ next: { asked, ...notification } }) => ({ userId: notification.userId, asked, notification }))
-    .sort((a, b) => (a.notification.id < b.notification.id ? -1 : 1)); // a join promises no order
+    .sort((a, b) => (a.notification.id < b.notification.id ? -1 : 1)); // a join guarantees no order
 }
 
 export type Marked = { outcome: 'MARKED'; notifications: NotificationRow[] } | { outcome: 'NOT_FOUND'; ids: string[] };
 
 /**
- * Marks all of them as read, or none where one of them is not this user's. One that was read before
- * keeps its time.
+ * Marks all of them as read, or none if one of them is not this user's. A notification that was
+ * read before keeps its time.
  */
 export async function markNotificationsRead(db: Db, userId: string, ids: string[]): Promise<Marked> {
   return db.transaction(async (tx): Promise<Marked> => {
@@ -163,8 +163,8 @@ export async function markNotificationsRead(db: Db, userId: string, ids: string[
 }
 
 /**
- * Removes notifications that are older than `days` days, by the database's clock, which made their
- * ids; `limit` at most. How many. It passes over rows that are just being marked or removed.
+ * Removes at most `limit` notifications that are older than `days` days by the database's clock,
+ * which made their ids. Returns their number. Skips rows that another transaction marks or removes.
  */
 export async function removeOldNotifications(
   db: Db,

@@ -15,8 +15,8 @@ export function generationKey({ workflowId, generation }: Generation): Generatio
 }
 
 /**
- * The payload of each generation, and the image that its build pinned. Removed generations are
- * missing.
+ * The payload of each generation, and the image that its build pinned. Generations that were
+ * removed are missing.
  */
 export async function loadPayloads(
   db: Db,
@@ -45,9 +45,10 @@ export async function loadPayloads(
 }
 
 /**
- * Removes generations before `generation` that no job needs. Needed are those of the job that was
- * dispatched last, while it has not ended, and of requested jobs. Builds of the others are canceled
- * already. The caller holds the lock of the schedule, so that no job is made meanwhile.
+ * Removes the generations before `generation` that no job needs. The last dispatched job needs its
+ * generation until it ends, and a requested job needs its own. The builds of the removed
+ * generations are already canceled. The caller holds the lock of the schedule, so that no job is
+ * made meanwhile.
  */
 export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
   await tx.execute(sql`

@@ -2,12 +2,12 @@ import { type SQL, sql } from 'drizzle-orm';
 import { array, type ElementType, type Value } from './arrays.ts';
 
 /**
- * Rows that a statement takes as its input, to stand behind FROM, USING or JOIN:
+ * Rows that a statement takes as its input, behind FROM, USING or JOIN:
  *
- * `rowSet('u', held, { id: 'uuid', leaseToken: 'uuid' })` is `unnest($1::uuid[], $2::uuid[]) AS u
- * (id, lease_token)`.
+ *   `rowSet('u', held, { id: 'uuid', leaseToken: 'uuid' })` is
+ *   `unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)`.
  *
- * One parameter a column: the text is the same for any number of rows, so the statement stays
+ * Each column is one parameter. The text is the same for any number of rows, so the statement stays
  * prepared.
  */
 export function rowSet<Key extends string, Row extends { readonly [K in Key]?: Value }>(
@@ -25,7 +25,7 @@ export function rowSet<Key extends string, Row extends { readonly [K in Key]?: V
   return sql`unnest(${sql.join(arrays, sql`, `)}) AS ${sql.raw(`${alias} (${names.join(', ')})`)}`;
 }
 
-/** The types of column that a value fits into. */
+/** The column types that can hold a value of the type `V`. */
 type TypeOf<V> = V extends string
   ? 'uuid' | 'text'
   : V extends number
@@ -41,8 +41,8 @@ function toSnakeCase(key: string): string {
 }
 
 /**
- * Statements that lock several rows take them in the order of their ids: two that overlap do not
- * deadlock.
+ * Statements that lock several rows take them in the order of their ids, so that two overlapping
+ * statements do not deadlock.
  */
 export function sortedById<Row extends { id: string }>(rows: readonly Row[]): Row[] {
   return rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));

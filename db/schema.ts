@@ -26,8 +26,8 @@ import type {
 } from '../domain/states.ts';
 
 /**
- * The tables as queries see them. Keys, checks and indexes, and their reasons, are in the
- * migrations only. A test compares these columns with a migrated database.
+ * The tables as queries see them. Only the migrations have the keys, checks and indexes, with their
+ * reasons. A test compares these columns with a migrated database.
  */
 
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
@@ -55,7 +55,7 @@ export const tokens = pgTable('tokens', {
   expiresAt: time('expires_at'),
   address: text('address'), // of sessions alone, as the next one
   userAgent: text('user_agent'),
-  /** What an API token may do. */
+  /** The rights of an API token. */
   scope: text('scope').$type<TokenScope>().notNull().default('WRITE'),
 });
 export type TokenRow = typeof tokens.$inferSelect;
@@ -118,11 +118,11 @@ export const builds = pgTable('builds', {
   userId: uuid('user_id').notNull(),
   generation: integer('generation').notNull(),
   status: text('status').$type<BuildStatus>().notNull(),
-  /** The number of the newest attempt. It is never used again. */
+  /** The number of the newest attempt. Numbers are never reused. */
   attempt: integer('attempt').notNull().default(0),
   /**
-   * Attempts that cost nothing because their worker returned them: a check at any time, a container
-   * before its start.
+   * The attempts that do not count because their worker returned them: a check at any time, a
+   * container before its start.
    */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   leaseToken: uuid('lease_token'),
@@ -133,11 +133,11 @@ export const builds = pgTable('builds', {
   imageDigest: text('image_digest'),
   logLineCount: integer('log_line_count').notNull().default(0),
   /**
-   * The attempt from which on lines count: chunks of earlier attempts are dropped
+   * The first attempt whose lines count. Chunks of earlier attempts are dropped
    * (db/logs/markers.ts).
    */
   logAttempt: integer('log_attempt').notNull().default(1),
-  /** The build has ended, and lines printed before its end may still arrive. */
+  /** The build has ended, but lines printed before its end may still arrive. */
   logOpen: boolean('log_open').notNull().default(false),
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
@@ -168,11 +168,11 @@ export const jobs = pgTable('jobs', {
   trigger: text('trigger').$type<JobTrigger>().notNull(),
   status: text('status').$type<JobStatus>().notNull(),
   generation: integer('generation').notNull(),
-  /** The number of the newest attempt. It is never used again. */
+  /** The number of the newest attempt. Numbers are never reused. */
   attempt: integer('attempt').notNull().default(0),
   /**
-   * Attempts that cost nothing because their worker returned them: a check at any time, a container
-   * before its start.
+   * The attempts that do not count because their worker returned them: a check at any time, a
+   * container before its start.
    */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
   scheduledAt: time('scheduled_at').notNull(),
@@ -191,11 +191,11 @@ export const jobs = pgTable('jobs', {
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
   /**
-   * The attempt from which on lines count: chunks of earlier attempts are dropped
+   * The first attempt whose lines count. Chunks of earlier attempts are dropped
    * (db/logs/markers.ts).
    */
   logAttempt: integer('log_attempt').notNull().default(1),
-  /** The job has ended, and lines printed before its end may still arrive. */
+  /** The job has ended, but lines printed before its end may still arrive. */
   logOpen: boolean('log_open').notNull().default(false),
   requestedBy: uuid('requested_by'), // of MANUAL jobs
   requestedWith: text('requested_with'), // the name of the API token
@@ -275,7 +275,7 @@ export const dailyTotals = pgTable('daily_totals', {
 export const totalsPending = pgTable('totals_pending', {
   id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
   at: time('at').notNull().defaultNow(),
-  weight: integer('weight').notNull().default(1), // of each element; 0: lines of jobs that are counted already
+  weight: integer('weight').notNull().default(1), // 0: lines of jobs that are already counted
   userIds: uuid('user_ids').array().notNull(),
   workflowIds: uuid('workflow_ids').array().notNull(),
   whats: text('whats').array().notNull(),

@@ -3,9 +3,9 @@ import type postgres from 'postgres';
 import type { TlsMaterial } from '../platform/pem.ts';
 
 /**
- * How the driver connects to the database at `url`, by its sslmode in the words of libpq. Without
- * one, the connection is TLS if authorities or a certificate are given, and then it verifies the
- * server. `require` verifies it too if authorities are given.
+ * How the driver connects to the database at `url`, by the URL's sslmode with the meanings of
+ * libpq. Without an sslmode, the connection uses TLS and verifies the server if authorities or a
+ * certificate are given. `require` verifies the server too if authorities are given.
  */
 export function sslOptions(url: string, tls?: TlsMaterial): Pick<postgres.Options<Record<string, never>>, 'ssl'> {
   const { hostname, searchParams } = new URL(url);
@@ -19,7 +19,8 @@ export function sslOptions(url: string, tls?: TlsMaterial): Pick<postgres.Option
       ...tls,
       rejectUnauthorized: verifies,
       ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
-      ...(isIP(host) === 0 ? {} : { host }), // the driver gives names alone, and an address is compared with the certificate too
+      // The driver passes names only, and an address must match the certificate too.
+      ...(isIP(host) === 0 ? {} : { host }),
     },
   };
 }

@@ -13,12 +13,12 @@ export interface VolumeRow {
   id: string;
   name: string;
   createdAt: Date;
-  /** The sum over all engines that have reported a size. Null if none has. */
+  /** The sum over all engines that have reported a size. Null if no engine has. */
   sizeBytes: number | null;
   lastUsedAt: Date | null;
 }
 
-/** A payload names a volume that its user has deleted and that an engine still has. */
+/** A payload names a volume that its user has deleted but an engine still has. */
 export class VolumeBeingRemoved extends Error {
   readonly volume: string;
 
@@ -31,8 +31,9 @@ export class VolumeBeingRemoved extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Notes the volumes that a payload names. It holds the lock of the user, as `deleteVolume` does, so
- * that no payload names a volume that is being removed. Throws LimitExceeded or VolumeBeingRemoved.
+ * Stores the volumes that a payload names. The caller holds the lock of the user, which
+ * `deleteVolume` takes too, so that no payload can name a volume that is being removed. Throws
+ * LimitExceeded or VolumeBeingRemoved.
  */
 export async function reserveVolumes(
   tx: Transaction,
@@ -54,7 +55,7 @@ export async function reserveVolumes(
   if (made.length > 0) await checkVolumes(tx, userId, limits);
 }
 
-/** A user's volumes, newest first, without those that are being removed. */
+/** A user's volumes, newest first. Volumes that are being removed are left out. */
 export async function listVolumes(
   db: Db,
   userId: string,
@@ -85,8 +86,8 @@ export async function listVolumes(
 }
 
 /**
- * The ids of the live workflows that name each of these volumes, newest first, `countMax` each at
- * most.
+ * For each of these volumes, the ids of the live workflows that name it: newest first, at most
+ * `countMax`.
  */
 export async function workflowsByVolume(
   db: Db,
@@ -108,9 +109,9 @@ export async function workflowsByVolume(
 export type VolumeDeleted = { outcome: 'DELETED' | 'NOT_FOUND' } | { outcome: 'IN_USE'; workflowId: string };
 
 /**
- * Requests the removal of a volume. Workflow workers remove it from their engines; where no engine
- * has it, it is gone at once. A second time changes nothing. IN_USE while a live workflow names it,
- * or a job that has not ended.
+ * Requests the removal of a volume. Workflow workers remove it from their engines; if no engine has
+ * it, it is gone at once. A second call changes nothing. Returns IN_USE while a live workflow or an
+ * unfinished job names it.
  */
 export async function deleteVolume(db: Db, { userId, name }: { userId: string; name: string }): Promise<VolumeDeleted> {
   return db.transaction(async (tx): Promise<VolumeDeleted> => {
@@ -140,8 +141,8 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
 }
 
 /**
- * Notes that an engine has these volumes: a job is about to mount them or has made its container.
- * Gives the names of deleted volumes, which the job must not mount.
+ * Notes that an engine has these volumes, when a job is about to mount them or has made its
+ * container. Returns the names of deleted volumes, which the job must not mount.
  */
 export async function noteVolumeUse(
   db: Db,
@@ -162,8 +163,8 @@ export async function noteVolumeUse(
 }
 
 /**
- * Copies on an engine of volumes that their owners deleted: `limit` of those after the volume
- * `after` at most, in the order of their ids.
+ * Copies on an engine of volumes that their owners deleted: at most `limit` behind the volume
+ * `after`, in the order of their ids.
  */
 export async function unwantedVolumes(
   db: Db,
@@ -176,7 +177,7 @@ export async function unwantedVolumes(
   return unwanted.map(({ id, user_id: userId, name }) => ({ id, userId, name }));
 }
 
-/** Notes that an engine no longer has these. */
+/** Notes that an engine no longer has these volumes. */
 export async function volumesRemoved(db: Db, engineId: string, ids: string[]): Promise<void> {
   await db.transaction(async (tx) => {
     await tx.execute(
@@ -208,8 +209,8 @@ export interface FoundVolume {
 }
 
 /**
- * Notes the volumes and sizes found on an engine, and forgets copies that are gone. A copy that a
- * job may be making just now is kept.
+ * Stores the volumes and sizes found on an engine, and forgets the copies that are gone. Keeps a
+ * copy that a job may be making now.
  */
 export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
   const named = found.map((volume) => ({ id: newId(), ...volume }));
@@ -242,5 +243,5 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
   });
 }
 
-/** From the note that a job uses a volume until the engine has made it. */
+/** The longest time from the note that a job uses a volume until the engine has made it. */
 const MAKING_MINUTES_MAX = 10;

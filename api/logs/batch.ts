@@ -62,8 +62,8 @@ export function wholeBatch(sourceId: string, { slices, firstNumber, lastNumber }
 }
 
 /**
- * The lines of one stream, or undefined where there are none. The cursor is behind the lines that
- * are left out.
+ * The lines of one stream, or undefined if the batch has none of it. The cursor lies behind the
+ * lines that are left out.
  */
 export async function batchOfStream(
   sourceId: string,

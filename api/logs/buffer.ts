@@ -1,15 +1,18 @@
 import type { SharedChunk } from './store.ts';
 
 /**
- * Live chunks that wait for one subscriber: references, within bounds. A subscriber that does not
- * keep up loses all of them at once and reads the store instead, so that it costs no more and
- * misses nothing.
+ * References to the live chunks that wait for one subscriber, bounded in count and bytes. A
+ * subscriber that does not keep up loses all of them at once and reads the store instead. So it
+ * costs no more memory and misses no line.
  */
 export class LogBuffer {
   #chunks: SharedChunk[] = [];
   #bytes = 0;
 
-  /** False where the buffer was full. It is empty now, and the subscriber has to read the store. */
+  /**
+   * Returns false if the buffer was full. Then the buffer is empty, and the subscriber must read
+   * the store.
+   */
   push(chunk: SharedChunk): boolean {
     if (this.#chunks.length >= CHUNKS_MAX || (this.#bytes + chunk.bytes > BYTES_MAX && this.#chunks.length > 0)) {
       this.clear();
@@ -20,7 +23,7 @@ export class LogBuffer {
     return true;
   }
 
-  /** The first chunk that ends at `number` or later. Those before it are dropped. */
+  /** The first chunk that ends at `number` or later. Drops the chunks before it. */
   peek(number: number): SharedChunk | undefined {
     for (let first = this.#chunks[0]; first && first.lastNumber < number; first = this.#chunks[0]) this.shift();
     return this.#chunks[0];

@@ -1,8 +1,8 @@
 import { badCursor } from '../paging.ts';
 
 /**
- * A line's place: the job or build, and the number. It is valid in any process, for as long as the
- * log is kept.
+ * The place of a line: the job or build, and the line number. It is valid in any process for as
+ * long as the log is kept.
  */
 export function logCursor(sourceId: string, number: number): string {
   const bytes = Buffer.alloc(CURSOR_BYTES);
@@ -12,8 +12,8 @@ export function logCursor(sourceId: string, number: number): string {
 }
 
 /**
- * `logCursor` for line after line of one log: all but the last two bytes of a cursor are the same
- * for 65,536 lines.
+ * `logCursor` for consecutive lines of one log. 65,536 lines share all but the last three
+ * characters of their cursors.
  */
 export function lineCursors(sourceId: string): (number: number) => string {
   let block: number | undefined;
@@ -27,7 +27,10 @@ export function lineCursors(sourceId: string): (number: number) => string {
   };
 }
 
-/** The line number of `cursor`. Throws BAD_REQUEST where it is malformed or of another log. */
+/**
+ * The line number of `cursor`. Throws BAD_REQUEST if the cursor is malformed or belongs to another
+ * log.
+ */
 export function logCursorNumber(sourceId: string, cursor: string): number {
   const bytes = Buffer.from(cursor, 'base64url');
   if (bytes.length !== CURSOR_BYTES || bytes.toString('base64url') !== cursor) throw badCursor();
@@ -37,13 +40,13 @@ export function logCursorNumber(sourceId: string, cursor: string): number {
   return number;
 }
 
-/** The digit of the last six bits. */
+/** The base64url digit of the lowest six bits. */
 function base64url(bits: number): string {
   return 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'.charAt(bits & 0x3f);
 }
 
-const TAIL_LENGTH = 3; // what 16 bits take
+const TAIL_LENGTH = 3; // 16 bits
 const ID_BYTES = 16;
 const CURSOR_BYTES = ID_BYTES + 4;
-// The column is an integer, and the next line's number has to fit too.
+// The column is a signed 32-bit integer, and the number of the next line must fit too.
 const NUMBER_MAX = 0x7fff_fffe;

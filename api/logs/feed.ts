@@ -8,22 +8,22 @@ import { LogFollower } from './follower.ts';
 import { createLogStore, SharedChunk } from './store.ts';
 
 /**
- * Live chunks for all subscribers of the process: one tail of `job_logs`, which asks only for
- * logs that somebody follows. Chunks that it misses, because the bus is away or this process is too
- * slow, are in the store. A slow check, one query for all followed logs, sends followers there that
- * lack the last stored line.
+ * Live chunks for all subscribers of the process. One tail of `job_logs` asks only for logs that
+ * have a subscriber. Chunks can pass it by, because the bus is away or this process is too slow;
+ * the store has them. Every RECHECK_MS one query for all followed logs finds followers that lack
+ * the last stored line and sends them to the store.
  */
 export interface LogFeed {
   /**
-   * A follower of this log from the line behind `after` on. It reads the store, and live chunks
+   * A follower of this log that begins behind line `after`. It reads the store, and live chunks too
    * once it has joined.
    */
   follower(sourceId: string, after: number): LogFollower;
-  /** From now on the follower gets live chunks. Call what is returned to leave. */
+  /** Gives the follower live chunks from now on. Call the returned function to leave. */
   join(sourceId: string, follower: LogFollower): () => void;
   /**
-   * This log is open though its job or build has ended: publishes the end-of-log marker, once a
-   * while.
+   * Publishes the end-of-log marker of a log that is still open although its job or build has
+   * ended. Does nothing if it did so within the last ASK_AGAIN_MS.
    */
   askForEnd(sourceId: string): void;
   close(deadline: AbortSignal): Promise<void>;
@@ -31,7 +31,7 @@ export interface LogFeed {
 
 export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger }): LogFeed {
   const followers = new Map<string, Set<LogFollower>>();
-  const asked = new Set<string>(); // not long ago
+  const asked = new Set<string>(); // cleared every ASK_AGAIN_MS
   const store = createLogStore(db, log);
   let closed = false;
   let tail: Tail | undefined;
@@ -45,7 +45,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
         for (const follower of following) follower.reached(entry);
         continue;
       }
-      // A copy frees the rest of the message.
+      // The copy lets the rest of the message be freed.
       const shared = new SharedChunk({ ...entry, lines: Buffer.from(entry.lines) });
       for (const follower of following) follower.push(shared);
     }
@@ -69,7 +69,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
     });
   }
 
-  /** Chunks from before the watch holds are in the store, or on their way there. */
+  /** Chunks from before the watch takes effect are in the store or on their way there. */
   function watch(opened: Tail, sourceId: string): void {
     opened.watch(sourceId).then(
       () => {
@@ -120,7 +120,7 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
     },
     async close(deadline) {
       closed = true;
-      void stopRechecking(); // a query that is under way ends by itself
+      void stopRechecking(); // a query that runs now ends by itself
       clearInterval(again);
       clearTimeout(retry);
       await tail?.close(deadline);
@@ -129,5 +129,5 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
 }
 
 const RECHECK_MS = 2_000;
-const ASK_AGAIN_MS = 10_000; // the worker that stores lines may be away for long
+const ASK_AGAIN_MS = 10_000; // the joblogs worker may be away for long
 const TAIL_RETRY_MS = 5_000;

@@ -6,27 +6,29 @@ import { type Batch, batchesOf } from './batch.ts';
 import { LogBuffer } from './buffer.ts';
 import type { SharedChunk } from './store.ts';
 
-/** The end of a log: the number of the last line by its row, and when that was. */
+/** The end of a log: the number of the last line by the row of the job or build, and its time. */
 export interface End {
-  /** The store may have more lines, and has the last word. */
+  /** A lower bound: the store may have more lines. */
   lastNumber: number;
   at: Date;
 }
 
 interface Store {
-  /** Undefined while the store is away. The store logs that; the follower retries in silence. */
+  /**
+   * Undefined while the store is away. The store logs the outage; the follower retries silently.
+   */
   read(after: number, count: number): Promise<SharedChunk[] | undefined>;
   /**
-   * By the database's clock, which dates ends: this process's may be hours ahead. Undefined while
-   * the store is away.
+   * The time by the database's clock, which also dates ends; the clock of this process may be hours
+   * ahead. Undefined while the store is away.
    */
   now(): Promise<Date | undefined>;
 }
 
 /**
- * A subscriber to a log is a cursor. It reads what is stored after it, then continues with live
- * chunks, and goes back to the store where live chunks do not follow what it has. The client pulls:
- * nothing is unpacked before the client comes to it.
+ * One subscriber to a log, with its position. It reads the stored lines behind that position, then
+ * continues with live chunks. It returns to the store whenever a live chunk does not follow on its
+ * position. The client pulls: a chunk is unpacked only when the client reaches it.
  */
 export class LogFollower {
   readonly #store: Store;
@@ -37,7 +39,7 @@ export class LogFollower {
   #chunksPerRead = CHUNKS_PER_READ_MIN;
   #emptyReads = 0;
   #isLost = false; // the missing lines will not come
-  #readSinceEnd = false; // the store had nothing more
+  #readSinceEnd = false; // the last read found no more lines
   #attempt = 0;
   #failedReads = 0;
   #end: End | undefined;
@@ -48,8 +50,8 @@ export class LogFollower {
   }
 
   /**
-   * A live chunk. One of an attempt that another has followed may come from a worker that was
-   * frozen: only the store knows whether it counts.
+   * Takes a live chunk. If a newer attempt has begun, a chunk of an older one may come from a
+   * worker that was frozen: only the store knows whether it counts.
    */
   push(chunk: SharedChunk): void {
     this.isAt(chunk.attempt);
@@ -58,26 +60,26 @@ export class LogFollower {
     this.#wake.notify();
   }
 
-  /** Live chunks may have been missed: read the store. */
+  /** Sends the follower to the store: it may have missed live chunks. */
   readStore(): void {
     this.#reading = true;
     this.#wake.notify();
   }
 
-  /** The line of this number is stored. */
+  /** Notes that the line of this number is stored. */
   isStored(number: number): void {
     if (number >= this.#next && this.#buffer.peek(this.#next) === undefined) this.readStore();
   }
 
   /**
-   * A marker on the bus. Chunks of earlier attempts behind it do not count. It may come before
-   * the row is heard to have another attempt.
+   * Takes a marker from the bus. Chunks of earlier attempts that follow it do not count. The marker
+   * may arrive before the change of the row does.
    */
   reached(marker: LogMarker): void {
     this.isAt(marker.kind === 'attempt-marker' ? marker.attempt : Number.POSITIVE_INFINITY);
   }
 
-  /** The source has come to this attempt. */
+  /** Notes that the job or build has reached this attempt. */
   isAt(attempt: number): void {
     this.#attempt = Math.max(this.#attempt, attempt);
   }
@@ -85,14 +87,14 @@ export class LogFollower {
   ended(end: End): void {
     if (this.#end?.lastNumber === end.lastNumber) return;
     this.#end = end;
-    this.#emptyReads = 0; // an earlier read says nothing about what was stored since
+    this.#emptyReads = 0; // an earlier read says nothing about lines stored since
     this.#isLost = false;
     this.#wake.notify();
   }
 
   /**
-   * Once `batches` has ended by itself: the first line that it has not come to, though the end says
-   * that there are more.
+   * After `batches` has ended by itself: the first line that it did not reach, if the end of the
+   * log lies behind that line.
    */
   get missing(): { number: number; end: End } | undefined {
     return this.#end === undefined || this.#isAtEnd() ? undefined : { number: this.#next, end: this.#end };
@@ -102,7 +104,7 @@ export class LogFollower {
     while (!signal.aborted && !this.#isComplete()) {
       if (this.#isAtEnd()) this.#reading = true;
       const live = this.#isAtEnd() ? [] : this.#fromBuffer();
-      // Nothing was missed before them, and the store may be away.
+      // Nothing is missing before these chunks, and the store may be away.
       if (live.length > 0) this.#reading = false;
       const chunks = this.#reading ? await this.#fromStore(signal) : live;
       if (chunks.length > 0) {
@@ -111,14 +113,14 @@ export class LogFollower {
           this.#next = batch.lastNumber + 1;
           yield batch;
         }
-        // There is a gap before it.
+        // A gap lies before the first of the remaining chunks.
         if (chunks.some((chunk) => chunk.lastNumber >= this.#next)) this.#reading = true;
         continue;
       }
       if (this.#reading || this.#isComplete()) continue;
       const gap = this.#buffer.peek(this.#next) !== undefined;
       if (!gap && !this.#end) await this.#wake.wait(signal);
-      else await this.#lookAgain(signal, gap); // what is missing is on its way to the store
+      else await this.#lookAgain(signal, gap); // the missing chunk is on its way to the store
     }
   }
 
@@ -133,7 +135,7 @@ export class LogFollower {
   }
 
   async #fromStore(signal: AbortSignal): Promise<SharedChunk[]> {
-    this.#reading = false; // before the query: what comes from here on makes it true again
+    this.#reading = false; // set before the query: a notice during it sets it again
     const end = this.#end;
     const chunks = await this.#readOrWait(signal);
     if (!chunks) return [];
@@ -153,9 +155,9 @@ export class LogFollower {
     return follows;
   }
 
-  /** Lines of a log that ended long ago, and are not stored by now, will not come. */
+  /** A line that is not stored an hour (LATE_LINES_MS) after the end of its log will not come. */
   async #giveUpLate(end: End): Promise<void> {
-    // Nearly always; otherwise the database's clock decides.
+    // This check is cheap and nearly always enough. Otherwise the database's clock decides.
     if (Date.now() - end.at.getTime() <= LATE_LINES_MS) return;
     const now = await this.#store.now();
     if (now === undefined || this.#end !== end) return;
@@ -163,8 +165,8 @@ export class LogFollower {
   }
 
   /**
-   * A store that is away ends no subscription: after a wait it gives undefined, and the store is
-   * read again.
+   * An outage of the store ends no subscription: this waits, gives undefined, and the caller reads
+   * again.
    */
   async #readOrWait(signal: AbortSignal): Promise<SharedChunk[] | undefined> {
     const chunks = await this.#store.read(this.#next - 1, this.#chunksPerRead);
@@ -192,10 +194,10 @@ export class LogFollower {
     return chunks;
   }
 
-  /** Waits longer each time the store still lacks the line. */
+  /** Waits longer each time that the store still lacks the line. */
   async #lookAgain(signal: AbortSignal, gap: boolean): Promise<void> {
     const backoffMs = Math.min(LOOK_AGAIN_MS_MAX, LOOK_AGAIN_MS_MIN * 2 ** Math.min(this.#emptyReads, 10));
-    const wake = gap ? new Signal() : this.#wake; // beyond a gap every chunk would wake
+    const wake = gap ? new Signal() : this.#wake; // behind a gap, every chunk would wake it
     await wake.wait(signal, backoffMs);
     const first = this.#buffer.peek(this.#next);
     if (!first || first.firstNumber > this.#next) this.#reading = true;

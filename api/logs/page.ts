@@ -17,8 +17,8 @@ export const LOG_PAGE_SIZE_MAX = 1_000;
 export const SEARCH_LENGTH_MAX = 1_000;
 
 /**
- * A page of a stored log. It reads a bounded part of the log: a page may be shorter than
- * requested, or empty, and then says that there is more and where to continue.
+ * One page of a stored log. It reads a bounded part of the log. So a page may have fewer lines than
+ * requested, or none; it then says that there is more and where to continue.
  */
 export async function logPage(
   db: Db,
@@ -46,7 +46,7 @@ async function readPage(
   const bounds = await boundsOf(db, source, args, backwards);
   const lines: LogLine[] = [];
   let bytes = 0;
-  let reached: number | undefined; // where a page that is cut short goes on
+  let reached: number | undefined; // where the next page continues if this one is cut short
   const take = (wanted: LogLine[]): boolean => {
     for (const line of wanted) {
       if (lines.length === count || bytes >= PAGE_BYTES_MAX) return false;
@@ -98,7 +98,7 @@ function refuseBadSearch(search: string | null | undefined): void {
   throw failure('BAD_REQUEST', `\`search\` must have 1 to ${SEARCH_LENGTH_MAX} characters, not ${length}.`);
 }
 
-/** The numbers between which a page lies. Both are excluded. */
+/** A page lies between these line numbers, both excluded. */
 interface Bounds {
   after: number;
   before: number;
@@ -113,7 +113,7 @@ async function boundsOf(db: Db, source: LogSource, args: PagingArgs, backwards: 
   return { after, before: before ?? (await end()), first };
 }
 
-/** Lines of a chunk, from one number to another, both included. */
+/** The lines of a chunk from one number to another, both included. */
 interface Span {
   chunk: LogChunk;
   from: number;
@@ -122,15 +122,15 @@ interface Span {
 
 const PAGE_BYTES_MAX = 4 * 1024 * 1024;
 /**
- * The most that one page scans. Reading and unpacking dominate:
+ * The bounds of what one page scans. Reading and unpacking take most of the time:
  * docs/decisions/0018-search-without-index.md
  */
 const SCAN_BYTES_MAX = 64 * CHUNK_BYTES_MAX;
 const SCAN_CHUNKS_MAX = 2_048;
 /**
- * Chunks hold one line or thousands: the first read is for a page, the last one for a search that
- * finds nothing. (A page of 100 lines of a fast printer takes 13 ms where 16 chunks are read for
- * it.)
+ * A chunk holds one line or thousands. The first read is sized for a page, the last one for a
+ * search without a match. (A page of 100 lines of a fast printer takes 13 ms if it reads 16
+ * chunks.)
  */
 const CHUNKS_PER_READ_MIN = 4;
 const CHUNKS_PER_READ_MAX = 128;
@@ -140,12 +140,13 @@ async function* scanForwards(db: Db, sourceId: string, { after, before }: Bounds
   let count = CHUNKS_PER_READ_MIN;
   while (next < before) {
     const chunks = await chunksAfter(db, sourceId, next - 1, count);
-    // Not where there are few: one that begins before them all may reach further.
+    // Fewer chunks than `count` are not the end: one that begins before all of them may reach
+    // further.
     if (chunks.length === 0) return;
     for (const chunk of chunks) {
       if (chunk.lastNumber < next) continue; // chunks may overlap
       if (chunk.firstNumber >= before) return;
-      // And one that was not read may hold what is between.
+      // A chunk that was not read may fill the gap before this one.
       if (chunk.firstNumber > next && chunk !== chunks[0]) break;
       yield { chunk, from: Math.max(next, chunk.firstNumber), to: Math.min(before - 1, chunk.lastNumber) };
       next = chunk.lastNumber + 1;
@@ -162,7 +163,7 @@ async function* scanBackwards(db: Db, sourceId: string, { after, before }: Bound
     if (chunks.length === 0) return;
     for (const chunk of chunks) {
       if (chunk.lastNumber <= after) return;
-      // One that was not read may hold what is between.
+      // A chunk that was not read may fill the gap behind this one.
       if (chunk.lastNumber < end - 1 && chunk !== chunks[0]) break;
       yield { chunk, from: Math.max(after + 1, chunk.firstNumber), to: Math.min(end - 1, chunk.lastNumber) };
       end = chunk.firstNumber;

@@ -8,7 +8,7 @@ import { logCursorNumber } from './cursor.ts';
 /** A job or a build, as the owner of a log. */
 export type LogSource = Pick<JobRow, 'id' | 'completedAt' | 'logLineCount'>;
 
-/** Where a reader stands, and the first line that is stored. */
+/** The positions of a reader, and the first stored line. */
 export interface Places {
   after: number | undefined;
   before: number | undefined;
@@ -16,8 +16,8 @@ export interface Places {
 }
 
 /**
- * The numbers of the lines of these cursors. Throws BAD_REQUEST for a cursor that is not of this
- * log, and for one beside which retention has removed lines.
+ * The line numbers of these cursors. Throws BAD_REQUEST for a cursor of another log, and for one
+ * whose neighboring line was removed by retention.
  */
 export async function placesOf(
   db: Db,
@@ -34,8 +34,8 @@ export async function placesOf(
 }
 
 /**
- * The number of the line after which a reader begins: the cursor's, or the one before the first
- * stored line. Throws as placesOf does.
+ * The number of the line after which a reader begins: that of the cursor, or the one before the
+ * first stored line. Throws as placesOf does.
  */
 export async function startAfter(db: Db, source: LogSource, cursor: string | null | undefined): Promise<number> {
   const { after, first = 1 } = await placesOf(db, source, { after: cursor });
@@ -52,8 +52,8 @@ async function firstStoredLine(db: Db, { id }: Pick<LogSource, 'id'>): Promise<n
 }
 
 /**
- * Throws BAD_REQUEST where retention has removed the line of this number. Lines are stored in
- * their order, so one that is missing before a stored one was removed.
+ * Throws BAD_REQUEST if retention has removed the line of this number. Lines are stored in order,
+ * so retention must have removed a line that is missing before a stored one.
  */
 async function refuseRemoved(db: Db, source: LogSource, first: number | undefined, number: number): Promise<void> {
   if (first !== undefined) {
@@ -68,9 +68,9 @@ async function refuseRemoved(db: Db, source: LogSource, first: number | undefine
 }
 
 /**
- * Throws for a reader that began behind line `after` and has not come to line `number`, long
- * after the end of the log: a log that has lost lines must not pass for a whole one. To a reader
- * without a cursor, a log that retention removed is empty.
+ * Throws if a reader that began behind line `after` cannot reach line `number` long after the end
+ * of the log: a log that has lost lines must not look complete. For a reader without a cursor, a
+ * log that retention removed is empty.
  */
 export async function refuseMissing(
   db: Db,
@@ -88,8 +88,8 @@ export async function refuseMissing(
 }
 
 /**
- * Whether a log without stored lines was removed by retention. Before retention may remove them,
- * lines may be on their way.
+ * Whether retention removed this log, which has no stored lines. A log that is too young for
+ * retention may still have lines on their way.
  */
 async function isRemoved(db: Db, { completedAt, logLineCount }: LogSource): Promise<boolean> {
   if (completedAt === null || logLineCount === 0) return false;

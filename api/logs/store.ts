@@ -7,8 +7,8 @@ import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 
 /**
- * Reads stored chunks for followers. Undefined: the database is away, which is logged once an
- * outage.
+ * Reads stored chunks for followers. Gives undefined while the database is away, and logs each
+ * outage once.
  */
 export interface LogStore {
   read(sourceId: string, after: number, count: number): Promise<SharedChunk[] | undefined>;
@@ -16,7 +16,10 @@ export interface LogStore {
   now(): Promise<Date | undefined>;
 }
 
-/** Subscribers at the same place at the same time, as all are after a gap, share one query. */
+/**
+ * Subscribers at the same position share one query. After a gap, all of them are at the same
+ * position.
+ */
 export function createLogStore(db: Db, log: Logger): LogStore {
   let failing = false;
   const unlessAway = async <T>(asked: Promise<T>): Promise<T | undefined> => {
@@ -50,18 +53,18 @@ export function createLogStore(db: Db, log: Logger): LogStore {
 }
 
 /**
- * A chunk that any number of subscribers hold. Its lines are unpacked once for those who come to it
- * at the same time.
+ * A chunk that any number of subscribers hold. Subscribers that read it at the same time share one
+ * unpacking.
  */
 export class SharedChunk {
   readonly firstNumber: number;
   readonly lastNumber: number;
   readonly attempt: number;
-  /** Packed, as it came. */
+  /** The packed size. */
   readonly bytes: number;
   readonly textBytes: number;
   readonly #packed: Buffer;
-  #lines: WeakRef<Promise<Buffer>> | undefined; // weak: a slow subscriber holds packed bytes only
+  #lines: WeakRef<Promise<Buffer>> | undefined; // weak: for a slow subscriber only the packed bytes stay
 
   constructor({ firstNumber, lastNumber, attempt, lines }: LogChunk) {
     this.firstNumber = firstNumber;

@@ -17,16 +17,16 @@ type Batches = AsyncGenerator<Batch, void, undefined>;
 
 export interface OpenedLog {
   batches: Batches;
-  /** The number of the line behind which `batches` begin. */
+  /** `batches` begins behind the line of this number. */
   after: number;
-  /** The number of the last line, where it is known beforehand. */
+  /** The number of the last line, if it is known beforehand. */
   last?: number;
 }
 
 /**
- * The lines of a job or a build after `cursor`, stored or yet to come, to the last line of one
- * that has ended. Throws BAD_REQUEST for a cursor that is not of this log, or of a line that
- * retention has removed.
+ * The lines of a job or build after `cursor`: the stored ones and those still to come, up to the
+ * last line after the job or build has ended. Throws BAD_REQUEST for a cursor of another log, or of
+ * a line that retention has removed.
  */
 export async function followLog(
   { db, changes, logFeed }: Sources,
@@ -38,8 +38,8 @@ export async function followLog(
 }
 
 /**
- * The stored lines after `cursor`, to `last`, the line that is stored last now. Throws as followLog
- * does.
+ * The stored lines after `cursor` up to `last`, which is the last stored line at the time of the
+ * call. Throws as followLog does.
  */
 export async function readLog(
   { db, logFeed }: Pick<Sources, 'db' | 'logFeed'>,
@@ -55,51 +55,51 @@ export async function readLog(
     follower.ended({ lastNumber: last, at: new Date(0) }); // so that it waits for no line
     for await (const batch of follower.batches(signal)) {
       yield { ...batch, lastNumber: Math.min(batch.lastNumber, last) };
-      if (batch.lastNumber >= last) return; // lines that were stored since are not asked for
+      if (batch.lastNumber >= last) return; // lines stored since the call are left out
     }
   });
   return { batches, after, last };
 }
 
-/** What says where a log ends. */
+/** The columns that say where a log ends. */
 type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen'>;
 
 /**
- * A subscriber joins while a job ends. The subscriber: reads the row (R), watches the row (W), gets
- * live chunks (L), reads the row again (A), reads the store (S). The job: its last chunk is on the
- * bus (B) and stored (P); its row has the end and the last number (E). The worker writes E after B,
- * maybe before P. Where another process ends the job, the worker that stores lines closes the log
- * after P, which is E.
+ * A subscriber may join while a job ends. The subscriber reads the row (R), watches the row (W),
+ * gets live chunks (L), reads the row again (A) and reads the store (S). The job's last chunk is on
+ * the bus (B) and stored (P); its row has the end and the last number (E). The worker writes E
+ * after B, maybe before P. If another process ends the job, the joblogs worker closes the log after
+ * P, which is E.
  *
- *   E before R          S goes on until it has the last number: P comes, whatever happened to B
- *   E between R and W   no hint says so: A does
- *   E after W           a hint says so, or the slow re-check where the hint is lost
- *   B before L          S has it if P was before; else E says that there is more: S repeats until P
- *   B after L           it comes live, or from the store where it does not follow what is there
- *   P during S          S finds nothing; what comes meanwhile (B, E, a stored number) repeats it
+ *   E before R          S repeats until it has the last number: P comes, whatever happened to B
+ *   E between R and W   no hint reports it; A finds it
+ *   E after W           a hint reports it, or the slow re-check if the hint is lost
+ *   B before L          S finds it if P came first; else E shows that lines are missing: S repeats
+ *   B after L           it comes live, or from the store if it does not follow on the position
+ *   P during S          S finds nothing; the next event (B, E, a stored number) repeats S
  */
 function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after: number): Batches {
-  const { id, userId } = row; // not the whole row, for as long as the log is followed
+  const { id, userId } = row; // the whole row would stay in memory for as long as the log is followed
   const follower = logFeed.follower(id, after);
   const onRow = ({ attempt, completedAt, logOpen, logLineCount }: LogEnd) => {
     follower.isAt(attempt);
     if (completedAt === null) return;
     if (logOpen)
-      logFeed.askForEnd(id); // lines may be on their way: the marker behind them closes the log
+      logFeed.askForEnd(id); // lines may be on their way; the marker behind them closes the log
     else follower.ended({ lastNumber: logLineCount, at: completedAt });
   };
   const onChange = (changed: LogEnd | undefined) => {
     if (changed) onRow(changed);
-    else follower.ended({ lastNumber: 0, at: new Date(0) }); // purged, and its log with it
+    else follower.ended({ lastNumber: 0, at: new Date(0) }); // purged, together with its log
   };
   const isJob = 'trigger' in row;
   onRow(row);
   return cancellable(async function* (signal) {
     const leave = await changes.join(userId);
     const unwatch = isJob ? changes.jobs.watch(id, onChange) : changes.builds.watch(id, onChange);
-    const quit = logFeed.join(id, follower); // live first, then what is stored
+    const quit = logFeed.join(id, follower); // join the live chunks first, then read the store
     try {
-      // It may have ended since it was read.
+      // The job or build may have ended since the row was read.
       (isJob ? changes.jobs : changes.builds).hint(userId, [id]);
       yield* follower.batches(signal);
       const { missing } = follower;

@@ -7,13 +7,13 @@ import { endSessions } from './sessions.ts';
 export interface NewAccount {
   email: string;
   passwordHash: string;
-  /** Whether it administers, where it is not the first account: that one always does. */
+  /** Whether the account is an administrator. The first account always is. */
   administrator?: boolean;
 }
 
 /**
- * Creates an account. EXISTS if the email has one. With `onlyFirst`, CLOSED if there is any
- * account. Accounts are created one after the other, so that only one is the first.
+ * Creates an account. Returns EXISTS if the email has one, and with `onlyFirst` CLOSED if any
+ * account exists. The lock makes calls take turns, so that only one account is the first.
  */
 export async function createUser(
   db: Db,
@@ -21,7 +21,7 @@ export async function createUser(
   { onlyFirst = false }: { onlyFirst?: boolean } = {},
 ): Promise<UserRow | 'EXISTS' | 'CLOSED'> {
   return db.transaction(async (transaction) => {
-    // The next statement sees what the holder before committed.
+    // The next statement sees what the last holder of the lock committed.
     await transaction.execute(sql`SELECT /* createUser */ pg_advisory_xact_lock(${CREATE_LOCK})`);
     const isFirst = !(await hasAccounts(transaction));
     if (onlyFirst && !isFirst) return 'CLOSED';
@@ -34,14 +34,14 @@ export async function createUser(
   });
 }
 
-/** Whether there is any account yet. */
+/** Whether any account exists. */
 export async function hasAccounts(db: Pick<Db, 'select'>): Promise<boolean> {
   const found = await db.select({ id: users.id }).from(users).limit(1);
   return found.length > 0;
 }
 
 /**
- * The account that an email signs in to, disabled or not, and whether it signed in from `address`
+ * The account of this email, even if it is disabled, and whether it has signed in from `address`
  * before.
  */
 export async function findUserByEmail(
@@ -61,14 +61,14 @@ export interface ListedUser {
   administrator: boolean;
   createdAt: Date;
   disabledAt: Date | null;
-  /** When a session or API token of it was last used, as far as they are still stored. */
+  /** The last use of its sessions and API tokens, of those that still exist. */
   lastUsedAt: Date | null;
 }
 
-/** Accounts in the order in which they were made, from the one after `after` on. */
+/** At most `limit` accounts in the order of their creation, behind the account `after`. */
 export async function listUsers(db: Db, { after, limit }: { after: string; limit: number }): Promise<ListedUser[]> {
-  // Written out: in a select from one table, drizzle leaves the tables' names out, and "id" would
-  // be that of tokens.
+  // Raw SQL: in a select from one table, drizzle omits the table names, and "id" would mean
+  // tokens.id.
   const lastUsedAt = sql<Date | null>`(SELECT max(tokens.last_used_at) FROM tokens WHERE tokens.user_id = users.id)`;
   return db
     .select({
@@ -103,9 +103,9 @@ export async function setPassword(
 }
 
 /**
- * Replaces the password that hashes to `former`, and ends all sessions but `keptSession`. Undefined
- * if the password was changed meanwhile or the account is disabled. A sign-in with the former
- * password waits for the row of this account, and then makes no session.
+ * Replaces the password if `former` is still its hash, and ends all sessions but `keptSession`.
+ * Returns undefined if the password has changed meanwhile or the account is disabled. A concurrent
+ * sign-in with the former password waits for the row of this account and then creates no session.
  */
 export async function changePassword(
   db: Db,
@@ -124,15 +124,15 @@ export async function changePassword(
 }
 
 /**
- * Ends the account's sessions, and refuses its API tokens, until it is enabled: requests at once,
- * open streams within seconds. The last administrator that is not disabled stays enabled.
+ * Ends the account's sessions and refuses its API tokens until it is enabled again: for requests at
+ * once, for open streams within seconds. The last enabled administrator cannot be disabled.
  */
 export async function disableUser(
   db: Db,
   email: string,
 ): Promise<{ userId: string } | 'LAST_ADMINISTRATOR' | 'UNKNOWN'> {
   return db.transaction(async (transaction) => {
-    // Two administrators at once: one of them stays.
+    // If two administrators are disabled at once, one of them must stay.
     await transaction.execute(sql`SELECT /* disableUser */ pg_advisory_xact_lock(${CREATE_LOCK})`);
     const [user] = await transaction.select().from(users).where(hasEmail(email));
     if (user === undefined) return 'UNKNOWN';
@@ -150,18 +150,18 @@ export async function disableUser(
 }
 
 /**
- * Lets the account sign in again; its API tokens work again. Undefined if no account has this
- * email.
+ * Lets the account sign in again, and its API tokens work again. Returns undefined if no account
+ * has this email.
  */
 export async function enableUser(db: Db, email: string): Promise<string | undefined> {
   const [enabled] = await db.update(users).set({ disabledAt: null }).where(hasEmail(email)).returning({ id: users.id });
   return enabled?.id;
 }
 
-/** Any constant. Making an account and disabling one take turns under it. */
+/** An arbitrary number. Creating and disabling accounts take turns under this lock. */
 const CREATE_LOCK = 5_243_992;
 
-/** The index of emails is on lower(email). */
+/** Uses the index on lower(email). */
 function hasEmail(email: string) {
   return eq(sql`lower(${users.email})`, email);
 }

@@ -5,12 +5,12 @@ import { type AuditRow, auditEvents } from '../schema.ts';
 
 export type NewAuditEvent = Omit<typeof auditEvents.$inferInsert, 'id' | 'at'>;
 
-/** Writes what was done, in the transaction of the change where there is one. */
+/** Writes an audit event, in the transaction of the audited change if there is one. */
 export async function recordAudit(db: Pick<Db, 'insert'>, event: NewAuditEvent): Promise<void> {
   await db.insert(auditEvents).values({ id: NEW_ID, ...event });
 }
 
-/** Audit events, newest first: those that concern `userId`, or all. */
+/** Audit events, newest first: those that concern `userId`, or all if it is undefined. */
 export async function listAuditEvents(
   db: Db,
   { userId, count, after }: { userId: string | undefined; count: number; after?: string | undefined },
@@ -23,7 +23,7 @@ export async function listAuditEvents(
     .limit(count);
 }
 
-/** One event, where it concerns `userId`, or whatever it concerns. */
+/** One event, if it concerns `userId` or `userId` is undefined. */
 export async function findAuditEvent(
   db: Db,
   { id, userId }: { id: string; userId: string | undefined },
@@ -36,8 +36,8 @@ export async function findAuditEvent(
 }
 
 /**
- * Removes events older than `days` days by the clock of the database, `limit` at most. Resolves
- * with how many.
+ * Removes at most `limit` events that are older than `days` days by the database's clock. Resolves
+ * with their number.
  */
 export async function removeOldAuditEvents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const removed = await db.execute(sql`

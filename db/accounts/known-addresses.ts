@@ -2,7 +2,7 @@ import { and, desc, eq, notInArray, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
 import { knownAddresses } from '../schema.ts';
 
-/** Notes that the account signed in from `address`; the last few stay known. */
+/** Notes that the account signed in from `address`. The last 20 addresses stay known. */
 export async function noteAddress(
   db: Pick<Db, 'insert' | 'delete' | 'select'>,
   userId: string,

@@ -7,10 +7,10 @@ import type { Db } from '../client.ts';
 const WORKFLOWS_PER_SET = 200;
 
 /**
- * Passes every sealed secret of every generation through `change` and stores those that change. A
- * set of workflows is a transaction that locks their rows. An update, which may copy a secret into
- * its new generation, comes before or after it, so none is left out. An unchanged secret costs no
- * write.
+ * Passes every sealed secret of every generation through `change` and stores those that change.
+ * Each transaction locks the rows of a set of workflows. A concurrent update, which may copy a
+ * secret into a new generation, comes before or after that transaction, so no secret is left out.
+ * An unchanged secret causes no write.
  */
 export async function changeSecrets(db: Db, change: (sealed: string, place: string) => string): Promise<void> {
   let after = '00000000-0000-0000-0000-000000000000';

@@ -9,8 +9,8 @@ import { lockUser } from './user-limits.ts';
 export interface NewSession {
   userId: string;
   /**
-   * Of the password just given. There is no session if it was changed meanwhile or the account is
-   * disabled.
+   * The hash that the sign-in compared with. If the password has changed since, or the account is
+   * disabled, no session is created.
    */
   passwordHash: string;
   hash: Buffer;
@@ -20,10 +20,10 @@ export interface NewSession {
 }
 
 /**
- * Stores a session by the hash of its secret, or gives undefined where the password was changed, or
- * the account disabled, since it was compared: both take the lock on the account's row that this
- * takes, so that no session slips in behind them. Sessions that have expired make room, and beyond
- * `countMax` the one that was not used for longest.
+ * Stores a session under the hash of its secret. Returns undefined if the password was changed or
+ * the account disabled since the password was compared. Those changes lock the row of the account
+ * too, so no session appears behind them. Removes expired sessions, and the ones unused for longest
+ * beyond `countMax`.
  */
 export async function createSession(
   db: Db,
@@ -61,14 +61,15 @@ export async function listSessions(db: Db, userIds: string[]): Promise<TokenRow[
     .orderBy(desc(tokens.id));
 }
 
-/** Ends all sessions of a user; API tokens stay. Gives how many it ended. */
+/** Ends all sessions of a user and returns their number. API tokens stay. */
 export async function endAllSessions(db: Db, userId: string): Promise<number> {
   return db.transaction((transaction) => endSessions(transaction, userId));
 }
 
 /**
- * Ends the sessions of a user, all but `kept`, and resolves with how many. It locks the row of the
- * user first, like all that create or end several sessions: two at once would wait for each other.
+ * Ends the sessions of a user except `kept`, and resolves with their number. It locks the row of
+ * the user first, as every function does that creates or ends several sessions; without that, two
+ * calls at once could deadlock.
  */
 export async function endSessions(
   transaction: Pick<Db, 'execute' | 'delete'>,

@@ -8,43 +8,43 @@ import { preparedByShape } from '../prepared.ts';
 import { type TokenRow, tokens, type UserRow, users } from '../schema.ts';
 import { lockUser } from './user-limits.ts';
 
-/** Who a presented token speaks for. */
+/** The owner and the rights of a presented token. */
 export interface Identity {
   tokenId: string;
   /**
-   * In hexadecimal: a Buffer would keep the whole answer in memory, for hours in some
+   * Hexadecimal: a Buffer would keep the whole answer of the database in memory, for hours in some
    * subscriptions.
    */
   hash: string;
   kind: TokenRow['kind'];
-  /** WRITE of a session, which may do everything. */
+  /** WRITE for a session, which may do everything. */
   scope: TokenScope;
-  /** Of API tokens alone. */
+  /** Null for sessions. */
   tokenName: string | null;
   lastUsedAt: Date | null;
   user: UserRow;
 }
 
-/** Stores an API token, or gives FULL where its owner has `countMax` already. */
+/** Stores an API token, or returns FULL if its owner already has `countMax`. */
 export async function createApiToken(
   db: Db,
   token: { userId: string; name: string; hash: Buffer; scope: TokenScope; expiresAt: Date | null },
   { countMax }: { countMax: number },
 ): Promise<TokenRow | 'FULL'> {
   return db.transaction(async (transaction) => {
-    await lockUser(transaction, token.userId); // two at once count right
+    await lockUser(transaction, token.userId); // so that two calls at once count correctly
     const count = await transaction.$count(tokens, and(eq(tokens.userId, token.userId), eq(tokens.kind, 'API')));
     return count >= countMax ? 'FULL' : insertToken(transaction, { kind: 'API', ...token });
   });
 }
 
-/** Those of the tokens with these hashes that are valid now. */
+/** The identities of the tokens with these hashes that are valid now. */
 export async function findIdentities(db: Db, hashes: Buffer[]): Promise<Identity[]> {
   const values = { hashes: hashes.map((hash) => `\\x${hash.toString('hex')}`) };
   return identitiesQuery(db, values).execute(values);
 }
 
-/** Whether a token is valid now: what was looked up before may have ended since. */
+/** Whether a token is valid now: it may have ended since it was looked up. */
 export async function isTokenValid(db: Pick<Db, 'select'>, id: string): Promise<boolean> {
   const found = await named(
     'isTokenValid',
@@ -57,7 +57,7 @@ export async function isTokenValid(db: Pick<Db, 'select'>, id: string): Promise<
   return found.length > 0;
 }
 
-/** Those of the tokens that are valid now: what open streams are checked with, all by one query. */
+/** The ids of those tokens that are valid now. One query checks the tokens of all open streams. */
 export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string>> {
   const valid = await named(
     'findValidTokens',
@@ -71,7 +71,7 @@ export async function findValidTokens(db: Db, ids: string[]): Promise<Set<string
 }
 
 /**
- * Notes that the tokens were used, at most once in `everySeconds`. It skips tokens that another
+ * Notes that the tokens were used, at most once in `everySeconds`. Skips tokens that another
  * transaction changes.
  */
 export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { everySeconds: number }): Promise<void> {
@@ -80,7 +80,7 @@ export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { 
     .select({ id: tokens.id })
     .from(tokens)
     .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
-    // To wait for one with others in hand could be a deadlock.
+    // Waiting for one row while holding others could deadlock.
     .for('no key update', { skipLocked: true });
   await named('markTokensUsed', db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale)));
 }
@@ -112,7 +112,8 @@ export async function findApiToken(
 }
 
 /**
- * Ends a session or an API token at once, and gives it. Undefined if the user has no such token.
+ * Ends a session or an API token at once and returns it. Returns undefined if the user has no such
+ * token.
  */
 export async function revokeToken(
   db: Db,
@@ -129,12 +130,12 @@ export async function revokeToken(
 }
 
 /**
- * A token joined with its user is valid. Tokens of a disabled user are valid again once it is
- * enabled.
+ * The condition under which a token, joined with its user, is valid. The tokens of a disabled user
+ * become valid again when the user is enabled.
  */
 const isValid = and(isNull(users.disabledAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`now()`)));
 
-/** Every request with a token begins with it. */
+/** Every request with a token runs this query first. */
 const identitiesQuery = preparedByShape((db, _, name) =>
   named(
     'findIdentities',
@@ -154,7 +155,7 @@ const identitiesQuery = preparedByShape((db, _, name) =>
   ).prepare(name),
 );
 
-/** Stores a token; who calls has looked whether there may be another. */
+/** Stores a token. The caller has checked that there may be another. */
 export async function insertToken(
   db: Pick<Db, 'insert'>,
   token: Omit<typeof tokens.$inferInsert, 'id'>,

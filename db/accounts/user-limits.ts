@@ -3,7 +3,7 @@ import { type UserLimitName, type UserLimits, WITH_DELETED_FACTOR } from '../../
 import type { WorkflowKind } from '../../domain/states.ts';
 import type { Db } from '../client.ts';
 
-/** The user has as much as a user may have. The transaction changes nothing. */
+/** The user already has as much as the limit allows. The transaction changes nothing. */
 export class LimitExceeded extends Error {
   readonly limit: UserLimitName;
   readonly max: number;
@@ -18,17 +18,18 @@ export class LimitExceeded extends Error {
 type Transaction = Pick<Db, 'execute'>;
 
 /**
- * Makes changes of this user wait for each other, so that two at once cannot both take the last
- * place, and none comes after its token was revoked. It is taken before all other locks. Running
- * jobs do not take it.
+ * Makes changes of this user wait for each other: two at once cannot both take the last place, and
+ * none happens after its token was revoked. Taken before all other locks. Running jobs do not take
+ * it.
  */
 export async function lockUser(tx: Transaction, userId: string): Promise<void> {
   await tx.execute(sql`SELECT /* lockUser */ FROM users WHERE id = ${userId} FOR NO KEY UPDATE`);
 }
 
 /**
- * Limits the workflows that are not deleted, and all stored ones, so that creating and deleting
- * ends too. Like the checks below it runs under the lock of the user, after the insert.
+ * Limits the workflows that are not deleted, and also all stored ones, so that creating and
+ * deleting in turn has an end. Like the checks below, it runs after the insert, under the lock of
+ * the user.
  */
 export async function checkWorkflows(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   const share = sql`greatest(count(*) FILTER (WHERE deleted_at IS NULL), ceil(count(*)::numeric / ${WITH_DELETED_FACTOR}))`;
@@ -45,7 +46,7 @@ export async function checkBuilds(tx: Transaction, userId: string, limits: UserL
   );
 }
 
-/** Limits the requested jobs that wait for their dispatch. */
+/** Limits the requested jobs that wait to be dispatched. */
 export async function checkRequests(
   tx: Transaction,
   { userId, kind }: { userId: string; kind: WorkflowKind },
@@ -55,12 +56,15 @@ export async function checkRequests(
   await checkLimit(tx, limit, limits, sql`run_requests WHERE user_id = ${userId} AND kind = ${kind}`);
 }
 
-/** Limits volumes. One that is being removed counts until no engine has it. */
+/** Limits volumes. A volume that is being removed counts until no engine has it. */
 export async function checkVolumes(tx: Transaction, userId: string, limits: UserLimits): Promise<void> {
   await checkLimit(tx, 'VOLUMES_PER_USER', limits, sql`volumes WHERE user_id = ${userId}`);
 }
 
-/** Limits what is stored. Deleted workflows count until they are purged. */
+/**
+ * Limits the number of generations of the workflow and the payload bytes of the user. Deleted
+ * workflows count until they are purged.
+ */
 export async function checkPayloads(
   tx: Transaction,
   { userId, workflowId }: { userId: string; workflowId: string },
@@ -71,8 +75,8 @@ export async function checkPayloads(
     tx,
     'PAYLOAD_BYTES_PER_USER',
     limits,
-    // A sum for each workflow: as one join, stale statistics make the planner read everybody's
-    // payloads.
+    // One sum per workflow: with one join and stale statistics, the planner would read the payloads
+    // of all users.
     sql`workflows, LATERAL (SELECT sum(bytes) AS bytes FROM payloads WHERE workflow_id = workflows.id) stored WHERE user_id = ${userId}`,
     sql`coalesce(sum(stored.bytes), 0)`,
   );

@@ -12,16 +12,18 @@ export interface ClaimedBuild extends Lease {
   workflowId: string;
   userId: string;
   generation: number;
-  /** The number of the attempt. No other attempt of the build ever has it. */
+  /** The number of the attempt. It is unique within the build. */
   attempt: number;
-  /** Lines of earlier attempts; undefined while that is not settled (db/logs/markers.ts). */
+  /**
+   * The lines of earlier attempts; undefined until their number is settled (db/logs/markers.ts).
+   */
   linesBefore: number | undefined;
   payload: ContainerPayload;
 }
 
 /**
- * QUEUED -> STARTED under a new lease. Builds that were canceled meanwhile, or that another worker
- * has, are left out.
+ * QUEUED -> STARTED under a new lease. Leaves out builds that were canceled meanwhile or that
+ * another worker has.
  */
 export async function claimBuilds(
   db: Db,

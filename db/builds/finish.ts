@@ -12,10 +12,10 @@ export type BuildOutcome = { id: string; workflowId: string; leaseToken: string;
 );
 
 /**
- * STARTED -> COMPLETED or FAILED under the lease presented; undefined where it is lost.
+ * STARTED -> COMPLETED or FAILED under the presented lease. Returns undefined if the lease is lost.
  *
- * COMPLETED makes the workflow READY: its first slot is now, and a slot that came due while a later
- * generation was built runs now. FAILED cancels the requested jobs that wait.
+ * COMPLETED makes the workflow READY: its first slot is due now. If a later generation was built, a
+ * slot that came due meanwhile runs now. FAILED cancels the waiting requested jobs.
  */
 export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects | undefined> {
   return db.transaction(async (tx) => {

@@ -14,9 +14,9 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 }
 
 /**
- * The generations among these whose image is needed, with the image id of their build (null while
- * it runs). Needed are the current generation of a live workflow, unless its build failed, and a
- * generation that an unfinished job uses or waits for.
+ * Those of the generations whose image is needed, with the image id of their build (null while the
+ * build runs). A live workflow needs its current generation unless its build failed. An unfinished
+ * job needs the generation that it uses or waits for.
  */
 export async function neededGenerations(
   db: Db,
@@ -46,20 +46,20 @@ export async function neededGenerations(
 /** The full name of an image on an engine: `docker.io/library/alpine:3`. */
 export interface ImageName {
   image: string;
-  /** Its registry and repository. */
+  /** The registry and repository of the image. */
   repository: string;
 }
 
-/** A pull with a login: for which build or job, of which image, on which engine. */
+/** A pull with a login. `puller` is the build or job that needs the image. */
 export interface PrivatePull extends ImageName {
   puller: string;
   engineId: string;
 }
 
 /**
- * Records that a pull with a login begins. `imageIdBefore` is what the name means on the engine
- * now. Until the pull is decided, everything with the name counts as private. A retry after a crash
- * keeps the first record.
+ * Records that a pull with a login begins. `imageIdBefore` is the image that the name means on the
+ * engine now. Until the pull is decided, everything with the name counts as private. A retry after
+ * a crash keeps the first record.
  */
 export async function beginPrivatePull(
   db: Db,
@@ -73,8 +73,8 @@ export async function beginPrivatePull(
 }
 
 /**
- * The pull has ended, and the name means this image now. The image is private, unless the name
- * meant it before.
+ * Records that the pull has ended and that the name now means `imageId`. The image is private,
+ * unless the name meant the same image before the pull.
  */
 export async function settlePrivatePull(
   db: Db,
@@ -92,12 +92,15 @@ export async function settlePrivatePull(
     ON CONFLICT DO NOTHING`);
 }
 
-/** An engine may continue a pull for this long after its worker stopped, with a wide margin. */
+/**
+ * An engine may continue a pull after its worker has stopped, for at most this time. The margin is
+ * wide.
+ */
 const PULL_END_MINUTES = 10;
 
 /**
- * Pulls of an engine whose build or job ended so long ago that the engine no longer pulls. At most
- * `limit`.
+ * At most `limit` pulls of an engine whose build or job ended so long ago that the engine no longer
+ * pulls.
  */
 export async function endedPrivatePulls(db: Db, engineId: string, countMax: number): Promise<PrivatePull[]> {
   const margin = sql`now() - make_interval(mins => ${PULL_END_MINUTES})`;
@@ -111,8 +114,9 @@ export async function endedPrivatePulls(db: Db, engineId: string, countMax: numb
 }
 
 /**
- * The names under which logins have brought this image onto an engine, or may be doing so: this
- * name, and for a digest, which a pull of any tag may bring, any name of the repository.
+ * The names under which a login has brought this image onto an engine, or may be bringing it.
+ * Candidates are pulls of this name. For a digest they are pulls of any name of the repository,
+ * because a pull of any tag may bring the digest.
  */
 export async function privateNames(
   db: Db,
@@ -129,7 +133,7 @@ export async function privateNames(
   return rows.map((row) => row.image);
 }
 
-/** Old rows are removed: the registry is asked again for these. */
+/** Older rows are removed. The registry is then asked again for those images. */
 const IMAGES_PER_USER_MAX = 1_000;
 
 interface PulledImage {
@@ -138,7 +142,7 @@ interface PulledImage {
   repository: string;
 }
 
-/** A registry has given this image to the user. */
+/** Notes that a registry has given this image to the user. */
 export async function notePulledImage(db: Db, { userId, imageId, repository }: PulledImage): Promise<void> {
   await db.execute(sql`
     WITH /* notePulledImage */ noted AS (

@@ -8,8 +8,8 @@ import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 
 /**
- * Renews these leases. The build of one that is not in `kept` is lost or CANCELED: its worker stops
- * it.
+ * Renews these leases. If a lease is not in `kept`, its build is lost or CANCELED, and its worker
+ * must stop it.
  */
 export async function renewBuildLeases(db: Db, leases: LeaseKey[]): Promise<{ kept: Set<string> }> {
   if (leases.length === 0) return { kept: new Set() };
@@ -18,7 +18,7 @@ export async function renewBuildLeases(db: Db, leases: LeaseKey[]): Promise<{ ke
   return { kept: new Set(rows.map((row) => row.id)) };
 }
 
-/** Whether another owner builds now, under a lease that holds. */
+/** Whether another owner has a build under a lease that has not expired. */
 export async function othersBuild(db: Db, { owner }: { owner: string }): Promise<boolean> {
   const rows = await db.execute(sql`
     SELECT /* othersBuild */ FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at > now() AND lease_owner <> ${owner} LIMIT 1`);
@@ -26,9 +26,9 @@ export async function othersBuild(db: Db, { owner }: { owner: string }): Promise
 }
 
 /**
- * STARTED -> QUEUED: the worker stops before the builds have ended. They may have printed lines.
- * The attempt does not count, unless `counted`: then a build without another attempt stays as it
- * is. `ids` are those that are QUEUED now.
+ * STARTED -> QUEUED, when a worker stops before the builds have ended. The builds may have printed
+ * lines. The attempt does not count, unless `counted`; then a build without attempts left stays as
+ * it is. `ids` are the builds that are QUEUED now.
  */
 export async function releaseBuilds(
   db: Db,
@@ -56,8 +56,8 @@ export async function releaseBuilds(
 export const HAS_ATTEMPTS_LEFT = sql`(attempt - uncounted_attempts < ${ATTEMPTS_MAX})`;
 
 /**
- * The rest of a statement over the builds of these leases, in the order of their ids, as all
- * statements over builds lock.
+ * The end of a statement that changes the builds of these leases. It takes them in the order of
+ * their ids, in which all statements lock builds.
  */
 function underBuildLeases(leases: LeaseKey[]): SQL {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}

@@ -11,13 +11,13 @@ import { notificationEffects, notify } from '../notifications.ts';
 import { buildFailed } from './finish.ts';
 import { HAS_ATTEMPTS_LEFT } from './leases.ts';
 
-/** Lost builds, and builds that wait for long, of one sweep. */
+/** The most lost builds, and the most long-waiting builds, of one sweep. */
 const SWEPT_MAX = 1_000;
 
 /**
- * Looks after builds that were left behind: a STARTED one whose worker is lost is QUEUED again, or
- * FAILED after ATTEMPTS_MAX. One that has been QUEUED for a while without a turn goes onto the bus
- * once more, because its event may be lost.
+ * Recovers builds that were left behind. A STARTED build whose worker is lost becomes QUEUED again,
+ * or FAILED after ATTEMPTS_MAX. A build that has been QUEUED for a while without a turn goes onto
+ * the bus again, because its event may be lost.
  */
 export async function sweepBuilds(db: Db, watch: { watchedSeconds: () => number }): Promise<Effects> {
   const recovered = await recoverLost(db, watch);
@@ -29,10 +29,10 @@ export async function sweepBuilds(db: Db, watch: { watchedSeconds: () => number 
 }
 
 /**
- * After a break in which no process reached the database, workers get the length of a lease to
- * renew theirs. `watchedSeconds` is asked when the expired leases are read, and only leases that
- * had expired when this transaction began are taken: so a break at any point of the transaction
- * shows in one or the other.
+ * After a break in which no process reached the database, workers have LEASE_SECONDS to renew their
+ * leases. This asks `watchedSeconds` after it has read the expired leases, and takes only leases
+ * that had expired when its transaction began. So a break at any point of the transaction shows in
+ * one of the two.
  */
 function recoverLost(db: Db, { watchedSeconds }: { watchedSeconds: () => number }): Promise<Effects> {
   return db.transaction(async (tx) => {

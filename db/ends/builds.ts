@@ -5,8 +5,8 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
 /**
- * What a statement that changes builds returns of each: enough to show it in its workflow and to
- * publish it.
+ * The columns that a statement returns of each build it changes: enough to update its workflow and
+ * to publish the change.
  */
 export const CHANGED_COLUMNS = sql`builds.id, builds.workflow_id, builds.user_id, builds.generation, builds.status, builds.error,
       builds.log_open`;
@@ -22,16 +22,15 @@ export type ChangedBuild = {
 };
 
 /**
- * Shows the status of the builds in the CTE `changed` in their workflows, where they build the
- * newest generation. The caller has locked the workflows.
+ * Copies the status of the builds in the CTE `changed` to their workflows, if they build the newest
+ * generation. The caller has locked the workflows.
  */
 export const SHOW_STATUS = sql`
   UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
   WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation`;
 
 /**
- * What follows from a change of these builds. A canceled build may still run: its worker must stop
- * it.
+ * The effects of a change of these builds. A canceled build may still run; its worker must stop it.
  */
 export function buildEffects(
   builds: readonly Pick<ChangedBuild, 'id' | 'workflow_id' | 'user_id' | 'status' | 'log_open'>[],
@@ -49,8 +48,8 @@ export function buildEffects(
 }
 
 /**
- * Locks the workflows of these builds. It comes before the locks of the builds, because an update
- * and the end of a workflow lock in this order too.
+ * Locks the workflows of these builds. Callers do this before they lock the builds, because an
+ * update and the end of a workflow lock in this order too.
  */
 export async function lockWorkflowsOf(tx: Pick<Db, 'execute'>, buildIds: string[]): Promise<void> {
   await tx.execute(sql`

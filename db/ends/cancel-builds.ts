@@ -6,8 +6,8 @@ import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from '.
 import { endColumns } from './columns.ts';
 
 /**
- * QUEUED, STARTED -> CANCELED, of all builds of these workflows that have not ended. The worker of
- * a STARTED one finds its lease gone and stops it. The caller holds the locks of the workflows.
+ * QUEUED, STARTED -> CANCELED for all unfinished builds of these workflows. The worker of a STARTED
+ * build finds its lease gone and stops the build. The caller holds the locks of the workflows.
  */
 export async function cancelBuilds(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Effects> {
   if (workflowIds.length === 0) return noEffects;

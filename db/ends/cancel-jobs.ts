@@ -6,15 +6,15 @@ import { endColumns } from './columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './jobs.ts';
 
 /**
- * Cancels the requested jobs of these workflows, which nothing would ever dispatch: a workflow is
+ * Cancels the requested jobs of these workflows. They would never be dispatched: the workflow is
  * terminated, or its newest build has FAILED. The caller holds the locks of the schedules, so that
- * none is requested or dispatched meanwhile.
+ * no job is requested or dispatched meanwhile.
  */
 export async function cancelRequests(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Effects> {
   return cancelJobs(tx, await removeRequests(tx, workflowIds));
 }
 
-/** Removes the requests of these workflows. The ids of their jobs, which are PENDING. */
+/** Removes the requests of these workflows and returns the ids of their jobs, which are PENDING. */
 export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: string[]): Promise<string[]> {
   if (workflowIds.length === 0) return [];
   const rows = await tx.execute<{ id: string }>(sql`
@@ -23,8 +23,8 @@ export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: strin
 }
 
 /**
- * Cancels those of these jobs that have not ended, in the same way for one job, for a workflow and
- * for requests. The caller holds the locks of their schedules.
+ * Cancels the unfinished ones of these jobs: of one job, of a workflow, or of requests. The caller
+ * holds the locks of their schedules.
  */
 export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promise<Effects> {
   if (ids.length === 0) return noEffects;

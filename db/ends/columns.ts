@@ -2,11 +2,11 @@ import { type SQL, sql } from 'drizzle-orm';
 
 /**
  * What the end of a job or a build writes in its row, beside its status. Every statement that ends
- * some sets these columns: so none of them leaves a lease, a log or a time behind that the status
- * contradicts.
+ * rows sets these columns, so that no lease, open log or time remains that contradicts the status.
  *
- * A statement that ends some rows and changes others says which (`ends`), and which of the others
- * go on under their lease (`keepsLease`); the rest of them wait for their next attempt without one.
+ * A statement that ends only some of its rows says which (`ends`). It also says which of the others
+ * continue under their lease (`keepsLease`); the rest lose their lease and wait for their next
+ * attempt.
  */
 export function endColumns(
   table: 'jobs' | 'builds',
@@ -18,9 +18,9 @@ export function endColumns(
     ends?: SQL;
     keepsLease?: SQL;
     /**
-     * Which of the rows that end may have lines on the bus that nobody has counted. Those of a
-     * worker that ends its own job are counted; where another process ends it, the log stays open
-     * until its end-of-log marker (db/logs/markers.ts).
+     * Which of the ended rows may have lines on the bus that are not counted yet. A worker that
+     * ends its own job has counted its lines. If another process ends it, the log stays open until
+     * its end-of-log marker (db/logs/markers.ts).
      */
     linesMayFollow?: SQL;
   } = {},

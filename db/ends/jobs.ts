@@ -4,8 +4,8 @@ import type { JobStatus } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 
 /**
- * What a statement that changes jobs returns of each: enough to count it, to notify its owner and
- * to publish it.
+ * The columns that a statement returns of each job it changes: enough to count the job, to notify
+ * its owner and to publish the change.
  */
 export const CHANGED_COLUMNS = sql`jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
       jobs.failure_message, jobs.log_open`;
@@ -20,15 +20,15 @@ export type ChangedJob = {
 };
 
 /**
- * CTEs for a statement that ends some of the jobs in its CTE `changed`: they add those to the
- * totals.
+ * CTEs for a statement that ends some of the jobs in its CTE `changed`. They add the ended jobs to
+ * the totals.
  */
 export const COUNT_CHANGED = sql`
     ended AS (
       SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
     ), counted AS (${COUNT_ENDED})`;
 
-/** What follows from a change of these jobs. */
+/** The effects of a change of these jobs. */
 export function jobEffects(jobs: readonly Pick<ChangedJob, 'id' | 'user_id' | 'log_open'>[]): Effects {
   return {
     ...noEffects,

@@ -11,8 +11,8 @@ export type JobCanceled =
   | { outcome: 'NOT_FOUND' | 'ENDED' };
 
 /**
- * PENDING, QUEUED -> CANCELED at once. A RUNNING job is marked: its worker stops it, then it is
- * CANCELED.
+ * PENDING, QUEUED -> CANCELED at once. A RUNNING job is marked; it becomes CANCELED when its worker
+ * has stopped it.
  */
 export async function cancelJob(db: Db, { userId, id }: { userId: string; id: string }): Promise<JobCanceled> {
   const canceled = await db.transaction(async (tx): Promise<JobCanceled> => {
@@ -21,7 +21,7 @@ export async function cancelJob(db: Db, { userId, id }: { userId: string; id: st
       .from(jobs)
       .where(and(eq(jobs.id, id), eq(jobs.userId, userId), isKept(jobs.workflowId)));
     if (found === undefined) return { outcome: 'NOT_FOUND' };
-    // Before the job's lock.
+    // The schedule is locked before the job.
     await tx.execute(sql`SELECT /* cancelJob */ FROM schedules WHERE workflow_id = ${found.workflowId} FOR UPDATE`);
     const effects = await cancelJobs(tx, [id]);
     if (effects.changed.length === 0) return { outcome: 'ENDED' };

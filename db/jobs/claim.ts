@@ -9,28 +9,30 @@ import { LEASE_END, type Lease } from '../lease.ts';
 import { rowSet } from '../row-set.ts';
 
 /**
- * A job under the lease of its worker. Every later write of the attempt presents the lease; where
- * it is lost, the write changes nothing.
+ * A job under the lease of its worker. Every later write of the attempt presents the lease. If the
+ * lease is lost, the write changes nothing.
  */
 export interface ClaimedJob extends Lease {
   workflowId: string;
   userId: string;
   generation: number;
-  /** The attempt's number. No other attempt of the job ever has it. */
+  /** The number of the attempt. It is unique within the job. */
   attempt: number;
   /**
-   * Whether the job fails when this attempt is lost. Attempts that were returned uncounted are left
-   * out.
+   * Whether the job fails when this attempt is lost. Attempts that were returned uncounted do not
+   * count.
    */
   isLastAttempt: boolean;
-  /** Lines of earlier attempts; undefined while that is not settled (db/logs/markers.ts). */
+  /**
+   * The lines of earlier attempts; undefined until their number is settled (db/logs/markers.ts).
+   */
   linesBefore: number | undefined;
   startedAt: Date;
-  /** The engine that the attempt was claimed for; undefined where it needs none. */
+  /** The engine that the attempt was claimed for; undefined if it needs no engine. */
   engineId: string | undefined;
   /**
-   * Of a job that was taken over: the worker before may have been lost while it stopped the
-   * container.
+   * Can be true for a job that was taken over: its former worker may have been lost while it
+   * stopped the container.
    */
   cancelRequested: boolean;
 }
@@ -51,11 +53,11 @@ type ClaimedRow = {
 };
 
 /**
- * QUEUED -> RUNNING under a new lease. Jobs that were canceled meanwhile are left out.
+ * QUEUED -> RUNNING under a new lease. Leaves out jobs that were canceled meanwhile.
  *
- * It waits for the commit of a worker that is claiming the same job, in the order of the ids.
- * Batches overlap only where an event came twice, and locking with SKIP LOCKED first wrote each row
- * twice. `id = ANY` takes the order of any index that the planner likes.
+ * It waits for the commit of a worker that is claiming the same job, and locks in the order of the
+ * ids. Batches overlap only if an event came twice; locking with SKIP LOCKED first would write each
+ * row twice. `id = ANY` would lock in the order of any index that the planner chooses.
  *
  * `engineId` names the Docker engine that a container will run on.
  */
@@ -77,9 +79,9 @@ export async function claimJobs(
 }
 
 /**
- * Takes over attempts whose lease has expired, or belongs to one of `endedOwners`, under a new
- * token: a worker adopts the containers on its engine. The attempt stays the same and costs
- * nothing. Subscribers see no difference.
+ * Takes over attempts under a new lease token, if their lease has expired or belongs to one of
+ * `endedOwners`: a worker adopts the containers on its engine. The attempt stays the same and is
+ * not counted again. Subscribers see no difference.
  */
 export async function takeOverJobs(
   db: Db,

@@ -7,34 +7,37 @@ import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
 
 /**
- * Turns due slots of idle workflows into QUEUED jobs: one statement over at most `limit` schedules
- * whose wake_at has come.
+ * Turns due slots of idle workflows into QUEUED jobs, in one statement over at most `limit`
+ * schedules whose wake_at has come.
  *
- * - Jobs are QUEUED before their event is sent. Marking them afterwards would race the claim, and
- *   costs a second write of each row. A crash in between leaves QUEUED jobs without an event; their
- *   schedules' wake_at finds them.
- * - The slot is the last one that has passed. Slots that were missed before it, while the system
- *   was down or a job ran over, are skipped.
+ * - Jobs are QUEUED before their event is sent. Marking them afterwards would race the claim and
+ *   write each row twice. A crash in between leaves QUEUED jobs without an event; the wake_at of
+ *   their schedules finds them.
+ * - The slot is the last one that has passed. Slots before it, missed while the system was down or
+ *   a job ran over, are skipped.
  * - Any number of schedulers may run this: each takes rows that no other holds. A row that another
  *   scheduler has advanced meanwhile is read again under the lock and no longer matches, because
  *   advancing moves wake_at into the future.
  * - A last job that the snapshot does not contain (another scheduler has just made it) counts as
  *   active. So does one that is gone. reconcileSchedules reads with a snapshot that was taken under
- *   the lock, and tells the two apart.
+ *   the lock, and distinguishes the two.
  * - A request for a run may commit between the snapshot and the lock of the schedule. The snapshot
- *   does not contain the row of run_requests, and moving wake_at would overwrite the request's. So
- *   the request also sets `schedules.requested` in its transaction, and this statement reads that
- *   column: PostgreSQL reads a locked row again, in its newest version. The column may stay true
- *   after the last request has gone (after a cancellation), and is never false while one waits:
- *   requests set it under the lock of the schedule, and only reconcileSchedules clears it, under
- *   that lock, where no request is left.
+ *   lacks the row of run_requests, and moving wake_at would overwrite the wake_at of the request.
+ *   So the request also sets `schedules.requested` in its transaction, and this statement reads
+ *   that column: PostgreSQL reads a locked row again, in its newest version. The column may stay
+ *   true after the last request has gone (after a cancellation), and is never false while one
+ *   waits: requests set it under the lock of the schedule, and only reconcileSchedules clears it,
+ *   under that lock, when no request is left.
  */
 export async function queueDueSlots(
   db: Db,
   { limit }: { limit: number },
 ): Promise<{
   effects: Effects;
-  /** Workflows whose schedules came up for another reason: they go to reconcileSchedules. */
+  /**
+   * Workflows whose schedules are due for another reason; the caller passes them to
+   * reconcileSchedules.
+   */
   others: string[];
 }> {
   const rows = await db.execute<{
@@ -82,8 +85,8 @@ export async function queueDueSlots(
 }
 
 /**
- * Milliseconds until the next schedule is due, by the database's clock. 0 where one is due now,
- * undefined where there is none.
+ * Milliseconds until the next schedule is due, by the database's clock: 0 if one is due now,
+ * undefined if there is none.
  */
 export async function nextWakeMs(db: Db): Promise<number | undefined> {
   const [row] = await db.execute<{ ms: number | null }>(sql`
@@ -93,10 +96,11 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
 }
 
 /**
- * Makes the schedules due that wait for the end of a job of these workflows. Returns how many.
+ * Makes due those schedules of these workflows that wait for the end of a job. Returns their
+ * number.
  *
  * It runs after the end is committed, and reconcileSchedules looks for ended jobs after its own
- * commit: so one of the two always sees the other.
+ * commit, so one of the two always sees the other.
  */
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;

@@ -19,26 +19,26 @@ export interface Outcome {
   exitCode?: number;
   failureReason?: FailureReason;
   failureMessage?: string;
-  /** All lines of the job, those of earlier attempts included. */
+  /** All lines of the job, including those of earlier attempts. */
   logLineCount: number;
 }
 
 /**
- * RUNNING -> COMPLETED, FAILED or CANCELED, of jobs under the leases presented.
+ * RUNNING -> COMPLETED, FAILED or CANCELED, for jobs under the presented leases.
  *
- * One transaction ends a job: its status, its workflow's failure count, termination at the
- * threshold, notifications, and what is added to the totals. Where the count does not change (a
- * success at 0, a cancellation), which is nearly always, that is one statement which touches jobs
- * and one row for the totals of the set. The others lock workflows, then schedules, then jobs, in
- * the order that terminateWorkflow keeps too.
+ * One transaction ends a job: its status, the failure count of its workflow, termination at the
+ * threshold, notifications, and the totals. Nearly always the failure count does not change (a
+ * success at 0, a cancellation). Then one statement suffices, which touches the jobs and one row of
+ * totals for the whole set. The other ends lock workflows, then schedules, then jobs, in the order
+ * that terminateWorkflow uses too.
  */
 export async function endJobs(
   db: Db,
   outcomes: Outcome[],
 ): Promise<{
   /**
-   * The jobs that ended here. The leases of the others were lost: another worker or the sweep has
-   * them.
+   * The jobs that this call ended. The leases of the others were lost: another worker or the sweep
+   * has those jobs.
    */
   ended: Set<string>;
   effects: Effects;
@@ -47,8 +47,8 @@ export async function endJobs(
     db,
     outcomes.filter((outcome) => outcome.status !== 'FAILED'),
   );
-  // Successes after failures, and failures, change a count or notify. Jobs whose lease is lost
-  // change nothing.
+  // The rest are failures, and successes after failures: they change a count or notify. A job whose
+  // lease is lost changes nothing.
   const rest = outcomes.filter((outcome) => !uncounted.ended.has(outcome.id));
   const counted = await endCounted(db, rest);
   const ended = new Set([...uncounted.ended, ...counted.ended]);
@@ -61,7 +61,7 @@ type Finished = Awaited<ReturnType<typeof endJobs>>;
 
 const NOTHING: Finished = { ended: new Set(), effects: noEffects };
 
-/** Ends the jobs that change no count, by one statement. */
+/** Ends the jobs that change no failure count, in one statement. */
 async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
   const rows = await db.execute<{ id: string; user_id: string; log_open: boolean | null }>(sql`
@@ -81,7 +81,7 @@ async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
 
 type CountedWorkflow = { id: string; user_id: string; terminated: boolean; failures: number; recovered: boolean };
 
-/** Ends the other jobs, with the failure counts of their workflows. */
+/** Ends the other jobs and updates the failure counts of their workflows. */
 async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
   const ids = outcomes.map((outcome) => outcome.workflowId);
@@ -113,7 +113,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
       RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated, NOT u.failed AND u.failures > 0 AS recovered,
         CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures`);
     const terminated = counted.filter((row) => row.terminated).map(({ id }) => id);
-    // The scheduling worker cancels the jobs that are still requested, and removes the row.
+    // The scheduling worker cancels the jobs that are still requested, and removes the schedule.
     await tx.execute(sql`
       UPDATE /* endCounted */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
       WHERE workflow_id = ANY(${array(terminated, 'uuid')})`);
@@ -121,7 +121,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     const workflows = counted.map((row) => ({ userId: row.user_id, workflows: [row.id] }));
     const effects = mergeEffects(
       jobEffects(jobs),
-      await cancelBuilds(tx, terminated), // of a next generation, which was built meanwhile
+      await cancelBuilds(tx, terminated), // builds of a newer generation
       { ...noEffects, changed: workflows, wakeScheduler: terminated.length > 0 },
       notificationEffects(notified),
     );
@@ -146,10 +146,10 @@ function workflowEvent({ id: workflowId, failures, terminated, recovered }: Coun
 }
 
 /**
- * The lease token says that the job is RUNNING under the lease (a CHECK ties the two). There is no
- * condition on `jobs` alone: with stale statistics the planner would expect hardly a row, read all
- * of jobs and compare each with each. The rows are locked in the order of their ids, as renewals
- * lock them.
+ * The lease token implies that the job is RUNNING under this lease (a CHECK ties the two). The
+ * statement has no condition on `jobs` alone: with stale statistics the planner would expect few
+ * rows, read all jobs and compare each with each. Rows are locked in the order of their ids, as
+ * renewals lock them.
  */
 function finishLeased(outcomes: Outcome[]) {
   return sql`

@@ -8,8 +8,8 @@ import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 
 /**
- * Renews these leases. One that is not in `kept` is lost: another worker or the sweep has taken its
- * job, or ended it.
+ * Renews these leases. A lease that is not in `kept` is lost: another worker or the sweep has taken
+ * its job or ended it.
  */
 export async function renewLeases(
   db: Db,
@@ -26,8 +26,8 @@ export async function renewLeases(
 }
 
 /**
- * Lets these leases expire now: the next worker on the engine adopts the containers. No subscriber
- * sees that.
+ * Lets these leases expire now, so that the next worker on the engine adopts the containers.
+ * Subscribers do not notice.
  */
 export async function releaseJobs(db: Db, leases: LeaseKey[]): Promise<void> {
   if (leases.length === 0) return;
@@ -35,7 +35,7 @@ export async function releaseJobs(db: Db, leases: LeaseKey[]): Promise<void> {
     UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' ${underLeases(leases)}`);
 }
 
-/** The jobs whose leases still held. */
+/** The jobs whose leases were still valid. */
 export interface Returned {
   pending: string[];
   canceled: string[];
@@ -43,11 +43,11 @@ export interface Returned {
 }
 
 /**
- * RUNNING -> PENDING. Their schedules are due at once.
+ * RUNNING -> PENDING. Makes the schedules of the jobs due at once.
  *
- * `counted` attempts are used up, and the next one waits for its back-off. The others have started
- * and printed nothing, and cost nothing. A job whose cancellation was requested meanwhile is
- * CANCELED instead.
+ * A `counted` attempt is used up, and the next attempt waits for its back-off. An attempt that is
+ * not counted has started nothing, printed nothing, and costs nothing. If the cancellation of a job
+ * was requested meanwhile, the job becomes CANCELED instead.
  */
 export async function returnJobs(db: Db, leases: LeaseKey[], { counted = false } = {}): Promise<Returned> {
   if (leases.length === 0) return { pending: [], canceled: [], effects: noEffects };
@@ -80,11 +80,11 @@ export interface JobState {
   attempt: number;
   leaseExpired: boolean;
   owner: string | null;
-  /** The engine that its newest attempt was claimed for. */
+  /** The engine that the newest attempt was claimed for. */
   engineId: string | null;
 }
 
-/** The states of these jobs. Unknown ids are missing. */
+/** The states of these jobs. Unknown ids are missing from the result. */
 export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobState>> {
   if (ids.length === 0) return new Map();
   const rows = await db.execute<{
@@ -106,8 +106,8 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
 }
 
 /**
- * The rest of a statement over the RUNNING jobs of these leases, in the order of their ids:
- * finishLeased says why in this form.
+ * The end of a statement that changes the RUNNING jobs of these leases, in the order of their ids.
+ * finishLeased explains this form.
  */
 function underLeases(leases: LeaseKey[]) {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}

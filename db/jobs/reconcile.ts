@@ -28,13 +28,14 @@ type Row = {
 };
 
 /**
- * Acts on schedules that came up for another reason than a due slot of an idle workflow
+ * Acts on schedules that are due for another reason than a slot of an idle workflow
  * (domain/reconcile.ts decides how). It finds lost events and lost workers, dispatches requested
  * jobs, and removes the schedules of terminated workflows.
  *
- * Locks: schedules, then jobs. Jobs that another transaction has locked, because their worker is
- * just ending them, are left for the next look. Those that it waits for it locks first, in the
- * order of their ids: waiting with others locked could be a deadlock.
+ * Locks: schedules, then jobs. It skips jobs that another transaction has locked, because their
+ * worker is ending them now; the next look handles them. It waits only for the jobs that
+ * lockPending locks first, in the order of their ids: waiting while holding other jobs could
+ * deadlock.
  */
 export async function reconcileSchedules(
   db: Db,
@@ -43,8 +44,8 @@ export async function reconcileSchedules(
     watchedSeconds,
   }: {
     /**
-     * For how long the database has been reachable without a break, asked when the rows are read
-     * (workers/scheduling/database-watch.ts).
+     * For how many seconds the database has been reachable without a break
+     * (workers/scheduling/database-watch.ts). Called after the rows are read.
      */
     watchedSeconds: () => number;
   },
@@ -58,8 +59,8 @@ export async function reconcileSchedules(
       SELECT /* reconcileSchedules */ workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
       ORDER BY workflow_id FOR UPDATE SKIP LOCKED`);
-    // A statement of its own: its snapshot is newer than the locks, so that it sees what the last
-    // holder made.
+    // A separate statement: its snapshot is newer than the locks, so it sees what the last holder
+    // of the locks made.
     const rows = await readSchedules(
       tx,
       locked.map((row) => row.workflow_id),
@@ -143,8 +144,8 @@ function jobIds(rows: Row[]): string[] {
 }
 
 /**
- * Locks the jobs that markQueued and cancelRequests change: those to dispatch, and the requested
- * ones of removed workflows.
+ * Locks the jobs that markQueued and cancelRequests change: the jobs to dispatch, and the requested
+ * jobs of removed workflows.
  */
 async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed: Row[]): Promise<void> {
   if (dispatched.length + removed.length === 0) return;
@@ -158,9 +159,9 @@ async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed
 }
 
 /**
- * Lost attempts go back to PENDING, or fail as SYSTEM, which counts towards nothing. Jobs of
- * terminated workflows are canceled, and lost jobs whose cancellation was requested. The conditions
- * are those that were read: a worker that renewed its lease meanwhile keeps its job.
+ * Lost attempts go back to PENDING, or fail as SYSTEM, which changes no failure count. Jobs of
+ * terminated workflows are canceled, and so are lost jobs whose cancellation was requested. The
+ * statement checks the lease again: a worker that renewed it meanwhile keeps its job.
  */
 async function endOrReturn(
   tx: Transaction,
@@ -198,7 +199,7 @@ async function endOrReturn(
 
 const LOST_MESSAGE = 'The worker that ran it was lost, and so was each one that tried again.';
 
-/** PENDING -> QUEUED. Jobs that are QUEUED already stay as they are. */
+/** PENDING -> QUEUED. Jobs that are already QUEUED do not change. */
 async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await tx.execute(sql`
@@ -247,8 +248,8 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
 }
 
 /**
- * Makes schedules due whose job ended while they were being marked as waiting: wakeWaiting came too
- * early for them.
+ * Makes schedules due whose job ended while they were being marked as waiting. For them wakeWaiting
+ * ran too early.
  */
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;

@@ -3,27 +3,27 @@ import { RECHECK_SECONDS, RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
 import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
-/** Where a step has ended. */
+/** The position at which a step ended. */
 export interface RedispatchPlace {
   wakeAt: string;
   workflowId: string;
 }
 
 export interface Redispatched {
-  /** How many jobs the passes that follow dispatch again. */
+  /** The number of jobs that the following passes dispatch again. */
   count: number;
-  /** For the next step; undefined when this was the last one. */
+  /** The position for the next step; undefined after the last step. */
   next: RedispatchPlace | undefined;
 }
 
 /**
- * Makes the schedules of QUEUED jobs due now, so that the jobs are dispatched again: after an
- * outage in which their events may have been lost. Without it, a job that has waited long would
+ * Makes the schedules of QUEUED jobs due now, so that the jobs are dispatched again. It runs after
+ * an outage in which their events may have been lost. Without it, a job that has waited long would
  * wait as long again, because the looks become rarer with its age (domain/reconcile.ts).
  *
- * A step reads at most `limit` schedules, of those that are due before the longest time between two
- * looks is over. It leaves jobs that were dispatched less than RECHECK_SECONDS ago: however many
- * processes call this, and however often, each job costs one event in that time.
+ * A step reads at most `limit` schedules that are due within the longest time between two looks. It
+ * skips jobs that were dispatched less than RECHECK_SECONDS ago. So each job costs at most one
+ * event in that time, however many processes call this and however often.
  */
 export async function redispatchQueued(
   db: Db,
@@ -58,9 +58,9 @@ export async function redispatchQueued(
 }
 
 /**
- * When the job was dispatched last, or sooner. The next look comes after as long as the job had
- * waited by then, within the bounds of its kind. So the last dispatch was in the middle between
- * `updated_at` and that look, or at one of the bounds.
+ * The time of the last dispatch of the job, or an earlier time. The next look comes after as long
+ * as the job had waited by then, within the bounds of its kind. So the last dispatch was in the
+ * middle between `updated_at` and that look, or at one of the bounds.
  */
 const dispatchedAt = sql`greatest(
   near.wake_at - CASE kind WHEN 'CONTAINER' THEN ${seconds(RECHECK_SECONDS_MAX.CONTAINER)} ELSE ${seconds(RECHECK_SECONDS_MAX.HEARTBEAT)} END,

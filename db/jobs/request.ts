@@ -11,11 +11,12 @@ export type Requested =
   | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NOT_READY' | 'LIMIT_EXCEEDED' };
 
 /**
- * Makes a MANUAL job of a workflow, PENDING. The scheduling worker dispatches it when no other job
- * of the workflow is active.
+ * Makes a PENDING job of a workflow with the trigger MANUAL. The scheduling worker dispatches it
+ * when no other job of the workflow is active.
  *
- * It holds the lock of the schedule, so that a termination either comes first and is seen here, or
- * sees the request and cancels it. Throws LimitExceeded where as many jobs of the user wait as may.
+ * It holds the lock of the schedule. So a termination either comes first and is visible here, or
+ * sees the request and cancels it. Throws LimitExceeded if as many jobs of the user wait as the
+ * limit allows.
  */
 export async function runWorkflow(
   db: Db,
@@ -65,7 +66,7 @@ export async function runWorkflow(
     await checkRequests(tx, { userId, kind: schedule.kind }, limits);
     await tx
       .update(schedules)
-      .set({ wakeAt: sql`now()`, requested: true }) // the mark: see queueDueSlots
+      .set({ wakeAt: sql`now()`, requested: true }) // queueDueSlots explains the mark
       .where(eq(schedules.workflowId, id));
     const effects = { ...noEffects, changed: [{ userId, jobs: [job.id] }], wakeScheduler: true };
     return { outcome: 'REQUESTED', job, effects };

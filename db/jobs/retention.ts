@@ -6,11 +6,11 @@ import { deleteChunks } from '../logs/append.ts';
 import { hasEndedFor } from '../logs/retention.ts';
 
 /**
- * Removes jobs that have ended for `days` days, by the database's clock, `limit` of those after the
- * job `after` at most, and the lines that are left of them first, `chunks` at most. Resolves with
- * where to go on, undefined at the end. What two callers remove at once is removed once. What they
- * counted in the totals stays, and so do the notifications of them. The last job of a schedule may
- * go too: db/jobs/reconcile.ts takes one that is gone for one that has ended.
+ * Removes jobs that ended at least `days` days ago by the database's clock: at most `limit` behind
+ * the job `after`. It removes their remaining lines first, at most `chunks` chunks. Resolves with
+ * where to continue, undefined at the end. Two concurrent callers remove each job once. The totals
+ * of the jobs and their notifications stay. The last job of a schedule may be removed too:
+ * db/jobs/reconcile.ts treats a missing job as ended.
  */
 export async function removeOldJobs(
   db: Db,
@@ -21,7 +21,7 @@ export async function removeOldJobs(
     ORDER BY id LIMIT ${limit}`);
   const ids = rows.map(({ id }) => id);
   if (ids.length === 0) return { after: undefined, removed: 0 };
-  // There may be more of them.
+  // There may be more chunks.
   if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
   const removed = await db.execute(sql`
     DELETE /* removeOldJobs */ FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);

@@ -3,26 +3,26 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
 /**
- * Who is next where there are few slots: CONTAINER jobs and builds, on all workers together. A turn
- * is a hint as an event is: its row names a job or build that was QUEUED when the event came, and a
- * worker that takes it claims the row it names, which may have ended meanwhile. A turn that is lost
- * comes again with the event that the scheduling worker sends again.
+ * Turns decide which CONTAINER job or build comes next when there are few slots, across all
+ * workers. Like an event, a turn is a hint: its row names a job or build that was QUEUED when the
+ * event came. A worker that takes the turn claims that row, which may have ended meanwhile. A lost
+ * turn comes again with the event that the scheduling worker sends again.
  *
- * Turns are numbered by round: a user's first waiting row goes into the round that is being served,
- * the user's next one into the round after it, and so on. So a user with one row waits for one
- * round at most, however many another user has queued. The round that is being served is stored, as
- * the highest of which something was claimed: turns that are passed over, because their user is
- * full, do not hold it back.
+ * Turns are numbered by round. A user's first waiting row goes into the round in progress, the
+ * user's next one into the round after it, and so on. So a user with one row waits for at most one
+ * round, however many rows another user has queued. The round in progress is stored: it is the
+ * highest round of which a row was claimed. Turns that are skipped because their user is full do
+ * not hold it back.
  */
 export type TurnKind = 'CONTAINER' | 'BUILD';
 
 const TABLES = { CONTAINER: sql`jobs`, BUILD: sql`builds` };
 
-/** Gives those of these jobs or builds a turn that are QUEUED and have none. */
+/** Gives a turn to those of these jobs or builds that are QUEUED and have none. */
 export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   await db.transaction(async (tx) => {
-    // One after the other: of two at once, each would give the same user's rows the same rounds.
+    // Calls take turns: two at once would give the rows of a user the same rounds.
     await tx.execute(sql`SELECT /* enterTurns */ pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
     await tx.execute(sql`
       WITH /* enterTurns */ entering AS (
@@ -39,7 +39,7 @@ export async function enterTurns(db: Db, kind: TurnKind, ids: string[]): Promise
 }
 
 /**
- * The job or build whose turn is next, without those of `fullUsers`. Undefined where none waits.
+ * The job or build whose turn is next, leaving out those of `fullUsers`. Undefined if none waits.
  */
 export async function peekTurn(db: Db, kind: TurnKind, fullUsers: string[]): Promise<string | undefined> {
   const [turn] = await db.execute<{ id: string }>(sql`SELECT /* peekTurn */ ${nextTurn(kind, fullUsers)}`);
@@ -53,9 +53,9 @@ export async function hasTurn(db: Db, id: string): Promise<boolean> {
 }
 
 /**
- * Takes the next turn of a user who is not among `fullUsers`, and claims the job or build that it
- * names in the same transaction. Undefined where none waits. `claimed` is empty where the job or
- * build is not QUEUED any more.
+ * Takes the next turn of a user outside `fullUsers` and claims its job or build in the same
+ * transaction. Returns undefined if none waits. `claimed` is empty if the job or build is no longer
+ * QUEUED.
  */
 export async function takeTurn<Claim extends { claimed: unknown[] }>(
   db: Db,
@@ -70,17 +70,17 @@ export async function takeTurn<Claim extends { claimed: unknown[] }>(
     const claim = await claimQueued(tx, [turn.id]);
     if (claim.claimed.length > 0)
       await tx.execute(
-        sql`UPDATE /* takeTurn */ turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for it
+        sql`UPDATE /* takeTurn */ turn_rounds SET round = ${turn.round} WHERE kind = ${kind} AND round < ${turn.round}`, // last: others wait for this row
       );
     return claim;
   });
 }
 
 /**
- * Looks at `limit` turns after the turn `after`, and removes those whose job or build does not wait
- * any more. Resolves with where to go on, undefined at the end. A worker that takes such a turn
- * removes it too, but no worker takes one of a user who is full: jobs that are requested and
- * canceled all the time would fill the table.
+ * Checks `limit` turns behind the turn `after`, and removes those whose job or build no longer
+ * waits. Resolves with where to continue, undefined at the end. A worker that takes such a turn
+ * removes it too, but no worker takes a turn of a user who is full. Without this sweep, jobs that
+ * are requested and canceled again and again would fill the table.
  */
 export async function sweepTurns(
   db: Db,

@@ -5,17 +5,17 @@ import type { Db } from '../client.ts';
 import { rowSet } from '../row-set.ts';
 
 /**
- * Stores chunks. Storing one again changes nothing. A chunk that begins where another does and
- * goes further replaces it: the lines of an adopted container are cut at other places. So stored
- * chunks may overlap, and readers skip what they have read.
+ * Stores chunks. Storing a chunk twice changes nothing. A chunk replaces a stored one that begins
+ * at the same line and ends earlier: the lines of an adopted container are divided into chunks
+ * anew. So stored chunks may overlap, and readers skip the lines that they have read.
  *
- * Dropped are chunks of attempts below `log_attempt`, which come behind a marker
- * (db/logs/markers.ts): their numbers belong to another attempt, or the log is closed. Dropped too
- * are chunks of jobs and builds that were purged.
+ * Drops chunks of attempts below `log_attempt`, which come behind a marker (db/logs/markers.ts):
+ * their numbers belong to another attempt, or the log is closed. Drops chunks of purged jobs and
+ * builds too.
  */
 export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
-  // ON CONFLICT refuses to change a row twice in one statement: of two chunks with the same key
-  // only the longer one goes.
+  // ON CONFLICT refuses to change a row twice in one statement. So only the longest of several
+  // chunks with the same key is sent.
   const longest = new Map<string, LogChunk>();
   for (const chunk of chunks) {
     const key = `${chunk.sourceId}:${chunk.firstNumber}`;
@@ -48,12 +48,12 @@ function compare(a: string, b: string): number {
 }
 
 /**
- * Removes at most `limit` chunks of these jobs or builds, the first lines of each first. A
- * statement that locks nothing finds them: the DELETE may wait for a row, and must not choose
+ * Removes at most `limit` chunks of these jobs or builds, beginning with the first lines of each. A
+ * separate statement without locks finds them: the DELETE may wait for a row, and must not choose
  * partitions while it runs (`storedLines` in db/logs/markers.ts).
  *
- * Resolves with how many it found: fewer than `limit` when none are left. Another call may have
- * removed some of them.
+ * Resolves with the number that it found: fewer than `limit` when none are left. Another call may
+ * have removed some of them.
  */
 export async function deleteChunks(
   db: Pick<Db, 'execute'>,

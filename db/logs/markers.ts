@@ -13,26 +13,26 @@ export interface SettledEnd {
 }
 
 /**
- * Settles how many lines a log has where one attempt's lines end and the next one's begin, and
- * where the log ends.
+ * Settles how many lines a log has where the lines of one attempt end and those of the next begin,
+ * and where the log ends.
  *
- * An attempt marker: a worker that dies leaves lines on the bus. Nobody knows how many they are,
- * and subscribers may have them already, so the next attempt's first line needs the number after
- * them. An attempt with others before it therefore first publishes a marker to the same partition.
- * All that stands before the marker is stored when the worker that stores lines comes to it. The
- * attempt's own lines wait in the engine's log until then. Chunks of earlier attempts that come
+ * Attempt markers: a worker that dies leaves lines on the bus. Their number is unknown, and
+ * subscribers may have them already, so the first line of the next attempt needs the number after
+ * them. An attempt that follows another therefore publishes a marker to the same partition before
+ * its first line. When the joblogs worker reaches the marker, all lines before it are stored. Until
+ * then, the lines of the new attempt wait in the engine's log. Chunks of earlier attempts that come
  * after the marker, from a worker that was frozen, are dropped (db/logs/append.ts).
  *
- * An end-of-log marker closes a log that is open (`log_open`): another process than its worker has
- * ended its job or build. Nothing that comes after it counts: `log_attempt` is then beyond the last
- * attempt. Resolves with the logs closed here.
+ * End-of-log markers: one closes a log that is open (`log_open`) because a process other than its
+ * worker has ended the job or build. Nothing after the marker counts: `log_attempt` is then beyond
+ * the last attempt. Resolves with the logs that this call closed.
  *
- * A job that has ended was counted with the lines stored by then; the same statement adds what is
+ * The totals of an ended job contain the lines stored by its end; the same statement adds the lines
  * settled now. The number never falls: retention may have removed lines before the marker came. A
- * marker that comes again changes nothing.
+ * repeated marker changes nothing.
  *
- * Rows are locked in the order of their ids before any is changed. Grouping gives the order of a
- * hash, in which this would deadlock with the renewal of the leases.
+ * Rows are locked in the order of their ids before any row changes. Grouping alone would lock them
+ * in the order of a hash and deadlock with the renewal of leases.
  */
 export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<SettledEnd[]> {
   if (markers.length === 0) return [];
@@ -81,18 +81,19 @@ export async function openEnds(
 }
 
 /**
- * How many lines of this job or build are stored, for statements that lock rows. The array keeps
- * the executor from choosing partitions of log_chunks at run time; instead it asks each by its key,
- * which takes microseconds. Where a row changed while the statement waited for it, the executor
- * runs again for that row, and PostgreSQL 18.4 once crashed in that choice.
+ * The number of stored lines of this job or build, for statements that lock rows. The array keeps
+ * the executor from choosing partitions of log_chunks at run time. Instead it looks up the key in
+ * each partition, which takes microseconds. If a row changed while the statement waited for it, the
+ * executor runs again for that row, and PostgreSQL 18.4 once crashed while choosing partitions
+ * there.
  */
 export function storedLines(id: SQL): SQL {
   return sql`(SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], ${id})))`;
 }
 
 /**
- * How many lines the attempts before `attempt` printed. Undefined until the marker of `attempt` is
- * settled.
+ * The number of lines that the attempts before `attempt` printed. Undefined until the marker of
+ * `attempt` is settled.
  */
 export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {
   const [row] = await db.execute<{ lines: number }>(sql`

@@ -5,8 +5,8 @@ import type { Db } from '../client.ts';
 import { databaseNow } from '../lookup.ts';
 
 /**
- * A day's partition of log_chunks: lines of jobs and builds created on that day (UTC), with ids
- * from `from` up to `until`.
+ * The partition of log_chunks for one day: the lines of jobs and builds created on that day (UTC).
+ * Their ids are at least `from` and below `until`.
  */
 export interface LogPartition {
   name: string;
@@ -14,16 +14,18 @@ export interface LogPartition {
   until: string;
 }
 
-/** Lines whose day has no partition: it was never made, or was dropped before they came. */
+/**
+ * Holds the lines of days without a partition: it was never made, or was dropped before they came.
+ */
 export const OTHER_LOG_PARTITION = 'log_chunks_other';
 
 /**
- * Makes the partitions of log_chunks for today and `daysAhead` days after it. One that cannot be
- * made now is left to the next call. Until then lines go to the default partition, and once they
- * are there, that day gets no partition any more.
+ * Makes the partitions of log_chunks for today and the `daysAhead` days after it. If one cannot be
+ * made now, the next call tries again. Until then the lines of that day go to the default
+ * partition; once it holds any, the day gets no partition of its own any more.
  */
 export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: number }): Promise<void> {
-  // The clock that ids are made by.
+  // The ids come from the database's clock too.
   const today = Math.floor((await databaseNow(db)).getTime() / DAY_MS) * DAY_MS;
   for (let day = 0; day <= daysAhead; day++) {
     const { name, from, until } = partitionOf(new Date(today + day * DAY_MS));
@@ -32,7 +34,7 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
     await changePartitions(db, async (tx) => {
       const [inTheWay] = await tx.execute(sql`
         SELECT /* makeLogPartitions */ 1 FROM log_chunks_other WHERE source_id >= ${from} AND source_id < ${until} LIMIT 1`);
-      if (inTheWay !== undefined) return; // the day's lines stay in the default partition
+      if (inTheWay !== undefined) return; // the lines of this day stay in the default partition
       await tx.execute(
         sql.raw(
           `CREATE TABLE IF NOT EXISTS ${name} PARTITION OF log_chunks FOR VALUES FROM ('${from}') TO ('${until}')`,
@@ -42,7 +44,7 @@ export async function makeLogPartitions(db: Db, { daysAhead }: { daysAhead: numb
   }
 }
 
-/** The partitions of days that ended at least `days` days ago, the oldest first. */
+/** The partitions of days that ended at least `days` days ago, oldest first. */
 export async function logPartitionsBefore(db: Db, { days }: { days: number }): Promise<LogPartition[]> {
   const rows = await db.execute<{ day: string }>(sql`
     SELECT /* logPartitionsBefore */ to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -53,8 +55,8 @@ export async function logPartitionsBefore(db: Db, { days }: { days: number }): P
 }
 
 /**
- * Drops the partition and its lines. Resolves with whether it is gone. PostgreSQL frees the space
- * after the locks.
+ * Drops the partition and its lines. Resolves with whether it is gone. PostgreSQL frees the disk
+ * space after it has released the locks.
  */
 export async function dropLogPartition(db: Db, { name }: LogPartition): Promise<boolean> {
   return changePartitions(db, (tx) => tx.execute(sql.raw(`DROP TABLE IF EXISTS ${name}`)));
@@ -69,15 +71,16 @@ function partitionOf(day: Date): LogPartition {
 }
 
 /**
- * Changes the set of partitions; false where that is not possible now. It takes an exclusive lock
- * of log_chunks, and readers and writers of lines queue behind a session that waits for one: behind
- * a long statement, such as a backup, all would stop. So it waits for a moment only. PostgreSQL
- * refuses DETACH CONCURRENTLY, which blocks nobody, beside a default partition.
+ * Changes the set of partitions. Resolves with false if that is not possible now. The change takes
+ * an exclusive lock of log_chunks. Readers and writers of lines queue behind a session that waits
+ * for this lock: behind a long statement, such as a backup, all of them would stop. So it waits for
+ * at most LOCK_MS_MAX. PostgreSQL refuses DETACH CONCURRENTLY, which would block no session, if
+ * there is a default partition.
  */
 async function changePartitions(db: Db, change: (tx: Pick<Db, 'execute'>) => Promise<unknown>): Promise<boolean> {
   try {
     return await db.transaction(async (tx) => {
-      // Another worker may be changing them. Only this call waits for it.
+      // Another worker may be changing the partitions. Only this call waits for it.
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${TURN_MS_MAX}`));
       await tx.execute(sql`SELECT /* changePartitions */ pg_advisory_xact_lock(hashtext('log_chunks partitions'))`);
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = ${LOCK_MS_MAX}`));

@@ -6,14 +6,14 @@ import type { Db } from '../client.ts';
 import { named } from '../named.ts';
 import { logChunks } from '../schema.ts';
 
-/** No chunk holds more lines. */
+/** The most lines that a chunk can hold. */
 const CHUNK_LINES_MAX = Math.ceil(CHUNK_BYTES_MAX / LINE_BYTES_MIN);
 
 /**
- * At most `count` stored chunks by first number, from the one that holds the line after `after`
- * on. They may overlap: lines of an adopted container are published again, cut elsewhere. A reader
- * skips what it has, and asks again at a gap, because the chunk that fills it may begin before one
- * of these.
+ * At most `count` stored chunks in the order of their first line, beginning with the chunk that
+ * holds the line after `after`. Chunks may overlap: the lines of an adopted container are published
+ * again, divided differently. A reader skips the lines that it has. At a gap it reads again,
+ * because the chunk that fills the gap may begin before one of these chunks.
  */
 export async function chunksAfter(db: Db, sourceId: string, after: number, count: number): Promise<LogChunk[]> {
   const next = after + 1;
@@ -34,8 +34,8 @@ export async function chunksAfter(db: Db, sourceId: string, after: number, count
 }
 
 /**
- * The same backwards: stored chunks from the one that holds the line before `before`, the last ones
- * first.
+ * The same backwards: the last chunk first, beginning with the chunk that holds the line before
+ * `before`.
  */
 export async function chunksBefore(db: Db, sourceId: string, before: number, count: number): Promise<LogChunk[]> {
   const last = before - 1;
@@ -56,8 +56,8 @@ export async function chunksBefore(db: Db, sourceId: string, before: number, cou
 }
 
 /**
- * The number of the last stored line, or 0. A chunk that begins before the last one may reach
- * further.
+ * The number of the last stored line, or 0. A chunk that begins earlier than the last chunk may end
+ * later.
  */
 export async function lastLogNumber(db: Db, sourceId: string): Promise<number> {
   const [row] = await db.execute<{ last: number }>(sql`
@@ -69,7 +69,7 @@ export async function lastLogNumber(db: Db, sourceId: string): Promise<number> {
 /**
  * The first line of the chunk that holds this line, or null. Nearly always that is the last chunk
  * that begins at or before the line, so this reads one row. Behind the end of a log it reads all
- * chunks that are near enough to reach the line.
+ * chunks that are close enough to reach the line.
  */
 function firstOfHolding(sourceId: string, number: number): SQL {
   return sql`(SELECT max(held.first_number) FROM log_chunks held WHERE held.source_id = ${sourceId}

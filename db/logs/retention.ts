@@ -6,12 +6,12 @@ import { deleteChunks } from './append.ts';
 import type { LogPartition } from './partitions.ts';
 
 /**
- * Lines of a job or build are removed `days` days after it ended, by the database's clock. Each
- * call here takes a bounded set, in the order of ids. Ends do not change, so ids that a call has
- * passed need no second look, except those created since with an id of the past.
+ * Removes the lines of a job or build `days` days after it ended, by the database's clock. Each
+ * call takes a bounded set, in the order of ids. Ends do not change, so ids that a call has passed
+ * need no second look, except new rows with ids of the past.
  */
 
-/** How far the check of a partition's jobs has come. */
+/** The progress of the check of a partition's jobs. */
 export interface Looked {
   /** The last job that was checked. */
   to: string | undefined;
@@ -20,8 +20,8 @@ export interface Looked {
 }
 
 /**
- * Checks from the job `after` on whether all jobs and builds with ids in the partition's range
- * ended that long ago.
+ * Checks, behind the job `after`, whether all jobs and builds with ids in the partition's range
+ * ended at least `days` days ago.
  */
 export async function lookThrough(
   db: Db,
@@ -44,8 +44,9 @@ export async function lookThrough(
 }
 
 /**
- * Removes lines of one partition whose job or build ended that long ago or no longer exists, of
- * at most `limit` jobs. Resolves with where to continue, undefined at the partition's end.
+ * Removes the lines in one partition whose job or build ended at least `days` days ago or no longer
+ * exists, for at most `limit` jobs. Resolves with where to continue, undefined at the end of the
+ * partition.
  */
 export async function removeOldChunks(
   db: Db,
@@ -53,7 +54,7 @@ export async function removeOldChunks(
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
 ): Promise<{ after: string | undefined; removed: number }> {
   const table = sql.identifier(name);
-  const until = firstIdBefore(sql`${days}`); // a later job did not end that long ago
+  const until = firstIdBefore(sql`${days}`); // a job with a later id did not end that long ago
   const rows = await db.execute<{ id: string; gone: boolean }>(sql`
     WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the partition's ids, by one step of the index each, however many lines they have
       (SELECT source_id, 1 FROM ${table} WHERE source_id > ${after} AND source_id < ${until} ORDER BY source_id LIMIT 1)
@@ -68,15 +69,15 @@ export async function removeOldChunks(
     FROM source ORDER BY n`);
   const gone = rows.filter((row) => row.gone).map((row) => row.id);
   const removed = await deleteChunks(db, gone, { limit: chunks });
-  if (removed === chunks) return { after, removed }; // there may be more of them
+  if (removed === chunks) return { after, removed }; // there may be more chunks
   return { after: rows.length === limit ? rows.at(-1)?.id : undefined, removed };
 }
 
 /**
- * The same for workflows that keep their lines for a shorter time: `workflows` of them from
- * `after` on, and `limit` jobs and builds of each. `logs_removed_to` says how far each has come, so
- * that finished work costs nothing. It does not pass a job that has not ended; a workflow has one
- * active job. It skips what the installation's own retention has removed.
+ * The same for workflows that keep their lines for a shorter time: `workflows` of them behind
+ * `after`, and `limit` jobs and builds of each. `logs_removed_to` stores the progress of each
+ * workflow, so that finished work costs nothing. It does not pass a job that has not ended; a
+ * workflow has at most one active job. It skips what the installation's own retention has removed.
  */
 export async function removeChunksOfWorkflows(
   db: Db,
@@ -123,10 +124,10 @@ export async function removeChunksOfWorkflows(
   return { after: asked.length === workflows ? asked.at(-1) : undefined, removed };
 }
 
-/** By then the installation's own retention has removed the lines of a day. */
+/** After so many more days, the installation's own retention has removed the lines of a day. */
 const REMOVED_AFTER_DAYS = 3;
 
-/** The condition that a job or build ended at least so many days ago. */
+/** The condition that a job or build ended at least `days` days ago. */
 export function hasEndedFor(days: SQL): SQL {
   return sql`(completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => ${days}))`;
 }

@@ -9,11 +9,11 @@ import { sslOptions } from '../tls.ts';
 import { type Migration, readMigrations } from './migrations.ts';
 import { applyParts, type PartOptions, type Turn } from './parts.ts';
 
-/** Any constant: processes that migrate the same database take turns by it. */
+/** An arbitrary number. Processes that migrate the same database take turns under this lock. */
 const ADVISORY_LOCK = 5_243_991;
 const TURN_POLL_MS = 200;
 
-/** The database has a version that this program does not know. */
+/** The version of the database is newer than this program knows. */
 export class DatabaseNewer extends Error {}
 
 export interface MigrateOptions extends PartOptions {
@@ -23,10 +23,10 @@ export interface MigrateOptions extends PartOptions {
 }
 
 /**
- * Brings the database at `url` to this program's version while others use it. Returns the names of
- * the migrations that it completed. Each part of a migration is a transaction that also records the
- * progress, so the next call continues where this one stopped. Two processes that migrate at once
- * take turns. Rejects with DatabaseNewer for a newer database.
+ * Migrates the database at `url` to this program's version while others use it. Returns the names
+ * of the migrations that it completed. Each part of a migration is a transaction that also records
+ * the progress, so the next call continues where this one stopped. Two processes that migrate at
+ * once take turns. Rejects with DatabaseNewer for a newer database.
  */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<string[]> {
   const client = postgres(url, {
@@ -52,18 +52,17 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const missing = migrations.slice(current, options.upTo);
     if (current === 0) await makeAll(client, missing);
     else for (const migration of missing) await applyParts(turn, migration, options);
-    // Before the first line is stored.
+    // The partitions must exist before the first line is stored.
     if (options.upTo === undefined) await makeLogPartitions(drizzle(client), { daysAhead: 1 });
     return missing.map((migration) => migration.name);
   } finally {
-    await client.end({ timeout: 5 }); // this releases the lock too
+    await client.end({ timeout: 5 }); // closing the connection also releases the lock
   }
 }
 
 /**
- * Takes the lock of the process that migrates. It polls: a statement that waits for the lock has a
- * snapshot, a concurrent index build waits for that snapshot to end, and the two would wait for
- * each other.
+ * Takes the migration lock by polling. A statement that waits for the lock has a snapshot, and a
+ * concurrent index build waits for that snapshot to end: the two would wait for each other.
  */
 async function lockMigrations(client: postgres.Sql, report: PartOptions['report']): Promise<Turn> {
   for (let tries = 1; ; tries++) {
@@ -76,8 +75,8 @@ async function lockMigrations(client: postgres.Sql, report: PartOptions['report'
 }
 
 /**
- * A new installation has no users and no rows. One transaction makes it, in an eighth of the time
- * (0.2 instead of 1.7 s).
+ * Applies all migrations to an empty database in one transaction. A new installation has no users
+ * and no rows; this takes an eighth of the time (0.2 instead of 1.7 s).
  */
 async function makeAll(client: postgres.Sql, migrations: Migration[]): Promise<void> {
   await client.begin(async (tx) => {
@@ -92,8 +91,8 @@ async function makeAll(client: postgres.Sql, migrations: Migration[]): Promise<v
 }
 
 /**
- * Undefined when the database is at this program's version. Otherwise a sentence that says what to
- * do.
+ * Undefined if the database is at this program's version. Otherwise a sentence that says what the
+ * operator must do.
  */
 export async function checkVersion(db: Db): Promise<string | undefined> {
   const wanted = (await readMigrations()).length;

@@ -3,7 +3,7 @@ import { PACKAGE_FOLDER } from '../../platform/package-folder.ts';
 
 const MIGRATIONS = new URL('db/migrations/', PACKAGE_FOLDER);
 
-/** The parts of one migration, in the order of its file. */
+/** The parts are in the order of the file. */
 export interface Migration {
   version: number;
   name: string;
@@ -13,8 +13,8 @@ export interface Migration {
 /**
  * - A `part` is a transaction.
  * - `steps` is one statement that runs repeatedly, each time in a transaction. It walks a table by
- * a uuid key: `$2` rows after the key `$1`. It returns the last key as `position`, or no row at the
- * end.
+ *   a uuid key: `$2` rows after the key `$1`. It returns the last key as `position`, or no row at
+ *   the end.
  * - An `index` is one CREATE INDEX CONCURRENTLY IF NOT EXISTS, outside a transaction.
  */
 export interface Part {
@@ -38,8 +38,8 @@ export async function readMigrations(): Promise<Migration[]> {
 }
 
 /**
- * The parts of a file. Each follows a line like `-- steps: counts the jobs`. A file without such
- * lines is one part.
+ * The parts of a file. A line like `-- steps: counts the jobs` begins each part. A file without
+ * such lines is one part.
  */
 function readParts(name: string, text: string): Part[] {
   const [header = '', ...rest] = text.split(/^-- (part|steps|index): (.+)\n/m);
@@ -55,7 +55,7 @@ function readParts(name: string, text: string): Part[] {
   return parts;
 }
 
-/** The name of the index that an `index` part makes. */
+/** The name of the index that an `index` part creates. */
 export function indexOf({ text }: Part): string {
   const [, name] = /^CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+) /m.exec(text) ?? [];
   if (name === undefined)

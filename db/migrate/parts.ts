@@ -9,17 +9,19 @@ export interface PartOptions {
   watch?: Watch;
 }
 
-/** Lets a test look at the database from another session at the instants that matter. */
+/** Lets a test look at the database from another session at the critical moments. */
 export interface Watch {
-  /** Every statement of a part or a step has run, and its transaction is about to commit. */
+  /**
+   * Called when every statement of a part or a step has run and its transaction is about to commit.
+   */
   beforeCommit?: (part: Part, migration: Migration, transaction: postgres.TransactionSql) => Promise<void>;
-  /** The backend with this id is about to make an index. */
+  /** Called when the backend with this id is about to create an index. */
   beforeIndex?: (part: Part, migration: Migration, backend: number) => Promise<void>;
 }
 
 /**
- * The progress of an incomplete migration: `part` of its parts are done, and the steps of the next
- * part up to `position`.
+ * The progress of an incomplete migration: its first `part` parts are done, and the steps of the
+ * next part up to `position`.
  */
 interface Progress {
   part: number;
@@ -37,14 +39,15 @@ const ROWS_PER_STEP = 1_000;
 const REPORT_MS = 5_000;
 
 /**
- * A statement that waits for a lock blocks all later ones. So it waits briefly, and retries later.
+ * A statement that waits for a lock blocks all later ones. So it waits at most LOCK_MS_MAX and
+ * tries again after LOCK_PAUSE_MS.
  */
 const LOCK_MS_MAX = 200;
 const LOCK_PAUSE_MS = 1_000;
 const LOCK_TRIES_MAX = 600;
 /**
- * Autovacuum yields to a session that has waited for deadlock_timeout, which is a second, and
- * checks at the same interval.
+ * Autovacuum yields to a session that has waited for deadlock_timeout, which is one second by
+ * default. It checks at the same interval.
  */
 const VACUUM_MS_MAX = 500;
 
@@ -79,7 +82,7 @@ export async function applyParts(turn: Turn, migration: Migration, options: Part
 
 /** Runs a part, or one of its steps. A returned position means that more steps follow. */
 async function run(tx: postgres.TransactionSql, part: Part, from: string, rows: number): Promise<string | undefined> {
-  if (part.kind === 'index') return undefined; // it is there
+  if (part.kind === 'index') return undefined; // makeIndex has created it
   if (part.kind === 'part') {
     await tx.unsafe(part.text);
     return undefined;
@@ -104,8 +107,8 @@ async function note(
 }
 
 /**
- * Makes the index anew when a stopped call has left an invalid one. No reader or writer of the
- * table waits for this lock.
+ * Creates the index, and first drops an invalid one that a stopped call has left. Readers and
+ * writers of the table do not wait for this.
  */
 async function makeIndex(
   { client, backend }: Turn,
@@ -120,7 +123,10 @@ async function makeIndex(
   await client.unsafe(part.text);
 }
 
-/** Runs `work` in a transaction. Retries after a pause when it gets no lock within a moment. */
+/**
+ * Runs `work` in a transaction. If a lock is not free within a moment, it tries again after a
+ * pause.
+ */
 async function withShortLocks<T>(
   { client, backend }: Turn,
   work: (tx: postgres.TransactionSql) => Promise<T>,
@@ -145,8 +151,9 @@ async function withShortLocks<T>(
 }
 
 /**
- * How long to wait, in milliseconds, when a session holds a lock that autovacuum has taken. Others
- * then queue behind us that long; otherwise we would never get the lock.
+ * How many milliseconds to wait if a session, such as autovacuum, holds a lock of the kind that
+ * autovacuum takes. Other sessions then queue behind this one for that long; with a shorter wait,
+ * this one would never get the lock.
  */
 async function deadlockTimeoutBesideVacuum(client: postgres.Sql): Promise<number | undefined> {
   const [row] = await client<{ ms: number }[]>`
@@ -157,8 +164,8 @@ async function deadlockTimeoutBesideVacuum(client: postgres.Sql): Promise<number
 }
 
 /**
- * The connection with the migration lock may be lost, and postgres.js reconnects by itself. Another
- * process could then migrate too.
+ * Throws if the connection that held the migration lock was lost: postgres.js reconnects by itself,
+ * and another process could then migrate too.
  */
 async function checkBackend(client: postgres.ISql, backend: number): Promise<void> {
   const [row] = await client<{ same: boolean }[]>`SELECT pg_backend_pid() = ${backend} AS same`;
@@ -174,7 +181,8 @@ function isLockFailure(error: unknown): error is postgres.PostgresError {
 }
 
 /**
- * Reports at most one sentence in REPORT_MS, the first that long after `last`. Drops the others.
+ * Reports at most one message per REPORT_MS, the first one REPORT_MS after `last`, and drops the
+ * others.
  */
 function sparing(report: PartOptions['report'], last: number): (message: string) => void {
   return (message) => {

@@ -4,14 +4,14 @@ import type { Db } from '../client.ts';
 import { deleteChunks } from '../logs/append.ts';
 
 /**
- * Removes a bounded part of what is stored of a workflow whose purge was requested. Resolves with
- * whether there may be more to remove now.
+ * Removes a bounded part of the stored data of one workflow whose purge was requested. Resolves
+ * with whether there may be more to remove now.
  *
  * The row of the schedule stays while a job of the workflow is active (db/jobs/reconcile.ts), so a
- * workflow without one has nothing running. Each call is a transaction under the lock of the
- * workflow; another call skips it. Lines go first, then jobs, and the workflow goes last, so that a
- * later call finds what a crash left. A line that arrives after its job is gone is dropped
- * (db/logs/append.ts).
+ * workflow without a schedule has nothing running. Each call is a transaction under the lock of the
+ * workflow; concurrent calls skip that workflow. It removes lines first, then jobs, and the
+ * workflow last, so that a later call finds what a crash left. A line that arrives after its job is
+ * gone is dropped (db/logs/append.ts).
  */
 export async function purgeSome(db: Db): Promise<boolean> {
   return db.transaction(async (tx) => {
@@ -33,8 +33,8 @@ export async function purgeSome(db: Db): Promise<boolean> {
 }
 
 /**
- * Requests the purge of workflows deleted `days` days ago by the clock of the database, `limit` at
- * most. Resolves with how many.
+ * Requests the purge of at most `limit` workflows that were deleted at least `days` days ago by the
+ * database's clock. Resolves with their number.
  */
 export async function purgeDeleted(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
   const rows = await db.execute(sql`
@@ -46,7 +46,10 @@ export async function purgeDeleted(db: Db, { days, limit }: { days: number; limi
 
 type Transaction = Pick<Db, 'execute'>;
 
-/** A purged workflow without jobs: its builds, then itself, with which its payloads go. */
+/**
+ * Removes the builds of a purged workflow without jobs, then the workflow itself together with its
+ * payloads.
+ */
 async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> {
   const builds = await tx.execute<{ id: string }>(sql`
     SELECT /* purgeRest */ id FROM builds WHERE workflow_id = ${workflowId} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
@@ -63,10 +66,10 @@ async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> 
   return true;
 }
 
-/** Removes chunks of these jobs or builds; whether there may be more of them. */
+/** Removes chunks of these jobs or builds. Resolves with whether there may be more of them. */
 async function hasChunksLeft(tx: Transaction, sourceIds: string[]): Promise<boolean> {
   return (await deleteChunks(tx, sourceIds, { limit: CHUNKS_PER_CALL_MAX })) === CHUNKS_PER_CALL_MAX;
 }
 
 const JOBS_PER_CALL_MAX = 1_000;
-const CHUNKS_PER_CALL_MAX = 1_000; // up to 256 KiB each, compressed
+const CHUNKS_PER_CALL_MAX = 1_000; // a chunk has up to 256 KiB, compressed

@@ -11,8 +11,8 @@ type Owned = { userId: string; id: string };
 type Terminated = { workflow: WorkflowRow; effects: Effects };
 
 /**
- * Ends a workflow for good. A second time gives the same answer and changes nothing. Undefined
- * where this user has none.
+ * Ends a workflow for good. A second call returns the same answer and changes nothing. Undefined if
+ * the user has no such workflow.
  */
 export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | undefined> {
   return db.transaction(async (tx) => {
@@ -22,11 +22,11 @@ export function terminateWorkflow(db: Db, key: Owned): Promise<Terminated | unde
 }
 
 /**
- * Ends all workflows of a user for good, one after the other, each with a row of `action` in the
- * audit. Returns how many.
+ * Ends all workflows of a user for good, one after the other, and writes an audit event with
+ * `action` for each. Returns their number.
  *
- * A command runs this, which has neither bus nor cache: it publishes no effects. Workers stop what
- * runs at the next renewal of its lease, and the scheduling worker ends the logs.
+ * A command without bus and cache runs this, so it publishes no effects. Workers stop what runs
+ * when they next renew its lease, and the scheduling worker ends the logs.
  */
 export async function terminateWorkflowsOf(db: Db, userId: string, action: string): Promise<number> {
   const running = and(eq(workflows.userId, userId), isNull(workflows.terminatedAt));
@@ -47,11 +47,11 @@ export async function terminateWorkflowsOf(db: Db, userId: string, action: strin
 const SET_SIZE = 100;
 
 /**
- * Terminates a workflow and hides it from lists; its history stays readable by id. A second time
+ * Terminates a workflow and hides it from lists; its history stays readable by id. A second call
  * changes nothing.
  *
- * With `purge` it is gone from every query at once, also where it was deleted before, and the sweep
- * removes what is stored of it (db/workflows/purge.ts).
+ * With `purge`, every query hides it at once, even if it was deleted before. The sweep then removes
+ * its stored data (db/workflows/purge.ts).
  */
 export function deleteWorkflow(
   db: Db,
@@ -78,7 +78,7 @@ export function deleteWorkflow(
 async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED' | 'DELETED'): Promise<Terminated> {
   if (found.terminatedAt !== null) return { workflow: found, effects: noEffects };
   const { id, userId } = found;
-  // The schedule's lock comes before the jobs': from here on no job can be dispatched, requested or
+  // The schedule is locked before the jobs: from here on no job can be dispatched, requested or
   // made.
   const [schedule] = await tx.execute<{ last_job_id: string | null }>(sql`
     UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()

@@ -14,13 +14,13 @@ import { builds, payloads, schedules, type WorkflowRow, workflows } from '../sch
 import { reserveVolumes } from '../volumes.ts';
 
 /**
- * A transaction that locks rows of several of these tables goes in the order users, workflows,
- * schedules, jobs, builds.
+ * A transaction that locks rows of several of these tables locks them in the order users,
+ * workflows, schedules, jobs, builds.
  */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
 export interface NewWorkflow {
-  /** Where something in the payload is bound to it. */
+  /** Given if a part of the payload is bound to the id. */
   id?: string;
   userId: string;
   name: string;
@@ -31,8 +31,8 @@ export interface NewWorkflow {
 }
 
 /**
- * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER when the build that is queued here has
- * COMPLETED. Throws LimitExceeded where its user has as much as one may have.
+ * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER is due when the build that this queues
+ * has COMPLETED. Throws LimitExceeded if the user already has as much as the limits allow.
  */
 export async function createWorkflow(
   db: Db,
@@ -97,7 +97,10 @@ export interface WorkflowChanges {
   logRetentionDays?: number | null;
 }
 
-/** A payload that is made from the stored one, which is locked meanwhile: secrets may be kept. */
+/**
+ * A payload derived from the stored one, for example to keep its secrets. The stored payload is
+ * locked meanwhile.
+ */
 export interface PayloadChange {
   kind: WorkflowKind;
   from(stored: Payload): Parsed<Payload>;
@@ -109,11 +112,11 @@ export type Updated =
   | { outcome: 'INVALID'; problems: Problem[] };
 
 /**
- * Changes what is given. Another payload makes another generation: a CONTAINER's is built first,
- * and until then its slots wait; the build of the generation before it is canceled. Another
+ * Changes the given fields. A different payload makes a new generation. For a CONTAINER, its build
+ * comes first: slots wait until then, and the build of the previous generation is canceled. A new
  * interval counts from the last slot. A payload that is the same as before changes nothing, unless
- * its build FAILED: then it is another generation all the same, which tries again. Throws
- * LimitExceeded where its user has as much as one may have.
+ * its build FAILED: then it makes a new generation too, which tries again. Throws LimitExceeded if
+ * the user already has as much as the limits allow.
  */
 export async function updateWorkflow(
   db: Db,
@@ -148,7 +151,7 @@ export async function updateWorkflow(
           : {
               nextRunAt: sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}), ${schedules.nextRunAt})`,
             }),
-        wakeAt: sql`now()`, // scheduling sets it anew
+        wakeAt: sql`now()`, // the scheduling worker then sets the right time
       })
       .where(eq(schedules.workflowId, id));
     const canceled = next === undefined ? noEffects : await cancelBuilds(tx, [id]);
@@ -171,7 +174,7 @@ export async function updateWorkflow(
   });
 }
 
-/** The workflow, its row locked, where it is this user's and not being purged. */
+/** The workflow with its row locked, if it belongs to this user and is not being purged. */
 export async function lockWorkflow(
   tx: Transaction,
   { userId, id }: { userId: string; id: string },
@@ -194,7 +197,9 @@ async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow):
   return row.payload;
 }
 
-/** How a payload stands to the present one. REORDERED: the same in another order of its names. */
+/**
+ * How a payload compares with the current one. REORDERED: equal except for the order of its names.
+ */
 async function comparePayload(
   tx: Transaction,
   { id, generation }: WorkflowRow,
@@ -213,8 +218,8 @@ async function comparePayload(
 }
 
 /**
- * An order of names is for reading alone: a generation that has run keeps it, and nothing is built
- * again.
+ * The order of names only matters for display. A generation that has run takes the new order, and
+ * nothing is built again.
  */
 async function reorderPayload(tx: Transaction, { id, generation }: WorkflowRow, payload: Payload): Promise<void> {
   await tx

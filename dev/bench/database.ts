@@ -5,7 +5,7 @@ export interface BenchDatabase extends Connection {
   url: string;
 }
 
-/** An empty database of the benchmark's own on DATABASE_URL's server; `close` drops it. */
+/** An empty database for the benchmark on the server of DATABASE_URL. `close` drops it. */
 export async function benchDatabase(label: string): Promise<BenchDatabase> {
   const serverUrl = process.env.DATABASE_URL ?? '';
   const name = `cvbench_${label}_${process.pid}`;
@@ -26,7 +26,7 @@ export async function benchDatabase(label: string): Promise<BenchDatabase> {
   };
 }
 
-/** Makes `count` schedules, taken at random, due now, as if what they ran before had ended. */
+/** Makes `count` random schedules due now, as if their last jobs had ended. */
 export async function makeDue(database: BenchDatabase, count: number): Promise<void> {
   await database.db.execute(sql`TRUNCATE jobs`);
   await database.db.execute(sql`

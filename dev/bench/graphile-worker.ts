@@ -1,14 +1,14 @@
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 
 /**
- * The peer, in a process of its own: adds `count` trivial jobs and runs them, at the settings that
- * are its best on two cores (24 jobs at once, a local queue of 500, completions in batches without
- * delay); prints jobs a second. It keeps no history and has no bus.
+ * The peer, in its own process: adds `count` trivial jobs and runs them with its best settings on
+ * two cores (24 jobs at once, a local queue of 500, batched completions without delay). Prints jobs
+ * per second. It keeps no history and has no bus.
  */
 const [connectionString = '', countText = '0'] = process.argv.slice(2);
 const count = Number(countText);
 const ADD_SET = 1_000;
-const logger = new Logger(() => () => undefined); // a line a job would cost it more than the job
+const logger = new Logger(() => () => undefined); // one log line per job would cost it more than the job
 
 const utils = await makeWorkerUtils({ connectionString, logger });
 await utils.migrate();

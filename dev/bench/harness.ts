@@ -1,13 +1,13 @@
 /**
- * What one benchmark found. Every figure that matters is a ratio to a peer or to a limit that was
- * measured beside it.
+ * The result of one benchmark. Every figure that matters is a ratio to a peer or to a limit,
+ * measured in the same run.
  */
 export interface Finding {
   what: string;
-  /** Ours, one value a round. */
+  /** Our value of each round. */
   ours: number[];
   unit: string;
-  /** What it is held against in the same rounds; absent for a figure with a budget of its own. */
+  /** The peer or limit, measured in the same rounds. Absent for a figure with a fixed budget. */
   peer?: { name: string; values: number[] };
   budget: string;
 }
@@ -19,8 +19,8 @@ export interface Benchmark {
 }
 
 /**
- * Rounds of a benchmark: the machine's noise is larger than most differences, so a figure is the
- * median over rounds.
+ * The rounds of a benchmark. The noise of a machine is larger than most differences, so a figure is
+ * the median over rounds.
  */
 export const ROUNDS = Number.parseInt(process.env.BENCH_ROUNDS ?? '5', 10);
 

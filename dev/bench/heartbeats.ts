@@ -19,8 +19,8 @@ const WORKERS = ['joblogs', 'execution', 'scheduling'];
 const exec = promisify(execFile);
 
 /**
- * The whole path over real processes, Kafka and Redis: due slot, job, event, claim, check, lines,
- * end, stored lines.
+ * Measures the whole path with real processes, Kafka and Redis: due slot, job, event, claim, check,
+ * lines, end, stored lines.
  */
 export const heartbeats: Benchmark = {
   name: 'heartbeats',
@@ -73,7 +73,10 @@ export const heartbeats: Benchmark = {
   },
 };
 
-/** All workflows come due at once; until the last job has ended and the last line is stored. */
+/**
+ * Makes all workflows due at once and waits until the last job has ended and the last line is
+ * stored. Returns jobs per second.
+ */
 async function runRound(database: BenchDatabase, wake: () => Promise<unknown>): Promise<number> {
   await database.db.execute(sql`TRUNCATE jobs, log_chunks`);
   await settle(database.db);
@@ -92,8 +95,8 @@ async function runRound(database: BenchDatabase, wake: () => Promise<unknown>): 
 }
 
 /**
- * Asks for the jobs only when all lines are stored, which is last: the question must not cost what
- * it measures.
+ * Lines are stored last, so it counts jobs only when all lines are stored: the check must not slow
+ * down what it measures.
  */
 async function isDone(database: BenchDatabase): Promise<boolean> {
   return database.db.transaction(async (tx) => {
@@ -124,8 +127,8 @@ async function runPeer(): Promise<number> {
 }
 
 /**
- * Slots one after the other on an idle system, by the database's clock: started_at less
- * scheduled_at, in milliseconds.
+ * Milliseconds from scheduled_at to started_at, by the database's clock, for slots one after the
+ * other on an idle system.
  */
 async function measureLatency(database: BenchDatabase, wake: () => Promise<unknown>): Promise<number[]> {
   await settle(database.db);

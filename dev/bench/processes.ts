@@ -8,15 +8,15 @@ import { z } from 'zod';
 const READY_MS = 60_000;
 
 export interface BenchProcess {
-  /** What the ready line tells: the api's. */
+  /** The URL in the ready line; only the api has one. */
   url: string;
-  /** Seconds of CPU that it has used so far. */
+  /** The seconds of CPU that it has used so far. */
   cpuSeconds(): Promise<number>;
-  /** The most memory that it ever held. */
+  /** The peak of its memory. */
   peakBytes(): Promise<number>;
   /**
-   * What it needs: its heap and buffers without garbage. Of a process that was started with
-   * `inspect` alone.
+   * The memory that it needs: heap and buffers after garbage collection. Only for a process that
+   * was started with `inspect`.
    */
   neededBytes(): Promise<number>;
   stop(): Promise<void>;
@@ -26,7 +26,9 @@ export async function startWorker(name: string, env: Record<string, string>): Pr
   return startProcess(['worker', name], env);
 }
 
-/** A real process of the program, ready. Its errors are shown. */
+/**
+ * Starts a real process of the program and waits until it is ready. Passes on its standard error.
+ */
 export async function startProcess(
   args: string[],
   env: Record<string, string>,
@@ -72,8 +74,8 @@ async function ready(child: ChildProcess, name: string): Promise<string> {
 }
 
 /**
- * Linux alone: fields 14 and 15 of proc(5)'s stat are user and system time in ticks, of which there
- * are 100 a second.
+ * Linux only. Fields 14 and 15 of /proc/PID/stat (proc(5)) are user and system time in ticks of
+ * 1/100 s.
  */
 async function cpuSeconds({ pid }: ChildProcess): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
@@ -86,7 +88,7 @@ async function peakBytes({ pid }: ChildProcess): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1_024;
 }
 
-/** The address that Node's inspector tells. */
+/** The address that Node's inspector prints. */
 async function inspectorOf({ stderr }: ChildProcess): Promise<string> {
   if (stderr === null) throw new Error('The errors are not piped.');
   return new Promise((resolve) => {

@@ -11,8 +11,8 @@ const SEED_SET = 50_000;
 const SLOTS_PER_PASS = 1_000;
 
 /**
- * The limit: PostgreSQL writing rows of the same shape, with the same indexes, in sets of the same
- * size, and nothing else.
+ * Compares dispatching with a limit: PostgreSQL writes rows of the same shape, with the same
+ * indexes, in sets of the same size, and does nothing else.
  */
 export const scheduling: Benchmark = {
   name: 'scheduling',

@@ -3,7 +3,7 @@ import type { Db } from '../../db/client.ts';
 import { users } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 
-/** A user who owns what a benchmark makes. */
+/** A user that owns the rows of a benchmark. */
 export async function seedUser(db: Db): Promise<string> {
   const id = newId();
   await db.insert(users).values({ id, email: `${id}@example.com`, passwordHash: '!' });
@@ -11,8 +11,8 @@ export async function seedUser(db: Db): Promise<string> {
 }
 
 /**
- * `count` HEARTBEAT workflows that check the platform, each a minute's interval, first due
- * `dueInSeconds` from now; far in the future where that is Infinity.
+ * Creates `count` HEARTBEAT workflows with an interval of one minute, first due in `dueInSeconds`,
+ * or in a year if that is Infinity.
  */
 export async function seedHeartbeats(db: Db, userId: string, count: number, dueInSeconds: number): Promise<void> {
   const due = Number.isFinite(dueInSeconds) ? dueInSeconds : 365 * 86_400;
@@ -32,7 +32,7 @@ export async function seedHeartbeats(db: Db, userId: string, count: number, dueI
     FROM ids`);
 }
 
-/** Makes the statistics what they are in a database that has lived for a while. */
+/** Gives the database the statistics of one that has run for a while. */
 export async function settle(db: Db): Promise<void> {
   await db.execute(sql`VACUUM ANALYZE`);
   await db.execute(sql`CHECKPOINT`);

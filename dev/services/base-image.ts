@@ -1,6 +1,6 @@
 /**
- * `alpine:3` for container tests; where no registry can be reached, Debian's static busybox under
- * the same name.
+ * Provides `alpine:3` for container tests. If no registry can be reached, Debian's static busybox
+ * gets the same name.
  */
 import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { cacheDir } from './state.ts';
 const IMAGE = 'alpine:3';
 const PULL_MS = 20_000;
 
-/** Returns a sentence about what it did, or nothing when the image was there. */
+/** Returns a sentence about what it did, or undefined if the image was already present. */
 export async function ensureBaseImage(docker: Docker): Promise<string | undefined> {
   if (await has(docker, IMAGE)) return undefined;
   if (await canPull(docker, IMAGE)) return `${IMAGE} pulled.`;
@@ -53,7 +53,10 @@ async function has(docker: Docker, image: string): Promise<boolean> {
     );
 }
 
-/** Also the answer to whether this machine reaches a registry at all. */
+/**
+ * Whether the image can be pulled. Callers also use it to find out whether this machine reaches a
+ * registry.
+ */
 export async function canPull(docker: Docker, image: string): Promise<boolean> {
   const abortSignal = AbortSignal.timeout(PULL_MS);
   try {
@@ -61,7 +64,7 @@ export async function canPull(docker: Docker, image: string): Promise<boolean> {
   } catch {
     return false;
   }
-  return has(docker, image); // a pull that fails half-way ends its stream like one that succeeds
+  return has(docker, image); // the stream of a failed pull ends like that of a successful one
 }
 
 async function drain(stream: NodeJS.ReadableStream): Promise<void> {
@@ -71,8 +74,8 @@ async function drain(stream: NodeJS.ReadableStream): Promise<void> {
 }
 
 /**
- * Unpacked beside, not installed: the machine may have another busybox, which the package would
- * replace.
+ * Downloads and unpacks busybox without installing it: the package would replace another busybox of
+ * the machine.
  */
 async function findBusybox(): Promise<string> {
   const dir = join(cacheDir, 'busybox');

@@ -1,4 +1,4 @@
-/** The network of our engine's containers: a bridge of its own, and two rules that let them out. */
+/** The network for the containers of our engine: its own bridge, and iptables rules. */
 import { findCommand, requireCommand } from './packages.ts';
 import { run } from './process.ts';
 import { checkoutId } from './state.ts';
@@ -12,7 +12,7 @@ const CANDIDATES = [253, 252, 251, 250, 249].map((third) => `172.31.${third}`);
 const NAME = `cv${checkoutId}`; // at most 15 characters
 
 /**
- * Keeps the bridge that is there; else makes it on a subnet that no route of this machine leads to.
+ * Keeps an existing bridge. Otherwise creates one on a subnet to which this machine has no route.
  */
 export async function bringBridgeUp(known: Bridge | undefined): Promise<Bridge> {
   const ip = await requireCommand('ip');
@@ -36,17 +36,17 @@ export async function removeBridge(bridge: Bridge): Promise<void> {
 }
 
 /**
- * As BRIDGE_PREFIX of workers/workflow/engine/networks.ts, and the pool from which the engine takes
- * their subnets.
+ * USER_BRIDGES matches BRIDGE_PREFIX in workers/workflow/engine/networks.ts. The engine takes the
+ * subnets of these bridges from USER_POOL.
  */
 const USER_BRIDGES = 'cvn-+';
 export const USER_POOL = { base: '10.213.0.0/16', size: 24 };
 
 /**
- * Our engine leaves iptables alone, so these rules stand in for its own: networks of users are
- * apart from each other and from our bridge, and containers on one of them from each other.
- * Containers reach this machine without them, so a kernel that knows no iptables is no reason to
- * stop.
+ * Our engine does not change iptables, so these rules stand in for its own. They separate the
+ * networks of users from each other and from our bridge, and the containers within one of them from
+ * each other. Containers reach this machine without the rules, so a kernel without iptables is no
+ * reason to stop.
  */
 async function changeRules(bridge: Bridge, action: '-A' | '-D'): Promise<void> {
   const iptables = await findCommand('iptables');

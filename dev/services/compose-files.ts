@@ -7,8 +7,8 @@ const PASSWORD_BYTES = 24;
 const SECRET_KEY_BYTES = 32;
 const SOCKET = '/var/run/docker.sock';
 /**
- * What docker-compose.yml hands to its containers as files. The folder is closed to others; its
- * files are for users of the containers.
+ * The files that docker-compose.yml mounts into its containers. Only the owner can enter the
+ * folder; the files are readable for the users of the containers.
  */
 const SECRETS_DIR = '.secrets';
 const DIR_MODE = 0o700;
@@ -16,8 +16,8 @@ const FILE_MODE = 0o444;
 
 /**
  * Writes `.env`, `chronoverse.env` and `.secrets/` for docker-compose.yml into `dir`, and returns
- * the names of the files it has made. One that is there stays as it is. Passwords that an older
- * `.env` holds are kept: they are those of the data.
+ * the names of the new files. Existing files stay unchanged. Passwords of an older `.env` are kept,
+ * because the existing data needs them.
  */
 export async function writeComposeFiles(dir: string): Promise<string[]> {
   const old = parseEnv(await readFile(join(dir, '.env'), 'utf8').catch(emptyWhereMissing));
@@ -25,7 +25,7 @@ export async function writeComposeFiles(dir: string): Promise<string[]> {
   await mkdir(secrets, { recursive: true, mode: DIR_MODE });
   const secretOf = async (name: string, setting: string, bytes: number) => {
     const kept = (await readFile(join(secrets, name), 'utf8').catch(emptyWhereMissing)).trim();
-    // Hex needs no quoting, neither here nor in a URL.
+    // Hex needs no quoting, here or in a URL.
     return kept || old.get(setting) || randomBytes(bytes).toString('hex');
   };
   const postgres = await secretOf('postgres_password', 'POSTGRES_PASSWORD', PASSWORD_BYTES);

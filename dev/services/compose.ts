@@ -1,6 +1,6 @@
 /**
- * The same servers from images, where an engine and its compose plugin are there and a registry
- * answers.
+ * Runs the same servers from images, if a Docker engine with its compose plugin is present and a
+ * registry answers.
  */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,12 +16,13 @@ const ASK_MS = 5_000;
 const UP_MS = 600_000;
 
 /**
- * The engine that was there before us, if one answers. Never the one that an earlier call started.
+ * The address of the engine that was there before us, if one answers. Never the engine that an
+ * earlier call started.
  */
 export async function findEngine(): Promise<string | undefined> {
   const named = process.env.DOCKER_HOST?.includes(servicesDir) ? undefined : process.env.DOCKER_HOST;
   const host = named || (await contextHost()) || 'unix:///var/run/docker.sock';
-  // On another machine, its ports would not be on our loopback.
+  // The ports of an engine on another machine would not be on our loopback.
   if (!host.startsWith('unix://')) return undefined;
   try {
     await new Docker({ socketPath: host.slice('unix://'.length), timeout: ASK_MS }).ping();

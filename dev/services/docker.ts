@@ -1,5 +1,5 @@
 /**
- * A Docker engine of its own, from Debian's package: own data, own socket, own bridge, no touch on
+ * A Docker engine from Debian's package with its own data, socket and bridge. It does not affect
  * another engine.
  */
 import { mkdir, readFile, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { identify, type ProcessIdentity, stopProcess } from './process.ts';
 import { checkoutId, makeOutsideDir, outsideDir, type State, servicesDir } from './state.ts';
 
 const dir = join(servicesDir, 'docker');
-// A socket's path ends at 107 characters, and the engine adds up to 40 of its own.
+// The path of a socket has at most 107 characters, and the engine appends up to 40.
 const SOCKET_PATH_MAX = 60;
 const runDir = dir.length <= SOCKET_PATH_MAX ? dir : join(outsideDir, 'docker');
 const own = { dataDir: join(dir, 'data'), runDir, name: `chronoverse-${checkoutId}` };
@@ -60,7 +60,7 @@ function host(state: State): string {
 
 /**
  * An engine with its data in `dataDir`, its socket and pid files in `runDir`, and a `name` that is
- * no other one's on this machine.
+ * unique on this machine.
  */
 export interface Engine {
   dataDir: string;
@@ -72,7 +72,9 @@ export function engineAddress({ runDir }: Engine): string {
   return `unix://${join(runDir, 'docker.sock')}`;
 }
 
-/** Everything before the process; again before each start, because of what a killed one leaves. */
+/**
+ * Prepares a start. Call it again before each start, because a killed engine leaves files behind.
+ */
 export async function prepareEngine(engine: Engine, options: string[]): Promise<Launch> {
   const { dataDir, runDir, name } = engine;
   await mkdir(runDir, { recursive: true, mode: 0o711 });
@@ -80,7 +82,7 @@ export async function prepareEngine(engine: Engine, options: string[]): Promise<
   const { pidFile, execRoot } = placesOf(engine);
   const places = ['--data-root', dataDir, '--exec-root', execRoot, '--pidfile', pidFile];
   const names = ['--containerd-namespace', name, '--containerd-plugins-namespace', `${name}-plugins`];
-  // Its own rules would replace those of an engine that is there: bridge.ts adds the two that
+  // The engine's own rules would replace those of an existing engine. bridge.ts adds the rules that
   // matter instead.
   const network = ['--iptables=false', '--ip-masq=false'];
   return {
@@ -95,13 +97,13 @@ function placesOf({ runDir }: Engine) {
 }
 
 /**
- * A killed engine leaves pid files, and sometimes its containerd. It takes any process of that pid,
- * even a zombie, for the one it knew: then it refuses to start, or waits 15 s for a containerd that
- * never answers.
+ * A killed engine leaves pid files, and sometimes its containerd. A new engine takes any process
+ * with that pid, even a zombie, for the old one. Then it refuses to start, or waits 15 s for a
+ * containerd that never answers.
  */
 async function removeLeftovers(engine: Engine): Promise<void> {
   const { pidFile, execRoot } = placesOf(engine);
-  if (await isAlive(pidFile, engineAddress(engine))) return; // it is in use: not a leftover
+  if (await isAlive(pidFile, engineAddress(engine))) return; // the engine is running: these are no leftovers
   await rm(pidFile, { force: true });
   const containerdPidFile = join(execRoot, 'containerd', 'containerd.pid');
   const containerd = await isAlive(containerdPidFile, execRoot);

@@ -1,6 +1,6 @@
 /**
- * The broker's jars, from a Maven repository into the cache, each checked against the sum in
- * kafka-jars.txt.
+ * Downloads the jars of the broker from a Maven repository into the cache, and checks each against
+ * its sum in kafka-jars.txt.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';

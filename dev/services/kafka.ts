@@ -1,4 +1,4 @@
-/** Apache Kafka in KRaft mode from its jars: one process that is broker and controller. */
+/** Apache Kafka in KRaft mode from its jars: one process is broker and controller. */
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
@@ -30,7 +30,7 @@ function brokerOf({ ports, kafkaClusterId }: State): Broker {
 }
 
 /**
- * A broker and its controller, with their data in `dir`. Both ports are to stay free while it does
+ * A broker and its controller, with their data in `dir`. Both ports must stay free while it does
  * not run.
  */
 export interface Broker {
@@ -38,13 +38,13 @@ export interface Broker {
   port: number;
   controllerPort: number;
   clusterId: string;
-  /** Lines for its configuration, which replace those of the same name. */
+  /** Lines of configuration that replace those of the same name. */
   properties?: string[];
-  /** SCRAM users to be made with its storage, as kafka-storage takes them. */
+  /** SCRAM users to create with its storage, in the syntax of kafka-storage. */
   scramUsers?: string[];
 }
 
-/** Everything before the process: once is enough for as many starts as one likes. */
+/** Prepares the data and the configuration. One call suffices for any number of starts. */
 export async function prepareBroker(broker: Broker): Promise<Launch> {
   const { dir, clusterId, properties = [], scramUsers = [] } = broker;
   await mkdir(dir, { recursive: true });
@@ -54,7 +54,7 @@ export async function prepareBroker(broker: Broker): Promise<Launch> {
   await writeFile(config, [configuration(broker), ...properties].join('\n'));
   await writeFile(logging, LOGGING);
   const options = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', `-Dlog4j2.configurationFile=${logging}`];
-  // Four thousand characters that nobody wants to see in `ps`.
+  // Four thousand characters, which would fill the output of `ps`.
   const env = { CLASSPATH: await fetchJars() };
   if (!(await stat(join(dir, 'data', 'meta.properties')).catch(() => undefined))) {
     const format = [
@@ -71,7 +71,7 @@ export async function prepareBroker(broker: Broker): Promise<Launch> {
   return { command: java, args: [...options, 'kafka.Kafka', config], env };
 }
 
-/** Resolves when the broker serves a request; throws when it does not (yet). */
+/** Resolves when the broker serves a request; throws if it does not (yet). */
 export async function probeBroker(broker: Broker): Promise<void> {
   const client = new Kafka({
     brokers: [address(broker)],
@@ -95,9 +95,9 @@ export function address({ port }: Pick<Broker, 'port'>): string {
 }
 
 /**
- * Replication 1, since there is one; no wait for a group's other members, which would cost each
- * join 3 s. A killed broker is let in again when its old session has ended, which takes 9 s by
- * default.
+ * Replication 1, because there is one broker. A group does not wait for other members, which would
+ * cost each join 3 s. A killed broker can return when its old session has ended: the session
+ * timeout is 3 s here, and 9 s by default.
  */
 function configuration({ dir, port, controllerPort }: Broker): string {
   return `process.roles=broker,controller

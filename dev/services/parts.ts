@@ -1,4 +1,7 @@
-/** What a part is: main.ts brings each one up by the same steps, and knows nothing else of it. */
+/**
+ * The interface of a part. main.ts starts each part by the same steps and knows nothing else about
+ * it.
+ */
 import type { Launch } from './process.ts';
 import type { PartName, State } from './state.ts';
 
@@ -13,18 +16,18 @@ export interface Part {
   title: string;
   needs: Needed[];
   /**
-   * Everything before the process: files, leftovers of a killed predecessor. Called before each
-   * start.
+   * Prepares the start: writes files and removes the leftovers of a killed predecessor. Called
+   * before each start.
    */
   prepare(state: State): Promise<Launch>;
-  /** Resolves when the part serves a real request; throws when it does not (yet). */
+  /** Resolves when the part serves a real request; throws if it does not (yet). */
   probe(state: State): Promise<void>;
   /**
-   * What follows the first answer; may return a sentence to print. Called each time, so it must be
-   * repeatable.
+   * Runs after the first answer, and may return a sentence to print. Called each time, so it must
+   * be repeatable.
    */
   finish?(state: State): Promise<string | undefined>;
-  /** What `down` removes once the process has ended. */
+  /** Removes what is left after `down` has ended the process. */
   cleanUp?(state: State): Promise<void>;
   setting(state: State): [name: string, value: string];
 }

@@ -1,5 +1,5 @@
 /**
- * PostgreSQL from the npm package that the embedded one uses too: the same version everywhere,
+ * PostgreSQL from the npm package that embedded PostgreSQL uses too: the same version everywhere,
  * nothing to install.
  */
 import { chmod, chown, cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -74,8 +74,8 @@ interface Owner {
 }
 
 /**
- * PostgreSQL refuses to run as root: then it is the user that Debian keeps for it, or the one who
- * owns nothing.
+ * The user that runs PostgreSQL, which refuses to run as root: Debian's `postgres`, or else
+ * `nobody`. Undefined if this process is not root.
  */
 async function findOwner(): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
@@ -87,7 +87,8 @@ async function findOwner(): Promise<Owner | undefined> {
 }
 
 /**
- * Where another user can read them; in a home folder or a temporary one of root's that is a copy.
+ * The folder of the binaries, readable for another user. If they are in a private folder, such as a
+ * home folder of root, it is a copy.
  */
 async function findReadableBinaries(asOther: boolean): Promise<string> {
   const installed = dirname(dirname((await findBinaries()).postgres));
@@ -107,7 +108,7 @@ async function findDataRoot(asOther: boolean): Promise<string> {
   return outsideDir;
 }
 
-/** Whether every folder on the way lets other users through. */
+/** Whether other users can enter every folder of the path. */
 async function isOpen(path: string): Promise<boolean> {
   for (let dir = path; ; dir = dirname(dir)) {
     if (((await stat(dir)).mode & 0o001) === 0) return false;
@@ -116,7 +117,7 @@ async function isOpen(path: string): Promise<boolean> {
 }
 
 async function initialize(state: State, binaries: string, dataDir: string, owner: Owner | undefined): Promise<void> {
-  await rm(dataDir, { recursive: true, force: true }); // what an interrupted initdb left
+  await rm(dataDir, { recursive: true, force: true }); // the leftovers of an interrupted initdb
   await mkdir(dataDir, { mode: 0o700 });
   const passwordFile = `${dataDir}-password`;
   await writeFile(passwordFile, state.passwords.postgres, { mode: 0o600 });
@@ -134,8 +135,8 @@ async function initialize(state: State, binaries: string, dataDir: string, owner
 }
 
 /**
- * After a kill -9 the pid in it may be another process's by now, and PostgreSQL would wait for that
- * one's end.
+ * After a kill -9, the pid in the file may belong to another process by now, and PostgreSQL would
+ * wait for that process to end.
  */
 async function removeStalePid(dataDir: string): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid');

@@ -1,6 +1,5 @@
 /**
- * Processes that outlive the command that started them, and that are never mistaken for another
- * one.
+ * Processes that outlive the command that started them and are never mistaken for another process.
  */
 import { execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
@@ -19,9 +18,7 @@ export interface Launch {
 
 export const run = promisify(execFile);
 
-/**
- * A pid alone may belong to another process by now: the time it started and its command line tell.
- */
+/** A pid may belong to another process by now. Its start time and command line identify it. */
 export interface ProcessIdentity {
   pid: number;
   startedAt: string;
@@ -38,7 +35,7 @@ export async function identify(pid: number): Promise<ProcessIdentity | undefined
 async function identifyFromProc(pid: number): Promise<ProcessIdentity | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // The name before it may hold spaces.
+    // The process name before the last parenthesis may contain spaces.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
@@ -65,12 +62,12 @@ export async function isSame(known: ProcessIdentity | undefined): Promise<boolea
 }
 
 /**
- * A server of ours that the state does not know, because the command that started it was killed
- * before it wrote that.
+ * Finds a running server of ours that the state does not contain, because the command that started
+ * it was killed before it wrote the state.
  */
 export async function findRunning(launch: Launch): Promise<ProcessIdentity | undefined> {
   if (process.platform !== 'linux') return undefined;
-  // It names folders of this checkout, so it is no one else's.
+  // The command line contains folders of this checkout, so it cannot be another checkout's server.
   const wanted = [launch.command, ...launch.args].join(' ');
   for (const entry of await readdir('/proc')) {
     const found = /^\d+$/.test(entry) ? await identify(Number(entry)) : undefined;
@@ -79,7 +76,7 @@ export async function findRunning(launch: Launch): Promise<ProcessIdentity | und
   return undefined;
 }
 
-/** Starts a server in a session of its own, its output appended to `logFile`. */
+/** Starts a server in its own session and appends its output to `logFile`. */
 export async function startDetached(launch: Launch, logFile: string): Promise<ProcessIdentity> {
   const log = openSync(logFile, 'a', 0o600);
   try {
@@ -104,8 +101,8 @@ export async function startDetached(launch: Launch, logFile: string): Promise<Pr
 }
 
 /**
- * SIGTERM, then SIGKILL. Returns false when the process is gone, or the pid is someone else's by
- * now.
+ * Sends `signal`, and SIGKILL after STOP_MS. Returns false if the process is already gone or its
+ * pid belongs to another process.
  */
 export async function stopProcess(known: ProcessIdentity, signal: NodeJS.Signals = 'SIGTERM'): Promise<boolean> {
   if (!(await isSame(known))) return false;
@@ -118,7 +115,7 @@ export async function stopProcess(known: ProcessIdentity, signal: NodeJS.Signals
   return true;
 }
 
-/** The end of a log, for the person who reads why a part did not come up. */
+/** The last lines of a log, which show why a part did not start. */
 export async function tail(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '');
   return text.trimEnd().split('\n').slice(-TAIL_LINES).join('\n');

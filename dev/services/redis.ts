@@ -1,5 +1,5 @@
 /**
- * Redis from Debian's package, with the policy that production asks for: nothing is ever evicted.
+ * Redis from Debian's package, with the policy that production requires: nothing is ever evicted.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -34,8 +34,9 @@ export const redis: Part = {
 };
 
 /**
- * The password is here, not on the command line, where every user of the machine could read it. The
- * command line must stay as it was started, since processes are known by it.
+ * The password is in this file and not on the command line, where every user of the machine could
+ * read it. `set-proc-title no` keeps the command line as it was at the start, because it identifies
+ * the process.
  */
 function configuration(state: State): string {
   return `bind 127.0.0.1

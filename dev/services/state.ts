@@ -13,14 +13,14 @@ import { identify, isSame, type ProcessIdentity } from './process.ts';
 
 export const checkoutDir = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const servicesDir = join(checkoutDir, '.services');
-/** Downloads outlive the checkout, so that a second start, or a second checkout, needs none. */
+/** Downloads outlive the checkout, so a second start or a second checkout need not repeat them. */
 export const cacheDir = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'chronoverse');
-/** Tells this checkout's servers from those of another one on the same machine. */
+/** Distinguishes the servers of this checkout from those of another one on the same machine. */
 export const checkoutId = createHash('sha256').update(checkoutDir).digest('hex').slice(0, 8);
 
 /**
- * For what `.services/` cannot hold: files of another user when the checkout is closed to it,
- * sockets when its path is long.
+ * Holds what `.services/` cannot: files of another user if the checkout is closed to that user, and
+ * sockets if its path is too long.
  */
 export const outsideDir = join('/var/tmp', `chronoverse-${checkoutId}`);
 
@@ -34,7 +34,7 @@ export interface State {
   passwords: { postgres: string; redis: string };
   kafkaClusterId: string;
   processes: Partial<Record<PartName, ProcessIdentity>>;
-  /** An engine that was there before us: used, never stopped. */
+  /** An engine that was there before us. We use it and never stop it. */
   foreignDockerHost?: string;
   bridge?: { name: string; subnet: string };
 }
@@ -51,7 +51,10 @@ export async function readState(): Promise<State | undefined> {
   }
 }
 
-/** Anyone may make a folder there: one that is not ours could hand us another's files. */
+/**
+ * Every user may create a folder there, so a folder that is not ours could contain files of another
+ * user.
+ */
 export async function makeOutsideDir(): Promise<void> {
   await mkdir(outsideDir, { recursive: true, mode: 0o755 });
   const found = await lstat(outsideDir);
@@ -59,7 +62,7 @@ export async function makeOutsideDir(): Promise<void> {
   throw new Error(`${outsideDir} is not ours: remove it and start again.`);
 }
 
-/** Everything that was kept, for a fresh start. */
+/** Removes all data and state, for a fresh start. */
 export async function removeData(): Promise<void> {
   for (const dir of [servicesDir, outsideDir]) await rm(dir, { recursive: true, force: true });
 }
@@ -67,8 +70,8 @@ export async function removeData(): Promise<void> {
 let written: Promise<void> = Promise.resolve();
 
 /**
- * Written beside and renamed, so that a command that is killed leaves the old state or the new one;
- * one at a time.
+ * Writes a new file and renames it, so that a killed command leaves either the old state or the new
+ * one. Writes run one after the other.
  */
 export function writeState(state: State): Promise<void> {
   written = written.then(() => replaceStateFile(state));
@@ -93,8 +96,9 @@ export async function newState(mode: State['mode']): Promise<State> {
 }
 
 /**
- * Below the range from which the system takes ports for outgoing connections: a port stays free
- * while its server is dead. The start depends on the checkout, so that two checkouts seldom meet.
+ * Ports below the range that the system uses for outgoing connections: they stay free while their
+ * servers are down. The search starts at a number that depends on the checkout, so that two
+ * checkouts rarely collide.
  */
 async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
@@ -114,8 +118,8 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /**
- * Two `npm run services` at once would start everything twice: the second waits, then finds it
- * running.
+ * Two `npm run services` at once would start everything twice. With the lock, the second waits and
+ * then finds everything running.
  */
 export async function withLock<T>(work: () => Promise<T>): Promise<T> {
   await mkdir(servicesDir, { recursive: true });
@@ -142,8 +146,8 @@ async function tryLock(lockFile: string): Promise<boolean> {
     if (!isErrno(error, 'EEXIST')) throw error;
   }
   const holder = await readFile(lockFile, 'utf8').catch(() => '');
-  // An empty file is one that is being written, unless its writer was killed right then: the
-  // deadline covers that.
+  // An empty file is being written, unless its writer was killed just then. The deadline covers
+  // that case.
   if (holder && !(await isSame(JSON.parse(holder) as ProcessIdentity))) await rm(lockFile, { force: true });
   return false;
 }

@@ -7,19 +7,19 @@ import { join } from 'node:path';
 export interface Certificate {
   cert: string;
   key: string;
-  /** Files of the same content. */
+  /** Files with the same content. */
   certFile: string;
   keyFile: string;
 }
 
-/** An authority of a test's own, in a folder of its own, made with openssl. */
+/** A certificate authority for one test, made with openssl in its own folder. */
 export interface Authority {
   folder: string;
   ca: string;
   caFile: string;
   /**
-   * A certificate for `names` ("DNS:localhost", "IP:127.0.0.1"), which is valid for so many days;
-   * -1: not any more.
+   * Issues a certificate for `names` ("DNS:localhost", "IP:127.0.0.1") that is valid for `days`
+   * days. With -1 it has already expired.
    */
   issue(name: string, names: string[], days?: number): Certificate;
   close(): Promise<void>;
@@ -77,7 +77,7 @@ export async function makeAuthority(title = 'Test authority'): Promise<Authority
   };
 }
 
-/** A file in the authority's folder. */
+/** Writes a file into the authority's folder. */
 export async function fileIn({ folder }: Authority, name: string, content: string): Promise<string> {
   await writeFile(join(folder, name), content, { mode: 0o600 });
   return join(folder, name);

@@ -1,8 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
 /**
- * Of the process `pid`: its open descriptors that are connections to its port `port`. Linux tells
- * it in /proc.
+ * The number of open descriptors of the process `pid` that are connections to its own port `port`.
+ * Reads /proc, so Linux only.
  */
 export async function connectionsOf(pid: number, port: number): Promise<number> {
   const own = await socketsOf(pid, ({ localPort, state }) => localPort === port && state !== LISTENING);
@@ -10,8 +10,8 @@ export async function connectionsOf(pid: number, port: number): Promise<number> 
 }
 
 /**
- * Of the process `pid`: its open descriptors but those that are connections to the port `port` of
- * another, as to its database.
+ * The number of open descriptors of the process `pid`, without its connections to port `port` of
+ * another process, such as its database.
  */
 export async function descriptorsBut(pid: number, port: number): Promise<number> {
   const others = await socketsOf(pid, ({ remotePort }) => remotePort === port);
@@ -26,7 +26,7 @@ interface Entry {
   state: string | undefined;
 }
 
-/** As they stand in the links of /proc/PID/fd. */
+/** The sockets in the form of the links in /proc/PID/fd. */
 async function socketsOf(pid: number, matches: (entry: Entry) => boolean): Promise<Set<string>> {
   const found = new Set<string>();
   for (const table of ['tcp', 'tcp6']) {

@@ -14,7 +14,7 @@ export interface TestDatabase {
   close(): Promise<void>;
 }
 
-/** A migrated database of the caller's own: one a test file. */
+/** A migrated database for the caller alone. Each test file makes one. */
 export async function testDatabase(): Promise<TestDatabase> {
   const name = `cvtest_${randomBytes(8).toString('hex')}`;
   const admin = postgres(inject('adminUrl'), { max: 1, onnotice: () => undefined });
@@ -32,7 +32,9 @@ export async function testDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** One at a time: a template cannot be cloned while it is being cloned. */
+/**
+ * The lock makes clones take turns: PostgreSQL cannot clone a template while it is being cloned.
+ */
 async function clone(admin: postgres.Sql, name: string): Promise<void> {
   await admin`SELECT pg_advisory_lock(724001)`;
   try {
@@ -42,14 +44,14 @@ async function clone(admin: postgres.Sql, name: string): Promise<void> {
   }
 }
 
-/** An account that owns the rows of a test. Its password is no password: it cannot sign in. */
+/** An account that owns the rows of a test. Its password hash is invalid, so it cannot sign in. */
 export async function testUser(db: Db, name: string): Promise<string> {
   const id = newId();
   await db.insert(users).values({ id, email: `${name}-${id}@example.com`, passwordHash: '!' });
   return id;
 }
 
-/** The database's own clock, which is the one that schedules and leases compare with. */
+/** The database's clock, with which schedules and leases are compared. */
 export async function databaseNow(db: Db): Promise<Date> {
   const [row] = await db.execute<{ now: string }>(sql`SELECT now() AS now`);
   return new Date(row?.now ?? Number.NaN);

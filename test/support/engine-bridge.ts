@@ -1,6 +1,6 @@
 import { connect, createServer, type Server } from 'node:net';
 
-/** The engine's socket as a port of its own. */
+/** Makes the engine's socket reachable on a TCP port. */
 export async function bridgeTo(dockerHost: string): Promise<Server> {
   const target = dockerHost.startsWith('unix://')
     ? { path: dockerHost.slice('unix://'.length) }

@@ -4,8 +4,8 @@ const TEXT = 0x81;
 const PING = 0x89;
 
 /**
- * One frame as a client sends it, masked. For tests that go away in the middle of one, which no
- * client library does.
+ * One masked frame, as a client sends it. For tests that disconnect in the middle of a frame, which
+ * no client library does.
  */
 export function frame(text: string, opcode = TEXT): Buffer {
   const payload = Buffer.from(text);
@@ -18,7 +18,7 @@ export function ping(text: string): Buffer {
   return frame(text, PING);
 }
 
-/** The request that asks for a WebSocket of the protocol. */
+/** The HTTP request that opens a WebSocket of the GraphQL protocol. */
 export function upgradeRequest(path = '/graphql', headers = ''): string {
   const wanted = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
   const more = ['Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', 'Sec-WebSocket-Protocol: graphql-transport-ws'];

@@ -10,20 +10,20 @@ import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** A server on which tests may make databases. */
+    /** A server on which tests may create databases. */
     adminUrl: string;
-    /** The name of a migrated database that they clone. */
+    /** The name of a migrated database that tests clone. */
     template: string;
     /**
-     * A file that lists what this machine lacks: a line of JSON for each part and what that leaves
-     * untested.
+     * A file that lists what this machine lacks: for each part a line of JSON with what is left
+     * untested without it.
      */
     missingParts: string;
   }
 }
 
 /**
- * One PostgreSQL for the whole run (DATABASE_URL's, or one of the run's own) with a migrated
+ * Starts one PostgreSQL for the whole run, or uses that of DATABASE_URL, and makes a migrated
  * template database. At the end it lists the missing parts and what each leaves untested.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -52,7 +52,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 const missing = z.tuple([z.string(), z.string()]);
 
-/** A line for each missing part, with all that it leaves untested. */
+/** A line for each missing part with everything that it leaves untested. */
 function describeMissing(lines: string): string {
   const untestedOf = new Map<string, Set<string>>();
   for (const line of lines.split('\n').slice(0, -1)) {

@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 
-/** Where a hostile registry would send the engine, and what it counts there. */
+/**
+ * The server to which a hostile registry tries to lead the engine. It records the requests that
+ * arrive.
+ */
 export interface Target {
-  /** On 127.0.0.2, which the engine reaches as it reaches 127.0.0.1. */
+  /** On 127.0.0.2, which the engine can reach just as it reaches 127.0.0.1. */
   url: string;
-  /** Requests that came, with their user agents. */
+  /** The user agents of the requests that arrived. */
   seen: string[];
   close(): Promise<void>;
 }
@@ -35,17 +38,17 @@ export const BAITS = [
 export type Bait = (typeof BAITS)[number];
 
 /**
- * What a registry says to a worker that it has not, before it leads an engine to the target: images
- * `missing-…:1`.
+ * What a registry claims to lack when a worker asks, before it leads an engine to the target:
+ * images `missing-…:1`.
  */
 export const MISSING = ['manifest', 'body', 'layer'] as const;
 
-/** Go's client takes compressed answers, a worker's does not: they have one user agent. */
+/** Go's client accepts compressed answers and a worker does not. Their user agents are the same. */
 export function isOfEngine(headers: IncomingMessage['headers']): boolean {
   return headers['accept-encoding'] !== undefined;
 }
 
-/** A registry on 127.0.0.1 whose image `NAME OF THE BAIT:1` leads to `target` in that way. */
+/** A registry on 127.0.0.1 that leads to `target` by the chosen bait (`set`). */
 export async function openHostileRegistry(target: string) {
   const agents: string[] = [];
   const askers: ('engine' | 'worker')[] = [];

@@ -9,8 +9,8 @@ import { until } from './time.ts';
 type NewJob = typeof jobs.$inferInsert;
 
 /**
- * Stores the row of a container's job, of a workflow that need not exist, and gives its id. It runs
- * unless `changes` say otherwise.
+ * Stores the row of a CONTAINER job and returns its id. Its workflow need not exist. The job is
+ * RUNNING unless `changes` say otherwise.
  */
 export async function insertJob(db: Db, userId: string, changes: Partial<NewJob> = {}): Promise<string> {
   const id = newId();
@@ -31,12 +31,12 @@ export async function insertJob(db: Db, userId: string, changes: Partial<NewJob>
   return id;
 }
 
-/** Only the row of a running job of this user, which is all that a log needs. */
+/** Stores only the row of a running job of this user, which is all that a log needs. */
 export function runningJob({ db }: { db: Db }, { id: userId }: { id: string }): Promise<string> {
   return insertJob(db, userId);
 }
 
-/** Completes such a job, and publishes the change unless the test keeps it back. */
+/** Completes such a job and publishes the change, unless `published` is false. */
 export async function endJob(
   { db, cache }: { db: Db; cache: Cache },
   { id: userId }: { id: string },
@@ -56,7 +56,7 @@ export async function jobsOf(db: Db, workflowId: string): Promise<JobRow[]> {
   return db.select().from(jobs).where(eq(jobs.workflowId, workflowId)).orderBy(asc(jobs.id));
 }
 
-/** Waits until the workflow's job number `nth`, from 0, is in `status`. */
+/** Waits until job number `nth` of the workflow, counted from 0, is in `status`. */
 export function jobIn(db: Db, workflowId: string, status: string, nth = 0): Promise<JobRow> {
   return until(`job ${nth} ${status}`, async () => {
     const row = (await jobsOf(db, workflowId))[nth];

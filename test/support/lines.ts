@@ -9,7 +9,9 @@ import type { LogLine } from '../../domain/logs/line.ts';
 import { packLines, unpackLines } from '../../domain/logs/packing.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 
-/** A chunk of lines "line 1 é", "line 2 é"; those with even numbers on STDERR. */
+/**
+ * A chunk with the lines "line 1 é", "line 2 é" and so on. Lines with even numbers are on STDERR.
+ */
 export async function numberedChunk(sourceId: string, firstNumber: number, lastNumber: number): Promise<LogChunk> {
   const lines = Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) =>
     formatLine(
@@ -21,12 +23,12 @@ export async function numberedChunk(sourceId: string, firstNumber: number, lastN
   return { sourceId, attempt: 1, firstNumber, lastNumber, lines: await packLines(Buffer.from(lines.join(''))) };
 }
 
-/** The text of such lines. */
+/** The text of the lines of numberedChunk. */
 export function numberedText(firstNumber: number, lastNumber: number): string {
   return Array.from({ length: lastNumber - firstNumber + 1 }, (_, n) => `line ${firstNumber + n} é\n`).join('');
 }
 
-/** Publishes and stores chunks, as the worker that collects them and the joblogs worker do. */
+/** Publishes and stores chunks, as the log collector and the joblogs worker do. */
 export async function print({ db, bus }: { db: Db; bus: Bus }, ...chunks: LogChunk[]): Promise<void> {
   for (const chunk of chunks) {
     await bus.publish('job_logs', [{ key: chunk.sourceId, value: encodeChunks([chunk]) }]);
@@ -35,7 +37,7 @@ export async function print({ db, bus }: { db: Db; bus: Bus }, ...chunks: LogChu
 }
 
 /**
- * The stored lines of a job or build as a reader sees them: chunks may overlap, and a line is read
+ * The stored lines of a job or build as a reader sees them. Chunks may overlap; each line is read
  * once.
  */
 export async function readLines(db: Db, sourceId: string): Promise<LogLine[]> {

@@ -15,16 +15,15 @@ export interface Login {
 export interface TestRegistry {
   host: string;
   /**
-   * Puts an image of the engine there under the name `repository:tag`, and gives that in full. The
-   * engine then forgets it.
+   * Pushes an image of the engine under the name `repository:tag`, and returns the full name. The
+   * engine then forgets that name.
    */
   push(image: string, name: string): Promise<string>;
   close(): Promise<void>;
 }
 
 /**
- * Whether Debian's docker-registry and htpasswd are there; says what is untested where they are
- * not.
+ * Whether Debian's docker-registry and htpasswd are present. If not, reports what is left untested.
  */
 export function hasRegistry(untested: string): boolean {
   try {
@@ -37,7 +36,7 @@ export function hasRegistry(untested: string): boolean {
   }
 }
 
-/** A real registry on loopback, which engines trust without TLS, that wants `login`. */
+/** A real registry on loopback that requires `login`. Engines trust it without TLS. */
 export async function startRegistry(dockerHost: string, login: Login): Promise<TestRegistry> {
   const folder = await mkdtemp(join(tmpdir(), 'chronoverse-registry-'));
   const host = `127.0.0.1:${await freePort()}`;
@@ -85,7 +84,7 @@ export async function startRegistry(dockerHost: string, login: Login): Promise<T
   };
 }
 
-/** Takes the name from the engine; one that is not there is fine. */
+/** Removes the name from the engine. It is no error if the engine does not have it. */
 export async function removeImage(dockerHost: string, image: string): Promise<void> {
   const engine = createEngine({ host: dockerHost });
   await engine.call({ method: 'DELETE', path: `/images/${image}` }).catch((error: unknown) => {

@@ -6,12 +6,12 @@ import { withDatabase } from './global-setup.ts';
 
 export interface OldDatabase {
   url: string;
-  /** Another session than the one that migrates. */
+  /** Another session than the migrating one. */
   client: postgres.Sql;
   close(): Promise<void>;
 }
 
-/** A database at the first version, with rows in all its tables: the same ones each time. */
+/** A database at the first version with the same rows in all its tables each time. */
 export async function oldDatabase(): Promise<OldDatabase> {
   const database = await emptyDatabase();
   await migrate(database.url, { upTo: 1 });
@@ -37,14 +37,14 @@ export async function emptyDatabase(): Promise<OldDatabase> {
 }
 
 export const JOBS = 900;
-export const ROWS_PER_STEP = 250; // so that the jobs take several steps
+export const ROWS_PER_STEP = 250; // so that the migration of jobs takes several steps
 
-/** Fills the tables that the migration to `version` has made, where there are such. */
+/** Fills the tables that the migration to `version` has created, if there are any. */
 export async function fill(client: postgres.Sql, version: number): Promise<void> {
   await client.unsafe(FILLS[version] ?? '');
 }
 
-/** Ids are made from numbers, so that two databases have the same ones. */
+/** Ids are derived from numbers, so that two databases have the same ids. */
 const FILLS: Record<number, string> = {
   1: `
     INSERT INTO users (id, email, password_hash, created_at)

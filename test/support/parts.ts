@@ -2,9 +2,9 @@ import { appendFileSync } from 'node:fs';
 import { inject } from 'vitest';
 
 /**
- * Real parts for tests: `npm run services` starts them, its `env` names them. What needs a missing
- * one is skipped, and the run's last lines say so, unless CHRONOVERSE_TEST_REQUIRE names it: then
- * the run fails.
+ * Real parts for tests. `npm run services` starts them and its `env` names them. Tests that need a
+ * missing part are skipped, and the last lines of the run list them. If CHRONOVERSE_TEST_REQUIRE
+ * names the part, the run fails instead.
  */
 export const SETTING = {
   postgres: 'DATABASE_URL',
@@ -15,7 +15,8 @@ export const SETTING = {
 export type Part = keyof typeof SETTING;
 
 /**
- * Where the part is, or undefined when it is missing. `untested` says what that leaves untested.
+ * The address of the part, or undefined if it is missing. `untested` says what is then left
+ * untested.
  */
 export function requirePart(part: Part, untested: string): string | undefined {
   const value = process.env[SETTING[part]];
@@ -27,7 +28,7 @@ export function requirePart(part: Part, untested: string): string | undefined {
   return undefined;
 }
 
-/** Notes what this machine lacks for the list at the end of the run. */
+/** Notes what this machine lacks, for the list at the end of the run. */
 export function reportMissing(what: string, untested: string): void {
   appendFileSync(inject('missingParts'), `${JSON.stringify([what, untested])}\n`);
 }

@@ -13,8 +13,8 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * A port below those that the system gives to outgoing connections: it stays free while its server
- * is dead. A client that connects to one of the others on loopback may even reach itself.
+ * A port below the range that the system uses for outgoing connections: it stays free while its
+ * server is down. A client that connects to a port in that range on loopback may even reach itself.
  */
 export async function steadyPort(): Promise<number> {
   for (;;) {

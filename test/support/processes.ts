@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { SETTINGS } from '../../platform/settings/settings.ts';
 
-// A deadline: on a busy machine a new PostgreSQL alone takes twenty seconds.
+// Only a deadline: on a busy machine, a new PostgreSQL alone takes twenty seconds.
 const READY_MS_MAX = 90_000;
 const EXIT_MS_MAX = 40_000;
 const ANSWER_MS_MAX = 10_000;
@@ -21,14 +21,11 @@ export interface Exit {
 /** The real executable, started as an operator starts it. */
 export interface Running {
   pid: number;
-  /** What it logged so far. */
+  /** The lines that it has logged so far. */
   log: readonly LogLine[];
-  /** All of its output so far. */
+  /** Its whole output so far. */
   output(): string;
-  /**
-   * The first line that `matches`; rejects when the process ends or the deadline passes without
-   * one.
-   */
+  /** The first line that `matches`. Rejects if the process ends or the deadline passes first. */
   line(matches: (line: LogLine) => boolean, what: string): Promise<LogLine>;
   /** The URL of the ready line. */
   ready(): Promise<string>;
@@ -47,8 +44,8 @@ export async function tempFolder(): Promise<string> {
 }
 
 /**
- * Kills what a test left running, so that one that failed disturbs no other, and removes its
- * folders.
+ * Kills what a test has left running, so that a failed test does not disturb the next one, and
+ * removes its folders.
  */
 export async function cleanUp(): Promise<void> {
   const left = [...started];
@@ -60,19 +57,19 @@ export async function cleanUp(): Promise<void> {
 }
 
 /**
- * Starts `chronoverse ARGS` with the settings `env` alone; those of this run's environment are not
- * handed on. `input` is its standard input.
+ * Starts `chronoverse ARGS` with only the settings in `env`; it does not inherit the settings of
+ * this run. `input` is its standard input.
  */
 export function startProcess(args: string[], env: Record<string, string>, { input }: { input?: string } = {}): Running {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !(name.replace(/_FILE$/, '') in SETTINGS) && name !== 'NODE_OPTIONS',
   );
   const child = spawn(process.execPath, ['bin/chronoverse.js', ...args], {
-    // Images that tests use are on the engine, and in no registry.
+    // The engine has the images that tests use, and no registry has them.
     env: { ...Object.fromEntries(inherited), LOG_FORMAT: 'json', LOCAL_IMAGES: '*', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  child.stdin.on('error', () => undefined); // it may end without reading
+  child.stdin.on('error', () => undefined); // the process may end without reading its input
   child.stdin.end(input);
   started.add(child);
   const log: LogLine[] = [];
@@ -129,7 +126,7 @@ export function startProcess(args: string[], env: Record<string, string>, { inpu
 
 const answer = z.object({ data: z.record(z.string(), z.unknown()).nullish(), errors: z.unknown().optional() });
 
-/** Sends a GraphQL request, and gives its data. */
+/** Sends a GraphQL request and returns its data. */
 export async function ask(
   url: string,
   query: string,
@@ -165,10 +162,7 @@ async function withDeadline<T>(promise: Promise<T>, message: () => string): Prom
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/**
- * A database whose process was killed is still going down, and writes into the folder while it is
- * removed.
- */
+/** A killed database may still be shutting down and writing into the folder while it is removed. */
 async function removeSoon(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }

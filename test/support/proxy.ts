@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** A way to a real server that a test can cut, freeze and restore, without touching the server. */
+/** A proxy to a real server that a test can cut, freeze and restore without touching the server. */
 export interface TestProxy {
   port: number;
   /** Ends all connections and accepts no more. */
   cut(): void;
   /**
-   * Connections stay, but nothing gets through any more, as when the server is stopped or the
-   * network swallows packets.
+   * Connections stay, but no data passes any more, as when the server is stopped or the network
+   * drops packets.
    */
   freeze(): void;
   restore(): void;
@@ -53,7 +53,7 @@ export async function proxyTo(host: string, port: number): Promise<TestProxy> {
       for (const socket of sockets) socket.unpipe().pause();
     },
     restore() {
-      if (state === 'frozen') end(); // what was swallowed does not come again
+      if (state === 'frozen') end(); // data that was dropped does not come again
       state = 'open';
     },
     async close() {

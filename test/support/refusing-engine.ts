@@ -5,21 +5,21 @@ import { text } from 'node:stream/consumers';
 export interface Refusal {
   status: number;
   message: string;
-  /** The engine carries the request out first, and its own answer is lost. */
+  /** The engine carries out the request first, and its own answer is lost. */
   carriedOut?: boolean;
 }
 
 export interface RefusingEngine {
-  /** In the form of DOCKER_HOST. */
+  /** The address in the form of DOCKER_HOST. */
   host: string;
   /**
-   * Of each request that is refused, instead of its answer; HANG gives none at all, undefined lets
-   * it through.
+   * Decides for each request: a refusal replaces the engine's answer, HANG gives no answer,
+   * undefined forwards the request.
    */
   refuse: ((method: string, path: string) => Refusal | 'HANG' | undefined) | undefined;
-  /** Changes the JSON that the engine answers. */
+  /** Changes the JSON of the engine's answers. */
   rewrite: ((path: string, json: string) => string) | undefined;
-  /** Requests that were refused. */
+  /** The number of requests that were refused. */
   refused: number;
   close(): Promise<void>;
 }
@@ -29,7 +29,7 @@ function refuseWith(response: http.ServerResponse, { status, message }: Refusal)
   response.end(JSON.stringify({ message }));
 }
 
-/** A way to a real engine that answers in its place where a test says so. */
+/** A proxy to a real engine that answers in its place when a test wants it to. */
 export async function refusingEngine(host: string): Promise<RefusingEngine> {
   const target = host.startsWith('unix://')
     ? { socketPath: host.slice('unix://'.length) }

@@ -12,13 +12,13 @@ import { until } from './time.ts';
 
 const PROGRAM = '/usr/bin/docker-registry';
 
-/** A real registry on loopback, which engines trust without TLS. */
+/** A real registry on loopback. Engines trust it without TLS. */
 export interface Registry {
   port: number;
   close(): Promise<void>;
 }
 
-/** Debian's package `docker-registry`: without it what needs one is skipped, and says so. */
+/** Whether Debian's package `docker-registry` is present. If not, reports what is left untested. */
 export async function hasRegistry(untested: string): Promise<boolean> {
   const found = await access(PROGRAM).then(
     () => true,
@@ -51,16 +51,13 @@ export async function startRegistry(): Promise<Registry> {
   };
 }
 
-/**
- * A way to the registry of a test's own, which can refuse what it likes, or stop in the middle of a
- * layer.
- */
+/** A proxy to a test's own registry that can refuse requests or stop in the middle of a layer. */
 export interface RegistryProxy {
   port: number;
-  /** The next so many times that a manifest is asked for are answered with 429. */
+  /** Answers the next `times` requests for a manifest with 429. */
   busy(times: number): void;
   /**
-   * The next layer comes a few bytes at a time, for minutes. Resolves when the engine waits for it.
+   * Sends the next layer a few bytes at a time, for minutes. Resolves when the engine waits for it.
    */
   hold(): Promise<Held>;
   close(): Promise<void>;
@@ -77,7 +74,7 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
 
   function handle(incoming: IncomingMessage, answer: ServerResponse): void {
     if (busyTimes > 0 && incoming.url?.includes('/manifests/')) {
-      // The engine asks with HEAD first, and takes no no for an answer.
+      // The engine asks with HEAD first and ignores a refusal of it, so only GET counts.
       if (incoming.method === 'GET') busyTimes -= 1;
       answer.writeHead(429, { 'content-type': 'application/json' });
       answer.end(
@@ -88,7 +85,7 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
     const { method, url: path, headers } = incoming;
     const onward = request({ port, host: '127.0.0.1', method, path, headers }, (given) => {
       answer.writeHead(given.statusCode ?? 500, given.headers);
-      const isEngines = isOfEngine(headers); // and not a worker's, which looks where it leads
+      const isEngines = isOfEngine(headers); // workers only check where the link leads
       if (isEngines && onHeld !== undefined && Number(given.headers['content-length']) > HELD_BYTES_MIN) {
         const trickle = setInterval(() => answer.write(Buffer.alloc(TRICKLE_BYTES)), TRICKLE_MS);
         onHeld({ dropped: once(answer, 'close').finally(() => clearInterval(trickle)) });
@@ -122,9 +119,11 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
   };
 }
 
-/** A layer, and neither a manifest nor a configuration. */
+/** More than a manifest or a configuration, so this matches only layers. */
 const HELD_BYTES_MIN = 1_000_000;
-/** Not nothing at all: the engine sees that a reader is gone when it has something to hand on. */
+/**
+ * Some bytes must flow: the engine notices that a reader is gone only when it has data to pass on.
+ */
 const TRICKLE_BYTES = 512;
 const TRICKLE_MS = 20;
 

@@ -1,9 +1,9 @@
 import type postgres from 'postgres';
 
 /**
- * The public schema as SQL, from the catalogues alone: the same text from every version of
- * PostgreSQL. Left out are the partitions of days and the tables in which migrations note how far
- * they have come.
+ * The public schema as SQL, read from the catalogues alone, so that every version of PostgreSQL
+ * gives the same text. Leaves out the partitions of days and the tables in which migrations record
+ * their progress.
  */
 export async function describeSchema(client: postgres.Sql): Promise<string> {
   const tables = await client<{ name: string; text: string }[]>`

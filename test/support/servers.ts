@@ -20,44 +20,42 @@ import { steadyPort } from './ports.ts';
 import { untilSlow } from './time.ts';
 
 /**
- * A server that a test has for itself, to kill and to start again with the same data at the same
+ * A server for one test, which the test can kill and start again with the same data at the same
  * address.
  */
 export interface OwnServer {
-  /** As the setting has it. */
+  /** The address in the form of the setting. */
   address: string;
   /** Resolves when it answers. */
   start(): Promise<void>;
   kill(): Promise<void>;
-  /** As its operator does: SIGTERM. Resolves when it has ended. */
+  /** Stops it with SIGTERM, as an operator does. Resolves when it has ended. */
   stop(): Promise<void>;
   /** Kills it and removes its data. */
   close(): Promise<void>;
 }
 
-/** Whether the command of a server is on this machine; says what is untested where it is not. */
+/** Whether the command of a server is on this machine. If not, reports what is left untested. */
 export async function hasCommand(command: string, untested: string): Promise<boolean> {
   const found = (await findCommand(command)) !== undefined;
   if (!found) reportMissing(command, untested);
   return found;
 }
 
-/** A Kafka broker. It is not running yet. */
+/** A Kafka broker that is not started yet. */
 export async function ownBroker(): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-broker-'));
   const [port, controllerPort] = [await steadyPort(), await steadyPort()];
   return ownBrokerOf({ dir, port, controllerPort, clusterId: randomBytes(16).toString('base64url') });
 }
 
-/**
- * The same with a configuration of the test's own. It must have a listener without TLS at `port`.
- */
+/** The same with the test's own configuration. It must have a listener without TLS at `port`. */
 export async function ownBrokerOf(broker: Broker): Promise<OwnServer> {
   const launch = await prepareBroker(broker);
   return serverOf({ address: address(broker), dir: broker.dir, launch, probe: () => probeBroker(broker) });
 }
 
-/** A Redis that keeps what it has on the disk. It is not running yet. */
+/** A Redis with its data on disk. It is not started yet. */
 export async function ownRedis(): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-redis-'));
   const port = await steadyPort();
@@ -71,8 +69,8 @@ export async function ownRedis(): Promise<OwnServer> {
 }
 
 /**
- * A migrated PostgreSQL, running. Killed, it starts again by itself, with its data, at the same
- * address.
+ * A running, migrated PostgreSQL. If it is killed, it starts again by itself with its data at the
+ * same address.
  */
 export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void>; close(): Promise<void> }> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-postgres-'));
@@ -99,9 +97,7 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
   };
 }
 
-/**
- * A Docker engine with the image `alpine:3`. It is not running yet. Its containers have no network.
- */
+/** A Docker engine with the image `alpine:3`, not started yet. Its containers have no network. */
 export async function ownEngine({
   liveRestore,
   options: more = [],
@@ -109,7 +105,7 @@ export async function ownEngine({
   liveRestore: boolean;
   options?: string[];
 }): Promise<OwnServer> {
-  const dir = await mkdtemp(join(tmpdir(), 'cv-engine-')); // a socket's path has to be short
+  const dir = await mkdtemp(join(tmpdir(), 'cv-engine-')); // the path of a socket must be short
   const engine = { dataDir: join(dir, 'data'), runDir: dir, name: `chronoverse-${basename(dir)}` };
   const options = ['--bridge', 'none', ...(liveRestore ? ['--live-restore'] : []), ...more];
   const client = new Docker({ socketPath: join(dir, 'docker.sock'), timeout: 3_000 });
@@ -119,7 +115,7 @@ export async function ownEngine({
   return {
     ...server,
     async start() {
-      // A killed one leaves what keeps the next one from starting.
+      // The leftovers of a killed engine would keep the next one from starting.
       await prepareEngine(engine, options);
       await server.start();
       await ensureBaseImage(client);
@@ -128,7 +124,7 @@ export async function ownEngine({
       for (const { Id } of await client.listContainers({ all: true }).catch(() => []))
         await client.getContainer(Id).remove({ force: true });
       await server.stop();
-      // A killed one leaves them.
+      // A killed engine leaves mounts.
       for (const mount of await mountsIn(dir)) await run('umount', ['--lazy', mount]);
       await server.close();
     },
@@ -136,19 +132,19 @@ export async function ownEngine({
 }
 
 /**
- * An engine that separates networks as most do, by iptables, in a network namespace of its own: it
- * touches no other engine's rules.
+ * An engine in its own network namespace that separates networks by iptables, as most engines do.
+ * It does not touch the rules of other engines.
  */
 export interface FirewalledEngine extends OwnServer {
-  /** Of its network namespace. */
+  /** The name of its network namespace. */
   name: string;
   /** Runs a command in the engine's network namespace. */
   inside(command: string, ...args: string[]): Promise<string>;
-  /** The same, of a server: it runs until it is killed. */
+  /** The same for a server: it runs until it is killed. */
   serve(command: string, ...args: string[]): ChildProcess;
 }
 
-/** Undefined where this machine cannot have one; says what that leaves untested. */
+/** Undefined if this machine cannot run one; then it reports what is left untested. */
 export async function firewalledEngine(
   untested: string,
   options: string[] = [],
@@ -201,7 +197,7 @@ async function mountsIn(dir: string): Promise<string[]> {
   return mounts.filter((mount) => mount.startsWith(`${dir}/`)).reverse();
 }
 
-/** Runs `launch` as a server that `probe` asks until it answers. */
+/** Runs `launch` as a server and calls `probe` until the server answers. */
 export function serverOf({
   address,
   dir,

@@ -3,14 +3,14 @@ import type { Db } from '../../db/client.ts';
 
 type Ask<T> = () => Promise<T | undefined | false>;
 
-/** Asks until `ask` gives something, or fails with what it waited for. */
+/** Calls `ask` until it returns a value. After 50 s it fails with `what`. */
 export function until<T>(what: string, ask: Ask<T>): Promise<T> {
   return poll(what, ask, { withinMs: 50_000, everyMs: 10 });
 }
 
 /**
- * As `until`, for what many processes do at once on a machine that they keep busy: it waits longer,
- * and asks less often.
+ * Like `until`, for the work of many processes that keep the machine busy: it waits 90 s and asks
+ * less often.
  */
 export function untilSlow<T>(what: string, ask: Ask<T>): Promise<T> {
   return poll(what, ask, { withinMs: 90_000, everyMs: 50 });
@@ -26,7 +26,9 @@ async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; ev
   throw new Error(`Not within ${bounds.withinMs / 1_000} s: ${what}`);
 }
 
-/** Time passes for one workflow: its schedule and its jobs are moved `seconds` into the past. */
+/**
+ * Simulates that `seconds` pass for one workflow: moves its schedule and its jobs into the past.
+ */
 export async function letPass(db: Db, workflowId: string, seconds: number): Promise<void> {
   const by = sql`make_interval(secs => ${seconds})`;
   await db.execute(sql`

@@ -38,10 +38,10 @@ export function imagePatterns(text: string): ImagePatterns {
   return patterns;
 }
 
-/** Seals under a key of this run alone. */
+/** Seals with a key that only this run has. */
 export const testSealer = createSealer(randomBytes(32));
 
-/** The parts of one process over the in-process bus and cache. */
+/** The parts of one process with the in-process bus and cache. */
 export function memoryParts(db: Db): Parts & { allow: NetworkPolicy } {
   return {
     db,
@@ -54,7 +54,7 @@ export function memoryParts(db: Db): Parts & { allow: NetworkPolicy } {
   };
 }
 
-/** Scheduling, execution and joblogs. `close` drains them and closes bus and cache. */
+/** Starts scheduling, execution and joblogs. `close` drains them and closes bus and cache. */
 export async function startHeartbeatWorkers(parts: ExecutionParts & { bus: Bus; cache: Cache }): Promise<Worker> {
   const workers = [await startJoblogs(parts), await startExecution(parts), await startScheduling(parts)];
   return {

@@ -6,7 +6,10 @@ import { now, toMs } from './time.ts';
 const SLOW_LINES = 1_000;
 const PRINT_SLOWLY = ['sh', '-c', `i=0; while [ $i -lt ${SLOW_LINES} ]; do i=$((i+1)); echo $i; usleep 9000; done`];
 
-/** From the engine's timestamp of a line to its subscriber, 100 lines a second. */
+/**
+ * Measures the time from the engine's timestamp of a line to its subscriber, at 100 lines per
+ * second.
+ */
 export async function measureLatency(system: System, progress: (text: string) => void): Promise<Finding> {
   const id = await startJob(system, PRINT_SLOWLY);
   const batch = z.object({ jobLogs: z.object({ lines: z.array(z.object({ timestamp: z.string() })) }) });
@@ -16,7 +19,7 @@ export async function measureLatency(system: System, progress: (text: string) =>
     const at = now();
     for (const { timestamp } of jobLogs.lines) latencies.push(at - toMs(timestamp));
   }
-  // The first ones were printed before the subscriber was there.
+  // The first lines were printed before the subscriber joined.
   const live = latencies.slice(SLOW_LINES / 10);
   progress(`latency over ${live.length} lines: p50 ${percentile(live, 0.5).toFixed(1)} ms`);
   return {

@@ -6,8 +6,8 @@ import { measureSubscribers } from './subscribers.ts';
 import { startSystem } from './system.ts';
 
 /**
- * From a container's print to the stored line and to the subscriber, over real processes, Kafka and
- * the engine.
+ * Measures the way of a line from a container to the store and to a subscriber, with real
+ * processes, Kafka and the engine.
  */
 export const logs: Benchmark = {
   name: 'logs',

@@ -13,8 +13,9 @@ const OTHER_JOBS = 100;
 const WATCH_SECONDS = 10;
 
 /**
- * Measures the CPU of an api while 100 other jobs print 10 lines a second each. The benchmark
- * publishes these lines itself, as a worker would: a hundred containers would measure the engine.
+ * Measures the CPU of an api while 100 other jobs each print 10 lines per second. The benchmark
+ * publishes these lines itself, as a worker would; a hundred containers would mainly load the
+ * engine.
  */
 export async function measureOthers(system: System, progress: (text: string) => void): Promise<Finding[]> {
   const { database, client, userId, processes } = system;
@@ -71,7 +72,7 @@ export async function measureOthers(system: System, progress: (text: string) => 
           textBatch,
         );
         subscriptions.push(subscription);
-        void subscription.next().catch(() => undefined); // nothing comes; it is ended below
+        void subscription.next().catch(() => undefined); // nothing arrives; the bench stops it below
       }
       await delay(2_000);
       const linesBefore = sum(numbers);

@@ -9,7 +9,7 @@ import { ASK_MS, IMAGE, type System, startJob, textBatch } from './system.ts';
 import { now, toMs } from './time.ts';
 
 export const LINES = 1_000_000;
-/** Lines of 60 bytes, as programs log one event. */
+/** Lines of 60 bytes, the length of a typical log line. */
 const PRINT_ALL = [
   'awk',
   `BEGIN { for (i = 1; i <= ${LINES}; i++) printf "%08d one line of a log, of about sixty bytes in all, so.\\n", i }`,
@@ -18,8 +18,8 @@ const ROUND_MS_MAX = 300_000;
 const MB = 1_024 * 1_024;
 
 /**
- * Lines a second, from the engine's timestamp of the first line: of the engine's own API read to
- * nowhere, and of ours.
+ * Measures lines per second, counted from the engine's timestamp of the first line: when the
+ * engine's own API is read and discarded, and with Chronoverse.
  */
 export async function measureRate(system: System, progress: (text: string) => void): Promise<Finding[]> {
   const [bare, stored, delivered]: [number[], number[], number[]] = [[], [], []];

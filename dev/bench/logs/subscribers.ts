@@ -7,15 +7,15 @@ const NOW_AND_THEN_LINES = 30;
 const PRINT_NOW_AND_THEN = ['sh', '-c', `for i in $(seq ${NOW_AND_THEN_LINES}); do echo $i; sleep 1; done`];
 const SUBSCRIBERS = 1_000;
 /**
- * After these the api has compiled the code that it runs: the others add only what they need
- * themselves.
+ * After so many subscribers, the api has compiled the code that it runs. The later ones add only
+ * the memory that they need themselves.
  */
 const FIRST_SUBSCRIBERS = 100;
 const KB = 1_024;
 
 /**
- * Measures the memory for each of many subscribers, each on its own socket, while the job prints a
- * line a second.
+ * Measures the memory per subscriber. Each one has its own socket, and the job prints one line per
+ * second.
  */
 export async function measureSubscribers(system: System, progress: (text: string) => void): Promise<Finding> {
   const { api } = system.processes;

@@ -14,10 +14,7 @@ export const ASK_MS = 20;
 /** A batch of a followed log as text. */
 export const textBatch = z.object({ jobLogs: z.object({ text: z.string(), lastNumber: z.number() }) });
 
-/**
- * The processes that a log passes through, on real servers, with a database and topics of their
- * own.
- */
+/** The processes that a log passes through, on real servers, with their own database and topics. */
 export interface System {
   database: BenchDatabase;
   docker: Docker;
@@ -75,7 +72,7 @@ export async function startSystem(): Promise<System> {
   };
 }
 
-/** Creates a CONTAINER workflow and gives the id of its first job, which runs at once. */
+/** Creates a CONTAINER workflow and returns the id of its first job, which runs at once. */
 export async function startJob({ client }: System, command: string[]): Promise<string> {
   const { createWorkflow } = await client.request(
     'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } userErrors { message } } }',
