@@ -37,7 +37,7 @@ describe('lines that are stored after the end of their job', () => {
     leaseToken: string;
   }
 
-  /** A job whose attempt has run for a second. */
+  /** A job whose attempt has run for one second. */
   async function running(attempt: number): Promise<Running> {
     const workflow = await heartbeat(api.db, ann.id);
     const { claimed } = await claimJobs(api.db, await schedule(api.db), { owner: 'lost' });
@@ -73,8 +73,8 @@ describe('lines that are stored after the end of their job', () => {
   const fold = () => rollUpTotals(api.db, { limit: 1_000 });
 
   /**
-   * Each way in which somebody else than its worker ends a job that may have printed, from one
-   * whose attempt runs.
+   * All ways in which a process other than its worker ends a job that may have printed. The attempt
+   * of each job is running.
    */
   const ends: Record<string, { status: string; attempt: number; end: (job: Running) => Promise<unknown> }> = {
     'given up after its last attempt': { status: 'FAILED', attempt: ATTEMPTS_MAX, end: look },
@@ -120,7 +120,7 @@ describe('lines that are stored after the end of their job', () => {
     },
   };
 
-  test.each(Object.entries(ends))('P10: of one that was %s count once', async (_, { status, attempt, end }) => {
+  test.each(Object.entries(ends))('P10: count once for a job that was %s', async (_, { status, attempt, end }) => {
     for (const folded of [false, true]) {
       ann = await person(api);
       const job = await running(attempt);
@@ -146,7 +146,7 @@ describe('lines that are stored after the end of their job', () => {
     }
   });
 
-  test('P10: count where the worker that stores lines comes to the end on the bus', async () => {
+  test('P10: count when the joblogs worker reaches the end-of-log marker on the bus', async () => {
     const job = await running(ATTEMPTS_MAX);
     const chunk = { ...(await numberedChunk(job.id, 1, 500)), attempt: ATTEMPTS_MAX };
     const published = api.bus.publish('job_logs', [{ key: job.id, value: encodeChunks([chunk]) }]);
@@ -159,7 +159,7 @@ describe('lines that are stored after the end of their job', () => {
     await storing.close();
   });
 
-  test('P10: the marker of an attempt that comes after the end counts what is stored by then, and the end the rest', async () => {
+  test('P10: an attempt marker behind the end counts the lines stored by then, and the end-of-log marker counts the rest', async () => {
     const job = await running(ATTEMPTS_MAX);
     await look(job);
     await store(job.id, 1, 20);
@@ -170,7 +170,7 @@ describe('lines that are stored after the end of their job', () => {
     expect(await totals()).toMatchObject([{ logLineCount: 30 }, { logLineCount: 30 }]);
   });
 
-  test('P10: an end that is settled after retention has removed lines takes none of them back', async () => {
+  test('P10: settling an end after retention has removed lines subtracts none of them', async () => {
     const job = await running(ATTEMPTS_MAX);
     await store(job.id, 1, 20);
     await look(job);

@@ -25,7 +25,7 @@ afterAll(() => database.close());
 const everything: TimeRange = { from: undefined, to: undefined };
 type Sums = Record<string, { count: number; lines: number; ms: number }>;
 
-/** What a user's (or a workflow's) totals sum up to, for each kind of end. */
+/** The sums of the totals of a user or workflow, by kind of end. */
 async function totalsOf(userId: string, range = everything, workflowId?: string): Promise<Sums> {
   const { db } = database;
   const totals = workflowId ? readWorkflowTotals(db, [workflowId], range) : readUserTotals(db, userId, range);
@@ -37,7 +37,7 @@ async function totalsOf(userId: string, range = everything, workflowId?: string)
   return sums;
 }
 
-/** The same from the jobs themselves: whole milliseconds, as a Date has them. */
+/** The same sums computed from the jobs, in whole milliseconds like a Date. */
 async function jobsOf(column: 'user_id' | 'workflow_id', id: string): Promise<Sums> {
   const rows = await database.db.execute<{
     status: string;
@@ -58,7 +58,7 @@ async function jobsOf(column: 'user_id' | 'workflow_id', id: string): Promise<Su
 
 const jobSums = ({ COMPLETED, FAILED, CANCELED }: Sums) => ({ COMPLETED, FAILED, CANCELED });
 
-test('P10: the totals are those of the jobs after any sequence of ends, folded or not, also by several at once', async () => {
+test('P10: the totals equal those of the jobs after any sequence of ends, rolled up or not, also with concurrent calls', async () => {
   const { db } = database;
   const step = fc.constantFrom('complete', 'fail', 'system', 'cancel', 'cancelQueued', 'request', 'fold', 'terminate');
   await fc.assert(
@@ -96,7 +96,7 @@ test('P10: the totals are those of the jobs after any sequence of ends, folded o
   );
 });
 
-test('P10: a roll-up counts each set once, whatever else rolls up, and changes nothing that is read', async () => {
+test('P10: a roll-up counts each set once despite concurrent roll-ups, and changes no total that is read', async () => {
   const { db } = database;
   for (let n = 0; n < 20; n++) await heartbeat(db, ann);
   for (const job of await claim(db, await schedule(db)))
@@ -115,7 +115,7 @@ test('P10: a roll-up counts each set once, whatever else rolls up, and changes n
   expect(await db.execute(sql`SELECT FROM totals_pending`)).toHaveLength(0);
 });
 
-test('P10: totals outlive what they count, and workflows are counted as made and as deleted, once', async () => {
+test('P10: totals outlive the rows that they count, and each workflow counts once as created and once as deleted', async () => {
   const { db } = database;
   const [kept, deleted, purged] = [await heartbeat(db, ann), await heartbeat(db, ann), await heartbeat(db, ann)];
   for (const job of await claim(db, await schedule(db)))
@@ -123,7 +123,7 @@ test('P10: totals outlive what they count, and workflows are counted as made and
   const before = jobSums(await totalsOf(ann));
   for (let n = 0; n < 2; n++) await deleteWorkflow(db, { userId: ann, id: deleted.id });
   await db.execute(sql`DELETE FROM workflows WHERE id IN (${purged.id}, ${deleted.id})`);
-  await db.execute(sql`DELETE FROM jobs WHERE user_id = ${ann}`); // retention
+  await db.execute(sql`DELETE FROM jobs WHERE user_id = ${ann}`); // as retention does
   const later = { from: new Date(Date.now() + 7_200_000), to: undefined };
   for (let n = 0; n < 2; n++) {
     expect(jobSums(await totalsOf(ann))).toEqual(before);
@@ -161,7 +161,7 @@ test('a percentile is within its bound of the duration at that rank', async () =
   expect(percentileMs(new Map([[-1, 3]]), 0.5)).toBeUndefined();
 });
 
-test('the whole days of a range and what is left of it are the range, each hour once', () => {
+test('the whole days and the remaining hours of a range contain each hour of the range once', () => {
   const hour = fc.option(fc.integer({ min: 0, max: 100 }), { nil: undefined });
   const at = (n: number | undefined) => (n === undefined ? undefined : new Date(n * 3_600_000));
   const within = ({ from, to }: TimeRange, time: Date) => (!from || time >= from) && (!to || time < to);

@@ -13,7 +13,7 @@ describe('a client that sends and leaves', () => {
   let api: TestApi;
   let ann: Person;
   let bob: Person;
-  /** Operations that ask for the engine are under way until it answers. */
+  /** Operations that need the engine stay under way until it answers. */
   let engineAnswers: (isThere: boolean) => void;
   const engine = new Promise<boolean>((resolve) => {
     engineAnswers = resolve;
@@ -51,7 +51,7 @@ describe('a client that sends and leaves', () => {
       expect(codes(await query(api, '{ viewer { id } }', { token: bob.token }))).toEqual([]);
   };
   const waiting: Promise<unknown[]>[] = [];
-  /** The errors of a request of ann's; undefined where it waits. */
+  /** The errors of a request of ann's, or undefined while it waits. */
   const ofAnn = async () => {
     const answer = query(api, '{ viewer { id } }', { token: ann.token }).then(codes);
     const soon = await Promise.race([answer, delay(WAITS_MS)]);
@@ -59,11 +59,11 @@ describe('a client that sends and leaves', () => {
     return soon;
   };
 
-  test('keeps the turns and the places of what goes on for it, and takes nobody else theirs', async () => {
+  test('occupies its own turns and places until its operations end, and never those of other users', async () => {
     const leave = await Promise.all(Array.from({ length: UNDER_WAY_MAX }, () => sendAndLeave(ann)));
-    await expect.poll(ofAnn, { timeout: 10_000 }).toBeUndefined(); // all of them are under way
+    await expect.poll(ofAnn, { timeout: 10_000 }).toBeUndefined(); // now all of them are under way
     for (const each of leave) each();
-    await ofBob(); // meanwhile it is seen that they have left
+    await ofBob(); // meanwhile the server notices that the clients have left
 
     const download = fetch(new URL('/logs/1', api.url), { headers: { authorization: `Bearer ${ann.token}` } });
     expect(await Promise.race([download, delay(WAITS_MS, 'waits')])).toBe('waits');
@@ -76,7 +76,7 @@ describe('a client that sends and leaves', () => {
     for (const id of ['1', '2'])
       socket.send(JSON.stringify({ type: 'subscribe', id, payload: { query: create.replace('late', `late ${id}`) } }));
     socket.send('{"type":"complete","id":"1"}');
-    await ofBob(); // meanwhile they have come
+    await ofBob(); // meanwhile the operations arrive
     socket.close();
     await once(socket, 'close');
     await ofBob();
@@ -86,12 +86,12 @@ describe('a client that sends and leaves', () => {
     expect((await download).status).toBe(404);
     await expect.poll(ofAnn).toEqual([]);
     const { data } = await query(api, '{ workflows(first: 10) { nodes { name } } }', { token: ann.token });
-    // What waited for a turn when its socket went is not done.
+    // An operation that was still waiting when its socket closed is not executed.
     expect(data.workflows.nodes).toEqual([]);
   });
 });
 
-test('a client that leaves in the middle of a body leaves nothing in the log', async () => {
+test('a client that leaves in the middle of a body leaves no line in the log', async () => {
   const api = await testApi({ bounds: { anonymousPerAddress: 1 } });
   const { hostname, port } = new URL(api.url);
   const isServed = async () => codes(await query(api, '{ __typename }')).length === 0;
@@ -101,7 +101,7 @@ test('a client that leaves in the middle of a body leaves nothing in the log', a
     socket.write(
       `POST /graphql HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{`,
     );
-    await expect.poll(isServed).toBe(false); // it has the only place
+    await expect.poll(isServed).toBe(false); // the request occupies the only place
     if (n % 2) socket.resetAndDestroy();
     else socket.destroy();
     await expect.poll(isServed).toBe(true);

@@ -16,7 +16,7 @@ describe('an account', () => {
   });
   afterAll(() => api.close());
 
-  test('is signed up, signed in, and seen by its viewer alone', async () => {
+  test('can sign up and sign in, and only its own viewer sees it', async () => {
     const input = { email: 'Ann@Example.com', password: 'correct horse' };
     const { data } = await query(api, SIGN_UP, { variables: { input } });
     expect(data.signUp).toMatchObject({ user: { email: 'ann@example.com' }, userErrors: [] });
@@ -32,7 +32,7 @@ describe('an account', () => {
     });
   });
 
-  test('says the same of a wrong password and of an account that does not exist', async () => {
+  test('answers a wrong password as it answers an account that does not exist', async () => {
     const { email } = await person(api, 'guessed');
     const wrong = await query(api, SIGN_IN, { variables: { input: { email, password: 'wrong password' } } });
     const unknown = await query(api, SIGN_IN, {
@@ -53,19 +53,19 @@ describe('an account', () => {
     [{ email: 'ann@example.com', password: 'Password2026!' }, ['password']],
     [{ email: 'ann@example.com', password: 'ann@example.com' }, ['password']],
     [{ email: 'ann@example.com', password: 'abcdefgh' }, ['password']],
-  ])('is refused with what would be right: %j', async (input, path) => {
+  ])('is refused with a message that says what is valid: %j', async (input, path) => {
     const { data } = await query(api, SIGN_UP, { variables: { input } });
     expect(data.signUp).toMatchObject({ user: null, userErrors: [{ code: 'INVALID', path }] });
   });
 
-  test('goes on signing in with a password that was chosen before common ones were refused', async () => {
+  test('can still sign in with a password from before common passwords were refused', async () => {
     const passwordHash = await createPasswords().hash('12345678');
     await createUser(api.db, { email: 'early@example.com', passwordHash });
     const input = { email: 'early@example.com', password: '12345678' };
     expect((await query(api, SIGN_IN, { variables: { input } })).data.signIn.token).toMatch(/^cvs_/);
   });
 
-  test('ends its session by signing out, at once', async () => {
+  test('ends its session at once by signing out', async () => {
     const { token } = await person(api);
     expect(
       (await query(api, 'mutation { signOut { userErrors { code } } }', { token })).data.signOut.userErrors,
@@ -74,7 +74,7 @@ describe('an account', () => {
     expect(codes(await query(api, 'mutation { signOut { userErrors { code } } }'))).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('has API tokens whose secret is shown once, and which end when they are revoked', async () => {
+  test('has API tokens whose secret is shown once and which end when they are revoked', async () => {
     const { token } = await person(api);
     const create =
       'mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { apiToken { id } secret userErrors { code path } } }';
@@ -117,7 +117,7 @@ describe('an account', () => {
   });
 
   test.each(['cvs_wrong', 'x', `cvs_${'a'.repeat(43)}`])(
-    'refuses the token %j everywhere, also where none is needed',
+    'refuses the token %j everywhere, even where no token is needed',
     async (token) => {
       expect(codes(await query(api, '{ viewer { id } }', { token }))).toEqual(['UNAUTHENTICATED']);
       expect(codes(await query(api, '{ system { version } }', { token }))).toEqual(['UNAUTHENTICATED']);
@@ -127,7 +127,7 @@ describe('an account', () => {
     },
   );
 
-  test('gives a browser a session cookie that scripts cannot read, and takes it back', async () => {
+  test('gives a browser a session cookie that scripts cannot read, and removes it again', async () => {
     const input = { email: 'cookie@example.com', password: 'correct horse' };
     const post = (document: string, headers: Record<string, string> = {}) =>
       fetch(api.url, {
@@ -149,7 +149,7 @@ describe('an account', () => {
     expect(stale.headers.get('set-cookie')).toMatch(/Max-Age=0/);
   });
 
-  test('stores no password and no token as it is', async () => {
+  test('stores no password and no token in plain text', async () => {
     const { token, email } = await person(api, 'stored');
     const dump = JSON.stringify([
       await api.db.execute('SELECT * FROM users'),
@@ -171,7 +171,7 @@ describe('signing up', () => {
   });
   afterAll(() => api.close());
 
-  test('can be tried a few times an hour from an address', async () => {
+  test('is limited to a few attempts an hour per address', async () => {
     const answers = [];
     for (const name of ['a', 'b', 'c']) {
       answers.push(

@@ -49,7 +49,7 @@ const of = async (id: string | undefined, variables: object = {}, { token } = an
   (await query(api, OF, { token, variables: { id, ...variables } })).data.workflow?.analytics;
 const at = (ms: number) => new Date(Date.now() + ms).toISOString();
 
-test('a user’s and a workflow’s totals are right at once, and stay so when they are folded', async () => {
+test('the totals of a user and of a workflow are correct at once, and stay so when they are rolled up', async () => {
   const all = { workflowCount: 4, jobCount: 4, completedJobCount: 2, failedJobCount: 1, canceledJobCount: 1 };
   for (let n = 0; n < 2; n++) {
     const totals = await mine();
@@ -70,7 +70,7 @@ test('a user’s and a workflow’s totals are right at once, and stay so when t
   }
 });
 
-test('a range is widened to whole hours, and what lies before or after it is left out', async () => {
+test('a range is widened to whole hours, and jobs before or after it are left out', async () => {
   const inside = await mine({ from: at(-1), to: at(1) });
   expect(inside).toEqual(await mine());
   expect(await mine({ from: at(2 * HOUR_MS) })).toEqual(NOTHING);
@@ -80,7 +80,7 @@ test('a range is widened to whole hours, and what lies before or after it is lef
   expect(await of(workflowIds[0], { to: at(-2 * HOUR_MS) })).toEqual(NOTHING);
 });
 
-test('a range that ends before it begins is refused with a sentence, null is no bound', async () => {
+test('a range that ends before it begins is refused with a message, and null is no bound', async () => {
   for (const document of [MINE, OF]) {
     const variables = { id: workflowIds[0], from: at(1_000), to: at(0) };
     const answer = await query(api, document, { token: ann.token, variables });
@@ -93,13 +93,13 @@ test('a range that ends before it begins is refused with a sentence, null is no 
   ]);
 });
 
-test('P6: Bob’s totals have nothing of Ann’s, he sees none of her workflow’s, and nobody’s signed out', async () => {
+test('P6: Bob’s totals contain nothing of Ann’s, he sees no totals of her workflow, and without a token there are none', async () => {
   expect(await mine({}, bob)).toEqual(NOTHING);
   expect(await of(workflowIds[0], {}, bob)).toBeUndefined();
   expect(codes(await query(api, MINE))).toEqual(['UNAUTHENTICATED']);
 });
 
-test('a deleted workflow and its jobs are counted still', async () => {
+test('a deleted workflow and its jobs still count', async () => {
   const before = await mine();
   await deleteWorkflow(api.db, { userId: ann.id, id: workflowIds[0] ?? '' });
   expect(await mine()).toEqual(before);

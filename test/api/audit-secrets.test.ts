@@ -13,12 +13,12 @@ import { newId } from '../../domain/ids.ts';
 
 const SECRET = 's3cr3t';
 /**
- * Names say which thing was changed, and are shown: those of workflows, tokens, variables, headers
- * and volumes.
+ * Names show which object was changed, so events show them: the names of workflows, tokens,
+ * variables, headers and volumes.
  */
 const NAMES = new Set(['name']);
 
-/** A value with all fields, and the secret in each text that is no name. */
+/** A value with all fields. Every text that is not a name contains the secret. */
 function full(type: GraphQLInputType, name: string): unknown {
   const nullable = getNullableType(type);
   if (isListType(nullable)) return [full(nullable.ofType, name), full(nullable.ofType, name)];
@@ -38,7 +38,7 @@ const inputs = Object.values(schema.getMutationType()?.getFields() ?? {}).flatMa
   args.map(({ type }) => [name, type] as const),
 );
 
-test.each(inputs)('the event of %s has no text of the input but names, and names each field', (_, type) => {
+test.each(inputs)('the event of %s contains no text of the input except names, and names each field', (_, type) => {
   const bare = isNonNullType(type) ? type.ofType : type;
   const input = full(type, 'input');
   if (typeof input !== 'object' || input === null || !isInputObjectType(bare)) throw new Error('It takes no input.');

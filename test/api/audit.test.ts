@@ -30,7 +30,7 @@ interface Event {
 
 describe('the audit', () => {
   let api: TestApi;
-  let root: Person; // the first account: the administrator
+  let root: Person; // the first account is the administrator
   let ann: Person;
   let bob: Person;
   beforeAll(async () => {
@@ -55,11 +55,11 @@ describe('the audit', () => {
     );
   const idOf = async (payload: object = { heartbeat: {} }) => (await create(payload)).data.createWorkflow.workflow.id;
 
-  test('covers every mutation that there is', () => {
+  test('covers every mutation', () => {
     expect([...mutations].toSorted()).toEqual(Object.keys(schema.getMutationType()?.getFields() ?? {}).toSorted());
   });
 
-  test('says who did what, with what, from where, and which fields: a secret is "changed"', async () => {
+  test('records the actor, the token, the origin and the changed fields; a secret is "changed"', async () => {
     const id = await idOf({
       heartbeat: {
         endpoint: 'https://example.com/?key=s3cr3t-password',
@@ -108,7 +108,7 @@ describe('the audit', () => {
     expect(JSON.stringify(rows)).toContain('payload.container.env.TOKEN');
   });
 
-  test('names the API token that was used, and a job names who asked for it', async () => {
+  test('names the API token that was used, and a job names the user who requested it', async () => {
     const made = await act(
       'mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { secret apiToken { id scope } userErrors { code } } }',
       { name: 'deploy', scope: 'RUN' },
@@ -129,7 +129,7 @@ describe('the audit', () => {
     expect(bySession.requestedBy).toEqual({ userId: ann.id, tokenName: null });
   });
 
-  test('is all seen by an administrator, and by others as far as it concerns them, also by id', async () => {
+  test('shows administrators all events, and other users those that concern them, also by id', async () => {
     const id = await idOf();
     const { id: eventId } = await newest('createWorkflow');
     const seen = await events(bob);
@@ -145,7 +145,7 @@ describe('the audit', () => {
     expect(codes(await query(api, '{ auditEvents { nodes { id } } }'))).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('an API token of an administrator sees the events of its own account alone', async () => {
+  test('shows an API token of an administrator only the events of its own account', async () => {
     const id = await idOf();
     const { id: eventId } = await newest('createWorkflow');
     const make = 'mutation { createApiToken(input: { name: "reader", scope: READ }) { secret } }';
@@ -157,7 +157,7 @@ describe('the audit', () => {
     expect((await events(root)).some((event) => event.objectId === id)).toBe(true);
   });
 
-  test('has refusals, with their code, those that are alike counted; none of them stores what was given', async () => {
+  test('records refusals with their code and counts similar ones; none of them stores the input', async () => {
     const before = (await events(ann)).filter(({ outcome }) => outcome === 'REFUSED').length;
     const remove = 'mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) { userErrors { code } } }';
     for (let n = 0; n < 5; n += 1) await act(remove, { id: bob.id });
@@ -172,7 +172,7 @@ describe('the audit', () => {
     expect((await events(ann)).filter(({ outcome }) => outcome === 'REFUSED')).toHaveLength(before + 1);
   });
 
-  test('has sign-ins, and failed ones at the account that they were tried at', async () => {
+  test('records sign-ins, and failed ones with the account that they tried', async () => {
     const signIn = (email: string, password: string) =>
       query(api, 'mutation ($input: SignInInput!) { signIn(input: $input) { user { id } userErrors { code } } }', {
         variables: { input: { email, password } },
@@ -204,7 +204,7 @@ describe('the audit', () => {
     });
   });
 
-  test('counts what came within a minute when it ends, as the closing of the process does', async () => {
+  test('counts events of the same minute when the minute ends or the process closes', async () => {
     const other = await testApi();
     try {
       const own = await person(other, 'own');
@@ -221,7 +221,7 @@ describe('the audit', () => {
     }
   });
 
-  test('is written with its change or not at all', async () => {
+  test('is written together with its change or not at all', async () => {
     await api.db.execute(
       sql`ALTER TABLE audit_events ADD CONSTRAINT broken CHECK (action <> 'terminateWorkflow') NOT VALID`,
     );
@@ -239,7 +239,7 @@ describe('the audit', () => {
     expect(await newest('terminateWorkflow')).toMatchObject({ outcome: 'DONE', objectId: id });
   });
 
-  test('is never updated, and goes after its days', async () => {
+  test('is never updated, and is removed after its retention time', async () => {
     await expect(api.db.execute(sql`UPDATE audit_events SET action = 'nothing'`)).rejects.toMatchObject({
       cause: { message: 'Audit events are never updated.' },
     });
@@ -253,7 +253,7 @@ describe('the audit', () => {
     expect(after).toHaveLength(before.length - 1);
   });
 
-  test('keeps a bounded part of what a call gave, and does not name who was signed in where somebody signs in', async () => {
+  test('keeps a bounded part of the input, and does not name the signed-in user in a sign-in', async () => {
     const name = (n: number) => `X-${n}-${'n'.repeat(190)}`;
     const headers = Array.from({ length: 100 }, (_, n) => ({ name: name(n), value: 'v' }));
     await create({ heartbeat: { endpoint: 'https://example.com/', headers } });
@@ -287,7 +287,7 @@ describe('the audit', () => {
     expect(new Set(ids).size).toBe(4);
   });
 
-  test('counts 200 kinds of refusals of one account apart, and those of others still', async () => {
+  test('counts 200 kinds of refusals of one account separately, and still counts those of others', async () => {
     const many = Array.from({ length: 300 }, (_, n) => n);
     const refusals = createRefusals(api.db, pino({ level: 'silent' }));
     const note = (who: Person, n: number) =>

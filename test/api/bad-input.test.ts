@@ -99,7 +99,7 @@ describe('bad input', () => {
       ['payload', 'container', 'registryAuth', 'username'],
     ],
     ['a wrong scheme', { payload: { heartbeat: { endpoint: 'gopher://a' } } }, ['payload', 'heartbeat', 'endpoint']],
-  ])('%s is reported with its path, and nothing is stored', async (_, input, path, words = '') => {
+  ])('%s is reported with its path, and no data is stored', async (_, input, path, words = '') => {
     const { data, errors } = await create(input);
     expect(errors).toBeUndefined();
     expect(data.createWorkflow.workflow).toBeNull();
@@ -112,7 +112,7 @@ describe('bad input', () => {
     expect(Number(row?.count)).toBe(0);
   });
 
-  test('of several kinds is reported all at once', async () => {
+  test('of several kinds is reported at once', async () => {
     const { data } = await create({ name: '', interval: 0, ...container({ image: ':', workingDir: 'x' }) });
     expect(data.createWorkflow.userErrors.map(({ path }: { path: string[] }) => path.join('.'))).toEqual([
       'name',
@@ -122,7 +122,7 @@ describe('bad input', () => {
     ]);
   });
 
-  test('is no name that JavaScript knows as something else', async () => {
+  test('cannot use a name that JavaScript treats specially', async () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
     const written = Object.fromEntries(names.map((name) => [name, 'x']));
     const document =
@@ -150,7 +150,7 @@ describe('bad input', () => {
     expect(data.createWorkflow.userErrors).toMatchObject([{ path: ['payload', 'json', '__proto__'] }]);
   });
 
-  test('of very many kinds is reported by the first hundred', async () => {
+  test('of very many kinds is reported by its first hundred problems', async () => {
     const args = Array.from({ length: 20_000 }, () => '\0');
     const { data } = await create(container({ args }));
     const { userErrors } = data.createWorkflow;
@@ -171,7 +171,7 @@ describe('bad input', () => {
     ['an unknown field', { nmae: 'a' }],
     ['an unknown method', { payload: { heartbeat: { endpoint: 'http://a', method: 'BREW' } } }],
     ['a name that is missing', { name: undefined }],
-  ])('in a variable that does not fit its type is BAD_REQUEST: %s', async (_, input) => {
+  ])('in a variable of the wrong type is BAD_REQUEST: %s', async (_, input) => {
     expect(codes(await create(input))).toEqual(['BAD_REQUEST']);
   });
 
@@ -195,11 +195,11 @@ describe('bad input', () => {
     ['{', 'GRAPHQL_PARSE_FAILED'],
     ['mutation { createWorkflow(input: { payload: {} }) { workflow { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
     ['{ jobs(filter: { scheduledAfter: "yesterday" }) { nodes { id } } }', 'GRAPHQL_VALIDATION_FAILED'],
-  ])('in a document is reported as that: %s', async (document, code) => {
+  ])('in a document is reported as a document error: %s', async (document, code) => {
     for (const seen of codes(await query(api, document, { token: ann.token }))) expect(seen).toBe(code);
   });
 
-  test('in an id is an unknown id', async () => {
+  test('in an id is treated as an unknown id', async () => {
     const ids = ['', 'x', '1', "'; DROP TABLE jobs; --", 'a\0', '00000000-0000-7000-8000-000000000000'];
     for (const id of ids) {
       const answer = await query(
@@ -211,7 +211,7 @@ describe('bad input', () => {
     }
   });
 
-  test('never is INTERNAL_SERVER_ERROR, and leaves nothing in the log', () => {
+  test('never gives INTERNAL_SERVER_ERROR, and leaves no line in the log', () => {
     expect(api.logged).toEqual([]);
   });
 });

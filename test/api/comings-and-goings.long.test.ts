@@ -17,10 +17,10 @@ import { testSealer } from '../support/workers.ts';
 import { type Person, person, socketOf, taker } from './support.ts';
 
 const COMINGS = 20_000;
-const FIRST = 2_000; // after them the process has compiled what it runs, and its caches are full
+const FIRST = 2_000; // by then the process has compiled its code and filled its caches
 const AT_ONCE = 100;
 const TURNS_MAX = 12;
-const BYTES_EACH_MAX = 500; // a socket that is forgotten costs 4,500
+const BYTES_EACH_MAX = 500; // a socket that is not freed costs 4,500
 
 let database: TestDatabase;
 let bus: Bus;
@@ -28,7 +28,7 @@ let cache: Cache;
 let api: Api;
 let ann: Person;
 let jobId: string;
-/** What is subscribed to and watched now, over all channels and keys. */
+/** The current subscriptions and watches, over all channels and keys. */
 const open = { subscriptions: 0, watches: 0 };
 const logged: string[] = [];
 
@@ -55,7 +55,7 @@ afterAll(async () => {
   await database?.close();
 });
 
-test('20,000 WebSockets that come and go at every instant leave memory, descriptors, subscriptions and watched partitions as they were', async () => {
+test('20,000 WebSockets that connect and leave at every instant leave memory, descriptors, subscriptions and watched partitions unchanged', async () => {
   const random = randomOf('comings and goings');
   await comeAndGo(FIRST, random);
   const before = await settled();
@@ -66,13 +66,15 @@ test('20,000 WebSockets that come and go at every instant leave memory, descript
   expect(open).toEqual({ subscriptions: 0, watches: 0 });
   expect((after.bytes - before.bytes) / COMINGS).toBeLessThan(BYTES_EACH_MAX);
   const client = socketOf(api, ann.token);
-  // Each has given its place back.
+  // Each socket has returned its place.
   expect(await taker(client.iterate({ query: '{ __typename }' })).rest()).toHaveLength(1);
   await client.dispose();
   expect(logged).toEqual([]);
-}, 300_000); // half a minute of one core
+}, 300_000); // takes half a minute on one core
 
-/** Each goes a few turns of the event loop after what it has sent last, most by a reset. */
+/**
+ * Each client leaves a few turns of the event loop after its last message, most of them by a reset.
+ */
 async function comeAndGo(count: number, random: () => number): Promise<void> {
   const port = Number(new URL(api.url).port);
   const init = frame(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${ann.token}` } }));
@@ -115,7 +117,7 @@ async function comeAndGo(count: number, random: () => number): Promise<void> {
   );
 }
 
-/** What is left when the last one has gone. */
+/** The state after the last client has left. */
 async function settled() {
   await expect.poll(() => open, { timeout: 20_000 }).toEqual({ subscriptions: 0, watches: 0 });
   const descriptors = () => descriptorsBut(process.pid, Number(new URL(database.url).port));

@@ -12,7 +12,7 @@ import { testSealer } from '../support/workers.ts';
 import { ask } from './download-client.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
-const ARRIVES_MS = 100; // else what is asked next may take the place; it is tried again
+const ARRIVES_MS = 100; // a later request could take the place otherwise; it would then be tried again
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
   for (const thing of open.splice(0).reverse()) await thing.close();
@@ -24,7 +24,7 @@ async function apiWith(bounds: ApiSettings['bounds'], settings: Partial<ApiSetti
   return { api, ann: await person(api, 'ann'), bob: await person(api, 'bob') };
 }
 
-/** A bare connection, that has sent `text`. */
+/** A bare TCP connection that has sent `text`. */
 async function connection(
   { url }: { url: string },
   text = '',
@@ -52,7 +52,7 @@ interface Opened {
   closed: Promise<{ code: number; reason: string }>;
 }
 
-/** A WebSocket that is acknowledged or closed; rejects where the upgrade is refused. */
+/** A WebSocket that was acknowledged or closed. Rejects if the upgrade is refused. */
 async function webSocket(
   api: TestApi,
   token?: string,
@@ -79,7 +79,7 @@ const answers = async ({ socket, received }: Opened, id: string) => {
 };
 
 describe('connections beyond a bound', () => {
-  test('P12: of one address are answered with 429, and those before them notice nothing', async () => {
+  test('P12: of one address are answered with 429, and earlier ones are not affected', async () => {
     const { api, ann } = await apiWith({ connectionsPerAddress: 5 });
     const before: Awaited<ReturnType<typeof connection>>[] = [];
     await expect
@@ -107,7 +107,7 @@ describe('connections beyond a bound', () => {
     await expect.poll(again).toContain('200 OK');
   });
 
-  test('in all get 503, and end soon though their clients do nothing', async () => {
+  test('in total get 503, and end soon although their clients do nothing', async () => {
     const { api, ann } = await apiWith({ connections: 4 });
     const idle: Awaited<ReturnType<typeof connection>>[] = [];
     for (let n = 0; n < 8; n += 1) idle.push(await connection(api, '', `127.0.0.${2 + n}`));
@@ -127,7 +127,7 @@ describe('connections beyond a bound', () => {
       { anonymous: 20, anonymousPerAddress: 10 },
       'POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{',
     ],
-  ])('of two addresses that take all %s that they can leave some to a third', async (_, bounds, begun) => {
+  ])('from two addresses that take all %s that they can leave some to a third', async (_, bounds, begun) => {
     const { api } = await apiWith(bounds);
     const ended: string[] = [];
     for (let n = 0; n < 20; n += 1) {
@@ -141,7 +141,7 @@ describe('connections beyond a bound', () => {
     await expect.poll(more.received).toMatch(/^HTTP\/1.1 429 .*its share of .*(CONNECTIONS|ANONYMOUS)_MAX/s);
   });
 
-  test('of one user, as requests under way, get 429', async () => {
+  test('of one user count as requests under way and get 429', async () => {
     const { api, ann, bob } = await apiWith({ connectionsPerUser: 2 });
     const id = await runningJob(api, ann);
     const follow = () => ask(api, `/logs/${id}?follow`, { token: ann.token });
@@ -155,7 +155,7 @@ describe('connections beyond a bound', () => {
     await expect.poll(() => query(api, '{ __typename }', { token: ann.token })).toHaveProperty('data.__typename');
   });
 
-  test('without a token are fewer, and leave room for who has one and for health checks', async () => {
+  test('without a token are fewer, and leave room for clients with a token and for health checks', async () => {
     const { api, ann } = await apiWith({ anonymousPerAddress: 2 });
     const post =
       'POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{';
@@ -182,7 +182,7 @@ describe('connections beyond a bound', () => {
     const post = `POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${fields.join('')}Content-Length: 100\r\n\r\n{`;
     for (const path of ['/graphql', '/logs/1']) {
       const refused = async () => {
-        await connection(api, post); // which is refused itself once there are two
+        await connection(api, post); // refused itself from the third on
         await delay(ARRIVES_MS);
         const answer = await fetch(new URL(`${path}?query={__typename}`, api.url), { headers });
         return `${answer.status} ${await answer.text()}`;
@@ -192,7 +192,7 @@ describe('connections beyond a bound', () => {
     expect(await query(api, '{ __typename }', { token: ann.token })).toHaveProperty('data.__typename');
   });
 
-  test('count as without a token where it cannot be looked up', async () => {
+  test('count as connections without a token if the token cannot be looked up', async () => {
     const { api, ann } = await apiWith({});
     const gone = connectDatabase('postgres://nobody:nothing@127.0.0.1:1/none', { max: 1, application: 'test' });
     const { bus, cache } = api;
@@ -209,14 +209,14 @@ describe('connections beyond a bound', () => {
     const body = '{"query":"{ viewer { id } }"}';
     const post = `POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer ${ann.token}\r\nContent-Length: 1000\r\n\r\n`;
     const refused = async () => {
-      await connection(other, `${post}${body}`); // which is refused itself once there is one
+      await connection(other, `${post}${body}`); // refused itself from the second on
       await delay(ARRIVES_MS);
       return JSON.stringify(await query(other, '{ viewer { id } }', { token: ann.token }));
     };
     await expect.poll(refused, { timeout: 10_000 }).toContain('ANONYMOUS_PER_ADDRESS_MAX');
   });
 
-  test('count behind a proxy by the address that it names, IPv6 by the /64', async () => {
+  test('count behind a proxy by the address that it names, with IPv6 by /64', async () => {
     const { api, ann } = await apiWith({ connectionsPerAddress: 2 }, { trustProxy: 1 });
     const id = await runningJob(api, ann);
     const from = (address: string) =>
@@ -235,7 +235,7 @@ describe('WebSockets beyond a bound', () => {
     [{ webSockets: 3 }, '503', [1, 2, 3]],
     [{ webSockets: 6, webSocketsPerAddress: 6 }, '429', [1, 1, 1]], // as many as are left for others
     [{ webSocketsPerAddress: 3 }, '429', [1, 1, 1]],
-  ])('of %j are refused at the upgrade with %s, and those before them notice nothing', async (bounds, status, from) => {
+  ])('of %j are refused at the upgrade with %s, and earlier ones are not affected', async (bounds, status, from) => {
     const { api, ann } = await apiWith(bounds);
     const sockets = await Promise.all(from.map((n) => webSocket(api, ann.token, {}, `127.0.0.${n}`)));
     await expect(webSocket(api, ann.token)).rejects.toThrow(status);
@@ -244,7 +244,7 @@ describe('WebSockets beyond a bound', () => {
     await expect.poll(() => webSocket(api, ann.token).then(() => 'open', String)).toBe('open');
   });
 
-  test('of one user are closed with 1013 and the bound as the reason, however many come at once', async () => {
+  test('of one user are closed with 1013 and the bound as the reason, however many connect at once', async () => {
     const { api, ann, bob } = await apiWith({ webSocketsPerUser: 5 });
     const sockets = await Promise.all(Array.from({ length: 20 }, () => webSocket(api, ann.token)));
     const refused = sockets.filter(({ received }) => received.length === 0);
@@ -304,11 +304,11 @@ describe('streams beyond a bound', () => {
 
     socket.send(JSON.stringify({ type: 'complete', id: '1' }));
     const later = taker(socketOf(api, ann.token).iterate({ query: '{ __typename }' }));
-    expect(await later.rest()).toHaveLength(1); // queries are no streams
+    expect(await later.rest()).toHaveLength(1); // a query is not a stream
     let next = 3;
     const refusedDownload = async () => {
       next += 1;
-      subscribe(String(next)); // again, where the download before had the place
+      subscribe(String(next)); // again, because the last download had taken the place
       return (await ask(api, `/logs/${id}`, { token: ann.token })).status;
     };
     await expect.poll(refusedDownload).not.toBe(200);

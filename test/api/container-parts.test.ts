@@ -23,7 +23,7 @@ describe('a container with a build, volumes, resources and a network', () => {
 
   const create = (container: object) => createWorkflow(api, ann, { payload: { container } }, 'id payload generation');
 
-  test('is read back as a document, and its owner alone reads it', async () => {
+  test('is readable as a document, by its owner only', async () => {
     const { workflow, userErrors } = await create(CONTAINER);
     expect(userErrors).toEqual([]);
     expect(JSON.parse(workflow.payload)).toEqual({
@@ -37,7 +37,7 @@ describe('a container with a build, volumes, resources and a network', () => {
     expect((await query(api, asked, { token: bob.token })).data).toEqual({ workflow: null });
   });
 
-  test('builds nothing when an update leaves it as it was, and a generation when a file changes', async () => {
+  test('queues no build if an update leaves it as it was, and makes a generation if a file changes', async () => {
     const { workflow } = await create(CONTAINER);
     const update = async (container: object) => {
       const variables = { input: { id: workflow.id, payload: { container } } };
@@ -48,7 +48,7 @@ describe('a container with a build, volumes, resources and a network', () => {
     expect(await update({ ...CONTAINER, build })).toMatchObject({ generation: 2, buildStatus: 'QUEUED' });
   });
 
-  test('may ask for what the operator allows, and no more', async () => {
+  test('may request what the operator allows, and no more', async () => {
     const { userErrors } = await create({ ...CONTAINER, resources: { memoryMb: 129 } });
     expect(userErrors).toMatchObject([
       {
@@ -60,7 +60,7 @@ describe('a container with a build, volumes, resources and a network', () => {
   });
 });
 
-describe('where the operator allows neither builds nor a way out', () => {
+describe('where the operator allows neither builds nor outbound networks', () => {
   let api: TestApi;
   let ann: Person;
   beforeAll(async () => {
@@ -71,7 +71,7 @@ describe('where the operator allows neither builds nor a way out', () => {
 
   const create = (payload: object) => createWorkflow(api, ann, { payload }, 'id payload generation');
 
-  test('a payload that asks for them is INVALID, and the setting is named', async () => {
+  test('a payload that requests them is INVALID, and the message names the setting', async () => {
     const { userErrors } = await create({ container: { ...CONTAINER, network: 'BRIDGE' } });
     expect(userErrors).toEqual([
       {

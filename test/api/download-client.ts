@@ -5,25 +5,25 @@ import { constants, createGunzip } from 'node:zlib';
 export interface Reply {
   status: number;
   headers: IncomingHttpHeaders;
-  /** What has come so far, unpacked. */
+  /** The received text so far, unpacked. */
   received(): string;
-  /** The same as bytes. */
+  /** The received bytes so far. */
   bytes(): Buffer;
-  /** Resolves when `text` is the end of what has come. */
+  /** Resolves when the received text ends with `text`. */
   endsWith(text: string): Promise<void>;
-  /** All of it. Rejects where the answer is cut short. */
+  /** The whole text. Rejects if the connection is cut before the answer ends. */
   whole(): Promise<string>;
-  /** Goes away. */
+  /** Closes the connection. */
   leave(): void;
-  /** The connection's stream, to be paused. */
+  /** The stream of the connection, which a test can pause. */
   stream: Readable;
 }
 
 const DEADLINE_MS = 20_000;
 
 /**
- * Asks for `path` as a client that sees each byte when it comes, and whether the answer was ended
- * or cut.
+ * Requests `path` like a client that sees each byte on arrival, and sees whether the answer ended
+ * or was cut.
  */
 export function ask(
   api: { url: string },

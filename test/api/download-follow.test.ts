@@ -38,7 +38,10 @@ describe('a download that follows', () => {
   const follow = (id: string, headers: Record<string, string> = {}, more = '') =>
     ask(api, `/logs/${id}?follow${more}`, { token: ann.token, headers });
 
-  /** An api over the same database, with parts of its own that tell how often they are watched. */
+  /**
+   * An api over the same database with its own bus and cache, which count how often they are
+   * watched.
+   */
   async function otherApi(): Promise<{ api: Api; bus: Bus; watched: () => number[]; close(): Promise<void> }> {
     const log = pino({ level: 'silent' });
     const memory = createMemoryBus({ log });
@@ -84,15 +87,15 @@ describe('a download that follows', () => {
     };
   }
 
-  /** The last line as it looks in the form. */
+  /** The last line in the requested format. */
   const ending = ({ headers }: Reply, id: string, number: number) =>
     headers['content-type']?.startsWith('text')
       ? `line ${number} é\n`
       : `"text":"line ${number} é","continues":false,"attempt":1,"cursor":"${logCursor(id, number)}"}\n`;
 
-  test.each(FORMS)('is live and comes to its end with the job: %s', async (_, headers) => {
+  test.each(FORMS)('is live and ends with the job: %s', async (_, headers) => {
     const id = await runningJob(api, ann);
-    const reply = await follow(id, headers); // there are headers before there is a line
+    const reply = await follow(id, headers); // the headers arrive before the first line
     expect(reply.status).toBe(200);
     expect(reply.received()).toBe('');
     for (const [first, last] of [
@@ -102,7 +105,7 @@ describe('a download that follows', () => {
       [501, 501],
     ] as const) {
       await print(api, await numberedChunk(id, first, last));
-      await reply.endsWith(ending(reply, id, last)); // before the next one is printed
+      await reply.endsWith(ending(reply, id, last)); // before the next chunk is printed
     }
     await endJob(api, ann, id, 501);
     const whole = await reply.whole();
@@ -110,7 +113,7 @@ describe('a download that follows', () => {
     else expect(whole.match(/"number":\d+/g)).toEqual(Array.from({ length: 501 }, (__, n) => `"number":${n + 1}`));
   });
 
-  test('begins with what is stored, goes on behind a cursor, and can be of one stream', async () => {
+  test('begins with the stored lines, continues behind a cursor, and can be of one stream', async () => {
     const id = await runningJob(api, ann);
     await print(api, await numberedChunk(id, 1, 10));
     const [whole, behind, oneStream] = [
@@ -127,7 +130,7 @@ describe('a download that follows', () => {
     expect(await oneStream.whole()).toBe([1, 3, 5, 7, 9, 11].map((number) => `line ${number} é\n`).join(''));
   });
 
-  test('of a silent job ends with it, empty', async () => {
+  test('of a silent job ends with the job, empty', async () => {
     const id = await runningJob(api, ann);
     const reply = await follow(id, { 'accept-encoding': 'gzip' });
     await endJob(api, ann, id, 0);
@@ -135,7 +138,7 @@ describe('a download that follows', () => {
     expect(await (await follow(id)).whole()).toBe('');
   });
 
-  test('that was cut goes on at another process with the cursor of its last whole line', async () => {
+  test('that was cut continues on another process with the cursor of its last whole line', async () => {
     const id = await runningJob(api, ann);
     const other = await otherApi();
     const first = await ask(other.api, `/logs/${id}?follow`, {
@@ -154,7 +157,7 @@ describe('a download that follows', () => {
     expect(await rest.whole()).toBe(numberedText(6, 9));
   });
 
-  test.each(FORMS)('is cut when the server goes down, which does not wait for it: %s', async (_, headers) => {
+  test.each(FORMS)('is cut when the server shuts down, which does not wait for it: %s', async (_, headers) => {
     const id = await runningJob(api, ann);
     await print(api, await numberedChunk(id, 1, 1));
     const other = await otherApi();
@@ -162,7 +165,7 @@ describe('a download that follows', () => {
     await reply.endsWith(ending(reply, id, 1));
     const started = Date.now();
     await other.close();
-    expect(Date.now() - started).toBeLessThan(3_000); // requests may take 5 s
+    expect(Date.now() - started).toBeLessThan(3_000); // a request may take 5 s
     await expect(reply.whole()).rejects.toThrow();
     await expect.poll(() => other.watched()[0]).toBe(0);
   });
@@ -179,11 +182,11 @@ describe('a download that follows', () => {
     expect(Date.now() - started).toBeLessThan(5_000);
   });
 
-  test('is cut where the database fails under it, and where its job is purged', async () => {
+  test('is cut when the database fails, and when its job is purged', async () => {
     const id = await runningJob(api, ann);
     const broken = await follow(id);
     await api.db.execute(sql`ALTER TABLE log_chunks RENAME TO elsewhere`);
-    await endJob(api, ann, id, 1); // its line is looked for in the store
+    await endJob(api, ann, id, 1); // the api looks for the line in the store
     await expect(broken.whole()).rejects.toMatchObject({ code: 'ECONNRESET' });
     await api.db.execute(sql`ALTER TABLE elsewhere RENAME TO log_chunks`);
 
@@ -193,7 +196,7 @@ describe('a download that follows', () => {
     await expect(reply.whole()).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
-  test('whose client goes away is followed no more, at once', async () => {
+  test('whose client leaves is unsubscribed at once', async () => {
     const id = await runningJob(api, ann);
     const other = await otherApi();
     for (const [, headers] of FORMS) {
@@ -206,7 +209,7 @@ describe('a download that follows', () => {
     for (let n = 0; n < 20; n += 1) {
       const socket = connectTcp(Number(port), hostname, () => {
         const head = `GET /logs/${id}?follow HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${ann.token}\r\n\r\n`;
-        // Somewhere between the request and its answer.
+        // Disconnects between the request and its answer.
         socket.write(head, () => setImmediate(() => socket.destroy()));
       });
       await once(socket, 'close');
@@ -218,7 +221,7 @@ describe('a download that follows', () => {
     await other.close();
   });
 
-  test('tells a client of HTTP/1.0 too whether it is whole', async () => {
+  test('shows a client of HTTP/1.0 too whether it is complete', async () => {
     const id = await runningJob(api, ann);
     await print(api, await numberedChunk(id, 1, 1));
     const other = await otherApi();
@@ -261,7 +264,7 @@ describe('a client that does not read', () => {
     ServerResponse.prototype.write = write;
   });
 
-  test('costs a bounded buffer, whatever the length of the log, and is given all of it when it reads', async () => {
+  test('costs a bounded buffer, however long the log is, and receives all of it once it reads', async () => {
     const api = await testApi();
     const ann = await person(api);
     const id = await runningJob(api, ann);
@@ -291,8 +294,8 @@ describe('a client that does not read', () => {
         return stuck;
       };
       await expect.poll(isStuck, { interval: 500, timeout: 20_000 }).toBe(true);
-      expect(written).toBeLessThan(16 * 1024 * 1024); // what the system's buffers take
-      // Came after it was asked.
+      expect(written).toBeLessThan(16 * 1024 * 1024); // the rest is in the buffers of the system
+      // Stored after the download began.
       if (query === '') await insertChunks(api.db, [await chunk(lineCount - 15, lineCount + 10)]);
       reply.stream.resume();
       await reply.whole();

@@ -38,7 +38,7 @@ describe('the download of a log', () => {
   const get = (path: string, headers: Record<string, string> = {}, person = ann) =>
     ask(api, path, { token: person.token, headers });
 
-  /** Lines that nobody likes, in two attempts, as chunks that overlap. */
+  /** Unusual lines in two attempts, as overlapping chunks. */
   async function oddJob(): Promise<{ id: string; text: string; shown: string }> {
     const id = await runningJob(api, ann);
     const time = '2026-01-01T00:00:00.123456789Z';
@@ -71,12 +71,12 @@ describe('the download of a log', () => {
 
   const allLines = 'nodes { number timestamp stream source text continues attempt } edges { cursor }';
 
-  test('is the text of its lines, each with its newline unless it continues', async () => {
+  test('is the text of its lines, each with a newline unless it continues', async () => {
     const { id, text } = await oddJob();
     const reply = await get(`/logs/${id}?raw`);
     expect(reply.status).toBe(200);
     expect(await reply.whole()).toBe(text);
-    expect(reply.bytes().equals(Buffer.from(text))).toBe(true); // UTF-8, whatever was printed
+    expect(reply.bytes().equals(Buffer.from(text))).toBe(true); // valid UTF-8, whatever the job printed
     const client = socketOf(api, ann.token);
     const batches = taker(
       client.iterate<{ jobLogs: { text: string } }>({ query: `subscription { jobLogs(jobId: "${id}") { text } }` }),
@@ -85,7 +85,7 @@ describe('the download of a log', () => {
     await client.dispose();
   });
 
-  test('makes a terminal do nothing but show it, unless raw is asked for', async () => {
+  test('makes a terminal only display it, unless raw is requested', async () => {
     const id = await runningJob(api, ann);
     const printed = [
       '\u001b[31mred\u001b[0m \u001b]0;title\u0007plain\ttab',
@@ -127,7 +127,7 @@ describe('the download of a log', () => {
     ]);
   });
 
-  test('is NDJSON where that is accepted: the fields of LogLine and the cursor behind it', async () => {
+  test('is NDJSON if the client accepts that: the fields of LogLine with the cursor of the line', async () => {
     const { id } = await oddJob();
     const reply = await get(`/logs/${id}`, NDJSON);
     expect(reply.headers['content-type']).toBe('application/x-ndjson');
@@ -137,7 +137,7 @@ describe('the download of a log', () => {
     expect(linesOf(await reply.whole())).toEqual(expected);
   });
 
-  test('has the cursor that GraphQL has on each of very many lines', async () => {
+  test('has the same cursors as GraphQL on a very large number of lines', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 2_000), await numberedChunk(id, 2_001, 4_000));
     await store(await numberedChunk(id, 65_530, 65_540), await numberedChunk(id, 2_147_483_600, 2_147_483_646));
@@ -147,7 +147,7 @@ describe('the download of a log', () => {
       [2_147_483_599, 47],
     ] as const) {
       const reply = await get(`/logs/${id}?after=${logCursor(id, after)}`, NDJSON);
-      // It is cut where lines are missing.
+      // The answer is cut where lines are missing.
       const lines = await reply.whole().then(linesOf, () => linesOf(reply.received()));
       expect(lines.map(({ cursor }) => cursor)).toEqual(
         Array.from({ length: count }, (_, n) => logCursor(id, after + n + 1)),
@@ -167,7 +167,7 @@ describe('the download of a log', () => {
     ['application/json', undefined],
     ['text/plain;charset=iso-8859-1', undefined],
     ['text/plain;q=0, application/x-ndjson;q=0', undefined],
-  ])('takes Accept %s for %s', async (accept, type) => {
+  ])('answers Accept %s with %s', async (accept, type) => {
     const id = await runningJob(api, ann);
     const reply = await get(`/logs/${id}`, accept === undefined ? {} : { accept });
     expect(reply.status).toBe(type === undefined ? 406 : 200);
@@ -183,14 +183,14 @@ describe('the download of a log', () => {
     ['gzip;q=0', undefined],
     ['gzip;q=0.1, identity', undefined],
     ['br', undefined],
-  ])('takes Accept-Encoding %s for %s', async (accepted, encoding) => {
+  ])('answers Accept-Encoding %s with %s', async (accepted, encoding) => {
     const { id, shown } = await oddJob();
     const reply = await get(`/logs/${id}`, { 'accept-encoding': accepted });
     expect(reply.headers['content-encoding']).toBe(encoding);
     expect(await reply.whole()).toBe(shown);
   });
 
-  test('is kept by nobody, and is never a page', async () => {
+  test('is never cached and never rendered as a page', async () => {
     const { id } = await oddJob();
     const { headers } = await get(`/logs/${id}`, { accept: 'text/html,*/*;q=0.8' });
     expect(headers).toMatchObject({
@@ -203,7 +203,7 @@ describe('the download of a log', () => {
     expect(headers).not.toHaveProperty('last-modified');
   });
 
-  test('goes on behind a cursor of whatever has given it, on any process', async () => {
+  test('continues behind a cursor from any source, on any process', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 30));
     const client = socketOf(api, ann.token);
@@ -266,7 +266,7 @@ describe('the download of a log', () => {
     await bus.close();
   });
 
-  test('ends at what is stored when it is asked for, also when the job has no lines yet', async () => {
+  test('ends at the line stored last at the request, even if the job has no lines yet', async () => {
     const id = await runningJob(api, ann);
     const silent = await get(`/logs/${id}`);
     expect([silent.status, await silent.whole()]).toEqual([200, '']);
@@ -275,7 +275,7 @@ describe('the download of a log', () => {
     expect(await (await get(`/logs/${id}?after=${cursor}`)).whole()).toBe(numberedText(1, 5));
   });
 
-  test('can be of one stream alone', async () => {
+  test('can be of one stream only', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 5));
     expect(await (await get(`/logs/${id}?stream=STDERR`)).whole()).toBe('line 2 é\nline 4 é\n');
@@ -283,7 +283,7 @@ describe('the download of a log', () => {
     expect(lines.map(({ number, stream }) => [number, stream])).toEqual([1, 3, 5].map((number) => [number, 'STDOUT']));
   });
 
-  test('of a build is the same', async () => {
+  test('of a build works the same way', async () => {
     const id = await createBuild(api, ann);
     await store(await numberedChunk(id, 1, 3));
     const ended = { status: 'FAILED' as const, error: 'no', completedAt: new Date(), logLineCount: 3 };
@@ -294,7 +294,7 @@ describe('the download of a log', () => {
     }
   });
 
-  test('P6: of what is not there, malformed or of another user is the same 404', async () => {
+  test('P6: of a log that is missing, malformed or another user’s is the same 404', async () => {
     const { id } = await oddJob();
     const answers = [];
     for (const asked of [id, newId(), 'malformed', '%00', `${id}x`, '..%2fgraphql']) {
@@ -335,14 +335,14 @@ describe('the download of a log', () => {
     ['after=CURSOR&after=CURSOR', 'Give `after` once, not several times.'],
     ['follow=yes', '`follow` must be "true", "false" or stand alone, not "yes".'],
     ['stream=stdout', '`stream` must be STDOUT or STDERR, not "stdout".'],
-  ])('is refused with a sentence where the query is ?%s', async (asked, message) => {
+  ])('is refused with a message if the query is ?%s', async (asked, message) => {
     const { id } = await oddJob();
     const sent = asked.replaceAll('CURSOR', logCursor(id, 1)).replace('OTHER', logCursor(newId(), 1));
     const reply = await get(`/logs/${id}?${sent}`);
     expect([reply.status, JSON.parse(await reply.whole())]).toEqual([400, { message }]);
   });
 
-  test('takes HEAD like GET without a body, and no other method', async () => {
+  test('accepts HEAD like GET without a body, and no other method', async () => {
     const { id } = await oddJob();
     for (const path of [`/logs/${id}`, `/logs/${id}?follow`, `/logs/${newId()}`, `/logs/${id}?what`]) {
       const [got, head] = [await get(path), await ask(api, path, { token: ann.token, method: 'HEAD' })];
@@ -358,14 +358,14 @@ describe('the download of a log', () => {
     }
   });
 
-  test('is cut where lines are missing, so that it cannot be taken for whole', async () => {
+  test('is cut where lines are missing, so that it cannot look complete', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 10), await numberedChunk(id, 21, 30));
     const forms: Record<string, string>[] = [{}, NDJSON, { 'accept-encoding': 'gzip' }];
     for (const headers of forms) {
       const reply = await get(`/logs/${id}`, headers);
       await expect(reply.whole()).rejects.toMatchObject({ code: 'ECONNRESET' });
-      // The last batch may be in gzip still.
+      // gzip may still hold back the last batch.
       if (!headers['accept-encoding']) expect(reply.received()).toContain('line 10 é');
       expect(reply.received()).not.toContain('line 21 é');
     }

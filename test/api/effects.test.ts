@@ -24,8 +24,8 @@ const HEARTBEAT = 'heartbeat: { endpoint: "http://127.0.0.1:1/" }';
 const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /**
- * No scheduling worker runs here, and nobody follows a log: what is not published at once is not
- * published at all.
+ * No scheduling worker runs here and no client follows a log, so only the api itself can publish a
+ * change.
  */
 describe('after a change', () => {
   let api: TestApi;
@@ -68,7 +68,7 @@ describe('after a change', () => {
     return build;
   }
 
-  /** A workflow whose image is there. */
+  /** A workflow whose image is built. */
   async function built(): Promise<string> {
     const { id, buildId } = await create(CONTAINER);
     const build = await claimBuild(buildId);
@@ -96,7 +96,7 @@ describe('after a change', () => {
     await api.bus.publish('job_logs', [{ key: id, value: encodeChunks([await numberedChunk(id, 1, 20)]) }]);
   }
 
-  /** The log is closed, with the lines that were printed before. */
+  /** Waits until the log is closed with all lines that were printed before. */
   async function closed(table: typeof jobs | typeof builds, id: string): Promise<void> {
     await until('the log is closed', async () => {
       const [row] = await api.db.select().from(table).where(eq(table.id, id));
@@ -119,7 +119,7 @@ describe('after a change', () => {
     }
   });
 
-  test('the log of a build that is canceled by the last failure its workflow allows is closed', async () => {
+  test('the log of a build that is canceled by the last failure that its workflow allows is closed', async () => {
     const id = await built();
     const job = await runningJob(id);
     const build = await nextBuild(id);
@@ -140,7 +140,7 @@ describe('after a change', () => {
     await closed(jobs, job.id);
   });
 
-  test('the log of a build that the sweep gives up is closed, and subscribers hear of it and of its requested jobs', async () => {
+  test('the log of a build that the sweep fails is closed, and subscribers see the build and its requested jobs', async () => {
     const id = await built();
     const { job } = await mutate('runWorkflow', `id: "${id}"`, 'job { id }');
     const build = await nextBuild(id);
@@ -156,7 +156,7 @@ describe('after a change', () => {
     expect(named('notifications')).toHaveLength(1);
   });
 
-  test('subscribers hear of requested jobs that a failed build cancels', async () => {
+  test('subscribers see the requested jobs that a failed build cancels', async () => {
     const id = await built();
     const { job } = await mutate('runWorkflow', `id: "${id}"`, 'job { id }');
     const build = await nextBuild(id);
@@ -167,7 +167,7 @@ describe('after a change', () => {
     expect(named('jobs')).toEqual([job.id]);
   });
 
-  test('a hint names running jobs as jobs alone', async () => {
+  test('a hint contains running jobs only as jobs', async () => {
     const { id } = await create(HEARTBEAT);
     const job = await runningJob(id);
     hints.length = 0;

@@ -9,7 +9,7 @@ import { codes, createWorkflow, type Person, person, query, type TestApi, testAp
 const TERMINATE =
   'mutation ($id: ID!) { terminateWorkflow(input: { id: $id }) { workflow { id } userErrors { code } } }';
 
-describe('a token that ends while a change is made with it', () => {
+describe('a token that ends during a change', () => {
   let api: TestApi;
   let ann: Person;
   let id: string;
@@ -35,7 +35,7 @@ describe('a token that ends while a change is made with it', () => {
   });
   afterAll(() => api.close());
 
-  /** Holds locks until what it gives is called; gives it when they are held. */
+  /** Takes locks and resolves with the function that releases them. */
   async function hold(take: (tx: Parameters<Parameters<typeof api.db.transaction>[0]>[0]) => Promise<unknown>) {
     return new Promise<() => Promise<void>>((held, failed) => {
       const done = api.db.transaction(async (tx) => {
@@ -83,7 +83,7 @@ describe('a token that ends while a change is made with it', () => {
     ['users disable', 1, () => disableUser(api.db, ann.email)],
   ];
 
-  test.each(ends)('%s waits for a change that has begun (token %i), and none comes after it', async (_, which, end) => {
+  test.each(ends)('%s waits for a change that has begun (token %i), and none follows it', async (_, which, end) => {
     const { token = '' } = tokens[which] ?? {};
     const release = await hold((tx) => tx.execute(sql`SELECT FROM workflows WHERE id = ${id} FOR UPDATE`));
     const change = query(api, TERMINATE, { token, variables: { id } });
@@ -100,7 +100,7 @@ describe('a token that ends while a change is made with it', () => {
     );
   });
 
-  test.each([0, 1])('a change that comes while its token is being ended is not made (token %i)', async (which) => {
+  test.each([0, 1])('a change that arrives while its token is being ended is not made (token %i)', async (which) => {
     const { token = '', id: tokenId = '', kind = 'API' } = tokens[which] ?? {};
     const release = await hold(async (tx) => {
       await lockUser(tx, ann.id);
@@ -113,7 +113,7 @@ describe('a token that ends while a change is made with it', () => {
     expect(await isTerminated()).toBe(false);
   });
 
-  test('a session makes no API token behind its own end', async () => {
+  test('a session cannot create an API token after its own end', async () => {
     const { token = '', id: sessionId = '' } = tokens[1] ?? {};
     const release = await hold((tx) => lockUser(tx, ann.id));
     const ending = byOther(`mutation { revokeSession(input: { id: "${sessionId}" }) { userErrors { code } } }`);
@@ -127,7 +127,7 @@ describe('a token that ends while a change is made with it', () => {
     expect(apiTokens).toEqual([{ name: 'x' }]);
   });
 
-  test('two who sign in as each other at once, in browsers that are signed in, do not wait for each other', async () => {
+  test("two browsers that each sign in as the other's user at once do not deadlock", async () => {
     const bob = await person(api, 'bob');
     const signIn = 'mutation ($input: SignInInput!) { signIn(input: $input) { user { id } userErrors { code } } }';
     const as = (who: Person, name: string, from: Person) =>

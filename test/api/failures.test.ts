@@ -64,7 +64,7 @@ describe('what fails on our side', () => {
       'POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"query"',
     ],
     ['no HTTP at all', 'hello\r\n\r\n'],
-  ])('is not the server itself, whatever it is sent: %s', async (_, bytes) => {
+  ])('is not the server itself, whatever it receives: %s', async (_, bytes) => {
     const { hostname, port } = new URL(api.url);
     const answer = await new Promise<string>((resolve) => {
       let text = '';

@@ -26,14 +26,14 @@ const OPERATIONS = [
   { operation: 'subscription', typeName: 'Subscription' },
 ] as const;
 
-/** A place in the schema that takes an id, and a document that gives one there as `$id`. */
+/** A place in the schema that takes an id, with a document that passes `$id` there. */
 interface Place {
   path: string;
   operation: (typeof OPERATIONS)[number]['operation'];
   document: string;
 }
 
-/** What else must be given beside an id. */
+/** Values for the other required arguments. */
 const VALUES: Record<string, string> = {
   'String!': '"x"',
   'Int!': '1',
@@ -41,7 +41,7 @@ const VALUES: Record<string, string> = {
 };
 const PROFOUND = 1;
 
-/** All scalars of what a field gives, and those of objects within it. */
+/** All scalars of a field and of the objects within it. */
 function selection(type: GraphQLOutputType, depth = PROFOUND): string {
   const named = getNamedType(type);
   if (isInterfaceType(named)) return '{ __typename id }';
@@ -66,7 +66,7 @@ function isRequired(type: GraphQLInputType): boolean {
   return type instanceof GraphQLNonNull;
 }
 
-/** The values for this type that have an id in them, with where it is. */
+/** The values of this type that contain an id, with the path to the id. */
 function givenIds(type: GraphQLInputType, path: string): { path: string; text: string }[] {
   const nullable = getNullableType(type);
   if (isListType(nullable)) return givenIds(nullable.ofType, path).map((one) => ({ ...one, text: `[${one.text}]` }));
@@ -83,8 +83,8 @@ function givenIds(type: GraphQLInputType, path: string): { path: string; text: s
 }
 
 /**
- * Every argument of a root field, and every field of an input below it, that takes an id. Cursors
- * are made of ids, too.
+ * Every argument of a root field, and every input field below one, that takes an id. Cursors count
+ * too, because they are made of ids.
  */
 function places(): Place[] {
   return OPERATIONS.flatMap(({ operation, typeName }) => {
@@ -102,7 +102,7 @@ function places(): Place[] {
   });
 }
 
-/** As `places`, of fields that are not at the root. */
+/** The fields below the root that take an id. */
 function innerFields(): string[] {
   return Object.values(schema.getTypeMap()).flatMap((type) =>
     isObjectType(type) && !OPERATIONS.some(({ typeName }) => typeName === type.name) && !type.name.startsWith('__')
@@ -170,7 +170,7 @@ describe("another account's id", () => {
     };
   }
 
-  /** The first answer, as text, without the id that was asked for. */
+  /** The first answer as text, without the requested id. */
   async function answerTo({ operation, document }: Place, id: string, { token }: Person): Promise<string> {
     const answer =
       operation === 'subscription'
@@ -191,19 +191,19 @@ describe("another account's id", () => {
     return answer;
   }
 
-  test('has an object of each type that is a node', () => {
+  test('exists for each type that is a node', () => {
     const node = schema.getType('Node');
     const types = isInterfaceType(node) ? schema.getPossibleTypes(node).map(({ name }) => name) : [];
     expect(Object.keys(ofAnn).toSorted()).toEqual(types.toSorted());
   });
 
-  test('is asked for in every field that takes one', () => {
+  test('is tried in every field that takes an id', () => {
     expect(innerFields()).toEqual(['Workflow.jobs']);
     expect(places().length).toBeGreaterThan(15);
     for (const { document } of places()) expect(document).not.toContain('UNKNOWN');
   });
 
-  test.each(places().map((place) => [place.path, place] as const))('is an id of nothing in %s', async (_, place) => {
+  test.each(places().map((place) => [place.path, place] as const))('counts as unknown in %s', async (_, place) => {
     const unknown = await answerTo(place, newId(), bob);
     for (const [type, id] of Object.entries(ofAnn)) {
       expect([type, await answerTo(place, id, bob)]).toEqual([type, unknown]);
@@ -211,14 +211,14 @@ describe("another account's id", () => {
     }
   });
 
-  test("is an id of nothing below an object of one's own", async () => {
+  test("counts as unknown below an object of one's own", async () => {
     for (const place of innerPlaces) {
       const unknown = await answerTo(place, newId(), bob);
       for (const id of Object.values(ofAnn)) expect(await answerTo(place, id, bob)).toBe(unknown);
     }
   });
 
-  test('is an id of nothing among downloads', async () => {
+  test('counts as unknown in downloads', async () => {
     const ask = async (id: string) => {
       const response = await fetch(new URL(`/logs/${id}`, api.url), {
         headers: { authorization: `Bearer ${bob.token}` },
@@ -230,14 +230,14 @@ describe("another account's id", () => {
     for (const id of Object.values(ofAnn)) expect(await ask(id)).toEqual(unknown);
   });
 
-  test("changes nothing of its owner's, who is answered otherwise", async () => {
+  test('changes nothing for its owner, who gets a different answer', async () => {
     const [row] = await api.db.execute(sql`SELECT
       (SELECT terminated_at FROM workflows WHERE id = ${ofAnn.Workflow ?? ''}) AS terminated,
       (SELECT completed_at FROM jobs WHERE id = ${ofAnn.Job ?? ''}) AS completed,
       (SELECT read_at FROM notifications WHERE id = ${ofAnn.Notification ?? ''}) AS read,
       (SELECT count(*)::integer FROM tokens WHERE user_id = ${ann.id}) AS tokens`);
     expect(row).toEqual({ terminated: null, completed: null, read: null, tokens: 2 });
-    const answered = places().filter(({ path }) => !path.includes('Logs')); // these wait for a line
+    const answered = places().filter(({ path }) => !path.includes('Logs')); // subscriptions to logs would wait for a line
     for (const place of answered.toSorted((one, other) => Number(isEnd(one)) - Number(isEnd(other)))) {
       const unknown = await answerTo(place, newId(), ann);
       const answers = [];
@@ -247,7 +247,7 @@ describe("another account's id", () => {
   });
 });
 
-/** After it the owner has no session. */
+/** Whether the operation ends the owner's session. */
 function isEnd({ path }: Place): boolean {
   return path.includes('revokeSession');
 }

@@ -11,7 +11,7 @@ describe('With GRAPHIQL and INTROSPECTION off', () => {
   });
   afterAll(() => api.close());
 
-  test('no browser is given GraphiQL', async () => {
+  test('no browser gets GraphiQL', async () => {
     const page = await fetch(api.url, { headers: { accept: 'text/html' } });
     expect([page.status, await page.json()]).toEqual([404, { message: expect.stringContaining('GRAPHIQL') }]);
     expect((await fetch(new URL('/graphql/graphiql.js', api.url))).status).toBe(404);
@@ -21,7 +21,7 @@ describe('With GRAPHIQL and INTROSPECTION off', () => {
     ['the whole schema', getIntrospectionQuery()],
     ['a type', '{ __type(name: "User") { fields { name } } }'],
     ['the schema in a fragment', '{ ...Q } fragment Q on Query { a: __schema { types { name } } }'],
-  ])('nobody learns %s', async (_, document) => {
+  ])('no client learns %s', async (_, document) => {
     for (const options of [{}, { token: ann.token }]) {
       const answer = await query(api, document, options);
       expect([answer.data ?? null, answer.errors?.length]).toEqual([null, expect.any(Number)]);
@@ -57,7 +57,7 @@ describe('With GRAPHIQL and INTROSPECTION off', () => {
     ],
   ])('no error suggests %s', async (_, document, variables) => {
     for (let time = 0; time < 2; time += 1) {
-      // the second time from what was kept of the first
+      // the second request uses the cached document of the first
       const { errors = [] } = await query(api, document, { token: ann.token, variables });
       expect(errors.length).toBeGreaterThan(0);
       expect(JSON.stringify(errors)).not.toMatch(/did you mean/i);

@@ -27,7 +27,7 @@ describe('HTTP', () => {
     expect(results).toHaveLength(61);
   });
 
-  test('refuses what a browser sends for a page of another site', async () => {
+  test('refuses requests that a browser sends for a page of another site', async () => {
     const body = JSON.stringify({ query: '{ viewer { id } }' });
     const cookie = `chronoverse_session=${ann.token}`;
     const host = new URL(api.url).host;
@@ -63,14 +63,14 @@ describe('HTTP', () => {
     expect(get.status).toBe(403);
   });
 
-  test('lets nobody keep an answer, and no page frame it', async () => {
+  test('forbids caching of answers, and framing by pages', async () => {
     const response = await post('{"query":"{ viewer { id } }"}', { authorization: `Bearer ${ann.token}` });
     expect(response.headers.get('cache-control')).toBe('private, no-store');
     expect(response.headers.get('x-frame-options')).toBe('DENY');
     expect(response.headers.get('access-control-allow-origin')).toBeNull();
   });
 
-  test('takes bodies up to 1 MiB, with and without a size', async () => {
+  test('accepts bodies up to 1 MiB, with and without a size', async () => {
     const body = JSON.stringify({ query: '{ viewer { id } }', variables: { a: 'x'.repeat(1024 * 1024) } });
     expect((await post(body)).status).toBe(413);
     const chunked = await fetch(api.url, {
@@ -94,7 +94,7 @@ describe('HTTP', () => {
       '{ workflows(first: 100) { nodes { jobs(first: 100) { nodes { id status attempt trigger generation } } } } }',
       'values',
     ],
-  ])('bounds the %s of a document', async (_, document, word) => {
+  ])('limits the %s of a document', async (_, document, word) => {
     const answer = await query(api, document, { token: ann.token });
     expect(answer.data ?? null).toBeNull();
     expect(answer.errors?.[0]?.message).toContain(word);
@@ -103,14 +103,14 @@ describe('HTTP', () => {
     );
   });
 
-  test('counts the pages that hide in variables and fragments', async () => {
+  test('counts page sizes in variables and fragments too', async () => {
     const document = `query ($n: Int) { workflows(first: $n) { ...W } } fragment W on WorkflowConnection { nodes { jobs(first: $n) { ...J } } }
       fragment J on JobConnection { nodes { id status attempt trigger generation } }`;
     expect(codes(await query(api, document, { token: ann.token, variables: { n: 100 } }))).toEqual(['BAD_REQUEST']);
     expect(codes(await query(api, document, { token: ann.token, variables: { n: 50 } }))).toEqual([]);
   });
 
-  test('serves GraphiQL with its examples from itself alone', async () => {
+  test('serves GraphiQL and its examples from its own origin only', async () => {
     const response = await fetch(api.url, {
       headers: { accept: 'text/html', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' },
     });
@@ -121,7 +121,7 @@ describe('HTTP', () => {
     expect(page).not.toContain('unpkg.com/graphiql');
   });
 
-  test('sends GraphiQL compressed, and again only when it has changed', async () => {
+  test('sends GraphiQL compressed, and again only after a change', async () => {
     const get = (headers: Record<string, string>) => fetch(api.url, { headers: { accept: 'text/html', ...headers } });
     const [plain, pressed] = [
       await get({ 'accept-encoding': 'identity' }),
@@ -136,7 +136,7 @@ describe('HTTP', () => {
     expect(pressed.headers.get('cache-control')).toBe('private, no-cache');
   });
 
-  test('loads the parts of GraphiQL once and for good, compressed beforehand', async () => {
+  test('loads the parts of GraphiQL once, compressed beforehand', async () => {
     const page = await (await fetch(api.url, { headers: { accept: 'text/html' } })).text();
     expect(page.length).toBeLessThan(20_000);
     const paths = [...page.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '');
@@ -161,11 +161,11 @@ describe('HTTP', () => {
       const etag = brotli.headers.get('etag') ?? '';
       expect((await get('br', { headers: { 'if-none-match': etag } })).status).toBe(304);
     }
-    expect(loaded).toBeLessThan(450_000); // as one page it was 2,400,000
+    expect(loaded).toBeLessThan(450_000); // it was 2,400,000 as a single page
     expect((await fetch(new URL('/graphql/graphiql-OTHER.js', api.url))).status).toBe(404);
   });
 
-  test('allows the page of GraphiQL nothing but its own parts and one script', async () => {
+  test('allows the page of GraphiQL only its own parts and one script', async () => {
     const response = await fetch(api.url, { headers: { accept: 'text/html' } });
     const scripts = [...(await response.text()).matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
       ([, text]) => text ?? '',
@@ -183,13 +183,13 @@ describe('HTTP', () => {
     ]);
   });
 
-  test('opens GraphiQL with documents that are valid', () => {
+  test('opens GraphiQL with valid documents', () => {
     const documents = graphiqlTabs.map(({ query: document }) => document);
     expect(documents.length).toBeGreaterThanOrEqual(6);
     for (const document of documents) expect(validate(schema, parse(document)), document).toEqual([]);
   });
 
-  test('tells its health, and where it is', async () => {
+  test('reports its health, and names its endpoint', async () => {
     const health = await fetch(api.url.replace('/graphql', '/health'));
     expect([health.status, await health.json()]).toEqual([200, { status: 'UP' }]);
     expect((await fetch(api.url.replace('/graphql', '/'), { redirect: 'manual' })).headers.get('location')).toBe(
@@ -198,7 +198,7 @@ describe('HTTP', () => {
     expect((await fetch(api.url.replace('/graphql', '/other'))).status).toBe(404);
   });
 
-  test('asks its parts once a second at most, however many ask for its health', async () => {
+  test('checks its parts at most once a second, however many clients request its health', async () => {
     const asked = vi.spyOn(api.bus, 'isUp');
     const started = performance.now();
     const health = () => fetch(api.url.replace('/graphql', '/health')).then(({ status }) => status);
@@ -208,7 +208,7 @@ describe('HTTP', () => {
     asked.mockRestore();
   });
 
-  test('rejects with the error of the system when the port is taken', async () => {
+  test("rejects with the system's error if the port is taken", async () => {
     const port = Number(new URL(api.url).port);
     const settings = { port, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 1 };
     const { db, bus, cache } = api;
@@ -218,7 +218,7 @@ describe('HTTP', () => {
     });
   });
 
-  test('streams subscriptions as server-sent events, which end with an error when the token does', async () => {
+  test('streams subscriptions as server-sent events, which end with an error when the token ends', async () => {
     const { token } = await person(api, 'streaming');
     const client = createClient({ url: api.url, headers: { authorization: `Bearer ${token}` }, retryAttempts: 0 });
     const stream = taker(client.iterate({ query: 'subscription { workflowUpdated { name } }' }));
@@ -251,7 +251,7 @@ describe('HTTP', () => {
     client.dispose();
   });
 
-  test('ends its streams with an error when the server goes down, so that none looks complete', async () => {
+  test('ends its streams with an error at shutdown, so that none looks complete', async () => {
     const other = await testApi();
     const { token } = await person(other);
     const client = createClient({ url: other.url, headers: { authorization: `Bearer ${token}` }, retryAttempts: 0 });

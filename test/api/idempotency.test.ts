@@ -37,7 +37,7 @@ describe('a call with an idempotency key', () => {
   }
   const conflict = [{ code: 'CONFLICT', path: ['idempotencyKey'] }];
 
-  test('gives the first one’s workflow as it is now, whatever the order of the fields and what is null', async () => {
+  test('returns the first call’s workflow as it is now, whatever the order of fields and whichever are null', async () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
     await call('updateWorkflow', { id: workflow.id, name: 'Renamed' });
     const again = await call('createWorkflow', {
@@ -54,7 +54,7 @@ describe('a call with an idempotency key', () => {
     });
   });
 
-  test('makes one of each, also when many arrive at once', async () => {
+  test('makes one object per key, even if many calls arrive at once', async () => {
     const many = <T>(make: () => Promise<T>) => Promise.all(Array.from({ length: 8 }, make));
     const created = await many(() => call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key }));
     const { id } = created[0].workflow;
@@ -66,7 +66,7 @@ describe('a call with an idempotency key', () => {
     expect(updated.map(({ workflow }) => workflow.generation)).toEqual(updated.map(() => 2));
   });
 
-  test('is not made again when what it changed has been changed or ended since', async () => {
+  test('is not repeated if its object has been changed or ended since', async () => {
     const { workflow } = await call('createWorkflow', HEARTBEAT);
     await call('updateWorkflow', { id: workflow.id, name: 'First', idempotencyKey: key });
     const { job } = await call('runWorkflow', { id: workflow.id, idempotencyKey: key });
@@ -85,7 +85,7 @@ describe('a call with an idempotency key', () => {
     });
   });
 
-  test('tells null from what is left out only where they mean different things', async () => {
+  test('distinguishes null from a missing field only where they mean different things', async () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
     const other = newId();
     expect(await call('createWorkflow', { ...HEARTBEAT, logRetentionDays: null, idempotencyKey: key })).toMatchObject({
@@ -105,7 +105,7 @@ describe('a call with an idempotency key', () => {
     expect((await call('updateWorkflow', { ...rename, idempotencyKey: other })).userErrors).toEqual(conflict);
   });
 
-  test('that was refused stores nothing: the key is free for another try', async () => {
+  test('stores nothing if it was refused: the key can be used again', async () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, payload: { container: { image: 'alpine:3' } } });
     const run = { id: workflow.id, idempotencyKey: key };
     expect((await call('runWorkflow', run)).userErrors).toEqual([{ code: 'NOT_READY', path: ['id'] }]);
@@ -115,14 +115,14 @@ describe('a call with an idempotency key', () => {
     expect((await call('updateWorkflow', { ...update, payload: undefined, name: 'Free' })).userErrors).toEqual([]);
   });
 
-  test('counts within one mutation, for a day, and is refused where it is no key', async () => {
+  test('is remembered per mutation for a day, and an invalid key is refused', async () => {
     const { workflow } = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
     expect((await call('runWorkflow', { id: workflow.id, idempotencyKey: key })).userErrors).toEqual([]);
     await api.db.execute(sql`UPDATE idempotency_keys SET created_at = now() - interval '24 hours' WHERE key = ${key}`);
-    // Not yet swept.
+    // The expired key is not yet swept.
     const second = await call('createWorkflow', { ...HEARTBEAT, name: 'Next day', idempotencyKey: key });
     expect(second.workflow.id).not.toBe(workflow.id);
-    expect(await sweepIdempotencyKeys(api.db)).toBe(1); // the one of runWorkflow
+    expect(await sweepIdempotencyKeys(api.db)).toBe(1); // the key of runWorkflow
     expect(await sweepIdempotencyKeys(api.db)).toBe(0);
     expect(await api.db.$count(idempotencyKeys, eq(idempotencyKeys.key, key))).toBe(1);
     for (const wrong of ['', 'x'.repeat(256), 'a\0b']) {
@@ -135,7 +135,7 @@ describe('a call with an idempotency key', () => {
     expect((await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: longest })).userErrors).toEqual([]);
   });
 
-  test('P6: says nothing of another user’s: Bob’s same key is his own', async () => {
+  test('P6: reveals nothing of another user: Bob’s call with the same key is independent', async () => {
     const mine = await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: key });
     const his = await call('createWorkflow', { ...HEARTBEAT, name: 'His', idempotencyKey: key }, bob);
     expect(his).toMatchObject({ workflow: { name: 'His' }, userErrors: [] });

@@ -69,7 +69,7 @@ describe('the states since the last one that was sent', () => {
     expect(statesTexts(last, row)).toEqual(expected);
   });
 
-  test('have the times of their own, and nothing of the end', () => {
+  test('have their own times, and no field of the end', () => {
     const [queued, running] = statesSince(PENDING, FAILED);
     expect(queued).toMatchObject({ queuedAt: at(1), startedAt: null, completedAt: null, updatedAt: at(1) });
     expect(running).toMatchObject({ startedAt: at(2), completedAt: null, exitCode: null, failureReason: null });

@@ -65,7 +65,7 @@ describe('a log that is followed', () => {
       expect([lines[0]?.number, lines.at(-1)?.number]).toEqual([firstNumber, lastNumber]);
   };
 
-  test('comes from the store, then live, and completes with the last line of a job that has ended', async () => {
+  test('comes from the store, then live, and completes with the last line after the job has ended', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 50), await numberedChunk(id, 51, 60));
     const stream = follow(id);
@@ -78,7 +78,7 @@ describe('a log that is followed', () => {
     expectWhole(batches, 2_000);
   });
 
-  test('that has ended is delivered whole and completes', async () => {
+  test('of an ended job is delivered in full and completes', async () => {
     const id = await runningJob(api, ann);
     for (let first = 1; first <= 3_000; first += 100) await store(await numberedChunk(id, first, first + 99));
     await endJob(api, ann, id, 3_000);
@@ -88,7 +88,7 @@ describe('a log that is followed', () => {
     expect(await follow(silent).rest()).toEqual([]);
   });
 
-  test('goes on behind a cursor, on any process that has one', async () => {
+  test('continues behind a cursor, on any process', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 100), await numberedChunk(id, 101, 200));
     const stream = follow(id);
@@ -108,7 +108,7 @@ describe('a log that is followed', () => {
     expect(page.data.job.logs.nodes).toHaveLength(200 - first.lastNumber);
   });
 
-  test('P4: a log loses nothing and repeats nothing where live chunks are lost, late, doubled or overlap', async () => {
+  test('P4: loses and repeats no line if live chunks are lost, late, doubled or overlapping', async () => {
     const id = await runningJob(api, ann);
     const stream = follow(id);
     const collected = stream.rest();
@@ -120,7 +120,7 @@ describe('a log that is followed', () => {
       await numberedChunk(id, 41, 50),
     ];
     await store(...chunks.slice(0, 1));
-    await send(...chunks.slice(2, 3)); // 11 to 20 is not sent, and stored late
+    await send(...chunks.slice(2, 3)); // lines 11 to 20 are not published, and stored late
     await send(...chunks.slice(0, 1));
     await send(...chunks.slice(3, 4));
     await store(...chunks.slice(3, 4), ...chunks.slice(2, 3));
@@ -128,11 +128,11 @@ describe('a log that is followed', () => {
     await send(...chunks.slice(4));
     await send(...chunks.slice(4));
     await store(...chunks.slice(4));
-    await endJob(api, ann, id, 50, { published: false }); // and no hint says so
+    await endJob(api, ann, id, 50, { published: false }); // without a hint
     expectWhole(await collected, 50);
   });
 
-  test('is whole for a subscriber that reads slowly while others are fast', async () => {
+  test('is complete for a slow subscriber while others are fast', async () => {
     const id = await runningJob(api, ann);
     const slow = follow(id);
     const fast = Array.from({ length: 5 }, () => follow(id).rest());
@@ -147,7 +147,7 @@ describe('a log that is followed', () => {
     expectWhole([await first, ...(await slow.rest())], 2_000);
   });
 
-  test('can be of one stream alone', async () => {
+  test('can be of one stream only', async () => {
     const id = await runningJob(api, ann);
     await store(await numberedChunk(id, 1, 9));
     await endJob(api, ann, id, 9);
@@ -157,7 +157,7 @@ describe('a log that is followed', () => {
     expect(batches.map(({ firstNumber, lastNumber }) => [firstNumber, lastNumber])).toEqual([[2, 8]]);
   });
 
-  test('of a build is the same', async () => {
+  test('of a build works the same way', async () => {
     const id = await createBuild(api, ann);
     const values = client.iterate<{ buildLogs: Batch }>({
       query: `subscription { buildLogs(buildId: "${id}") { text } }`,
@@ -182,7 +182,7 @@ describe('a log that is followed', () => {
     await asBob.dispose();
   });
 
-  test('P6: a log is NOT_FOUND to Bob as if there were none, and a cursor of another log is a BAD_REQUEST', async () => {
+  test('P6: is NOT_FOUND to Bob as if it did not exist, and a cursor of another log is a BAD_REQUEST', async () => {
     const id = await runningJob(api, ann);
     const asBob = socketOf(api, bob.token);
     for (const asked of [id, newId(), 'malformed']) {

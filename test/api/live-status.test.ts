@@ -43,7 +43,7 @@ describe('a status that is followed', () => {
   const createWorkflow = (name = 'a'): Promise<{ id: string }> =>
     mutate('createWorkflow', { name, payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 });
 
-  /** What a worker would do, with or without its hint. */
+  /** Writes what a worker would write, with or without a hint. */
   async function set(id: string, values: Partial<typeof jobs.$inferInsert>, { published = true } = {}): Promise<void> {
     await api.db.update(jobs).set(values).where(eq(jobs.id, id));
     if (published) await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [id] }));
@@ -52,7 +52,7 @@ describe('a status that is followed', () => {
   const running = () => ({ status: 'RUNNING' as const, attempt: 1, startedAt: new Date(), leaseToken: newId() });
   const completed = () => ({ status: 'COMPLETED' as const, completedAt: new Date(), leaseToken: null });
 
-  test('of a job is each of its states to the terminal one', async () => {
+  test('of a job shows each of its states up to the final one', async () => {
     const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
     const stream = follow(JOB, { jobId: job.id });
     const statuses = [(await stream.take()).data?.jobUpdated.status];
@@ -60,13 +60,13 @@ describe('a status that is followed', () => {
       await set(job.id, values);
       statuses.push((await stream.take()).data?.jobUpdated.status);
     }
-    await set(job.id, { leaseExpiresAt: new Date() }); // a renewed lease is no change
+    await set(job.id, { leaseExpiresAt: new Date() }); // a renewed lease is not a change
     await set(job.id, completed());
     statuses.push(...(await stream.rest()).map(({ data }) => data?.jobUpdated.status));
     expect(statuses).toEqual(['PENDING', 'QUEUED', 'RUNNING', 'COMPLETED']);
   });
 
-  test('of a job skips no state where hints come together, or not at all', async () => {
+  test('of a job skips no state if hints come together or not at all', async () => {
     for (const published of [true, false]) {
       const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
       const stream = follow(JOB, { jobId: job.id });
@@ -83,7 +83,7 @@ describe('a status that is followed', () => {
     }
   });
 
-  test.each([true, false])('of a job that goes back is PENDING again, counted: %s', async (counted) => {
+  test.each([true, false])('of a job that is returned becomes PENDING again, counted: %s', async (counted) => {
     const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
     for (const variables of [{ jobId: job.id }, { workflowId: job.workflowId }]) {
       const follower = follow(JOB, variables);
@@ -109,7 +109,7 @@ describe('a status that is followed', () => {
     }
   });
 
-  test('of a job that has ended is that, once', async () => {
+  test('of an ended job is sent once', async () => {
     const job = await mutate('runWorkflow', { id: (await createWorkflow()).id });
     await mutate('cancelJob', { id: job.id });
     expect((await follow(JOB, { jobId: job.id }).rest()).map(({ data }) => data?.jobUpdated.status)).toEqual([
@@ -117,7 +117,7 @@ describe('a status that is followed', () => {
     ]);
   });
 
-  test("of a workflow's jobs begins with the newest, if any, and goes on with every one", async () => {
+  test("of a workflow's jobs begins with the newest job, if any, and continues with every later one", async () => {
     const workflow = await createWorkflow('of jobs');
     const stream = follow(JOB, { workflowId: workflow.id });
     const first = stream.take();
@@ -162,7 +162,7 @@ describe('a status that is followed', () => {
     expect(await unpublished.rest()).toEqual([]);
   });
 
-  test('of a workflow is it as it is now, then each change', async () => {
+  test('of a workflow is its current state, then each change', async () => {
     const workflow = await createWorkflow('before');
     const stream = follow(WORKFLOW, { workflowId: workflow.id });
     expect((await stream.take()).data?.workflowUpdated).toMatchObject({ id: workflow.id, name: 'before' });
@@ -179,7 +179,7 @@ describe('a status that is followed', () => {
     expect(await stream.rest()).toEqual([]);
   });
 
-  test("P6: the status of all of one's workflows is every change of any, and none of Bob's", async () => {
+  test("P6: of all workflows of a user is every change of any of them, and none of Bob's", async () => {
     const asBob = socketOf(api, bob.token);
     const bobs = taker(asBob.iterate<Update>({ query: WORKFLOW }));
     const nothing = bobs.take().catch(() => 'nothing');
@@ -207,7 +207,7 @@ describe('a status that is followed', () => {
     await asBob.dispose();
   });
 
-  test('P6: a status is NOT_FOUND to Bob as if there were none, and needs exactly one id', async () => {
+  test('P6: is NOT_FOUND to Bob as if it did not exist, and needs exactly one id', async () => {
     const workflow = await createWorkflow();
     const job = await mutate('runWorkflow', { id: workflow.id });
     const asBob = socketOf(api, bob.token);
@@ -229,7 +229,7 @@ describe('a status that is followed', () => {
     await asBob.dispose();
   });
 
-  test('leaves nothing in the log', () => {
+  test('leaves no line in the log', () => {
     expect(api.logged).toEqual([]);
   });
 });

@@ -19,10 +19,10 @@ import { type Person, person, query, socketOf, type TestApi, taker, testApi } fr
 const FOR_EVER = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /**
- * Its lines are on the bus, some of them not stored yet, when somebody else than its worker writes
- * its end.
+ * Lines are on the bus, and some of them are not stored yet, when a process other than the worker
+ * writes the end.
  */
-describe('a log whose job or build was ended without its worker', () => {
+describe('a log whose job or build was ended by another process than its worker', () => {
   let api: TestApi;
   let ann: Person;
   let client: ReturnType<typeof socketOf>;
@@ -45,7 +45,7 @@ describe('a log whose job or build was ended without its worker', () => {
     storing = await startJoblogs({ ...api, log: quiet, owner: 'joblogs', sealer: testSealer });
   }
 
-  /** A job that runs, in its last attempt unless it is said. */
+  /** A running job, in its last attempt by default. */
   async function running(attempt = ATTEMPTS_MAX): Promise<{ workflowId: string; id: string }> {
     const { workflow } = await createWorkflow(api.db, {
       userId: ann.id,
@@ -65,11 +65,11 @@ describe('a log whose job or build was ended without its worker', () => {
     return { workflowId: workflow.id, id };
   }
 
-  /** What its worker prints arrives on the bus, and is stored by the process that stores now. */
+  /** Publishes what the worker prints. A joblogs worker stores it, if one runs. */
   async function print(id: string, first: number, last: number): Promise<void> {
     const chunk = { ...(await numberedChunk(id, first, last)), attempt: ATTEMPTS_MAX };
     const stored = api.bus.publish('job_logs', [{ key: id, value: encodeChunks([chunk]) }]);
-    // While nobody stores, it waits, at the latest until the bus is closed.
+    // Without a joblogs worker this waits until the bus is closed.
     stored.catch(() => undefined);
     if (storing) await stored;
   }
@@ -79,7 +79,7 @@ describe('a log whose job or build was ended without its worker', () => {
     return (await reconcileSchedules(api.db, [workflowId], FOR_EVER)).effects.logEnds;
   }
 
-  /** All that a subscriber over a WebSocket, and one over `?follow`, are given to the end. */
+  /** All that a subscriber over a WebSocket and one over `?follow` receive up to the end. */
   function follow(id: string, field: 'jobLogs(jobId' | 'buildLogs(buildId' = 'jobLogs(jobId'): Promise<string[]> {
     const subscription = `subscription { ${field}: "${id}") { text } }`;
     const overSocket = taker(client.iterate<Record<string, { text: string }>>({ query: subscription })).rest();
@@ -92,13 +92,13 @@ describe('a log whose job or build was ended without its worker', () => {
     ]);
   }
 
-  /** The row as a follower learns of it. */
+  /** The row as a follower sees it. */
   async function row(id: string): Promise<{ status: string; logLineCount: number }> {
     const { data } = await query(api, `{ job(id: "${id}") { status logLineCount } }`, { token: ann.token });
     return data.job;
   }
 
-  test('P4: is whole for who joins at any instant, completes when the last line is delivered, and counts each line', async () => {
+  test('P4: is complete for a subscriber that joins at any instant, completes with the last line, and counts each line', async () => {
     const job = await running();
     const { id } = job;
     const joined: Promise<string[]>[] = [];
@@ -112,7 +112,7 @@ describe('a log whose job or build was ended without its worker', () => {
     expect(endedLogs).toEqual([id]);
     join();
     expect(await row(id)).toMatchObject({ status: 'FAILED' });
-    // A round trip, in which one that ends too early does.
+    // During this round trip, a log that ends too early would end.
     await query(api, '{ viewer { id } }', { token: ann.token });
     join();
     await Promise.all([startStoring(), join()]);
@@ -122,7 +122,7 @@ describe('a log whose job or build was ended without its worker', () => {
     expect(await follow(id)).toEqual([numberedText(1, 60), numberedText(1, 60)]);
   });
 
-  test('P4: takes no more lines behind its end, of a worker that was frozen', async () => {
+  test('P4: accepts no more lines of a frozen worker behind its end', async () => {
     await startStoring();
     const job = await running();
     await print(job.id, 1, 10);
@@ -134,7 +134,7 @@ describe('a log whose job or build was ended without its worker', () => {
     expect(stored.map(({ lastNumber }) => lastNumber)).toEqual([10]);
   });
 
-  test('P4: is whole where the attempt had been given up before, and the job was canceled or its workflow terminated', async () => {
+  test('P4: is complete if the attempt was given up first and then the job was canceled or its workflow terminated', async () => {
     const mutations = {
       cancelJob: ({ id }: { id: string }) => id,
       terminateWorkflow: ({ workflowId }: { workflowId: string }) => workflowId,
@@ -144,12 +144,12 @@ describe('a log whose job or build was ended without its worker', () => {
       const job = await running(1);
       await giveUp(job);
       expect(await row(job.id)).toMatchObject({ status: 'PENDING' });
-      await print(job.id, 1, 30); // it comes late
+      await print(job.id, 1, 30); // these lines come late
       const document = `mutation { ${mutation}(input: { id: "${idOf(job)}" }) { userErrors { message } } }`;
       await query(api, document, { token: ann.token });
       expect(await row(job.id)).toMatchObject({ status: 'CANCELED' });
       await startStoring();
-      // Whether somebody follows it or not.
+      // The log is closed with or without a subscriber.
       await expect.poll(() => row(job.id)).toMatchObject({ logLineCount: 30 });
       expect(await follow(job.id)).toEqual([numberedText(1, 30), numberedText(1, 30)]);
       await storing?.close();
@@ -157,7 +157,7 @@ describe('a log whose job or build was ended without its worker', () => {
     }
   });
 
-  test('P4: of a build that was canceled while it printed is whole too', async () => {
+  test('P4: of a build that was canceled while it printed is complete too', async () => {
     const { workflow, buildId = '' } = await createWorkflow(api.db, {
       userId: ann.id,
       name: 'ends',

@@ -20,7 +20,7 @@ const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
     ),
   });
 
-/** A store that chunks get into at some time. */
+/** A store that receives chunks during the test. */
 function storeOf(chunks: SharedChunk[] = []) {
   const sorted = () => [...chunks].sort((a, b) => a.firstNumber - b.firstNumber);
   return {
@@ -48,24 +48,24 @@ const now = async () => new Date();
 const numbered = (count: number) => Array.from({ length: count }, (_, n) => `${n + 1}\n`).join('');
 
 describe('a subscriber to a log', () => {
-  test('whose source ended without its worker gets the lines that came to the store later than its end says', async () => {
+  test('whose source was ended by another process gets lines that were stored beyond the end in the row', async () => {
     const store = storeOf([chunk(1, 5), chunk(6, 9)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.ended({ lastNumber: 5, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
   });
 
-  test('is given nothing by a worker that was frozen while another attempt has begun, unless it was stored', async () => {
+  test('gets no lines of a frozen worker after another attempt has begun, unless they are stored', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(2);
-    follower.push(chunk(6, 12, 1)); // which the process that stores chunks has dropped
+    follower.push(chunk(6, 12, 1)); // the joblogs worker has dropped this chunk
     store.chunks.push(chunk(6, 9, 2));
     follower.ended({ lastNumber: 9, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(9));
   });
 
-  test('P4: that reads while the store is away waits for it, and ends at once when asked to', async () => {
+  test('P4: waits while the store is away, and ends at once on request', async () => {
     const store = storeOf([chunk(1, 5), chunk(6, 9)]);
     let failures = 2;
     const follower = new LogFollower(0, {
@@ -90,7 +90,7 @@ describe('a subscriber to a log', () => {
     expect(await textOf(forEver.batches(stop.signal))).toBe('');
   });
 
-  test('P4: that began to look into a store that is away goes on with what comes live and follows on what it has', async () => {
+  test('P4: that began while the store is away continues with live chunks that follow its position', async () => {
     const store = storeOf([chunk(1, 5)]);
     let isAway = false;
     const follower = new LogFollower(0, {
@@ -109,12 +109,12 @@ describe('a subscriber to a log', () => {
     await batches.return();
   });
 
-  test('knows from an attempt marker on the bus, before it hears it of the row, that what comes behind it may not count', async () => {
+  test('learns from an attempt marker on the bus, before the row changes, that later chunks may not count', async () => {
     const store = storeOf([chunk(1, 5, 1)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(1);
     const text = textOf(follower.batches(new AbortController().signal));
-    await expect.poll(() => store.reads).toBe(2); // it has what is stored, and lives by what comes
+    await expect.poll(() => store.reads).toBe(2); // it has all stored lines and now waits for live chunks
     follower.reached(attemptMarker('a', 2));
     follower.push(chunk(6, 12, 1));
     await expect.poll(() => store.reads).toBe(3);
@@ -136,10 +136,10 @@ describe('a subscriber to a log', () => {
     }
     follower.ended({ lastNumber: 10_000, at: new Date() });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe(numbered(10_000));
-    expect(store.reads).toBeLessThan(60); // it reads more at once as long as chunks are small
+    expect(store.reads).toBeLessThan(60); // reads get larger as long as chunks are small
   });
 
-  test('that keeps up reads the store no more', async () => {
+  test('that keeps up no longer reads the store', async () => {
     const store = storeOf();
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const stop = new AbortController();
@@ -155,13 +155,13 @@ describe('a subscriber to a log', () => {
     expect((await waiting).done).toBe(true);
   });
 
-  test('is given up on lines that a log which ended long ago has lost', async () => {
+  test('stops waiting for lines that a log lost which ended long ago', async () => {
     const follower = new LogFollower(0, { now, read: async () => [] });
     follower.ended({ lastNumber: 10, at: new Date(Date.now() - 2 * 3_600_000) });
     expect(await textOf(follower.batches(new AbortController().signal))).toBe('');
   });
 
-  test('P4: waits for lines of a log that has just ended, though this machine is two hours ahead of the database', async () => {
+  test('P4: waits for lines of a log that has just ended, although this machine is two hours ahead of the database', async () => {
     const store = storeOf();
     const at = new Date(Date.now() - 2 * 3_600_000);
     const follower = new LogFollower(0, { now: async () => at, read: (after, count) => store.read(after, count) });
@@ -172,10 +172,10 @@ describe('a subscriber to a log', () => {
     expect(await text).toBe(numbered(5));
   });
 
-  test('P4: misses neither lines nor the end, at whichever instant of its reading these come, in any order', async () => {
-    // Of the last chunk: that it is sent live, that it is stored, and that the row has ended;
-    // before, in or after each of the first reads.
-    // Without L: sent before it was listened to.
+  test('P4: misses neither lines nor the end, whenever these come during its reads, in any order', async () => {
+    // Events of the last chunk: L sends it live, S stores it, E ends the row. Each happens before,
+    // during or after each of the first reads. Without L, the chunk was sent before the follower
+    // joined.
     const orders = ['LSE', 'LES', 'SLE', 'SEL', 'ELS', 'ESL', 'SE', 'ES'];
     const instants = Array.from({ length: 7 }, (_, instant) => instant);
     for (const order of orders) {
@@ -201,23 +201,23 @@ describe('a subscriber to a log', () => {
         });
         const text = textOf(follower.batches(new AbortController().signal));
         for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-        while (left.length > 0) pass(); // it waits before it came to that instant
+        while (left.length > 0) pass(); // events that are left because the follower waits
         expect([order, first, then, await text]).toEqual([order, first, then, numbered(9)]);
       }
     }
   });
 
-  test('that hears hours late of the end, as after the machine slept, reads what was stored meanwhile', async () => {
+  test('that learns of the end hours late, as after the machine slept, reads what was stored meanwhile', async () => {
     const store = storeOf([chunk(1, 5)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const text = textOf(follower.batches(new AbortController().signal));
-    await expect.poll(() => store.reads).toBe(2); // the second one has found nothing, and it waits
+    await expect.poll(() => store.reads).toBe(2); // the second read found nothing, and the follower waits
     store.chunks.push(chunk(6, 9));
     follower.ended({ lastNumber: 9, at: new Date(Date.now() - 2 * 3_600_000) });
     expect(await text).toBe(numbered(9));
   });
 
-  test('P4: is given every line once and in order, however chunks are cut, lost, repeated and late', async () => {
+  test('P4: gets every line once and in order, however chunks are divided, lost, repeated or late', async () => {
     const cut = fc.array(
       fc.tuple(
         fc.integer({ min: 1, max: 9 }),
@@ -245,7 +245,7 @@ describe('a subscriber to a log', () => {
           else store.chunks.push(next);
           if (size % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
         }
-        store.chunks.push(...late); // whatever was sent is stored in the end
+        store.chunks.push(...late); // every chunk that was sent is stored in the end
         follower.ended({ lastNumber: last, at: new Date() });
         const expected = Array.from({ length: Math.max(0, last - after) }, (_, n) => `${after + n + 1}\n`).join('');
         expect(await batches).toBe(expected);

@@ -39,7 +39,7 @@ describe('a page of a log', () => {
   const newJob = (logLineCount: number) =>
     insertJob(api.db, ann.id, { status: 'COMPLETED', completedAt: new Date(), logLineCount });
 
-  /** Stores the lines in chunks that go from one number to another. */
+  /** Stores the lines as chunks with these first and last numbers. */
   async function store(sourceId: string, lines: Pick<LogLine, 'stream' | 'text'>[], spans: [number, number][]) {
     const chunks = spans.map(async ([firstNumber, lastNumber]) => {
       const text = lines
@@ -79,8 +79,8 @@ describe('a page of a log', () => {
   }
 
   /**
-   * Where a worker cuts lines into chunks, and where another one does that takes over: it goes on
-   * from what is stored by then.
+   * The chunks into which a worker divides lines. Another worker that takes over continues from
+   * what is stored by then.
    */
   const cuts = (from: number, to: number, sizes: number[]): [number, number][] => {
     const spans: [number, number][] = [];
@@ -92,7 +92,7 @@ describe('a page of a log', () => {
     return spans;
   };
 
-  test('gives each line once, in order, in both directions, of one stream and with a text, however chunks overlap', async () => {
+  test('gives each line once, in order, in both directions, by stream and by search, however chunks overlap', async () => {
     const texts = fc.constantFrom('Alpha', 'ALPHA beta', 'Größe', '2026-01-01', 'a.b*c', '', 'nul\0l', '[x] $&');
     const size = fc.integer({ min: 1, max: 40 });
     await fc.assert(
@@ -113,9 +113,9 @@ describe('a page of a log', () => {
         }),
         async (lines, old, later, sentPercent, storedPercent, first, stream, search) => {
           const id = await newJob(lines.length);
-          // What the first worker has sent.
+          // The chunks that the first worker has sent.
           const handed = cuts(1, Math.max(1, Math.ceil((lines.length * sentPercent) / 100)), old);
-          // Stored when the second one looks.
+          // The first line that is not stored when the second worker begins.
           const seen = handed[Math.floor((handed.length * storedPercent) / 100)]?.[0] ?? 1;
           await store(id, lines, [...handed, ...cuts(seen, lines.length, later)]);
           const expected = lines
@@ -130,7 +130,7 @@ describe('a page of a log', () => {
     );
   }, 120_000);
 
-  test('with a text that hardly occurs looks through a bounded part, and says where to go on', async () => {
+  test('with a rare search text reads a bounded part, and says where to continue', async () => {
     const text = (number: number) => `${'x'.repeat(1_000)} ${number}${number % 29_900 === 0 ? ' Needle' : ''}`;
     const lines = Array.from({ length: 30_000 }, (_, n) => ({ stream: 'STDOUT' as const, text: text(n + 1) }));
     const id = await newJob(lines.length);
@@ -147,7 +147,7 @@ describe('a page of a log', () => {
     expect((await backwards(id, asked)).map(({ number }) => number)).toEqual([29_900]);
   });
 
-  test('with a text looks at a bounded number of chunks, also where each holds one line', async () => {
+  test('with a search text reads a bounded number of chunks, even if each holds one line', async () => {
     const lines = Array.from({ length: 5_000 }, (_, n) => ({ stream: 'STDERR' as const, text: `line ${n + 1}` }));
     const id = await newJob(lines.length);
     await store(id, lines, cuts(1, lines.length, [1]));
@@ -156,7 +156,7 @@ describe('a page of a log', () => {
     expect((await forwards(id, { search: 'line 5000' })).map(({ number }) => number)).toEqual([5_000]);
   }, 60_000);
 
-  test('finds text as it was printed alone: no timestamp, no pattern, no part of two lines', async () => {
+  test('searches only the printed text: no timestamps, no patterns, no text across two lines', async () => {
     const texts = ['o2026', 'a+b', 'aab', 'İstanbul', 'straße', 'Σίσυφος', 'end', '\ufffd'];
     const id = await newJob(texts.length);
     await store(
@@ -187,7 +187,7 @@ describe('a page of a log', () => {
     expect(answer.errors?.[0]?.message).toContain(message);
   });
 
-  test('costs as much more as looking through it does: a request has a bounded number of searches', async () => {
+  test('costs as much more as its search does: a request has a bounded number of searches', async () => {
     const asked = (count: number, search: string) =>
       query(
         api,

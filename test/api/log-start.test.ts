@@ -27,7 +27,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     await api.close();
   });
 
-  /** One that ended two days ago with 30 lines, or that runs. */
+  /** A source that ended two days ago with 30 lines, or one that runs. */
   async function source({ ended }: { ended: boolean }): Promise<string> {
     const end = { status: 'COMPLETED', completedAt: new Date(Date.now() - 2 * 86_400_000), logLineCount: 30 } as const;
     if (kind === 'job') return insertJob(api.db, ann.id, ended ? end : {});
@@ -77,7 +77,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
   const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
   const refused = (sentence: string) => ({ errors: [expect.stringContaining(`BAD_REQUEST ${sentence}`)] });
 
-  test('begins with the first line that is still there, and says so', async () => {
+  test('begins with the first stored line, and says so', async () => {
     const id = await shortened();
     const whole = { firstLogLine: 11, numbers: range(11, 30), hasNextPage: false, hasPreviousPage: false };
     expect(await logs(id)).toEqual(whole);
@@ -85,14 +85,14 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     expect(await followed(id)).toEqual(range(11, 30));
   });
 
-  test('refuses a cursor before lines that are gone, and names the first one that is there', async () => {
+  test('refuses a cursor before removed lines, and names the first stored line', async () => {
     const id = await shortened();
     for (const number of [0, 5, 9]) {
       expect(await logs(id, `(after: "${logCursor(id, number)}")`)).toEqual(refused(REMOVED));
       expect(await logs(id, `(last: 5, before: "${logCursor(id, number)}")`)).toEqual(refused(REMOVED));
       expect(await followed(id, number)).toEqual(refused(REMOVED));
     }
-    // A reader that has read up to the tenth misses nothing.
+    // A reader that has read up to line 10 misses nothing.
     expect(await logs(id, `(after: "${logCursor(id, 10)}")`)).toMatchObject({ numbers: range(11, 30) });
     expect(await followed(id, 10)).toEqual(range(11, 30));
     expect(await logs(id, `(last: 5, before: "${logCursor(id, 11)}")`)).toMatchObject({ numbers: [] });
@@ -102,7 +102,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     });
   });
 
-  test('that is gone altogether says so to a cursor, and is empty without one', async () => {
+  test('that is gone entirely says so for a cursor, and is empty without one', async () => {
     const id = await source({ ended: true });
     const empty = { firstLogLine: null, numbers: [], hasNextPage: false, hasPreviousPage: false };
     expect(await logs(id)).toEqual(empty);
@@ -123,7 +123,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     expect(await download(`?after=${logCursor(id, 30)}`)).toBe('200 ');
   });
 
-  test('of which lines are missing for good is never taken for a whole one by who follows it', async () => {
+  test('with lines missing for good never looks complete to a follower', async () => {
     const id = await source({ ended: true });
     await insertChunks(api.db, [chunk(id, 1, 10), chunk(id, 21, 30)]);
     const answers = await follow(id).rest();
@@ -138,7 +138,7 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     await expect((await download).text()).rejects.toThrow();
   });
 
-  test('whose rest retention removes while it is delivered ends with an error', async () => {
+  test('whose rest is removed by retention during delivery ends with an error', async () => {
     const id = await source({ ended: true });
     const text = 'x'.repeat(200_000);
     for (let number = 1; number <= 200; number += 1) {
@@ -152,20 +152,20 @@ describe.each(['job', 'build'] as const)('the log of a %s of which retention has
     const field = kind === 'job' ? 'jobLogs(jobId: $id)' : 'buildLogs(buildId: $id)';
     const path = `/graphql?query=${encodeURIComponent(`subscription ($id: ID!) { ${field} { text } }`)}&variables=${encodeURIComponent(JSON.stringify({ id }))}`;
     const reply = await ask(api, path, { token: ann.token, headers: { accept: 'text/event-stream' } });
-    reply.stream.pause(); // with most of 40 MB still to be read from the store
+    reply.stream.pause(); // while most of 40 MB is still in the store
     await api.db.delete(logChunks).where(eq(logChunks.sourceId, id));
     reply.stream.resume();
     expect(await reply.whole()).toMatch(/BAD_REQUEST.*\s+event: complete/);
     expect(reply.received()).toContain(NONE_LEFT);
   });
 
-  test('has no line before the cursor that an empty log gives', async () => {
+  test('has no line before the cursor that an empty log returns', async () => {
     const id = await source({ ended: false });
     await insertChunks(api.db, [chunk(id, 1, 10)]);
     expect(await logs(id, `(last: 5, before: "${logCursor(id, 0)}")`)).toMatchObject({ numbers: [] });
   });
 
-  test('is empty behind its end, and one that is not complete waits there', async () => {
+  test('is empty behind its end, and waits there while it is not complete', async () => {
     const ended = await shortened();
     expect(await logs(ended, `(after: "${logCursor(ended, 1_000)}")`)).toMatchObject({
       numbers: [],

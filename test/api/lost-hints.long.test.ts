@@ -11,8 +11,8 @@ import { letPass } from '../support/time.ts';
 import { type Person, person, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 /**
- * The verbs of the database tell nobody: every hint is lost, and what comes was found by the
- * re-check.
+ * The test calls database functions that publish nothing. So every hint is lost, and only the
+ * re-check finds changes.
  */
 describe("a workflow's jobs without a hint", () => {
   let api: TestApi;
@@ -66,7 +66,7 @@ describe("a workflow's jobs without a hint", () => {
     }
   });
 
-  test('gets a job with the id of a machine whose clock is far behind', async () => {
+  test('gets a job whose id comes from a machine with a clock far behind', async () => {
     const { id: workflowId } = await heartbeat(api.db, ann.id);
     const [made = ''] = await schedule(api.db);
     const slow = v7({ msecs: Date.now() - 40 * DAY_MS });
@@ -81,7 +81,7 @@ describe("a workflow's jobs without a hint", () => {
     ]);
   });
 
-  test('gets jobs that were made and have ended between two looks, each once', async () => {
+  test('gets jobs that were made and ended between two re-checks, each once', async () => {
     const { id: workflowId } = await heartbeat(api.db, ann.id);
     const [first = ''] = await schedule(api.db);
     const stream = await follow(workflowId);

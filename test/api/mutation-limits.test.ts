@@ -16,7 +16,7 @@ const rowsOf = async (userId: string) =>
     sql`SELECT action, code FROM audit_events WHERE user_id = ${userId} AND action <> 'signUp' ORDER BY id`,
   );
 
-test('an account calls so many mutations in an hour, with all of its tokens together; what is beyond is counted', async () => {
+test('an account may call a limited number of mutations per hour with all its tokens; excess calls are counted', async () => {
   const ann = await person(api, 'ann');
   const bob = await person(api, 'bob');
   const create = 'mutation { createApiToken(input: { name: "x" }) { secret apiToken { id } } }';

@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** Something happens to Ann's workflow; her id of it, newest last. */
+/** Makes events of Ann's workflow. Returns the ids of her notifications, newest last. */
 async function happen(count = 1, { hinted = true } = {}): Promise<string[]> {
   const ids: string[] = [];
   for (let n = 0; n < count; n++) {
@@ -45,7 +45,7 @@ const list = async (variables: object = {}, { token } = ann) =>
 const ids = (page: { nodes: { id: string }[] }) => page.nodes.map(({ id }) => id);
 
 describe('the list of notifications', () => {
-  test('comes newest first, in pages, with what each is about', async () => {
+  test('comes newest first, in pages, with the object that each is about', async () => {
     await api.db.delete(notifications);
     const made = (await happen(5)).reverse();
     const first = await list({ first: 2 });
@@ -63,7 +63,7 @@ describe('the list of notifications', () => {
     });
   });
 
-  test('of those that are unread loses what is marked, once and for all', async () => {
+  test('of unread ones loses those that are marked, permanently', async () => {
     await api.db.delete(notifications);
     const [a = '', b = '', c = ''] = await happen(3);
     const marked = (await query(api, MARK, { token: ann.token, variables: { ids: [b, a, b] } })).data
@@ -76,7 +76,7 @@ describe('the list of notifications', () => {
     expect(again.notifications[0].readAt).toBe(marked.notifications[1].readAt);
   });
 
-  test('P6: an id that is unknown, malformed or Ann’s is NOT_FOUND to Bob, and nothing is marked', async () => {
+  test('P6: an id that is unknown, malformed or Ann’s is NOT_FOUND to Bob, and marks nothing', async () => {
     await api.db.delete(notifications);
     const [mine = ''] = await happen();
     const bobs = await heartbeat(api.db, bob.id);
@@ -98,7 +98,7 @@ describe('the list of notifications', () => {
     });
   });
 
-  test('refuses a page of 0, a cursor of nobody’s, too many ids and who is not signed in', async () => {
+  test('refuses a page of 0, an invalid cursor, too many ids and a request without a token', async () => {
     for (const variables of [{ first: 0 }, { first: 101 }, { after: 'x' }]) {
       expect(codes(await query(api, LIST, { token: ann.token, variables }))).toEqual(['BAD_REQUEST']);
     }
@@ -109,7 +109,7 @@ describe('the list of notifications', () => {
       expect(codes(await query(api, document))).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('keeps the notifications of a workflow that is there no more', async () => {
+  test('keeps the notifications of a workflow that no longer exists', async () => {
     await api.db.delete(notifications);
     const gone = await heartbeat(api.db, ann.id);
     await notify(api.db, [{ kind: 'WORKFLOW_RECOVERED', workflowId: gone.id, detail: '2' }]);
@@ -118,7 +118,7 @@ describe('the list of notifications', () => {
   });
 });
 
-test('the preference is ALERTS until it is changed, each user’s own', async () => {
+test('the preference is ALERTS until it is changed, for each user separately', async () => {
   const preference = async ({ token }: Person) =>
     (await query(api, '{ viewer { notificationPreference } }', { token })).data.viewer.notificationPreference;
   expect(await preference(ann)).toBe('ALERTS');
@@ -134,7 +134,7 @@ test('the preference is ALERTS until it is changed, each user’s own', async ()
 });
 
 describe('notifications that are followed', () => {
-  /** A stream of Ann's that has begun: it has given something. */
+  /** A stream of Ann's that has delivered its first value. */
   async function followed(client: ReturnType<typeof socketOf>) {
     const stream = taker(client.iterate<Update>({ query: ADDED }));
     const first = stream.take();
@@ -152,7 +152,7 @@ describe('notifications that are followed', () => {
     return { take, stop: stream.stop };
   }
 
-  test('are the new ones only, each once, with and without their hints', async () => {
+  test('are only the new ones, each once, with and without hints', async () => {
     await happen(3);
     const client = socketOf(api, ann.token);
     const stream = await followed(client);
@@ -161,7 +161,7 @@ describe('notifications that are followed', () => {
     const seen: unknown[] = [];
     while (seen.length < 6) seen.push(await stream.take());
     expect(seen.sort()).toEqual([...hinted, ...unhinted].sort());
-    // A hint that comes again.
+    // The same hint again.
     await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: hinted }));
     const [next] = await happen();
     expect(await stream.take()).toBe(next);
@@ -169,7 +169,7 @@ describe('notifications that are followed', () => {
     await client.dispose();
   });
 
-  test('come whole to one who does not read for a while', async () => {
+  test('arrive completely for a client that pauses reading', async () => {
     const client = socketOf(api, ann.token);
     const stream = await followed(client);
     const made: string[] = [];
@@ -186,7 +186,7 @@ describe('notifications that are followed', () => {
     await client.dispose();
   });
 
-  test('P6: are none of Bob’s business, even where a hint on his channel names them', async () => {
+  test('P6: are never sent to Bob, even if a hint on his channel names them', async () => {
     const client = socketOf(api, bob.token);
     const stream = taker(client.iterate<Update>({ query: ADDED }));
     const first = stream.take();
@@ -207,11 +207,11 @@ describe('notifications that are followed', () => {
     await client.dispose();
   });
 
-  test('leave nothing in the log', () => {
+  test('leave no line in the log', () => {
     expect(api.logged).toEqual([]);
   });
 
-  test('outlive an outage of the database, and lose nothing to it', async () => {
+  test('survive an outage of the database without a loss', async () => {
     const client = socketOf(api, ann.token);
     const stream = await followed(client);
     await api.db.execute(sql`ALTER TABLE notifications RENAME TO away`);

@@ -48,7 +48,9 @@ const TEXTS = [
 const NUMBERS = [0, -1, 1, 1.5, 2 ** 31, -(2 ** 31), 2 ** 53, 1e308];
 const ANYTHING: unknown[] = [null, true, {}, [], [[]], { __proto__: null, constructor: 1 }, [null], 'x', 7];
 
-/** Values that an argument of this type may well be given, of other types too. */
+/**
+ * Values that a client may well pass for an argument of this type, including values of other types.
+ */
 function oddValues(type: GraphQLInputType, depth: number): unknown[] {
   const others = depth === 0 ? ANYTHING : ANYTHING.slice(0, 3);
   if (isNonNullType(type)) return oddValues(type.ofType, depth);
@@ -60,7 +62,7 @@ function oddValues(type: GraphQLInputType, depth: number): unknown[] {
   return [...(values ?? []), ...others];
 }
 
-/** A value of the type that is taken, but for `depth` and what is missing at random. */
+/** A valid value of the type, apart from `depth` and random gaps. */
 function plainValue(type: GraphQLInputType, depth: number): unknown {
   if (isNonNullType(type)) return plainValue(type.ofType, depth);
   if (isListType(type)) return [plainValue(type.ofType, depth)];
@@ -75,7 +77,7 @@ function plainValue(type: GraphQLInputType, depth: number): unknown {
   ];
 }
 
-/** Every value of the type with one thing in it that is odd. */
+/** Values of the type, each with one odd part. */
 function* inputs(type: GraphQLInputType, depth = 0): Generator<unknown> {
   for (const value of oddValues(type, depth)) yield value;
   const bare = isNonNullType(type) ? type.ofType : type;
@@ -123,7 +125,7 @@ function* fieldRequests(
     const document = `${operation} (${variables}) { ${around(`${field.name}(${given}) ${selection}`)} }`;
     const others = Object.fromEntries(needed.map(({ name, type }) => [name, plainValue(type, 0)]));
     for (const value of inputs(arg.type)) {
-      if (field.name === 'signOut') continue; // it would sign the caller out
+      if (field.name === 'signOut') continue; // it would end the session of the test
       yield { query: document, variables: { ...others, [arg.name]: value } };
     }
   }
@@ -159,7 +161,7 @@ describe('odd values', () => {
       'mutation ($at: DateTime) { createApiToken(input: { name: "a", expiresAt: $at }) { userErrors { message } } }',
       'createApiToken',
     ],
-  ])('of instants are refused where they are none that can be: %s', async (document, field) => {
+  ])('of instants are refused if they cannot exist: %s', async (document, field) => {
     for (const at of DATES_REFUSED) {
       const { data, errors } = await ask(document, { at });
       expect([at, data?.[field], errors?.[0]?.extensions.code]).toEqual([at, undefined, 'BAD_REQUEST']);
@@ -185,13 +187,13 @@ describe('odd values', () => {
       { payload: { heartbeat: { headers: [{ name: 'a', secret: 'a at "b"; c' }] } } },
       '$input.payload.heartbeat.headers[0].secret: ',
     ],
-  ])('in a variable are reported with their place: %j', async (input, place) => {
+  ])('in a variable are reported with their path: %j', async (input, place) => {
     const { errors } = await ask(CREATE, { input: { ...GOOD, ...input } });
     expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_REQUEST']);
     expect(errors?.[0]?.message.slice(0, place.length)).toBe(place);
   });
 
-  test('in a password are not said back', async () => {
+  test('in a password are not repeated in the answer', async () => {
     const signIn = 'mutation ($input: SignInInput!) { signIn(input: $input) { token } }';
     const { errors } = await ask(signIn, { input: { password: 'open-sesame', email: 'a@example.com', nothing: 1 } });
     expect(errors?.[0]?.message).toMatch(/^\$input: Field "nothing" is not defined/);
@@ -199,7 +201,7 @@ describe('odd values', () => {
   });
 
   test.each([[[]], ['x'], [3], [true], [[1]]])(
-    'in the place of all variables, %j, are BAD_REQUEST',
+    'in place of all variables, such as %j, are BAD_REQUEST',
     async (variables) => {
       for (const document of ['{ viewer { id } }', 'query ($id: ID!) { workflow(id: $id) { id } }']) {
         expect(codes(await ask(document, variables))).toEqual(['BAD_REQUEST']);
@@ -212,7 +214,7 @@ describe('odd values', () => {
     },
   );
 
-  test('of every argument, each by itself, give no failure of ours over HTTP', async () => {
+  test('of every argument, one at a time, give no internal error over HTTP', async () => {
     const all = [...requests('query', schema.getQueryType()), ...requests('mutation', schema.getMutationType())];
     for (let at = 0; at < all.length; at += 20)
       await Promise.all(
@@ -226,7 +228,7 @@ describe('odd values', () => {
     expect(all.length).toBeGreaterThan(1_000);
   }, 120_000);
 
-  test('of every argument of a subscription, each by itself, give none over a WebSocket', async () => {
+  test('of every argument of a subscription, one at a time, give no internal error over a WebSocket', async () => {
     const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws');
     await once(socket, 'open');
     const closed = once(socket, 'close').then(([code, reason]) => Promise.reject(new Error(`${code} ${reason}`)));
@@ -249,7 +251,7 @@ describe('odd values', () => {
     const all = [...requests('subscription', schema.getSubscriptionType())];
     for (const [n, payload] of all.entries()) {
       say({ id: `${n}`, type: 'subscribe', payload });
-      // A query that begins later, and takes about as long as a subscription's beginning.
+      // A query that begins later and takes about as long as a subscription takes to begin.
       const id = `behind ${n}`;
       await answered(id, { id, type: 'subscribe', payload: { query: '{ jobs { nodes { id } } }' } });
       say({ id: `${n}`, type: 'complete' });
@@ -261,7 +263,7 @@ describe('odd values', () => {
     socket.removeAllListeners().close();
   }, 60_000);
 
-  test('leave nothing in the log', () => {
+  test('leave no line in the log', () => {
     expect(api.logged).toEqual([]);
   });
 });

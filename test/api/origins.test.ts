@@ -32,7 +32,7 @@ describe('Where a request comes from', () => {
   });
   afterAll(() => api.close());
 
-  /** Not by fetch, which sets Host itself. */
+  /** Without fetch, which sets Host itself. */
   async function ask(method: string, path: string, headers: Sent = {}, body = ''): Promise<Reply> {
     const asked = request(new URL(path, api.url), { method, headers, agent: false });
     asked.end(body);
@@ -107,7 +107,7 @@ describe('Where a request comes from', () => {
     (await upgrade({ origin })).terminate();
   });
 
-  test('a browser that asks beforehand learns what the page of an allowed origin may send', async () => {
+  test('a preflight request is answered with what a page of an allowed origin may send', async () => {
     for (const path of ['/graphql', `/logs/${ann.id}`]) {
       const reply = await ask('OPTIONS', path, {
         origin: APP,
@@ -139,7 +139,7 @@ describe('Where a request comes from', () => {
     'localhost.evil.example',
     'x@localhost',
     'localhost,evil',
-  ])('under the name %s only who has a token is served', async (named) => {
+  ])('under the name %s only a client with a token is served', async (named) => {
     const host = named.replace('PORT', port);
     for (const path of ['/', '/graphql', '/graphql?query={__typename}', `/logs/${ann.id}`, '/other']) {
       const reply = await ask('GET', path, { host, cookie, accept: 'text/html' });
@@ -166,8 +166,8 @@ describe('Where a request comes from', () => {
     'chronoverse.example:8080',
   ])('the name %s is known', async (host) => expect((await post({ host })).status).toBe(200));
 
-  test('a page that was opened under a name of this machine and another port is served under that alone', async () => {
-    const host = 'localhost:9999'; // a tunnel, or the port that a container publishes
+  test('a page opened under a name of this machine and another port is served under that name only', async () => {
+    const host = 'localhost:9999'; // a tunnel, or a port that a container publishes
     expect((await post({ host, origin: 'http://localhost:9999' })).status).toBe(200);
     expect((await post({ host, origin: 'http://localhost:9998' })).status).toBe(403);
     const forwarded = { host, 'x-forwarded-proto': 'https' };
@@ -175,7 +175,7 @@ describe('Where a request comes from', () => {
     expect((await post({ ...forwarded, origin: 'http://localhost:9999' })).status).toBe(403);
   });
 
-  test('a request with several names, or with one in its first line, is not served', async () => {
+  test('a request with several host names, or with one in its request line, is not served', async () => {
     const send = async (head: string) => {
       const socket = connect(Number(port), '127.0.0.1');
       socket.end(`${head}\r\nContent-Type: application/json\r\nContent-Length: ${VIEWER.length}\r\n\r\n${VIEWER}`);
@@ -187,14 +187,14 @@ describe('Where a request comes from', () => {
     expect(await send('POST /graphql HTTP/1.0')).toBe(421);
   });
 
-  test('what a browser fetches for another site without naming it is refused', async () => {
+  test('a cross-site request without an Origin is refused', async () => {
     for (const site of ['cross-site', 'same-site']) {
       const reply = await ask('GET', '/graphql?query={viewer{id}}', { cookie, 'sec-fetch-site': site });
       expect(reply.status).toBe(403);
     }
   });
 
-  test('a WebSocket under an unknown name takes a token, and no cookie', async () => {
+  test('a WebSocket under an unknown name accepts a token, but no cookie', async () => {
     const host = 'api.internal';
     const init = async (headers: Sent, payload?: object) => {
       const socket = await upgrade({ ...headers });
@@ -214,7 +214,7 @@ describe('Where a request comes from', () => {
     expect(await init({ cookie }, { authorization: { toString: 1 } })).toBe(4403);
   });
 
-  test('over https the cookie is bound to this host and to https, and no other is taken', async () => {
+  test('over https the cookie is bound to this host and to https, and no other is accepted', async () => {
     const input = { email: 'secure@example.com', password: 'a password for ann 1' };
     const signUp = JSON.stringify({
       query: 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { id } userErrors { message } } }',
@@ -237,7 +237,7 @@ describe('Where a request comes from', () => {
     expect((await post({ 'x-forwarded-proto': 'http, https' })).headers['strict-transport-security']).toBeUndefined();
   });
 
-  test('no page frames an answer, and no answer is a page', async () => {
+  test('no page can frame an answer, and no answer is a page', async () => {
     for (const path of ['/health', '/', '/other', '/graphql?query={__typename}']) {
       const { headers } = await ask('GET', path);
       expect(headers['content-security-policy']).toBe("default-src 'none'; frame-ancestors 'none'");
@@ -247,7 +247,7 @@ describe('Where a request comes from', () => {
     expect(page.headers['content-security-policy']).toContain("frame-ancestors 'none'");
   });
 
-  /** Open, or rejected with the status of the refusal. */
+  /** Resolves when the socket is open, and rejects with the status of a refusal. */
   async function upgrade(headers: Sent): Promise<WebSocket> {
     const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws', { headers });
     await once(socket, 'open');
@@ -262,7 +262,7 @@ describe('Without settings', () => {
   });
   afterAll(() => api.close());
 
-  test('nobody is believed to be a proxy', async () => {
+  test('no client is trusted as a proxy', async () => {
     const response = await fetch(api.url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example' },
@@ -271,7 +271,7 @@ describe('Without settings', () => {
     expect([response.status, response.headers.get('strict-transport-security')]).toEqual([200, null]);
   });
 
-  test('the address that listens is the only origin', async () => {
+  test('the listening address is the only origin', async () => {
     const { origin } = new URL(api.url);
     const status = async (from: string) =>
       (
@@ -292,7 +292,7 @@ describe('TRUST_PROXY', () => {
     variables: { input: credentials },
   });
 
-  test('decides whose limit a request counts for', async () => {
+  test('decides to whose limit a request counts', async () => {
     const signIns = async (trustProxy: NonNullable<Parameters<typeof testApi>[0]>['trustProxy'], from: string[]) => {
       const limits = {
         signInsPerAccountPerMinute: 1_000,

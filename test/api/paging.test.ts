@@ -69,7 +69,7 @@ describe('a list', () => {
     expect(ids(await page('after: null'))).toHaveLength(20);
   });
 
-  test('takes filters, which go together', async () => {
+  test('accepts filters and combines them', async () => {
     const between = 'scheduledAfter: "2026-01-01T00:10:00Z", scheduledBefore: "2026-01-01T00:20:00Z"';
     expect(ids(await page(`filter: { ${between} }`))).toEqual(jobIds.slice(10, 20).reverse());
     expect(ids(await page('filter: { status: [FAILED, CANCELED] }'))).toEqual([]);
@@ -88,7 +88,7 @@ describe('a list', () => {
     expect(await workflows('{ terminated: true }')).toEqual([]);
   });
 
-  test('inside of another list is read for all of it by one query, each its own page', async () => {
+  test('within another list is read by one query for all of it, each with its own page', async () => {
     const document = `{ workflows { nodes { name latestJob { id durationMs } nextRunAt payload
       jobs(first: 2) { nodes { id workflow { name } } pageInfo { hasNextPage } } others: jobs(last: 1) { nodes { id } } } } }`;
     const { data } = await query(api, document, { token: ann.token });
@@ -112,7 +112,7 @@ describe('a list', () => {
     ]);
   });
 
-  test('of jobs leaves those of deleted workflows out', async () => {
+  test('of jobs omits those of deleted workflows', async () => {
     const id = await createHeartbeat('deleted');
     const act = (name: string) =>
       query(api, `mutation ($id: ID!) { ${name}(input: { id: $id }) { userErrors { code } } }`, {
@@ -130,7 +130,7 @@ describe('a list', () => {
     expect(kept.data.workflow.jobs.nodes).toEqual([{ status: 'CANCELED' }]);
   });
 
-  test('of log lines goes by number, over chunks that overlap, in either direction and by stream', async () => {
+  test('of log lines pages by number over overlapping chunks, in either direction and by stream', async () => {
     const id = jobIds[0] ?? '';
     const chunk = async (first: number, last: number) => {
       const text = Array.from({ length: last - first + 1 }, (_, n) => {

@@ -12,7 +12,7 @@ const CONTAINER_FIELDS = `image build { dockerfile files { path content } } comm
   timeoutSeconds volumes { name path readOnly } resources { cpus memoryMb pids } network registryAuth { username }`;
 const DEFINITION = `definition { __typename
   ... on HeartbeatDefinition { ${HEARTBEAT_FIELDS} } ... on ContainerDefinition { ${CONTAINER_FIELDS} } }`
-  .replace('timeoutSeconds', 'checkSeconds: timeoutSeconds') // a Float here, an Int there
+  .replace('timeoutSeconds', 'checkSeconds: timeoutSeconds') // a Float in one, an Int in the other
   .replaceAll(/\s+/g, ' ');
 
 let api: TestApi;
@@ -32,7 +32,7 @@ async function created(payload: object) {
 }
 
 describe('the definition of a workflow', () => {
-  test('reads all of a heartbeat as it was given', async () => {
+  test('returns all of a heartbeat as it was given', async () => {
     const heartbeat = {
       endpoint: 'https://example.com',
       method: 'POST',
@@ -62,7 +62,7 @@ describe('the definition of a workflow', () => {
     });
   });
 
-  test('reads all of a container as it was given', async () => {
+  test('returns all of a container as it was given', async () => {
     const container = {
       image: 'ghcr.io/a/b:1',
       command: ['sh', '-c'],
@@ -102,7 +102,7 @@ describe('the definition of a workflow', () => {
     expect(JSON.stringify(workflow)).not.toMatch(new RegExp(`${SECRET}|sealed`));
   });
 
-  test('reads a build with its files, and null for all that is not set', async () => {
+  test('returns a build with its files, and null for everything that is not set', async () => {
     const build = { dockerfile: 'FROM alpine:3\nCOPY a /a', files: [{ path: 'a', content: 'text' }] };
     expect((await created({ container: { build } })).definition).toMatchObject({ image: null, build, env: null });
     const { __typename, ...bare } = (await created({ heartbeat: {} })).definition;
@@ -111,7 +111,7 @@ describe('the definition of a workflow', () => {
     expect(bareBuild.definition.build.files).toBeNull();
   });
 
-  test('is read by its owner alone, and after a deletion as the payload is', async () => {
+  test('is readable only by its owner, and after a deletion as the payload is', async () => {
     const { id, payload, definition } = await created({ heartbeat: { endpoint: 'tcp://example.com:1' } });
     const asked = `{ workflow(id: "${id}") { payload ${DEFINITION} } node(id: "${id}") { ... on Workflow { ${DEFINITION} } } }`;
     expect((await query(api, asked, { token: bob.token })).data).toEqual({ workflow: null, node: null });
@@ -121,14 +121,14 @@ describe('the definition of a workflow', () => {
     expect(data).toEqual({ workflow: { payload, definition }, node: { definition } });
   });
 
-  test('costs a long text, and its lists what they may hold', () => {
+  test('costs as much as a long text, and its lists cost what they may hold', () => {
     const costOf = (document: string) => operationCost({ schema, document: parse(document) });
     const bare = costOf('{ workflow(id: 1) { id } }');
     const withTypename = costOf('{ workflow(id: 1) { id definition { __typename } } }');
     expect(withTypename - bare).toBe(LONG_TEXT_COST + 1);
     const names = costOf('{ workflow(id: 1) { id definition { ... on ContainerDefinition { env { name } } } } }');
     expect(names - bare).toBeGreaterThanOrEqual(LONG_TEXT_COST + 100);
-    // A page of the usual size.
+    // A page of the default size.
     expect(costOf(`{ workflows { nodes { ${DEFINITION} } } }`)).toBeLessThan(50_000);
   });
 

@@ -32,7 +32,7 @@ async function update(id: string, payload: object) {
 }
 
 describe('a payload', () => {
-  test('reads back with its names in the order in which they were given', async () => {
+  test('returns its names in the order in which they were given', async () => {
     expect((await create({ json: container(NAMES) })).payload).toBe(container(NAMES));
     const env = NAMES.map((name) => ({ name, value: 'v' }));
     expect((await create({ container: { image: 'alpine:3', env } })).payload).toBe(container(NAMES));
@@ -42,7 +42,7 @@ describe('a payload', () => {
     expect((await create({ json: secret })).payload).toBe(heartbeat);
   });
 
-  test('in another order makes no generation, and reads back in that order', async () => {
+  test('in another order makes no generation, and returns that order', async () => {
     const { id } = await create({ json: container(NAMES) });
     const reversed = container(NAMES.toReversed());
     expect(await update(id, { json: reversed })).toEqual({ id, generation: 1, payload: reversed });
@@ -50,11 +50,11 @@ describe('a payload', () => {
     expect(await update(id, { json: added })).toEqual({ id, generation: 2, payload: added });
   });
 
-  test('that an earlier version stored is read, and takes the order of the next update', async () => {
+  test('stored by an earlier version is readable, and takes the order of the next update', async () => {
     const { id } = await create({ json: container(['LONG', 'B', 'A']) });
     await api.db.execute(sql`UPDATE payloads SET payload = payload - 'order' WHERE workflow_id = ${id}`);
     const { data } = await query(api, `{ workflow(id: "${id}") { payload } }`, { token: ann.token });
-    expect(data.workflow.payload).toBe(container(['A', 'B', 'LONG'])); // as jsonb has them
+    expect(data.workflow.payload).toBe(container(['A', 'B', 'LONG'])); // the order of jsonb
     const given = container(['LONG', 'B', 'A']);
     expect(await update(id, { json: given })).toEqual({ id, generation: 1, payload: given });
   });

@@ -21,7 +21,7 @@ describe('requests that are sent over one connection before the answers come', (
   });
   afterAll(() => api.close());
 
-  /** Sends all of it at once; what has come so far. */
+  /** Sends everything at once. `received` is the answer so far. */
   async function send(...requests: string[]): Promise<{ socket: Socket; received: () => string }> {
     const { hostname, port } = new URL(api.url);
     const socket = connect(Number(port), hostname);
@@ -45,7 +45,7 @@ describe('requests that are sent over one connection before the answers come', (
     return `POST /graphql HTTP/1.1\r\n${headers.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   }
 
-  test('are answered one after the other: a client has one download a connection', async () => {
+  test('are answered one after the other: a client has one download per connection', async () => {
     const id = await runningJob(api, ann);
     const connections: Awaited<ReturnType<typeof send>>[] = [];
     for (let n = 0; n * REQUESTS_WAITING_MAX < STREAMS_PER_USER_MAX; n += 1)
@@ -59,13 +59,13 @@ describe('requests that are sent over one connection before the answers come', (
     await expect.poll(answers, { timeout: 40_000 }).toEqual(connections.map(() => REQUESTS_WAITING_MAX + 1));
   });
 
-  test('are answered in their order, those with bodies too', async () => {
+  test('are answered in order, including those with bodies', async () => {
     const { received } = await send(post('{ a: __typename }'), get('/health'), post('{ b: __typename }'), get('/no'));
     await expect.poll(received).toContain('Nothing is at this path');
     expect(received()).toMatch(/"a":"Query".*"status":"UP".*"b":"Query".*Nothing is at this path/s);
   });
 
-  test('are cut where too many wait, and none is begun for a client that is gone', async () => {
+  test('are cut if too many wait, and none is begun for a client that has left', async () => {
     const id = await runningJob(api, ann);
     const { socket } = await send(...times(REQUESTS_WAITING_MAX + 2, get(`/logs/${id}?follow`)));
     await once(socket, 'close');

@@ -59,7 +59,7 @@ describe('a purge', () => {
     lastNumber: number,
     lines: Buffer.from('x'),
   });
-  /** How many rows of each table name the workflow, or what is its. */
+  /** The number of rows of all tables that belong to the workflow. */
   const left = async (workflowId: string, sourceIds: string[]) => {
     const [row] = await api.db.execute<{ total: number }>(sql`
       SELECT (SELECT count(*) FROM workflows WHERE id = ${workflowId}) + (SELECT count(*) FROM payloads WHERE workflow_id = ${workflowId})
@@ -70,12 +70,12 @@ describe('a purge', () => {
     return Number(row?.total);
   };
 
-  test('hides everything at once, stops what runs, and leaves nothing when it has ended', async () => {
+  test('hides everything at once, stops what runs, and finally leaves nothing', async () => {
     const { id } = await create({ heartbeat: {} });
     const [jobId = ''] = await schedule(api.db);
     const [job] = (await claimJobs(api.db, [jobId], { owner: 'test' })).claimed;
     if (!job) throw new Error('no job');
-    // And one that waits.
+    // A job that waits.
     await ask('mutation ($id: ID!) { runWorkflow(input: { id: $id }) { job { id } } }', { id });
     await insertChunks(api.db, [chunk(jobId, 1)]);
 
@@ -95,15 +95,15 @@ describe('a purge', () => {
 
     await schedule(api.db);
     await purgeAll();
-    expect(await left(id, [jobId])).toBeGreaterThan(0); // it still runs
+    expect(await left(id, [jobId])).toBeGreaterThan(0); // the job still runs
     await endJobs(api.db, [{ ...job, status: 'CANCELED', logLineCount: 2 }]);
     await schedule(api.db);
     await purgeAll();
-    await insertChunks(api.db, [chunk(jobId, 2)]); // a line that was late
+    await insertChunks(api.db, [chunk(jobId, 2)]); // a late line
     expect(await left(id, [jobId])).toBe(0);
   });
 
-  test('takes builds and a large history, step by step, also of what was deleted before', async () => {
+  test('removes builds and a large history step by step, even of a workflow deleted before', async () => {
     const { id, build } = await create({ container: { image: 'alpine:3' } });
     const other = await create({ container: { image: 'alpine:3' } });
     const buildId = build?.id ?? '';
@@ -132,14 +132,14 @@ describe('a purge', () => {
     while (await purgeSome(api.db)) steps += 1;
     expect(steps).toBeGreaterThan(3);
     expect(await left(id, [buildId, ...ids])).toBe(0);
-    // Workflow, payload, build and its line.
+    // The workflow, its payload, its build and the build's line.
     expect(await left(other.id, [other.build?.id ?? ''])).toBe(4);
     expect(await remove({ id: other.id, purge: true })).toMatchObject({ userErrors: [] });
-    await Promise.all([purgeAll(), purgeAll(), purgeAll()]); // several that sweep
+    await Promise.all([purgeAll(), purgeAll(), purgeAll()]); // several concurrent sweeps
     expect(await left(other.id, [])).toBe(0);
   });
 
-  test('ends what follows the workflow and its jobs', async () => {
+  test('ends subscriptions to the workflow and its jobs', async () => {
     const { id } = await create({ heartbeat: {} });
     const [jobId = ''] = await schedule(api.db);
     const client = socketOf(api, ann.token);
@@ -154,10 +154,10 @@ describe('a purge', () => {
     await client.dispose();
   });
 
-  test('is carried out by the scheduling worker, which forgets keys that have expired, too', async () => {
+  test('is carried out by the scheduling worker, which also removes expired idempotency keys', async () => {
     const { id } = await create({ heartbeat: {} });
     await remove({ id, purge: true });
-    await schedule(api.db); // its schedule goes
+    await schedule(api.db); // removes its schedule
     const expired = { userId: ann.id, mutation: 'runWorkflow', key: 'old', inputHash: Buffer.from('x') };
     await api.db.insert(idempotencyKeys).values({ ...expired, createdAt: new Date(Date.now() - 25 * 3_600_000) });
     const worker = await startScheduling({
@@ -173,7 +173,7 @@ describe('a purge', () => {
     await worker.close();
   });
 
-  test('P6: cannot be asked for by Bob', async () => {
+  test('P6: cannot be requested by Bob', async () => {
     const { id } = await create({ heartbeat: {} });
     expect(await remove({ id, purge: true }, bob)).toEqual({
       deletedWorkflowId: null,

@@ -24,8 +24,7 @@ import { codes, type Person, person, query, socketOf, taker } from './support.ts
 const redisUrl = requirePart('redis', 'two api processes that share a real Kafka and a real Redis');
 
 /**
- * Two apis, each with its own connections, as two processes would have; and a third party that
- * works.
+ * Two apis with their own connections, as in two processes, and a third process that does the work.
  */
 describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over a real Kafka and a real Redis', () => {
   const log = pino({ level: 'silent' });
@@ -66,12 +65,12 @@ describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over 
   };
   const first = () => nth(apis, 0);
 
-  test('are healthy, and report their parts', async () => {
+  test('are healthy and report their parts', async () => {
     const { data } = await query(first(), '{ system { database bus cache docker } }', { token: ann.token });
     expect(data.system).toEqual({ database: 'UP', bus: 'UP', cache: 'UP', docker: 'ABSENT' });
   });
 
-  test('bring lines, states and the end of a job to the subscribers of each, as a worker tells them', async () => {
+  test('deliver lines, states and the end of a job to the subscribers of each, as a worker publishes them', async () => {
     const id = await runningJob(database, ann);
     const clients = apis.map((api) => socketOf(api, ann.token));
     const logs = clients.map((client) =>
@@ -106,7 +105,7 @@ describe.skipIf(redisUrl === undefined || brokers === undefined)('two apis over 
     await Promise.all(clients.map((client) => client.dispose()));
   });
 
-  test('download a log live, and go on where the other one has been cut', async () => {
+  test('serve a live download, which continues on one after the other has cut it', async () => {
     const worker = { db: database.db, bus: nth(buses, 2), cache: nth(caches, 2) };
     const [here, there] = [first(), nth(apis, 1)];
     const id = await runningJob(worker, ann);

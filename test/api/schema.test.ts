@@ -21,7 +21,7 @@ describe('the schema', () => {
     await expect(`${printSchema(lexicographicSortSchema(schema))}\n`).toMatchFileSnapshot('../../schema.graphql');
   });
 
-  test('has every name of the contract, with its type', async () => {
+  test('contains every name of the contract with its type', async () => {
     const contract = membersOf(await contractSchema());
     const ours = membersOf(schema);
     const missing = [...contract.keys()].filter((name) => !ours.has(name));
@@ -35,7 +35,7 @@ describe('the schema', () => {
   });
 });
 
-/** The contract leaves the connection types to a sentence: they are added here as that says. */
+/** The contract describes the connection types only in a sentence, so this adds them. */
 async function contractSchema(): Promise<GraphQLSchema> {
   const text = await readFile(new URL('./contract.graphql', import.meta.url), 'utf8');
   const connections = ['Workflow', 'Job', 'LogLine', 'Notification'].map(

@@ -31,13 +31,13 @@ async function update(id: string, payload: object, token = ann.token) {
 const container = (env: object[], more: object = {}) => ({ container: { image: 'alpine:3', env, ...more } });
 const document = (payload: object) => ({ json: JSON.stringify(payload) });
 
-/** All that the database holds of the payloads, as text. */
+/** Everything that the database holds of the payloads, as text. */
 async function stored(): Promise<string> {
   return JSON.stringify(await api.db.execute(sql`SELECT * FROM payloads`));
 }
 
 describe('a secret', () => {
-  test('P8: is never read back, nor stored as it is, in no field that may hold one', async () => {
+  test('P8: is never readable nor stored in plain text, in any field that may hold one', async () => {
     const made = [
       await create(container([{ name: 'A', value: SECRET, secret: true }])),
       await create({ heartbeat: { endpoint: 'http://a', headers: [{ name: 'X-Key', value: SECRET, secret: true }] } }),
@@ -52,7 +52,7 @@ describe('a secret', () => {
     expect(await stored()).toMatch(/"sealed": ?"s1\./);
   });
 
-  test('is kept by an update without a value: the document as it is read changes nothing', async () => {
+  test('is kept by an update without a value: sending back the document that was read changes nothing', async () => {
     const { workflow } = await create(
       container([{ name: 'A', value: SECRET, secret: true }], { registryAuth: { username: 'ann', password: SECRET } }),
     );
@@ -65,7 +65,7 @@ describe('a secret', () => {
     expect(typed.workflow.generation).toBe(1);
   });
 
-  test('given again with the same value changes nothing, with another one it makes a generation', async () => {
+  test('given again with the same value changes nothing; another value makes a generation', async () => {
     const { workflow } = await create(container([{ name: 'A', value: SECRET, secret: true }]));
     const again = await update(workflow.id, container([{ name: 'A', value: SECRET, secret: true }]));
     expect(again.workflow.generation).toBe(1);
@@ -75,7 +75,7 @@ describe('a secret', () => {
     expect(plain.workflow.payload).toContain('"env":{"A":"open"}');
   });
 
-  test('is kept beside other changes, and a header whatever its case', async () => {
+  test('is kept during other changes, and that of a header whatever its case', async () => {
     const headers = [{ name: 'X-Key', value: SECRET, secret: true }];
     const { workflow } = await create({ heartbeat: { endpoint: 'http://a', headers } });
     const changed = await update(
@@ -134,7 +134,7 @@ describe('a secret', () => {
       loggedIn({ build: { dockerfile: 'FROM s.example/a\nCOPY --from=r.example/a / /' } }, login(undefined)),
       AT_LOGIN,
     ],
-  ])('P6: is not kept for %s: it has to be given again', async (_, before, after, path) => {
+  ])('P6: is not kept for %s: it must be given again', async (_, before, after, path) => {
     const { workflow } = await create(before);
     const { userErrors } = await update(workflow.id, after);
     expect(userErrors).toEqual([
@@ -222,7 +222,7 @@ describe('a secret', () => {
     [{ registry_auth: { username: '', password: 'x' } }, ['registry_auth', 'username'], 'not be empty'],
     [{ registry_auth: { username: 'a', password: 'x', pasword: '' } }, ['registry_auth', 'pasword'], 'not a key'],
     [{ registry_auth: { username: 'a', password: 'x'.repeat(20_000) } }, ['registry_auth', 'password'], 'at most'],
-  ])('in a document that is wrong is refused at its path, and not shown: %j', async (more, path, sentence) => {
+  ])('in an invalid document is refused at its path and not shown: %j', async (more, path, sentence) => {
     const { workflow, userErrors } = await create(document({ kind: 'CONTAINER', image: 'a', ...more }));
     expect(workflow).toBeNull();
     expect(userErrors).toEqual([
@@ -231,7 +231,7 @@ describe('a secret', () => {
     expect(JSON.stringify(userErrors)).not.toContain(SECRET);
   });
 
-  test('in a document that is no JSON is not quoted', async () => {
+  test('in a document that is not JSON is not quoted', async () => {
     const { userErrors } = await create({ json: `{"env":{"A": ${SECRET}}}` });
     expect(userErrors[0].message).toContain('valid JSON');
     expect(userErrors[0].message).not.toContain('horse');
@@ -251,7 +251,7 @@ describe('a secret', () => {
     ]);
   });
 
-  test("P6: of another's workflow can be neither kept nor replaced nor seen", async () => {
+  test("P6: of another user's workflow can be neither kept nor replaced nor seen", async () => {
     const { workflow } = await create(container([{ name: 'A', value: SECRET, secret: true }]));
     const foreign = await update(workflow.id, container([{ name: 'A', secret: true }]), bob.token);
     expect(foreign).toEqual({
@@ -265,7 +265,7 @@ describe('a secret', () => {
     expect(data).toEqual({ workflow: null });
   });
 
-  test('P8: is in nothing that was logged', () => {
+  test('P8: is in no line of the log', () => {
     expect(api.logged.join()).not.toContain(SECRET);
   });
 });

@@ -32,7 +32,7 @@ async function sessionsOf(token: string) {
   return (await query(api, SESSIONS, { token })).data.viewer.sessions;
 }
 
-/** A request whose body is finished later, by what it gives. */
+/** A request whose body is sent when the returned function is called. */
 function slowRequest(token: string, query: string): () => Promise<{ errors?: { extensions: { code: string } }[] }> {
   const body = JSON.stringify({ query });
   const headers = {
@@ -59,7 +59,7 @@ async function isValid(token: string): Promise<boolean> {
 }
 
 describe('sessions', () => {
-  test('are listed newest first, with from where and by what they were begun', async () => {
+  test('are listed newest first, with the address and the program that began them', async () => {
     ann = await person(api);
     await signIn(ann.email, 'password of ann', { 'user-agent': `Browser/1.0 \t${'x'.repeat(300)}` });
     const sessions = await sessionsOf(ann.token);
@@ -76,7 +76,7 @@ describe('sessions', () => {
     expect(data.node).toEqual({ __typename: 'Session', id: sessions[1].id });
   });
 
-  test('are ended one by one, each by its owner alone', async () => {
+  test('are ended one by one, each only by its owner', async () => {
     ann = await person(api);
     const { token } = await signIn(ann.email, 'password of ann');
     const [{ id }] = await sessionsOf(ann.token);
@@ -92,7 +92,7 @@ describe('sessions', () => {
     expect(again.data).toEqual(foreign.data);
   });
 
-  test('do nothing more once they have ended, also where the request began before and its body comes later', async () => {
+  test('can do nothing after their end, even if the request began before and its body comes later', async () => {
     ann = await person(api);
     const { token } = await signIn(ann.email, 'password of ann');
     const requests = [
@@ -100,7 +100,7 @@ describe('sessions', () => {
       'mutation { updateNotificationPreference(input: { preference: NONE }) { user { id } } }',
     ].map((document) => slowRequest(token, document));
     const [{ id }] = await sessionsOf(ann.token);
-    // By then the server has the heads of the requests before.
+    // This proves that the server has the headers of the earlier requests.
     await query(api, 'query { viewer { id } }', { token });
     await query(api, REVOKE, { token: ann.token, variables: { id } });
     for (const finish of requests) {
@@ -113,7 +113,7 @@ describe('sessions', () => {
     expect(codes(await query(api, both, { token: ann.token }))).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('end everywhere at once, the present one too, and API tokens stay', async () => {
+  test('end everywhere at once, including the current one, and API tokens stay', async () => {
     ann = await person(api);
     const { token } = await signIn(ann.email, 'password of ann');
     const program = await apiToken(token);
@@ -123,7 +123,7 @@ describe('sessions', () => {
     expect(await Promise.all([token, ann.token, program, bob.token].map(isValid))).toEqual([false, false, true, true]);
   });
 
-  test('are 100 of a user at most: the one that was not used for longest makes room', async () => {
+  test('are at most 100 of a user: the one unused for longest makes room', async () => {
     ann = await person(api, 'often');
     const first = (await signIn(ann.email, 'password of often')).token;
     await api.db.execute(`UPDATE tokens SET last_used_at = now() + interval '1 hour' WHERE user_id = '${ann.id}'
@@ -138,7 +138,7 @@ describe('sessions', () => {
     expect([await isValid(first), await isValid(ann.token)]).toEqual([false, true]);
   });
 
-  test('are no business of API tokens', async () => {
+  test('are not accessible to API tokens', async () => {
     ann = await person(api);
     const token = await apiToken(ann.token);
     const [{ id }] = await sessionsOf(ann.token);
@@ -154,7 +154,7 @@ describe('sessions', () => {
 });
 
 describe('changing the password', () => {
-  test('ends all other sessions, and what is open under them, and keeps the present one', async () => {
+  test('ends all other sessions and their open streams, and keeps the current one', async () => {
     ann = await person(api);
     const { token } = await signIn(ann.email, 'password of ann');
     const program = await apiToken(token);
@@ -198,7 +198,7 @@ describe('changing the password', () => {
       { current: 'password of kept', new: 'nul \0 in it' },
       { code: 'INVALID', path: ['new'] },
     ],
-  ])('is refused with what would be right, and changes nothing: %j', async (input, error) => {
+  ])('is refused with a message that says what is valid, and changes nothing: %j', async (input, error) => {
     const kept = await person(api, 'kept');
     const other = (await signIn(kept.email, 'password of kept')).token;
     const { data } = await query(api, CHANGE, { token: kept.token, variables: { input } });

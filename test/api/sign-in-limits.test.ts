@@ -10,7 +10,7 @@ const STRANGER = '203.0.113.7';
 let api: TestApi;
 afterEach(() => api.close());
 
-/** What a sign-in from `address` comes to; `password` is a wrong one unless given. */
+/** The result of a sign-in from `address`, with a wrong password unless `password` is given. */
 async function signIn(address: string, { email = 'ann@example.com', password = 'wrong password' } = {}) {
   const headers = { 'x-forwarded-for': address };
   const answer = await query(api, SIGN_IN, { variables: { input: { email, password } }, headers });
@@ -37,16 +37,16 @@ async function start(limits: NonNullable<Parameters<typeof testApi>[0]>['limits'
 const no = 'BAD_CREDENTIALS';
 
 describe('wrong passwords', () => {
-  test('keep out the address that sends them, for that account, and nobody else', async () => {
+  test('lock out the address that sends them, for that account and no others', async () => {
     await start({ signInsPerAccountPerMinute: 3 });
     expect(await times(4, () => signIn(STRANGER))).toEqual([no, no, no, 'RATE_LIMITED']);
     expect(await signIn(STRANGER, { email: 'ANN@example.com', password: PASSWORD })).toBe('RATE_LIMITED');
     expect(await signIn(STRANGER, { email: 'bob@example.com' })).toBe(no);
     expect(await signIn(OWNER, { password: PASSWORD })).toBe('IN');
-    expect(await signIn('192.0.2.99', { password: PASSWORD })).toBe('IN'); // the owner elsewhere
+    expect(await signIn('192.0.2.99', { password: PASSWORD })).toBe('IN'); // the owner from another address
   });
 
-  test('from one address are few, whatever the account', async () => {
+  test('from one address are limited, whatever the account', async () => {
     await start({ signInsPerAddressPerMinute: 5 });
     const outcomes = await times(6, (n) => signIn(STRANGER, { email: `${n}@example.com` }));
     expect(outcomes).toEqual([no, no, no, no, no, 'RATE_LIMITED']);
@@ -62,7 +62,7 @@ describe('wrong passwords', () => {
     expect(await signIn('::ffff:203.0.113.9')).toBe('RATE_LIMITED');
   });
 
-  test('from many addresses are slowed together, but not where the owner signed in before', async () => {
+  test('from many addresses are slowed together, except from addresses where the owner signed in before', async () => {
     await start({ signInsPerAccountFromStrangersPerMinute: 4 });
     const outcomes = await times(5, (n) => signIn(`203.0.113.${n}`));
     expect(outcomes).toEqual([no, no, no, no, 'RATE_LIMITED']);
@@ -71,7 +71,7 @@ describe('wrong passwords', () => {
     expect(await signIn(STRANGER, { email: 'bob@example.com' })).toBe(no);
   });
 
-  test('are slowed the same for an email without account', async () => {
+  test('are slowed the same way for an email without an account', async () => {
     await start({ signInsPerAccountFromStrangersPerMinute: 2, signInsPerAccountPerMinute: 3 });
     for (const email of ['ann@example.com', 'nobody@example.com', 'no address']) {
       const outcomes = await times(3, (n) => signIn(`203.0.113.${n}`, { email }));
@@ -80,7 +80,7 @@ describe('wrong passwords', () => {
   });
 });
 
-test('an account keeps the 20 addresses that it signed in from last', async () => {
+test('an account keeps the last 20 addresses from which it signed in', async () => {
   await start({ signInsPerAccountFromStrangersPerMinute: 25 });
   await times(21, (n) => signIn(`192.0.2.${n}`, { password: PASSWORD }));
   const [row] = await api.db.execute<{ count: number; first: boolean }>(

@@ -24,7 +24,7 @@ function signUp(to: { url: string }, email: string, password = 'correct horse'):
 }
 
 describe('SIGN_UP', () => {
-  test('first makes the first account the administrator, then says the same to everybody', async () => {
+  test('first makes the first account the administrator, then gives everyone the same refusal', async () => {
     api = await testApi({ signUp: 'first' });
     const { data } = await signUp(api, 'ann@example.com');
     expect(data.signUp).toMatchObject({ user: { administrator: true }, token: expect.any(String), userErrors: [] });
@@ -36,25 +36,25 @@ describe('SIGN_UP', () => {
     expect(await api.db.$count(users)).toBe(1);
   });
 
-  test('is first where nobody says', async () => {
+  test('is first by default', async () => {
     api = await testApi({ signUp: undefined });
     expect(codes(await signUp(api, 'ann@example.com'))).toEqual([]);
     expect(codes(await signUp(api, 'bob@example.com'))).toEqual(['FORBIDDEN']);
   });
 
-  test('closed lets nobody in, not even the first', async () => {
+  test('closed refuses everyone, even the first', async () => {
     api = await testApi({ signUp: 'closed' });
     expect(codes(await signUp(api, 'ann@example.com'))).toEqual(['FORBIDDEN']);
     expect(await api.db.$count(users)).toBe(0);
   });
 
-  test('open takes everybody, of whom the first alone administers', async () => {
+  test('open accepts everyone, and only the first becomes the administrator', async () => {
     api = await testApi({ signUp: 'open' });
     expect((await signUp(api, 'ann@example.com')).data.signUp.user.administrator).toBe(true);
     expect((await signUp(api, 'bob@example.com')).data.signUp.user.administrator).toBe(false);
   });
 
-  test('first lets one in of many who sign up at once, on two servers', async () => {
+  test('first accepts one of many who sign up at once on two servers', async () => {
     api = await testApi({ signUp: 'first' });
     const { db, bus, cache } = api;
     const settings = { port: 0, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 60 };

@@ -8,7 +8,7 @@ import { type Person, person, type TestApi, testApi } from './support.ts';
 const LINES = 10_000;
 const SUBSCRIPTIONS = 100;
 
-describe('a socket with as many subscriptions as it may have', () => {
+describe('a socket with the maximum number of subscriptions', () => {
   let api: TestApi;
   let ann: Person;
   beforeAll(async () => {
@@ -17,7 +17,7 @@ describe('a socket with as many subscriptions as it may have', () => {
   });
   afterAll(() => api.close());
 
-  test('is given all of a long log by each of them, and is not taken for one that does not read', async () => {
+  test('receives all of a long log on each of them, and is not mistaken for a client that does not read', async () => {
     const id = await runningJob(api, ann);
     for (let first = 1; first <= LINES; first += 5_000)
       await insertChunks(api.db, [await numberedChunk(id, first, first + 4_999)]);

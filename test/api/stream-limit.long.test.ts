@@ -22,7 +22,7 @@ describe('streams and downloads of one user', () => {
     return ask(api, `/graphql?query=${document}`, { token, headers: { accept: 'text/event-stream' } });
   };
 
-  test('are so many on a process and no more, and a refused client learns why', async () => {
+  test('are limited per process, and a refused client learns why', async () => {
     const id = await runningJob(api, ann);
     const open: Promise<Reply>[] = [];
     for (let n = 0; n < STREAMS_PER_USER_MAX; n += 1)
@@ -50,7 +50,7 @@ describe('streams and downloads of one user', () => {
       return reply.status;
     };
     await expect.poll(again).toBe(200);
-    // Each gives its place back at its end.
+    // Each stream returns its place at its end.
     for (let n = 0; n < 5; n += 1) expect(await again()).toBe(200);
     await print(api, await numberedChunk(id, 1, 1));
     await endJob(api, ann, id, 1);
@@ -58,7 +58,7 @@ describe('streams and downloads of one user', () => {
     expect(await again()).toBe(200);
   });
 
-  test('that are refused when they begin give their places back', async () => {
+  test('that are refused at the start return their places', async () => {
     const id = await runningJob(api, bob);
     const unknown = await runningJob(api, ann);
     const fields = 'lines { number text stream source }';
@@ -81,14 +81,14 @@ describe('streams and downloads of one user', () => {
     for (const reply of open) expect(await reply.whole()).toContain('line 1 é');
   });
 
-  test('whose clients leave before they begin give their places back', async () => {
+  test('whose clients leave before they begin return their places', async () => {
     const id = await runningJob(api, bob);
     const { hostname, port } = new URL(api.url);
     const path = `/graphql?query=${encodeURIComponent(`subscription { jobLogs(jobId: "${id}") { text } }`)}`;
     const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${bob.token}\r\n\r\n`;
     for (let n = 0; n < STREAMS_PER_USER_MAX; n += 1) {
       const socket = connect(Number(port), hostname, () => {
-        // Somewhere between the request and its answer.
+        // Disconnects between the request and its answer.
         socket.write(head, () => setImmediate(() => socket.destroy()));
       });
       await once(socket, 'close');

@@ -12,7 +12,7 @@ import { testDatabase } from '../support/database.ts';
 import { testSealer } from '../support/workers.ts';
 
 /**
- * A real api on a free port, over a database of the test file's own, with the bus and the cache in
+ * A real api on a free port, with a database for the test file, and with the bus and the cache in
  * process.
  */
 export interface TestApi {
@@ -22,7 +22,7 @@ export interface TestApi {
   cache: Cache;
   api: Api;
   databaseUrl: string;
-  /** What was logged at `warn` and above. */
+  /** The messages that were logged at `warn` and above. */
   logged: string[];
   close(): Promise<void>;
 }
@@ -110,7 +110,7 @@ export interface Person {
   token: string;
 }
 
-/** Signs somebody new up. */
+/** Signs up a new user. */
 export async function person(api: { url: string }, name = 'ann'): Promise<Person> {
   people += 1;
   const email = `${name}-${people}-${process.pid}@example.com`;
@@ -123,7 +123,7 @@ export async function person(api: { url: string }, name = 'ann'): Promise<Person
 }
 
 /**
- * Sends `createWorkflow` for a workflow of which a test says only what it is about. Gives the
+ * Sends `createWorkflow` with defaults for everything that `input` leaves out. Returns the
  * mutation's answer.
  */
 export async function createWorkflow(
@@ -139,7 +139,7 @@ export async function createWorkflow(
   return data.createWorkflow;
 }
 
-/** The id of the build of a new container workflow. */
+/** The id of the build of a new CONTAINER workflow. */
 export async function createBuild(api: { url: string }, who: { token: string }): Promise<string> {
   const { workflow } = await createWorkflow(
     api,
@@ -150,7 +150,7 @@ export async function createBuild(api: { url: string }, who: { token: string }):
   return workflow.build.id;
 }
 
-/** A WebSocket client that connects once and never again. */
+/** A WebSocket client that never reconnects. */
 export function socketOf({ url }: { url: string }, token?: string): SocketClient {
   return createClient({
     url: url.replace('http', 'ws'),
@@ -161,7 +161,7 @@ export function socketOf({ url }: { url: string }, token?: string): SocketClient
   });
 }
 
-/** Takes values of a subscription one by one, each within a deadline. */
+/** Takes the values of a subscription one by one, each within a deadline. */
 export function taker<T>(values: AsyncIterable<T>) {
   const iterator = values[Symbol.asyncIterator]();
   const next = async (): Promise<IteratorResult<T>> => {
@@ -177,7 +177,7 @@ export function taker<T>(values: AsyncIterable<T>) {
       if (result.done) throw new Error('It completed, and a value was expected.');
       return result.value;
     },
-    /** Everything up to the end. */
+    /** All values up to the end. */
     async rest(): Promise<T[]> {
       const all: T[] = [];
       for (;;) {

@@ -19,7 +19,7 @@ afterAll(async () => {
   await api.close();
 });
 
-test('1,000 subscribers of one user to one job, each on a socket of its own, fit into the bounds though they begin at once', async () => {
+test('1,000 subscribers of one user to one job, each on its own socket, stay within the bounds even if they begin at once', async () => {
   const jobId = await runningJob(api, ann);
   const received: string[] = [];
   await Promise.all(

@@ -8,7 +8,7 @@ const CREATE = `mutation ($input: CreateApiTokenInput!) {
   createApiToken(input: $input) { secret apiToken { id scope expiresAt } userErrors { code path message } } }`;
 const DAY_MS = 86_400_000;
 
-/** A call of each mutation that is well-formed, and refers to nothing that there is. */
+/** A well-formed call of each mutation that refers to no existing object. */
 function documentOf(name: string): string {
   const field = schema.getMutationType()?.getFields()[name];
   const [input] = field?.args ?? [];
@@ -47,7 +47,7 @@ describe('an API token', () => {
   );
 
   test.each(['READ', 'RUN', 'WRITE'])(
-    'of scope %s may do what its scope says, and all else is FORBIDDEN',
+    'of scope %s may do what its scope says, and everything else is FORBIDDEN',
     async (scope) => {
       const { secret, apiToken } = await create({ scope });
       expect(apiToken.scope).toBe(scope);
@@ -64,14 +64,14 @@ describe('an API token', () => {
     },
   );
 
-  test('cannot make another one, and a session can', async () => {
+  test('cannot create another one, but a session can', async () => {
     const { secret } = await create({});
     const answer = await query(api, CREATE, { token: secret, variables: { input: { name: 'a child' } } });
     expect(codes(answer)).toEqual(['FORBIDDEN']);
     expect((await create({})).userErrors).toEqual([]);
   });
 
-  test('is one of 100 of an account at most, however many are asked for at once', async () => {
+  test('is one of at most 100 of an account, however many are requested at once', async () => {
     const bob = await person(api, 'bob');
     await api.db.execute(sql`
       INSERT INTO tokens (id, user_id, kind, name, hash)
@@ -84,7 +84,7 @@ describe('an API token', () => {
     expect(apiTokens).toHaveLength(100);
   });
 
-  test('expires in a year at most, and then unless it is asked for', async () => {
+  test('expires in at most a year, and in a year by default', async () => {
     const year = Date.now() + 365 * DAY_MS;
     const { apiToken } = await create({});
     expect(Math.abs(Date.parse(apiToken.expiresAt) - year)).toBeLessThan(60_000);
@@ -95,7 +95,7 @@ describe('an API token', () => {
     expect(userErrors[0].message).toMatch(/^A token may be valid for 365 days at most/);
   });
 
-  test('expires as late as the operator says, or never', async () => {
+  test('expires as late as the operator allows, or never', async () => {
     const short = await testApi({ apiTokenDaysMax: 7 });
     const open = await testApi({ apiTokenDaysMax: 0 });
     try {

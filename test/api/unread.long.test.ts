@@ -13,7 +13,7 @@ import { type Person, person, query, type TestApi, testApi } from './support.ts'
 const UNREAD_MS = 1_000;
 const CHUNKS = 40;
 const LINES_PER_CHUNK = 500;
-// 20 MB in all: more than the system holds of a connection that nobody reads.
+// 20 MB in total: more than the system buffers for a connection that nobody reads.
 const TEXT = 'x'.repeat(1_000);
 
 describe('a client that does not read', () => {
@@ -39,7 +39,7 @@ describe('a client that does not read', () => {
   });
   afterAll(() => api.close());
 
-  /** Sends `pieces`, and reads nothing unless asked to. */
+  /** Sends `pieces`, and does not read unless the test resumes the socket. */
   async function unread(...pieces: (string | Buffer)[]): Promise<Socket> {
     const { hostname, port } = new URL(api.url);
     const socket = connect(Number(port), hostname);
@@ -58,8 +58,7 @@ describe('a client that does not read', () => {
     frame(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${ann.token}` } }));
 
   /**
-   * Resolves when the server has no connection any more: it has cut them, as their clients do not
-   * leave.
+   * Resolves when the server has no connection left. Its clients do not leave, so it has cut them.
    */
   async function cut(): Promise<void> {
     const { port } = new URL(api.url);
@@ -70,7 +69,7 @@ describe('a client that does not read', () => {
     ['of a download', () => get(`/logs/${jobId}`)],
     ['of a followed log', () => get(`/logs/${jobId}?follow`)],
     ['of a subscription over SSE', () => events(jobId)],
-  ])('%s is cut when it takes nothing for a while', async (_, request) => {
+  ])('%s is cut if it reads nothing for a while', async (_, request) => {
     const started = performance.now();
     await unread(request());
     await cut();
@@ -78,26 +77,26 @@ describe('a client that does not read', () => {
     await answers();
   });
 
-  test('and goes on sending is cut all the same', async () => {
+  test('and keeps sending is cut all the same', async () => {
     const socket = await unread(get(`/logs/${jobId}`));
     const dribble = setInterval(() => socket.write('\r\n'), 200);
     await cut().finally(() => clearInterval(dribble));
     await answers();
   });
 
-  test('is left in peace while there is nothing to send', async () => {
+  test('is not disturbed while there is nothing to send', async () => {
     const silent = await runningJob(api, ann);
     await unread(get(`/logs/${silent}?follow`));
-    // The time is what is tested.
+    // The elapsed time itself is tested.
     await new Promise((resolve) => setTimeout(resolve, 3 * UNREAD_MS));
     const { port } = new URL(api.url);
-    // Its own.
+    // The one connection of this client.
     await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, UNREAD_MS));
     expect(await connectionsOf(process.pid, Number(port))).toBe(1);
   });
 
-  test('of a WebSocket, which pings for ever, gets no more than the answer to the latest', async () => {
+  test('of a WebSocket, which pings endlessly, gets no more than the answer to the latest ping', async () => {
     const before = process.memoryUsage().rss;
     const socket = await unread(upgradeRequest(), init());
     const flood = Buffer.concat(Array.from({ length: 5_000 }, () => ping('p'.repeat(125))));
@@ -108,7 +107,7 @@ describe('a client that does not read', () => {
     await answers();
   });
 
-  test('while another one does, costs that one nothing', async () => {
+  test('does not affect another client that reads', async () => {
     await Promise.all([unread(get(`/logs/${jobId}?follow`)), unread(events(jobId))]);
     const response = await fetch(new URL(`/logs/${jobId}`, api.url), {
       headers: { authorization: `Bearer ${ann.token}` },
@@ -132,7 +131,7 @@ describe('messages that are not finished', () => {
     await api.close();
   });
 
-  test('hold a bounded number of bytes of one address: beyond it the largest are cut, and none that is small', async () => {
+  test('hold a bounded number of bytes per address: beyond it the largest are cut, and no small one', async () => {
     const bob = await person(api, 'bob');
     const { hostname, port } = new URL(api.url);
     const begun = frame('x'.repeat(1_000_000)).subarray(0, 990_000);
@@ -155,7 +154,7 @@ describe('messages that are not finished', () => {
 
     const left = () => sockets.filter(({ destroyed }) => !destroyed).length - 1;
     await expect.poll(left, { timeout: 10_000 }).toBeLessThan(count);
-    await expect.poll(left).toBeGreaterThan(50); // and no more than it takes
+    await expect.poll(left).toBeGreaterThan(50); // it cuts no more than necessary
     expect(small.destroyed).toBe(false);
     expect(await query(api, '{ viewer { id } }', { token: bob.token })).toHaveProperty('data.viewer.id', bob.id);
   });

@@ -37,7 +37,7 @@ describe('the volumes of a user', () => {
     (await query(api, DELETE, { token: who.token, variables: { name } })).data.deleteVolume;
   const names = async (who = ann) => (await list(who)).map(({ name }: { name: string }) => name).sort();
 
-  test('P6: are listed with the workflows that name them, to their owner alone', async () => {
+  test('P6: are listed with the workflows that name them, only to their owner', async () => {
     const { workflow } = await create(['data', 'more']);
     const other = await create(['data']);
     expect(await names()).toEqual(['data', 'more']);
@@ -56,7 +56,7 @@ describe('the volumes of a user', () => {
     expect((await list()).map(({ workflows }: { workflows: object[] }) => workflows.length)).toEqual([0, 0]);
   });
 
-  test('are refused beyond the limit, which is named, whole or not at all', async () => {
+  test('are refused beyond the limit, which the message names, all or none of them', async () => {
     const { userErrors } = await create(['a', 'b', 'c']);
     expect(userErrors).toEqual([
       { code: 'LIMIT_EXCEEDED', path: ['payload'], message: expect.stringMatching(/4 volumes.*VOLUMES_PER_USER/) },
@@ -65,7 +65,7 @@ describe('the volumes of a user', () => {
     const { workflow } = await create(['a', 'b']);
     expect((await update(workflow.id, ['a', 'c'])).userErrors).toMatchObject([{ code: 'LIMIT_EXCEEDED' }]);
     expect((await update(workflow.id, ['a', 'data'])).userErrors).toEqual([]);
-    // Many at once: none of them is one too many.
+    // Many at once do not exceed the limit.
     expect(await remove('more')).toEqual({ deletedVolumeName: 'more', userErrors: [] });
     const made = await Promise.all(['n1', 'n2', 'n3', 'n4'].map((name) => create([name])));
     expect(made.filter(({ userErrors }) => userErrors.length === 0)).toHaveLength(1);
@@ -75,13 +75,13 @@ describe('the volumes of a user', () => {
     for (const name of await names()) expect(await remove(name)).toMatchObject({ userErrors: [] });
   });
 
-  test('are not deleted while a workflow names them, or a job of one that has ended runs', async () => {
+  test('are not deleted while a workflow names them, or while a job of an ended workflow runs', async () => {
     const { workflow } = await create(['kept']);
     expect(await remove('kept')).toEqual({
       deletedVolumeName: null,
       userErrors: [{ code: 'CONFLICT', path: ['name'], message: expect.stringContaining(workflow.id) }],
     });
-    // A job of the generation that named it still runs.
+    // A job of the generation that named the volume still runs.
     await api.db.execute(sql`
       WITH job AS (INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at)
         SELECT gen_random_uuid(), id, user_id, kind, 'AUTOMATIC', 'PENDING', 1, now() FROM workflows WHERE id = ${workflow.id}
@@ -91,12 +91,12 @@ describe('the volumes of a user', () => {
     expect((await update(workflow.id, ['next'])).userErrors).toEqual([]);
     expect(await remove('kept')).toMatchObject({ userErrors: [{ code: 'CONFLICT' }] });
     expect(await remove('next')).toMatchObject({ userErrors: [{ code: 'CONFLICT' }] });
-    await end(workflow.id); // which cancels the job
+    await end(workflow.id); // cancels the job
     for (const name of ['kept', 'next']) expect(await remove(name)).toMatchObject({ deletedVolumeName: name });
     expect(await remove('kept')).toMatchObject({ userErrors: [{ code: 'NOT_FOUND' }] });
   });
 
-  test('are gone from the list at once, and their name is free when no engine has them any more', async () => {
+  test('disappear from the list at once, and their name is free once no engine has them', async () => {
     const { db } = api;
     const { workflow } = await create(['old']);
     const use = { userId: ann.id, names: ['old'] };
@@ -107,9 +107,9 @@ describe('the volumes of a user', () => {
     expect(await list()).toMatchObject([{ name: 'old', sizeBytes: 3_000_000_005, lastUsedAt: expect.any(String) }]);
     await end(workflow.id);
     expect(await remove('old')).toMatchObject({ userErrors: [] });
-    expect(await remove('old')).toMatchObject({ userErrors: [] }); // again changes nothing
+    expect(await remove('old')).toMatchObject({ userErrors: [] }); // a second call changes nothing
     expect(await list()).toEqual([]);
-    // Which no job may mount any more.
+    // No job may mount the volume any more.
     expect(await noteVolumeUse(db, { ...use, engineId: 'three' })).toEqual(['old']);
     expect(await create(['old'])).toMatchObject({
       workflow: null,
@@ -127,7 +127,7 @@ describe('the volumes of a user', () => {
     expect((await create(['old'])).userErrors).toEqual([]);
   });
 
-  test('that lie on an engine from before are noted, and those that an operator has removed there are not kept', async () => {
+  test('that already exist on an engine are noted, and those that an operator removed there are forgotten', async () => {
     const { db } = api;
     await noteFoundVolumes(db, 'three', [
       { userId: bob.id, name: 'found', sizeBytes: null },

@@ -15,7 +15,7 @@ describe('a WebSocket', () => {
   });
   afterAll(() => api.close());
 
-  /** A bare client: what it is sent, and the code that it is closed with. */
+  /** A bare client with the received messages and the close code. */
   interface Raw {
     socket: WebSocket;
     send(message: object): void;
@@ -54,7 +54,7 @@ describe('a WebSocket', () => {
     await client.dispose();
   });
 
-  test('with a token that is not valid is closed with 4403', async () => {
+  test('with an invalid token is closed with 4403', async () => {
     for (const authorization of ['Bearer nonsense', 'nonsense', `Bearer cvs_${'a'.repeat(43)}`]) {
       const socket = await raw();
       socket.send({ type: 'connection_init', payload: { authorization } });
@@ -62,7 +62,7 @@ describe('a WebSocket', () => {
     }
   });
 
-  test('with an authorization that is no text is closed with 4403, and leaves no failure in the log', async () => {
+  test('with an authorization that is not a string is closed with 4403, and logs no failure', async () => {
     const odd: unknown[] = [
       0,
       5,
@@ -118,7 +118,7 @@ describe('a WebSocket', () => {
     expect(JSON.stringify(socket.received)).not.toContain('"data"');
   });
 
-  test('survives documents that do not parse, do not validate or ask for too much', async () => {
+  test('survives documents that do not parse, do not validate or exceed the limits', async () => {
     const socket = await connected(ann.token);
     const documents = [
       '{',
@@ -147,7 +147,7 @@ describe('a WebSocket', () => {
     await expect.poll(() => socket.received.find(({ id, type }) => id === 'again' && type === 'next')).toBeDefined();
   });
 
-  test('keeps to the close codes of the protocol', async () => {
+  test('uses only the close codes of the protocol', async () => {
     const early = await raw();
     early.send(subscribe('1', '{ viewer { id } }'));
     expect(await early.closed).toBe(4401);
@@ -165,7 +165,7 @@ describe('a WebSocket', () => {
     expect(await large.closed).toBe(1009);
   });
 
-  test('takes the cookie of its own site, and is refused to pages of others', async () => {
+  test('accepts the cookie of its own site, and refuses pages of others', async () => {
     const { host } = new URL(api.url);
     const cookie = `chronoverse_session=${ann.token}`;
     const own = await raw({ cookie, origin: `http://${host}` });
@@ -176,7 +176,7 @@ describe('a WebSocket', () => {
     await expect(raw({ cookie, origin: 'https://evil.example' })).rejects.toThrow('403');
   });
 
-  test('is closed with 1001 when the server goes down', async () => {
+  test('is closed with 1001 when the server shuts down', async () => {
     const other = await testApi();
     const { token } = await person(other);
     const client = socketOf(other, token);

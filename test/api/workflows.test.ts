@@ -58,7 +58,7 @@ describe('a workflow', () => {
     unsubscribe();
   });
 
-  test('of kind CONTAINER waits for its build, which the workers learn of', async () => {
+  test('of kind CONTAINER waits for its build, and the workers receive the build', async () => {
     const events: string[] = [];
     const consumer = await api.bus.consume({
       topic: 'workflows',
@@ -83,7 +83,7 @@ describe('a workflow', () => {
     expect(await act('runWorkflow', workflow.id)).toEqual({ userErrors: [{ code: 'NOT_READY', path: ['id'] }] });
   });
 
-  test('is updated where something is given, and a new payload is a new generation', async () => {
+  test('is updated only in the given fields, and a new payload makes a new generation', async () => {
     const { workflow } = await create(CONTAINER);
     const update = async (input: object) =>
       (await query(api, UPDATE, { token: ann.token, variables: { input: { id: workflow.id, ...input } } })).data
@@ -106,7 +106,7 @@ describe('a workflow', () => {
     expect((await update({ name: 'Late' })).userErrors).toMatchObject([{ code: 'TERMINATED', path: ['id'] }]);
   });
 
-  test('whose build FAILED says so when it is to run, and is built once more by an update with the same payload', async () => {
+  test('whose build FAILED says so when it should run, and is built again by an update with the same payload', async () => {
     const { workflow } = await create(CONTAINER);
     const run = async () =>
       (await act('runWorkflow', workflow.id, 'userErrors { code message }')).userErrors as { message: string }[];
@@ -150,7 +150,7 @@ describe('a workflow', () => {
     expect(usual.logRetentionDays).toBeNull();
   });
 
-  test('is run on request, and its job canceled, with hints for who watches and who works', async () => {
+  test('is run on request and its job is canceled, with hints for subscribers and workers', async () => {
     const { workflow } = await create(HEARTBEAT);
     const changed: unknown[] = [];
     const unsubscribe = await api.cache.subscribe(userChannel(ann.id), (message) =>
@@ -170,7 +170,7 @@ describe('a workflow', () => {
     expect(await act('cancelJob', job.id)).toEqual({ userErrors: [{ code: 'CONFLICT', path: ['id'] }] });
   });
 
-  test('is terminated for good, deleted from lists, and readable by id', async () => {
+  test('is terminated for good, disappears from lists when deleted, and stays readable by id', async () => {
     const cancels: string[] = [];
     const unsubscribe = await api.cache.subscribe(CANCEL_CHANNEL, (message) => cancels.push(message));
     const { workflow } = await create(CONTAINER);
@@ -206,7 +206,7 @@ describe('a workflow', () => {
     expect(byId.data.node).toEqual({ __typename: 'Workflow', id: workflow.id });
   });
 
-  test('P6: is nothing to Bob: not by id, in lists, as a node, through its jobs and builds, or by any change', async () => {
+  test('P6: is invisible to Bob: by id, in lists, as a node, through its jobs and builds, and in any change', async () => {
     const { workflow } = await create(CONTAINER);
     const heartbeat = (await create(HEARTBEAT)).workflow;
     const { job } = await act('runWorkflow', heartbeat.id, 'job { id }');
@@ -249,7 +249,7 @@ describe('a workflow', () => {
     expect(after.data.workflow).toEqual({ terminatedAt: null, deletedAt: null, name: 'Hello' });
   });
 
-  test('P6: a workflow cannot be read or changed by somebody who is not signed in, by any field', async () => {
+  test('P6: cannot be read or changed without a token, by any field', async () => {
     const id = '00000000-0000-7000-8000-000000000000';
     const fields = [
       `query { node(id: "${id}") { id } }`,

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createBatcher } from '../../platform/async/batcher.ts';
 
 describe('a batcher', () => {
-  test('writes what comes together as one set, within its bounds, and no more sets at a time than it may', async () => {
+  test('writes items that arrive together as one set, within its bounds, and no more sets at a time than allowed', async () => {
     const sets: number[][] = [];
     let inFlight = 0;
     let most = 0;

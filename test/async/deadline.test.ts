@@ -6,13 +6,13 @@ import { settledBefore, settledWithin, withDeadline } from '../../platform/async
 const never = new Promise<never>(() => undefined);
 
 describe('a deadline', () => {
-  test('tells whether a promise settles in time', async () => {
+  test('reports whether a promise settles in time', async () => {
     expect(await settledWithin(Promise.resolve(), 1_000)).toBe(true);
     expect(await settledWithin(never, 1)).toBe(false);
     await expect(settledWithin(Promise.reject(new Error('failed')), 1_000)).rejects.toThrow('failed');
   });
 
-  test('may be a signal, of which it leaves no listener behind', async () => {
+  test('may be a signal, on which it leaves no listener', async () => {
     const deadline = new AbortController();
     expect(await settledBefore(Promise.resolve(), deadline.signal)).toBe(true);
     const late = settledBefore(never, deadline.signal);
@@ -21,12 +21,12 @@ describe('a deadline', () => {
     expect(getEventListeners(deadline.signal, 'abort')).toEqual([]);
   });
 
-  test('that is over counts what has settled already, and waits for nothing else', async () => {
+  test('that has passed accepts what has already settled, and waits for nothing else', async () => {
     expect(await settledBefore(Promise.resolve(), AbortSignal.abort())).toBe(true);
     expect(await settledBefore(never, AbortSignal.abort())).toBe(false);
   });
 
-  test('makes an error of its sentence', async () => {
+  test('makes an error from its message', async () => {
     expect(await withDeadline(Promise.resolve(1), 1_000, 'Too late.')).toBe(1);
     await expect(withDeadline(never, 1, 'Too late.')).rejects.toThrow('Too late.');
   });
@@ -41,7 +41,7 @@ describe('an abort', () => {
     expect(await failed().catch(unlessAborted(stop.signal))).toBeUndefined();
   });
 
-  test('of all signals comes with the last one', () => {
+  test('of all signals happens with the last one', () => {
     const [one, other] = [new AbortController(), new AbortController()];
     const all = allAborted([one.signal, other.signal, AbortSignal.abort()]);
     one.abort();

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { cancellable, EndableIterator, mapped } from '../../platform/async/iterator.ts';
 import { Semaphore } from '../../platform/async/semaphore.ts';
 
-/** Counts up to `last`, then waits for its signal alone. */
+/** Counts up to `last`, then waits only for its signal. */
 function counting(last: number, onEnd: () => void = () => undefined) {
   return cancellable<number>(async function* (signal) {
     try {
@@ -16,7 +16,7 @@ function counting(last: number, onEnd: () => void = () => undefined) {
 }
 
 describe('a cancellable iterator', () => {
-  test('ends at once when it is returned, though it waits', async () => {
+  test('ends at once when it is returned, even while it waits', async () => {
     let ended = 0;
     const source = counting(1, () => {
       ended += 1;
@@ -28,7 +28,7 @@ describe('a cancellable iterator', () => {
     expect(ended).toBe(1);
   });
 
-  test('leaves out what is mapped to nothing, and ends with what it is made from', async () => {
+  test('omits values that are mapped to nothing, and ends with its source', async () => {
     const even = mapped(counting(4), (n) => (n % 2 === 0 ? `${n}` : undefined));
     expect([(await even.next()).value, (await even.next()).value]).toEqual(['2', '4']);
     const waiting = even.next();
@@ -36,7 +36,7 @@ describe('a cancellable iterator', () => {
     expect(await waiting).toEqual({ done: true, value: undefined });
   });
 
-  test('holds its place until the next value is asked for, or the end', async () => {
+  test('holds its place until the next value or the end is requested', async () => {
     const semaphore = new Semaphore(1);
     const [one, other] = [counting(9), counting(9)].map((source) => mapped(source, (n) => n, semaphore));
     if (!one || !other) throw new Error('There are two.');
@@ -66,7 +66,7 @@ describe('an endable iterator', () => {
     return { stream, failures, ends: () => ends };
   };
 
-  test('gives what waits its last value, then the end', async () => {
+  test('gives a waiting reader its last value, then the end', async () => {
     const { stream, ends } = make(0);
     const waiting = stream.next();
     stream.end('last');
@@ -76,7 +76,7 @@ describe('an endable iterator', () => {
     expect(ends()).toBe(1);
   });
 
-  test('keeps the last value until it is asked for', async () => {
+  test('keeps the last value until it is requested', async () => {
     const { stream } = make(5);
     await stream.next();
     stream.end('last');
@@ -84,7 +84,7 @@ describe('an endable iterator', () => {
     expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 
-  test('makes a value of the failure of its source, and ends', async () => {
+  test('turns a failure of its source into a value, and ends', async () => {
     const failing = mapped<number, string>(counting(1), () => Promise.reject(new Error('broken')));
     const failures: unknown[] = [];
     const stream = new EndableIterator<string>(failing, (error) => {

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { callAfter, TIMER_MS_MAX } from '../../platform/async/long-timer.ts';
 
-test('a call that is longer away than a timer may be comes when it is due, and not at once', () => {
+test('a call beyond the maximum of a timer comes when it is due, and not at once', () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   try {
     for (const ms of [0, 1_000, TIMER_MS_MAX, TIMER_MS_MAX + 1, 31_536_000_000]) {

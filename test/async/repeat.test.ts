@@ -26,7 +26,7 @@ describe('repeat', () => {
     expect({ most, runs }).toEqual({ most: 1, runs: 5 });
   });
 
-  test('runs again at once where a run gives 0, and goes on after one that fails', async () => {
+  test('runs again at once after a run that returns 0, and continues after one that fails', async () => {
     const stop = new AbortController();
     let runs = 0;
     await repeat({ everyMs: HOUR_MS, minMs: 1, maxMs: 1, signal: stop.signal }, async () => {
@@ -38,7 +38,7 @@ describe('repeat', () => {
     expect(runs).toBe(10);
   });
 
-  test('waits for the run that is under way when it is stopped, and then runs no more', async () => {
+  test('waits for the current run when it is stopped, and then never runs again', async () => {
     let finish = () => {};
     let runs = 0;
     const stop = startRepeating({ everyMs: 1 }, () => {
@@ -58,7 +58,7 @@ describe('repeat', () => {
     expect(runs).toBe(1);
   });
 
-  test('may wait before its first run, and does not run at all when it is stopped before', async () => {
+  test('may wait before its first run, and does not run at all if it is stopped before', async () => {
     let runs = 0;
     await startRepeating({ everyMs: HOUR_MS, waitsFirst: true }, async () => {
       runs += 1;

@@ -9,7 +9,7 @@ function make() {
 }
 
 describe('a back-off', () => {
-  test('logs an outage once and its end once, however often it was tried', async () => {
+  test('logs an outage once and its end once, however many attempts failed', async () => {
     const { lines, backoff } = make();
     for (let n = 0; n < 5; n += 1) await backoff.wait(new Error('away'));
     expect(backoff.failures).toBe(5);
@@ -18,7 +18,7 @@ describe('a back-off', () => {
     expect(lines).toEqual(['Looking failed; it is tried again until it succeeds.', 'Looking works again.']);
   });
 
-  test('says nothing when nothing has failed', () => {
+  test('logs nothing if nothing has failed', () => {
     const { lines, backoff } = make();
     backoff.reset();
     expect(lines).toEqual([]);
@@ -34,7 +34,7 @@ describe('a back-off', () => {
     await waited;
   });
 
-  test('takes what fails while it stops for no outage', async () => {
+  test('does not treat a failure during shutdown as an outage', async () => {
     const { lines, backoff } = make();
     await backoff.wait(new Error('away'), AbortSignal.abort());
     expect(lines).toEqual([]);
@@ -55,20 +55,20 @@ describe('retry', () => {
   };
   const brief = { minMs: 1, maxMs: 2 };
 
-  test('gives the result of the first try that succeeds', async () => {
+  test('returns the result of the first attempt that succeeds', async () => {
     const { attempt, tries } = fails(3);
     expect(await retry({ ...brief, signal: new AbortController().signal }, attempt)).toBe('done');
     expect(tries()).toBe(4);
   });
 
-  test('gives an error up at once that has no time, and says so with that error', async () => {
+  test('gives up at once on an error without time for retries, and rejects with that error', async () => {
     const { attempt, tries } = fails(1);
     const options = { ...brief, signal: new AbortController().signal, timeoutMs: () => 0 };
     await expect(retry(options, attempt)).rejects.toThrow('away 1');
     expect(tries()).toBe(1);
   });
 
-  test('gives up when the time of an error is over, counted from the first failure', async () => {
+  test('gives up when the time for an error is over, counted from the first failure', async () => {
     const { attempt, tries } = fails(Number.POSITIVE_INFINITY);
     const waits: number[] = [];
     const options = {
@@ -83,7 +83,7 @@ describe('retry', () => {
     expect(waits).toEqual([1, 2, 4, 4]);
   });
 
-  test('begins nothing under a signal that has aborted, and ends a wait when it aborts', async () => {
+  test('begins nothing under an aborted signal, and ends a wait when the signal aborts', async () => {
     const { attempt, tries } = fails(Number.POSITIVE_INFINITY);
     await expect(retry({ signal: AbortSignal.abort(new Error('stopped')) }, attempt)).rejects.toThrow('stopped');
     expect(tries()).toBe(0);

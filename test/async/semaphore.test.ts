@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Semaphore } from '../../platform/async/semaphore.ts';
 
 describe('a semaphore', () => {
-  test('lets as many in as it has places, the others in their order', async () => {
+  test('admits as many as it has places, and the others in their order', async () => {
     const semaphore = new Semaphore(2);
     const begun: number[] = [];
     let running = 0;
@@ -19,7 +19,7 @@ describe('a semaphore', () => {
     expect({ begun, most }).toEqual({ begun: [1, 2, 3, 4, 5], most: 2 });
   });
 
-  test('gives the place of work that fails back', async () => {
+  test('frees the place of work that fails', async () => {
     const mutex = new Semaphore(1);
     await expect(mutex.run(() => Promise.reject(new Error('failed')))).rejects.toThrow('failed');
     expect(await mutex.run(async () => 'next')).toBe('next');

@@ -5,14 +5,14 @@ import { Signal } from '../../platform/async/signal.ts';
 describe('a signal', () => {
   const never = new AbortController().signal;
 
-  test('ends the wait that is under way', async () => {
+  test('ends a wait in progress', async () => {
     const signal = new Signal();
     const waited = signal.wait(never);
     signal.notify();
     await waited;
   });
 
-  test('keeps one call that comes while nobody waits, and only one', async () => {
+  test('keeps one notification that comes while nobody waits, and only one', async () => {
     const signal = new Signal();
     signal.notify();
     signal.notify();
@@ -22,7 +22,7 @@ describe('a signal', () => {
     expect(performance.now() - started).toBeGreaterThan(15);
   });
 
-  test('ends its wait when the abort signal aborts, and leaves no listener behind', async () => {
+  test('ends its wait when the abort signal aborts, and leaves no listener', async () => {
     const stop = new AbortController();
     const signal = new Signal();
     for (let n = 0; n < 20; n += 1) await signal.wait(stop.signal, 0);

@@ -5,7 +5,8 @@ import { reportMissing } from '../support/parts.ts';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /**
- * Where a Chromium is, or undefined when it is missing. `untested` tells what that leaves untested.
+ * The path of a Chromium, or undefined if there is none. `untested` says what is then left
+ * untested.
  */
 export function findChromium(untested: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(':');
@@ -19,6 +20,6 @@ function isProgram(path: string): boolean {
     accessSync(path, constants.X_OK);
     return true;
   } catch {
-    return false; // not here
+    return false; // not in this folder
   }
 }

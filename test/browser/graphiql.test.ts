@@ -8,7 +8,7 @@ import { findChromium } from './chromium.ts';
 
 const executablePath = findChromium('that GraphiQL works in a browser under its policy');
 
-/** Every name leads to this machine, as a page's own can. */
+/** The foreign name resolves to this machine, as an attacker's DNS could make it. */
 const ARGUMENTS = ['--no-sandbox', '--disable-dev-shm-usage', '--host-resolver-rules=MAP evil.example 127.0.0.1'];
 
 const SLOWLY = { timeout: 20_000 };
@@ -25,7 +25,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await api?.close();
   });
 
-  /** Shows the page, and gathers what the browser complains of. */
+  /** Opens the page and collects the complaints of the browser. */
   async function open(): Promise<{ page: Page; complaints: string[] }> {
     const page = await browser.newPage();
     const complaints: string[] = [];
@@ -42,7 +42,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
   const run = (page: Page) => page.getByRole('button', { name: /Execute query/ }).click();
   const shown = (page: Page) => page.locator('.result-window').textContent();
 
-  test('runs an operation and a subscription, without a word against its policy', async () => {
+  test('runs an operation and a subscription without a violation of its policy', async () => {
     const { page, complaints } = await open();
     await run(page);
     await expect.poll(() => shown(page), SLOWLY).toContain('"user"');
@@ -51,7 +51,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.locator('.graphiql-query-editor .CodeMirror').click();
     await page.keyboard.press('Control+A');
     await page.keyboard.insertText(subscription);
-    // It has read the text.
+    // The tab title shows that GraphiQL has parsed the text.
     await page.locator('.graphiql-tab-button', { hasText: 'Followed' }).waitFor();
     await run(page);
     await page.getByRole('button', { name: /Stop query/ }).waitFor();
@@ -75,7 +75,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.close();
   }, 60_000);
 
-  test('runs no script that got into the page, and loads nothing of others', async () => {
+  test('runs no injected script, and loads nothing from other origins', async () => {
     const { page, complaints } = await open();
     const ran = await page.evaluate(async () => {
       const script = document.createElement('script');
@@ -91,7 +91,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.close();
   }, 30_000);
 
-  test('a page of another site gets nowhere', async () => {
+  test('a page of another site cannot use it', async () => {
     const evil = createServer((_, response) =>
       response.setHeader('content-type', 'text/html').end(`<iframe src="${api.url}"></iframe>`),
     ).listen(0, '127.0.0.1');

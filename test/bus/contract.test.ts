@@ -15,7 +15,7 @@ describe.each([
   };
   afterEach(() => bus?.close());
 
-  test.skipIf(missing)('hands a group what was published, also before its first member came', async () => {
+  test.skipIf(missing)('gives a group what was published, even before its first member joined', async () => {
     const { publish, consume } = await open();
     const got = gather();
     await publish('workflows', messages('before'));
@@ -41,7 +41,7 @@ describe.each([
     expect(await partitionOf('job_logs', 'job 0')).toBe(await partitionOf('job_logs', 'job 0'));
   });
 
-  test.skipIf(missing)('hands every group each message', async () => {
+  test.skipIf(missing)('gives every group each message', async () => {
     const { publish, consume } = await open();
     const [first, second] = [gather(), gather()];
     await consume({ topic: 'workflows', group: 'a', concurrency: 4, onBatch: async (batch) => first.add(...batch) });
@@ -52,7 +52,7 @@ describe.each([
     await second.until((all) => texts.every((text) => all.includes(text)));
   });
 
-  test.skipIf(missing)('shares the partitions between the members of a group', async () => {
+  test.skipIf(missing)('divides the partitions between the members of a group', async () => {
     const { publish, consume, partitionOf } = await open();
     const byMember = new Map<string, string[]>();
     const got = gather();
@@ -70,7 +70,7 @@ describe.each([
     await member('two');
     const keys = await keysOfDifferentPartitions({ partitionOf }, 12);
     for (let round = 0; byMember.size < 2 && round < 100; round += 1) {
-      const count = got.arrived.length; // until the broker has shared them out, one member has all
+      const count = got.arrived.length; // one member has all partitions until the broker has divided them
       await publish(
         'workflows',
         keys.map((key) => ({ key, value: Buffer.from(key) })),
@@ -81,7 +81,7 @@ describe.each([
   });
 
   test.skipIf(missing)(
-    'hands a batch again when its handler rejects, and nothing of its partition before',
+    'delivers a batch again if its handler rejects, and nothing of its partition before',
     async () => {
       const { publish, consume } = await open();
       const got = gather();
@@ -106,7 +106,7 @@ describe.each([
   );
 
   test.skipIf(missing)(
-    'goes on with other partitions while a handler is blocked, and tells it to give up at close',
+    'continues with other partitions while a handler is blocked, and makes it give up at close',
     async () => {
       const { publish, consume, partitionOf } = await open();
       const got = gather();
@@ -134,7 +134,7 @@ describe.each([
     },
   );
 
-  test.skipIf(missing)('keeps what a member gave up for the next one', async () => {
+  test.skipIf(missing)('keeps what a member returned for the next one', async () => {
     const { publish, consume } = await open();
     const got = gather();
     const first = await consume({
@@ -154,7 +154,7 @@ describe.each([
   });
 
   test.skipIf(missing)(
-    'lets a follower see the watched partitions alone, from the watch on, until the last unwatch',
+    'shows a follower only the watched partitions, from the watch on, until the last unwatch',
     async () => {
       const { publish, tail, partitionOf } = await open();
       const got = gather();
@@ -184,7 +184,7 @@ describe.each([
     },
   );
 
-  test.skipIf(missing)('answers that it is up, and refuses messages once it is closed', async () => {
+  test.skipIf(missing)('reports that it is up, and refuses messages once it is closed', async () => {
     const own = await make();
     bus = own;
     expect(await own.isUp()).toBe(true);

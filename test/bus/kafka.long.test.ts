@@ -7,7 +7,7 @@ import { brokers, dropTopics, gather, kafkaBus, keysOfDifferentPartitions, log, 
 
 afterAll(dropTopics);
 
-/** Longer than a member's session: one that sends no heartbeats is put out of its group by then. */
+/** Longer than the session of a member: by then the broker removes a member without heartbeats. */
 const LONGER_THAN_SESSION_MS = 9_000;
 
 describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
@@ -21,7 +21,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     await Promise.all(buses.splice(0).map((bus) => bus.close()));
   });
 
-  test('hands nothing again that a member has handled before it closed', async () => {
+  test('never repeats a message that a member handled before it closed', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [first, second] = [await open(prefix), await open(prefix)];
@@ -50,7 +50,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(new Set(got.arrived)).toEqual(new Set(['second new']));
   });
 
-  test('keeps the member whose handler is blocked, and hands it the other partitions', {
+  test('keeps a member whose handler is blocked, and gives it the other partitions', {
     timeout: 60_000,
   }, async () => {
     const bus = await open(randomPrefix());
@@ -77,7 +77,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(got.arrived).not.toContain('gave up');
   });
 
-  test('tells a handler to give up when another member takes its partition, which then gets the batch', async () => {
+  test('makes a handler give up when another member takes its partition, which then gets the batch', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [first, second] = [await open(prefix), await open(prefix)];
@@ -107,7 +107,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     for (const key of kept) expect(got.arrived.filter((text) => text === `first ${key}`)).toHaveLength(1);
   });
 
-  test('lets two processes find the same partition for a key, and follow each other', async () => {
+  test('makes two processes agree on the partition of a key and follow each other', async () => {
     const prefix = randomPrefix();
     const got = gather();
     const [writer, reader] = [await open(prefix), await open(prefix)];
@@ -122,7 +122,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     expect(got.arrived).toEqual(lines);
   });
 
-  test('sends more at once than a broker takes in one batch', async () => {
+  test('sends more at once than a broker accepts in one batch', async () => {
     const bus = await open(randomPrefix());
     const got = gather();
     const bytes = 300 * 1024;
@@ -136,7 +136,7 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
 });
 
 describe('the bus on Kafka without a broker', () => {
-  test('is made all the same, rejects what it cannot send, and closes', async () => {
+  test('is created anyway, rejects what it cannot send, and closes', async () => {
     const unused = createServer().listen(0, '127.0.0.1');
     await once(unused, 'listening');
     const address = unused.address();

@@ -8,7 +8,7 @@ describe('the bus in process', () => {
   let bus: Bus;
   afterEach(() => bus?.close());
 
-  test('holds a publisher of lines until every group has handled them', async () => {
+  test('blocks a publisher of lines until every group has handled them', async () => {
     bus = await memoryBus();
     const got = gather();
     let release = () => {};
@@ -25,12 +25,12 @@ describe('the bus in process', () => {
     expect(got.arrived).toEqual(['quick', 'published']);
   });
 
-  test('takes lines at once when nobody consumes them', async () => {
+  test('accepts lines at once if nobody consumes them', async () => {
     bus = await memoryBus();
     await bus.publish('job_logs', messages('line'));
   });
 
-  test('tells publishers that wait when it closes', async () => {
+  test('rejects waiting publishers when it closes', async () => {
     bus = await memoryBus();
     const got = gather();
     await bus.consume({
@@ -49,7 +49,7 @@ describe('the bus in process', () => {
     await refused;
   });
 
-  test('drops the oldest events when too many wait, and says so once', async () => {
+  test('drops the oldest events if too many wait, and logs that once', async () => {
     const lines: string[] = [];
     bus = createMemoryBus({
       log: pino({ level: 'warn' }, { write: (line: string) => lines.push(JSON.parse(line).msg) }),
@@ -77,7 +77,7 @@ describe('the bus in process', () => {
     expect(lines).toEqual([expect.stringContaining('the oldest are dropped')]);
   });
 
-  test('goes on when a follower throws', async () => {
+  test('continues if a follower throws', async () => {
     bus = createMemoryBus({ log });
     const got = gather();
     const bad = await bus.tail({

@@ -15,7 +15,7 @@ export function memoryBus(): Promise<Bus> {
   return Promise.resolve(createMemoryBus({ log }));
 }
 
-/** Another client of the same topics is made with the same prefix. */
+/** Another client of the same topics uses the same prefix. */
 export function kafkaBus(topicPrefix = randomPrefix()): Promise<Bus> {
   return createKafkaBus({ brokers: brokers ?? [], topicPrefix, log, clientId: 'chronoverse-test' });
 }
@@ -29,8 +29,8 @@ export function randomPrefix(): string {
 }
 
 /**
- * Deletes the topics of this file's tests: hundreds of partitions would be left on the broker by
- * each run.
+ * Deletes the topics of the tests of this file. Otherwise each run would leave hundreds of
+ * partitions on the broker.
  */
 export async function dropTopics(): Promise<void> {
   if (brokers === undefined) return;
@@ -45,7 +45,7 @@ export function messages(...texts: string[]): { value: Buffer }[] {
   return texts.map((text) => ({ value: Buffer.from(text) }));
 }
 
-/** Gathers what arrives, and lets a test wait for it. */
+/** Collects what arrives, and lets a test wait for it. */
 export function gather() {
   const arrived: string[] = [];
   const waiting = new Set<() => void>();
@@ -55,7 +55,7 @@ export function gather() {
       arrived.push(...values.map((value) => value.toString()));
       for (const look of waiting) look();
     },
-    /** Resolves when `done` holds of what has arrived, rejects after the deadline. */
+    /** Resolves when `done` is true of what has arrived, and rejects after the deadline. */
     until(done: (arrived: string[]) => boolean): Promise<void> {
       return new Promise((resolve, reject) => {
         const look = () => {
@@ -75,7 +75,7 @@ export function gather() {
   };
 }
 
-/** A key for each of `count` different partitions. */
+/** Keys for `count` different partitions. */
 export async function keysOfDifferentPartitions(
   { partitionOf }: Pick<Bus, 'partitionOf'>,
   count: number,

@@ -21,7 +21,7 @@ describe.each([
   let cache: Cache;
   afterEach(() => cache?.close());
 
-  test.skipIf(missing)('gives what was set, until it is deleted', async () => {
+  test.skipIf(missing)('returns a value until it is deleted', async () => {
     cache = await make();
     await cache.set('k', 'the value', 60);
     expect(await cache.get('k')).toBe('the value');
@@ -35,7 +35,7 @@ describe.each([
     await expect.poll(() => cache.get('k'), { timeout: 10_000 }).toBeUndefined();
   });
 
-  test.skipIf(missing)('hands a hint to all who listen to its channel, and to nobody else', async () => {
+  test.skipIf(missing)('delivers a hint to all listeners of its channel, and to nobody else', async () => {
     cache = await make();
     const got = signals();
     await cache.subscribe('a', (message) => got.add(`first ${message}`));
@@ -47,7 +47,7 @@ describe.each([
     expect(got.all.toSorted()).toEqual(['b 2', 'first 1', 'second 1']);
   });
 
-  test.skipIf(missing)('hands nothing to who has unsubscribed, and goes on with the others', async () => {
+  test.skipIf(missing)('delivers nothing after an unsubscribe, and continues for the others', async () => {
     cache = await make();
     const got = signals();
     const leave = await cache.subscribe('a', (message) => got.add(`left ${message}`));
@@ -59,7 +59,7 @@ describe.each([
     expect(got.all).toEqual(['stays 1']);
   });
 
-  test.skipIf(missing)('takes a channel again after its last listener has left', async () => {
+  test.skipIf(missing)('can subscribe to a channel again after its last listener has left', async () => {
     cache = await make();
     const got = signals();
     (await cache.subscribe('a', () => got.add('old')))();
@@ -70,7 +70,7 @@ describe.each([
   });
 
   test.skipIf(missing)(
-    'refuses beyond the limit of a window, tells when to come again, and counts each key alone',
+    'refuses beyond the limit of a window, says when to come again, and counts keys separately',
     async () => {
       cache = await make();
       const answers: number[] = [];
@@ -83,7 +83,7 @@ describe.each([
     },
   );
 
-  test.skipIf(missing)('answers that it is up', async () => {
+  test.skipIf(missing)('reports that it is up', async () => {
     cache = await make();
     expect(await cache.isUp()).toBe(true);
     await cache.close();

@@ -32,7 +32,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     return cache;
   }
 
-  test('rejects in under a second, cut off or frozen', async () => {
+  test('rejects in less than a second, whether the connection is cut or frozen', async () => {
     await open();
     await cache.set('k', 'v', 60);
     for (const away of [proxy.cut, proxy.freeze]) {
@@ -41,11 +41,11 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
       await expect(cache.get('k')).rejects.toThrow();
       await cache.publish('channel', 'a hint that is lost');
       expect(await cache.isUp()).toBe(false);
-      expect(performance.now() - began).toBeLessThan(3_000); // three commands, one after the other
+      expect(performance.now() - began).toBeLessThan(3_000); // three commands in sequence
     }
   });
 
-  test('counts limits for itself', async () => {
+  test('counts limits on its own', async () => {
     await open();
     proxy.cut();
     await expect.poll(() => cache.isUp(), { timeout: 10_000 }).toBe(false);
@@ -53,7 +53,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     expect(await cache.limit('ann', 1, 60)).toBeGreaterThan(0);
   });
 
-  test('listens again when it is back, after telling of the gap', async () => {
+  test('listens again when Redis is back, after it has reported the gap', async () => {
     await open();
     const got = signals();
     await cache.subscribe('channel', got.add, () => got.add('gap'));
@@ -69,7 +69,7 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     }
   });
 
-  test('starts, subscribes, and gets what comes once Redis is there', async () => {
+  test('starts, subscribes, and receives messages once Redis is there', async () => {
     proxy.cut();
     await open();
     const got = signals();

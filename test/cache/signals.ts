@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 
 const DEADLINE_MS = 20_000;
 
-/** What was signalled so far, and a way to wait for more. */
+/** Collects signals, and lets a test wait for more. */
 export function signals() {
   const all: string[] = [];
   return {

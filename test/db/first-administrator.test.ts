@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-test('the oldest account of an existing installation becomes the administrator, and sessions go on', async () => {
+test('the oldest account of an existing installation becomes the administrator, and sessions stay valid', async () => {
   const { db } = database;
   await db.execute(sql`ALTER TABLE users DROP COLUMN administrator, DROP COLUMN disabled_at`);
   await db.execute(sql`ALTER TABLE tokens DROP COLUMN address, DROP COLUMN user_agent`);

@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 afterAll(() => database.close());
 
-test('the ids of a set are version 7, in the order of its rows, each once, however many they are', async () => {
+test('the ids of a set have version 7, follow the order of its rows and are unique, however many there are', async () => {
   const rows = await database.db.execute<{ id: string }>(sql`
     WITH ids AS MATERIALIZED (SELECT ${ID_SET}) SELECT ${idInSet(sql`n`)} AS id FROM ids, generate_series(1, 10000) n ORDER BY n`);
   const ids = rows.map(({ id }) => id);
@@ -32,7 +32,7 @@ test('the ids of a set are version 7, in the order of its rows, each once, howev
   expect(ids.every((id) => version(id) === 7)).toBe(true);
 });
 
-test('a single id is of the instant at which its row is made', async () => {
+test('a single id has the time at which its row is made', async () => {
   const before = await databaseNow(database.db);
   const rows = await database.db.execute<{ id: string }>(sql`SELECT ${NEW_ID} AS id FROM generate_series(1, 1000)`);
   expect(new Set(rows.map(({ id }) => id)).size).toBe(1_000);
@@ -43,7 +43,7 @@ test('a single id is of the instant at which its row is made', async () => {
   }
 });
 
-test('jobs, builds, audit events and partitions of log lines are of the time of the database, whatever clock a machine has', async () => {
+test('jobs, builds, audit events and partitions of log lines use the time of the database, whatever the clock of a machine', async () => {
   const { db } = database;
   const now = await databaseNow(db);
   for (const wrongBy of [-40 * DAY_MS, 40 * DAY_MS]) {
@@ -58,7 +58,7 @@ test('jobs, builds, audit events and partitions of log lines are of the time of 
       await recordAudit(db, { action: 'test', outcome: 'DONE', userId: ann });
       const events = await db.select().from(auditEvents);
       const made = await jobsOf(db, id);
-      // In the order of their ids.
+      // They are ordered by id.
       expect(made.map(({ trigger }) => trigger)).toEqual(['AUTOMATIC', 'MANUAL']);
       const ids = [...made.map((job) => job.id), buildId ?? '', ...events.map((event) => event.id)];
       expect(requested).toMatchObject({ outcome: 'REQUESTED' });

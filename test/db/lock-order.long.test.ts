@@ -18,9 +18,9 @@ import { type TestDatabase, testDatabase, testUser } from '../support/database.t
 import { until } from '../support/time.ts';
 
 /**
- * Two statements that lock the same rows meet half-way: a third session holds one row of each
- * status until both have come to one of them. A statement that does not go by the ids has locked
- * rows by then that the other one wants, and the other way round.
+ * Makes two statements that lock the same rows meet half-way. A third session holds one row of each
+ * status until both statements have reached one of them. If a statement does not lock by id, each
+ * of the two has by then locked rows that the other one needs.
  */
 
 let database: TestDatabase;
@@ -36,7 +36,7 @@ afterAll(async () => {
   await database.close();
 });
 
-/** A job or build, of a workflow of its own; beside a build a job runs. */
+/** A job or build with its own workflow. A build also has a running job. */
 interface Row {
   id: string;
   workflowId: string;
@@ -126,8 +126,8 @@ describe('chunks', () => {
 });
 
 /**
- * Lets `first` and `second` run into rows that are held, the second one with the rows in the
- * opposite order; then lets go.
+ * Runs `first` and `second` against rows that are held, the second one with the rows in the
+ * opposite order. Then releases the rows.
  */
 async function meet(table: string, rows: Row[], first: Actor | undefined, second: Actor | undefined): Promise<void> {
   const { db } = database;
@@ -144,7 +144,7 @@ async function meet(table: string, rows: Row[], first: Actor | undefined, second
     for (const [n, actor] of [first, second].entries()) {
       const connection = actors[n];
       if (actor === undefined || connection === undefined) throw new Error('There are two actors.');
-      let isThrough = false; // some pass over rows that are locked
+      let isThrough = false; // a statement may skip locked rows
       const work = actor(connection.db, n === 0 ? rows : rows.toReversed()).finally(() => {
         isThrough = true;
       });
@@ -164,10 +164,7 @@ async function waits(application: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-/**
- * Jobs or builds of which all is true that their actors look for: leases that have expired, ends of
- * logs that are open, slots that are due.
- */
+/** Jobs or builds that match the conditions of all actors: expired leases, open logs, due slots. */
 async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]> {
   const { db } = database;
   for (const name of ['jobs', 'log_chunks', 'workflows']) await db.execute(sql`DELETE FROM ${sql.identifier(name)}`);

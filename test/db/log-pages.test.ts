@@ -10,7 +10,7 @@ import { formatLine } from '../../domain/logs/encode.ts';
 import { packLines } from '../../domain/logs/packing.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
-const CHUNK_LINES = 2_500; // of 60 bytes, with a time in front of each: 230 KB
+const CHUNK_LINES = 2_500; // of 60 bytes plus a timestamp: 230 KB
 const LONG = 10_000_000;
 const SHORT = 10_000;
 const CHUNKS = 4;
@@ -35,8 +35,8 @@ describe('a log of 10,000,000 lines', () => {
   beforeAll(async () => {
     database = await testDatabase();
     await makeLogPartitions(database.db, { daysAhead: 40 });
-    // As db/client.ts connects, but with a plan that is made for any value: what a prepared
-    // statement may come to.
+    // Connects as db/client.ts does, but with a generic plan, which PostgreSQL may choose for a
+    // prepared statement.
     const connection = { ...PLANNER, plan_cache_mode: 'force_generic_plan' };
     client = postgres(database.url, { max: 1, connection, onnotice: () => undefined });
     db = drizzle(client, { logger: { logQuery: (text, params) => void sent.push({ text, params }) } });
@@ -61,7 +61,7 @@ describe('a log of 10,000,000 lines', () => {
     await database.close();
   });
 
-  /** What the statement of `read` does under a plan that is made for any value. */
+  /** The cost of the statement of `read` under a generic plan. */
   async function cost(read: () => Promise<unknown>) {
     sent.length = 0;
     await read();
@@ -86,7 +86,7 @@ describe('a log of 10,000,000 lines', () => {
 
   const flat = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flat)];
 
-  test('is read from any line, forwards and backwards, by as many rows and pages as a short one, of one partition', async () => {
+  test('is read from any line, forwards and backwards, with as few rows and pages as a short one, from one partition', async () => {
     expect(await cost(() => chunksAfter(db, short, 0, CHUNKS))).toEqual(FEW);
     for (const at of [0, 1, 2_500, 1_234_567, 5_000_000, 9_985_000]) {
       expect(await cost(() => chunksAfter(db, long, at, CHUNKS))).toEqual(FEW);
@@ -98,28 +98,28 @@ describe('a log of 10,000,000 lines', () => {
     }
   });
 
-  test('tells its first and last line by a row each', async () => {
+  test('finds its first and its last line with one row each', async () => {
     for (const read of [() => firstLineNumbers(db, [long]), () => lastLineNumbers(db, [long])])
       expect(await cost(read)).toEqual({ ...FEW, rows: 1 });
   });
 
-  test('tells its last line where a chunk that begins earlier may reach further, by those near the end', async () => {
+  test('finds its last line with the chunks near the end, if a chunk that begins earlier may reach further', async () => {
     expect(await lastLogNumber(db, long)).toBe(LONG);
     expect(await cost(() => lastLogNumber(db, long))).toEqual({ ...FEW, rows: expect.any(Number) });
     expect((await cost(() => lastLogNumber(db, oneByOne))).buffers).toBeLessThan(400);
   });
 
-  test('has nothing behind its end, which takes a bounded look back: for a chunk that reaches so far', async () => {
+  test('has nothing behind its end, which takes a bounded look back for a chunk that reaches so far', async () => {
     expect(await chunksAfter(db, long, LONG, CHUNKS)).toEqual([]);
     expect(await cost(() => chunksAfter(db, long, LONG, CHUNKS))).toEqual({ ...FEW, rows: expect.any(Number) });
     const { buffers } = await cost(() => chunksAfter(db, oneByOne, 200_000, CHUNKS));
-    // Of 11,000 chunks, the most that one chunk can reach over; the log has 200,000.
+    // At most 11,000 chunks can overlap with one chunk; the log has 200,000.
     expect(buffers).toBeLessThan(400);
     expect(await cost(() => chunksAfter(db, oneByOne, 100_000, CHUNKS))).toEqual(FEW);
   });
 });
 
-// 8 were measured: index and table, and the look for the chunk that holds the line.
+// The measured value is 8: index and table, and the lookup of the chunk that holds the line.
 const BUFFERS_MAX = 12;
 const FEW = {
   buffers: expect.toSatisfy((buffers: number) => buffers <= BUFFERS_MAX, `at most ${BUFFERS_MAX}`),

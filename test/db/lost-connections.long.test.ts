@@ -6,8 +6,8 @@ import { connect, type Db } from '../../db/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 /**
- * Bytes of the server's until the cut: over the sign-in of three connections, or over a round of
- * work on connections that stand.
+ * The number of bytes from the server before the cut. They cover the sign-in of three connections,
+ * or a round of work on established connections.
  */
 const CUTS = [
   ...Array.from({ length: 15 }, (_, index) => ({ signedIn: false, bytes: 1 + index * 997 })),
@@ -32,7 +32,7 @@ afterAll(async () => {
 
 describe('a pool whose connections are lost', () => {
   test.each(['reset', 'closed'] as const)(
-    'settles what it was asked, breaks no transaction in two, and goes on: %s at any instant',
+    'settles every call, breaks no transaction in two, and continues: %s at any instant',
     async (how) => {
       const settled: string[] = [];
       for (const { signedIn, bytes } of CUTS) {
@@ -51,13 +51,16 @@ describe('a pool whose connections are lost', () => {
       const [row] = await database.db.execute<{ broken: number }>(sql`
         SELECT count(*)::int AS broken FROM (SELECT pair FROM halves GROUP BY pair HAVING count(*) <> 2) AS half_of_them`);
       expect(row?.broken).toBe(0);
-      // Or nothing of this was tried.
+      // Otherwise the test would have tried nothing.
       expect(settled).toEqual(expect.arrayContaining(['fulfilled', 'rejected']));
     },
   );
 });
 
-/** Statements alone and in transactions, some of which go on after a wait; how each has settled. */
+/**
+ * Runs statements alone and in transactions, some of which continue after a wait. Returns how each
+ * has settled.
+ */
 async function work(db: Db, name: string): Promise<string[]> {
   const rows = (count: number) =>
     db.execute(sql`SELECT i, repeat('x', 50) FROM generate_series(1, ${count}::int) AS i`);
@@ -65,7 +68,7 @@ async function work(db: Db, name: string): Promise<string[]> {
     db.transaction(async (transaction) => {
       await transaction.execute(sql`INSERT INTO halves VALUES (${pair}, 1)`);
       await transaction.execute(sql`SELECT pg_sleep(0.002)`);
-      // As another part of the program, which connects again meanwhile.
+      // Like another part of the program, which reconnects meanwhile.
       await rows(1).catch(() => undefined);
       await transaction.execute(sql`INSERT INTO halves VALUES (${pair}, 2)`);
     });
@@ -101,7 +104,7 @@ async function within<T>(promise: Promise<T>, what: string): Promise<T> {
 
 interface Cutter {
   port: number;
-  /** All connections go when the server has sent so many bytes, over all of them. */
+  /** Cuts all connections when the server has sent so many bytes in total. */
   cutAfter(bytes: number, how: 'reset' | 'closed'): void;
   willCut(): boolean;
   close(): Promise<void>;

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([undisturbed.close(), killed.close()]));
 
-test('a migration that is killed at the end of each part, within steps and before an index ends as one that is not', async () => {
+test('a migration killed at the end of each part, within steps and before an index ends like an undisturbed one', async () => {
   const migrations = await readMigrations();
   let kills = 0;
   for (const { version } of migrations.slice(1)) {
@@ -30,7 +30,7 @@ test('a migration that is killed at the end of each part, within steps and befor
   expect(await contents(killed.client)).toEqual(await contents(undisturbed.client));
 });
 
-test('an index whose making is killed halfway is made anew', async () => {
+test('an index whose creation was killed half-way is created anew', async () => {
   const database = await oldDatabase();
   try {
     await migrate(database.url, { upTo: 8 });
@@ -56,7 +56,7 @@ test('an index whose making is killed halfway is made anew', async () => {
   }
 });
 
-test('two that migrate at once take turns, and the second finds nothing to do', async () => {
+test('two concurrent migrations take turns, and the second finds nothing to do', async () => {
   const database = await oldDatabase();
   try {
     const applied = await Promise.all([migrate(database.url), migrate(database.url)]);
@@ -67,7 +67,7 @@ test('two that migrate at once take turns, and the second finds nothing to do', 
   }
 });
 
-test('a migration that is half applied counts as not applied, and the program says so', async () => {
+test('a half-applied migration counts as not applied, and the program says so', async () => {
   const database = await oldDatabase();
   try {
     let parts = 0;
@@ -89,8 +89,8 @@ test('a migration that is half applied counts as not applied, and the program sa
 const placesOfDeath = new Set<string>();
 
 /**
- * Migrates, and kills the backend at the first place where it was not killed yet. Whether it was
- * killed.
+ * Migrates, and kills the backend at the first place where it was not killed before. Resolves with
+ * whether it was killed.
  */
 async function dies(version: number): Promise<boolean> {
   const killAt = async (place: string, pid: number) => {
@@ -105,7 +105,7 @@ async function dies(version: number): Promise<boolean> {
     watch: {
       async beforeCommit(part, { name }, tx) {
         const [self] = await tx<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
-        // Of steps, before the first commit, and before the last one: then it goes on from a
+        // Kills steps before the first commit and before the last one, which then continues from a
         // position in the middle.
         const [next] = await tx`SELECT part FROM schema_migration_progress`;
         await killAt(`${name} ${part.does} ${next?.part}`, self?.pid ?? 0);

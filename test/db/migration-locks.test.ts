@@ -6,21 +6,19 @@ import type { Part } from '../../db/migrate/migrations.ts';
 import { fill, type OldDatabase, oldDatabase, ROWS_PER_STEP } from '../support/old-database.ts';
 import { untilSlow } from '../support/time.ts';
 
-/** Modes in which a reader or a writer of the table has to wait, the strongest last. */
+/** Lock modes for which a reader or a writer of the table must wait, strongest last. */
 const STRONG = ['SHARE', 'SHARE ROW EXCLUSIVE', 'EXCLUSIVE', 'ACCESS EXCLUSIVE'];
-/**
- * How many rows of tables that are in use may be read or written by a part that holds such a lock.
- */
+/** The most rows of tables in use that a part may read or write while it holds such a lock. */
 const ROWS_UNDER_LOCK_MAX = 10;
 
-/** Tables that never have more rows than that. */
+/** Tables that never have more rows. */
 const SMALL = ['installations', 'turn_rounds'];
 
 const MIGRATIONS = new URL('../../db/migrations/', import.meta.url);
 const names = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
 
 let database: OldDatabase;
-/** A client of the installation, which waits for no lock for long. */
+/** A client of the installation that fails if it waits long for a lock. */
 let client: postgres.Sql;
 beforeAll(async () => {
   database = await oldDatabase();
@@ -32,9 +30,10 @@ afterAll(async () => {
 });
 
 /**
- * In this order: each finds the database as the one before has left it, with rows in every table.
+ * The order matters: each migration finds the database as the one before has left it, with rows in
+ * every table.
  */
-describe.sequential('a migration locks tables that are in use for a moment alone, as its header says', () => {
+describe.sequential('a migration locks tables in use only for a moment, as its header says', () => {
   test.each(names.slice(1).map((name, index) => [name, index + 2] as const))('%s', async (name, version) => {
     const before = await tables();
     expect(
@@ -121,8 +120,7 @@ async function tablesOfFewRows(before: Table[]): Promise<string[]> {
 }
 
 /**
- * The strongest mode that the backend holds on each of these tables, where it is one that others
- * wait for.
+ * The strongest mode that the backend holds on each of these tables, if other sessions wait for it.
  */
 async function locksOf(pid: number, before: Table[]): Promise<string[]> {
   const rows = await database.client<{ relation: number; mode: string }[]>`
@@ -134,7 +132,7 @@ async function locksOf(pid: number, before: Table[]): Promise<string[]> {
   });
 }
 
-/** AccessExclusiveLock as ACCESS EXCLUSIVE. */
+/** Turns AccessExclusiveLock into ACCESS EXCLUSIVE. */
 function wordsOf(mode: string): string {
   return mode
     .replace(/Lock$/, '')
@@ -142,12 +140,12 @@ function wordsOf(mode: string): string {
     .toUpperCase();
 }
 
-/** How many rows of these tables the transaction has read and written until now. */
+/** The number of rows of these tables that the transaction has read and written so far. */
 async function rowsOf(tx: postgres.TransactionSql, before: Table[]): Promise<number> {
   const [row] = await tx<{ rows: number }[]>`
     SELECT coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del), 0)::int AS rows
     FROM pg_stat_xact_user_tables WHERE relid::int = ANY(${before.map(({ oid }) => oid)})`;
-  // Or the next transaction would have those of this one too.
+  // Otherwise the next transaction would include the counts of this one.
   await tx`SELECT pg_stat_force_next_flush()`;
   return row?.rows ?? Number.NaN;
 }
@@ -161,8 +159,8 @@ async function rewritten(tx: postgres.TransactionSql, before: Table[]): Promise<
 }
 
 /**
- * Stops the making of an index halfway, by a writer whose transaction it waits for, and looks at
- * its locks then.
+ * Stops the creation of an index half-way with a writer whose transaction it waits for, and then
+ * reads its locks.
  */
 async function watchIndex(part: Part, backend: number, before: Table[]): Promise<{ end: Promise<void> }> {
   const [, table = ''] = / ON (\w+) /.exec(part.text) ?? [];
@@ -187,8 +185,8 @@ async function watchIndex(part: Part, backend: number, before: Table[]): Promise
 let uses = 0;
 
 /**
- * Fails where a statement waits for a lock. The error is another one, or migrate would take it for
- * a lock that itself did not get.
+ * Fails if a statement waits for a lock. It throws a different error, because migrate would treat a
+ * lock timeout as its own.
  */
 async function useEverything(): Promise<void> {
   await readAndWrite().catch((error: unknown) => {
@@ -196,7 +194,7 @@ async function useEverything(): Promise<void> {
   });
 }
 
-/** As the processes of the version before do, each statement in a transaction of its own. */
+/** The statements of the processes of the previous version, each in its own transaction. */
 async function readAndWrite(): Promise<void> {
   const n = String(++uses);
   await client`SELECT count(*) FROM users JOIN tokens ON user_id = users.id`;
@@ -220,10 +218,7 @@ async function readAndWrite(): Promise<void> {
   await client`SELECT count(*) FROM workflows JOIN payloads ON workflow_id = id JOIN builds USING (workflow_id)`;
 }
 
-/**
- * The tables and modes that the header of a migration names, like `users (SHARE, ACCESS
- * EXCLUSIVE)`.
- */
+/** The tables and modes in the header of a migration, such as `users (SHARE, ACCESS EXCLUSIVE)`. */
 async function declared(name: string): Promise<string[]> {
   const text = await readFile(new URL(name, MIGRATIONS), 'utf8');
   const [header = ''] = text.split(/^(?!--)|^-- (?:part|steps|index): /m);

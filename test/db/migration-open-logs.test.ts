@@ -26,7 +26,7 @@ async function stateOf(workflow: string): Promise<unknown> {
   return row?.state;
 }
 
-test('logs that were open stay open, under the attempt they were at, and no other is', async () => {
+test('logs that were open stay open under their attempt, and no others are open', async () => {
   const open = (JOBS / 9) * 4;
   expect([...(await logsOf('jobs'))]).toEqual([
     { log_open: false, log_attempt: 1, rows: JOBS - open },
@@ -38,7 +38,7 @@ test('logs that were open stay open, under the attempt they were at, and no othe
   ]);
 });
 
-test('schedules that were HELD are BLOCKED, and the others stay as they were', async () => {
+test('schedules that were HELD become BLOCKED, and the others keep their state', async () => {
   const rows = await database.client`SELECT state, count(*)::int AS rows FROM schedules GROUP BY 1 ORDER BY 1`;
   expect([...rows]).toEqual([
     { state: 'BLOCKED', rows: 38 },
@@ -46,12 +46,12 @@ test('schedules that were HELD are BLOCKED, and the others stay as they were', a
   ]);
 });
 
-test('a process of the version before ends jobs and builds whose logs stay open', async () => {
+test('a process of the previous version ends jobs and builds whose logs stay open', async () => {
   const [job] = await database.client`
     UPDATE jobs SET status = 'CANCELED', completed_at = now(), attempt = 2,
       log_attempt = CASE WHEN true THEN ~log_attempt ELSE log_attempt END
     WHERE id = md5('job9')::uuid RETURNING log_attempt`;
-  expect(job).toEqual({ log_attempt: -2 }); // what it asks for is what it gets
+  expect(job).toEqual({ log_attempt: -2 }); // the statement returns the value that it has set
   await database.client`UPDATE builds SET log_attempt = ~log_attempt WHERE id = md5('build1')::uuid`;
   const rows = await database.client`
     SELECT log_open, log_attempt FROM jobs WHERE id = md5('job9')::uuid
@@ -62,7 +62,7 @@ test('a process of the version before ends jobs and builds whose logs stay open'
   ]);
 });
 
-test('a process of the version before updates a payload, and ends the build of a blocked workflow', async () => {
+test('a process of the previous version updates a payload and ends the build of a blocked workflow', async () => {
   await database.client`UPDATE schedules SET state = 'HELD', wake_at = now() WHERE workflow_id = md5('workflow1')::uuid`;
   expect(await stateOf('workflow1')).toBe('BLOCKED');
   const endBuild = () => database.client`
@@ -79,7 +79,7 @@ test('a process of the version before updates a payload, and ends the build of a
   expect(await stateOf('workflow1')).toBe('TERMINATED');
 });
 
-test('a process of the version before makes the first schedule of a workflow', async () => {
+test('a process of the previous version makes the first schedule of a workflow', async () => {
   await database.client`
     INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, build_status)
     VALUES (${USER}, md5('user1')::uuid, 'new', 'HEARTBEAT', 1, 3, 'COMPLETED')`;

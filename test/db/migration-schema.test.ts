@@ -5,8 +5,8 @@ import { emptyDatabase, type OldDatabase, oldDatabase } from '../support/old-dat
 import { describeSchema } from '../support/schema-description.ts';
 
 /**
- * The schema of installations that were migrated to version 17 before its migrations were cut into
- * parts.
+ * The schema of installations that were migrated to version 17 before its migrations were divided
+ * into parts.
  */
 const SCHEMA_17 = new URL('./schema-0017.sql', import.meta.url);
 
@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([old.close(), inParts.close(), fresh.close()]));
 
-test('an installation comes to one schema: from before there were parts, in parts, and at once', async () => {
+test('all ways lead to one schema: migrated before there were parts, in parts, and at once', async () => {
   await migrate(old.url, { upTo: 17 });
   await old.client`ALTER TABLE payloads ADD COLUMN bytes integer NOT NULL GENERATED ALWAYS AS (octet_length(payload::text)) STORED`;
   expect(await describeSchema(old.client)).toBe(await readFile(SCHEMA_17, 'utf8'));
@@ -31,7 +31,7 @@ test('an installation comes to one schema: from before there were parts, in part
   expect(await describeSchema(inParts.client)).toBe(schema);
 });
 
-test('the size of a payload is that of its text, when it is stored and when it is changed', async () => {
+test('the size of a payload is that of its text, after an insert and after a change', async () => {
   const user = '00000000-0000-7000-8000-000000000001';
   await fresh.client`INSERT INTO users (id, email, password_hash) VALUES (${user}, 'ann@example.com', '!')`;
   await fresh.client`

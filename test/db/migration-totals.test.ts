@@ -16,7 +16,7 @@ afterAll(async () => {
   await database.close();
 });
 
-test('each job and workflow counts once, also those that processes of the old version end and make meanwhile', async () => {
+test('each job and workflow counts once, including those that processes of the old version end and make meanwhile', async () => {
   await migrate(database.url, { upTo: 3 });
   let open = false;
   let n = 0;
@@ -26,8 +26,8 @@ test('each job and workflow counts once, also those that processes of the old ve
     report: () => void worker.unsafe('COMMIT').execute(), // the part after the steps waits for a lock until the worker's transaction ends
     watch: {
       async beforeCommit(part) {
-        // A transaction that has ended jobs stays open from one step to the next: some that the
-        // steps have passed, and some that they have not.
+        // A transaction that has ended jobs stays open from one step to the next. Some of its jobs
+        // are behind the position of the steps, and some are not.
         if (open) await worker.unsafe('COMMIT');
         open = part.kind === 'steps';
         if (!open) return;

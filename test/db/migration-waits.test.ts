@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-/** Runs `work` while a transaction that has read users stays open. */
+/** Runs `work` while a transaction that has read users is open. */
 async function besideLongReader(work: () => Promise<void>): Promise<void> {
   const reader = postgres(database.url, { max: 1 });
   await reader.unsafe('BEGIN; SELECT count(*) FROM users');
@@ -22,7 +22,9 @@ async function besideLongReader(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Migrates to version 4, which locks users first; resolves when it waits for that. */
+/**
+ * Migrates to version 4, which locks users first. Resolves when the migration waits for that lock.
+ */
 async function startWaiting(): Promise<{ migrated: Promise<string[]> }> {
   const said: string[] = [];
   const migrated = migrate(database.url, { upTo: 4, report: (message) => said.push(message) });
@@ -31,7 +33,7 @@ async function startWaiting(): Promise<{ migrated: Promise<string[]> }> {
   return { migrated };
 }
 
-test('a migration whose connection is lost between two tries does not go on without its turn', () =>
+test('a migration whose connection is lost between two tries does not continue without its turn', () =>
   besideLongReader(async () => {
     const { migrated } = await startWaiting();
     await untilSlow('the backend is between two tries, and killed', async () => {
@@ -43,7 +45,7 @@ test('a migration whose connection is lost between two tries does not go on with
     await expect(migrated).rejects.toThrow(/Run `chronoverse migrate` again|CONNECTION/);
   }));
 
-test('a migration waits for a vacuum for as long as one takes to give way', async () => {
+test('a migration waits for a vacuum as long as the vacuum takes to give way', async () => {
   const vacuum = postgres(database.url, { max: 1 });
   await vacuum.unsafe('BEGIN; LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE');
   const { migrated } = await startWaiting();
@@ -59,13 +61,13 @@ test('a migration waits for a vacuum for as long as one takes to give way', asyn
   await vacuum.end();
 });
 
-test('a migration that waits for a long reader lets everybody else through, and goes on when it can', async () => {
+test('a migration that waits for a long reader lets all other sessions through, and continues when it can', async () => {
   const client = postgres(database.url, { max: 1, connection: { lock_timeout: 5_000 } });
   let migrating: Promise<string[]> | undefined;
   await besideLongReader(async () => {
     migrating = (await startWaiting()).migrated;
-    // Behind a statement that waits for its lock until it has it, the first of these would never
-    // come back.
+    // If the migration waited for its lock without end, the first of these updates would never
+    // return.
     for (let n = 0; n < 10; n++) await client`UPDATE users SET password_hash = ${n} WHERE id = md5('user2')::uuid`;
   });
   expect(await migrating).toEqual(['0004_notifications_and_totals']);

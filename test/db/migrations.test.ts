@@ -8,7 +8,7 @@ import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { describeSchema } from '../support/schema-description.ts';
 
 /**
- * What the migrations come to, to be read in one piece. To write it anew: npx vitest run
+ * The result of all migrations in one readable file. To write it again: npx vitest run
  * test/db/migrations.test.ts -u
  */
 const DUMP = new URL('../../db/schema.sql', import.meta.url);
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-test('the tables that queries see are those that the migrations make', async () => {
+test('the tables that queries see are those that the migrations create', async () => {
   const rows = await database.db.execute<{ table: string; column: string; type: string; required: boolean }>(sql`
     SELECT table_name AS table, column_name AS column, is_nullable = 'NO' AS required,
       (SELECT format_type(atttypid, NULL) FROM pg_attribute
@@ -41,18 +41,18 @@ test('the tables that queries see are those that the migrations make', async () 
   expect(declared.sort()).toEqual(migrated.sort());
 });
 
-test('the migrations make the schema that is checked in', async () => {
+test('the migrations create the schema that is checked in', async () => {
   const client = postgres(database.url, { max: 1 });
   const schema = await describeSchema(client).finally(() => client.end());
   await expect(`${HEADER}${schema}`).toMatchFileSnapshot(DUMP.pathname);
 });
 
-test('migrating twice, and two at once, changes nothing', async () => {
+test('migrating twice, or twice at once, changes nothing', async () => {
   expect(await Promise.all([migrate(database.url), migrate(database.url)])).toEqual([[], []]);
   expect(await checkVersion(database.db)).toBeUndefined();
 });
 
-test('a database that is not at the version of the program is refused, with what to do', async () => {
+test('a database at another version than the program is refused, with instructions', async () => {
   await database.db.execute(sql`UPDATE schema_migrations SET version = 999 WHERE version = 1`);
   expect(await checkVersion(database.db)).toMatch(/version 999 .* newer program/);
   await expect(migrate(database.url)).rejects.toThrow(/version 999/);

@@ -29,14 +29,14 @@ describe('a session', () => {
     return createSession(database.db, { ...session, expiresAt }, { countMax: 100 });
   }
 
-  test('is not begun with a password that was changed since it was compared', async () => {
+  test('is not created with a password that was changed since it was compared', async () => {
     expect(await begin()).toBeDefined();
     expect(await setPassword(database.db, { email, passwordHash: 'new' })).toEqual({ id: userId, sessionsEnded: 1 });
     expect(await begin()).toBeUndefined();
     expect(await begin('new')).toBeDefined();
   });
 
-  test('that is begun while the password is being changed waits for that, and is not', async () => {
+  test('that is requested during a change of the password waits for the change, and is not created', async () => {
     const pool = connect(database.url, { max: 1, application: 'chronoverse-test' });
     let beginning: ReturnType<typeof begin> | undefined;
     await pool.db.transaction(async (transaction) => {
@@ -54,7 +54,7 @@ describe('a session', () => {
     await pool.close();
   });
 
-  test('is not begun by a disabled user, and one from before is gone when the user is enabled again', async () => {
+  test('is not created for a disabled user, and an earlier one is gone when the user is enabled again', async () => {
     await begin();
     expect(await disableUser(database.db, email)).toEqual({ userId });
     expect(await begin()).toBeUndefined();
@@ -64,7 +64,7 @@ describe('a session', () => {
   });
 });
 
-test('of two last administrators that are disabled at once, one stays', async () => {
+test('if the last two administrators are disabled at once, one of them stays', async () => {
   const emails = ['one@example.com', 'two@example.com'];
   for (const email of emails)
     await database.db.insert(users).values({ id: newId(), email, passwordHash: '!', administrator: true });

@@ -42,7 +42,7 @@ async function reconcileOne({ id, workflowId }: Subject): Promise<void> {
   await reconcileSchedules(database.db, [workflowId], { watchedSeconds: () => Number.POSITIVE_INFINITY });
 }
 
-/** Every statement that is meant to bring a job into a status. */
+/** All statements that bring a job into a status. */
 const jobVerbs: [to: JobStatus, by: string, verb: (subject: Subject) => Promise<unknown>][] = [
   ['PENDING', 'a return', (subject) => returnJobs(database.db, [subject])],
   [

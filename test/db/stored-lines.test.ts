@@ -25,7 +25,7 @@ afterAll(async () => {
   await database.close();
 });
 
-test('the statement that counts them chooses no partitions while it runs, and reads each by its key', async () => {
+test('the statement that counts stored lines chooses no partitions at run time, and reads each by its key', async () => {
   const rows = await database.db.execute<{ 'QUERY PLAN': string }>(sql`
     EXPLAIN (ANALYZE, TIMING OFF) SELECT ${storedLines(sql`asked.id`)} FROM (VALUES (gen_random_uuid()), (gen_random_uuid())) asked (id)`);
   const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
@@ -33,13 +33,13 @@ test('the statement that counts them chooses no partitions while it runs, and re
   expect(plan.match(/Index Cond: \(source_id = ANY/g)?.length).toBeGreaterThan(2);
 });
 
-test('P4: the lines of each log are counted right where the rows of some of them change while they are waited for', async () => {
+test('P4: the lines of each log are counted correctly even if some rows change while the statement waits for them', async () => {
   const { db } = database;
   const ann = { id: await testUser(db, 'ann'), email: '', token: '' };
   for (let round = 0; round < 6; round++) {
     const ids: string[] = [];
     for (let n = 0; n < 10; n++) {
-      const id = v7({ msecs: Date.now() + (n % 2) * DAY_MS }); // lines of two partitions
+      const id = v7({ msecs: Date.now() + (n % 2) * DAY_MS }); // lines in two partitions
       await db
         .update(jobs)
         .set({ id })

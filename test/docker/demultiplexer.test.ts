@@ -30,7 +30,7 @@ const aFrame = fc.record({
   ),
 });
 
-test('frames come out whole and in order, wherever the stream is split', () => {
+test('frames come out complete and in order, wherever the stream is split', () => {
   fc.assert(
     fc.property(fc.array(aFrame, { maxLength: 20 }), fc.array(fc.nat(50_000)), (sent, sizes) => {
       const stream = Buffer.concat(sent.map(encode));
@@ -47,7 +47,7 @@ test('frames come out whole and in order, wherever the stream is split', () => {
   );
 });
 
-test('frames come out the same when every byte comes alone', () => {
+test('frames come out the same if every byte arrives alone', () => {
   const sent = [
     { stream: 1, payload: 'a\n' },
     { stream: 2, payload: '' },
@@ -64,26 +64,26 @@ test('many tiny frames in one chunk do not overflow the stack', () => {
   expect(frames).toHaveLength(100_000);
 });
 
-test('the bytes of an incomplete frame are kept, and counted', () => {
+test('the bytes of an incomplete frame are kept and counted', () => {
   const { frames, demultiplexer } = collect();
   demultiplexer.write(encode({ stream: 1, payload: 'abcdef' }).subarray(0, 11));
   expect(frames).toEqual([]);
   expect(demultiplexer.pendingBytes).toBe(11);
 });
 
-test('a raw stream, as one of a Tty is, is refused with its bytes', () => {
+test('a raw stream, such as that of a TTY, is refused with its bytes', () => {
   const { demultiplexer } = collect();
   expect(() => demultiplexer.write(Buffer.from('hello, world'))).toThrow('got the bytes 68656c6c6f2c2077');
 });
 
-test('a frame of an absurd length is refused, not waited for', () => {
+test('a frame of an absurd length is refused at once', () => {
   const { demultiplexer } = collect();
   expect(() => demultiplexer.write(Buffer.from([1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]))).toThrow(
     "Expected a frame's header",
   );
 });
 
-test("the engine's own error within a log is thrown in its words", () => {
+test("an error of the engine within a log is thrown with the engine's message", () => {
   const { demultiplexer } = collect();
   expect(() => demultiplexer.write(encode({ stream: 3, payload: 'log is corrupt\n' }))).toThrow('log is corrupt');
 });

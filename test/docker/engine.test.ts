@@ -7,7 +7,7 @@ import { dockerHost, IMAGE, openDocker, openRegistry, removeAll, runLabel, start
 
 const never = new AbortController().signal;
 
-test('an engine that is not there is UNREACHABLE, in a sentence that says where it was looked for', async () => {
+test('an engine that does not exist is UNREACHABLE, with a message that names its address', async () => {
   const docker = openDocker('unix:///nowhere/docker.sock');
   expect(await docker.isUp()).toBe(false);
   await expect(docker.engineId()).rejects.toMatchObject({
@@ -29,7 +29,7 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     expect(await docker.listContainers(labels)).toEqual([]);
   });
 
-  test('a container goes through its states, and its exit code is known', async () => {
+  test('a container passes through its states, and its exit code is known', async () => {
     const spec = { name: `states-${process.pid}`, image: IMAGE, entrypoint: ['sh', '-c'], args: ['exit 7'], labels };
     const id = await docker.createContainer(spec);
     expect(await docker.inspectContainer(id)).toMatchObject({ status: 'created', startedAt: undefined });
@@ -39,11 +39,11 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     expect(await docker.inspectContainer(id)).toMatchObject({ id, status: 'ended', exitCode: 7, oomKilled: false });
     expect(await docker.stopContainer(id, 1)).toBe(false);
     await docker.removeContainer(id, { force: false });
-    await docker.removeContainer(id, { force: false }); // gone is fine
+    await docker.removeContainer(id, { force: false }); // a missing container is no error
     expect(await docker.inspectContainer(id)).toBeUndefined();
   });
 
-  test('a running container is not removed without force, and starting it again is fine', async () => {
+  test('a running container is not removed without force, and starting it again is no error', async () => {
     const id = await startShell(docker, labels, 'sleep 60');
     await docker.startContainer(id);
     await expect(docker.removeContainer(id, { force: false })).rejects.toMatchObject({ kind: 'CONFLICT' });
@@ -64,7 +64,7 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     expect(text).toMatch(/ 8192\n/);
   });
 
-  test('a bound on the disk is asked for, and an engine that has none is warned of once; the log is bounded near what is kept', async () => {
+  test('a limit on the disk is requested, and an engine without one is warned of once; the log is limited to about what is kept', async () => {
     const warnings: string[] = [];
     const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) });
     const own = createDocker({ host, log });
@@ -88,7 +88,7 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     if (warnings.length > 0) expect(warnings).toEqual([expect.stringContaining('MAX_CONTAINER_DISK_MB')]);
   });
 
-  test('what a user writes into a refusal turns the bound on the disk off for nobody', async () => {
+  test("a user's text in a refusal never turns the limit on the disk off", async () => {
     const warnings: string[] = [];
     const engine = await refusingEngine(host ?? '');
     const own = createDocker({
@@ -123,14 +123,14 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     await engine.close();
   });
 
-  test('memory beyond the bound kills, and the engine says so', async () => {
+  test('memory beyond the limit kills the container, and the engine reports that', async () => {
     const resources = { cpus: 1, memoryBytes: 16 * 1024 * 1024, pids: 16 };
     const id = await startShell(docker, labels, 'tail /dev/zero', { resources });
     await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
     expect(await docker.inspectContainer(id)).toMatchObject({ oomKilled: true });
   });
 
-  test('a stop sends SIGTERM, and SIGKILL to what ignores it', async () => {
+  test('a stop sends SIGTERM, and SIGKILL to a process that ignores it', async () => {
     const polite = await startShell(docker, labels, 'trap "exit 5" TERM; echo up; while :; do sleep 0.1; done');
     const deaf = await startShell(docker, labels, 'trap "" TERM; echo up; while :; do sleep 0.1; done');
     await Promise.all([untilPrinted(polite), untilPrinted(deaf)]);
@@ -139,14 +139,14 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     expect(await docker.inspectContainer(deaf)).toMatchObject({ exitCode: 137 });
   });
 
-  test('a list has all of a label, in any state, and nothing else', async () => {
+  test('a list has all containers of a label, in any state, and no others', async () => {
     const own = { ...labels, other: 'yes' };
     const id = await startShell(docker, own, 'true');
     expect((await docker.listContainers(own)).map((container) => container.id)).toEqual([id]);
     expect(await docker.listContainers({ ...own, other: 'no' })).toEqual([]);
   });
 
-  test('an image is found by its name and by its id, and one that is not there is undefined', async () => {
+  test('an image is found by its name and by its id, and a missing one is undefined', async () => {
     const id = await docker.findImage(IMAGE);
     expect(id).toMatch(/^sha256:/);
     expect(await docker.findImage(id ?? '')).toBe(id);
@@ -156,7 +156,7 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     });
   });
 
-  test('a pull fails with what the registry says: not found and denied are final, 429 and no answer may pass', async () => {
+  test("a pull fails with the registry's message: not found and denied are final, 429 and no answer are temporary", async () => {
     const pull = (reference: string) => docker.pullImage(reference, { onProgress: () => undefined, signal: never });
     let status = 404;
     const { host: registry, server } = await openRegistry(() => status);

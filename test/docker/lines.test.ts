@@ -9,7 +9,7 @@ const KIB_64 = 64 * 1024;
 
 interface Frame {
   stream: 1 | 2;
-  /** Milliseconds after some instant. */
+  /** Milliseconds after the first frame. */
   at: number;
   text: Buffer;
 }
@@ -40,7 +40,7 @@ function texts(frames: Frame[]) {
   return cut(frames).map(({ stream, text, continues }) => `${stream}${continues ? '+' : ''} ${text}`);
 }
 
-test('a frame is a line, empty ones and those with a carriage return or NUL too', () => {
+test('a frame is a line, including empty ones and those with a carriage return or NUL', () => {
   expect(texts([frame(1, 'a\n'), frame(2, '\n'), frame(1, 'b\r\n'), frame(1, 'c\0d\n')])).toEqual([
     'STDOUT a',
     'STDERR ',
@@ -54,7 +54,7 @@ test('a last line without a newline is a line', () => {
   expect(texts([frame(1, 'x'.repeat(KIB_16))])).toEqual([`STDOUT ${'x'.repeat(KIB_16)}`]);
 });
 
-test('pieces of 16 KiB are one line, with the other stream in between, and whether or not the last has its newline', () => {
+test('pieces of 16 KiB form one line, even around frames of the other stream, with or without a last newline', () => {
   const piece = 'x'.repeat(KIB_16);
   const expected = ['STDERR e', `STDOUT ${piece}${piece}end`, 'STDOUT after'];
   const begin = [frame(1, piece), frame(2, 'e\n', 1), frame(1, piece)];
@@ -62,21 +62,21 @@ test('pieces of 16 KiB are one line, with the other stream in between, and wheth
   expect(texts([...begin, frame(1, 'end'), frame(1, 'after\n', 2)])).toEqual(expected);
 });
 
-test('a line of exactly 16 KiB, whose newline comes alone, is one line', () => {
+test('a line of exactly 16 KiB whose newline comes separately is one line', () => {
   const piece = 'x'.repeat(KIB_16);
   expect(texts([frame(1, piece), frame(1, '\n'), frame(1, 'after\n')])).toEqual([`STDOUT ${piece}`, 'STDOUT after']);
   expect(texts([frame(1, piece), frame(1, ''), frame(1, 'after\n')])).toEqual([`STDOUT ${piece}`, 'STDOUT after']);
 });
 
-test('a character that the engine cut between two pieces is whole again', () => {
+test('a character that the engine divided between two pieces is joined again', () => {
   const text = Buffer.from(`${'x'.repeat(KIB_16 - 2)}😀tail\n`);
   expect(texts([frame(1, text.subarray(0, KIB_16)), frame(1, text.subarray(KIB_16))])).toEqual([
     `STDOUT ${'x'.repeat(KIB_16 - 2)}😀tail`,
   ]);
 });
 
-test('a line over 64 KiB comes in pieces that say that they continue, none cut within a character', () => {
-  // Two bytes each, so that 64 KiB ends within one.
+test('a line over 64 KiB comes in pieces marked as continuing, none divided within a character', () => {
+  // Each é has two bytes, so the boundary of 64 KiB lies within one.
   const text = Buffer.from(`y${'é'.repeat(KIB_64)}\n`);
   const frames = Array.from({ length: Math.ceil(text.length / KIB_16) }, (_, n) =>
     frame(1, text.subarray(n * KIB_16, (n + 1) * KIB_16)),
@@ -101,8 +101,8 @@ const aLine = fc.record({
 });
 
 /**
- * As the engine writes it: stamps that may stand out of order by some milliseconds, pieces of both
- * streams mixed.
+ * Frames as the engine writes them: timestamps that may be out of order by some milliseconds, and
+ * interleaved pieces of both streams.
  */
 function engineLog(lines: { stream: 1 | 2; after: number; bytes: number }[]): Frame[] {
   let at = 0;
@@ -122,7 +122,7 @@ function engineLog(lines: { stream: 1 | 2; after: number; bytes: number }[]): Fr
   return log;
 }
 
-test('a second reading from where the first one broke off gives the same lines as one reading', () => {
+test('a second reading from where the first one stopped gives the same lines as one reading', () => {
   fc.assert(
     fc.property(fc.array(aLine, { maxLength: 60 }), fc.nat(200), (lines, breakAt) => {
       const log = engineLog(lines);

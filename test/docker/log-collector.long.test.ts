@@ -19,7 +19,10 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   });
   afterAll(() => removeAll(docker, labels));
 
-  /** Through an engine that refuses what the test says, which it may for half a second. */
+  /**
+   * Collects through an engine that refuses requests as the test says, with retries for half a
+   * second.
+   */
   async function retrying(engine: RefusingEngine, containerId: string) {
     return collector(containerId, {}, undefined, {
       docker: createDocker({ host: engine.host, log: quiet }),
@@ -49,7 +52,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     return { state, isCutShort, writer, chunks, lines, texts: lines.map(({ text }) => text) };
   }
 
-  test('what is printed right before the exit is there, on both streams, with the last line that has no newline', async () => {
+  test('the last output before the exit is collected on both streams, including a last line without a newline', async () => {
     const id = await startShell(docker, labels, 'echo out; echo err >&2; echo; printf "a\\tb\\r\\nlast"; exit 3');
     const { state, lines, writer } = await collector(id);
     expect(state).toMatchObject({ status: 'ended', exitCode: 3 });
@@ -68,7 +71,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   test.each([
     ['refuses', { status: 500, message: 'error from daemon in stream: invalid character' }],
     ['forbids', { status: 403, message: 'forbidden' }],
-  ])('an engine that %s the log of a container that has ended is not asked for ever', async (_, refusal) => {
+  ])('an engine that %s the log of a container that has ended is not asked forever', async (_, refusal) => {
     const engine = await refusingEngine(host ?? '');
     engine.refuse = (__, path) => (/\/logs/.test(path) ? refusal : undefined);
     const id = await startShell(docker, labels, 'echo lost; exit 4');
@@ -78,7 +81,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     await engine.close();
   });
 
-  test('a log that the engine refuses is waited for while its container runs, and while the engine tells nothing of it', async () => {
+  test('a log that the engine refuses is retried while its container runs, and while the engine does not report its state', async () => {
     const engine = await refusingEngine(host ?? '');
     engine.refuse = (_, path) => (/\/logs/.test(path) ? { status: 500, message: 'busy' } : undefined);
     const id = await startShell(docker, labels, 'echo kept; while [ ! -e /go ]; do sleep 0.1; done; exit 4');
@@ -97,7 +100,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(await collector(await startShell(docker, labels, 'true'))).toMatchObject({ lines: [], chunks: [] });
   });
 
-  test('no line is missing of those that print much and exit at once, where the engine ends the log early', async () => {
+  test('no line is missing from containers that print much and exit at once, although the engine ends the log early', async () => {
     const expected = Array.from({ length: 20_000 }, (_, n) => String(n + 1));
     for (let round = 0; round < 2; round++) {
       const ids = await Promise.all([1, 2, 3].map(() => startShell(docker, labels, 'seq 1 20000; exit 7')));
@@ -108,7 +111,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     }
   });
 
-  test('every byte survives: NUL, a line of 200 KB in pieces, a character on the edge of 16 KiB', async () => {
+  test('every byte survives: NUL, a line of 200 KB in pieces, a character on the boundary of 16 KiB', async () => {
     const script = [
       'printf "a\\000b\\n"',
       'head -c 200000 /dev/zero | tr "\\0" x; echo',
@@ -126,7 +129,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(lines.at(-1)?.text.slice(-3)).toBe('y😀');
   });
 
-  test('a line arrives within moments, while the container runs', async () => {
+  test('a line arrives within moments while the container runs', async () => {
     const id = await startShell(docker, labels, 'echo first; sleep 30; echo second');
     const stop = new AbortController();
     const first = deferred<LogChunk>();
@@ -137,7 +140,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     await expect(collected).rejects.toThrow('enough');
   });
 
-  test('a second reader numbers the same lines the same, and sends those alone that are not stored', async () => {
+  test('a second reader gives the same lines the same numbers, and sends only those that are not stored', async () => {
     const id = await startShell(docker, labels, 'seq 1 1000; head -c 100000 /dev/zero | tr "\\0" x; echo; echo end');
     const whole = await collector(id, { linesBefore: 10 });
     const rest = await collector(id, { linesBefore: 10, storedNumber: 600 });
@@ -160,7 +163,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       text: 'The log was cut here: 10,000 bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.',
     });
     expect(whole.writer.lastNumber).toBe(10 + kept + 1);
-    // A worker that reads it again cuts it at the same line, wherever the stored part ends.
+    // A worker that reads the log again cuts it at the same line, wherever the stored part ends.
     for (const storedNumber of [10 + 5, 10 + kept, 10 + kept + 1]) {
       const rest = await collector(id, { linesBefore: 10, bytesMax, storedNumber });
       expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > storedNumber));
@@ -170,7 +173,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect([lowered.lines, lowered.writer.lastNumber]).toEqual([[], 10 + kept]);
   });
 
-  test('a line that is cut by the maximum ends before the line that says so, on both streams', async () => {
+  test('a line cut by the maximum ends before the line that reports the cut, on both streams', async () => {
     const long = (letter: string) => `head -c 100000 /dev/zero | tr "\\0" ${letter}`;
     const id = await startShell(
       docker,
@@ -195,7 +198,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       ).toEqual([true, false]);
   });
 
-  /** How many lines of seq have room: each with its flag, time, space and newline. */
+  /** The number of lines of seq that fit, each with its flag, timestamp, space and newline. */
   function linesWithin(bytesMax: number): number {
     let bytes = 0;
     for (let n = 1; ; n++) {
@@ -204,7 +207,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     }
   }
 
-  test('while chunks cannot be handed on, the reading waits; then everything is there', async () => {
+  test('while chunks cannot be passed on, reading waits; then all lines are complete', async () => {
     const id = await startShell(docker, labels, 'seq 1 200000');
     const chunks: LogChunk[] = [];
     const opened = deferred<void>();
@@ -231,7 +234,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(next).toBe(200_001);
   });
 
-  test('a container that somebody removes ends its collection with no state', async () => {
+  test('a container that another client removes ends its collection without a state', async () => {
     const id = await startShell(docker, labels, 'echo up; sleep 60');
     const printed = deferred<void>();
     const collected = collector(id, { publish: async () => printed.resolve() });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { fromStatus } from '../../platform/docker/errors.ts';
 
-/** What engines have answered to a create or a start: status, words, whose fault. */
+/** Real answers of engines to a create or a start: the status, the message, and who is at fault. */
 const RUNC =
   'failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process';
 const LAYER = '/var/lib/docker/overlay2/0123abcd/merged';
@@ -17,7 +17,7 @@ describe('a container that an engine refuses', () => {
     [500, `${RUNC}: exec: "/etc/passwd": permission denied: unknown`],
     [500, `${RUNC}: error during container init: chdir to cwd ("/root") set in config.json failed: permission denied`],
     [500, `${RUNC}: container init was OOM-killed (memory limit too low?): unknown`],
-  ])('%i %s is its payload, whatever engine is asked', (status, words) => {
+  ])('%i %s is the fault of the payload, whatever engine is asked', (status, words) => {
     expect(fromStatus(status, words)).toMatchObject({ kind: 'INVALID' });
   });
 
@@ -33,7 +33,7 @@ describe('a container that an engine refuses', () => {
     [500, `mkdir ${LAYER}: no space left on device`],
     [503, 'the engine is starting'],
     [500, ''],
-  ])('%i %s is the engine, and may pass', (status, words) => {
+  ])('%i %s is the fault of the engine, and may pass', (status, words) => {
     expect(fromStatus(status, words)).toMatchObject({ kind: 'BUSY' });
   });
 
@@ -47,7 +47,7 @@ describe('a container that an engine refuses', () => {
     });
   });
 
-  test('the folders in which a host keeps layers and volumes appear in no message', () => {
+  test("the host's folders for layers and volumes appear in no message", () => {
     expect(fromStatus(500, `lstat ${LAYER}/data/merged/x: not a directory`).message).toBe(
       'lstat /data/merged/x: not a directory',
     );

@@ -15,9 +15,7 @@ export function openDocker(host: string | undefined): Docker {
   return createDocker({ host, log: quiet });
 }
 
-/**
- * A label of this run alone, so that what is left behind can be distinguished from what others run.
- */
+/** A label for this run only, which distinguishes its leftovers from those of other runs. */
 export function runLabel(): Record<string, string> {
   return { 'chronoverse.test': `${process.pid}-${Date.now()}` };
 }
@@ -51,8 +49,8 @@ const REGISTRY_ERRORS: Record<number, { code: string; message: string }> = {
 };
 
 /**
- * A registry on loopback, which engines trust without TLS, that answers every request for a
- * manifest with `status`.
+ * A registry on loopback that answers every request for a manifest with `status`. Engines trust it
+ * without TLS.
  */
 export async function openRegistry(status: () => number): Promise<{ host: string; server: Server }> {
   const server = createServer((request, response) => {
@@ -65,7 +63,7 @@ export async function openRegistry(status: () => number): Promise<{ host: string
   return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
 
-/** Networks with these labels on which nothing runs any more. */
+/** Removes the networks with these labels. No container may use them any more. */
 export async function removeNetworks(docker: Docker, labels: Record<string, string>): Promise<void> {
   for (const { name } of await docker.listNetworks(labels)) await docker.removeNetwork(name);
 }

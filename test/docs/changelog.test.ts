@@ -5,7 +5,7 @@ import { z } from 'zod';
 const Package = z.object({ version: z.string(), scripts: z.record(z.string(), z.string()) });
 const readPackage = async () => Package.parse(JSON.parse(await readFile('package.json', 'utf8')));
 
-test('the changelog begins with what is unreleased, followed by the version of package.json', async () => {
+test('the changelog begins with unreleased changes, followed by the version of package.json', async () => {
   const headings = [...(await readFile('CHANGELOG.md', 'utf8')).matchAll(/^## \[(.*?)\](?: - (.*))?$/gm)];
   const [unreleased, newest] = headings.map(([, version, date]) => ({ version, date }));
   expect(unreleased).toEqual({ version: 'Unreleased', date: undefined });
@@ -15,7 +15,7 @@ test('the changelog begins with what is unreleased, followed by the version of p
   });
 });
 
-test('the documents and the CI workflow run npm scripts that exist', async () => {
+test('the documents and the CI workflow only run npm scripts that exist', async () => {
   const { scripts } = await readPackage();
   for (const file of ['README.md', 'CONTRIBUTING.md', '.github/workflows/ci.yml']) {
     const text = await readFile(file, 'utf8');

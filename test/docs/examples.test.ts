@@ -30,15 +30,15 @@ describe('the GraphQL examples', () => {
     for (const example of examples) expect(validate(schema, parse(example)), example).toEqual([]);
   });
 
-  test('of the README are those that GraphiQL opens with', async () => {
+  test('of the README are the ones that GraphiQL opens with', async () => {
     const tabs = graphiqlTabs.map(({ query }) => print(parse(query)));
     for (const example of await examplesIn('README.md')) expect(tabs).toContain(print(parse(example)));
   });
 
-  test('of the README, and of docs/use/logs.md, work one after the other, from the first account to the last line of a job', async () => {
+  test('of the README and of docs/use/logs.md work one after the other, from the first account to the last line of a job', async () => {
     const url = await startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder() }).ready();
     const [signUp = '', create = '', runNow = '', follow = ''] = await examplesIn('README.md');
-    // A browser is given a cookie.
+    // A browser gets a cookie instead of a token.
     const withToken = signUp.replace('user { id email }', 'token user { id email }');
     const token = z.object({ signUp: z.object({ token: z.string() }) }).parse(await ask(url, withToken)).signUp.token;
 
@@ -58,7 +58,7 @@ describe('the GraphQL examples', () => {
       output += batch.parse(result).data.jobLogs.text;
     }
     await client.dispose();
-    expect(output).toMatch(/database/i); // the platform's own check logs it
+    expect(output).toMatch(/database/i); // the check of the platform logs this word
 
     if (!curl) return;
     const folder = await tempFolder();
@@ -67,7 +67,7 @@ describe('the GraphQL examples', () => {
       .replaceAll('http://localhost:4000', new URL(url).origin);
     const env = { ...process.env, TOKEN: token, JOB: jobId };
     const { stdout } = await run('sh', ['-euc', script], { cwd: folder, env, timeout: 20_000 });
-    expect(stdout).toBe(output); // of ?follow; nothing comes after the cursors
+    expect(stdout).toBe(output); // the output of ?follow; nothing follows behind the cursors
     expect(await readFile(join(folder, 'job.log'), 'utf8')).toBe(output);
     expect((await readFile(join(folder, 'job.ndjson'), 'utf8')).match(/"cursor"/g)).toHaveLength(
       output.split('\n').length - 1,

@@ -25,14 +25,14 @@ async function missing(paths: string[]): Promise<string[]> {
 }
 
 describe('the documents', () => {
-  test('link to files that are there', async () => {
+  test('link only to files that exist', async () => {
     for (const document of await documents()) {
       const links = [...(await readFile(document, 'utf8')).matchAll(/\]\((?!https?:|#)([^)#]+)/g)];
       expect(await missing(links.map(([, link]) => join(dirname(document), link ?? ''))), document).toEqual([]);
     }
   });
 
-  test('name sources that are there', async () => {
+  test('name only sources that exist', async () => {
     for (const document of await documents()) {
       const sources = [
         ...(await readFile(document, 'utf8')).matchAll(/\b(?:api|bin|db|domain|platform|workers)\/[\w/-]+\.ts\b/g),

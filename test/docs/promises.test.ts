@@ -11,7 +11,7 @@ async function readPromises(): Promise<string[]> {
 /** Files of the quick run, which `npm test` runs (vitest.config.ts). */
 const isQuick = (file: string) => !file.startsWith('faults/') && !file.endsWith('.long.test.ts');
 
-/** The numbers with which names of tests begin ("P1: ...", "P1, P4: ...") in such files. */
+/** The promise numbers at the start of test titles ("P1: ...", "P1, P4: ...") in these files. */
 async function numbersInTests(matches: (file: string) => boolean = () => true): Promise<Set<string>> {
   const all = await readdir('test', { recursive: true });
   const files = all.filter((file) => file.endsWith('.test.ts') && matches(file));
@@ -29,11 +29,11 @@ describe('docs/promises.md', () => {
     expect(promises).toEqual(promises.map((_, index) => `P${index + 1}`));
   });
 
-  test('has for each promise a test that carries its number, and no test carries another', async () => {
+  test('has a test with the number of each promise, and no test has another number', async () => {
     expect([...(await numbersInTests())].sort()).toEqual((await readPromises()).sort());
   });
 
-  test('has one of them in the quick run for each promise', async () => {
+  test('has such a test in the quick run for each promise', async () => {
     expect([...(await numbersInTests(isQuick))].sort()).toEqual((await readPromises()).sort());
   });
 });

@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
 /**
- * Words that this code base once used in a sense of its own, and the standard term or plain
+ * Words that this code base once used with a meaning of its own, and the standard term or plain
  * sentence that replaces each.
  */
 const REPLACED: [RegExp, string][] = [
@@ -27,7 +27,10 @@ const REPLACED: [RegExp, string][] = [
   [/\bmend(s|ed|ing)?\b/i, 'fix, correct'],
   [/\b(is|are|was|were) to be\b/i, 'must be, or an active sentence'],
 ];
-/** Applied migrations, and tests of databases of older versions, name what was replaced. So may the changelog and this file. */
+/**
+ * Applied migrations and tests of databases of older versions contain replaced words. The changelog
+ * and this file may contain them too.
+ */
 const EXEMPT =
   /^(db\/(migrations\/|schema\.sql$)|test\/(db\/|support\/old-database\.ts$)|CHANGELOG\.md$|test\/docs\/words\.test\.ts$)/;
 const COMMENT_COLUMNS_MAX = 100;

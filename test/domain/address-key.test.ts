@@ -14,13 +14,13 @@ describe('the key of an address', () => {
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ])('of %s is %s', (address, key) => expect(addressKey(address)).toBe(key));
 
-  test('differs between neighbouring networks', () => {
+  test('differs between neighboring networks', () => {
     expect(addressKey('2a00:1:2:4::1')).not.toBe(addressKey('2a00:1:2:3::1'));
     expect(addressKey('203.0.113.7')).not.toBe(addressKey('203.0.113.8'));
   });
 
   test.each([undefined, '', 'unknown', '1.2.3', '1.2.3.4.5', '2a00:::1', '203.0.113.7, 10.0.0.1'])(
-    'of %j, which is no address, is the same for all',
+    'of %j, which is not an address, is the same for all',
     (address) => expect(addressKey(address)).toBe('unknown'),
   );
 });

@@ -91,7 +91,7 @@ describe('the parts of a CONTAINER payload', () => {
     expect(problems?.map((problem) => problem.path.join('.'))).toEqual(['json.build.files.0.path']);
   });
 
-  test('files must not stand in the way of each other', () => {
+  test('files must not conflict with each other', () => {
     const at = (...paths: string[]) => built({ files: paths.map((path) => ({ path, content: '' })) }).problems;
     expect(at('a', 'b/a')).toBeUndefined();
     expect(at('a', 'a')?.[0]).toMatchObject({ path: ['json', 'build', 'files', '1', 'path'] });
@@ -99,7 +99,7 @@ describe('the parts of a CONTAINER payload', () => {
     expect(at('a/b', 'a')?.[0]?.message).toContain('folder');
   });
 
-  test('the operator says how much may be asked for', () => {
+  test('the operator sets how much a payload may request', () => {
     expect(json({ image: 'a', resources: { memory_mb: 256, cpus: 2, pids: 100 } }).problems).toBeUndefined();
     const more = parsePayload(
       { json: '{"kind":"CONTAINER","image":"a","resources":{"memory_mb":512}}' },

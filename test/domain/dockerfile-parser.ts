@@ -33,7 +33,7 @@ export interface EngineParser {
   close(): void;
 }
 
-/** The engine's own parser, built here with Go; or why it is not there. */
+/** Builds the engine's own parser with Go, or says why that is not possible. */
 export function buildEngineParser(): EngineParser | { missing: string } {
   const folder = mkdtempSync(join(tmpdir(), 'chronoverse-parser-'));
   cpSync(SOURCE, folder, { recursive: true });

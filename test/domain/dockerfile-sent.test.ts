@@ -16,7 +16,7 @@ const accepted = given.flatMap((text) => {
   return dockerfile === undefined ? [] : [{ text, dockerfile }];
 });
 
-/** Without where it stood. */
+/** The steps without their line numbers. */
 const steps = ({ steps: all }: Dockerfile) => all.map(({ line: _, ...step }) => step);
 
 describe(`of ${FILES} hostile Dockerfiles (DOCKERFILE_SEED=${SEED})`, () => {
@@ -25,7 +25,7 @@ describe(`of ${FILES} hostile Dockerfiles (DOCKERFILE_SEED=${SEED})`, () => {
     expect(accepted.length).toBeLessThan(FILES * 0.9);
   });
 
-  test('what is sent reads as what was judged, in lines of printable characters', () => {
+  test('what is sent to the engine has the meaning that was checked, in lines of printable characters', () => {
     for (const { text, dockerfile } of accepted) {
       const sent = printDockerfile(dockerfile);
       expect(sent.text, text).toMatch(/^(?:[A-Z]+ (?![ \t])(?:(?![\p{Cc}\p{Z}\uFEFF])[^\n]|[\t ])*[^\\ \t\n]\n)+$/u);
@@ -43,7 +43,7 @@ describe.skipIf(missing !== undefined)(
     const read = (texts: string[]): EngineReading[] => ('missing' in parser ? [] : parser.read(texts));
     afterAll(() => ('missing' in parser ? undefined : parser.close()));
 
-    test('reads what is sent as it was judged', () => {
+    test('reads what is sent with the meaning that was checked', () => {
       const printed = accepted.map(({ dockerfile }) => printDockerfile(dockerfile, { labels: LABELS, idOf: () => ID }));
       const readings = read(printed.map(({ text }) => text));
       for (const [n, { text, dockerfile }] of accepted.entries()) {
@@ -80,7 +80,7 @@ describe.skipIf(missing !== undefined)(
       }
     });
 
-    test('reads what was given as what is sent', () => {
+    test('reads the given file like what is sent', () => {
       const before = read(accepted.map(({ text }) => text));
       const after = read(accepted.map(({ dockerfile }) => printDockerfile(dockerfile).text));
       for (const [n, { text }] of accepted.entries()) expect(meaning(before[n]), text).toEqual(meaning(after[n]));
@@ -88,7 +88,7 @@ describe.skipIf(missing !== undefined)(
   },
 );
 
-/** Without what may be written in several ways. */
+/** The instructions without parts that may be written in several ways. */
 function meaning(reading: EngineReading | undefined) {
   const plain = (word: string) => word.toLowerCase().replace(/^(--from=)0+(?=\d)/, '$1');
   const instructions = reading?.instructions?.map(({ name, flags, words, isList, heredocs }) => ({

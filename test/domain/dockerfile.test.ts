@@ -11,8 +11,8 @@ function sent(given: string, options?: Parameters<typeof printDockerfile>[1]) {
   return printDockerfile(dockerfile, options);
 }
 
-describe('what the engine gets of a Dockerfile', () => {
-  test('is an instruction a line, without comments, continuations and directives', () => {
+describe('the Dockerfile that the engine gets', () => {
+  test('has one instruction per line, without comments, continuations and directives', () => {
     const given = [
       '\uFEFF# syntax=docker/dockerfile:1',
       '# escape=\\',
@@ -49,7 +49,7 @@ describe('what the engine gets of a Dockerfile', () => {
     ]);
   });
 
-  test('names ids for images, and labels each stage; lines are found in what was given', () => {
+  test('names images by id and labels each stage; errors name the lines of the given file', () => {
     const given = [
       '# why',
       'ARG V=1',
@@ -96,7 +96,7 @@ test('the images of a Dockerfile are those that it begins from and copies from, 
 
 describe('a Dockerfile is refused', () => {
   test.each([
-    // Where parsers differ
+    // Cases in which parsers differ
     ['FROM alpine\nRUN echo x\\\\\nCOPY --from=3f / /', 2, 'two backslashes'],
     [`${BACKTICK_DIRECTIVE}\nFROM alpine`, 1, 'escape character'],
     ['# a=b\n# escape=`\nFROM alpine', 2, 'escape character'],
@@ -114,7 +114,7 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine\nRUN ["a"] && b', 2, 'nothing behind its list'],
     ['FROM alpine\nRUN [1]', 2, 'list of texts'],
     [`FROM alpine\nRUN ${'x'.repeat(60_000)}`, 2, 'at most 60000 bytes'],
-    // What is not known
+    // Unknown instructions and flags
     ['FROM alpine\nRUM true', 2, 'Did you mean "RUN"?'],
     ['FROM alpine\n\u017FHELL ["a"]', 2, 'must begin with an instruction'],
     ['FROM alpine\nONBUILD RUN true', 2, 'ONBUILD'],
@@ -153,7 +153,7 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine AS scratch', 1, 'names a stage'],
     ['FROM alpine busybox', 1, 'must be like'],
     ['RUN true\nFROM alpine', 1, 'before the first FROM'],
-    // What the engine would fetch
+    // Data that the engine would fetch
     ...[
       'chronoverse.image.installation=x',
       'chronoverse.image.workflow x',
@@ -185,7 +185,7 @@ describe('a Dockerfile is refused', () => {
     expect(readDockerfile(`FROM alpine\n${'NONSENSE\n'.repeat(5_000)}`).problems).toHaveLength(20);
   });
 
-  test('in a time that grows with its length', () => {
+  test('in a time that grows only with its length', () => {
     const hostile = [' \t', '\\ ', '[', '["', ']', '<<', '0', '--a ', '\u00A0', '"', '\\\n', '#\n'];
     const begun = performance.now();
     for (const piece of hostile)
@@ -198,7 +198,7 @@ describe('a Dockerfile is refused', () => {
   });
 });
 
-test('instructions that a base image brings are lines of one reading that take nothing in', () => {
+test('instructions from a base image are single lines that cannot include others', () => {
   expect(triggersProblem(['RUN npm ci', 'copy . /app', 'ENV A=1'])).toBeUndefined();
   for (const trigger of [
     'COPY --from=busybox / /',

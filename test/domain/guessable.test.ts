@@ -49,7 +49,7 @@ describe('a password', () => {
     'dragon and 11 friends',
   ])('%s is taken', async (password) => expect(await guessableProblem(password, EMAIL)).toBeUndefined());
 
-  test('of 200 characters is judged at once', async () => {
+  test('of 200 characters is checked at once', async () => {
     const started = performance.now();
     await guessableProblem(`${'ab'.repeat(99)}cz`, EMAIL);
     expect(performance.now() - started).toBeLessThan(1_000);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 
 /**
- * Dockerfiles whose authors look for a difference between two parsers: mostly right, so that many
- * are accepted, with continuations, escapes, directives, white space, here-documents and quotes
- * where they hurt.
+ * Dockerfiles that an attacker could write to find a difference between two parsers. Most of each
+ * is valid, so that many are accepted, with continuations, escapes, directives, white space,
+ * here-documents and quotes at dangerous places.
  */
 export function hostileDockerfile(): fc.Arbitrary<string> {
   return fc
@@ -208,7 +208,7 @@ const word = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...WORD) },
 );
 const space = seldom(SPACE, ' ');
-/** Such as would be accepted, and such as would hide in one. */
+/** Instructions that would be accepted, and instructions that could hide in one. */
 const whole = fc.constantFrom(
   'COPY --from=one /a /b',
   'FROM alpine:3 AS two',
@@ -249,7 +249,7 @@ function seldom(values: string[], usual: string): fc.Arbitrary<string> {
   return fc.oneof({ weight: 12, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...values) });
 }
 
-/** With something hostile in any place. */
+/** The text with a hostile piece inserted at any place. */
 function disturbed(text: string): fc.Arbitrary<string> {
   const pieces = fc.constantFrom(...SPACE, ...GOES_ON, ...END, ...WORD);
   return fc.tuple(fc.nat(), pieces).map((insertion) => inserted(text, insertion));

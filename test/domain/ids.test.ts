@@ -5,7 +5,7 @@ import { firstIdAt, isId, NO_ID } from '../../domain/ids.ts';
 
 const LAST_MS = 0xffff_ffff_ffff;
 
-test('the first id at a time is before each that is made then, and behind each that was made before', () => {
+test('the first id at a time is before every id made from then on, and behind every id made before', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: LAST_MS }), (ms) => {
       const first = firstIdAt(new Date(ms));
@@ -15,7 +15,7 @@ test('the first id at a time is before each that is made then, and behind each t
   );
 });
 
-test('a time that ids cannot hold gives a bound all the same: before every id, or behind those of all times before', () => {
+test('a time beyond the range of ids still gives a bound: before every id, or behind those of all earlier times', () => {
   for (const early of ['1969-12-31T23:59:59.999Z', '1900-01-01T00:00:00.000Z', '0001-01-01T00:00:00.000Z'])
     expect(firstIdAt(new Date(early))).toBe(NO_ID);
   expect(firstIdAt(new Date(0))).toBe(NO_ID);

@@ -40,7 +40,7 @@ describe('an image reference', () => {
     ['-host.example/app', 'malformed registry'],
     ['a'.repeat(64), 'not an image id'],
     ['b'.repeat(256), 'more than 255'],
-  ])('%j is refused with what would be right', (text, problem) => {
+  ])('%j is refused with a message that says what is valid', (text, problem) => {
     expect(parseImageReference(text).problem).toContain(problem);
   });
 });

@@ -38,7 +38,7 @@ describe('a payload', () => {
     expect(typed).toEqual(document);
   });
 
-  test('is printed as a document that is read back as the same payload, its kind first', () => {
+  test('is printed as a document that reads back as the same payload, its kind first', () => {
     const { value } = parse({
       heartbeat: {
         endpoint: 'https://example.com',
@@ -53,7 +53,7 @@ describe('a payload', () => {
     expect(json(printPayload(value)).value).toEqual(value);
   });
 
-  test('leaves out what is absent or empty', () => {
+  test('omits what is absent or empty', () => {
     expect(parse({ container: { image: 'alpine', command: [], args: null, env: [], workingDir: null } }).value).toEqual(
       {
         kind: 'CONTAINER',
@@ -63,7 +63,7 @@ describe('a payload', () => {
     expect(parse({ heartbeat: {} }).value).toEqual({ kind: 'HEARTBEAT' });
   });
 
-  test('names every problem at once, each at the field of the typed input', () => {
+  test('reports every problem at once, each at the field of the typed input', () => {
     const { problems } = parse({
       container: {
         image: 'UPPER',
@@ -145,13 +145,13 @@ describe('a payload', () => {
     expect(parse({ heartbeat }).problems?.map((problem) => problem.path.join('.'))).toEqual([`heartbeat.${path}`]);
   });
 
-  test('takes the four schemes, and IPv6', () => {
+  test('accepts the four schemes, and IPv6', () => {
     for (const endpoint of ['http://[::1]:80/a?b', 'HTTPS://example.com', 'tcp://[::1]:5432', 'dns://example.com']) {
       expect(parse({ heartbeat: { endpoint } }).value).toEqual({ kind: 'HEARTBEAT', endpoint });
     }
   });
 
-  test('has its bounds: entries, their bytes, and the whole', () => {
+  test('has limits: entries, their bytes, and the whole', () => {
     const env = (count: number, bytes: number) =>
       Array.from({ length: count }, (_, n) => ({ name: `A${n}`, value: 'x'.repeat(bytes) }));
     expect(parse({ container: { image: 'a', env: env(100, 300) } }).problems).toBeUndefined();
@@ -160,7 +160,7 @@ describe('a payload', () => {
     expect(parse({ container: { image: 'a', args: ['x'.repeat(70_000)] } }).problems?.[0]?.path).toEqual(['container']);
   });
 
-  test('is exactly one of the alternatives', () => {
+  test('must be exactly one of the alternatives', () => {
     expect(parse({}).problems).toHaveLength(1);
     expect(parse({ heartbeat: {}, json: '{}' }).problems).toHaveLength(1);
   });

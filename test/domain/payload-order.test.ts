@@ -6,7 +6,10 @@ import { textProblem } from '../../domain/text.ts';
 
 const LIMITS = { maxJobSeconds: 86_400 };
 
-/** The document that is printed for this one, stored between as jsonb stores it: keys by length. */
+/**
+ * The document printed for this one after a round trip through storage, where jsonb orders keys by
+ * length.
+ */
 function readBack(json: string): string {
   const { value, problems } = parsePayload({ json }, LIMITS);
   if (!value) throw new Error(JSON.stringify(problems));
@@ -34,7 +37,7 @@ describe('names of environment variables and headers', () => {
     expect(readBack(container(env))).toBe(container(env));
   });
 
-  test('keep it whatever they and their values are', () => {
+  test('keep their order whatever they and their values are', () => {
     const name = fc.oneof(
       fc.string({ minLength: 1, unit: 'binary' }),
       fc.nat().map(String),
@@ -54,11 +57,11 @@ describe('names of environment variables and headers', () => {
     );
   });
 
-  test('have the place of the first and the value of the last where a document has one twice', () => {
+  test('take the place of the first and the value of the last if a document has one twice', () => {
     expect(readBack(container('"B":"1","10":"x","A":"2","B":"3"'))).toBe(container('"B":"3","10":"x","A":"2"'));
   });
 
-  test('are found where the document writes its key with escapes, or twice', () => {
+  test('are found if the document writes its key with escapes, or twice', () => {
     const written = '{"kind":"CONTAINER","image":"alpine","env":{"Z":"0"},"\\u0065nv":{"ZZ":"1","9":"2"}}';
     expect(readBack(written)).toBe(container('"ZZ":"1","9":"2"'));
   });
@@ -72,7 +75,7 @@ describe('names of environment variables and headers', () => {
     );
   });
 
-  test('take no room of what a payload may have', () => {
+  test('use none of the bytes that a payload may have', () => {
     const names = Array.from({ length: 100 }, (_, n) => `${n}_${'N'.repeat(300)}`);
     const env = names.map((name) => ({ name, value: '' }));
     const bare = JSON.stringify({ kind: 'CONTAINER', image: 'a', env: Object.fromEntries(names.map((n) => [n, ''])) });
@@ -84,7 +87,7 @@ describe('names of environment variables and headers', () => {
 });
 
 describe('keys of objects within the document', () => {
-  test('are printed in one order, the kind first', () => {
+  test('are printed in a fixed order, the kind first', () => {
     const given =
       '{"resources":{"pids":9,"memory_mb":64,"cpus":1},"volumes":[{"read_only":true,"path":"/a","name":"v"}],"build":{"files":[{"content":"","path":"x"}],"dockerfile":"FROM a"},"kind":"CONTAINER"}';
     expect(readBack(given)).toBe(

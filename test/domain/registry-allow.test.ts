@@ -23,11 +23,11 @@ describe('REGISTRY_ALLOW', () => {
   ])('reads the registry %s as %s', (written, meant) => expect(authorityOf(written)).toBe(meant));
 
   test.each(['08.1.1.1', '1.2.3.999', '[fe80::1%25eth0]:5000', 'good.example@127.0.0.1', 'a/b', 'a b', ''])(
-    'takes %j for no registry',
+    'does not accept %j as a registry',
     (written) => expect(authorityOf(written)).toBeUndefined(),
   );
 
-  test('trusts what is named, with its port, and Docker Hub where public addresses are allowed', () => {
+  test('trusts the named registries with their ports, and Docker Hub if public addresses are allowed', () => {
     const policy = registryPolicy('public, registry.corp:5000, 10.1.0.0/16');
     expect(isTrustedRegistry(policy, 'Registry.corp:5000')).toBe(true);
     expect(isTrustedRegistry(policy, 'registry.corp')).toBe(false);
@@ -36,7 +36,7 @@ describe('REGISTRY_ALLOW', () => {
     expect(isTrustedRegistry(registryPolicy('docker.io'), 'docker.io')).toBe(true);
   });
 
-  test('allows a name when all of its addresses are allowed, and metadata addresses in no way of writing them', () => {
+  test('allows a name if all of its addresses are allowed, and metadata addresses in no notation', () => {
     const policy = registryPolicy('public,10.1.0.0/16,0.0.0.0/0');
     expect(areAllowed(policy, ['1.1.1.1', '10.1.2.3'])).toBe(true);
     expect(areAllowed(policy, ['1.1.1.1', '169.254.169.254'])).toBe(false);
@@ -53,7 +53,7 @@ describe('REGISTRY_ALLOW', () => {
   });
 
   test.each(['pubic', '10.0.0.0/33', '10.1.2.3/8', 'https://ghcr.io', 'a@b.example', '', '1.2.3.999'])(
-    'refuses %j with a sentence',
+    'refuses %j with a message',
     (text) => expect(parseRegistryAllow(text)).toEqual(expect.stringMatching(/\.$/)),
   );
 });
@@ -65,7 +65,7 @@ describe('LOCAL_IMAGES', () => {
   });
 
   test.each(['alpine:3', 'registry.corp:5000/a', `alpine@sha256:${'a'.repeat(64)}`])(
-    'with the image %s is for that too',
+    'with the image %s applies to that image too',
     (image) => {
       expect(matchesImage(withImage(imagePatterns('x'), image), image)).toBe(true);
       expect(matchesImage(withImage(imagePatterns('x'), image), 'other:1')).toBe(false);

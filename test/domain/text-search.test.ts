@@ -2,16 +2,19 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { partFinder } from '../../domain/logs/text-search.ts';
 
-/** What a regular expression says, whose folding is the same. */
+/** The result of a regular expression, which uses the same case folding. */
 function expected(part: string, text: string, from: number): number {
   const pattern = new RegExp(part.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'giu');
   pattern.lastIndex = from;
   return pattern.exec(text)?.index ?? -1;
 }
 
-/** Texts of a log have none: they were UTF-8. What is looked for may. */
+/**
+ * Half of a surrogate pair. The text of a log has none, because it was UTF-8, but the search text
+ * may.
+ */
 const HALF = /\p{Surrogate}/u;
-/** A pair that is cut in the middle is no character. */
+/** The second half of a divided pair, which is not a character. */
 const LOW_HALF = /^[\udc00-\udfff]/;
 
 describe('a part of a text', () => {
@@ -28,7 +31,7 @@ describe('a part of a text', () => {
     );
   });
 
-  test('is compared by simple case folding, for every character that there is', () => {
+  test('is compared by simple case folding, for every character', () => {
     for (let code = 1; code <= 0x1_ffff; code += 1) {
       const character = String.fromCodePoint(code);
       const cases = new Set([character.toLowerCase(), character.toUpperCase(), character.toUpperCase().toLowerCase()]);
@@ -43,14 +46,14 @@ describe('a part of a text', () => {
     }
   });
 
-  test('takes no longer to look for where it is longer', () => {
+  test('takes no more time to find if it is longer', () => {
     const text = 'a'.repeat(1_000_000);
-    // Begun at each character as the long ones are.
+    // Like the long ones, it matches the beginning at each character.
     const short = partFinder(`${'a'.repeat(9)}b`)(text);
     for (const part of [`${'a'.repeat(999)}b`, `${'a'.repeat(500)}b${'a'.repeat(499)}`]) {
       const long = partFinder(part)(text);
       const ratios = Array.from({ length: 7 }, () => msOf(long) / msOf(short)).sort((a, b) => a - b);
-      expect(ratios[3]).toBeLessThan(5); // a regular expression: as much longer as the part is
+      expect(ratios[3]).toBeLessThan(5); // a regular expression would take longer in proportion to the search text
     }
   });
 });

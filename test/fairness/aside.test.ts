@@ -5,7 +5,7 @@ const all = () => true;
 const entries = (userId: string, count: number) =>
   Array.from({ length: count }, (_, n) => ({ id: `${userId}${n}`, userId }));
 
-test('users take turns, those who may take none are passed over, and nothing is in it twice', () => {
+test('users take turns, users without a free place are skipped, and nothing is queued twice', () => {
   const aside = createDeferredJobs();
   for (const entry of [...entries('a', 4), ...entries('b', 2), ...entries('a', 4), ...entries('c', 1)])
     aside.add(entry);
@@ -17,7 +17,7 @@ test('users take turns, those who may take none are passed over, and nothing is 
   expect(aside.size).toBe(0);
 });
 
-test('it is bounded, and a flood of one user drives out none of the others’ jobs', () => {
+test('it is bounded, and a flood from one user displaces none of the other users’ jobs', () => {
   const aside = createDeferredJobs(100);
   for (const entry of [...entries('modest', 3), ...entries('greedy', 10_000), ...entries('late', 3)]) aside.add(entry);
   expect(aside.size).toBeLessThanOrEqual(100);
@@ -27,7 +27,7 @@ test('it is bounded, and a flood of one user drives out none of the others’ jo
   expect(aside.size).toBe(0);
 });
 
-test('of many users with one job each, one makes room for the next', () => {
+test('among many users with one job each, one makes room for the next', () => {
   const aside = createDeferredJobs(10);
   for (let n = 0; n < 50; n += 1) aside.add({ id: `job${n}`, userId: `user${n}` });
   expect(aside.size).toBe(10);

@@ -46,7 +46,7 @@ describe.skipIf(host === undefined)('containers of several users', () => {
     await worker.close();
   });
 
-  test('P11: with a single slot, one job waits for one round at most, however many others are queued', async () => {
+  test('P11: with a single slot, one job waits for at most one round, however many others are queued', async () => {
     const worker = await here.start({ capacity: 1 });
     const [greedy, modest] = [await user('greedy'), await user('modest')];
     const many = await flood(greedy, 5, 'sleep 0.1');
@@ -60,20 +60,20 @@ describe.skipIf(host === undefined)('containers of several users', () => {
     await worker.close();
   });
 
-  test('RUNNING_CONTAINERS_PER_USER is the most of one user that a worker runs at once', async () => {
+  test('RUNNING_CONTAINERS_PER_USER limits the jobs of one user that a worker runs at once', async () => {
     const worker = await here.start({ capacity: 8, containersPerUserMax: 2 });
     const greedy = await user('greedy');
     const long = await flood(greedy, 4, LONG);
     await untilSplit(greedy, 2, 2);
     const modest = await user('modest');
     const { id } = await create(modest, 'echo mine');
-    await here.job(id, 'COMPLETED'); // another look for turns was made meanwhile
+    await here.job(id, 'COMPLETED'); // meanwhile the worker has looked for turns again
     expect(await count(greedy, 'RUNNING')).toBe(2);
     await stop(greedy, long);
     await worker.close();
   });
 
-  test('a worker takes the turns that wait while another worker is full', async () => {
+  test('a worker takes the waiting turns while another worker is full', async () => {
     const first = await here.start({ capacity: 1 });
     const [greedy, modest] = [await user('greedy'), await user('modest')];
     const long = await flood(greedy, 1, LONG);
@@ -87,7 +87,7 @@ describe.skipIf(host === undefined)('containers of several users', () => {
     await second.close();
   });
 
-  test('P3: a turn whose job was canceled while it waited holds up nobody', async () => {
+  test('P3: a turn whose job was canceled while it waited blocks no other turn', async () => {
     const worker = await here.start({ capacity: 2 });
     const greedy = await user('greedy');
     const long = await flood(greedy, 3, LONG);

@@ -31,7 +31,10 @@ afterAll(async () => {
   await database.close();
 });
 
-/** Scheduling and one execution worker of few checks, and what makes workflows for them. */
+/**
+ * Starts scheduling and an execution worker with few places for checks. Returns helpers that create
+ * workflows.
+ */
 async function open(checksPerUserMax?: number) {
   const parts = memoryParts(database.db);
   const workers: Worker[] = [
@@ -68,11 +71,11 @@ function answerAll(): void {
   hanging.clear();
 }
 
-test('P11: one user’s slow checks leave checks to others, and go on one after the other', async () => {
+test('P11: one user’s slow checks leave places to other users, and run one after the other', async () => {
   const [greedy = '', second = '', third = ''] = await users('greedy', 'second', 'third');
   const { create, close } = await open();
   await create(greedy, '/hangs', 20);
-  await counts(greedy, 'RUNNING', 6); // of 8
+  await counts(greedy, 'RUNNING', 6); // of 8 places
   await create(second, '/quick', 5);
   await counts(second, 'COMPLETED', 5);
   await create(second, '/hangs', 5);
@@ -88,7 +91,7 @@ test('P11: one user’s slow checks leave checks to others, and go on one after 
   await close();
 });
 
-test('RUNNING_HEARTBEATS_PER_USER is the most of one user that a worker runs at once', async () => {
+test('RUNNING_HEARTBEATS_PER_USER limits the checks of one user that a worker runs at once', async () => {
   const [greedy = ''] = await users('greedy');
   const { create, close } = await open(2);
   await create(greedy, '/hangs', 6);
@@ -103,7 +106,7 @@ test('RUNNING_HEARTBEATS_PER_USER is the most of one user that a worker runs at 
   await close();
 });
 
-test('what was set aside goes to another worker when this one stops', async () => {
+test('jobs that were set aside go to another worker when this one stops', async () => {
   const [greedy = ''] = await users('greedy');
   const parts = memoryParts(database.db);
   const first = await startExecution({ ...parts, owner: 'first', checksMax: 2 });
@@ -133,7 +136,7 @@ test('what was set aside goes to another worker when this one stops', async () =
   await parts.cache.close();
 });
 
-test('an event that comes twice, or names no users as those of older versions, costs no slot for good', async () => {
+test('an event that comes twice, or names no users as in older versions, never occupies a slot permanently', async () => {
   const [ann = ''] = await users('ann');
   const parts = memoryParts(database.db);
   const worker = await startExecution({ ...parts, checksMax: 1 });

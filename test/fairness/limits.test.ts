@@ -11,7 +11,7 @@ const AT_ONCE = 12;
 const HEARTBEAT = { heartbeat: {} };
 const CONTAINER = { container: { image: 'alpine:3' } };
 
-describe('what one user may have', () => {
+describe('the limits of one user', () => {
   let api: TestApi;
   let ann: Person;
   beforeAll(async () => {
@@ -60,7 +60,7 @@ describe('what one user may have', () => {
     message: expect.stringContaining(limit),
     path,
   });
-  /** Every build succeeds. */
+  /** Completes every waiting build. */
   async function build(): Promise<void> {
     const rows = await api.db.execute<{ id: string }>(sql`SELECT id FROM builds WHERE completed_at IS NULL`);
     const { claimed } = await claimBuilds(
@@ -78,7 +78,7 @@ describe('what one user may have', () => {
   };
   const endpoint = (n: number) => ({ heartbeat: { endpoint: `http://example.com/${n}` } });
 
-  test('WORKFLOWS_PER_USER: as many at once as fit are made, a deleted one makes room, and another user has their own', async () => {
+  test('WORKFLOWS_PER_USER: of many at once only as many as fit are made, a deleted one makes room, and users count separately', async () => {
     const made = await many(() => create());
     expect(madeOf(made)).toHaveLength(5);
     expect(made.filter(({ error }) => error !== undefined).map(({ error }) => error)).toEqual(
@@ -89,7 +89,7 @@ describe('what one user may have', () => {
     expect((await create(HEARTBEAT, {}, await person(api, 'bob'))).error).toBeUndefined();
   });
 
-  test('WORKFLOWS_PER_USER: making and deleting ends at ten times as many, until deleted ones are purged and gone', async () => {
+  test('WORKFLOWS_PER_USER: creating and deleting stops at ten times the limit, until deleted workflows are purged', async () => {
     for (let n = 0; n < 50; n += 1) {
       const { id, error } = await create();
       expect(error).toBeUndefined();
@@ -99,9 +99,9 @@ describe('what one user may have', () => {
     const purge = 'mutation ($id: ID!) { deleteWorkflow(input: { id: $id, purge: true }) { deletedWorkflowId } }';
     const rows = await api.db.execute<{ id: string }>(sql`SELECT id FROM workflows WHERE user_id = ${ann.id} LIMIT 1`);
     await query(api, purge, { token: ann.token, variables: rows[0] });
-    // Its rows are still there.
+    // The rows of the workflow are still there.
     expect((await create()).error).toEqual(refusedBy('WORKFLOWS_PER_USER', null));
-    // As when its last job has ended.
+    // The schedule goes when the last job has ended.
     await api.db.execute(sql`DELETE FROM schedules WHERE workflow_id = ${rows[0]?.id}`);
     while (await purgeSome(api.db));
     expect((await create()).error).toBeUndefined();
@@ -116,7 +116,7 @@ describe('what one user may have', () => {
     expect((await create(HEARTBEAT, key)).id).toBeDefined();
   });
 
-  test('QUEUED_HEARTBEATS_PER_USER: over all workflows of a user, until the jobs are dispatched or canceled', async () => {
+  test('QUEUED_HEARTBEATS_PER_USER: counts over all workflows of a user, until the jobs are dispatched or canceled', async () => {
     const { id: first = '' } = await create();
     const { id: second = '' } = await create();
     const made = await many((n) => run(n % 2 ? first : second));
@@ -133,7 +133,7 @@ describe('what one user may have', () => {
     expect((await run(first)).error).toBeUndefined();
   });
 
-  test('QUEUED_CONTAINERS_PER_USER is counted apart from heartbeats', async () => {
+  test('QUEUED_CONTAINERS_PER_USER is counted separately from heartbeats', async () => {
     const { id: container = '' } = await create(CONTAINER);
     const { id: heartbeat = '' } = await create();
     await build();
@@ -143,12 +143,12 @@ describe('what one user may have', () => {
     expect((await run(heartbeat)).error).toBeUndefined();
   });
 
-  test('QUEUED_BUILDS_PER_USER: builds that wait or run, new ones and those of updates', async () => {
+  test('QUEUED_BUILDS_PER_USER: counts builds that wait or run, new ones and those of updates', async () => {
     const made = await many(() => create(CONTAINER));
     expect(madeOf(made)).toHaveLength(2);
     expect(made.find(({ error }) => error)?.error).toEqual(refusedBy('QUEUED_BUILDS_PER_USER', ['payload']));
     const [first = ''] = madeOf(made);
-    // In place of its former one.
+    // It replaces the former build of this workflow.
     expect((await update(first, { container: { image: 'alpine:4' } })).error).toBeUndefined();
     await build();
     expect(madeOf(await many(() => create(CONTAINER)))).toHaveLength(2);
@@ -157,7 +157,7 @@ describe('what one user may have', () => {
     );
   });
 
-  test('PAYLOAD_BYTES_PER_USER: of all that is stored, deleted workflows until their purge', async () => {
+  test('PAYLOAD_BYTES_PER_USER: counts everything stored, and deleted workflows until their purge', async () => {
     const large = { heartbeat: { endpoint: `http://example.com/${'x'.repeat(1_500)}` } };
     const made = await many(() => create(large));
     expect(madeOf(made)).toHaveLength(3);
@@ -170,12 +170,12 @@ describe('what one user may have', () => {
     expect((await update(small, endpoint(1))).error).toBeUndefined();
   });
 
-  test('old generations go, but not those that a job still needs, which GENERATIONS_PER_WORKFLOW counts', async () => {
+  test('old generations are removed, except those that a job still needs, which GENERATIONS_PER_WORKFLOW counts', async () => {
     const { id = '' } = await create(endpoint(1));
     for (const n of [2, 3, 4, 5]) await update(id, endpoint(n));
     expect(await generations(id)).toEqual([5]);
 
-    await run(id); // it waits with generation 5
+    await run(id); // this job waits with generation 5
     await update(id, endpoint(6));
     await run(id);
     await update(id, endpoint(7));

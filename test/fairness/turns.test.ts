@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-/** QUEUED jobs of a user, of as many workflows that nobody looks after. */
+/** Creates QUEUED jobs of a user, each of a workflow without a schedule. */
 async function queued(userId: string, count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, newId);
   for (const id of ids)
@@ -29,25 +29,25 @@ async function queued(userId: string, count: number): Promise<string[]> {
 
 const user = (name: string) => testUser(database.db, name);
 const enter = (ids: string[]) => enterTurns(database.db, 'CONTAINER', ids);
-/** Whose turn is next; its job runs then. Undefined when nobody waits. */
+/** Takes the next turn and runs its job. Returns the user, or undefined if no turn waits. */
 async function next(full: string[] = []): Promise<string | undefined> {
   const taken = await takeTurn(database.db, 'CONTAINER', full, (tx, ids) => claimJobs(tx, ids, { owner: 'test' }));
   return taken?.claimed[0]?.userId;
 }
 
-test('P11: users take turns in any order of arrival and with any number of jobs, and a user who comes later is not behind them all', async () => {
+test('P11: users take turns, whatever the order of arrival and the number of jobs, and a late user is not behind them all', async () => {
   const [greedy, second, late] = [await user('greedy'), await user('second'), await user('late')];
   await enter(await queued(greedy, 6));
   await enter(await queued(second, 2));
   expect([await next(), await next(), await next()]).toEqual([greedy, second, greedy]);
   await enter(await queued(late, 2));
-  // The second round, in which the first user had a turn.
+  // This is the second round; the first user has already had a turn in it.
   expect([await next(), await next()]).toEqual([second, late]);
   expect([await next(), await next()]).toEqual([greedy, late]);
   expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, undefined]);
 });
 
-test('a user who is full is passed over, and has the next turn when there is room again', async () => {
+test('a full user is skipped, and has the next turn when there is room again', async () => {
   const [greedy, other] = [await user('greedy'), await user('other')];
   await enter(await queued(greedy, 3));
   await enter(await queued(other, 3));
@@ -55,11 +55,11 @@ test('a user who is full is passed over, and has the next turn when there is roo
   expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, other]);
 });
 
-test('P11: a user who is full for long does not let others pass who come again and again', async () => {
+test('P11: a user who is full for long does not make others wait for users who come again and again', async () => {
   const [full, steady, pushing] = [await user('full'), await user('steady'), await user('pushing')];
   await enter(await queued(full, 5));
   await enter(await queued(steady, 30));
-  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(steady); // alone, in ten rounds
+  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(steady); // no other user is free, for ten rounds
   for (let batch = 0; batch < 3; batch += 1) {
     await enter(await queued(pushing, 4));
     const served = [];
@@ -70,7 +70,7 @@ test('P11: a user who is full for long does not let others pass who come again a
   while ((await next()) !== undefined);
 });
 
-test('P11: events that come at once, and twice, give each job one turn, and each user one a round', async () => {
+test('P11: concurrent and repeated events give each job one turn, and each user one turn a round', async () => {
   const [greedy, other] = [await user('greedy'), await user('other')];
   const ids = await queued(greedy, 40);
   await enter(await queued(other, 1));
@@ -79,7 +79,7 @@ test('P11: events that come at once, and twice, give each job one turn, and each
   const rounds = await database.db.execute<{ turns: number; rounds: number }>(sql`
     SELECT count(*)::integer AS turns, count(DISTINCT round)::integer AS rounds FROM turns WHERE user_id = ${greedy}`);
   expect(rounds).toEqual([{ turns: 40, rounds: 40 }]);
-  const taken = await Promise.all(Array.from({ length: 41 }, () => next())); // by workers at once
+  const taken = await Promise.all(Array.from({ length: 41 }, () => next())); // as several workers at once
   expect(taken.filter((userId) => userId === greedy)).toHaveLength(40);
   expect(taken.filter((userId) => userId === other)).toHaveLength(1);
 });
@@ -99,7 +99,7 @@ test('turns of jobs that were canceled while their user was full are removed by 
   await parts.cache.close();
 });
 
-test('a share leaves slots for the next user, and the last slot for one who holds none', () => {
+test('a share leaves slots for the next user, and the last slot for a user who holds none', () => {
   const held = (size: number, count: number) => {
     let free = size;
     return Array.from({ length: count }, () => {

@@ -8,7 +8,7 @@ import { type Installation, openInstallation, requireServers } from './support.t
 const AWAY_SECONDS = 600;
 
 const servers = requireServers('containers while nobody is there');
-describe.skipIf(servers === undefined)('a container whose installation is away for minutes', () => {
+describe.skipIf(servers === undefined)('a container whose installation is down for minutes', () => {
   let here: Installation;
   beforeAll(async () => {
     if (servers !== undefined) here = await openInstallation(servers);
@@ -18,7 +18,7 @@ describe.skipIf(servers === undefined)('a container whose installation is away f
     await here?.close();
   });
 
-  test('P4: is adopted, not started again, also when scheduling comes back before its worker does', async () => {
+  test('P4: is adopted and not started again, even if scheduling comes back before its worker does', async () => {
     const { db } = here.database;
     const all = [here.start('worker', 'scheduling', 'joblogs'), here.start('worker', 'workflow')];
     await Promise.all(all.map((worker) => worker.ready()));

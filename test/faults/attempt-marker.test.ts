@@ -10,8 +10,8 @@ import { type Installation, openInstallation, requireServers } from './support.t
 
 const SUBSCRIBERS = 300;
 /**
- * Apart from each other: about two chunks of the printer, so that they join before, in and after
- * one.
+ * The longest pause between two subscribers: about two chunks of the printer, so that subscribers
+ * join before, in and after a chunk.
  */
 const JOIN_MS_MAX = 50;
 
@@ -31,7 +31,7 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
     await here?.close();
   });
 
-  test(`P4: ${SUBSCRIBERS} that join one after the other, behind any line, by two api processes, over WebSocket and SSE, get every line once and in order`, async () => {
+  test(`P4: ${SUBSCRIBERS} that join one after the other, behind any line, through two api processes, over WebSocket and SSE, get every line once and in order`, async () => {
     const random = randomOf('instants of joining');
     const id = await here.create(printer(0, { pairs: 25 }));
     const { id: jobId } = await here.job(id, 'RUNNING');
@@ -39,8 +39,8 @@ describe.skipIf(servers === undefined)('subscribers to a container that prints',
     const joined: { after: number; followed: Followed; ended: Promise<void> }[] = [];
     const begun = performance.now();
     for (let n = 0; n < SUBSCRIBERS; n += 1) {
-      // Behind a line that is stored, one that just is not, or one that is still to be printed; or
-      // from the beginning.
+      // Begins behind a stored line, behind a line that is just not stored, behind a line that is
+      // not printed yet, or at the beginning.
       const last = Math.max(0, ...joined.map(({ followed }) => followed.last));
       const after = n % 4 === 0 ? 0 : Math.floor(random() * (last + 500));
       const followed = { ...nothingYet(), last: after, cursor: after === 0 ? undefined : logCursor(jobId, after) };

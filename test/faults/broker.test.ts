@@ -9,13 +9,13 @@ import { expectAll, follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers, residentBytes } from './support.ts';
 
 /**
- * A broker takes seconds to start, and the group members seconds to come back: not 50 times, but
- * what fits into a minute or so.
+ * A broker takes seconds to start, and the group members take seconds to return. So there are not
+ * 50 kills, but as many as fit into about a minute.
  */
 const KILLS = 8;
 const KILL_AFTER_MS_MAX = 1_000;
 const AWAY_MS = 20_000;
-const NOISE_LINES = 80_000; // 80 MB, which gzip makes 60
+const NOISE_LINES = 80_000; // 80 MB, which gzip compresses to 60
 const NOISE_BYTES_WAITING_MAX = 40_000_000;
 
 const untested = 'logs while the Kafka broker is killed';
@@ -41,12 +41,12 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     await broker?.close();
   });
 
-  test(`P4: at ${KILLS} random instants while a container prints: nothing is missing, nothing comes twice, for subscribers neither`, async () => {
+  test(`P4: at ${KILLS} random instants while a container prints: no line is missing or repeated, in the store or for subscribers`, async () => {
     const random = randomOf('kills of the broker');
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
-    // Over one connection: it outlives the outages.
+    // One connection, which outlives the outages.
     const following = follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed);
     following.catch(() => undefined); // reported at the end
 
@@ -70,15 +70,15 @@ describe.skipIf(servers === undefined || !hasJava)('a Kafka broker that is kille
     await here.removed(jobId);
   }, 300_000);
 
-  test(`P4: for ${AWAY_MS / 1_000} s: the container prints on, the log collector waits with bounded memory, and nothing is lost`, async () => {
+  test(`P4: for ${AWAY_MS / 1_000} s: the container keeps printing, the log collector waits with bounded memory, and nothing is lost`, async () => {
     const id = await here.create(noise(NOISE_LINES, 3));
     const { id: jobId } = await here.job(id, 'RUNNING');
     await untilSlow('it has begun', async () => (await here.progress(jobId)).stored > 0);
     await broker.kill();
     const before = await residentBytes(workers.pid);
     const back = delay(AWAY_MS);
-    await here.tell(jobId); // which begins it in earnest
-    await here.containerEnd(jobId); // it waits for nobody
+    await here.tell(jobId); // it now begins to print
+    await here.containerEnd(jobId); // it prints to the end without waiting
     await back;
     expect(await here.progress(jobId)).toMatchObject({ stored: 1 });
     expect((await residentBytes(workers.pid)) - before).toBeLessThan(NOISE_BYTES_WAITING_MAX);

@@ -12,7 +12,7 @@ import { type Installation, openInstallation, requireServers } from './support.t
 const AWAY_MS = 45_000;
 
 const servers = requireServers('a database that is away for long');
-describe.skipIf(servers === undefined)('a database that is away for longer than leases last', () => {
+describe.skipIf(servers === undefined)('a database that is down for longer than leases last', () => {
   let here: Installation;
   let proxy: TestProxy;
   let processes: Running[];
@@ -37,13 +37,13 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
     await here?.database.close();
   });
 
-  test('P4: containers print on, and afterwards their jobs and their subscribers go on by themselves', async () => {
+  test('P4: containers keep printing, and afterwards their jobs and their subscribers continue by themselves', async () => {
     const ids = await Promise.all([here.create(printer(0)), here.create(printer(5))]);
     const jobs = await Promise.all(ids.map((id) => here.job(id, 'RUNNING')));
     const all = jobs.flatMap(({ id: jobId }) =>
       (['WEBSOCKET', 'SSE'] as const).map((transport) => {
         const followed = nothingYet();
-        // Over one connection.
+        // One connection.
         const following = follow({ url, token: here.token, jobId, transport }, followed);
         following.catch(() => undefined); // reported at the end
         return { followed, following };
@@ -55,7 +55,7 @@ describe.skipIf(servers === undefined)('a database that is away for longer than 
     proxy.cut();
     await here.tell(jobs[1]?.id ?? ''); // one ends meanwhile
     await delay(AWAY_MS);
-    // Live lines need no database; who was just asking it for lines may have to wait for its
+    // Live lines need no database. A follower that was just reading the store may wait for its
     // answer.
     expect(all.some(({ followed }, index) => followed.last > (before[index] ?? 0))).toBe(true);
     proxy.restore();

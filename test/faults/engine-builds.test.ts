@@ -23,7 +23,7 @@ describe.skipIf(!canStart)('an engine that ends during a build', () => {
   });
 
   test.each(['stop', 'kill'] as const)(
-    'P4: %s: the build is not held to be at fault, and is built when the engine is back',
+    'P4: %s: the build does not count as failed, and is built when the engine is back',
     async (how) => {
       const { db } = here.database;
       const dockerfile = `FROM ${IMAGE}\nRUN echo ${newId()} && sleep 8`;

@@ -20,8 +20,8 @@ const KILL_AFTER_MS_MAX = 500;
 const AWAY_MS = 2_000;
 
 /**
- * Prints numbered lines in bursts until it gets SIGUSR1, and then says how many there were: an
- * engine that is killed may have some in its hands.
+ * Prints numbered lines in bursts until it gets SIGUSR1, and then prints their number. An engine
+ * that is killed may still hold some of the lines.
  */
 const BURSTS = {
   command: [
@@ -46,7 +46,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     }
   });
 
-  /** A job that prints, on an engine of its own. */
+  /** A job that prints, on its own engine. */
   async function open(liveRestore: boolean) {
     const engine = await ownEngine({ liveRestore });
     engines.push(engine);
@@ -60,7 +60,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     return { engine, here, id, jobId };
   }
 
-  /** Resolves when the worker reads again what the container prints now. */
+  /** Resolves when the worker reads what the container prints now. */
   async function isRead({ database, docker }: Installation, jobId: string): Promise<void> {
     const { signal } = new AbortController();
     const id = containerName({ id: jobId, attempt: 1 });
@@ -77,8 +77,8 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
   }
 
   /**
-   * Whether all is there that was printed up to the line `end`; in order it must be, and nothing
-   * twice.
+   * Whether all lines up to the line `end` are present. Fails if lines are out of order or
+   * repeated.
    */
   function isWhole(texts: string[]): boolean {
     const numbers = texts.filter((text) => /^\d+$/.test(text)).map(Number);
@@ -110,7 +110,7 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     expect(texts.at(-2)).toMatch(/^end /);
   }, 120_000);
 
-  test('P4: killed, without live-restore: the attempt is lost, and its last line tells that lines may be', async () => {
+  test('P4: killed, without live-restore: the attempt is lost, and its last line says that lines may be lost', async () => {
     const { engine, here, id, jobId } = await open(false);
     await isRead(here, jobId);
     await engine.kill();

@@ -9,7 +9,7 @@ import { follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
 const servers = requireServers('subscribers to a job that is given up');
-describe.skipIf(servers === undefined)('a job whose worker is killed, and whose attempts are used up', () => {
+describe.skipIf(servers === undefined)('a job whose worker is killed and which has no attempts left', () => {
   let here: Installation;
   let worker: Running;
   let url: string;
@@ -26,7 +26,7 @@ describe.skipIf(servers === undefined)('a job whose worker is killed, and whose 
     await here?.close();
   });
 
-  test('P4: its subscribers are given all that was printed of it, and the end', async () => {
+  test('P4: its subscribers receive everything that it printed, and the end', async () => {
     const { db } = here.database;
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');

@@ -7,8 +7,8 @@ import { type Installation, isReady, killAtRandom, openInstallation, requireServ
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
 /**
- * The broker waits for the session of a killed member to end before it lets the next one in,
- * seconds each time: so the kills are spread over installations that do not know each other.
+ * The broker lets the next member in when the session of the killed one has ended, which takes
+ * seconds each time. So the kills are spread over several independent installations.
  */
 const SIDE_BY_SIDE = 5;
 
@@ -33,7 +33,7 @@ describe.skipIf(servers === undefined)('a joblogs worker that is killed', () => 
       random,
       start: () => here.start('worker', 'joblogs'),
       works: async (worker) => {
-        // The one before is dead: what is stored from here on, this one stores.
+        // The former worker is dead, so this one stores everything from here on.
         await isReady(worker);
         const { stored } = await here.progress(jobId);
         await untilSlow('it stores lines', async () => (await here.progress(jobId)).stored > stored);
@@ -49,7 +49,7 @@ describe.skipIf(servers === undefined)('a joblogs worker that is killed', () => 
     expect(await last.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }
 
-  test(`P4: at ${KILLS} random instants while containers print: nothing is missing, and nothing comes twice`, async () => {
+  test(`P4: at ${KILLS} random instants while containers print: no line is missing or repeated`, async () => {
     await Promise.all(
       all.map((here, index) => killAmidPrinting(here, randomOf(`kills of joblogs worker ${index + 1}`))),
     );

@@ -27,10 +27,10 @@ const page = z.object({
 });
 
 const host = requirePart('docker', 'logs while the whole of it on embedded parts is killed');
-describe.skipIf(host === undefined)('everything in one process, on embedded parts, that is killed', () => {
+describe.skipIf(host === undefined)('everything in one process, with embedded parts, that is killed', () => {
   afterAll(cleanUp);
 
-  test(`P4: at ${KILLS} random instants while a container prints: the log is whole, and a subscriber gets all of it`, async () => {
+  test(`P4: at ${KILLS} random instants while a container prints: the log is complete, and a subscriber gets all of it`, async () => {
     const port = await steadyPort();
     const url = `http://127.0.0.1:${port}/graphql`;
     const env = { DATA_DIR: await tempFolder(), PORT: String(port), DOCKER_HOST: host ?? '' };
@@ -87,7 +87,7 @@ describe.skipIf(host === undefined)('everything in one process, on embedded part
       return (await docker.inspectContainer(containerName({ id: jobId, attempt: 1 }))) === undefined;
     });
 
-    /** As the pages give it, once the subscription has delivered everything. */
+    /** The lines that the pages return, read when the subscription has delivered everything. */
     async function storedTexts(): Promise<string[]> {
       const query = `query ($id: ID!, $after: String) { job(id: $id) { logs(first: 1000, after: $after) {
         nodes { number text attempt } pageInfo { endCursor hasNextPage } } } }`;

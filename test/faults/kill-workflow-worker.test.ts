@@ -7,8 +7,8 @@ import { type Installation, killAtRandom, openInstallation, requireServers } fro
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
 /**
- * They print in turns: the worker that adopts a container reads its log from the beginning, and
- * they would become long.
+ * They print one after the other: the worker that adopts a container reads its log from the
+ * beginning, and a single log would become long.
  */
 const CONTAINERS = 5;
 
@@ -25,7 +25,7 @@ describe.skipIf(servers === undefined)('a workflow worker that is killed', () =>
     await here?.close();
   });
 
-  /** It has adopted the container, and a line came from it since. */
+  /** Resolves when the worker has adopted the container and has published a line since. */
   async function works(jobId: string, worker: Running): Promise<void> {
     const adopted = await untilSlow('the worker has the job', async () => {
       const { owner, stored } = await here.progress(jobId);
@@ -34,14 +34,14 @@ describe.skipIf(servers === undefined)('a workflow worker that is killed', () =>
     await untilSlow('it stores lines', async () => (await here.progress(jobId)).stored > adopted.stored);
   }
 
-  /** The job's id, once its container has printed something. */
+  /** Resolves with the id of the job once its container has printed a line. */
   async function begun(workflowId: string): Promise<string> {
     const { id } = await here.job(workflowId, 'RUNNING');
     await untilSlow('it prints', async () => (await here.progress(id)).stored > 0);
     return id;
   }
 
-  test(`P4: at ${KILLS} random instants while containers print: nothing is missing, nothing comes twice, and they are the same containers`, async () => {
+  test(`P4: at ${KILLS} random instants while containers print: no line is missing or repeated, and the containers stay the same`, async () => {
     const ids = await Promise.all(Array.from({ length: CONTAINERS }, () => here.create(printer(0, { waits: true }))));
     const random = randomOf('kills of the workflow worker');
     let jobIds: string[] = [];
@@ -55,7 +55,7 @@ describe.skipIf(servers === undefined)('a workflow worker that is killed', () =>
         if (printing === -1) jobIds = await Promise.all(ids.map((id) => begun(id)));
         const turn = Math.min(CONTAINERS - 1, Math.floor((kills * CONTAINERS) / KILLS));
         if (turn !== printing) {
-          // One ends, the next begins.
+          // One container ends and the next begins.
           for (const jobId of jobIds.slice(Math.max(0, printing), turn + 1)) await here.tell(jobId);
           printing = turn;
         }

@@ -15,15 +15,15 @@ const CONTAINERS = 12;
 const JOBS_OF_EACH = 4;
 const LINES = 200;
 const WORKERS = ['scheduling', 'execution', 'workflow', 'joblogs'];
-const LOAD_MS = 3_000; // each workflow's jobs follow each other
+const LOAD_MS = 3_000; // the jobs of a workflow run one after the other
 /**
- * Those who live look for what the dead have left every 5 s, and a group lets a dead member go
- * after 6.
+ * Live workers look for leftovers of dead ones every 5 s, and a group removes a dead member after 6
+ * s.
  */
 const NOTICED_MS = 12_000;
 
 const servers = requireServers('many jobs while workers are killed');
-describe.skipIf(servers === undefined)('workers in two copies, one of each killed under load', () => {
+describe.skipIf(servers === undefined)('two copies of each worker, of which one is killed under load', () => {
   let here: Installation;
   let endpoint: Server;
   beforeAll(async () => {
@@ -37,7 +37,7 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
     await here?.close();
   });
 
-  test('P3, P4, P5: every job reaches one terminal state, its log is whole, and no container is left', async () => {
+  test('P3, P4, P5: every job reaches one final state, its log is complete, and no container is left', async () => {
     const random = randomOf('kills under load');
     const { db } = here.database;
     const [doomed, living] = [0, 1].map(() => WORKERS.map((name) => here.start('worker', name)));
@@ -51,7 +51,7 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
         here.create({ command: ['sh', '-c', `seq 1 ${LINES}; sleep 0.5; exit ${exits(n)}`] }),
       ),
     );
-    await Promise.all(containers.map((id) => here.job(id, 'ENDED'))); // they are built
+    await Promise.all(containers.map((id) => here.job(id, 'ENDED'))); // now they are built
     const heartbeats = await Promise.all(
       Array.from({ length: HEARTBEATS }, () => here.create({ kind: 'HEARTBEAT', endpoint: url })),
     );
@@ -65,10 +65,10 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
       }),
     );
     expect(killed).toEqual(doomed.map(() => ({ code: null, signal: 'SIGKILL' })));
-    // The first one of each when its slot's turn comes, perhaps after those that were asked for.
+    // The first job of each comes with its slot, perhaps after the requested ones.
     const made = all.length * JOBS_OF_EACH;
     const ended = () => db.$count(jobs, isNotNull(jobs.completedAt));
-    expect(await ended()).toBeLessThan(made); // or the last kill came too late to do harm
+    expect(await ended()).toBeLessThan(made); // otherwise the last kill came too late
     await delay(NOTICED_MS);
     for (const worker of doomed) await loseLeases(worker);
     await untilSlow('every job has ended', async () => (await ended()) === made);
@@ -92,8 +92,8 @@ describe.skipIf(servers === undefined)('workers in two copies, one of each kille
   }, 240_000);
 
   /**
-   * What the dead have claimed and not begun, or cannot be adopted, is given up in time; which
-   * passes here at once.
+   * Jobs that a dead worker claimed but did not begin, or that cannot be adopted, are given up when
+   * their leases expire. This expires the leases at once.
    */
   async function loseLeases({ pid }: Running): Promise<void> {
     const left = await here.database.db

@@ -44,13 +44,13 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
     await postgres?.close();
   });
 
-  /** A job that prints through what `disturb` does, under a subscriber, and ends as it should. */
+  /** A job prints while `disturb` runs, with a subscriber, and must end normally. */
   async function printThrough(disturb: (jobId: string, followed: Followed) => Promise<void>): Promise<void> {
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
     const to = { url, token: here.token, jobId, transport: 'WEBSOCKET' } as const;
-    const following = follow(to, followed); // over one connection: it outlives the outages
+    const following = follow(to, followed); // one connection, which outlives the outages
     following.catch(() => undefined); // reported at the end
     await disturb(jobId, followed);
     await here.tell(jobId);
@@ -65,7 +65,7 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
     await here.removed(jobId);
   }
 
-  /** New lines are stored, and have come to the subscriber. */
+  /** Waits until new lines are stored and have reached the subscriber. */
   async function works(jobId: string, followed: Followed): Promise<void> {
     const before = await whenBack(() => here.progress(jobId));
     await untilSlow(
@@ -79,7 +79,7 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
     return untilSlow('the database answers', () => ask().catch(() => undefined));
   }
 
-  test(`P4: PostgreSQL, ${KILLS} times while a container prints: the log is whole, and its subscriber gets all of it`, async () => {
+  test(`P4: PostgreSQL, ${KILLS} times while a container prints: the log is complete, and its subscriber gets all of it`, async () => {
     const random = randomOf('kills of PostgreSQL');
     await printThrough(async (jobId, followed) => {
       for (let kill = 1; kill <= KILLS; kill += 1) {
@@ -89,17 +89,17 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
       }
       await works(jobId, followed);
     });
-    expect(processes.every(({ pid }) => process.kill(pid, 0))).toBe(true); // it outlived them, each
+    expect(processes.every(({ pid }) => process.kill(pid, 0))).toBe(true); // every process has survived
   }, 180_000);
 
-  test(`P4: Redis, ${KILLS} times while a container prints: the log is whole, and its subscriber gets all of it`, async () => {
+  test(`P4: Redis, ${KILLS} times while a container prints: the log is complete, and its subscriber gets all of it`, async () => {
     const random = randomOf('kills of Redis');
     await printThrough(async (jobId, followed) => {
       for (let kill = 1; kill <= KILLS; kill += 1) {
         await works(jobId, followed);
         await delay(random() * KILL_AFTER_MS_MAX);
         await redis.kill();
-        await works(jobId, followed); // lines need it not
+        await works(jobId, followed); // lines do not need Redis
         await delay(random() * REDIS_AWAY_MS);
         await redis.start();
       }

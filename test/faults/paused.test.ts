@@ -9,15 +9,16 @@ import { expectWhole, printer } from './printer.ts';
 import { expectAll, followToTheEnd, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
-/** After it a killed or stopped member of a Kafka group has lost its partitions. */
+/** After this time, a killed or stopped member of a Kafka group has lost its partitions. */
 const LONGER_THAN_SESSION_MS = 9_000;
 /**
- * A worker whose lease is gone says so within a renewal; another look at the row comes after it.
+ * A worker whose lease is gone notices within one renewal interval; it then reads the row once
+ * more.
  */
 const AWAKE_MS = 12_000;
 
 const servers = requireServers('processes that are paused and go on');
-describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and goes on (SIGCONT)', () => {
+describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and continued (SIGCONT)', () => {
   const opened: Installation[] = [];
   afterAll(async () => {
     await cleanUp();
@@ -31,7 +32,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
     return here;
   }
 
-  test.concurrent('P4: a workflow worker, past its leases: another one has adopted its containers, and it touches nothing of them', async () => {
+  test.concurrent('P4: a workflow worker, paused past its leases: another one has adopted its containers, and it no longer touches them', async () => {
     const here = await open();
     await here.start('worker', 'scheduling', 'joblogs').ready();
     const paused = here.start('worker', 'workflow');
@@ -49,7 +50,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
       await untilSlow('the other worker has it', async () =>
         (await here.progress(id)).owner.includes(` ${other.pid} `),
       );
-    // A lease is up to one renewal old.
+    // A lease was renewed at most one interval ago.
     expect(Date.now() - pausedAt).toBeGreaterThan((LEASE_SECONDS - 11) * 1_000);
     await here.tell(early);
     const ended = await here.job(ids[0] ?? '', 'ENDED');
@@ -57,7 +58,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
     const { stored } = await here.progress(late);
     process.kill(paused.pid, 'SIGCONT');
 
-    await delay(AWAKE_MS); // in which it can do what it should not
+    await delay(AWAKE_MS); // time in which it could do what it must not do
     expect((await here.progress(late)).owner).toContain(` ${other.pid} `);
     await untilSlow('the other one stores on', async () => (await here.progress(late)).stored > stored);
     await here.tell(late);
@@ -77,7 +78,7 @@ describe.skipIf(servers === undefined)('a process that is paused (SIGSTOP) and g
     expect(await paused.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }, 180_000);
 
-  test.concurrent('P4: a joblogs worker, past its session, and an api process: what is stored late changes nothing, and subscribers get the rest', async () => {
+  test.concurrent('P4: a joblogs worker, paused past its session, and an api: late writes change nothing, and subscribers get the rest', async () => {
     const here = await open();
     await here.start('worker', 'scheduling', 'workflow').ready();
     const both = [here.start('worker', 'joblogs'), here.start('worker', 'joblogs')];

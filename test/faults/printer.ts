@@ -5,10 +5,10 @@ import { createEngine } from '../../platform/docker/engine.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 
 /**
- * Prints numbered lines on both streams, about 2,000 a second, until it gets SIGUSR1; then it says
- * how many there were, and exits with `exitCode`. So every line that has to be in the log is known,
- * without another record of it. One that `waits` prints a line on each at once, and goes on at a
- * first SIGUSR1.
+ * Prints numbered lines on both streams, about 2,000 per second, until it gets SIGUSR1. Then it
+ * prints their number and exits with `exitCode`. So the expected lines of the log are known without
+ * another record. With `waits`, it prints one line on each stream at once and continues at a first
+ * SIGUSR1.
  */
 export function printer(exitCode: number, { pairs = 50, waits = false } = {}): { command: string[] } {
   const script = `signals=${waits ? 0 : 1}
@@ -32,8 +32,8 @@ export async function tell(dockerHost: string | undefined, jobId: string, attemp
 }
 
 /**
- * Fails unless these are all lines that such a container printed, each stream in its order,
- * numbered without gaps, of the first attempt.
+ * Fails unless these are all the lines of such a container: of the first attempt, numbered without
+ * gaps, and each stream in order.
  */
 export function expectWhole(lines: Pick<LogLine, 'number' | 'stream' | 'text' | 'attempt'>[]): void {
   const gap = lines.findIndex(({ number }, index) => number !== index + 1);
@@ -49,10 +49,7 @@ export function expectWhole(lines: Pick<LogLine, 'number' | 'stream' | 'text' | 
   );
 }
 
-/**
- * The first line that is not the one that was printed there, rather than the difference of a
- * million lines.
- */
+/** Reports only the first wrong line, because a diff of a million lines is unreadable. */
 export function expectStream(name: 'out' | 'err', texts: string[]): void {
   const count = texts.length - 1;
   const wrong = texts.findIndex(
@@ -67,8 +64,8 @@ export function expectStream(name: 'out' | 'err', texts: string[]): void {
 const NOISE_LINE_BYTES = 1_000;
 
 /**
- * Says `begin`, waits for SIGUSR1, then prints so many lines at once that no compression makes
- * smaller, and their checksum: what waits of them somewhere is seen in that process's memory.
+ * Prints `begin`, waits for SIGUSR1, then prints `lineCount` incompressible lines at once and their
+ * checksum. A process that buffers them shows it in its memory.
  */
 export function noise(lineCount: number, exitCode: number): { command: string[] } {
   const script = `trap go=1 USR1

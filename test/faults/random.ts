@@ -1,10 +1,10 @@
-/** Reproducible chance: the seed is printed, and FAULTS_SEED gives it again. */
+/** Reproducible random numbers: the run prints the seed, and FAULTS_SEED repeats it. */
 const seed = Number(process.env.FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
 if (!Number.isInteger(seed)) throw new Error('FAULTS_SEED has to be a whole number, as a run prints it.');
 
 /**
- * Numbers from 0 up to 1, of their own for each `purpose`, so that what runs side by side does not
- * mix them up.
+ * Random numbers from 0 up to 1. Each `purpose` has its own sequence, so that concurrent tests do
+ * not affect each other's numbers.
  */
 export function randomOf(purpose: string): () => number {
   console.info(`${purpose}: FAULTS_SEED=${seed} gives these random instants again`);

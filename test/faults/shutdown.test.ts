@@ -9,13 +9,13 @@ import { printer } from './printer.ts';
 import { type Followed, follow, nothingYet } from './subscriber.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
-/** Beside the bound itself: the exit of the process, on a busy machine. */
+/** Added to the limit itself: the time for the exit of the process on a busy machine. */
 const EXIT_SECONDS = 3;
 
 const untested = 'a shutdown while everything hangs';
 const servers = requireServers(untested);
 const hasJava = servers !== undefined && (await hasCommand('java', untested));
-describe.skipIf(servers === undefined || !hasJava)('a process that stops while everything hangs', () => {
+describe.skipIf(servers === undefined || !hasJava)('a process that is stopped while everything hangs', () => {
   let broker: OwnServer;
   let engine: RefusingEngine;
   let here: Installation;
@@ -45,7 +45,7 @@ describe.skipIf(servers === undefined || !hasJava)('a process that stops while e
     const id = await here.create(printer(0));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const followed = nothingYet();
-    // It is cut off.
+    // The shutdown cuts this stream.
     follow({ url, token: here.token, jobId, transport: 'WEBSOCKET' }, followed).catch(() => undefined);
     await untilSlow(
       'lines are stored',
@@ -78,7 +78,7 @@ describe.skipIf(servers === undefined || !hasJava)('a process that stops while e
     expect(lines.map(({ number }) => number)).toEqual(lines.map((_, n) => n + 1));
   });
 
-  test('ends in its time without the broker too, which keeps the lines for the next process', async () => {
+  test('ends in its time without the broker too, and the next process finds the lines', async () => {
     const { jobId, followed, secondsToStop } = await hanging();
     await broker.kill();
     expect(await secondsToStop()).toBeLessThan(SHUTDOWN_SECONDS_MAX + EXIT_SECONDS);

@@ -11,13 +11,13 @@ import { print } from '../support/lines.ts';
 const CHUNKS = 150;
 const LINES_PER_CHUNK = 200;
 const LINES = CHUNKS * LINES_PER_CHUNK;
-// 30 MB in all: more than the system holds of a connection that nobody reads.
+// 30 MB in total: more than the system buffers for a connection that nobody reads.
 const TEXT = 'x'.repeat(1_000);
 const MINUTE_MS = 60_000;
 
 /**
- * Of a socket a timer asks now and then whether its peer is there: the only one that passes by the
- * test's clock here.
+ * A timer of each socket checks from time to time whether the peer still answers. Only this timer
+ * uses the test's clock.
  */
 describe('a WebSocket subscriber whose client does not read', () => {
   let api: TestApi;
@@ -40,7 +40,7 @@ describe('a WebSocket subscriber whose client does not read', () => {
     return { sourceId, attempt: 1, firstNumber, lastNumber, lines: await packLines(Buffer.from(lines.join(''))) };
   }
 
-  /** Follows the job, and reads no more once it has the first lines. */
+  /** Follows the job, and stops reading after the first lines. */
   async function paused(jobId: string) {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     const socket = new WebSocket(api.url.replace('http', 'ws'), 'graphql-transport-ws');
@@ -63,7 +63,7 @@ describe('a WebSocket subscriber whose client does not read', () => {
     return { socket, texts, ended };
   }
 
-  test('P4: for some minutes, while much is printed, gets every line once when it reads on', async () => {
+  test('P4: for some minutes while much is printed gets every line once when it reads again', async () => {
     const id = await runningJob(api, ann);
     await print(api, await chunk(id, 0));
     const { socket, texts, ended } = await paused(id);
@@ -79,13 +79,13 @@ describe('a WebSocket subscriber whose client does not read', () => {
     expect(texts).toHaveLength(LINES);
     expect(texts.findIndex((text, index) => text !== `${index + 1} ${TEXT}`)).toBe(-1);
     socket.ping();
-    await once(socket, 'pong'); // the server has heard its answers
-    vi.advanceTimersByTime(4 * MINUTE_MS); // what it had missed does not count any more
+    await once(socket, 'pong'); // the server has received the client's answers
+    vi.advanceTimersByTime(4 * MINUTE_MS); // unanswered pings from before no longer count
     expect(socket.readyState).toBe(WebSocket.OPEN);
     socket.terminate();
   });
 
-  test('is taken for gone after more than five minutes', async () => {
+  test('counts as gone after more than five minutes', async () => {
     const id = await runningJob(api, ann);
     await print(api, await chunk(id, 0));
     const { socket, ended } = await paused(id);

@@ -11,13 +11,13 @@ const event = z.object({ data: z.object({ jobLogs: batch }).nullish(), errors: z
 
 export type Transport = 'WEBSOCKET' | 'SSE';
 
-/** What a client keeps that follows a log, over as many connections as it takes. */
+/** What a client that follows a log keeps, over any number of connections. */
 export interface Followed {
   texts: string[];
-  /** The number of the last line that came. */
+  /** The number of the last received line. */
   last: number;
   cursor: string | undefined;
-  /** Whether the server has said that this was all. */
+  /** Whether the server has completed the subscription. */
   complete: boolean;
 }
 
@@ -26,8 +26,8 @@ export function nothingYet(): Followed {
 }
 
 /**
- * One connection: goes on behind the last cursor, until the log completes or the connection ends,
- * whichever is first. Rejects when a line is missing or comes again, or the server answers with an
+ * Follows the log over one connection, behind the last cursor, until the log completes or the
+ * connection ends. Rejects if a line is missing or repeated, or if the server answers with an
  * error.
  */
 export async function follow(
@@ -58,7 +58,7 @@ interface Connection {
   take: (answer: unknown) => void;
 }
 
-/** Whether it completed; false: the connection was lost. */
+/** Resolves with true if the subscription completed, and with false if the connection was lost. */
 async function overWebSocket({ url, token, variables, take }: Connection): Promise<boolean> {
   const client = createClient({
     url: url.replace('http', 'ws'),
@@ -122,10 +122,7 @@ async function overSse({ url, token, variables, take }: Connection): Promise<boo
 
 const AGAIN_MS = 100;
 
-/**
- * A client that connects again whenever its connection is lost, behind the last cursor it has,
- * until the log is complete.
- */
+/** Reconnects behind the last cursor whenever the connection is lost, until the log is complete. */
 export async function followToTheEnd(
   to: Parameters<typeof follow>[0],
   followed: Followed,
@@ -138,7 +135,7 @@ export async function followToTheEnd(
   }
 }
 
-/** Fails unless these are all lines of a printer: both streams of it, each in its order. */
+/** Fails unless these are all lines of a printer, with each stream in order. */
 export function expectAll({ texts, complete }: Followed): void {
   expectStream(
     'out',

@@ -31,14 +31,14 @@ export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
 
 const CONTAINER_END_MS_MAX = 10_000;
 
-/** Where the servers are that processes apart need. */
+/** The addresses of the servers that separate processes need. */
 export interface Servers {
   kafka: string;
   redis: string;
   docker: string;
 }
 
-/** Undefined when one is missing, which leaves `untested`. */
+/** Undefined if one is missing; then it reports what is left untested. */
 export function requireServers(untested: string): Servers | undefined {
   const kafka = requirePart('kafka', untested);
   const redis = requirePart('redis', untested);
@@ -47,37 +47,36 @@ export function requireServers(untested: string): Servers | undefined {
 }
 
 /**
- * Processes of the real executable over real servers, with a database, topics and containers of
- * their own.
+ * Processes of the real executable on real servers, with their own database, topics and containers.
  */
 export interface Installation {
   database: TestDatabase;
   /** Starts `chronoverse ARGS`. */
   start(...args: string[]): Running;
-  /** Of the owner of all that is created here. */
+  /** The token of the user who owns everything that is created here. */
   token: string;
   /**
-   * Creates a workflow of one user and publishes it: an image that prints, unless it says
-   * otherwise. It runs at once.
+   * Creates a workflow and publishes it. Its image prints, unless the payload says otherwise. It
+   * runs at once.
    */
   create(payload: { command: string[] } | Extract<Payload, { kind: 'HEARTBEAT' }>): Promise<string>;
-  /** Asks for one more job of it. */
+  /** Requests one more job of the workflow. */
   run(workflowId: string): Promise<void>;
-  /** The workflow's first job, when it has come so far. */
+  /** Resolves with the first job of the workflow when it has reached the stage. */
   job(workflowId: string, stage: 'RUNNING' | 'ENDED'): Promise<JobRow>;
-  /** Its lease's owner, and the number of its last stored line. */
+  /** The owner of its lease, and the number of its last stored line. */
   progress(jobId: string): Promise<{ owner: string; stored: number }>;
-  /** Tells the printer of the job's first attempt to end, or one that waits to begin. */
+  /** Makes the printer of the job's first attempt end, or begin if it waits. */
   tell(jobId: string): Promise<void>;
-  /** Resolves when that has ended. */
+  /** Resolves when the container of the job has ended. */
   containerEnd(jobId: string): Promise<void>;
-  /** Resolves when no container of the job is left; of any job, when none is named. */
+  /** Resolves when no container of the job is left, or of any job if none is given. */
   removed(jobId?: string): Promise<void>;
   lines(jobId: string): Promise<LogLine[]>;
   close(): Promise<void>;
 }
 
-/** In place of the run's database and servers, a test may give its own. */
+/** A test may pass its own database and servers instead of those of the run. */
 export async function openInstallation(
   servers: Servers,
   { database, env = {} }: { database?: TestDatabase; env?: Record<string, string> } = {},
@@ -167,15 +166,15 @@ export async function openInstallation(
       await dropTopics(servers.kafka, prefix);
       const left = await docker.listContainers(labels);
       for (const { id } of left) await docker.removeContainer(id, { force: true });
-      await removeNetworks(docker, labels); // of killed processes
+      await removeNetworks(docker, labels); // networks of killed processes
       if (database === undefined) await own.close();
     },
   };
 }
 
 /**
- * A broker that others use too would become slow with what each run leaves; one that is away keeps
- * them.
+ * Deletes the topics of the run, because they would slow a shared broker down. A broker that is
+ * down keeps them.
  */
 async function dropTopics(brokers: string, prefix: string): Promise<void> {
   const client = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 1 } });
@@ -190,26 +189,28 @@ async function dropTopics(brokers: string, prefix: string): Promise<void> {
   }
 }
 
-/** The executable gives up on its ready line sooner than a busy machine shows it. */
+/**
+ * Waits longer than the executable's own wait for its ready line, because the machine may be busy.
+ */
 export async function isReady(process: Running): Promise<void> {
   await untilSlow('the process is ready', async () => process.log.some(({ event }) => event === 'ready'));
 }
 
-/** What a process holds of the memory, its files left out. */
+/** The anonymous resident memory of a process; file mappings do not count. */
 export async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
 
 /**
- * At most so long after a sign of life is the process killed: about what passes between two chunks,
- * a renewal's share, and a commit.
+ * The kill follows a sign of life by at most this time: about the time between two chunks, a
+ * fraction of a renewal interval, or a commit.
  */
 const KILL_AFTER_MS_MAX = 300;
 
 /**
  * Kills a process with SIGKILL at `times` random instants, each after a sign that it works, and
- * starts it again. Gives the last one, at work.
+ * starts it again. Resolves with the last process when it works.
  */
 export async function killAtRandom({
   times,
@@ -220,7 +221,7 @@ export async function killAtRandom({
   times: number;
   random: () => number;
   start: () => Running;
-  /** Resolves when this process has done something new. */
+  /** Resolves when this process has done new work. */
   works: (process: Running) => Promise<unknown>;
 }): Promise<Running> {
   let victim = start();

@@ -2,8 +2,8 @@ import http from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { check, listening, outcome, raw, texts, until } from './support.ts';
 
-describe('a heartbeat against a server that misbehaves', () => {
-  test('reads a body that never ends only to the bound', async () => {
+describe('a heartbeat against a misbehaving server', () => {
+  test('reads an endless body only up to its limit', async () => {
     let sent = 0;
     const { host } = await listening(
       http.createServer((_, response) => {
@@ -33,7 +33,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  test('times out on headers and on bodies that drip', async () => {
+  test('times out on headers and bodies that drip', async () => {
     const drip = (start: string) =>
       raw((socket) => {
         socket.resume().write(start);
@@ -50,7 +50,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  test('fails on headers without end, in size or in number, and on what is no HTTP', async () => {
+  test('fails on endless headers, in size or in number, and on an answer that is not HTTP', async () => {
     const talk = (text: string) => raw((socket) => socket.resume().write(text));
     const bombs = [
       `HTTP/1.1 200 OK\r\nx: ${'a'.repeat(1_000_000)}`,
@@ -67,7 +67,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     }
   });
 
-  test('fails on a reset before, and an end within, the response', async () => {
+  test('fails on a reset before the response, and on an end within it', async () => {
     const reset = await raw((socket) => void socket.once('data', () => socket.resetAndDestroy()));
     expect(outcome(await check({ endpoint: `http://${reset.host}/` }))).toMatch(
       /^CHECK_FAILED: No response .*ECONNRESET/,
@@ -84,7 +84,7 @@ describe('a heartbeat against a server that misbehaves', () => {
     );
   });
 
-  test('puts nothing into a line or a message that a log or a database cannot hold', async () => {
+  test('writes nothing into a line or message that a log or database cannot hold', async () => {
     const { host } = await raw(
       (socket) => void socket.once('data', () => socket.end('HTTP/1.1 500 a\tb\r\nlocation: /\x80\x00\r\n\r\n\0')),
     );

@@ -6,7 +6,7 @@ const serve = (handler: (request: IncomingMessage, response: ServerResponse) => 
   listening(http.createServer(handler));
 
 describe('a heartbeat over HTTP', () => {
-  test('is well with any 2xx, and logs the address, the status and the time of each phase', async () => {
+  test('succeeds with any 2xx, and logs the address, the status and the time of each phase', async () => {
     const { host } = await serve((_, response) => response.writeHead(204, 'Nothing here').end());
     const result = await check({ endpoint: `http://user:secret@${host}/health?x=1` });
     expect(outcome(result)).toBe('ok');
@@ -18,7 +18,7 @@ describe('a heartbeat over HTTP', () => {
     expect(result.lines[0]?.timestamp).toBeInstanceOf(Date);
   });
 
-  test('says which status came and which was expected', async () => {
+  test('names the received and the expected status', async () => {
     const { host } = await serve((_, response) => response.writeHead(503).end('down'));
     const result = await check({ endpoint: `http://${host}/` });
     expect(outcome(result)).toBe(
@@ -54,7 +54,7 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(bad)).toMatch(/^CHECK_FAILED: The request could not be made/);
   });
 
-  test('sends headers whose names JavaScript knows as something else', async () => {
+  test('sends headers with names that JavaScript treats specially', async () => {
     const seen: string[] = [];
     const { host } = await serve((request, response) => {
       seen.push(...request.rawHeaders);
@@ -65,7 +65,7 @@ describe('a heartbeat over HTTP', () => {
     expect(seen).toEqual(expect.arrayContaining(['constructor', 'a', '__proto__', 'b']));
   });
 
-  test('finds a text that arrives in pieces, and shows the body that lacks it', async () => {
+  test('finds a text that arrives in pieces, and shows a body that lacks it', async () => {
     const { host } = await serve(async (_, response) => {
       for (const piece of ['all sys', 'tems', ' gö\0'])
         await new Promise<void>((resolve) => response.write(piece, () => setImmediate(resolve)));
@@ -78,7 +78,7 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
-  test('follows redirects unless asked not to, or the redirect is what is expected', async () => {
+  test('follows redirects unless it must not, or the redirect is the expected answer', async () => {
     const { host } = await serve(({ url }, response) => {
       if (url === '/old') response.writeHead(302, { location: '/new' }).end();
       else response.end('new');
@@ -94,7 +94,7 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(await check({ endpoint, expected_status: [302], body_contains: 'new' }))).toMatch(/0 bytes/);
   });
 
-  test('stops at 5 redirects and at other schemes', async () => {
+  test('stops after 5 redirects and at other schemes', async () => {
     const { host } = await serve(({ url }, response) => {
       response.writeHead(307, { location: url === '/loop' ? '/loop' : (url ?? '').slice(1) }).end();
     });
@@ -111,7 +111,7 @@ describe('a heartbeat over HTTP', () => {
       );
   });
 
-  test('takes 101 for an answer where it is expected', async () => {
+  test('accepts 101 where it is expected', async () => {
     const { host } = await raw((socket) => {
       socket.once('data', () =>
         socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nx'),
@@ -124,7 +124,7 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
-  test('takes no secret along to another origin, and a POST becomes a GET where browsers make it one', async () => {
+  test('sends no secret to another origin, and a POST becomes a GET where browsers do the same', async () => {
     const seen: (string | undefined)[] = [];
     const other = await serve((request, response) => {
       seen.push(

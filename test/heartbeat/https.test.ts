@@ -28,7 +28,7 @@ describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
     return check({ endpoint: `https://${host}:${port}/`, min_tls_days_left: minTlsDaysLeft }, context);
   }
 
-  test('is well with a valid certificate, and logs the handshake and the days left', async () => {
+  test('succeeds with a valid certificate, and logs the handshake and the days left', async () => {
     const result = await visit(authority.issue('good', ['DNS:good.test'], 30), 'good.test');
     expect(outcome(result)).toBe('ok');
     expect(texts(result)[3]).toMatch(
@@ -36,25 +36,25 @@ describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
     );
   });
 
-  test('takes a certificate for an address', async () => {
+  test('accepts a certificate for an address', async () => {
     const certificate = authority.issue('address', ['IP:127.0.0.1'], 30);
     expect(outcome(await visit(certificate, '127.0.0.1'))).toBe('ok');
     expect(outcome(await visit(certificate, 'good.test'))).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/);
   });
 
-  test('fails on an authority that nobody knows', async () => {
+  test('fails on an unknown authority', async () => {
     expect(outcome(await visit(authority.issue('stranger', ['DNS:good.test'], 30), 'good.test', false))).toMatch(
       /^CHECK_FAILED: No TLS with 127\.0\.0\.1:\d+: .*(UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER).* A certificate valid for good\.test was expected\.$/,
     );
   });
 
-  test('fails on a certificate that has expired', async () => {
+  test('fails on an expired certificate', async () => {
     expect(outcome(await visit(authority.issue('expired', ['DNS:good.test'], -1), 'good.test'))).toMatch(
       /^CHECK_FAILED: No TLS .*certificate has expired \(CERT_HAS_EXPIRED\)/,
     );
   });
 
-  test('fails on a certificate that expires too soon, and says how many days are left and were expected', async () => {
+  test('fails on a certificate that expires too soon, and names the days left and the days expected', async () => {
     const certificate = authority.issue('soon', ['DNS:good.test'], 5);
     expect(outcome(await visit(certificate, 'good.test', true, 14))).toMatch(
       /^CHECK_FAILED: Of 127\.0\.0\.1:\d+, the certificate of soon is valid until \S+Z, [45] days left\. At least 14 were expected\.$/,
@@ -63,13 +63,13 @@ describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
     expect(outcome(await visit(certificate, 'good.test', true, 0))).toBe('ok');
   });
 
-  test('says that a certificate has expired, whatever days were expected', async () => {
+  test('reports an expired certificate, whatever days were expected', async () => {
     expect(outcome(await visit(authority.issue('past', ['DNS:good.test'], -1), 'good.test', true, 0))).toMatch(
       /^CHECK_FAILED: No TLS .*certificate has expired/,
     );
   });
 
-  test('says which certificate was seen where it is refused: whose, for what, from whom and until when', async () => {
+  test('describes a refused certificate: whose, for what, from whom and until when', async () => {
     const [issued, until] = ['issued by Test authority for DNS:good\\.test', 'is valid from \\S+Z until \\S+Z'];
     const refused = (why: string, name: string, host: string) =>
       new RegExp(
@@ -86,7 +86,7 @@ describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
     );
   });
 
-  test('sends nothing to who shows a certificate that is refused', async () => {
+  test('sends nothing to a server whose certificate is refused', async () => {
     let requests = 0;
     const server = https.createServer(authority.issue('quiet', ['DNS:good.test'], 30), (_, response) => {
       requests += 1;
@@ -98,7 +98,7 @@ describe.skipIf(isMissing)('a heartbeat over HTTPS', () => {
     expect(requests).toBe(0);
   });
 
-  test('fails on what is no TLS', async () => {
+  test('fails on an answer that is not TLS', async () => {
     const { host } = await listening((await import('node:http')).createServer((_, response) => response.end()));
     expect(outcome(await check({ endpoint: `https://${host}/` }))).toMatch(
       /^CHECK_FAILED: No TLS with .*wrong version number/,

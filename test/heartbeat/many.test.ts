@@ -6,8 +6,8 @@ const CHECKS = 1_000;
 const SET = 100;
 const SLOW_MS = 500;
 /**
- * One after the other they would take 500 s; four at a time, as lookups in threads would, still 125
- * s.
+ * One after the other they would take 500 s. Four at a time, as with lookups in threads, they would
+ * still take 125 s.
  */
 const TOGETHER_MS_MAX = 10_000;
 
@@ -24,7 +24,7 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
     console.info(`${CHECKS} endpoints that answer after ${SLOW_MS} ms: ${took.toFixed(0)} ms.`);
   });
 
-  test('do not wait for each other’s names', async () => {
+  test('do not wait for each other’s name lookups', async () => {
     const { names, asked } = await nameServer(() => ['127.0.0.1'], SLOW_MS);
     const { port } = await raw((socket) => socket.resume());
     const started = performance.now();
@@ -38,7 +38,7 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
     console.info(`${CHECKS} names that resolve after ${SLOW_MS} ms: ${took.toFixed(0)} ms.`);
   });
 
-  test('leave a quick one quick, and all end at once on an abort', async () => {
+  test('do not slow a quick one down, and all end at once on an abort', async () => {
     const silent = await raw((socket) => socket.resume());
     const quick = await listening(http.createServer((_, response) => response.end()));
     const abort = new AbortController();
@@ -54,8 +54,8 @@ describe('1,000 heartbeats of slow endpoints at once', () => {
 });
 
 /**
- * In sets, each after `arrived`: 2,000 packets at once are more than the receive buffer of a test's
- * name server.
+ * Starts the checks in sets, each after `arrived`. 2,000 packets at once would overflow the receive
+ * buffer of the test's name server.
  */
 async function many<T>(make: (n: number) => Promise<T>, arrived = async (_made: number) => {}): Promise<T[]> {
   const made: Promise<T>[] = [];

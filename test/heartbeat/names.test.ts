@@ -6,7 +6,7 @@ import { createNames } from '../../workers/shared/dns/names.ts';
 import { check, nameServer, outcome, raw, texts } from './support.ts';
 
 describe('a heartbeat over TCP or DNS', () => {
-  test('is well when the port takes a connection', async () => {
+  test('succeeds when the port accepts a connection', async () => {
     const { host } = await raw((socket) => socket.resume());
     const result = await check({ endpoint: `tcp://${host}` });
     expect(outcome(result)).toBe('ok');
@@ -33,7 +33,7 @@ describe('a heartbeat over TCP or DNS', () => {
     expect(outcome(await check({ endpoint: `tcp://localhost:${port}` }))).toBe('ok');
   });
 
-  test('resolves a name and tells its addresses, or that there are none', async () => {
+  test('resolves a name and logs its addresses, or fails if there are none', async () => {
     const { names } = await nameServer((name) => ({ 'here.test': ['127.0.0.1', '::1'], 'empty.test': [] })[name]);
     expect(texts(await check({ endpoint: 'dns://here.test' }, { names }))).toEqual([
       expect.stringMatching(/^here\.test is ::1, 127\.0\.0\.1/),
@@ -47,13 +47,13 @@ describe('a heartbeat over TCP or DNS', () => {
     expect(outcome(await check({ endpoint: `dns://${'a'.repeat(300)}.test` }, { names }))).toMatch(/EBADNAME/);
   });
 
-  test('blames a name that stays unanswered on the name while its server answers others', async () => {
+  test('blames a name without an answer if its server answers for others', async () => {
     const { names } = await nameServer((name) => (name === 'dead.test' ? 'silence' : []));
     const result = await check({ endpoint: 'http://dead.test/', timeout_seconds: 3 }, { names });
     expect(outcome(result)).toBe('TIMEOUT: Timed out after 3 s waiting for the name dead.test to be resolved.');
   });
 
-  test('blames the platform when the name servers answer nothing at all', async () => {
+  test('blames the platform if the name servers answer nothing at all', async () => {
     const silent = await nameServer(() => 'silence');
     const results = await Promise.all(
       [1, 2].map((n) => check({ endpoint: `http://any${n}.test/`, timeout_seconds: 3 }, { names: silent.names })),
@@ -66,7 +66,7 @@ describe('a heartbeat over TCP or DNS', () => {
     );
   });
 
-  test('reads the hosts file, and the search list where a name is short', async () => {
+  test('reads the hosts file, and the search list for a short name', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chronoverse-names-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const [hostsFile, resolvFile] = [join(folder, 'hosts'), join(folder, 'resolv.conf')];

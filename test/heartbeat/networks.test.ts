@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { isAllowed, type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 
 describe('the networks that a HEARTBEAT may reach', () => {
-  test('takes each address for what the registries say it is', () => {
+  test('classifies each address as the registries do', () => {
     const table: Record<string, string[]> = {
       public: [
         '93.184.216.34',
@@ -34,7 +34,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
     }
   });
 
-  test('judges IPv6 that carries an IPv4 address by that one', () => {
+  test('judges an IPv6 address that contains an IPv4 address by the IPv4 address', () => {
     const forms = [
       '::ffff:a9fe:a9fe',
       '::ffff:169.254.169.254',
@@ -50,7 +50,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
       expect(wordsThatAdmit(form)).toBe('public');
   });
 
-  test('opens what is special only to a network that lies within it', () => {
+  test('opens a special network only if the setting names a network within it', () => {
     expect(isAllowed(policy('0.0.0.0/0,::/0'), '169.254.169.254')).toBe(false);
     expect(isAllowed(policy('0.0.0.0/0,::/0'), 'fe80::1')).toBe(false);
     expect(isAllowed(policy('0.0.0.0/0'), '127.0.0.1')).toBe(true);
@@ -63,7 +63,7 @@ describe('the networks that a HEARTBEAT may reach', () => {
     expect(isAllowed(policy('240.0.0.0/4'), '240.0.0.1')).toBe(true);
   });
 
-  test('never admits what is no address', () => {
+  test('never admits what is not an address', () => {
     const everything = policy('public,private,loopback,0.0.0.0/0,::/0');
     for (const text of [
       '',
@@ -90,20 +90,20 @@ describe('the networks that a HEARTBEAT may reach', () => {
       expect([text, isAllowed(everything, text)]).toEqual([text, false]);
   });
 
-  test('agrees with Node on what a network holds, and reads every form of an address alike', () => {
+  test('agrees with Node on what a network contains, and reads every form of an address alike', () => {
     const bytes = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((four) => four.join('.'));
     fc.assert(
       fc.property(bytes, bytes, fc.integer({ min: 1, max: 32 }), (address, other, length) => {
         const first = masked(other, length);
         const list = new net.BlockList();
         list.addSubnet(first, length, 'ipv4');
-        fc.pre(wordsThatAdmit(address) !== ''); // special ones follow a rule of their own
+        fc.pre(wordsThatAdmit(address) !== ''); // special networks follow their own rule
         expect(isAllowed(policy(`${first}/${length}`), address)).toBe(list.check(address));
       }),
     );
     fc.assert(
       fc.property(fc.ipV6(), (text) => {
-        const url = new URL(`http://[${text}]/`); // writes every form of one address alike
+        const url = new URL(`http://[${text}]/`); // a URL writes every form of an address the same way
         expect(wordsThatAdmit(text)).toBe(wordsThatAdmit(url.hostname.slice(1, -1)));
       }),
     );

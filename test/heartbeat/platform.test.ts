@@ -9,7 +9,7 @@ const broken = async () => {
 const silent = () => new Promise<boolean>(() => undefined);
 
 describe('a heartbeat without an endpoint', () => {
-  test('is well when database, bus and cache are, in one line with their times', async () => {
+  test('succeeds if database, bus and cache do, in one line with their times', async () => {
     const result = await check({});
     expect(outcome(result)).toBe('ok');
     expect(texts(result)).toEqual([
@@ -18,7 +18,7 @@ describe('a heartbeat without an endpoint', () => {
     expect(result.lines[0]?.stream).toBe('STDOUT');
   });
 
-  test('blames the platform when one of them is down, or cannot be asked', async () => {
+  test('blames the platform if one of them is down or cannot be asked', async () => {
     for (const bus of [down, broken]) {
       const result = await check({}, { platform: { database: up, bus, cache: up } });
       expect(outcome(result)).toMatch(
@@ -30,7 +30,7 @@ describe('a heartbeat without an endpoint', () => {
     }
   });
 
-  test('waits for one that is silent no longer than the time-out', async () => {
+  test('waits for a silent one no longer than the time-out', async () => {
     const result = await check({ timeout_seconds: 0.05 }, { platform: { database: silent, bus: up, cache: up } });
     expect(outcome(result)).toMatch(/^SYSTEM: .*database silent \(for [\d.]+ ms\), bus up/);
   });

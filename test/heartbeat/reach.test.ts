@@ -4,8 +4,8 @@ import { check, listening, nameServer, outcome, policy, texts } from './support.
 
 const REFUSED = /^CHECK_FAILED: .* is in no network that heartbeats may reach here/;
 
-describe('what a heartbeat may reach', () => {
-  test('refuses metadata and link-local addresses in every way to write them', async () => {
+describe('the addresses that a heartbeat may reach', () => {
+  test('refuses metadata and link-local addresses in every notation', async () => {
     const allow = policy('public,private,loopback');
     const hosts = [
       '169.254.169.254',
@@ -14,7 +14,7 @@ describe('what a heartbeat may reach', () => {
       '[2002:a9fe:a9fe::]',
       '[fd00:ec2::254]',
     ];
-    // Forms that the URL standard reads as that very IPv4 address.
+    // The URL standard reads these forms as the same IPv4 address.
     hosts.push(
       '2852039166',
       '0xa9fea9fe',
@@ -60,11 +60,11 @@ describe('what a heartbeat may reach', () => {
     }
   });
 
-  test('connects to the address that was judged, though the name changes its mind', async () => {
+  test('connects to the address that was checked, even if the name resolves differently later', async () => {
     let answers = 0;
     const { names, asked } = await nameServer(() => {
       answers += 1;
-      return answers <= 2 ? ['127.0.0.1'] : ['169.254.169.254']; // A and AAAA of the first check
+      return answers <= 2 ? ['127.0.0.1'] : ['169.254.169.254']; // the A and AAAA lookups of the first check
     });
     const { port } = await listening(http.createServer((_, response) => response.end('mine')));
     expect(outcome(await check({ endpoint: `http://fickle.test:${port}/`, body_contains: 'mine' }, { names }))).toBe(
@@ -74,7 +74,7 @@ describe('what a heartbeat may reach', () => {
     expect(outcome(await check({ endpoint: `http://fickle.test:${port}/` }, { names }))).toMatch(REFUSED);
   });
 
-  test('uses the admitted addresses of a name, and no other', async () => {
+  test('uses the admitted addresses of a name, and no others', async () => {
     const { names } = await nameServer(() => ['169.254.169.254', '10.255.255.1', '127.0.0.1', 'fe80::1']);
     const { port, host } = await listening(http.createServer((_, response) => response.end()));
     const result = await check({ endpoint: `http://mixed.test:${port}/` }, { names });
@@ -82,7 +82,7 @@ describe('what a heartbeat may reach', () => {
     expect(texts(result)[2]).toMatch(`Connected to ${host} in`);
   });
 
-  test('keeps to the words of the policy', async () => {
+  test('follows the words of the policy', async () => {
     const { host } = await listening(http.createServer((_, response) => response.end()));
     const endpoint = `http://${host}/`;
     expect(outcome(await check({ endpoint }, { allow: policy('public,private') }))).toMatch(REFUSED);
@@ -90,7 +90,7 @@ describe('what a heartbeat may reach', () => {
     expect(outcome(await check({ endpoint: 'http://localhost:1/' }, { allow: policy('public') }))).toMatch(REFUSED);
   });
 
-  test('refuses what is no endpoint', async () => {
+  test('refuses what is not an endpoint', async () => {
     for (const endpoint of [
       'file:///etc/passwd',
       'ftp://127.0.0.1/',

@@ -32,7 +32,7 @@ afterAll(async () => {
   await database.close();
 });
 
-/** The end of the first job of a heartbeat at `endpoint` with a secret header. */
+/** The ended first job of a heartbeat at `endpoint` with a secret header. */
 async function ended(
   endpoint: string,
   { sealer = testSealer, secret = SECRET, contains = '', names = ['Authorization'], open = {} } = {},
@@ -88,7 +88,7 @@ test('a secret header reaches the endpoint', async () => {
   expect(seen).toEqual([SECRET]);
 });
 
-test('a secret header goes to no other origin with a redirect, whatever its name', async () => {
+test('a secret header is not sent to another origin after a redirect, whatever its name', async () => {
   const names = ['User-Agent', 'ACCEPT', 'Accept-Encoding', 'Content-Type'];
   const seen: IncomingMessage['headers'][] = [];
   const other = await listening(
@@ -112,7 +112,7 @@ test('a secret header goes to no other origin with a redirect, whatever its name
   expect(JSON.stringify(last)).not.toContain(SECRET);
 });
 
-test('an endpoint that says the header back does not get it into log or message', async () => {
+test('an endpoint that echoes the header does not get it into the log or a message', async () => {
   const { host } = await listening(
     createServer((request, response) => {
       response.writeHead(500, `No ${request.headers.authorization}`);
@@ -134,7 +134,7 @@ const ECHOES: [how: string, echo: (secret: string) => string][] = [
   ['the token alone', (secret) => `No such token: ${secret.slice('Bearer '.length)}`],
   ['a body that is cut within it', (secret) => `${'x'.repeat(180)}${secret}`],
 ];
-test.each(ECHOES)('an endpoint that says it back in %s does not get it into log or message', async (_, echo) => {
+test.each(ECHOES)('an endpoint that echoes it in %s does not get it into the log or a message', async (_, echo) => {
   const secret = 'Bearer s"s/m<&4 711\\+x%=';
   const secretToken = 'Bearer open-"s/m<&4711\\+x%=';
   for (const value of [secret, secretToken, SECRET]) {
@@ -145,18 +145,18 @@ test.each(ECHOES)('an endpoint that says it back in %s does not get it into log 
     );
     const { job, texts } = await ended(`http://${host}/`, { secret: value, contains: 'something else' });
     expect(job.failureMessage).toContain('***');
-    // A port may well be 34711.
+    // The port may be 34711, which contains a part of the secret.
     const said = `${job.failureMessage}${texts.join()}`.replaceAll(host, '');
     expect(said).not.toMatch(/4711|711.{1,4}x|esame|NDcx|0NzEx|Q3MT/);
   }
 });
 
-test('a header under a key that this process does not have fails the job as the fault of the platform', async () => {
+test('a header sealed with a key that this process lacks fails the job as a fault of the platform', async () => {
   const { job } = await ended('http://127.0.0.1:1/', { sealer: createSealer(Buffer.alloc(32, 1)) });
   expect(job).toMatchObject({ failureReason: 'SYSTEM', failureMessage: expect.stringContaining('SECRET_KEYS_OLD') });
 });
 
-test('a heartbeat of a metadata address fails, and says why', async () => {
+test('a heartbeat of a metadata address fails and says why', async () => {
   for (const endpoint of ['http://169.254.169.254/', 'http://[fd00:ec2::254]/', 'http://2852039166/']) {
     const { job } = await ended(endpoint);
     expect(job).toMatchObject({

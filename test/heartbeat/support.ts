@@ -13,7 +13,7 @@ export function policy(text: string): NetworkPolicy {
   return parsed;
 }
 
-/** Runs a check that may reach loopback alone, unless `context` says otherwise. */
+/** Runs a check that may reach only loopback, unless `context` says otherwise. */
 export function check(
   payload: Omit<HeartbeatPayload<never>, 'kind'>,
   context: Partial<CheckContext> = {},
@@ -30,7 +30,7 @@ export function check(
   );
 }
 
-/** What failed and why, or "ok". */
+/** The reason and the message of a failure, or "ok". */
 export function outcome(result: CheckResult): string {
   return result.ok ? 'ok' : `${result.reason}: ${result.message}`;
 }
@@ -40,14 +40,14 @@ export function texts(result: CheckResult): string[] {
 }
 
 /**
- * Listens on a free port of 127.0.0.1 until the test ends, which fails when a check has left a
+ * Listens on a free port of 127.0.0.1 until the test ends. The test fails if a check has left a
  * connection open.
  */
 export async function listening<S extends Server>(server: S): Promise<{ server: S; host: string; port: number }> {
   const open = new Set<Socket>();
   server.on('connection', (socket) => {
     open.add(socket);
-    socket.on('error', () => undefined); // the check cuts connections: that is its right
+    socket.on('error', () => undefined); // the check may cut connections
     socket.once('close', () => open.delete(socket));
   });
   server.listen(0, '127.0.0.1');
@@ -60,14 +60,14 @@ export async function listening<S extends Server>(server: S): Promise<{ server: 
   return { server, host: `127.0.0.1:${port}`, port };
 }
 
-/** A TCP server that hands each connection to `onConnection`. */
+/** A TCP server that calls `onConnection` for each connection. */
 export function raw(onConnection: (socket: Socket) => void) {
   return listening(net.createServer({ allowHalfOpen: false }, onConnection));
 }
 
 /**
- * A name server on loopback, asked by `names` alone. `answer` gives the addresses of a name, or
- * undefined for one that does not exist, or "silence"; after `delayMs`.
+ * A name server on loopback for `names` only. `answer` returns the addresses of a name, undefined
+ * for an unknown name, or "silence". It answers after `delayMs`.
  */
 export async function nameServer(
   answer: (name: string) => string[] | undefined | 'silence',
@@ -130,7 +130,7 @@ function replyTo(query: Buffer, end: number, addresses: string[] | undefined, ty
   return Buffer.concat([head, ...(addresses ?? []).map((address) => record(address, type))]);
 }
 
-/** A resource record of the question's name, with a time to live of 0. */
+/** A resource record for the name of the question, with a time to live of 0. */
 function record(address: string, type: number): Buffer {
   const data = type === 28 ? ipv6Bytes(address) : Buffer.from(address.split('.').map(Number));
   const head = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 0, 0, data.length]);

@@ -9,10 +9,10 @@ import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support
 const CLIENTS = 200;
 const LOAD_SECONDS = Number(process.env.HOSTILE_SECONDS ?? 11); // a lease is renewed every 10 s
 const ANSWER_MS_MAX = 1_000;
-/** For the slowest of all: the clients and the database have the same cores. */
+/** The limit for the slowest answer: the clients and the database share the same cores. */
 const SLOWEST_MS_MAX = 5_000;
 
-describe('200 clients without an account who do the worst that they may', () => {
+describe('200 clients without an account that do their worst', () => {
   let database: TestDatabase;
   let up: Running;
   let url: string;
@@ -44,7 +44,7 @@ describe('200 clients without an account who do the worst that they may', () => 
     await database?.close();
   });
 
-  test('P12: keep no answer from a signed-in user for a second, nor a lease from being renewed', async () => {
+  test('P12: delay no answer to a signed-in user by a second, and no renewal of a lease', async () => {
     const { port } = silent.address() as { port: number };
     const input = {
       name: 'waits',
@@ -83,7 +83,7 @@ describe('200 clients without an account who do the worst that they may', () => 
     }
     const after = await lease();
     waits.sort((a, b) => a - b);
-    expect(JSON.parse(statuses)).toMatchObject({ 429: expect.any(Number) }); // they were there
+    expect(JSON.parse(statuses)).toMatchObject({ 429: expect.any(Number) }); // the clients did send requests
     expect(after).toMatchObject({ status: 'RUNNING', attempt: before?.attempt });
     expect(after?.expires).toBeGreaterThan(before?.expires ?? Number.NaN);
     const slower = shares.reduce((sum, share) => sum + share, 0) / shares.length;
@@ -100,8 +100,8 @@ describe('200 clients without an account who do the worst that they may', () => 
 });
 
 /**
- * How many times longer than on a core of its own a moment's work takes here: other tests may run
- * beside this one.
+ * How many times longer a moment's work takes here than on a free core: other tests may run beside
+ * this one.
  */
 function timesSlower(): number {
   const started = performance.now();

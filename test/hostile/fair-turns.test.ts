@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { FairSemaphore } from '../../api/admission/fair-semaphore.ts';
 
-describe('where all places of those who wait for a turn are taken', () => {
+describe('when all places in the queue for turns are taken', () => {
   const turns = () => new FairSemaphore({ places: 1, perKey: 1, waiting: 4, waitingPerKey: 4 });
   const refused = { extensions: { code: 'RATE_LIMITED' } };
 
-  test('a key that has none is given one of the key that has most', async () => {
+  test('a key without a place gets one of the key that has most', async () => {
     const fair = turns();
     const leave = await fair.acquire('flood');
     const flood = Array.from({ length: 4 }, () => fair.acquire('flood'));
@@ -20,13 +20,13 @@ describe('where all places of those who wait for a turn are taken', () => {
     (await fair.acquire('flood'))(); // all turns and places are free again
   });
 
-  test('a key is refused that would have as many as any other', async () => {
+  test('a key that would then have as many as any other is refused', async () => {
     const fair = turns();
     await fair.acquire('first');
     for (const key of ['a', 'a', 'b', 'b']) fair.acquire(key).catch(() => undefined);
     expect(fair.isFull('b')).toBe(true);
     expect(fair.isFull('c')).toBe(false);
-    // One of two gives way for each.
+    // Each of a and b loses one of its two places.
     for (const key of ['c', 'd']) fair.acquire(key).catch(() => undefined);
     await expect(fair.acquire('e')).rejects.toMatchObject(refused);
   });

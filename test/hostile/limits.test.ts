@@ -38,7 +38,7 @@ describe('an operation', () => {
       `{ __type(name: "Node") { ${'possibleTypes { interfaces { '.repeat(5)} name ${'} }'.repeat(5)} } }`,
     ],
     ['a fragment of it', `{ ...S } fragment S on Query { __schema { types { ${typesOf(6)} } } }`],
-  ])('that asks the schema for %s costs what its answer holds', async (_, document) => {
+  ])('that queries the schema for %s costs as much as its answer holds', async (_, document) => {
     for (const token of [undefined, ann.token]) {
       const answer = await query(api, document, token === undefined ? {} : { token });
       expect(answer.data ?? null).toBeNull();
@@ -46,7 +46,7 @@ describe('an operation', () => {
     }
   });
 
-  test('that asks for a type by name costs the longest lists that a type has', () => {
+  test('that selects a type by name costs the longest lists of that type', () => {
     const costOf = (document: string) => operationCost({ schema, document: parse(document) });
     const fieldsMax = Math.max(
       ...Object.values(schema.getTypeMap()).map((type) =>
@@ -58,7 +58,7 @@ describe('an operation', () => {
     expect(costOf(`{ __type(name: "Node") { ${implementing} } }`)).toBeGreaterThan(7 ** 3);
   });
 
-  test('that spreads fragments in fragments is counted whole, and at once', () => {
+  test('that nests fragments is counted in full, and at once', () => {
     const spread = (n: number) => `...F${n} `.repeat(4);
     const fragments = times(9, (n) => `fragment F${n} on Query { ${n === 8 ? 'viewer { id }' : spread(n + 1)} }`);
     const document = parse(`{ ${spread(0)} } ${fragments}`);
@@ -67,7 +67,7 @@ describe('an operation', () => {
     expect(performance.now() - begun).toBeLessThan(100);
   });
 
-  test('that asks for the whole schema once is answered to anybody, and the same each time', async () => {
+  test('that requests the whole schema once is answered to everyone, the same each time', async () => {
     const first = await query(api, getIntrospectionQuery());
     expect(first.data.__schema.types.length).toBeGreaterThan(50);
     const again = await query(api, `# again\n${getIntrospectionQuery()}`);
@@ -92,11 +92,11 @@ describe('an operation', () => {
     ['viewer { apiTokens { id } }', STATEMENT_COST],
     ['notifications(first: 1) { nodes { id } }', STATEMENT_COST],
     ['volumes(first: 1) { nodes { name } }', STATEMENT_COST],
-  ])('that asks for %s costs the statements for it', (selection, cost) => {
+  ])('that queries %s costs the statements for it', (selection, cost) => {
     expect(operationCost({ schema, document: parse(`{ ${selection} }`) })).toBeGreaterThanOrEqual(cost);
   });
 
-  test('that leaves the size of pages to defaults of variables costs what they say', async () => {
+  test('with page sizes in default values of variables costs what they say', async () => {
     const nested =
       'query ($n: Int = 100) { workflows(first: $n) { nodes { jobs(first: $n) { nodes { id status } } } } }';
     expect(operationCost({ schema, document: parse(nested) })).toBeGreaterThan(20_000);
@@ -108,7 +108,7 @@ describe('an operation', () => {
     expect(operationCost({ schema, document: parse(filtered), variableValues: { f: null } })).toBeLessThan(2_000);
   });
 
-  test('that marks very many notifications and asks for much of each is refused before it marks any', async () => {
+  test('that marks very many notifications and selects much of each is refused before it marks any', async () => {
     const marked = (n: number) =>
       `m${n}: markNotificationsRead(input: $input) { notifications { workflow { jobs(first: 100) { nodes { id } } } } }`;
     const document = `mutation ($input: MarkNotificationsReadInput!) { ${marked(1)} }`;
@@ -119,7 +119,7 @@ describe('an operation', () => {
     expect(codes(await query(api, modest, { token: ann.token, variables }))).toEqual([]);
   });
 
-  test('that has a list multiplies by the size of a page, or by the one that a list without pages declares', () => {
+  test('with a list multiplies by the page size, or by the size that a list without pages declares', () => {
     const isPaged = ({ name }: GraphQLObjectType, field: string) =>
       /Connection$/.test(name) && /^(edges|nodes)$/.test(field);
     const lists = Object.values(schema.getTypeMap()).flatMap((type) =>
@@ -143,12 +143,12 @@ describe('an operation', () => {
     for (const [name, cost] of lists) expect(cost, String(name)).toMatchObject({ itemsMax: expect.any(Number) });
   });
 
-  test('that changes something costs a change, once', () => {
+  test('with a mutation costs a change, once', () => {
     const document = parse('mutation { deleteVolume(input: { name: "a" }) { deletedVolumeName } }');
     expect(operationCost({ schema, document })).toBeLessThan(2 * CHANGE_COST);
   });
 
-  test('that asks for the system thirty times asks each part once', async () => {
+  test('that requests the system thirty times checks each part once', async () => {
     let asked = 0;
     const isUp = api.bus.isUp.bind(api.bus);
     api.bus.isUp = () => {
@@ -159,7 +159,7 @@ describe('an operation', () => {
     const { data } = await query(api, document, { token: ann.token });
     expect(data.s0).toEqual(data.s29);
     await query(api, document, { token: bob.token });
-    expect(asked).toBeLessThanOrEqual(2); // the second, where a second has passed between the two
+    expect(asked).toBeLessThanOrEqual(2); // a second check, if a second has passed between the two
     api.bus.isUp = isUp;
   });
 
@@ -170,11 +170,11 @@ describe('an operation', () => {
     ['depth', `{ viewer { ${'... on User { '.repeat(depth)} id ${'} '.repeat(depth)} } }`],
     ['aliases', `{ ${times(aliases + 1, (n) => `a${n}: viewer { id }`)} }`],
     ['cost', `{ ${times(9, (n) => `a${n}: __schema { types { ${typesOf(2)} } }`)} }`],
-  ])('of a caller who is not signed in may have less %s', async (_, document) => {
+  ])('of a caller who is not signed in has a lower limit for %s', async (_, document) => {
     const refused = await query(api, document);
     expect(refused.data ?? null).toBeNull();
     expect(['BAD_REQUEST', 'GRAPHQL_VALIDATION_FAILED', 'GRAPHQL_PARSE_FAILED']).toContain(codes(refused)[0]);
-    if (document.includes(' a1 ')) return; // those are no fields
+    if (document.includes(' a1 ')) return; // these are not fields
     expect(codes(await query(api, document, { token: ann.token }))).toEqual([]);
   });
 
@@ -199,7 +199,7 @@ describe('an operation', () => {
     expect(codes(await response.json())).toEqual(['BAD_REQUEST']);
   });
 
-  test('has an answer of a bounded length, however often it asks for a long text', async () => {
+  test('has an answer of bounded length, however often it selects a long text', async () => {
     const body = 'x'.repeat(60_000);
     const input = {
       name: 'long',
@@ -223,7 +223,7 @@ describe('an operation', () => {
     expect(codes(refused)[0]).toBe('BAD_REQUEST');
   });
 
-  test('P12: of a user waits for those of the same user, and not for another who sends a lot', async () => {
+  test('P12: of a user waits for others of the same user, and not for another user who sends many', async () => {
     const flood = (n: number) =>
       query(api, `{ ${times(5, (k) => `a${n}_${k}: __schema { types { ${typesOf(2)} } }`)} }`, { token: ann.token });
     let answered = 0;
@@ -238,7 +238,7 @@ describe('an operation', () => {
     await Promise.all(answers);
   });
 
-  test('of an address without an account is one of so many, and who is signed in there notices nothing', async () => {
+  test('of an address without an account is limited in number, and signed-in users there are not affected', async () => {
     const other = await testApi({ bounds: { anonymousPerAddress: 2_000 } });
     const { token } = await person(other);
     const responses = await Promise.all(

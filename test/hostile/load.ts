@@ -5,9 +5,9 @@ import { getIntrospectionQuery } from 'graphql';
 import WebSocket from 'ws';
 
 /**
- * Many clients without an account who do the worst that they may, each from an address of its own
- * where the machine's loopback has several: `URL CLIENTS SECONDS`. Prints how many answers of each
- * status they were given.
+ * Many clients without an account that do their worst. Each has its own address if the loopback of
+ * the machine has several. Arguments: `URL CLIENTS SECONDS`. Prints the number of answers for each
+ * status.
  */
 const [url = '', clients = '200', seconds = '10'] = process.argv.slice(2);
 const until = Date.now() + Number(seconds) * 1_000;
@@ -29,7 +29,7 @@ const SIGN_UP = 'mutation ($input: SignUpInput!) { signUp(input: $input) { token
 const deepTypes = (depth: number): string =>
   depth === 0 ? 'name' : `name fields { name type { ${deepTypes(depth - 1)} } }`;
 
-/** Each is made anew for each request, so that no cache of texts helps. */
+/** Each document differs for each request, so that no cache of documents helps. */
 const ATTACKS: ((n: number) => Attack)[] = [
   (n) => json(`# ${n}\n${getIntrospectionQuery()}`),
   (n) => json(`# ${n}\n{ __schema { types { ${deepTypes(2)} } } }`),
@@ -111,7 +111,7 @@ async function overHttp(client: number, localAddress: string): Promise<void> {
   agent.destroy();
 }
 
-/** Opens a socket, and sends what is large or many without waiting for the answers. */
+/** Opens a socket and sends large or many messages without waiting for answers. */
 async function overSocket(localAddress: string): Promise<void> {
   while (Date.now() < until) {
     const socket = new WebSocket(url.replace('http', 'ws'), 'graphql-transport-ws', { localAddress });

@@ -17,7 +17,7 @@ const MB = 1024 * 1024;
 const long = (length: number) => 'x'.repeat(length);
 const DOCUMENT = 'subscription { workflowUpdated { name } }';
 
-describe('what is held for a user', () => {
+describe('the memory of the process for a user', () => {
   let api: TestApi;
   let ann: Person;
   const sockets: WebSocket[] = [];
@@ -39,7 +39,10 @@ describe('what is held for a user', () => {
     return socket;
   }
 
-  /** Resolves when what was sent before is answered: an operation of the same socket after it. */
+  /**
+   * Resolves when everything sent before is answered, by means of a later operation on the same
+   * socket.
+   */
   async function settled(socket: WebSocket): Promise<string> {
     let received = '';
     const done = new Promise<void>((resolve) =>
@@ -54,7 +57,7 @@ describe('what is held for a user', () => {
 
   async function heapBytes(): Promise<number> {
     collect();
-    await setImmediate(); // what is outside of the heap goes with the next round
+    await setImmediate(); // memory outside the heap is freed in the next round
     collect();
     const { heapUsed, external } = process.memoryUsage();
     return heapUsed + external;
@@ -73,7 +76,7 @@ describe('what is held for a user', () => {
     ['extensions', () => ({ query: DOCUMENT, extensions: { unknown: long(200_000) } })],
   ];
 
-  test.each(payloads)('is not %s of a subscription, for as long as it lasts', async (_, payload) => {
+  test.each(payloads)('does not hold %s of a subscription for as long as it lasts', async (_, payload) => {
     const socket = await open(ann.token);
     socket.send(JSON.stringify({ type: 'subscribe', id: '0', payload: payload() }));
     const before = await heapBytes();
@@ -87,7 +90,7 @@ describe('what is held for a user', () => {
     socket.terminate();
   });
 
-  test('is bounded for each subscription and for all: what is beyond is refused, and the others go on', async () => {
+  test('is bounded per subscription and in total: what exceeds it is refused, and the others continue', async () => {
     const socket = await open(ann.token);
     const answers: { id: string; type: string; payload: { message: string; extensions: { code: string } }[] }[] = [];
     socket.on('message', (data) => answers.push(JSON.parse(String(data))));
@@ -121,7 +124,7 @@ describe('what is held for a user', () => {
     await expect.poll(again).toEqual({ data: { viewer: { id: ann.id } } });
   });
 
-  test('counts the bodies of requests that last', async () => {
+  test('includes the bodies of long-running requests', async () => {
     const variables = encodeURIComponent(JSON.stringify({ unknown: long(10_000) }));
     const path = `/graphql?query=${encodeURIComponent(DOCUMENT)}&variables=${variables}`;
     const reply = await ask(api, path, { token: ann.token, headers: { accept: 'text/event-stream' } });
@@ -147,7 +150,7 @@ describe('what is held for a user', () => {
       .toEqual({ data: { viewer: { id: ann.id } } });
   });
 
-  test('is not the text of documents whose ids were looked up', async () => {
+  test('does not include the text of documents whose ids were looked up', async () => {
     const people: Person[] = [];
     for (let n = 0; n < 12; n += 1) people.push(await person(api, `looking${n}`));
     const id = '01890000-0000-7000-8000-000000000000';
@@ -160,6 +163,6 @@ describe('what is held for a user', () => {
     await ask(ann);
     const before = await heapBytes();
     for (const each of people) await ask(each);
-    expect((await heapBytes()) - before).toBeLessThan(4 * MB); // of 9
+    expect((await heapBytes()) - before).toBeLessThan(4 * MB); // of 9 MB
   });
 });

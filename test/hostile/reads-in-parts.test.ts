@@ -3,14 +3,14 @@ import { createLoaders } from '../../api/loaders.ts';
 import { newId } from '../../domain/ids.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
-describe('what an operation reads of very many objects', () => {
+describe('a read of very many objects in one operation', () => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await testDatabase();
   });
   afterAll(() => database.close());
 
-  test('comes a thousand rows at a time, so that others are served meanwhile', async () => {
+  test('fetches a thousand rows at a time, so that others are served meanwhile', async () => {
     const load = createLoaders(database.db, newId);
     let turn = 0;
     let isOver = false;

@@ -7,7 +7,7 @@ import { runningJob } from '../support/jobs.ts';
 
 const STREAMS_MAX = 4;
 
-describe('operations on a WebSocket whose ids are used again before they have begun', () => {
+describe('operations on a WebSocket whose ids are reused before they have begun', () => {
   let api: TestApi;
   let ann: Person;
   let document: string;
@@ -28,7 +28,7 @@ describe('operations on a WebSocket whose ids are used again before they have be
     const subscribe = (id: string, query: string) =>
       socket.send(JSON.stringify({ type: 'subscribe', id, payload: { query } }));
     const complete = (id: string) => socket.send(JSON.stringify({ type: 'complete', id }));
-    /** When this is answered, all that was sent before has begun. */
+    /** When this is answered, every earlier operation has begun. */
     const answered = async () => {
       subscribe('last', '{ viewer { id } }');
       await expect.poll(() => received.some(({ id, type }) => id === 'last' && type === 'complete')).toBe(true);
@@ -40,7 +40,7 @@ describe('operations on a WebSocket whose ids are used again before they have be
     return { subscribe, complete, answered, close, received };
   }
 
-  test('end with the socket, and give back the places of their streams', async () => {
+  test('end with the socket and return the places of their streams', async () => {
     for (let n = 0; n < 3; n += 1) {
       const { subscribe, complete, answered, close } = await webSocket();
       for (let time = 0; time < STREAMS_MAX; time += 1) {

@@ -1,8 +1,8 @@
 import { vi } from 'vitest';
 
 /**
- * A clock that stands still until a test moves it, for all that is asked of the time but the
- * database and its driver.
+ * A clock that stands still until a test moves it. It applies to everything except the database and
+ * its driver.
  */
 export interface Clock {
   pass(seconds: number): Promise<void>;
@@ -18,13 +18,12 @@ export function startClock(): Clock {
   const fake = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout };
   const drivers = new Set<unknown>();
   const isDrivers = (run: unknown, more: unknown[]) =>
-    // How the driver calls it, and nobody else.
+    // Only the driver calls setTimeout in this form.
     more.length > 0 || (typeof run === 'function' && run.name === 'connect');
   globalThis.setTimeout = new Proxy(fake.setTimeout, {
     apply(target, self, [run, ms, ...more]: [() => void, number, ...unknown[]]) {
       if (!isDrivers(run, more)) return Reflect.apply(target, self, [run, ms]);
-      // A connection that was closed for being idle would be opened again at a time by this clock,
-      // which is never.
+      // By this clock, the driver would never reopen a connection that it closed for being idle.
       const timer = ms < IDLE_MS ? real.setTimeout(run, ms, ...more) : undefined;
       drivers.add(timer);
       return timer;

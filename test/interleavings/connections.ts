@@ -6,23 +6,23 @@ import { stepStatements } from './points.ts';
 import { Scheduler } from './scheduler.ts';
 
 /**
- * A database with a connection for each actor, every statement of which is a step of the
- * scheduler's.
+ * A database with a connection for each actor. Each statement on such a connection is a step of the
+ * scheduler.
  */
 export interface Connections {
   scheduler: Scheduler;
-  /** Of the actors. */
+  /** The connections of the actors. */
   dbs: Db[];
-  /** Of the actors as well: what goes through it is no step, but may wait for locks. */
+  /** Further connections of the actors. Their statements are no steps, but may wait for locks. */
   sides: Db[];
-  /** Of nobody: what goes through it is no step. */
+  /** The connection of the test itself. Its statements are no steps. */
   db: Db;
-  /** Whose statements are two steps each (pauses.ts). */
+  /** The actors whose statements are two steps each (pauses.ts). */
   splitting: Set<number>;
   close(): Promise<void>;
 }
 
-/** A deadlock is a failure: it need not take a second to be one. */
+/** A deadlock is a failure, so PostgreSQL need not wait a second to detect it. */
 const DEADLOCK_TIMEOUT = '50ms';
 
 export async function openConnections(
@@ -31,7 +31,7 @@ export async function openConnections(
 ): Promise<Connections> {
   const database: TestDatabase = await testDatabase();
   const url = new URL(database.url);
-  url.searchParams.set('synchronous_commit', 'off'); // nothing here is about a crash of the server
+  url.searchParams.set('synchronous_commit', 'off'); // no test here is about a crash of the server
   url.searchParams.set('deadlock_timeout', DEADLOCK_TIMEOUT);
   const control = connect(url.href, { max: 2, application: 'control' });
   const actors = Array.from({ length: count }, (_, actor) =>
@@ -70,7 +70,7 @@ export async function openConnections(
   };
 }
 
-/** By the lock manager's own word, which is true from the moment at which the holder lets go. */
+/** Asks the lock manager, which is exact from the moment at which the holder releases the lock. */
 async function countBlocked(db: Db): Promise<Map<number, number>> {
   const rows = await db.execute<{ actor: number; count: number }>(sql`
     SELECT substr(application_name, 7)::integer AS actor, count(*)::integer AS count FROM pg_stat_activity

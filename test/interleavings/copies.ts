@@ -4,15 +4,15 @@ import { newId } from '../../domain/ids.ts';
 import { STATES, type State, type Subject } from './states.ts';
 
 /**
- * The rows of a state, made once and copied for each order under ids of their own and with times
- * that are as old as they were: a tenth of what the verbs would take.
+ * The rows of a state. The verbs make them once; each order gets a copy with new ids and with times
+ * of the same age. That takes a tenth of the time of the verbs.
  */
 export interface Copies {
-  /** Everything else is gone then. */
+  /** Removes all other rows and copies the state. */
   begin(state: State): Promise<Subject>;
   /**
-   * The rows as they are now, and what was answered: equal texts where ids alone differ, and
-   * instants by less than some seconds. What follows from the one follows from the other.
+   * The current rows and the answers as a text. It is equal if only ids differ, and times by less
+   * than some seconds. The further course is then equal too.
    */
   fingerprint(answers: object): Promise<string>;
 }
@@ -22,7 +22,7 @@ interface Original {
   subject: Subject;
 }
 
-/** In the order in which they refer to each other. */
+/** A table refers only to tables before it. */
 const TABLES = [
   ...['workflows', 'payloads', 'schedules', 'builds', 'jobs'],
   ...['run_requests', 'turns', 'totals_pending', 'happened'],
@@ -55,7 +55,7 @@ export async function openCopies(db: Db, userId: string): Promise<Copies> {
   };
 }
 
-/** Gives each id another one, the same wherever it stands. */
+/** Replaces each id by another one, consistently. */
 function renaming(userId: string, name: (nth: number) => string): (text: string) => string {
   const names = new Map([[userId, userId]]);
   return (text) =>
@@ -80,8 +80,8 @@ async function make(db: Db, userId: string, state: State): Promise<Original> {
 }
 
 /**
- * Few rows: deleting them is faster than TRUNCATE, which makes new files. What refers to workflows
- * goes with them.
+ * There are few rows, so deleting them is faster than TRUNCATE, which creates new files. Rows that
+ * refer to workflows are deleted with them.
  */
 async function clear(db: Db): Promise<void> {
   const tables = ['run_requests', 'turns', 'jobs', 'totals_pending', 'notifications', 'happened'];

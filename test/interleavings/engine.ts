@@ -8,8 +8,8 @@ import { attemptOf } from '../../workers/workflow/jobs/container.ts';
 import { quiet } from '../support/workers.ts';
 
 /**
- * What may happen to the next call of one name: it is not carried out, or it is and nobody learns
- * of it.
+ * What may happen to the next call of a name: REFUSED is not carried out; UNANSWERED is carried
+ * out, but its caller gets no answer.
  */
 export type Fault = 'REFUSED' | 'UNANSWERED';
 
@@ -43,7 +43,7 @@ interface Container extends ContainerState {
 }
 
 /**
- * An engine in memory. Calls are carried out at once; their answers come when the scheduler lets
+ * An engine in memory. It carries out calls at once; their answers come when the scheduler lets
  * them.
  */
 export class FakeEngine {
@@ -65,7 +65,9 @@ export class FakeEngine {
     this.#runMs = runMs;
   }
 
-  /** As one worker reaches it. `answered` resolves when the answer of a call is to come. */
+  /**
+   * The engine as one worker reaches it. `answered` resolves when the answer of a call may come.
+   */
   docker(answered: (call: string) => Promise<void>, faults: Map<string, Fault>): Docker {
     const call = async <T>(name: string, act: () => T | Promise<T>): Promise<T> => {
       const fault = this.isAway ? 'REFUSED' : faults.get(name);

@@ -2,8 +2,8 @@ import { areIndependent, type Touches } from './points.ts';
 import type { Choice, Choose, Order } from './scheduler.ts';
 
 /**
- * Runs one order from a fresh state, and says what is wrong after it: nothing where it was
- * abandoned.
+ * Runs one order from a fresh state and returns what is wrong after it. Returns nothing for an
+ * abandoned order.
  */
 export type RunOrder = (choose: Choose) => Promise<{ order: Order; wrong: string[] }>;
 
@@ -14,32 +14,32 @@ export interface Broken {
 
 export interface Explored {
   orders: number;
-  /** The first of the orders that break something, and how many there are. */
+  /** The first orders that break an invariant, at most `brokenMax`. */
   broken: Broken[];
-  /** Whether every order was tried, or one that comes to the same. */
+  /** Whether every order was tried, or an equivalent one. */
   isComplete: boolean;
 }
 
 interface Node {
   ready: Choice[];
-  /** Steps that lead to what was tried already, with what they touch. */
+  /** Steps that lead to orders already tried, with the tables that they touch. */
   sleeping: Map<string, Touches>;
   tried: Map<string, Touches>;
-  /** The actor of the step before. */
+  /** The actor of the previous step. */
   last: number;
-  /** How often an actor that could go on was left, up to here. */
+  /** How often, up to this node, an actor that could continue was left for another. */
   preemptions: number;
   chosen: string;
-  /** What the chosen step has touched, with what it has let go on. */
+  /** What the chosen step has touched, including what it has let continue. */
   touched: Touches;
 }
 
 /**
- * Every order of the actors' steps, depth first, each run from a fresh state. Of orders that differ
- * only in the places of steps that share nothing, one is run (sleep sets: P. Godefroid,
+ * Tries every order of the actors' steps, depth first, each from a fresh state. Of orders that
+ * differ only in the positions of independent steps, it runs one (sleep sets: P. Godefroid,
  * Partial-Order Methods for the Verification of Concurrent Systems, 1996). `preemptionsMax` bounds
- * how often an actor that could go on is left for another one, `untilMs` the time (of
- * performance.now) at which no order begins any more.
+ * how often an actor that could continue is left for another one. No order begins after `untilMs`
+ * (in the time of performance.now).
  */
 export async function explore(
   run: RunOrder,
@@ -56,8 +56,8 @@ export async function explore(
   let repeats = 0;
   while (explored.orders < ordersMax && performance.now() < untilMs) {
     let depth = 0;
-    // The same steps led elsewhere: on a machine that stood still, so much time passes that a verb
-    // sees other work.
+    // The same steps led elsewhere: if the machine stalls, so much time passes that a verb sees
+    // other work.
     let isOther = false;
     const { order, wrong } = await run((ready, last) => {
       const before = path[depth - 1];
@@ -100,8 +100,8 @@ function begin(ready: Choice[], before: Node | undefined, preemptionsMax: number
 }
 
 /**
- * Chooses what was not tried yet. The actor that went last goes on where it can, so that the orders
- * with the fewest changes come first.
+ * Chooses a step that was not tried yet. The last actor continues if it can, so that the orders
+ * with the fewest switches come first.
  */
 function choose(node: Node, preemptionsMax: number): boolean {
   const free = node.ready.filter(

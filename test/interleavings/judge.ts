@@ -9,8 +9,8 @@ import { timePasses } from './states.ts';
 import type { Answers } from './verbs.ts';
 
 /**
- * Writes down every change of a status, an attempt's number or an end, in the transaction that
- * makes it: what happened on the way is judged too, and not by the answers of who did it.
+ * Records every change of a status, an attempt's number or an end, in the same transaction. So the
+ * intermediate states are judged too, independently of the answers of the verbs.
  */
 export async function writeDown(db: Db): Promise<void> {
   await db.execute(`
@@ -33,7 +33,7 @@ export async function writeDown(db: Db): Promise<void> {
       WHEN (OLD.terminated_at IS NULL AND NEW.terminated_at IS NOT NULL) EXECUTE FUNCTION write_down_termination();`);
 }
 
-/** What must hold of all that has happened, and of the rows when all has come to an end. */
+/** The rules for everything that has happened, and for the rows at the end. */
 const WRONG = {
   'an attempt’s number was given twice': sql`
     SELECT id, attempt FROM happened WHERE (was, status) IN (('QUEUED', 'RUNNING'), ('QUEUED', 'STARTED'))
@@ -64,14 +64,14 @@ const ALL = sql.join(
 
 const SECONDS = 5;
 /**
- * One for what waits, one for what waits behind that. Less than RECHECK_SECONDS: its looks find
- * everything.
+ * One round for waiting work and one for the work behind it. The total is shorter than
+ * RECHECK_SECONDS, whose looks would find everything.
  */
 const ROUNDS = 3;
 
 /**
- * What an order has broken: in the rows as it left them, within seconds, and when everything has
- * come to an end.
+ * The rules that an order has broken: in the rows as it left them, within the next seconds, and at
+ * the end of everything.
  */
 export async function judge(db: Db, answers: Answers): Promise<string[]> {
   const found = [...(await broken(db))];
@@ -86,7 +86,7 @@ export async function judge(db: Db, answers: Answers): Promise<string[]> {
   return [...new Set(found.map(({ name, row }) => `${name}: ${row}`))];
 }
 
-/** What could go on and is not found in the seconds after it, in which what is QUEUED is run. */
+/** Work that could continue but is not found in the next seconds, while everything QUEUED runs. */
 async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
   for (let round = 0; round < ROUNDS; round += 1) {
     await timePasses(db, SECONDS);
@@ -107,7 +107,7 @@ async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
   return rows.map(({ row }) => ({ name: 'a request or a slot that is not found within seconds', row }));
 }
 
-/** Answers that the rows do not keep. */
+/** Answers that contradict the rows. */
 async function unkept(db: Db, { ended, canceled, requested }: Answers): Promise<{ name: string; row: string }[]> {
   const rows = await db.execute<{ id: string; status: string }>(sql`SELECT id, status FROM jobs`);
   const status = new Map(rows.map((row) => [row.id, row.status]));

@@ -7,16 +7,16 @@ import { judge, writeDown } from './judge.ts';
 import type { State } from './states.ts';
 import { type Act, type Answers, VERBS, type VerbName } from './verbs.ts';
 
-/** Two or three verbs, and where they begin. */
+/** Two or three verbs, and the state in which they begin. */
 export interface Scenario {
   state: State;
   verbs: VerbName[];
-  /** Whose statements are two steps each: their snapshot, and their locks. */
+  /** The verbs whose statements are two steps each: snapshot and locks. */
   splitting?: VerbName[];
 }
 
 export interface Runner {
-  /** Runs orders of the verbs, each from the state. */
+  /** Runs orders of the verbs, each from the state of the scenario. */
   of(scenario: Scenario): RunOrder;
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ export async function openRunner(actors: number): Promise<Runner> {
   const copies = await openCopies(db, await testUser(db, 'ann'));
   const verdicts = new Map<string, string[]>();
 
-  /** Orders that end alike are judged once. */
+  /** Judges orders with the same end only once. */
   async function judged(answers: Answers): Promise<string[]> {
     const end = createHash('sha256')
       .update(await copies.fingerprint(answers))

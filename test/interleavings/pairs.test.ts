@@ -6,7 +6,7 @@ import { openRunner, type Runner, type Scenario } from './orders.ts';
 import { reportOf } from './report.ts';
 import { pairs, table } from './scenarios.ts';
 
-/** Each on a database of its own: while one waits for an answer, another one runs. */
+/** Each runner has its own database. While one waits for an answer, another one runs. */
 const RUNNERS = 3;
 const RUN_MS = runMs({ long: 25, quick: 5 });
 
@@ -45,7 +45,7 @@ function reports(results: { scenario: Scenario; explored: Explored }[]): string 
 
 describe('P1, P2, P3, P7', () => {
   test(
-    'no order of two verbs breaks anything',
+    'no order of two verbs breaks a rule',
     async () => {
       const { seed = Date.now() % 0x7fff_ffff } = SEED;
       const scenarios = pairs(seed);
@@ -67,14 +67,14 @@ describe('P1, P2, P3, P7', () => {
     expect(results).toMatchObject([{ explored: { isComplete: true } }]);
   });
 
-  test('an attempt that was given back uncounted keeps its number', async () => {
+  test('an attempt that was returned uncounted keeps its number', async () => {
     const scenario: Scenario = { state: 'QUEUED', verbs: ['claim', 'return uncounted'] };
     const results = await exploreAll([scenario], Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
     expect(reports(results)).toBe('');
   });
 });
 
-test('the verbs and the states that they are tried in are listed for readers', async () => {
+test('the verbs, and the states in which they are tried, are listed for readers', async () => {
   const page = await readFile('docs/internals/interleavings.md', 'utf8');
   expect(page.split('\n')).toEqual(expect.arrayContaining(table()));
 });

@@ -4,25 +4,25 @@ import { sleep } from './real-time.ts';
 
 /**
  * Pauses a statement between its snapshot and its first lock: a condition in its WHERE waits for an
- * advisory lock. The statement does not see what commits meanwhile, and has locked nothing yet.
+ * advisory lock. Until then the statement sees no later commits and has locked nothing.
  */
 export interface Pauses {
-  /** For the WHERE of the actor's statements. */
+  /** The condition for the WHERE of the actor's statements. */
   condition(actor: number): string;
-  /** The actor's next statement will pause. */
+  /** Makes the actor's next statement pause. */
   arm(actor: number): Promise<void>;
-  /** Resolves when it has paused. */
+  /** Resolves when the statement has paused. */
   waitUntilPaused(actor: number, signal: AbortSignal): Promise<void>;
-  /** Lets it continue. */
+  /** Lets the statement continue. */
   resume(actor: number): Promise<void>;
 }
 
 const ASK_MS = 1;
 
-/** `db` has one connection: the locks are that connection's. */
+/** `db` must have a single connection, because that connection holds the locks. */
 export async function openPauses(db: Db): Promise<Pauses> {
-  // Volatile, and without a column: the planner evaluates it once, when the first row is looked
-  // for.
+  // The condition is volatile and uses no column, so the planner evaluates it once, when the
+  // statement looks for the first row.
   await db.execute(`
     CREATE FUNCTION pause_statement(actor integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN
       PERFORM pg_advisory_lock_shared(actor), pg_advisory_unlock_shared(actor);

@@ -3,43 +3,42 @@ import { z } from 'zod';
 import type { Db } from '../../db/client.ts';
 
 /**
- * What a step reads, and what it writes or locks: two steps that share nothing that one of them
- * writes may change places.
+ * The tables that a step reads, and those that it writes or locks. Two steps may change places if
+ * neither writes what the other touches.
  */
 export interface Touches {
   reads: ReadonlySet<string>;
   writes: ReadonlySet<string>;
 }
 
-/** Where an actor waits until the scheduler lets it continue. */
+/** A place at which an actor waits until the scheduler lets it continue. */
 export interface Point extends Touches {
-  /** As it is printed: `UPDATE jobs`. */
+  /** The printed name, such as `UPDATE jobs`. */
   name: string;
 }
 
 export interface Stepper {
-  /** Makes the actor wait at `point`, then does what comes there. */
+  /** Makes the actor wait at `point`, then calls `act`. */
   step<T>(point: Point, act: () => Promise<T>): Promise<T>;
-  /** Does it at once; the scheduler waits for its answer. */
+  /** Calls `act` at once; the scheduler waits for its answer. */
   fly<T>(point: Point, act: () => Promise<T>): Promise<T>;
   /**
-   * Where statements are two steps: the condition in their WHERE that pauses between their snapshot
-   * and their first lock.
+   * If statements are two steps: the condition for their WHERE that pauses between snapshot and
+   * first lock.
    */
   pauseCondition(): string | undefined;
   /**
-   * A point at which the answer of what was sent at `point` comes, of what is not in a transaction
-   * and of commits.
+   * A point for the answer to the call at `point`: used for commits and for statements outside
+   * transactions.
    */
   answer(point: Point): Promise<void>;
-  /** Two steps: `act` sends a statement with that in its WHERE. */
+  /** Two steps: `act` sends a statement that contains the pause condition. */
   split<T>(point: Point, act: () => Promise<T>): Promise<T>;
 }
 
 /**
- * Makes every statement that goes through `db` a step, and every commit: in the client of the
- * driver, beneath everything that queries are written with, so that none can be forgotten. The code
- * under test knows nothing of it.
+ * Makes every statement and every commit through `db` a step. It changes the client of the driver,
+ * below all query builders, so that no statement is missed. The code under test does not notice.
  */
 export function stepStatements(db: Db, stepper: Stepper): void {
   const client = clientOf(db);
@@ -54,7 +53,7 @@ export function stepStatements(db: Db, stepper: Stepper): void {
       answered = resolve;
     });
     let ending: Promise<void> | undefined;
-    /** Resolves when the transaction may end: the driver ends it when its callback does. */
+    /** Resolves when the transaction may end. The driver ends it when its callback returns. */
     const granted = (name: string) =>
       new Promise<void>((resolve) => {
         ending = stepper.step({ name, reads: new Set(), writes: touched.writes }, () => {
@@ -110,7 +109,10 @@ function stepQueries(client: postgres.ISql, stepper: Stepper, touched?: Touched)
   };
 }
 
-/** What is true for it leaves the statement as it was, whatever follows. */
+/**
+ * The first WHERE of a statement. A true condition in it does not change the meaning of the
+ * statement.
+ */
 const FIRST_WHERE = /(?<!\()\bWHERE\b/i;
 
 function stepQuery<Pending extends Promise<unknown> & { values(): unknown }>(
@@ -157,7 +159,9 @@ function stepSavepoints(tx: postgres.TransactionSql, stepper: Stepper, touched: 
 
 const known = new Map<string, Point>();
 
-/** By the tables that the text names; names of a WITH among them do no harm. */
+/**
+ * The point of a statement by the tables that its text names. Names of CTEs among them do no harm.
+ */
 function pointOf(query: string): Point {
   const point = known.get(query) ?? read(query);
   known.set(query, point);
@@ -182,12 +186,12 @@ function read(query: string): Point {
 }
 
 const WORDS = /(?<!\bFOR |\bKEY |\bDO )\b(UPDATE|INSERT INTO|DELETE FROM|FROM|JOIN)\s+"?([a-z_]+)"?/gi;
-/** A statement that writes is called after what it writes. */
+/** The name of a statement that writes comes from the tables that it writes. */
 const NAMELESS = /^(read|lock)/;
-/** An insert looks whether the rows are there that it refers to. */
+/** An insert checks that the referenced rows exist. */
 const REFERRED = ['users', 'workflows'];
 
-/** Whether two steps in either order come to the same. */
+/** Whether two steps have the same result in either order. */
 export function areIndependent(a: Touches, b: Touches): boolean {
   return !meet(a.writes, b.writes) && !meet(a.writes, b.reads) && !meet(a.reads, b.writes);
 }

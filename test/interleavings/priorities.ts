@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import type { Choose } from './scheduler.ts';
 
 /**
- * For so many steps the first of the actors that can take one takes it: one that comes last is as
- * good as frozen. Few changes find more than a new choice for each step does (S. Burckhardt et al.,
- * A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
+ * For `steps` steps, the first actor of the list that can take a step takes it, so the last one is
+ * nearly frozen. A few changes of priority find more than a new choice at each step (S. Burckhardt
+ * et al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010).
  */
 export function prioritiesOf(actors: number): fc.Arbitrary<Priority[]> {
   const all = Array.from({ length: actors }, (_, actor) => actor);
@@ -21,7 +21,7 @@ export function prioritiesOf(actors: number): fc.Arbitrary<Priority[]> {
 export interface Priority {
   steps: number;
   order: number[];
-  /** Which of an actor's own steps, where it has several. */
+  /** Which of an actor's steps to take if it has several. */
   nth: number;
 }
 

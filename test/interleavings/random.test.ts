@@ -26,7 +26,7 @@ const drawn = fc.record({
 });
 
 test(
-  'P1, P2, P3, P7: random orders of three verbs break nothing',
+  'P1, P2, P3, P7: random orders of three verbs break no rule',
   async () => {
     let orders = 0;
     await fc.assert(

@@ -1,4 +1,4 @@
-/** The clock of the machine, also where a test gives the code under test another one. */
+/** The real clock of the machine, even if a test gives the code under test another one. */
 const { setTimeout: later, setImmediate: soon } = globalThis;
 
 export const realNowMs = performance.now.bind(performance);
@@ -7,7 +7,7 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => later(resolve, ms));
 }
 
-/** Resolves when what could go on by itself has gone on. */
+/** Resolves when everything that could continue on its own has done so. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => soon(resolve));
 }

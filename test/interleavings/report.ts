@@ -5,8 +5,8 @@ import { STATES, type State } from './states.ts';
 import type { VerbName } from './verbs.ts';
 
 /**
- * An order as it is printed, and as INTERLEAVINGS_ORDER takes it: `DUE / dispatch*, request / 0.0
- * 1.0`; a star: its statements are two steps.
+ * An order in the form that is printed and that INTERLEAVINGS_ORDER accepts: `DUE / dispatch*,
+ * request / 0.0 1.0`. A star means that the statements of the verb are two steps.
  */
 export function written(scenario: Scenario, keys: string[]): string {
   const verbs = scenario.verbs.map((name) => `${name}${scenario.splitting?.includes(name) ? '*' : ''}`);

@@ -5,16 +5,15 @@ import { statesOf, VERBS, type VerbName } from './verbs.ts';
 export const NAMES = Object.keys(VERBS).filter((name): name is VerbName => name in VERBS);
 
 /**
- * Statements that look for rows by one condition and lock what they find: what commits in between
- * is the danger.
+ * Verbs whose statements look for rows by a condition and lock the rows that they find. A commit in
+ * between is dangerous.
  */
 const LOOKING: VerbName[] = ['dispatch', 'adopt', 'take a turn', 'claim build', 'sweep builds'];
 
 /**
- * Every two verbs, and each with itself: first in one state, then with the statements of those that
- * look for work as two steps, then in the other states that they share, then with all statements as
- * two steps; each of these in a drawn order, so that a slow machine, which does not come to the
- * end, tries others each time.
+ * Every two verbs, and each with itself: first in one state, then with the statements of the verbs
+ * in LOOKING as two steps, then in the other common states, then with all statements as two steps.
+ * Each group is shuffled: a slow machine that does not finish then tries different ones each time.
  */
 export function pairs(seed: number): Scenario[] {
   const all = NAMES.flatMap((first, at) => NAMES.slice(at).map((second): VerbName[] => [first, second]));
@@ -36,7 +35,7 @@ export function pairs(seed: number): Scenario[] {
   return [inFirst, looking, inOthers, split].flatMap((scenarios) => shuffled(scenarios, seed));
 }
 
-/** A row for each verb: with what, and where it is tried. */
+/** One table row for each verb with the states in which it is tried. */
 export function table(): string[] {
   return NAMES.map((name) => `| ${name} | ${VERBS[name][0].join('; ')} |`);
 }

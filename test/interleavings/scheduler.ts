@@ -4,15 +4,15 @@ import { realNowMs, sleep, turn } from './real-time.ts';
 
 /** A step that can be taken now. */
 export interface Choice {
-  /** Names it in every run of the same order: the actor, and the number of its point. */
+  /** Names the step in every run of the same order: the actor, and the number of its point. */
   key: string;
   actor: number;
   point: Point;
 }
 
 /**
- * Picks the key of the next step; undefined: what is left need not be seen. `last`: what the step
- * before it has touched.
+ * Picks the key of the next step. Undefined abandons the order. `last` is what the previous step
+ * has touched.
  */
 export type Choose = (ready: Choice[], last: Touches) => string | undefined;
 
@@ -22,28 +22,31 @@ export interface Actor {
 }
 
 export interface Order {
-  /** The steps that were taken, as they are printed. */
+  /** The steps that were taken, in printed form. */
   steps: string[];
-  /** The keys of those. */
+  /** The keys of these steps. */
   keys: string[];
-  /** What an actor threw, by its name. */
+  /** The errors that actors threw. */
   errors: { actor: string; error: unknown }[];
   /** Whether `choose` has given up. */
   isAbandoned: boolean;
 }
 
-/** How many of each actor's statements wait for a lock in the database. */
+/** The number of each actor's statements that wait for a lock in the database. */
 export type CountBlocked = () => Promise<Map<number, number>>;
 
 const STEPS_MAX = 10_000;
 const STUCK_MS_MAX = 30_000;
-/** An answer comes sooner, nearly always; then nobody asks who waits for a lock. */
+/**
+ * Nearly every answer comes within this time. Only after it does the scheduler ask which statements
+ * wait for locks.
+ */
 const ANSWER_MS = 3;
 
 /**
- * Lets actors go one step at a time. A step is granted, and the next one is chosen when nothing
- * moves any more: each statement that was sent has its answer, or waits for a lock that another
- * actor holds; such a statement goes on by itself when the lock is free.
+ * Lets actors run one step at a time. It chooses the next step when everything has come to rest:
+ * each sent statement has its answer, or waits for a lock that another actor holds. Such a
+ * statement continues on its own when the lock is free.
  */
 export class Scheduler {
   readonly #countBlocked: CountBlocked;
@@ -53,7 +56,7 @@ export class Scheduler {
     this.#countBlocked = countBlocked;
   }
 
-  /** The step of an actor: at once where no order is run. */
+  /** One step of an actor. Runs at once if no order is being run. */
   async step<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
     const order = this.#order;
     if (order === undefined) return act();
@@ -62,8 +65,8 @@ export class Scheduler {
   }
 
   /**
-   * A statement that pauses between its snapshot and its first lock: two steps. One that never
-   * comes to look for a row is one.
+   * A statement that pauses between its snapshot and its first lock, in two steps. A statement that
+   * never looks for a row is one step.
    */
   async split<T>(actor: number, point: Point, act: () => Promise<T>, pauses: Pauses): Promise<T> {
     const order = this.#order;
@@ -73,7 +76,7 @@ export class Scheduler {
     const { answer } = await order.fly(actor, snapshotOf(point), async () => {
       await pauses.arm(actor);
       const answer = act().finally(() => answered.abort());
-      // Its caller learns of it below.
+      // Its caller gets the error from `answer` below.
       await Promise.race([answer, pauses.waitUntilPaused(actor, answered.signal)]).catch(() => undefined);
       return { answer };
     });
@@ -84,9 +87,7 @@ export class Scheduler {
     });
   }
 
-  /**
-   * Something that is sent at once, and whose answer is waited for before the next step is chosen.
-   */
+  /** Calls `act` at once. The scheduler waits for its answer before it chooses the next step. */
   async fly<T>(actor: number, point: Point, act: () => Promise<T>): Promise<T> {
     return this.#order === undefined ? act() : this.#order.fly(actor, point, act);
   }
@@ -98,7 +99,7 @@ export class Scheduler {
       return await order.run(choose);
     } finally {
       this.#order = undefined;
-      order.open(); // also where it failed: no actor waits for ever
+      order.open(); // even after a failure, so that no actor waits forever
     }
   }
 }
@@ -109,13 +110,13 @@ class Running {
   readonly #waiting = new Map<string, Choice & { go: () => void }>();
   readonly #flying = new Set<{ actor: number; point: Point }>();
   readonly #arrivals: number[];
-  /** Flights that waited for a lock when that was asked last. */
+  /** The calls that waited for a lock at the last query. */
   #blocked: ReadonlySet<object> = new Set();
   #ended = 0;
   /** What was touched since the last choice. */
   #touched: Point[] = [];
   #moved: () => void = () => undefined;
-  #isOpen = false; // an abandoned order goes on without being asked
+  #isOpen = false; // an abandoned order continues without choices
 
   constructor(actors: Actor[], countBlocked: CountBlocked) {
     this.#actors = actors;
@@ -157,7 +158,7 @@ class Running {
         }),
     );
     while (await this.#settled(order.steps)) {
-      // And in the order of their coming.
+      // The sort is stable, so steps of one actor stay in the order of their arrival.
       const ready = [...this.#waiting.values()].sort((a, b) => a.actor - b.actor);
       if (order.keys.length >= STEPS_MAX) throw new Error(`An order has more than ${STEPS_MAX} steps.`);
       const key = choose(ready, union(this.#touched));
@@ -179,18 +180,18 @@ class Running {
     return order;
   }
 
-  /** From here on nobody is held. */
+  /** Releases all actors for the rest of the order. */
   open(): void {
     this.#isOpen = true;
     for (const { go } of this.#waiting.values()) go();
     this.#waiting.clear();
   }
 
-  /** Resolves when nothing moves any more: whether there is a step to choose. */
+  /** Resolves when everything has come to rest, with whether there is a step to choose. */
   async #settled(steps: string[]): Promise<boolean> {
     const since = realNowMs();
     for (;;) {
-      await turn(); // what goes on by itself has come to its next point, or has ended
+      await turn(); // actors that could continue have reached their next point or ended
       if (this.#flying.size === 0 || (await this.#areBlocked())) {
         if (this.#waiting.size > 0) return true;
         if (this.#ended === this.#actors.length) return false;
@@ -208,7 +209,10 @@ class Running {
     return Promise.race([moved, sleep(ANSWER_MS)]);
   }
 
-  /** Whether all that was sent waits for locks. Asked only where no answer has come for a while. */
+  /**
+   * Whether all sent statements wait for locks. Asks the database only if no answer has come for a
+   * while.
+   */
   async #areBlocked(): Promise<boolean> {
     const flights = [...this.#flying];
     if (flights.some((flight) => !this.#blocked.has(flight))) await this.#motion();

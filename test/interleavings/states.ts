@@ -12,8 +12,8 @@ import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { claim, schedule } from '../scheduling/support.ts';
 
 /**
- * What an order is about: one workflow, its newest job and build, and a lease that somebody has of
- * the job or the build, or had.
+ * The objects of an order: one workflow, its newest job and build, and a lease of the job or build
+ * that a worker has or had.
  */
 export interface Subject {
   userId: string;
@@ -31,7 +31,7 @@ const NOBODYS = '00000000-0000-7000-8000-000000000000';
 
 type Build = (db: Db, userId: string) => Promise<Subject>;
 
-/** Where orders begin. Each is reached by the verbs that lead there; only time is moved by hand. */
+/** The states in which orders begin. Verbs lead to each of them; only time is moved directly. */
 export const STATES = {
   'BUILD QUEUED': (db, userId) => createContainer(db, userId),
   'BUILD STARTED': startedBuild,
@@ -44,7 +44,7 @@ export const STATES = {
     );
     return { ...subject, jobId: await request(db, subject) };
   },
-  /** A second attempt: the lease of the first one, of which nothing was started, is no more. */
+  /** Queued for a second attempt. The first one started nothing, and its lease is gone. */
   QUEUED: async (db, userId) => {
     const subject = await running(db, userId);
     await returnJobs(db, [held(subject)]);
@@ -59,27 +59,27 @@ export const STATES = {
     return subject;
   },
   RUNNING: (db, userId) => running(db, userId),
-  /** While a request waits. */
+  /** Runs while a request waits. */
   'RUNNING, WAITED FOR': async (db, userId) => {
     const subject = await running(db, userId);
     await request(db, subject);
     await schedule(db);
     return subject;
   },
-  /** After a job that has failed. */
+  /** Runs after a failed job. */
   'RUNNING, FAILED BEFORE': async (db, userId) => {
     const subject = await running(db, userId);
     await endJobs(db, [{ ...held(subject), ...FAILED, workflowId: subject.workflowId, logLineCount: 0 }]);
     return claimed(db, { ...subject, jobId: await request(db, subject) });
   },
-  /** Where one failure terminates the workflow. */
+  /** Runs when one more failure terminates the workflow. */
   'RUNNING, LAST CHANCE': (db, userId) => running(db, userId, { failuresAllowed: 1 }),
   STOPPING: async (db, userId) => {
     const subject = await running(db, userId);
     await cancelJob(db, { userId, id: subject.jobId });
     return subject;
   },
-  /** RUNNING, and its lease has expired long ago. */
+  /** RUNNING with a lease that expired long ago. */
   LOST: (db, userId) => running(db, userId).then(lost(db)),
   'LOST, LAST ATTEMPT': async (db, userId) => {
     const subject = await running(db, userId).then(lost(db));
@@ -149,8 +149,8 @@ function lost(db: Db) {
 }
 
 /**
- * For all rows of the database: they move into the past. A whole number of hours and a second, so
- * that no slot comes where one was.
+ * Moves all rows of the database into the past: by a whole number of hours and a second, so that no
+ * slot falls on an earlier one.
  */
 export async function timePasses(db: Db, seconds: number): Promise<void> {
   const by = sql`make_interval(secs => ${seconds})`;

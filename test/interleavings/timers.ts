@@ -2,8 +2,8 @@ import { setImmediate as soon } from 'node:timers';
 import { promisify } from 'node:util';
 
 /**
- * Stands in for `node:timers/promises` where a test gives the code under test a clock: by the
- * global timers, which the clock replaces.
+ * Replaces `node:timers/promises` if a test gives the code under test a clock. It uses the global
+ * timers, which the clock replaces.
  */
 export function setTimeout<T>(
   ms: number,

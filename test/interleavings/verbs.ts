@@ -17,9 +17,9 @@ import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { noEffects } from '../../domain/effects.ts';
 import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
 
-/** What was answered to who called a verb: a promise that the rows must keep. */
+/** The answers that the callers of verbs received. The rows must agree with them. */
 export interface Answers {
-  /** Jobs that ended, once for each actor that ended it. */
+  /** The jobs that ended, once for each actor that ended it. */
   ended: { id: string; status: string }[];
   canceled: string[];
   requested: string[];
@@ -33,7 +33,7 @@ const BUILDING: State[] = ['BUILD QUEUED', 'BUILD STARTED', 'BUILD LOST'];
 const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
 
 /**
- * Everything that writes a job, a schedule or a build, and the states in which it does something.
+ * Everything that writes a job, a schedule or a build, with the states in which it has an effect.
  */
 export const VERBS = {
   claim: [['QUEUED'], (db, { jobId }) => claimed(db, [jobId], 'worker 2')],
@@ -112,7 +112,7 @@ export const VERBS = {
 } satisfies Record<string, [State[], Act]>;
 export type VerbName = keyof typeof VERBS;
 
-/** The jobs that an end of their workflow has canceled at once. */
+/** The jobs that an end of their workflow canceled at once. */
 function canceledJobs({ changed, stopping } = noEffects): string[] {
   return changed.flatMap(({ jobs = [] }) => jobs).filter((id) => !stopping.jobIds.includes(id));
 }
@@ -133,7 +133,7 @@ function ended(subject: Subject) {
   return { ...heldBuild(subject), workflowId: subject.workflowId, logLineCount: 0 };
 }
 
-/** Scheduling has watched without a break: what is lost is lost. */
+/** Scheduling has watched without a break, so an expired lease means a lost worker. */
 const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /** A pass of scheduling that has watched for long. */
@@ -143,8 +143,8 @@ async function dispatch(db: Db): Promise<void> {
 }
 
 /**
- * Where both do something; where there is no such state, in those of each: one of the two comes too
- * late or too early then.
+ * The states in which all these verbs have an effect. If there is none, the first state of each:
+ * one of the verbs then comes too early or too late.
  */
 export function statesOf(names: VerbName[]): State[] {
   const [first = [], ...others]: State[][] = names.map((name) => VERBS[name][0]);

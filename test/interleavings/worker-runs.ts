@@ -15,27 +15,27 @@ import { type State, type Subject, timePasses } from './states.ts';
 import { type Answers, VERBS } from './verbs.ts';
 import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
 
-/** What happens around two workers, besides their own steps. */
+/** Events around two workers, besides their own steps. */
 export type Event =
   | { type: 'pass'; seconds: number }
   | { type: 'schedule' | 'cancel' | 'terminate' | 'request' }
-  /** So much time that a lost attempt is given up, and the next one waits for a worker. */
+  /** Passes so much time that a lost attempt is given up and the next one waits for a worker. */
   | { type: 'outlast' }
-  /** A worker that is stopped hands on what it has; another one is started in its place. */
+  /** `restart` stops a worker, which passes its jobs on, and starts another in its place. */
   | { type: 'sweep' | 'look' | 'away' | 'back' | 'restart'; worker: number }
   | { type: 'fault'; worker: number; call: string; fault: Fault };
 
 export interface WorkerRun {
   state: State;
-  /** Whether both workers are on one engine. */
+  /** Whether both workers use the same engine. */
   isOneEngine: boolean;
   events: Event[];
 }
 
 export interface WorkerRunner {
   /**
-   * Runs it from the state; `choose` takes the steps until the last event, then all goes on without
-   * faults to its end.
+   * Runs from the state. `choose` picks the steps up to the last event; then everything continues
+   * without faults to its end.
    */
   run(run: WorkerRun, choose: Choose): Promise<{ order: Order; wrong: string[] }>;
   close(): Promise<void>;
@@ -43,16 +43,16 @@ export interface WorkerRunner {
 
 interface RunContext {
   subject: Subject;
-  /** Those that work now. */
+  /** The current workers. */
   workers: JobWorker[];
   clock: Clock;
   answers: Answers;
   /**
-   * How far the database's clock has come by itself since this was asked, where that is not nearly
-   * nothing: the workers' follows.
+   * How many seconds the database's clock has advanced by itself since the last call; 0 if hardly
+   * any. The workers' clock follows.
    */
   lagSeconds(): number;
-  /** Starts a worker, in the place of the one that is there. */
+  /** Starts a worker in the place of the current one. */
   start(actor: number): void;
 }
 
@@ -181,7 +181,7 @@ export async function openWorkerRunner(): Promise<WorkerRunner> {
         .finally(() => closeAll(started, clock))
         .finally(() => clock.stop());
       const wrong = [...truth.wrong, ...order.errors.map(({ actor, error }) => `${actor} failed: ${String(error)}`)];
-      // A run that was asked for may use up its attempts.
+      // A requested run may use up its attempts.
       const kept = { ...answers, requested: [] };
       wrong.push(...(await judge(db, kept)));
       return { order, wrong };
@@ -211,7 +211,7 @@ function lagging(): () => number {
   };
 }
 
-/** What they wait for at their end is partly time. */
+/** Closes the workers. They wait partly for time, so the clock must advance. */
 async function closeAll(workers: JobWorker[], clock: Clock): Promise<void> {
   let isClosed = false;
   const closing = Promise.all(workers.map((worker) => worker.close())).then(() => {

@@ -46,7 +46,7 @@ const workerRun = fc.record({
   events: fc.array(event, { maxLength: 10, size: 'max' }),
 });
 /**
- * One worker does not get an answer until the last event has come; all others go on as they can.
+ * Withholds one kind of step of one worker until the last event. All others continue as they can.
  */
 function withholding(actor: number, name: string): Choose {
   return (ready) => ready.find((choice) => choice.actor !== actor || choice.point.name !== name)?.key;

@@ -15,12 +15,12 @@ import { type Connections, dbOf, sideOf } from './connections.ts';
 import type { FakeEngine, Fault, Truth } from './engine.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** The part of a workflow worker that runs jobs, as production puts it together. */
+/** The part of a workflow worker that runs jobs, put together as in production. */
 export interface JobWorker {
   look(): void;
-  /** Begins a sweep over its engine's containers. */
+  /** Begins a sweep over the containers of its engine. */
   sweep(): void;
-  /** What happens to its next call of that name at the engine. */
+  /** The faults for its next engine calls, by the name of the call. */
   readonly faults: Map<string, Fault>;
   readonly engine: FakeEngine;
   close(): Promise<void>;
@@ -75,7 +75,7 @@ export function startJobWorker(connections: Connections, actor: number, engine: 
     faults,
     engine,
     sweep() {
-      if (isSweeping || closing !== undefined) return; // one after the other, as the worker does
+      if (isSweeping || closing !== undefined) return; // one sweep at a time, as in the worker
       isSweeping = true;
       sweeping = sweepContainers({ db, docker, jobs, removals, owner, installation: INSTALLATION })
         .catch((error: unknown) => quiet.warn({ err: error }, 'A sweep failed.'))
@@ -108,7 +108,7 @@ const TEMPLATES: Templates = {
   source: async () => undefined,
 };
 
-/** What is printed is stored at once, as the joblogs worker does it. */
+/** Stores printed lines at once, as the joblogs worker does. */
 function storingBus(scheduler: Scheduler, actor: number, db: Db): Bus {
   return {
     embedded: true,

@@ -14,8 +14,8 @@ beforeAll(async () => {
 afterAll(() => real.close());
 
 /**
- * Rounds of what each client does, one after the other; the clients of a round work at the same
- * time.
+ * Rounds of operations. Each client performs its own one after the other; the clients of a round
+ * work at the same time.
  */
 const rounds = fc.array(
   fc.array(fc.array(operation, { minLength: 1, maxLength: 8, size: 'max' }), {
@@ -37,7 +37,7 @@ test(
         await world.do({ type: 'claimBuilds' });
         await world.do({ type: 'endBuild', at: 0, status: 'COMPLETED' });
         for (const clients of all) {
-          const looking = broken(db); // while the others write
+          const looking = broken(db); // reads while the clients write
           await Promise.all(
             clients.map(async (operations) => {
               for (const op of operations) await world.do(op);

@@ -9,16 +9,13 @@ import { schedule } from '../scheduling/support.ts';
 import type { World } from './world.ts';
 
 const ROUNDS_MAX = 80;
-/**
- * Not a whole number of minutes: while the rows are moved, no slot may stand where another one
- * stood.
- */
+/** Not a whole number of minutes: while the rows are moved, no slot may fall on an earlier one. */
 const HOUR = sql`interval '3601 seconds'`;
 
 /**
- * Everybody who held something is gone; from here on the workers work, every build and job
- * succeeds, and hours pass. Fails unless every job ends, by what the scheduling worker dispatches
- * alone. What is left of the workflows then is given.
+ * All lease holders disappear. From here on the workers work, every build and job succeeds, and
+ * hours pass. Fails unless every job ends by what the scheduling worker dispatches. Resolves when
+ * no work is left.
  */
 export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
 
 /**
- * What must hold in every committed state, whatever happened before: each is a query for rows that
+ * The rules for every committed state, whatever happened before. Each is a query for rows that
  * break it.
  */
 const BROKEN = {
@@ -59,8 +59,8 @@ const ALL = sql.join(
 );
 
 /**
- * The invariants that are broken, each with a row that breaks it. One statement, so that it is of
- * one snapshot.
+ * The broken invariants, each with a row that breaks it. One statement, so that all of it uses one
+ * snapshot.
  */
 export async function broken(db: Db): Promise<{ name: string; row: string }[]> {
   return [...(await db.execute<{ name: string; row: string }>(ALL))];

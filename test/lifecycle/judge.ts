@@ -4,7 +4,7 @@ import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { isEnded } from '../../domain/states.ts';
 import type { Model, ModelJob } from './model.ts';
 
-/** The rows in the words of the model. */
+/** The rows in the terms of the model. */
 export async function readState(db: Db) {
   const [workflowRows, jobRows, buildRows, requests] = await Promise.all([
     db.select().from(workflows),
@@ -40,7 +40,7 @@ export async function readState(db: Db) {
   };
 }
 
-/** The same of the model. */
+/** The state of the model in the same form. */
 export function expectedState(model: Model) {
   return {
     workflows: new Map(
@@ -52,8 +52,8 @@ export function expectedState(model: Model) {
 }
 
 /**
- * Judges what the scheduling worker has made of the jobs, and takes it into the model. Throws at a
- * change that it must not make. `expired` are the workflows of which a lease may have expired.
+ * Checks what the scheduling worker has done with the jobs, and copies it into the model. Throws at
+ * a change that is not allowed. `expired` are the workflows of which a lease may have expired.
  */
 export async function judgeScheduling(db: Db, model: Model, expired: ReadonlySet<string>): Promise<void> {
   const requests = await db.select().from(runRequests);

@@ -20,12 +20,12 @@ export interface ModelJob {
   generation: number;
   status: JobStatus;
   attempt: number;
-  /** Attempts that cost nothing. */
+  /** Attempts that do not count. */
   uncounted: number;
   stopping: boolean;
-  /** It was asked for and has never been dispatched. */
+  /** The job was requested and has never been dispatched. */
   waits: boolean;
-  /** Whose writes count. */
+  /** The lease whose writes count. */
   token: string | null;
 }
 
@@ -39,16 +39,16 @@ export interface ModelBuild {
 }
 
 /**
- * The lifecycle in the words of the documents, with no idea of schedules, locks or statements: what
- * each operation answers and what becomes of workflows, builds and jobs. What the scheduling worker
- * does depends on time and is not foretold but judged: see judge.ts.
+ * The lifecycle as the documents describe it, without schedules, locks or statements: the answer of
+ * each operation, and what becomes of workflows, builds and jobs. The scheduling worker depends on
+ * time, so the model does not predict it; judge.ts checks it.
  */
 export class Model {
   readonly workflows = new Map<string, ModelWorkflow>();
   readonly jobs = new Map<string, ModelJob>();
   readonly builds = new Map<string, ModelBuild>();
 
-  /** Applies what was done; the outcome that it should have had. */
+  /** Applies an operation, and returns the outcome that it should have had. */
   apply(op: Operation, done: Done): string | undefined {
     const workflow = this.workflows.get(done.id ?? '');
     switch (op.type) {
@@ -172,7 +172,7 @@ export class Model {
     if (workflow.reason !== null) return;
     workflow.reason = reason;
     if (this.#cancelBuilds(id)) workflow.buildStatus = 'CANCELED';
-    // What still asks to be run is canceled by the scheduling worker.
+    // The scheduling worker cancels the jobs that are still requested.
     if (reason === 'FAILURES') return;
     for (const job of this.jobs.values()) if (job.workflowId === id) this.#cancel(job);
   }

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import type { FailureReason } from '../../domain/states.ts';
 
 /**
- * What clients, workers and time can do. `at` names one of what there is, by its place modulo their
- * number, so that any list shrinks.
+ * The operations of clients, workers and time. `at` selects an existing object by its position
+ * modulo their number, so that any list can shrink.
  */
 export type Operation =
   | { type: 'create'; container: boolean; failuresAllowed: number }
@@ -34,7 +34,7 @@ const outcome: fc.Arbitrary<JobOutcome> = fc.constantFrom<JobOutcome>(
 );
 const failuresAllowed = fc.integer({ min: 1, max: 3 });
 
-/** Weighted so that jobs come to run: a sequence of nothing but deletions proves little. */
+/** Weighted so that jobs do run: a sequence of deletions alone proves little. */
 export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant('create'), container: fc.boolean(), failuresAllowed }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('run'), at }) },

@@ -13,7 +13,7 @@ import { claim, end, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
 
-/** What random sequences have found, each as the shortest case. */
+/** Errors that random sequences have found, each as its shortest case. */
 
 let database: TestDatabase;
 let ann: string;
@@ -58,7 +58,7 @@ test('a workflow that fails once too often while its next generation is built le
   expect(after.builds.map(({ status }) => status)).toEqual(['COMPLETED', 'CANCELED']);
 });
 
-test('a job that was asked for does not wait for ever when the build of the next generation fails', async () => {
+test('a requested job does not wait forever when the build of the next generation fails', async () => {
   const { db } = database;
   const { id, buildId } = await container();
   const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
@@ -73,7 +73,7 @@ test('a job that was asked for does not wait for ever when the build of the next
   expect(await jobsOf(db, id)).toMatchObject([{ id: requested.job.id, status: 'CANCELED' }]);
 });
 
-test('a job whose cancellation was asked for does not come back to life when its worker returns it unstarted', async () => {
+test('a job with a requested cancellation does not run again when its worker returns it unstarted', async () => {
   const { db } = database;
   const { id, buildId } = await container();
   const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
@@ -87,7 +87,7 @@ test('a job whose cancellation was asked for does not come back to life when its
   expect(await schedule(db)).toEqual([]);
 });
 
-test('a build that its worker hands back is QUEUED for who looks at its workflow, too', async () => {
+test('a build that its worker returns is also shown as QUEUED in its workflow', async () => {
   const { db } = database;
   const { id, buildId } = await container();
   const { claimed } = await claimBuilds(db, [buildId], { owner: 'test' });
@@ -96,20 +96,20 @@ test('a build that its worker hands back is QUEUED for who looks at its workflow
   expect((await read(id)).workflow?.buildStatus).toBe('QUEUED');
 });
 
-test('a build that is claimed while its workflow ends waits for that, and is not claimed', async () => {
+test('a claim of a build while its workflow ends waits for the end, and does not claim it', async () => {
   const { db } = database;
   const { id, buildId } = await container();
   const claiming = await db.transaction(async (tx) => {
     await lockWorkflow(tx, { userId: ann, id });
     const claims = claimBuilds(db, [buildId], { owner: 'test' });
     await expect.poll(() => waiting()).toBe(true);
-    await cancelBuilds(tx, [id]); // a deadlock, had the claim locked the build before the workflow
+    await cancelBuilds(tx, [id]); // this would deadlock if the claim locked the build before the workflow
     return { claims };
   });
   expect((await claiming.claims).claimed).toEqual([]);
 });
 
-/** Whether somebody waits for a lock. */
+/** Whether a session waits for a lock. */
 async function waiting(): Promise<boolean> {
   const rows = await database.db.execute(
     `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,

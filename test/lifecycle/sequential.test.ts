@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => real.close());
 
-/** From here on every second counts: a lease may have expired, and until then it has not. */
+/** After so many seconds a lease may have expired; before, it certainly has not. */
 const LEASE_SECONDS_CERTAIN = 25;
 
 async function step(world: World, model: Model, op: Operation, passed: Map<string, number>): Promise<void> {
@@ -33,7 +33,10 @@ async function step(world: World, model: Model, op: Operation, passed: Map<strin
   expect(wrong).toEqual([]);
 }
 
-/** What has been purged is gone whole, and only where it was asked for and nothing ran any more. */
+/**
+ * A purged workflow must be gone entirely, and only if its purge was requested and none of its jobs
+ * was active.
+ */
 function forgetPurged(model: Model, state: Awaited<ReturnType<typeof readState>>): void {
   for (const [id, workflow] of model.workflows) {
     if (state.workflows.has(id) || !workflow.purged) continue;
@@ -46,7 +49,7 @@ function forgetPurged(model: Model, state: Awaited<ReturnType<typeof readState>>
 }
 
 test(
-  'P1, P2, P3, P7: whatever is done in whatever order, answers and rows are what the model says',
+  'P1, P2, P3, P7: after any sequence of operations, answers and rows are what the model says',
   async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 40, size: 'max' }), async (operations) => {

@@ -6,14 +6,14 @@ import { World } from './world.ts';
 
 export interface Lifecycle {
   db: Db;
-  /** An empty world: what was there before is gone. */
+  /** Removes everything and returns an empty world. */
   begin(): Promise<World>;
   close(): Promise<void>;
 }
 
 /**
- * A database that does not wait for its disk: nothing here is about what a crash of the server
- * leaves, and several times as many sequences are tried in the same time.
+ * A database that does not wait for its disk. These tests do not examine crashes of the server, and
+ * this allows several times as many sequences in the same time.
  */
 export async function lifecycle({ connections }: { connections: number }): Promise<Lifecycle> {
   const database = await testDatabase();
@@ -23,7 +23,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
   return {
     db,
     async begin() {
-      // Few rows: deleting them is faster than TRUNCATE, which makes new files.
+      // There are few rows, so deleting them is faster than TRUNCATE, which creates new files.
       await db.execute(sql`DELETE FROM run_requests`);
       await db.execute(sql`DELETE FROM jobs`);
       await db.execute(sql`DELETE FROM workflows`);
@@ -37,18 +37,18 @@ export async function lifecycle({ connections }: { connections: number }): Promi
 }
 
 /**
- * LIFECYCLE_SECONDS: for a longer hunt by hand. LIFECYCLE_SEED: the seed that a failed run has
- * printed, to see it again.
+ * LIFECYCLE_SECONDS makes a longer run by hand. LIFECYCLE_SEED is the seed that a failed run has
+ * printed; it repeats that run.
  */
 const { LIFECYCLE_SECONDS, LIFECYCLE_SEED } = process.env;
 const SECONDS_OF_LONG_RUN = 10;
-/** Without either: a few, however long a busy machine takes for them. */
+/** The default: a few sequences, however long a busy machine takes. */
 const SEQUENCES_OF_QUICK_RUN = 15;
 const QUICK_MS_MAX = 60_000;
 const IS_TIMED = IS_LONG_RUN || LIFECYCLE_SECONDS !== undefined;
 const RUN_MS_MAX = IS_TIMED ? Number(LIFECYCLE_SECONDS ?? SECONDS_OF_LONG_RUN) * 1_000 : QUICK_MS_MAX;
 
-/** How many sequences are tried; a failure is made short, and printed with its seed. */
+/** The number of sequences. A failing sequence is shortened and printed with its seed. */
 export const BOUNDS = {
   numRuns: IS_TIMED ? 100_000 : SEQUENCES_OF_QUICK_RUN,
   interruptAfterTimeLimit: RUN_MS_MAX,
@@ -56,5 +56,5 @@ export const BOUNDS = {
   ...(LIFECYCLE_SEED === undefined ? {} : { seed: Number(LIFECYCLE_SEED) }),
 };
 
-/** A sequence that is running is not interrupted. */
+/** Time to complete the running sequence, which is not interrupted. */
 export const TEST_MS_MAX = RUN_MS_MAX + 30_000;

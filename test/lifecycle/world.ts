@@ -17,12 +17,12 @@ import { schedule } from '../scheduling/support.ts';
 import { letPass } from '../support/time.ts';
 import type { JobOutcome, Operation } from './operations.ts';
 
-/** What an operation did, for the model to compare: of whom it was, and what was answered. */
+/** The result of an operation for comparison with the model: its object and its answer. */
 export interface Done {
-  /** The workflow, job or build that it was about; undefined where there was none yet. */
+  /** The workflow, job or build of the operation; undefined if there was none yet. */
   id?: string | undefined;
   outcome?: string | undefined;
-  /** Ids that were made or changed. */
+  /** The ids that were created or changed. */
   ids?: string[];
   builds?: ClaimedBuild[];
   jobs?: ClaimedJob[];
@@ -37,20 +37,20 @@ export function payloadOf(container: boolean, variant: number): Payload {
 const INTERVAL_MINUTES = 60;
 
 /**
- * The real thing: every operation through the functions that the api and the workers call, over a
- * real PostgreSQL.
+ * The real system: every operation uses the functions that the api and the workers call, on a real
+ * PostgreSQL.
  */
 export class World {
   readonly workflows: { id: string; container: boolean }[] = [];
   /**
-   * Every job and build that anybody ever held: late writes of those who have lost them are part of
-   * the game.
+   * Every job and build that a worker ever held. Late writes of workers that have lost theirs are
+   * part of the test.
    */
   readonly held: ClaimedJob[] = [];
   readonly heldBuilds: ClaimedBuild[] = [];
   readonly jobIds: string[] = [];
   readonly buildIds: string[] = [];
-  /** Dispatched and not claimed yet, as events on the bus. */
+  /** Jobs that are dispatched but not claimed yet, like events on the bus. */
   #events: string[] = [];
   readonly db: Db;
   readonly userId: string;
@@ -105,12 +105,12 @@ export class World {
     }
   }
 
-  /** What workers do. */
+  /** The operations of workers. */
   async #work(op: Operation): Promise<Done> {
     switch (op.type) {
       case 'claim': {
         const ids = this.#events;
-        this.#events = ids.slice(-2); // some come twice
+        this.#events = ids.slice(-2); // some events come twice
         const { claimed } = await claimJobs(this.db, ids, { owner: 'test', engineId: 'engine' });
         this.held.push(...claimed);
         return { jobs: claimed };
@@ -221,7 +221,7 @@ export function pick<T>(of: readonly T[], at: number): T | undefined {
   return of.length === 0 ? undefined : of[at % of.length];
 }
 
-/** A worker has a job once: of one that was held twice, the newest. */
+/** A worker holds each job once: of several attempts, the newest. */
 function newestOfEach(held: ClaimedJob[]): ClaimedJob[] {
   return [...new Map(held.map((job) => [job.id, job])).values()];
 }

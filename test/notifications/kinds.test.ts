@@ -36,7 +36,7 @@ async function notified() {
 }
 const kinds = async () => (await notified()).map(({ kind }) => kind);
 
-describe('what an end notifies of', () => {
+describe('the notifications of an end', () => {
   const story = [completed, failure, failure, completed, completed, failure, { status: 'CANCELED' } as const];
   const expected = {
     NONE: [],
@@ -51,7 +51,7 @@ describe('what an end notifies of', () => {
       'JOB_FAILED',
     ],
   };
-  test.each(NOTIFICATION_PREFERENCES)('P9: to who prefers %s', async (preference) => {
+  test.each(NOTIFICATION_PREFERENCES)('P9: with the preference %s', async (preference) => {
     const { db } = database;
     await setNotificationPreference(db, ann, preference);
     const { id } = await heartbeat(db, ann);
@@ -63,7 +63,7 @@ describe('what an end notifies of', () => {
   });
 });
 
-test('the threshold notifies of the last failure, then of the termination, with words for each', async () => {
+test('the threshold notifies of the last failure, then of the termination, each with its own text', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   const [job] = await claim(db, await schedule(db));
@@ -79,7 +79,7 @@ test('the threshold notifies of the last failure, then of the termination, with 
   );
 });
 
-test('P9: a set that is ended twice, or by a worker that has lost its lease, tells once', async () => {
+test('P9: a set that is ended twice, or by a worker that has lost its lease, notifies once', async () => {
   const { db } = database;
   await setNotificationPreference(db, ann, 'ALL');
   for (let n = 0; n < 4; n++) await heartbeat(db, ann);
@@ -89,7 +89,7 @@ test('P9: a set that is ended twice, or by a worker that has lost its lease, tel
   expect((await kinds()).sort()).toEqual(['JOB_COMPLETED', 'JOB_COMPLETED', 'JOB_FAILED', 'JOB_FAILED']);
 });
 
-test('P9: failures of the platform notify of the job: those that a worker sees, and those that the sweep finds', async () => {
+test('P9: failures of the platform notify of the job: those that a worker reports, and those that the sweep finds', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 1 });
   const [job] = await claim(db, await schedule(db));
@@ -108,7 +108,7 @@ test('P9: failures of the platform notify of the job: those that a worker sees, 
   expect(rows.at(-1)).toMatchObject({ detail: expect.stringMatching(/worker that ran it was lost/) });
 });
 
-test('a termination and a cancellation on request notify of nothing', async () => {
+test('a requested termination or cancellation sends no notification', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [job] = await schedule(db);
@@ -117,7 +117,7 @@ test('a termination and a cancellation on request notify of nothing', async () =
   expect(await notified()).toEqual([]);
 });
 
-test('P9: a build that fails tells once, with its reason: by its worker, or by the sweep when that is lost', async () => {
+test('P9: a failed build notifies once with its reason: by its worker, or by the sweep if the worker is lost', async () => {
   const { db } = database;
   const container = async () => {
     const { buildId, workflow } = await createWorkflow(db, {

@@ -14,7 +14,7 @@ import { quiet, testSealer } from '../support/workers.ts';
 
 const LIST = `query ($first: Int, $after: String) { notifications(first: $first, after: $after) {
   nodes { id } pageInfo { hasNextPage endCursor } } }`;
-const OLD = 2_500; // several steps
+const OLD = 2_500; // takes several steps
 const YOUNG = 3;
 
 let api: TestApi;
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** Notifications of so many days ago, every other one read. */
+/** Adds notifications from `daysAgo` days ago, every other one read. */
 async function fill(count: number, daysAgo: number): Promise<void> {
   const prefix = v7({ msecs: Date.now() - daysAgo * DAY_MS }).slice(0, 24);
   await api.db.execute(sql`
@@ -38,11 +38,11 @@ async function fill(count: number, daysAgo: number): Promise<void> {
 
 const list = async (variables: object) => (await query(api, LIST, { token: ann.token, variables })).data.notifications;
 
-test('notifications go when they are as old as the setting says, read or not; pages and subscriptions go on', async () => {
+test('notifications are removed at the age that the setting says, read or not; pages and subscriptions continue', async () => {
   await fill(OLD, 8);
   await fill(YOUNG, 6);
   const newest = await list({ first: YOUNG - 1 });
-  const old = await list({ first: YOUNG + 5 }); // its cursor is of one that goes
+  const old = await list({ first: YOUNG + 5 }); // its cursor belongs to a notification that is removed
   const client = socketOf(api, ann.token);
   const added = taker(
     client.iterate<{ notificationAdded: { id: string } }>({ query: 'subscription { notificationAdded { id } }' }),

@@ -24,7 +24,7 @@ afterAll(async () => {
   await database.close();
 });
 
-test('workers hint at a workflow whose count of failures has changed alone, up and down', async () => {
+test('workers send a hint for a workflow if only its failure count has changed, up or down', async () => {
   const { db } = database;
   const ann = await testUser(db, 'ann');
   const hinted: string[] = [];
@@ -60,7 +60,7 @@ test('workers hint at a workflow whose count of failures has changed alone, up a
   unsubscribe();
 });
 
-test('workers hint at the notifications of a job that fails for the last time, and fold what has ended', async () => {
+test('workers send hints for the notifications of a last failure, and roll up the totals of ended jobs', async () => {
   const { db } = database;
   const ann = await testUser(db, 'ann');
   const hinted = new Set<string>();

@@ -12,7 +12,7 @@ import { type TestDatabase, testDatabase, testUser } from '../support/database.t
 import { until } from '../support/time.ts';
 import { memoryParts, startHeartbeatWorkers } from '../support/workers.ts';
 
-/** A user alone gets three of them. */
+/** A single user gets three of these places. */
 const CHECKS_MAX = 4;
 
 const answers: ServerResponse[] = [];
@@ -52,14 +52,14 @@ async function create(): Promise<string> {
 
 const asked = (count: number) => until(`${count} checks ask`, async () => answers[count - 1]);
 
-test('a worker that is given the next attempt of a job stops the attempt before it, and keeps nothing of it', async () => {
+test('a worker that gets the next attempt of a job stops the previous attempt, and keeps nothing of it', async () => {
   const id = await create();
   const first = await asked(1);
   const gone = once(first, 'close');
   const read = async () => (await database.db.select().from(jobs).where(eq(jobs.workflowId, id)))[0];
   const running = await read();
-  // Its lease is lost, of which the worker hears at its next renewal, seconds after it is given the
-  // next attempt.
+  // The lease is lost. The worker notices at its next renewal, seconds after it got the next
+  // attempt.
   await returnJobs(database.db, [{ id: running?.id ?? '', leaseToken: running?.leaseToken ?? '' }]);
   await parts.cache.publish(SCHEDULE_CHANNEL, '');
   const second = await asked(2);
@@ -70,6 +70,6 @@ test('a worker that is given the next attempt of a job stops the attempt before 
   expect(await read()).toMatchObject({ attempt: 2, uncountedAttempts: 1 });
 
   await Promise.all(Array.from({ length: CHECKS_MAX - 1 }, create));
-  await asked(2 + CHECKS_MAX - 1); // all at once: no slot is kept
+  await asked(2 + CHECKS_MAX - 1); // all at once: no slot is still occupied
   for (const answer of answers) answer.end('here');
 });

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-test('a drain hands a check that does not end back, without costing it an attempt, and another worker runs it', async () => {
+test('a drain returns a check that does not end, without counting the attempt, and another worker runs it', async () => {
   const silent = createServer(() => undefined).listen(0, '127.0.0.1');
   const { db } = database;
   const first = await startHeartbeatWorkers(memoryParts(db));

@@ -69,7 +69,7 @@ test('a new heartbeat runs at once: PENDING, QUEUED, RUNNING, COMPLETED, and its
   expect(await lines(done.id)).toEqual([expect.stringMatching(/^1 STDOUT database up .* bus up .* cache up/)]);
 });
 
-test('an endpoint that answers well COMPLETES, one that does not FAILS with what was seen, and the threshold terminates', async () => {
+test('a good answer COMPLETES a job, a bad one FAILS it with what was seen, and the threshold terminates the workflow', async () => {
   const id = await create({ endpoint: url('/') }, 2);
   await job(id, 0, 'COMPLETED');
   status = 500;
@@ -86,7 +86,7 @@ test('an endpoint that answers well COMPLETES, one that does not FAILS with what
   expect(workflow).toMatchObject({ terminationReason: 'FAILURES', consecutiveJobFailuresCount: 2 });
 });
 
-test('a running check is stopped by its cancellation, and by its workflow’s termination', async () => {
+test('a running check is stopped by its cancellation and by its workflow’s termination', async () => {
   const id = await create({ endpoint: url('/hangs'), timeout_seconds: 300 });
   const first = await job(id, 0, 'RUNNING');
   await cancelJob(database.db, { userId: ann, id: first.id });
@@ -100,7 +100,7 @@ test('a running check is stopped by its cancellation, and by its workflow’s te
   await job(id, 1, 'CANCELED');
 });
 
-test('a check that takes longer than its time-out FAILS as TIMEOUT', async () => {
+test('a check that exceeds its time-out FAILS as TIMEOUT', async () => {
   const id = await create({ endpoint: url('/hangs'), timeout_seconds: 1 });
   expect(await job(id, 0, 'FAILED')).toMatchObject({ failureReason: 'TIMEOUT' });
 });
@@ -116,7 +116,7 @@ test('a workflow whose hint was lost is found within seconds', async () => {
   await job(workflow.id, 0, 'COMPLETED');
 });
 
-test('many at once: each job ends once, with its line', async () => {
+test('of many at once, each job ends once, with its line', async () => {
   const ids = await Promise.all(Array.from({ length: 100 }, () => create({})));
   for (const id of ids) expect(await lines((await job(id, 0, 'COMPLETED')).id)).toHaveLength(1);
 });

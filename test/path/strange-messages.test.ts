@@ -26,7 +26,7 @@ afterAll(async () => {
   await database.close();
 });
 
-test('what is on the bus and cannot be stored does not hold up the lines behind it', async () => {
+test('messages on the bus that cannot be stored do not block the lines behind them', async () => {
   const { db } = database;
   const id = newId();
   const state = { status: 'RUNNING', leaseToken: newId(), startedAt: new Date() } as const;
@@ -35,7 +35,7 @@ test('what is on the bus and cannot be stored does not hold up the lines behind 
   const lines = Buffer.from(formatLine('STDOUT', '2026-01-01T00:00:00.000000001Z', 'a'));
   const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
     encodeChunks([{ sourceId: id, attempt, firstNumber, lastNumber, lines }]);
-  const LARGE = 0xffff_ffff; // more than a column takes
+  const LARGE = 0xffff_ffff; // too large for the column
   const strange = [
     Buffer.alloc(0),
     randomBytes(100),

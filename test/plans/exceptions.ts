@@ -1,11 +1,11 @@
-/** A statement of which one of the rules does not hold, and why that does no harm. */
+/** A statement that breaks one of the rules, and why that does no harm. */
 export interface Exception {
-  /** Of its text. */
+  /** Matches the text of the statement. */
   text: RegExp;
   because: string;
 }
 
-/** Statements that lock several rows in another order than that of their keys. */
+/** Statements that lock several rows in an order other than that of their keys. */
 export const OUT_OF_ORDER: Exception[] = [
   {
     text: /DELETE FROM run_requests WHERE (workflow_id|job_id) = ANY/,
@@ -33,7 +33,7 @@ export const OUT_OF_ORDER: Exception[] = [
   },
 ];
 
-/** Tables that are locked after one that comes behind them in the order of tables. */
+/** Statements that lock tables out of the general order. */
 export const TABLES_OUT_OF_ORDER: Exception[] = [
   {
     text: /^WITH locked AS MATERIALIZED \( SELECT id FROM jobs WHERE id = ANY/,
@@ -45,7 +45,7 @@ export const TABLES_OUT_OF_ORDER: Exception[] = [
   },
 ];
 
-/** Statements that read more rows than what they are about. */
+/** Statements that read more rows than they are about. */
 export const READS_MORE: (Exception & { rowsMax: number; scans?: string })[] = [
   {
     text: /^SELECT scope_id, what, bucket, sum\(count\)::float8 AS count/,
@@ -65,7 +65,7 @@ export const READS_MORE: (Exception & { rowsMax: number; scans?: string })[] = [
   },
 ];
 
-/** What builds a part of a statement, or opens a connection. */
+/** Functions that build a part of a statement, or open a connection. */
 export const NO_STATEMENTS = new Set([
   ...[
     'array',

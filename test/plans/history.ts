@@ -3,14 +3,14 @@ import type { Db } from '../../db/client.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 
 /**
- * What other people have stored: `rows` jobs, or as many as `jobs` says, and of all the rest what
- * goes with `rows` of them. It has ended, or is at work and needs nothing now.
+ * Stores the data of other users: `rows` jobs (or `jobs`, if given), and the matching number of
+ * rows in all other tables. Everything has ended, or is running and needs no work now.
  */
 export async function fillHistory(db: Db, rows: number, { jobs = rows } = {}): Promise<void> {
   for (const statement of statements(rows, jobs)) await db.execute(sql.raw(statement));
 }
 
-/** By DELETE, which leaves the statistics of the tables as they are. */
+/** Uses DELETE, which leaves the statistics of the tables unchanged. */
 export async function emptyHistory(db: Db): Promise<void> {
   const tables = await db.execute<{ name: string }>(sql`
     SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relkind IN ('r', 'p') AND NOT relispartition
@@ -18,14 +18,14 @@ export async function emptyHistory(db: Db): Promise<void> {
   for (const { name } of tables) await db.execute(sql.raw(`DELETE FROM ${name}`));
 }
 
-/** No statistics are taken behind the test's back, and what is stored need not survive a crash. */
+/** Turns autovacuum off, so that the statistics only change when the test wants it. */
 export async function prepareTables(db: Db): Promise<void> {
   const tables = await db.execute<{ name: string }>(sql`
     SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`);
   for (const { name } of tables) await db.execute(sql.raw(`ALTER TABLE ${name} SET (autovacuum_enabled = false)`));
 }
 
-/** Building an index over all rows is faster than adding each of them to it. */
+/** Building an index over all rows is faster than adding each row to it. */
 export async function withoutIndexes(db: Db, table: string, work: () => Promise<void>): Promise<void> {
   const indexes = await db.execute<{ name: string; definition: string }>(sql`
     SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
@@ -36,8 +36,8 @@ export async function withoutIndexes(db: Db, table: string, work: () => Promise<
 }
 
 /**
- * Foreign keys hold for what comes from now on alone: to look up each row's parent makes filling
- * twice as long.
+ * Drops the foreign keys for `work` and restores them for later rows only. Looking up the parent of
+ * each row would double the time.
  */
 export async function withoutForeignKeys(db: Db, work: () => Promise<void>): Promise<void> {
   const keys = await db.execute<{ table: string; name: string; definition: string }>(sql`
@@ -52,8 +52,8 @@ export async function withoutForeignKeys(db: Db, work: () => Promise<void>): Pro
 const TWO_DAYS_AGO_MS = Date.now() - 2 * DAY_MS;
 
 /**
- * Ids of things of the kind `kind`, the `n`th of which was made `n` tenths of a second before two
- * days ago: UUIDv7 as far as their order goes.
+ * Ids of objects of the kind `kind`. Object `n` was made `n` tenths of a second before the time two
+ * days ago. Their order is that of UUIDv7.
  */
 function id(kind: string, n: string): string {
   return `(lpad(to_hex(${TWO_DAYS_AGO_MS} - (${n}) * 100::bigint), 12, '0') || '7${kind}' || lpad(to_hex(${n}), 17, '0'))::uuid`;

@@ -24,15 +24,15 @@ import { HEARTBEAT, idsOf, make, WATCHED } from './scenario-rows.ts';
 import { nameOf } from './statements.ts';
 
 const JOBS = Number(process.env.PLANS_ROWS ?? 1_000_000);
-/** Of users, workflows and all the rest: what goes with so many jobs. */
+/** The size of the other tables, in proportion to that many jobs. */
 const ROWS = Math.ceil(JOBS / 10);
-/** Jobs that one statement is about. */
+/** The number of jobs that one statement handles. */
 const SET = 50;
 
 /**
- * What a statement may read at most, beside a million jobs of others: rows of its busiest node, and
- * blocks of all of them. About three times what it reads now. A plan that goes through a table or a
- * whole index reads a hundred times as much.
+ * The most that a statement may read beside a million jobs of other users: rows of its busiest
+ * node, and blocks of all nodes. The bounds are about three times the present values. A plan that
+ * reads a whole table or index reads a hundred times as much.
  */
 const BOUNDS: Record<string, { rows: number; blocks: number }> = {
   queueDueSlots: { rows: 2 * SET, blocks: 200 },
@@ -66,7 +66,7 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => database.close());
 
-test('beside a million jobs, each hot statement reads the rows that it is about', () => {
+test('beside a million jobs, each hot statement reads only the rows that it is about', () => {
   const measured = new Map<string, { rows: number; blocks: number }>();
   const wrong: string[] = [];
   for (const statement of recorder.statements) {
@@ -92,7 +92,7 @@ function readBy({ plan }: Statement): { rows: number; blocks: number } {
   return { rows: rowsRead(plan), blocks: plan.blocks };
 }
 
-/** A user's jobs from their slots to their ends, and what the user looks at meanwhile. */
+/** Runs a user's jobs from their slots to their ends, with the user's queries meanwhile. */
 async function driveHot(db: Db): Promise<void> {
   const during = <Result>(work: () => Promise<Result>) => recorder.during('hot', work);
   const userId = await testUser(db, 'ann');

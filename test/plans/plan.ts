@@ -1,23 +1,23 @@
 import { z } from 'zod';
 
-/** A node of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) gives. */
+/** A node of the output of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON). */
 export interface Plan {
   type: string;
   relation: string | undefined;
   index: string | undefined;
-  /** Of the index, and what else the rows must fulfil. */
+  /** The conditions on the index and the further conditions on the rows. */
   condition: string;
   sortKey: string | undefined;
   cte: string | undefined;
-  /** As `CTE locked`, where this node is the top of it. */
+  /** The name of the subplan, such as `CTE locked`, if this node is its top. */
   name: string | undefined;
   operation: string | undefined;
-  /** A join that asks of a row whether there is another one. */
+  /** Whether this is a semi-join or anti-join, which only tests whether a matching row exists. */
   isExists: boolean;
   conflict: string | undefined;
   isBackward: boolean;
   isHashed: boolean;
-  /** Rows that it gave, and those that it read and threw away. */
+  /** The rows that it returned, plus those that it read and discarded. */
   rows: number;
   blocks: number;
   children: Plan[];
@@ -79,18 +79,18 @@ export function nodesOf(plan: Plan): Plan[] {
 }
 
 /**
- * The most rows that one node of the plan has read, loops and what it threw away included: a
- * statement that reads a table has it here.
+ * The most rows that one node of the plan has read, including loops and discarded rows. A statement
+ * that reads a whole table shows it here.
  */
 export function rowsRead(plan: Plan): number {
   return Math.max(...nodesOf(plan).map((node) => node.rows));
 }
 
-/** The tables' keys and indexes, as lists of columns. */
+/** The keys and indexes of the tables, as lists of columns. */
 export interface Keys {
-  /** Of the primary key, by table. */
+  /** The columns of the primary key, by table. */
   primary: Map<string, string[]>;
-  /** By index. */
+  /** The columns of each index, by its name. */
   columns: Map<string, string[]>;
   unique: Set<string>;
 }
@@ -98,23 +98,23 @@ export interface Keys {
 export interface Target {
   what: string;
   relation: string;
-  /** Whether it waits for rows that somebody else has locked. */
+  /** Whether it waits for rows that another session has locked. */
   waits: boolean;
   rows: number;
-  /** How the rows come, where it is not in the order of their ids. */
+  /** The order in which the rows come, if it is not that of their ids. */
   disorder: string | undefined;
 }
 
 /**
- * What of the statement locks rows of tables, and waits for them, and whether it comes to them in
- * the order of their primary key.
+ * The nodes of the statement that lock rows: of which table, whether they wait, and whether the
+ * rows come in the order of the primary key.
  */
 export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): Target[] {
   const all = nodesOf(plan);
   const look: Look = { all, keys, isSorted: areSorted(parameters) };
-  const passesOver = /SKIP LOCKED/i.test(text); // and waits for nobody
+  const passesOver = /SKIP LOCKED/i.test(text); // so it never waits
   const targets: Target[] = [];
-  /** `outer`: how the rows come that the node is carried out for, one after the other. */
+  /** `outer` is the order of the rows for which the node runs, one after the other. */
   const visit = (node: Plan, outer: string | undefined): void => {
     const [source, inner] = inputsOf(node);
     const disorder = outer ?? (source && disorderOf(source, look));
@@ -138,8 +138,8 @@ export function lockTargets({ text, parameters, plan }: Explained, keys: Keys): 
 }
 
 /**
- * New rows have no locks, and a statement that has locked the rows before it changes them waits for
- * nobody then.
+ * Whether the node can wait for a lock. New rows have no locks, and a statement that has locked
+ * rows before it changes them does not wait then.
  */
 function locks(node: Plan, all: Plan[]): boolean {
   if (node.operation === 'Insert' && node.conflict === undefined) return false;
@@ -147,8 +147,8 @@ function locks(node: Plan, all: Plan[]): boolean {
 }
 
 /**
- * The table of whose rows it is: of a join, the last one, which is looked up for each row of the
- * others.
+ * The table that a node reads. For a join it is the last table, which is looked up for each row of
+ * the others.
  */
 function relationOf(node: Plan): string {
   if (node.relation !== undefined) return node.relation;
@@ -161,7 +161,7 @@ function relationOf(node: Plan): string {
 type Explained = { text: string; parameters: unknown[]; plan: Plan };
 type Look = { all: Plan[]; keys: Keys; isSorted: boolean };
 
-/** The columns by whose order rows of several tables are locked. */
+/** The sort columns that count as the order of ids when rows of several tables are locked. */
 const SORTED_BY = /(^|\.)"?(id|workflow_id|source_id|scope_id|user_id)"?$/;
 
 function disorderOf(node: Plan, look: Look): string | undefined {
@@ -200,8 +200,8 @@ function disorderOf(node: Plan, look: Look): string | undefined {
 }
 
 /**
- * Columns that equal one value are left out: rows of one user come by an index on user and id in
- * the order of their ids.
+ * Leaves out columns that are compared with one value: by an index on user and id, the rows of one
+ * user come in the order of their ids.
  */
 function disorderOfIndex(
   { relation = '', index = '', condition = '', isBackward }: Plan,
@@ -213,19 +213,22 @@ function disorderOfIndex(
   const leftOfKey = (keys.primary.get(relation) ?? ['?']).filter((column) => !equals(column));
   const isOne = leftOfKey.length === 0 || (keys.unique.has(index) && (left.length === 0 || columns.length === 0));
   if (isOne) return undefined;
-  // Another index that has the key, too, would give another order, and it is the planner that
-  // chooses.
+  // Another index that contains the key would give another order, and the planner chooses the
+  // index.
   if (leftOfKey.some((column) => condition.includes(`(${column} = ANY`))) return `comes by ${index} as it happens`;
   const isInOrder = !isBackward && leftOfKey.every((column, n) => left[n] === column);
   return isInOrder ? undefined : `comes by ${index}`;
 }
 
-/** The inputs of a node, without the plans of its subqueries and CTEs. */
+/** The inputs of a node, without its subqueries and CTEs. */
 function inputsOf(node: Plan): Plan[] {
   return node.children.filter((child) => child.name === undefined);
 }
 
-/** Whether the first array of ids among the values is: the code sorts it where it is unnested. */
+/**
+ * Whether the first array of ids among the values is sorted, as the code does before it unnests
+ * one.
+ */
 function areSorted(parameters: unknown[]): boolean {
   const arrays = parameters.filter((value) => typeof value === 'string' && /^\{[0-9a-f-]{36},/.test(value));
   const ids = String(arrays[0] ?? '{}')

@@ -12,20 +12,19 @@ import type { Drive } from './scenario-rows.ts';
 import { isFrom, lockingTemplates, modulesOfDb, withoutName } from './statements.ts';
 
 /**
- * Every statement of db/, as the database carries it out beside the history of other people: with
- * statistics from when the tables were nearly empty and with fresh ones, planned for its values and
- * for any.
+ * Executes every statement of db/ beside the data of other users: with statistics from when the
+ * tables were nearly empty and with fresh ones, and with custom and generic plans.
  *
- * Jobs of other users, and of all the rest what goes with so many. To see it with more:
- * PLANS_ROWS=1000000 npx vitest run test/plans
+ * ROWS is the number of jobs of other users; all other tables have the matching number of rows. To
+ * run with more: PLANS_ROWS=1000000 npx vitest run test/plans
  */
 const ROWS = Number(process.env.PLANS_ROWS ?? 50_000);
 
-/** The scenario's user has about a hundred workflows, and gives 6 to 36 ids at once. */
+/** The user of the scenario has about a hundred workflows, and passes 6 to 36 ids at once. */
 const ROWS_READ_MAX = 150;
 const BLOCKS_READ_MAX = 1_000;
 
-/** The order in which a transaction takes locks of more than one of them. */
+/** The order in which a transaction locks several tables. */
 const TABLES = ['idempotency_keys', 'users', 'workflows', 'schedules', 'jobs', 'builds'];
 
 let database: TestDatabase;
@@ -52,12 +51,12 @@ beforeAll(async () => {
   await runScenario(db, drive);
   await db.execute(sql`ANALYZE`);
   recorder.statistics = 'fresh';
-  // With stale ones a page may take longer, until autovacuum comes.
+  // With stale statistics a page may take longer, until autovacuum runs.
   await readsOf(db, drive, await runScenario(db, drive));
 }, 900_000);
 afterAll(() => database.close());
 
-test('every statement reads what it is about, by key, however much others have stored', () => {
+test('every statement reads only what it is about, by key, however much others have stored', () => {
   const tooMuch = recorder.statements.flatMap((statement) => {
     const { plan, text } = statement;
     const exception = READS_MORE.find((one) => one.text.test(flat(text)));
@@ -85,7 +84,7 @@ test('every statement that locks several rows locks them in the order of their k
   expect(unique(outOfOrder)).toEqual([]);
 });
 
-test('every transaction locks tables in one order', () => {
+test('every transaction locks tables in the same order', () => {
   const transactions = new Map<string, Statement[]>();
   for (const statement of recorder.statements) {
     const key = `${statement.by} ${statement.mode} ${statement.transaction}`;
@@ -97,7 +96,7 @@ test('every transaction locks tables in one order', () => {
       lockTargets(statement, keys).flatMap(({ relation, waits }) => {
         const rank = TABLES.indexOf(relation);
         const last = TABLES[Math.max(...seen.map((table) => TABLES.indexOf(table)))];
-        // What is locked again is locked already.
+        // A table that is locked twice counts once.
         const isFirst = rank !== -1 && !seen.includes(relation);
         if (isFirst) seen.push(relation);
         const isExpected = TABLES_OUT_OF_ORDER.some(({ text }) => text.test(flat(statement.text)));
@@ -111,7 +110,7 @@ test('every transaction locks tables in one order', () => {
 
 test('the scenario sends every statement of db/ that locks or changes rows', async () => {
   const templates = await lockingTemplates();
-  expect(templates.length).toBeGreaterThan(50); // they are found
+  expect(templates.length).toBeGreaterThan(50); // the search does find templates
   const missing = templates.filter((template) => !recorder.statements.some(({ text }) => isFrom(text, template)));
   expect(missing).toEqual([]);
 });
@@ -137,7 +136,7 @@ function describe({ by, statistics, mode, text }: Statement, what: string): stri
   return `${by}: ${what} (${statistics} statistics, ${mode} plan): ${flat(text).slice(0, 200)}`;
 }
 
-/** On one line, without the statement's name. */
+/** The statement on one line, without its name. */
 function flat(text: string): string {
   return withoutName(text).replace(/\s+/g, ' ').trim();
 }

@@ -5,17 +5,17 @@ import { explainSchema, type Plan } from './plan.ts';
 
 const MODES = ['custom', 'generic'] as const;
 
-/** A statement as it was sent, and how the database would carry it out at that moment. */
+/** A sent statement and its plan at that moment. */
 export interface Statement {
-  /** The function of db/ that sent it. */
+  /** The function of db/ that sent the statement. */
   by: string;
   text: string;
   parameters: unknown[];
-  /** Planned for these values, or for any. */
+  /** Planned for these values (custom), or for any values (generic). */
   mode: (typeof MODES)[number];
-  /** Statements of one transaction have the same number. */
+  /** Statements of the same transaction have the same number. */
   transaction: number;
-  /** What the planner knew of the tables. */
+  /** The statistics of the tables that the planner had. */
   statistics: string;
   plan: Plan;
 }
@@ -23,11 +23,11 @@ export interface Statement {
 export interface Recorder {
   statistics: string;
   statements: Statement[];
-  /** What is sent while `work` runs is that function's. */
+  /** Attributes the statements that are sent while `work` runs to the function `by`. */
   during<Result>(by: string, work: () => Promise<Result>): Promise<Result>;
 }
 
-/** One result of each command of a string, of which EXPLAIN alone gives rows. */
+/** A string with several commands has one result each; only EXPLAIN returns rows. */
 const answersSchema = z
   .array(z.array(z.looseObject({ 'QUERY PLAN': explainSchema.optional() })))
   .transform((results) => results.flat().flatMap((row) => row['QUERY PLAN'] ?? []));
@@ -35,15 +35,15 @@ const answersSchema = z
 type Client = Pick<postgres.TransactionSql, 'unsafe'>;
 
 /**
- * Of the same statement by the same function: it may be given a few more values than the first
- * time.
+ * The most plans of the same statement by the same function. It may be sent with a few different
+ * values.
  */
 const EXPLAINED_MAX = 8;
 
 /**
- * Explains each statement of `db` before it is sent, where it is sent: in its transaction, with its
- * values, by the settings of its connection. EXPLAIN ANALYZE carries it out, so what that changed
- * is rolled back.
+ * Explains each statement of `db` before it is sent, in its transaction, with its values and the
+ * settings of its connection. EXPLAIN ANALYZE executes the statement, so its changes are rolled
+ * back.
  */
 export function record(db: Db): Recorder {
   const statements: Statement[] = [];
@@ -116,7 +116,7 @@ export function record(db: Db): Recorder {
   return recorder;
 }
 
-/** A query of the driver is sent when it is waited for. */
+/** Sends nothing until the query is awaited, as the driver does; then explains it first. */
 function explainedFirst<Query extends object>(query: Query, explain: () => Promise<void>): Query {
   return new Proxy(query, {
     get(target, key) {

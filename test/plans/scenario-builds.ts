@@ -56,14 +56,14 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
   await db.execute(sql`UPDATE builds SET attempt = 9 WHERE id = ${ids[0]}`);
   await claim();
   await db.execute(lose);
-  await drive(sweepBuilds, db, WATCHED); // one of them fails
+  await drive(sweepBuilds, db, WATCHED); // one of the builds fails
   const [one, two, ...rest] = await claim();
   if (one === undefined || two === undefined) throw new Error('There are more builds.');
   await drive(endBuild, db, { ...one, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
   await drive(endBuild, db, { ...two, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
   for (const build of rest) await endBuild(db, { ...build, status: 'COMPLETED', imageId: 'sha256:1', logLineCount: 0 });
 
-  // A build that fails while a job is requested.
+  // A build fails while a job is requested.
   await runWorkflow(db, { userId, id: two.workflowId });
   await workflows.updateWorkflow(db, { userId, id: two.workflowId, payload: { ...CONTAINER, args: ['fails'] } });
   const queued = await db.execute<{ id: string }>(
@@ -73,7 +73,7 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
   if (failing === undefined) throw new Error('The next build is queued.');
   await drive(endBuild, db, { ...failing, status: 'FAILED', error: 'No such image.', logLineCount: 0 });
 
-  // Another payload, while a job of the one before it runs and fails once too often.
+  // A new payload is built while a job of the previous one runs and fails once too often.
   const ready = rest.map(({ workflowId: id }) => ({ id }));
   await db.execute(
     sql`UPDATE workflows SET max_consecutive_job_failures_allowed = 1 WHERE id = ANY(${array(idsOf(ready), 'uuid')})`,
@@ -179,8 +179,8 @@ export async function volumesAndImagesOf(db: Db, drive: Drive, userId: string): 
   await drive(volumes.noteVolumeUse, db, { userId, names, engineId: ENGINE });
   const found = names.map((name) => ({ userId, name, sizeBytes: 1 }));
   await drive(volumes.noteFoundVolumes, db, ENGINE, found);
-  await drive(volumes.noteFoundVolumes, db, ENGINE, found.slice(1)); // the other one is gone
-  await drive(volumes.deleteVolume, db, { userId, name: 'work' }); // which is in use
+  await drive(volumes.noteFoundVolumes, db, ENGINE, found.slice(1)); // the other volume is gone
+  await drive(volumes.deleteVolume, db, { userId, name: 'work' }); // the volume is in use
   const spare = await db.execute<{ id: string }>(sql`
     INSERT INTO volumes (id, user_id, name) SELECT gen_random_uuid(), ${userId}, 'spare-' || n FROM generate_series(1, ${SET}) n
     RETURNING id`);

@@ -70,7 +70,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   await drive(leases.returnJobs, db, running.slice(3), { counted: true });
   await drive(wakeWaiting, db, idsOf(own));
 
-  // Runs that are asked for, and their end in every way.
+  // Requested runs, with every kind of end.
   const [workflow] = own;
   const id = workflow?.id ?? '';
   const call = (key: string) => ({
@@ -111,17 +111,17 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
   const lose = (n: number) =>
     db.execute(sql`UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE ${jobs(n)}`);
   if (claimed.length !== own.length) throw new Error(`Of ${own.length} jobs ${claimed.length} were claimed.`);
-  await lose(0); // returned
-  await lose(1); // failed
+  await lose(0); // these will be returned
+  await lose(1); // these will fail
   await db.execute(sql`UPDATE jobs SET attempt = 3 WHERE ${jobs(1)}`);
-  await lose(2); // canceled
+  await lose(2); // these will be canceled
   await db.execute(sql`UPDATE jobs SET cancel_requested_at = now() WHERE ${jobs(2)}`);
   await leases.returnJobs(
     db,
     claimed.filter((job) => group(3).some(({ id }) => id === job.workflowId)),
   );
   await db.execute(sql`UPDATE jobs SET updated_at = now() - interval '1 hour' WHERE ${jobs(3)}`);
-  // Dispatched when its slot's job has ended.
+  // Dispatched when the job of the slot has ended.
   for (const { id } of group(4)) await runWorkflow(db, { userId, id });
   await endJobs(
     db,
@@ -129,7 +129,7 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
       .filter((job) => [...group(4), ...group(5)].some(({ id }) => id === job.workflowId))
       .map((job) => ({ ...job, status: 'COMPLETED', logLineCount: 0 })),
   );
-  for (const { id } of group(5)) await runWorkflow(db, { userId, id }); // removed
+  for (const { id } of group(5)) await runWorkflow(db, { userId, id }); // these will be removed
   await db.execute(
     sql`UPDATE schedules SET state = 'TERMINATED', next_run_at = NULL WHERE workflow_id = ANY(${of(5)})`,
   );

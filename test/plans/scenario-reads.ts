@@ -19,7 +19,7 @@ import { NO_ID } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make } from './scenario-rows.ts';
 
-/** All that is only read: what the API shows of one user, and what workers ask about a few ids. */
+/** All reads: what the API shows of one user, and what workers read for a few ids. */
 export async function readsOf(db: Db, drive: Drive, userId: string): Promise<void> {
   const own = await make(db, userId, HEARTBEAT);
   const built = await make(db, userId, CONTAINER);

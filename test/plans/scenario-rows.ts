@@ -5,13 +5,13 @@ import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import * as workflows from '../../db/workflows/workflows.ts';
 import type { ContainerPayload, Payload } from '../../domain/payload/payload.ts';
 
-/** Calls a function of db/ so that its statements are noted as its own. */
+/** Calls a function of db/ and attributes its statements to it. */
 export type Drive = <Arguments extends unknown[], Result>(
   verb: (...given: Arguments) => Promise<Result>,
   ...given: Arguments
 ) => Promise<Result>;
 
-export const SET = 6; // of ids that a call is given, in another order than that of the ids
+export const SET = 6; // the number of ids passed to a call, in an order other than that of the ids
 export const ENGINE = 'engine';
 export const HEARTBEAT: Payload = { kind: 'HEARTBEAT' };
 export const CONTAINER: ContainerPayload = {
@@ -25,7 +25,7 @@ export const CONTAINER: ContainerPayload = {
 export const WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /**
- * `count` workflows, in another order than that of their ids; the builds of containers are QUEUED.
+ * Creates `count` workflows, not in the order of their ids. The builds of containers are QUEUED.
  */
 export async function make(db: Db, userId: string, payload: Payload, count = SET, failuresAllowed = 3) {
   const made: { id: string; buildId: string }[] = [];
@@ -42,7 +42,7 @@ export async function make(db: Db, userId: string, payload: Payload, count = SET
   return made;
 }
 
-/** Slots are due: jobs that are QUEUED, in another order than that of their ids. */
+/** Makes slots due and dispatches them. Returns the ids of the QUEUED jobs, not in their order. */
 export async function dispatched(db: Db, ofWorkflows: { id: string }[]): Promise<string[]> {
   await db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now() WHERE workflow_id = ANY(${array(idsOf(ofWorkflows), 'uuid')})`);

@@ -26,8 +26,8 @@ import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 /**
- * One user does all that the functions of db/ do to one user's rows, and the workers what they do
- * for that user. Resolves with the user's id.
+ * Calls all functions of db/ for the rows of one user: those of the API, and those of the workers.
+ * Resolves with the id of the user.
  */
 export async function runScenario(db: Db, drive: Drive): Promise<string> {
   const user = await accountsOf(db, drive);
@@ -121,8 +121,8 @@ async function endMarker(db: Db, drive: Drive, userId: string): Promise<void> {
 }
 
 /**
- * What workers do every now and then, in steps: others' rows are due too, far more than a step
- * takes.
+ * The periodic work of workers, in steps. The rows of other users are due too, far more than one
+ * step takes.
  */
 async function maintenance(db: Db, drive: Drive): Promise<void> {
   await drive(purgeDeleted, db, { days: 0, limit: 3 });
@@ -146,8 +146,8 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
 }
 
 /**
- * Goes through all workflows by design, when the key changes: here through the first set, in which
- * there is a secret.
+ * A change of the key reads all workflows by design. Here it reads the first set, which contains a
+ * secret.
  */
 async function secrets(db: Db, drive: Drive): Promise<void> {
   const sealed = (at: number, text: string) =>
@@ -156,7 +156,7 @@ async function secrets(db: Db, drive: Drive): Promise<void> {
         jsonb_build_object('secret', true, 'sealed', ${text}::text)))
       WHERE workflow_id = (SELECT id FROM workflows ORDER BY id OFFSET ${at} LIMIT 1)`);
   await sealed(0, 'x');
-  await sealed(300, 'the last one'); // in the second set
+  await sealed(300, 'the last one'); // this one is in the second set
   const change = (text: string) => {
     if (text === 'the last one') throw new Error(text);
     return 'changed';

@@ -3,7 +3,7 @@ import ts from 'typescript';
 
 const FOLDER = new URL('../../db/', import.meta.url);
 
-/** The modules of db/, by their paths in it. */
+/** The modules of db/, by their paths within it. */
 export async function modulesOfDb(): Promise<Map<string, Record<string, unknown>>> {
   const names = await pathsOfDb();
   return new Map(
@@ -11,14 +11,14 @@ export async function modulesOfDb(): Promise<Map<string, Record<string, unknown>
   );
 }
 
-/** A statement that stands written out in db/: the argument of `execute`. */
+/** A statement in SQL text in db/: the argument of `execute`. */
 export interface Written {
-  /** File and line. */
+  /** The file and the line. */
   at: string;
   module: string;
   /** The nearest named function around it. */
   writtenIn: string;
-  /** The comment behind its first word, of whatever shape. */
+  /** The comment behind its first word, in any form. */
   name: string | undefined;
 }
 
@@ -38,7 +38,7 @@ export async function writtenStatements(): Promise<Written[]> {
   return found;
 }
 
-/** The modules of db/ that declare a function of a name. */
+/** For each function name, the modules of db/ that declare it. */
 export async function modulesByFunction(): Promise<Map<string, string[]>> {
   const modules = new Map<string, string[]>();
   for (const [module, source] of await sources())
@@ -50,8 +50,8 @@ export async function modulesByFunction(): Promise<Map<string, string[]>> {
 }
 
 /**
- * The name in a statement's text: behind its first word, or at its end where the query builder made
- * it.
+ * The name in the text of a statement: behind its first word, or at its end if the query builder
+ * made it.
  */
 export function nameOf(text: string): string | undefined {
   const match = /^\s*\(?(?:WITH RECURSIVE|\w+) \/\* (\w+) \*\/|\/\* (\w+) \*\/$/.exec(text);
@@ -62,11 +62,11 @@ export function withoutName(text: string): string {
   return text.replace(/ \/\* \w+ \*\//, '');
 }
 
-/** A template of SQL in db/ that writes rows, or locks them. */
+/** An SQL template in db/ that writes or locks rows. */
 export interface Template {
-  /** File and line. */
+  /** The file and the line. */
   at: string;
-  /** What stands between its values. */
+  /** The text between its values. */
   parts: string[];
 }
 
@@ -79,7 +79,7 @@ export async function lockingTemplates(): Promise<Template[]> {
     .map(({ node, at }) => ({ at, parts: partsOf(node.template) }));
 }
 
-/** Whether a statement that was sent came from the template. */
+/** Whether the template produced the sent statement. */
 export function isFrom(text: string, { parts }: Template): boolean {
   const sent = flat(text);
   let at = 0;
@@ -132,7 +132,7 @@ function partsOf(template: ts.TemplateLiteral): string[] {
     .filter((part) => part !== '');
 }
 
-/** Without spaces: parts may begin and end in them. */
+/** The text without spaces, because parts may begin and end with them. */
 function flat(text: string): string {
   return text.replace(/\s+/g, '');
 }

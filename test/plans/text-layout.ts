@@ -1,19 +1,19 @@
 const WIDTH_MAX = 100;
 
-/** A statement as a person reads it, by its own lines where it was written by hand. */
+/** A statement for human readers. SQL text keeps its own lines. */
 export function layOut(text: string): string {
   const lines = /^[a-z]/.test(text) ? linesOfBuilder(text) : linesByHand(text);
   return lines.flatMap(wrap).join('\n');
 }
 
-/** The query builder writes one line, in small letters. */
+/** The query builder writes a single line in lower case. */
 function linesOfBuilder(text: string): string[] {
   const clause =
     / (?=(?:from|where|inner join|left join|cross join lateral|order by|limit|returning|values|set|on conflict|for update|for no key update) )/;
   return text.split(clause);
 }
 
-/** Moved to the left, as far as its second line goes. */
+/** Removes the common indentation of all lines but the first. */
 function linesByHand(text: string): string[] {
   const lines = text.trim().split('\n');
   const indents = lines.slice(1).map((line) => (/\S/.test(line) ? line.search(/\S/) : Number.POSITIVE_INFINITY));
@@ -24,7 +24,7 @@ function linesByHand(text: string): string[] {
   );
 }
 
-/** Broken behind a comma, or else before a word that joins conditions. */
+/** Wraps a line behind a comma, or else before a word that joins conditions. */
 function wrap(line: string): string[] {
   const margin = `${' '.repeat(line.search(/\S/))}  `;
   const lines: string[] = [];

@@ -10,12 +10,12 @@ import { modulesByFunction, nameOf, writtenStatements } from './statements.ts';
 import { layOut } from './text-layout.ts';
 
 /**
- * What db/ sends, as it is sent: a file of SQL for each module, by the functions that send it. To
- * write them anew after a change: npx vitest run test/plans/texts.test.ts -u
+ * The statements of db/ as they are sent: one SQL file for each module, by the functions that send
+ * them. To write them again after a change: npx vitest run test/plans/texts.test.ts -u
  */
 const FOLDER = new URL('queries/', import.meta.url);
 
-/** Statements by the name that they bear, or else by the function that the scenario has called. */
+/** The statements by their name, or else by the function that the scenario called. */
 const texts = new Map<string, Set<string>>();
 let database: TestDatabase;
 beforeAll(async () => {
@@ -46,21 +46,21 @@ test('the text of every statement is the one that is checked in', async () => {
   const files = new Map<string, string[]>();
   for (const [name, statements] of [...texts].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const [module = '', ...others] = modules.get(name) ?? [];
-    expect(others, `functions of the name ${name}`).toEqual([]); // a name says which one sends it
+    expect(others, `functions of the name ${name}`).toEqual([]); // a name identifies one function
     const written = [...statements].toSorted().map((text) => `${text};`);
     files.set(module, [...(files.get(module) ?? []), `-- ${name}`, ...written]);
   }
-  expect(files.has('')).toBe(false); // each name is that of a function
+  expect(files.has('')).toBe(false); // each name is the name of a function
   for (const [module, statements] of files) {
     const content = `-- db/${module}\n\n${statements.join('\n\n')}\n`;
     await expect.soft(content).toMatchFileSnapshot(new URL(module.replace(/\.ts$/, '.sql'), FOLDER).pathname);
   }
   const known = [...files.keys()].map((module) => module.replace(/\.ts$/, '.sql')).toSorted();
   const present = (await readdir(FOLDER, { recursive: true })).filter((path) => path.endsWith('.sql'));
-  expect(present.toSorted()).toEqual(known); // a file of a module that is gone is removed by hand
+  expect(present.toSorted()).toEqual(known); // files of removed modules must be deleted by hand
 });
 
-test('every statement that is written out bears the name of the function that sends it', async () => {
+test('every statement in SQL text has the name of the function that sends it', async () => {
   const written = await writtenStatements();
   expect(written.length).toBeGreaterThan(80);
   const isExempt = (module: string) => module.startsWith('migrate/') || module === 'client.ts';
@@ -68,20 +68,20 @@ test('every statement that is written out bears the name of the function that se
   expect(wrong).toEqual([]);
 });
 
-test('no statement stands outside db/', async () => {
+test('there is no statement outside db/', async () => {
   const outside: string[] = [];
   for (const folder of ['api', 'bin', 'domain', 'platform', 'workers'])
     for (const path of await readdir(new URL(`../../${folder}/`, import.meta.url), { recursive: true })) {
       if (!path.endsWith('.ts')) continue;
       const text = await readFile(new URL(`../../${folder}/${path}`, import.meta.url), 'utf8');
-      // The linter refuses the libraries; a string or a text of SQL could still go to the `Db` that
-      // was passed.
+      // The linter forbids the libraries, but a string or SQL text could still go to the given
+      // `Db`.
       if (/\.(execute|unsafe)\(\s*['"`]|\bsql`/.test(text)) outside.push(`${folder}/${path}`);
     }
   expect(outside).toEqual([]);
 });
 
-/** Every request and every pass of a worker sends some of these. */
+/** The statements that every request or every pass of a worker may send. */
 const HOT = [
   ...[
     'claimJobs',
@@ -124,7 +124,7 @@ const HOT = [
   ],
 ];
 
-test('every hot statement of the query builder bears a name too', () => {
+test('every hot statement of the query builder has a name too', () => {
   const nameless = HOT.filter((name) => ![...(texts.get(name) ?? [])].some((text) => text.includes(`/* ${name} */`)));
   expect(nameless).toEqual([]);
 });

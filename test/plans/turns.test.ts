@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-test('P11: in a burst after a quiet time, of which the statistics are, a turn is taken without reading the others', async () => {
+test('P11: in a burst, with statistics from a quiet time, a turn is taken without reading the others', async () => {
   const { db } = database;
   await db.execute(sql`ALTER TABLE turns SET (autovacuum_enabled = false)`);
   const fill = (count: number) =>

@@ -12,7 +12,7 @@ const redis = requirePart('redis', untested);
 const job = z.object({ status: z.string(), logs: z.object({ nodes: z.array(z.object({ text: z.string() })) }) });
 const found = z.object({ workflow: z.object({ latestJob: job.nullable() }) });
 
-describe.skipIf(kafka === undefined || redis === undefined)('processes apart', () => {
+describe.skipIf(kafka === undefined || redis === undefined)('separate processes', () => {
   let database: TestDatabase;
   let env: Record<string, string>;
 
@@ -57,7 +57,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
     expect(exits).toEqual(processes.map(() => ({ code: 0, signal: null })));
   }
 
-  test('run a workflow together, each in two copies, and end with 0 when asked to', async () => {
+  test('run a workflow together, each in two copies, and end with 0 on request', async () => {
     const apis = [startProcess(['api'], env), startProcess(['api'], env)];
     const workers = [
       startProcess(['worker', 'scheduling'], env),
@@ -77,7 +77,7 @@ describe.skipIf(kafka === undefined || redis === undefined)('processes apart', (
     await stopAll([...apis, ...workers]);
   }, 60_000);
 
-  test('go on in another copy when one is killed', async () => {
+  test('continue in another copy when one is killed', async () => {
     const api = startProcess(['api'], env);
     const all = ['worker', 'scheduling', 'execution', 'joblogs'];
     const [first, second] = [startProcess(all, env), startProcess(all, env)];

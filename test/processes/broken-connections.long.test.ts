@@ -15,7 +15,7 @@ import { ask, cleanUp, type Running, startProcess, tempFolder } from '../support
 const CONNECTIONS = 600;
 const AT_ONCE = 40;
 const STAY_MS_MAX = 600;
-const LINES = 40; // at a time; each who comes later reads all that there are
+const LINES = 40; // per chunk; every later subscriber reads all lines so far
 const ERROR_LEVEL = 50;
 
 let database: TestDatabase;
@@ -39,7 +39,7 @@ afterAll(async () => {
   await database?.close();
 });
 
-test('P12: connections that are reset, half-closed, stalled and left in every phase end no process and leave nothing open', async () => {
+test('P12: connections that are reset, half-closed, stalled or left in any phase end no process and leave nothing open', async () => {
   const random = randomOf('broken connections');
   const pick = <T>(items: readonly T[]): T => {
     const [picked] = items.slice(Math.floor(random() * items.length));
@@ -65,14 +65,14 @@ test('P12: connections that are reset, half-closed, stalled and left in every ph
   await expect.poll(() => connectionsOf(up.pid, port), { timeout: 20_000 }).toBe(0);
   await expect.poll(descriptors, { timeout: 20_000 }).toBeLessThanOrEqual(openBefore);
   expect(up.log.filter(({ level }) => Number(level) >= ERROR_LEVEL)).toEqual([]);
-  expect(up.log.filter(({ event }) => event === 'ready')).toHaveLength(1); // it is the same process
+  expect(up.log.filter(({ event }) => event === 'ready')).toHaveLength(1); // the process has not restarted
 });
 
 type WayToEnd = (socket: Socket) => Promise<void>;
 
 /**
- * What becomes of a connection when its client has had enough. `allowHalfOpen` leaves the other
- * half to the server.
+ * The ways in which a client ends its connection. `allowHalfOpen` leaves the other half to the
+ * server.
  */
 const WAYS_TO_END: WayToEnd[] = [
   async (socket) => void socket.resetAndDestroy(),
@@ -83,13 +83,13 @@ const WAYS_TO_END: WayToEnd[] = [
     socket.resetAndDestroy();
   },
   async (socket) => {
-    socket.pause(); // it reads no more, and goes later
+    socket.pause(); // it stops reading, and leaves later
     await delay(500);
     socket.destroy();
   },
 ];
 
-/** What a client has sent when it goes. Of the last piece only a part. */
+/** What a client has sent when it leaves. It may send only a part of the last piece. */
 function phasesOf(): (string | Buffer)[][] {
   const authorization = `Authorization: Bearer ${token}\r\n`;
   const init = frame(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } }));
@@ -134,13 +134,13 @@ async function visit(phase: (string | Buffer)[], end: WayToEnd, { stayMs, cut }:
     const isLast = n === phase.length - 1;
     const sent = isLast && cut < 0.5 ? piece.slice(0, Math.floor(piece.length * cut * 2)) : piece;
     socket.write(sent);
-    await delay(stayMs / phase.length); // what it is sent for has begun, or not
+    await delay(stayMs / phase.length); // the server may or may not have begun to handle the piece
   }
   if (!socket.destroyed) await end(socket);
   await closed;
 }
 
-/** Lines of the job, of more than a system holds for a client that does not read. */
+/** Adds lines to the job, more than the system buffers for a client that does not read. */
 async function printLines(goesOn: () => boolean): Promise<void> {
   const text = 'x'.repeat(1_000);
   for (let first = 1; goesOn(); first += LINES) {
@@ -153,7 +153,7 @@ async function printLines(goesOn: () => boolean): Promise<void> {
   }
 }
 
-/** Connections to the database are opened when they are needed. */
+/** Leaves out connections to the database, which are opened on demand. */
 function descriptors(): Promise<number> {
   return descriptorsBut(up.pid, Number(new URL(database.url).port));
 }

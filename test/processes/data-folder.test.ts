@@ -14,14 +14,14 @@ async function withLock(text: string): Promise<string> {
 }
 
 describe('the data folder', () => {
-  test('is refused while a process that lives holds it, with what to do', async () => {
+  test('is refused with instructions while a live process holds it', async () => {
     const holder = { pid: process.ppid, identity: await processIdentity(process.ppid) };
     const opening = openDataDir(await withLock(JSON.stringify(holder)));
     await expect(opening).rejects.toThrow(DataDirTaken);
     await expect(opening).rejects.toThrow(`is in use by the process ${process.ppid}: stop that one, or give this one`);
   });
 
-  test('is refused where it is a file, or would be below one, with what to do', async () => {
+  test('is refused with instructions if it is a file or below one', async () => {
     const file = join(await tempFolder(), 'file');
     await writeFile(file, '');
     for (const path of [file, join(file, 'below')]) {
@@ -31,7 +31,7 @@ describe('the data folder', () => {
     }
   });
 
-  test('is taken over from a process whose number another one has by now', async () => {
+  test('is taken over from a process whose number now belongs to another one', async () => {
     const folder = await withLock(JSON.stringify({ pid: process.ppid, identity: 'of an earlier boot' }));
     await (await openDataDir(folder)).release();
   });
@@ -46,7 +46,7 @@ describe('the data folder', () => {
     await expect(stat(join(dataDir.path, 'lock'))).rejects.toThrow('ENOENT');
   });
 
-  test('keeps what was made up first, for its owner alone', async () => {
+  test('keeps the generated values, readable only by its owner', async () => {
     const dataDir = await openDataDir(await tempFolder());
     expect(await dataDir.keep('key', () => 'first')).toBe('first');
     expect(await dataDir.keep('key', () => 'second')).toBe('first');

@@ -22,7 +22,7 @@ afterAll(async () => {
   await admin.end({ timeout: 5 });
 });
 
-/** In this order: each finds the database as the one before has left it. */
+/** The order matters: each test finds the database as the one before has left it. */
 describe.sequential('a database that is not at its version', () => {
   test.each([['api'], ['worker', 'scheduling', 'joblogs']])(
     'is refused by %s, which names migrate',
@@ -35,19 +35,19 @@ describe.sequential('a database that is not at its version', () => {
     },
   );
 
-  test('is brought there by migrate', async () => {
+  test('is migrated to it by migrate', async () => {
     const migration = startProcess(['migrate'], env);
     expect(await migration.exit()).toEqual({ code: 0, signal: null });
     expect(migration.output()).toContain('migrations: applied 0001_');
   });
 
-  test('is left alone by a second migrate', async () => {
+  test('is not changed by a second migrate', async () => {
     const migration = startProcess(['migrate'], env);
     expect(await migration.exit()).toEqual({ code: 0, signal: null });
     expect(migration.output()).toContain('the database is at the right version');
   });
 
-  test('that is newer is refused too, with the way out', async () => {
+  test('that is newer is refused too, with instructions', async () => {
     const client = postgres(env.DATABASE_URL, { max: 1 });
     await client`INSERT INTO schema_migrations (version, name) VALUES (9999, 'of_the_future')`;
     await client.end();
@@ -59,7 +59,7 @@ describe.sequential('a database that is not at its version', () => {
     }
   });
 
-  test('whose password is wrong is refused with a sentence, and not waited for', async () => {
+  test('with a wrong password is refused with a message and without waiting', async () => {
     const url = new URL(env.DATABASE_URL);
     url.username = 'nobody';
     const refused = startProcess(['migrate'], { ...env, DATABASE_URL: url.href });
@@ -68,7 +68,7 @@ describe.sequential('a database that is not at its version', () => {
   });
 });
 
-test('that is half migrated when a signal comes is no success, and is migrated by the next call', async () => {
+test('that is half migrated when a signal comes is no success, and is completed by the next call', async () => {
   const database = await oldDatabase();
   const reader = postgres(database.url, { max: 1 });
   try {

@@ -35,7 +35,7 @@ describe('the demo', () => {
     expect(await server.kill('SIGINT')).toEqual({ code: 0, signal: null });
   }, 90_000);
 
-  test('works where signing up is closed, since there is the account of another', async () => {
+  test('works if sign-up is closed because another account exists', async () => {
     const database = await testDatabase();
     await testUser(database.db, 'ann');
     const keys = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32) };
@@ -44,7 +44,7 @@ describe('the demo', () => {
     await database.close();
   });
 
-  test('takes a free port when its own is taken, and says so', async () => {
+  test('takes a free port if its own is taken, and says so', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => taken.once('listening', resolve));
     const address = taken.address();

@@ -15,7 +15,7 @@ describe('the demo', () => {
     expect(once.output()).toMatch(/^heartbeat \| COMPLETED$/m);
   });
 
-  test.skipIf(dockerHost === undefined)('runs its CONTAINER too where an engine answers', async () => {
+  test.skipIf(dockerHost === undefined)('runs its CONTAINER too if an engine answers', async () => {
     const image = process.env.DEMO_IMAGE ?? '';
     const once = demo(['--once'], { DATA_DIR: await tempFolder(), DOCKER_HOST: dockerHost ?? '', DEMO_IMAGE: image });
     expect((await once.exit()).code, once.output()).toBe(0);

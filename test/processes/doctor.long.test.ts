@@ -24,7 +24,7 @@ async function doctor(env: Record<string, string>) {
 describe('chronoverse doctor on settings', () => {
   const nowhere = { DOCKER_HOST: 'unix:///nowhere/docker.sock' };
 
-  test('finds nothing where an installation is its owner’s own, and says what it could not try', async () => {
+  test('reports no problem if an installation is only its owner’s, and says what it could not check', async () => {
     const found = await doctor(nowhere);
     expect(found).toMatchObject({ code: 0, unsafe: [] });
     expect(found.unknown).toEqual([expect.stringContaining('/nowhere/docker.sock')]);
@@ -72,7 +72,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     "const n = require('net'); for (const p of process.argv.slice(1)) n.createServer((s) => s.on('error', () => 0)).listen(p)";
 
   /**
-   * Beyond the engine's host: the metadata of a cloud, a database in a private network, and a
+   * Hosts beyond the engine's host: the metadata of a cloud, a database in a private network, and a
    * public address.
    */
   beforeAll(async () => {
@@ -112,7 +112,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     PORT: '4444',
   });
 
-  test('tells what a container reaches, and leaves nothing behind', async () => {
+  test('reports what a container can reach, and leaves nothing behind', async () => {
     const { code, unsafe, fine } = await doctor(settings());
     expect(code).toBe(1);
     expect(unsafe).toEqual([
@@ -129,7 +129,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     expect((await docker.listNetworks({})).map(({ name }) => name).sort()).toEqual(['bridge', 'host', 'none']);
   });
 
-  test('leaves nothing behind where it is stopped in the middle', async () => {
+  test('leaves nothing behind if it is stopped in the middle', async () => {
     const docker = openDocker(own.address);
     const running = startProcess(['doctor'], { ...SAFE, ...settings() });
     await until('a container is there', async () => (await docker.listContainers({})).length > 0);
@@ -138,7 +138,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     expect((await docker.listNetworks({})).map(({ name }) => name).sort()).toEqual(['bridge', 'host', 'none']);
   });
 
-  test('finds that the rules of the docs keep containers from all of it, and that what is public stays within reach', async () => {
+  test('confirms that the rules of the docs keep containers from all of it, and that public addresses stay reachable', async () => {
     const text = await readFile('docs/operate/confinement.md', 'utf8');
     const rules = /^## Firewall\n[\s\S]*?```sh\n([\s\S]*?)```/m.exec(text)?.[1] ?? '';
     const path = (await findCommand('iptables')) ?? '';
@@ -150,7 +150,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     expect(await doctor(rest)).toMatchObject({ code: 0, unsafe: [], unknown: [] });
   });
 
-  test('says so where no image is there to try with, and where users have no network', async () => {
+  test('says so if there is no image to test with, and if users have no network', async () => {
     const none = await doctor({ ...settings(), CONTAINER_NETWORKS: 'NONE' });
     expect(none).toMatchObject({
       code: 0,

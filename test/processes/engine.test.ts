@@ -14,7 +14,7 @@ const SIGN_UP =
 const engine = requirePart('docker', 'an engine that comes up after the start')?.replace(/^unix:\/\//, '');
 
 describe.skipIf(engine === undefined || existsSync('/var/run/docker.sock'))('without DOCKER_HOST', () => {
-  test('an engine whose usual socket is made after the start is found without a restart', async () => {
+  test('an engine whose usual socket appears after the start is found without a restart', async () => {
     const home = await tempFolder();
     const process = startProcess(['up'], { PORT: '0', DATA_DIR: await tempFolder(), HOME: home });
     const url = await process.ready();

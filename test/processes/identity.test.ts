@@ -19,7 +19,7 @@ describe('the name of a process', () => {
     return { pid, name: await nameOf(pid) };
   }
 
-  test('P4: says that it has ended when it was killed, and not while it is stopped', async () => {
+  test('P4: says that the process has ended if it was killed, and not while it is stopped', async () => {
     const { name } = await sleeper();
     child?.kill('SIGSTOP');
     expect(await hasEnded(name)).toBe(false);
@@ -29,12 +29,12 @@ describe('the name of a process', () => {
     expect(await hasEnded(await processName())).toBe(false);
   });
 
-  test('says that it has ended when its number is another process’s', async () => {
+  test('says that the process has ended if its number belongs to another one', async () => {
     const { name } = await sleeper();
     expect(await hasEnded(`${name}0`)).toBe(true);
   });
 
-  test('says nothing of another machine or container, nor when it is no such name', async () => {
+  test('says nothing about another machine or container, or about an invalid name', async () => {
     const [host, space, , identity] = (await processName()).split(' ');
     for (const foreign of [`other ${space} 1 ${identity}`, `${host} pid:[1] 1 ${identity}`, 'test', ''])
       expect(await hasEnded(foreign)).toBe(false);

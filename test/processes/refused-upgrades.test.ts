@@ -29,7 +29,7 @@ describe('an upgrade that is refused', () => {
     ['CONNECT a:1', 'X: y'],
   ];
 
-  /** Sends the upgrade, and keeps its own half open whatever comes. */
+  /** Sends the upgrade, and keeps its own half of the connection open. */
   async function refused([line, headers]: [string, string]): Promise<{ socket: Socket; answer: string }> {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     sockets.push(socket);
@@ -43,10 +43,10 @@ describe('an upgrade that is refused', () => {
     for (const upgrade of REFUSED) expect((await refused(upgrade)).answer).toMatch(/^HTTP\/1.1 4\d\d /);
   });
 
-  test('ends no process when its client resets the connection, after the answer or before', async () => {
+  test('ends no process if its client resets the connection, before or after the answer', async () => {
     for (const upgrade of REFUSED) {
       const { socket } = await refused(upgrade);
-      // Until the server has nothing to do any more but to wait for the end.
+      // By then the server only waits for the end of the connection.
       await new Promise((resolve) => setTimeout(resolve, 100));
       socket.resetAndDestroy();
       const [line, headers] = upgrade;
@@ -65,7 +65,7 @@ describe('an upgrade that is refused', () => {
   test('holds no descriptor of the process, whatever its client does', async () => {
     const started = Date.now();
     for (const upgrade of REFUSED) {
-      const { socket } = await refused(upgrade); // which never ends it
+      const { socket } = await refused(upgrade); // its client never ends the connection
       const dribble = setInterval(() => socket.writable && socket.write('x'), 50);
       socket.once('close', () => clearInterval(dribble));
     }

@@ -61,7 +61,7 @@ async function rotate(keys: Record<string, string>) {
 }
 
 describe('chronoverse rotate-secrets', () => {
-  test('encrypts every secret under the present key, once; then the old key is needed no more', async () => {
+  test('encrypts every secret under the present key, once; then the old key is no longer needed', async () => {
     const ids = await Promise.all(Array.from({ length: WORKFLOWS }, (_, n) => create(n % 3 === 0 ? PRESENT : OLD)));
     const [fresh = '', old = ''] = ids;
     const before = await payloadOf(fresh);
@@ -74,12 +74,12 @@ describe('chronoverse rotate-secrets', () => {
     const written = await database.db.execute(sql`SELECT workflow_id, xmin::text FROM payloads ORDER BY workflow_id`);
     expect(await rotate({ SECRET_KEY: keys.SECRET_KEY })).toMatchObject({ code: 0, counts: { rotated: 0 } });
     const still = await database.db.execute(sql`SELECT workflow_id, xmin::text FROM payloads ORDER BY workflow_id`);
-    expect([...still]).toEqual([...written]); // nothing is written where nothing changes
+    expect([...still]).toEqual([...written]); // unchanged rows are not written
     expect(first.output).not.toContain(SECRET);
     for (const key of [OLD, PRESENT]) expect(first.output).not.toContain(key.toString('hex').slice(0, 20));
   });
 
-  test('leaves alone what it has no key for, says of which workflow, and ends with 1', async () => {
+  test('leaves secrets without a known key unchanged, names their workflows, and ends with 1', async () => {
     const id = await create(STRANGE);
     const before = await payloadOf(id);
     const { code, output, counts } = await rotate({ SECRET_KEY: PRESENT.toString('hex') });
@@ -88,7 +88,7 @@ describe('chronoverse rotate-secrets', () => {
     expect(await payloadOf(id)).toEqual(before);
   });
 
-  test('refuses to begin without a key, and with a wrong old one, which it does not show', async () => {
+  test('refuses to begin without a key and with a wrong old key, which it does not show', async () => {
     expect(await rotate({})).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEY is missing') });
     const wrong = await rotate({ SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: 'my-old-secret' });
     expect(wrong).toMatchObject({ code: 2, output: expect.stringContaining('SECRET_KEYS_OLD is set, but it must be') });

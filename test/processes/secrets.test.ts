@@ -13,7 +13,7 @@ const made = z.object({ createWorkflow: z.object({ workflow: z.object({ id: z.st
 const signedUp = z.object({ signUp: z.object({ token: z.string() }) });
 const jobs = z.object({ workflow: z.object({ jobs: z.object({ nodes: z.array(z.object({ status: z.string() })) }) }) });
 
-test('P8: a secret header goes through the whole of it to its endpoint, over a restart, and is nowhere in the log', async () => {
+test('P8: a secret header passes through the whole system to its endpoint, across a restart, and is nowhere in the log', async () => {
   const seen: (string | undefined)[] = [];
   const server = createServer((request, response) => {
     seen.push(request.headers.authorization);
@@ -50,7 +50,7 @@ test('P8: a secret header goes through the whole of it to its endpoint, over a r
   await completed(url, 1);
   await first.kill('SIGTERM');
 
-  // With the key that is kept in the folder, and nothing in memory.
+  // The second process has only the key in the folder, and nothing in memory.
   const second = startProcess(['up'], settings);
   const again = await second.ready();
   const run = 'mutation ($id: ID!) { runWorkflow(input: { id: $id }) { job { id } userErrors { message } } }';

@@ -5,13 +5,13 @@ import { createShutdown, SHUTDOWN_SECONDS_MAX, SHUTDOWN_STAGES, type ShutdownSta
 describe('the stages of a shutdown', () => {
   const by = (name: ShutdownStage) => SHUTDOWN_STAGES.findIndex(({ stage }) => stage === name);
 
-  test('end one after the other, the last one within the bound of the whole', () => {
+  test('end one after the other, the last one within the limit of the whole', () => {
     const times = SHUTDOWN_STAGES.map(({ bySeconds }) => bySeconds);
     expect(times).toEqual([...times].sort((one, other) => one - other));
     expect(times.at(-1)).toBe(SHUTDOWN_SECONDS_MAX);
   });
 
-  test('keep a reserve for the storage of lines, behind everything that makes lines', () => {
+  test('reserve time for the storage of lines, after everything that makes lines', () => {
     for (const stage of ['api', 'scheduling', 'runs'] as const) expect(by(stage)).toBeLessThan(by('log storage'));
     expect(by('log storage')).toBeLessThan(by('bus'));
     const before = SHUTDOWN_STAGES[by('log storage') - 1]?.bySeconds ?? 0;
@@ -35,7 +35,7 @@ describe('a shutdown', () => {
     expect(shutdown.signal.aborted).toBe(true);
   });
 
-  test('goes on past a part that fails, and past one that never closes', async () => {
+  test('continues past a part that fails and past one that never closes', async () => {
     const { shutdown, lines } = make();
     let isToldToGiveUp = false;
     shutdown.add('clients', 'stuck', (deadline) => {

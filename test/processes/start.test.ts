@@ -16,8 +16,8 @@ async function refusal(args: string[], env: Record<string, string> = {}): Promis
   return refused.output();
 }
 
-describe('a start that is wrong ends with exit code 2 and a sentence', () => {
-  test('for an unknown command, which names the nearest', async () => {
+describe('an invalid start ends with exit code 2 and a message', () => {
+  test('for an unknown command, naming the nearest one', async () => {
     expect(await refusal(['wroker'])).toMatch(/^"wroker" is no command: did you mean worker\? There are up, api, /);
   });
 
@@ -30,28 +30,28 @@ describe('a start that is wrong ends with exit code 2 and a sentence', () => {
     expect(await refusal(['worker'])).toMatch(/^The name of a worker is missing: /);
   });
 
-  test('for an argument that is not understood', async () => {
+  test('for an unknown argument', async () => {
     expect(await refusal(['up', '--port=1'])).toMatch(/^"--port=1" is not understood: up takes no argument;/);
   });
 
-  test('for every setting that is wrong, in one go', async () => {
+  test('for every invalid setting, all at once', async () => {
     const output = await refusal(['up'], { PORT: 'http', MAX_JOB_SECONDS: '-5' });
     expect(output).toMatch(/^PORT is "http": it must be a whole number from 0 to 65535, for example PORT=4000$/m);
     expect(output).toMatch(/^MAX_JOB_SECONDS is "-5": /m);
   });
 
-  test('for a process apart that lacks real parts, each named', async () => {
+  test('for a separate process that lacks real parts, naming each', async () => {
     const output = await refusal(['api'], { KAFKA_BROKERS: '127.0.0.1:9092' });
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'SECRET_KEY']) expect(output).toContain(`${name} is missing (`);
     expect(output).not.toContain('KAFKA_BROKERS is missing');
   });
 
-  test('for a real database without a key that others have too', async () => {
+  test('for a real database without a key that other processes have too', async () => {
     expect(await refusal(['up'], { DATABASE_URL: REAL.DATABASE_URL })).toMatch(/^SECRET_KEY is missing /);
   });
 });
 
-describe('what needs no part', () => {
+describe('commands that need no part', () => {
   test('--help names every command and setting', async () => {
     const help = startProcess(['--help'], { PORT: 'wrong' });
     expect(await help.exit()).toEqual({ code: 0, signal: null });
@@ -59,7 +59,7 @@ describe('what needs no part', () => {
       expect(help.output()).toContain(word);
   });
 
-  test('--version is that of package.json', async () => {
+  test('--version prints the version of package.json', async () => {
     const version = startProcess(['--version'], {});
     await version.exit();
     expect(version.output().trim()).toMatch(/^\d+\.\d+\.\d+$/);

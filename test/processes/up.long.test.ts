@@ -20,7 +20,7 @@ async function serverPid(folder: string): Promise<number> {
 }
 
 describe('chronoverse up', () => {
-  test('stops its database with itself on a Ctrl-C, and finds its data at the next start', async () => {
+  test('stops its database together with itself on a Ctrl-C, and finds its data at the next start', async () => {
     const folder = await tempFolder();
     const first = up(folder);
     const { signUp } = await ask(await first.ready(), SIGN_UP);
@@ -47,7 +47,7 @@ describe('chronoverse up', () => {
     expect(await processIdentity(server)).toBeUndefined();
   });
 
-  test('starts its database again when that is killed', async () => {
+  test('starts its database again if the database is killed', async () => {
     const folder = await tempFolder();
     const process_ = up(folder);
     const url = await process_.ready();
@@ -58,7 +58,7 @@ describe('chronoverse up', () => {
       .toMatchObject({ signUp: { userErrors: [] } });
   });
 
-  test('refuses a folder that another process holds, which goes on undisturbed', async () => {
+  test('refuses a folder that another process holds, which continues undisturbed', async () => {
     const folder = await tempFolder();
     const first = up(folder);
     const url = await first.ready();
@@ -68,7 +68,7 @@ describe('chronoverse up', () => {
     expect(await ask(url, '{ viewer { id } }')).toEqual({ viewer: null });
   });
 
-  test('ends with 0 when asked to stop while it starts', async () => {
+  test('ends with 0 if it is stopped while it starts', async () => {
     const process = up(await tempFolder());
     await process.line(({ part }) => part === 'database', 'the first part');
     expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });

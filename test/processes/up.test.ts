@@ -31,7 +31,7 @@ describe('chronoverse up', () => {
   });
 
   test.each(['/proc/x/y', '/dev/null/x'])(
-    'refuses a DATA_DIR that cannot be made, as %s, and says so',
+    'refuses a DATA_DIR that cannot be created, such as %s, and says so',
     async (folder) => {
       const refused = up(folder);
       expect(await refused.exit()).toEqual({ code: 2, signal: null });

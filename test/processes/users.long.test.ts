@@ -43,7 +43,7 @@ describe('the arguments of chronoverse users', () => {
     [['create', 'x@example.com', 'secret-4711'], /one email and --admin, and nothing else. A password is never an arg/],
     [['create', 'x@example.com', '--password=secret-4711'], /A password is never an argument/],
     [['set-password', 'x@example.com', 'secret-4711'], /A password is never an argument/],
-  ])('%j are refused with what would be right', (args, sentence) => {
+  ])('%j are refused with a message that says what is valid', (args, sentence) => {
     const refusal = () => parseCommand(['users', ...args]);
     expect(refusal).toThrow(StartupError);
     expect(refusal).toThrow(sentence);
@@ -77,7 +77,7 @@ describe('chronoverse users', () => {
   const isValid = async (token: string) => codes(await query(api, VIEWER, { token })).length === 0;
 
   test.each<Record<string, string>>([{ HOST: '0.0.0.0' }, { PUBLIC_URL: 'https://chronoverse.example' }])(
-    'are hinted at by a server that others reach, by %j, and that has no account yet',
+    'are suggested by a server that others can reach, by %j, and that has no account yet',
     async (reach) => {
       const env = { DATABASE_URL: database.url, SECRET_KEY: '00'.repeat(32), ...reach, PORT: '0' };
       const server = startProcess(['up'], env);
@@ -92,7 +92,7 @@ describe('chronoverse users', () => {
     60_000,
   );
 
-  test('creates accounts, of which the first administers, and lists them', async () => {
+  test('creates accounts, of which the first is the administrator, and lists them', async () => {
     expect(await run(['create', 'Ann@Example.com'], `${PASSWORD}\n`)).toEqual({
       code: 0,
       output: 'ann@example.com has an account, as an administrator.\n',
@@ -152,7 +152,7 @@ describe('chronoverse users', () => {
     expect((await signIn('dan@example.com', 'a whole new password')).token).toMatch(/^cvs_/);
   });
 
-  test('disables a user: all that is open ends within 5 seconds; enabled again, API tokens work again', async () => {
+  test('disables a user: everything open ends within 5 seconds; API tokens work again once the user is enabled', async () => {
     await run(['create', 'ann@example.com'], PASSWORD);
     await run(['create', 'eve@example.com'], PASSWORD);
     const { token } = await signIn('eve@example.com');
@@ -219,7 +219,7 @@ describe('chronoverse users', () => {
     expect((await signIn('ann@example.com')).token).toMatch(/^cvs_/);
   });
 
-  test.skipIf(!script)('asks twice at a terminal, and does not show what is typed', async () => {
+  test.skipIf(!script)('asks twice at a terminal, and does not show the input', async () => {
     const terminal = async (email: string, answers: string[]) => {
       const command = `${process.execPath} bin/chronoverse.js users create ${email}`;
       const env = { ...process.env, DATABASE_URL: database.url };
@@ -245,7 +245,7 @@ describe('chronoverse users', () => {
 });
 
 describe('chronoverse users with the embedded database', () => {
-  test('works before the server starts, which nobody can then be the first of, and while it runs', async () => {
+  test('works before the server starts, so that no client can become the first account, and while it runs', async () => {
     const env = { DATA_DIR: await tempFolder(), DOCKER_HOST: 'unix:///nowhere/docker.sock', PORT: '0' };
     expect(await usersCommand(env, ['create', 'ann@example.com'], PASSWORD)).toEqual({
       code: 0,
@@ -265,7 +265,7 @@ describe('chronoverse users with the embedded database', () => {
     expect(await server.kill('SIGTERM')).toEqual({ code: 0, signal: null });
   }, 90_000);
 
-  test('begins no new database where one is looked for, and waits for no folder that another process holds', async () => {
+  test('creates no new database for a query, and does not wait for a folder that another process holds', async () => {
     const env = { DATA_DIR: await tempFolder() };
     const wrong = await usersCommand(env, ['list']);
     expect(wrong).toMatchObject({ code: 2, output: expect.stringMatching(/^There is no database in .*DATA_DIR/) });

@@ -53,8 +53,8 @@ async function expire({ id }: ClaimedBuild): Promise<void> {
 }
 
 /**
- * Runs `first` while `statement` locks something that it needs, and `meanwhile` before the lock
- * goes.
+ * Runs `first` while `statement` holds a lock that it needs, and `meanwhile` before the lock is
+ * released.
  */
 async function whileLocked(statement: string, first: () => Promise<unknown>, meanwhile: () => Promise<void>) {
   let running: Promise<unknown> | undefined;
@@ -71,7 +71,7 @@ async function whileLocked(statement: string, first: () => Promise<unknown>, mea
   return running;
 }
 
-test('P4: after a break a build’s worker gets the length of a lease to renew, and loses no attempt', async () => {
+test('P4: after a break a build’s worker has the length of a lease to renew, and loses no attempt', async () => {
   const { db } = database;
   const build = await startedBuild();
   await expire(build);
@@ -86,7 +86,7 @@ test('P4: after a break a build’s worker gets the length of a lease to renew, 
   expect(await rowOf(build)).toMatchObject({ status: 'QUEUED', leaseToken: null });
 });
 
-test('a build that is renewed while the sweep waits stays its worker’s, though that lease has run out, too, when the sweep goes on', async () => {
+test('a build renewed while the sweep waits stays with its worker, even if that lease has expired again when the sweep continues', async () => {
   const { db } = database;
   const build = await startedBuild();
   await expire(build);
@@ -100,7 +100,7 @@ test('a build that is renewed while the sweep waits stays its worker’s, though
   expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1 });
 });
 
-test('P4: a database that is frozen in the middle of a look is a break for that look: of builds', async () => {
+test('P4: a database that freezes in the middle of a look counts as a break for that look: of builds', async () => {
   const build = await startedBuild();
   await expire(build);
   let watched = Number.POSITIVE_INFINITY;
@@ -114,7 +114,7 @@ test('P4: a database that is frozen in the middle of a look is a break for that 
   expect(await rowOf(build)).toMatchObject({ status: 'STARTED', attempt: 1 });
 });
 
-test('P4: a database that is frozen in the middle of a look is a break for that look: of jobs', async () => {
+test('P4: a database that freezes in the middle of a look counts as a break for that look: of jobs', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [job] = await claim(db, await schedule(db));
@@ -130,7 +130,7 @@ test('P4: a database that is frozen in the middle of a look is a break for that 
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'RUNNING', attempt: 1, leaseToken: job?.leaseToken });
 });
 
-test('P3: the sweep names builds that have no turn, and those alone', async () => {
+test('P3: the sweep names only builds that have no turn', async () => {
   const { db } = database;
   const ids = [];
   for (let n = 0; n < 3; n++) ids.push((await startedBuild()).id);

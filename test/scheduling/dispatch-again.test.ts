@@ -23,7 +23,7 @@ beforeAll(async () => {
 beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, turns, run_requests CASCADE`));
 afterAll(() => database.close());
 
-/** Workflows whose jobs wait without an event, for as long as the next look is away. */
+/** Creates workflows whose jobs wait without an event and whose next look is `minutes` away. */
 async function waiting(count: number, { minutes = 10, kind = 'HEARTBEAT' } = {}): Promise<string[]> {
   const ids = Array.from({ length: count }, newId);
   await database.db.execute(sql`
@@ -54,9 +54,9 @@ async function recallAll(limit: number): Promise<{ count: number; steps: number 
   return { count, steps };
 }
 
-test('P3: what is QUEUED is dispatched again at once, in steps, and once in half a minute however often that is asked for', async () => {
+test('P3: QUEUED jobs are dispatched again at once, in steps, and once in half a minute however often that is requested', async () => {
   const { db } = database;
-  await waiting(7); // all at the same microsecond
+  await waiting(7); // all with the same time
   expect(await schedule(db)).toEqual([]);
   expect(await recallAll(3)).toEqual({ count: 7, steps: 3 });
   expect(await schedule(db)).toHaveLength(7);
@@ -64,7 +64,7 @@ test('P3: what is QUEUED is dispatched again at once, in steps, and once in half
   expect(await schedule(db)).toEqual([]);
 });
 
-test('others are left alone: running jobs, those that were just dispatched, idle schedules', async () => {
+test('others are left alone: running jobs, jobs that were just dispatched, idle schedules', async () => {
   const { db } = database;
   await heartbeat(db, ann, { intervalMinutes: 5 });
   const [job] = await claim(db, await schedule(db));
@@ -75,7 +75,7 @@ test('others are left alone: running jobs, those that were just dispatched, idle
   expect((await jobsOf(db, job?.workflowId ?? ''))[0]).toMatchObject({ status: 'RUNNING' });
 });
 
-test('P3: a scheduling worker that starts finds within seconds what has waited long, whose events were lost with the bus', async () => {
+test('P3: a new scheduling worker finds within seconds jobs that have waited long, whose events were lost with the bus', async () => {
   const { db } = database;
   const ids = await waiting(200);
   const workers = await startHeartbeatWorkers(memoryParts(db));
@@ -88,7 +88,7 @@ test('P3: a scheduling worker that starts finds within seconds what has waited l
   await workers.close();
 });
 
-/** So many jobs have ended. */
+/** Waits until exactly `count` jobs have ended. */
 async function ended(count: number): Promise<void> {
   await until(`${count} have ended`, async () => {
     const rows = await database.db.execute(sql`SELECT FROM jobs WHERE completed_at IS NOT NULL`);
@@ -96,7 +96,7 @@ async function ended(count: number): Promise<void> {
   });
 }
 
-test('P3: what a worker of heartbeats took and lost with its process is dispatched again when another one starts', async () => {
+test('P3: jobs that a heartbeat worker took and lost with its process are dispatched again when another one starts', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   const scheduling = await startScheduling(parts);
@@ -109,7 +109,7 @@ test('P3: what a worker of heartbeats took and lost with its process is dispatch
   await parts.cache.close();
 });
 
-test('P3: a bus that was away may have lost what it had: what is QUEUED is dispatched again', async () => {
+test('P3: a bus that was away may have lost its messages: QUEUED jobs are dispatched again', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   let isAway = false;
@@ -142,7 +142,7 @@ test('P3: a bus that was away may have lost what it had: what is QUEUED is dispa
   await parts.cache.close();
 });
 
-test('P3: a cache that was away may have lost that a worker has started: what is QUEUED is dispatched again', async () => {
+test('P3: a cache that was away may have lost the start of a worker: QUEUED jobs are dispatched again', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   let back: () => void = () => undefined;

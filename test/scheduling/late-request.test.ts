@@ -10,9 +10,9 @@ import { letPass, until } from '../support/time.ts';
 import { claim, end, heartbeat, run, schedule, scheduleOf } from './support.ts';
 
 /**
- * A scheduler whose statements have a snapshot, and lock no row yet, while somebody holds the lock
- * GATE: in its sessions now() is a function that waits for that lock. It is VOLATILE, so that
- * PostgreSQL calls it while the statement runs.
+ * While a test holds the lock GATE, the statements of this scheduler have a snapshot but have
+ * locked no row yet. In its sessions now() is a function that waits for that lock. It is VOLATILE,
+ * so that PostgreSQL calls it while the statement runs.
  */
 const GATE = 471_101;
 let database: TestDatabase;
@@ -40,8 +40,8 @@ afterAll(async () => {
 });
 
 /**
- * Runs the statement that dispatches due slots; `meanwhile` is done in a transaction that begins
- * before it, and commits between its snapshot and its first lock.
+ * Runs the statement that dispatches due slots. `meanwhile` runs in a transaction that begins
+ * before the statement and commits between its snapshot and its first lock.
  */
 async function queueWhile(meanwhile: (tx: Db) => Promise<unknown>) {
   const { db } = database;
@@ -65,11 +65,11 @@ async function queueWhile(meanwhile: (tx: Db) => Promise<unknown>) {
   return pass;
 }
 
-test('P2: a run that is asked for between the snapshot and the lock of a scheduler is dispatched by the same look', async () => {
+test('P2: a run requested between the snapshot and the lock of a scheduler is dispatched by the same look', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
-  await letPass(db, id, 3_600); // the next slot is due, the workflow idle
+  await letPass(db, id, 3_600); // now the next slot is due and the workflow idle
   let requested: string | undefined;
   const { effects, others } = await queueWhile(async (tx) => {
     const answer = await runWorkflow(tx, { userId: ann, id });
@@ -80,14 +80,14 @@ test('P2: a run that is asked for between the snapshot and the lock of a schedul
   const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   expect(reconciled.effects.dispatched.map((job) => job.id)).toEqual([requested]);
 
-  // The slot, which was due meanwhile, follows its end.
+  // The slot that came due meanwhile follows the end of this job.
   const [job] = await claim(db, [requested ?? '']);
   if (job === undefined) throw new Error('no job');
   await end(db, job, { status: 'COMPLETED' });
   expect(await schedule(db)).toHaveLength(1);
 });
 
-test('P2: several runs that are asked for keep the mark until the last one is dispatched', async () => {
+test('P2: several requested runs keep the mark until the last one is dispatched', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
@@ -102,7 +102,7 @@ test('P2: several runs that are asked for keep the mark until the last one is di
   }
 });
 
-test('P2: a request that was canceled holds up no slot, also where it came and went between snapshot and lock', async () => {
+test('P2: a canceled request blocks no slot, even if it came and went between snapshot and lock', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 60 });
   await run(db, { status: 'COMPLETED' });
@@ -111,7 +111,7 @@ test('P2: a request that was canceled holds up no slot, also where it came and w
     const answer = await runWorkflow(tx, { userId: ann, id });
     if (answer.outcome === 'REQUESTED') await cancelJob(tx, { userId: ann, id: answer.job.id });
   });
-  expect(effects.dispatched).toEqual([]); // the mark is left behind
+  expect(effects.dispatched).toEqual([]); // the mark stays set
   await reconcileSchedules(db, others, { watchedSeconds: () => Number.POSITIVE_INFINITY });
   expect(await schedule(db)).toHaveLength(1);
   expect((await scheduleOf(db, id))?.requested).toBe(false);

@@ -48,8 +48,8 @@ describe('the retention of log lines', () => {
   }
 
   /**
-   * A job that was made at `made` and ended at `ended`, or has not, with `chunks` chunks of one
-   * line.
+   * Stores a job that was made at `made` and ended at `ended` (or still runs), with `chunks` chunks
+   * of one line each.
    */
   async function job({
     made,
@@ -98,7 +98,7 @@ describe('the retention of log lines', () => {
   const partitions = async () => (await logPartitionsBefore(db, { days: 0 })).map(({ name }) => name);
   const pass = (days: number, on = db) => createLogRetention({ db: on, days }).pass(signal);
 
-  test('drops the partition of a day whose jobs have all ended for so long, and no other', async () => {
+  test('drops the partition of a day whose jobs all ended long enough ago, and no other', async () => {
     await makePartition(daysAgo(12));
     const young = await makePartition(daysAgo(5));
     const [old, later] = [
@@ -112,7 +112,7 @@ describe('the retention of log lines', () => {
     expect(await db.$count(jobs)).toBe(2);
   });
 
-  test('counts from the end: a day is waited for while one of its jobs has not ended for so long', async () => {
+  test('counts from the end: a day stays while one of its jobs has not ended long enough ago', async () => {
     const made = new Date(dayOf(daysAgo(11)).getTime() + DAY_MS / 2);
     const name = await makePartition(made);
     await job({ made, ended: made });
@@ -127,7 +127,7 @@ describe('the retention of log lines', () => {
     expect(await partitions()).not.toContain(name);
   });
 
-  test('a build that has not ended keeps its day too', async () => {
+  test('keeps the day of a build that has not ended', async () => {
     const { workflow, buildId } = await container();
     const id = v7({ msecs: daysAgo(11).getTime() });
     await db.update(builds).set({ id }).where(eq(builds.id, buildId));
@@ -141,7 +141,7 @@ describe('the retention of log lines', () => {
     expect(await pass(10)).toEqual({ partitions: 1, chunks: 0 });
   });
 
-  test('of a day that one job keeps for longer, lines go job by job; likewise in the default partition', async () => {
+  test('removes lines job by job from a day that one job keeps for longer, and from the default partition', async () => {
     await makePartition(daysAgo(20));
     const old = [
       await job({ made: daysAgo(20), ended: daysAgo(20) }),
@@ -153,14 +153,14 @@ describe('the retention of log lines', () => {
       await job({ made: daysAgo(30), ended: daysAgo(2) }),
     ];
     const orphan = await job({ made: daysAgo(30) });
-    await db.delete(jobs).where(eq(jobs.id, orphan)); // purged while a line of it was on its way
+    await db.delete(jobs).where(eq(jobs.id, orphan)); // its workflow was purged while one of its lines was on its way
     expect(await pass(10)).toEqual({ partitions: 0, chunks: 3 });
     expect(await Promise.all([...old, orphan].map(isKept))).toEqual([false, false, false]);
     expect(await Promise.all(kept.map(isKept))).toEqual([true, true, true]);
     expect(await pass(10)).toEqual({ partitions: 0, chunks: 0 });
   });
 
-  test('many jobs and many chunks go in several bounded sets', async () => {
+  test('removes many jobs and many chunks in several bounded sets', async () => {
     for (let n = 0; n < 6; n++) await job({ made: daysAgo(30), ended: daysAgo(30), chunks: 700 });
     await db.execute(sql`
       INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)
@@ -174,7 +174,7 @@ describe('the retention of log lines', () => {
     expect(await db.$count(logChunks)).toBe(1);
   });
 
-  test('a statement that takes long does not hold up everybody: the partition is dropped later', async () => {
+  test('does not block other sessions behind a long statement: the partition is dropped later', async () => {
     await makePartition(daysAgo(12));
     const id = await job({ made: daysAgo(12), ended: daysAgo(12) });
     const other = await job({ made: new Date(), ended: new Date() });
@@ -196,7 +196,7 @@ describe('the retention of log lines', () => {
     const passing = pass(10).finally(() => {
       waiting = false;
     });
-    // Whether they are before or behind the lock that is waited for, reading and storing go on.
+    // Reading and storing continue, whether before or behind the session that waits for the lock.
     while (waiting) {
       await db.transaction(async (tx) => {
         await tx.execute(sql`SET LOCAL lock_timeout = '3s'`);
@@ -211,7 +211,7 @@ describe('the retention of log lines', () => {
     expect(await pass(10)).toEqual({ partitions: 1, chunks: 0 });
   });
 
-  test('is what a scheduling worker does by itself', async () => {
+  test('is run by a scheduling worker on its own', async () => {
     const name = await makePartition(daysAgo(12));
     await job({ made: daysAgo(12), ended: daysAgo(12) });
     const parts = memoryParts(db);
@@ -227,13 +227,13 @@ describe('the retention of log lines', () => {
     const endNow = (id: string) =>
       db.update(jobs).set({ status: 'COMPLETED', completedAt: new Date(), leaseToken: null }).where(eq(jobs.id, id));
 
-    test('are kept where its day was looked through before it appeared, whatever keeps the day', async () => {
+    test('are kept if its day was checked before it appeared, whatever keeps the day', async () => {
       const name = await makePartition(daysAgo(40));
       const noon = new Date(dayOf(daysAgo(40)).getTime() + DAY_MS / 2);
       const old = await job({ made: noon, ended: noon });
       const last = await job({ made: new Date(noon.getTime() + 1_000) });
       const retention = createLogRetention({ db, days: 30 });
-      for (let n = 0; n < 2; n++) await retention.pass(signal); // they come to the one that runs
+      for (let n = 0; n < 2; n++) await retention.pass(signal); // the passes reach the job that runs
       expect(await isKept(old)).toBe(false);
       const live = await slow();
       await db
@@ -253,7 +253,7 @@ describe('the retention of log lines', () => {
       expect(await partitions()).not.toContain(name);
     });
 
-    test('are kept where its day could not be dropped at once, or had gone', async () => {
+    test('are kept if its day could not be dropped at once, or was already dropped', async () => {
       await makePartition(daysAgo(40));
       const noon = new Date(dayOf(daysAgo(40)).getTime() + DAY_MS / 2);
       await job({ made: noon, ended: noon });
@@ -282,7 +282,7 @@ describe('the retention of log lines', () => {
     });
   });
 
-  test('several workers at once remove what is to go once', async () => {
+  test('removes lines once if several workers run at once', async () => {
     for (const days of [12, 13, 14]) {
       await makePartition(daysAgo(days));
       await job({ made: daysAgo(days), ended: daysAgo(days) });
@@ -290,7 +290,7 @@ describe('the retention of log lines', () => {
     const left = await job({ made: daysAgo(40) });
     await job({ made: daysAgo(40), ended: daysAgo(40), chunks: 1_500 });
     await Promise.all([pass(10), pass(10, second.db), pass(10)]);
-    await pass(10); // what one of them could not get a lock for in time
+    await pass(10); // removes what a pass could not lock in time
     expect(await partitions()).toEqual([]);
     expect(await db.$count(logChunks)).toBe(1);
     expect(await isKept(left)).toBe(true);
@@ -309,7 +309,7 @@ describe('the retention of log lines', () => {
     return { workflow: made.workflow, buildId: made.buildId ?? '' };
   }
 
-  test('a workflow may keep its lines for a shorter time: its ended jobs and builds lose them, and what was done is passed', async () => {
+  test('can be shorter for a workflow: its ended jobs and builds lose their lines, and finished work is skipped', async () => {
     const { workflow, buildId } = await container(2);
     const others = (await container()).workflow;
     const oldBuild = v7({ msecs: daysAgo(6).getTime() });
@@ -332,7 +332,7 @@ describe('the retention of log lines', () => {
     const markOf = async () =>
       (await db.select().from(workflows).where(eq(workflows.id, workflow.id)))[0]?.logsRemovedTo;
     expect(await markOf()).toBe(gone.at(-1));
-    expect(await isKept(behind)).toBe(true); // behind one that runs: it waits for its end
+    expect(await isKept(behind)).toBe(true); // a job behind a running one waits for its end
     await db
       .update(jobs)
       .set({ status: 'COMPLETED', completedAt: daysAgo(2.5), leaseToken: null })

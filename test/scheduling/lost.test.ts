@@ -33,7 +33,7 @@ test('P3: a job whose event was lost is dispatched again', async () => {
 
 test('P3: a job whose row was made but never marked QUEUED is dispatched', async () => {
   const { db } = database;
-  const { effects } = await queueDueSlots(db, { limit: 10 }); // and the scheduler dies
+  const { effects } = await queueDueSlots(db, { limit: 10 }); // then the scheduler dies
   await letPass(db, id, 31);
   expect(await schedule(db)).toEqual(effects.dispatched.map((job) => job.id));
   expect((await jobsOf(db, id))[0]?.status).toBe('QUEUED');
@@ -46,7 +46,7 @@ test('P3: a job whose worker is lost is tried again after a back-off, three time
     const [job] = await claim(db, ids);
     expect(job?.attempt).toBe(attempt);
     await letPass(db, id, 31);
-    expect(await schedule(db)).toEqual([]); // returned, and it waits
+    expect(await schedule(db)).toEqual([]); // it was returned and waits
     const [row] = await jobsOf(db, id);
     expect(row?.status).toBe(attempt < 3 ? 'PENDING' : 'FAILED');
     if (attempt < 3) {
@@ -72,7 +72,7 @@ test('a worker that has lost its lease can change nothing', async () => {
   expect(await jobsOf(db, id)).toEqual(before);
 });
 
-test('an expired lease that its worker renews in time is kept: one late renewal kills nothing', async () => {
+test('an expired lease that its worker renews in time is kept: a single late renewal loses no job', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('no job');
@@ -80,7 +80,7 @@ test('an expired lease that its worker renews in time is kept: one late renewal 
   expect((await renewLeases(db, [job])).kept).toEqual(new Set([job.id]));
 });
 
-test('P4: no attempt is given up until its worker has had the time to come back, when all were away', async () => {
+test('P4: after an outage of everything, no attempt is given up before its worker has had time to come back', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('no job');
@@ -92,19 +92,19 @@ test('P4: no attempt is given up until its worker has had the time to come back,
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'PENDING', attempt: 1 });
 });
 
-test('P4: adoption takes an expired lease over without costing an attempt, once', async () => {
+test('P4: adoption takes over an expired lease without counting an attempt, once', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db), 'engine');
   if (job === undefined) throw new Error('no job');
   const adopt = () => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine' });
-  expect(await adopt()).toEqual([]); // still held
+  expect(await adopt()).toEqual([]); // the lease is still valid
   await letPass(db, id, 31);
   const adopted = (await Promise.all([adopt(), adopt()])).flat();
   expect(adopted).toMatchObject([{ id: job.id, attempt: 1 }]);
   expect((await end(db, job, { status: 'FAILED', failureReason: 'EXIT_CODE' })).ended.size).toBe(0);
 });
 
-test('no worker of another engine takes over, whatever it finds there', async () => {
+test('no worker of another engine takes over a job, whatever its engine runs', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db), 'engine');
   if (job === undefined) throw new Error('no job');
@@ -114,7 +114,7 @@ test('no worker of another engine takes over, whatever it finds there', async ()
   expect(await adopt('engine')).toMatchObject([{ id: job.id }]);
 });
 
-test('the number of an attempt that was given back is never used again, and costs nothing', async () => {
+test('the number of a returned attempt is never reused, and the attempt does not count', async () => {
   const { db } = database;
   const [jobId = ''] = await schedule(db);
   const numbers: number[] = [];
@@ -126,7 +126,7 @@ test('the number of an attempt that was given back is never used again, and cost
   };
   for (let n = 0; n < 4; n++) {
     expect(await returnJobs(db, [await next()])).toMatchObject({ pending: [jobId], canceled: [] });
-    expect(await schedule(db)).toEqual([jobId]); // at once
+    expect(await schedule(db)).toEqual([jobId]); // dispatched at once
   }
   for (let n = 0; n < 2; n++) {
     const job = await next();
@@ -143,7 +143,7 @@ test('the number of an attempt that was given back is never used again, and cost
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'FAILED', attempt: 7, uncountedAttempts: 4 });
 });
 
-test('an attempt that was given back leaves nothing to be settled before the next one prints, a lost one does', async () => {
+test('a returned attempt leaves nothing to settle before the next one prints, but a lost attempt does', async () => {
   const { db } = database;
   const [first] = await claim(db, await schedule(db));
   if (first === undefined) throw new Error('no job');
@@ -156,17 +156,17 @@ test('an attempt that was given back leaves nothing to be settled before the nex
   expect(await claim(db, await schedule(db))).toMatchObject([{ attempt: 3, linesBefore: undefined }]);
 });
 
-test('P4: adoption takes a lease over at once from a process that has ended, and from no other', async () => {
+test('P4: adoption takes over a lease at once from a process that has ended, and from no other', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db), 'engine');
   if (job === undefined) throw new Error('no job');
   const adopt = (endedOwners: string[]) => takeOverJobs(db, [job], { owner: 'other', engineId: 'engine', endedOwners });
   expect(await adopt(['somebody else'])).toEqual([]);
   expect(await adopt(['test'])).toMatchObject([{ id: job.id, attempt: 1 }]);
-  expect(await adopt(['test'])).toEqual([]); // it is the other's now
+  expect(await adopt(['test'])).toEqual([]); // the other owner has it now
 });
 
-test('a canceled job whose worker is lost is CANCELED, and does not come back', async () => {
+test('a canceled job whose worker is lost becomes CANCELED, and never runs again', async () => {
   const { db } = database;
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('no job');

@@ -30,14 +30,14 @@ beforeEach(async () => {
 });
 afterAll(() => database.close());
 
-test('P10: an end that was never printed is printed by scheduling, with nobody who follows the log: of jobs and of builds', async () => {
+test('P10: scheduling publishes an end that was never published, even without a follower: of jobs and of builds', async () => {
   const { db } = database;
   const parts = memoryParts(db);
   const { id: workflowId } = await heartbeat(db, ann);
   const [job] = await claim(db, await schedule(db));
   await db.update(jobs).set({ attempt: ATTEMPTS_MAX });
   await letPass(db, workflowId, 3_600);
-  await reconcileSchedules(db, [workflowId], FOR_EVER); // and crashes before it tells the bus
+  await reconcileSchedules(db, [workflowId], FOR_EVER); // the process crashes before it publishes to the bus
   const payload = { kind: 'CONTAINER', image: 'a' } as const;
   const other = { name: 'a', intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1 };
   const { workflow, buildId = '' } = await createWorkflow(db, { userId: ann, payload, ...other });
@@ -50,7 +50,7 @@ test('P10: an end that was never printed is printed by scheduling, with nobody w
     { key: jobId, value: encodeChunks([{ ...(await numberedChunk(jobId, 1, 500)), attempt: ATTEMPTS_MAX }]) },
     { key: buildId, value: encodeChunks([await numberedChunk(buildId, 1, 20)]) },
   ]);
-  // Its printer may be about to.
+  // The process that ended it may be about to publish the marker.
   expect(await openEnds(db, { seconds: 60, after: NO_ID, limit: 10 })).toEqual([]);
   const before = sql`now() - interval '2 minutes'`;
   await db.update(jobs).set({ completedAt: before });
@@ -74,7 +74,7 @@ test('P10: an end that was never printed is printed by scheduling, with nobody w
   await parts.cache.close();
 });
 
-test('looking for open ends reads no other jobs', async () => {
+test('looking for open logs reads no other jobs', async () => {
   const { db } = database;
   await db.execute(sql`
     INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)

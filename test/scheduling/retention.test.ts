@@ -64,7 +64,7 @@ describe('the retention', () => {
     return id;
   }
 
-  test('P10: of jobs counts from their end, takes their lines and leaves the totals', async () => {
+  test('P10: of jobs counts from their end, removes their lines and keeps the totals', async () => {
     const [one, two, three] = [await create(), await create(), await create()];
     const old = await jobOf(one, { made: 9, ended: 8 });
     const late = await jobOf(two, { made: 9, ended: 2 });
@@ -81,12 +81,12 @@ describe('the retention', () => {
     expect(await totals()).toEqual(before);
   });
 
-  test('of jobs reads none of them where they are kept for longer than there are ids', async () => {
+  test('of jobs reads no job if they are kept for longer than ids reach back', async () => {
     await api.db.execute(sql`
       INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)
       SELECT (left(${v7({ msecs: daysAgo(50).getTime() })}, 24) || lpad(n::text, 12, '0'))::uuid, ${newId()}, ${ann.id}, 'HEARTBEAT', 'MANUAL',
         'COMPLETED', 1, now(), now(), now() - interval '50 days' FROM generate_series(1, 3000) n`);
-    // Counts are of a session until it tells them.
+    // A session reports its statistics only from time to time, so this test uses one session.
     const alone = connect(api.databaseUrl, { max: 1, application: 'chronoverse-test' });
     const read = async () => {
       await alone.db.execute(sql`SELECT pg_stat_force_next_flush()`);
@@ -103,13 +103,13 @@ describe('the retention', () => {
       }
       const before = await read();
       expect(await remove(49)).toMatchObject({ removed: 1_000 });
-      expect((await read()) - before).toBeGreaterThan(999); // it does count
+      expect((await read()) - before).toBeGreaterThan(999); // this shows that the counter works
     } finally {
       await alone.close();
     }
   });
 
-  test('leaves no lines behind of a job whose first ones another worker removes just then', async () => {
+  test('leaves no lines of a job whose first lines another worker removes at the same time', async () => {
     const old = await jobOf(await create(), { made: 9, ended: 8 });
     const lines = Buffer.from('o2026-01-01T00:00:00.000000000Z a\n');
     await insertChunks(api.db, [{ sourceId: old, attempt: 1, firstNumber: 2, lastNumber: 2, lines }]);
@@ -135,7 +135,7 @@ describe('the retention', () => {
     }
   });
 
-  test('leaves a workflow whose last job it took to its next slot', async () => {
+  test('leaves a workflow whose last job was removed to its next slot', async () => {
     const id = await create();
     const old = await jobOf(id, { made: 9, ended: 8 });
     const worker = await scheduling({ jobRetentionDays: 7 });
@@ -146,12 +146,12 @@ describe('the retention', () => {
     expect(await jobsOf(api.db, id)).toMatchObject([{ status: 'QUEUED' }]);
   });
 
-  test('of deleted workflows purges what was deleted so long ago', async () => {
+  test('purges workflows that were deleted long enough ago', async () => {
     const [old, young] = [await create(), await create()];
     const job = await jobOf(old, { made: 3, ended: 3 });
     for (const id of [old, young])
       await ask(`mutation { deleteWorkflow(input: { id: "${id}" }) { userErrors { code } } }`);
-    await schedule(api.db); // their schedules go
+    await schedule(api.db); // removes their schedules
     await api.db
       .update(workflows)
       .set({ deletedAt: daysAgo(2.1) })

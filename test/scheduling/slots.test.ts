@@ -18,20 +18,20 @@ beforeAll(async () => {
 beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, run_requests CASCADE`));
 afterAll(() => database.close());
 
-test('P1: the first slot is the creation, and the next are whole intervals after it, whatever a run takes', async () => {
+test('P1: the first slot is the creation, and later ones follow at whole intervals, however long a run takes', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const first = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
   for (let n = 0; n < 5; n++) {
     await run(db, { status: 'COMPLETED' });
     expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first + 60_000);
-    await letPass(db, id, 60); // moves the slots that were, too
+    await letPass(db, id, 60); // moves the earlier slots too
   }
   const slots = (await jobsOf(db, id)).map((job) => job.scheduledAt.getTime());
   expect(new Set(slots.slice(1).map((slot, n) => slot - (slots[n] ?? 0)))).toEqual(new Set([60_000]));
 });
 
-test('P1: of the slots missed while everything was down the last one is run, late, with its own time', async () => {
+test('P1: of the slots missed while everything was down, only the last one runs, late, with its own time', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 2 });
   await run(db, { status: 'COMPLETED' });
@@ -42,10 +42,10 @@ test('P1: of the slots missed while everything was down the last one is run, lat
   const late = (await jobsOf(db, id)).at(-1);
   const following = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
   expect(following - (late?.scheduledAt.getTime() ?? 0)).toBe(120_000);
-  expect(following).toBe(next); // an hour is a whole number of intervals: the grid has not moved
+  expect(following).toBe(next); // an hour is a whole number of intervals, so the grid has not moved
 });
 
-test('P1: at the longest interval too, after the system was down for several of them', async () => {
+test('P1: the same at the longest interval, after several missed slots', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: INTERVAL_MINUTES_MAX });
   await run(db, { status: 'COMPLETED' });
@@ -58,18 +58,18 @@ test('P1: at the longest interval too, after the system was down for several of 
   expect(late?.scheduledAt.getTime()).toBe(next - year * 1_000);
 });
 
-test('P1: any number of schedulers make one job of each slot', async () => {
+test('P1: any number of schedulers make one job for each slot', async () => {
   const { db } = database;
   const ids = await Promise.all(Array.from({ length: 60 }, async () => (await heartbeat(db, ann)).id));
   await Promise.all(Array.from({ length: 8 }, () => schedule(db)));
   for (const id of ids) expect(await jobsOf(db, id)).toHaveLength(1);
 });
 
-test('P2: a due slot waits for the active job, and is then run once', async () => {
+test('P2: a due slot waits for the active job, and then runs once', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [first] = await claim(db, await schedule(db));
-  await letPass(db, id, 185); // three slots come due while it runs
+  await letPass(db, id, 185); // three slots come due while the job runs
   if (first === undefined) throw new Error('no job');
   await renewLeases(db, [first]);
   expect(await schedule(db)).toEqual([]);
@@ -80,7 +80,7 @@ test('P2: a due slot waits for the active job, and is then run once', async () =
   expect(await jobsOf(db, id)).toHaveLength(2);
 });
 
-test('P2: requested jobs take turns, one active at a time, and a slot that waits comes after them', async () => {
+test('P2: requested jobs run one after the other, and a waiting slot comes after them', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [slot] = await claim(db, await schedule(db));
@@ -95,7 +95,7 @@ test('P2: requested jobs take turns, one active at a time, and a slot that waits
   }
 });
 
-test('a change of the interval counts from the last slot, and leaves a first slot that has not been run', async () => {
+test('a change of the interval counts from the last slot, and keeps a first slot that has not run', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 10 });
   const first = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;

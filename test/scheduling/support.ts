@@ -23,8 +23,8 @@ export async function heartbeat(
 }
 
 /**
- * What the scheduling worker does, which has watched for long, until nothing is left to do; the
- * jobs that it dispatches.
+ * Does the work of a scheduling worker that has watched for long, until nothing is left to do.
+ * Returns the jobs that it dispatches.
  */
 export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
   const dispatched: string[] = [];
@@ -45,7 +45,7 @@ export function end(db: Db, job: ClaimedJob, outcome: Pick<Outcome, 'status' | '
   return endJobs(db, [{ ...job, logLineCount: 0, ...outcome }]);
 }
 
-/** Dispatches the next job, runs it to its end. */
+/** Dispatches the next job and runs it to its end. */
 export async function run(db: Db, outcome: Pick<Outcome, 'status' | 'failureReason'>): Promise<void> {
   const [job] = await claim(db, await schedule(db));
   if (job === undefined) throw new Error('No job was dispatched.');

@@ -29,7 +29,7 @@ async function read(id: string) {
   return row;
 }
 
-test('P7: failures in a row terminate at the threshold; a success in between begins anew; SYSTEM and CANCELED count as neither', async () => {
+test('P7: failures in a row terminate at the threshold; a success in between resets the count; SYSTEM and CANCELED do not change it', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann, { failuresAllowed: 2 });
   const outcomes = [
@@ -57,12 +57,12 @@ test('P7: a terminated workflow is never dispatched, run or updated again', asyn
   await run(db, failure);
   await letPass(db, id, 3600);
   expect(await schedule(db)).toEqual([]);
-  expect(await scheduleOf(db, id)).toBeUndefined(); // nothing is left to look after
+  expect(await scheduleOf(db, id)).toBeUndefined(); // the schedule is gone
   expect((await runWorkflow(db, { userId: ann, id })).outcome).toBe('TERMINATED');
   expect((await updateWorkflow(db, { userId: ann, id, name: 'again' })).outcome).toBe('TERMINATED');
 });
 
-test('termination cancels what is PENDING or QUEUED at once, and asks the worker of what is RUNNING to stop', async () => {
+test('termination cancels PENDING and QUEUED jobs at once, and makes the workers of RUNNING ones stop them', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [running] = await claim(db, await schedule(db));
@@ -91,7 +91,7 @@ test('terminating and deleting twice give the same answer and change nothing', a
   expect((await deleteWorkflow(db, { userId: ann, id }))?.workflow).toEqual(deleted?.workflow);
 });
 
-test('a request that comes at the same instant as a termination leaves no job behind', async () => {
+test('a request at the same instant as a termination leaves no job behind', async () => {
   const { db } = database;
   for (let n = 0; n < 20; n++) {
     const { id } = await heartbeat(db, ann);
@@ -106,20 +106,20 @@ test('a request that comes at the same instant as a termination leaves no job be
   }
 });
 
-test('a job can be canceled while PENDING or QUEUED at once, and ended jobs not at all', async () => {
+test('PENDING and QUEUED jobs can be canceled at once, and ended jobs not at all', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [queued] = await schedule(db);
   const pending = await runWorkflow(db, { userId: ann, id });
   if (queued === undefined || pending.outcome !== 'REQUESTED') throw new Error('no jobs');
   expect((await cancelJob(db, { userId: ann, id: queued })).outcome).toBe('CANCELED');
-  expect(await schedule(db)).toEqual([pending.job.id]); // what waited for it goes
+  expect(await schedule(db)).toEqual([pending.job.id]); // the waiting job is dispatched
   expect((await cancelJob(db, { userId: ann, id: pending.job.id })).outcome).toBe('CANCELED');
   expect((await cancelJob(db, { userId: ann, id: queued })).outcome).toBe('ENDED');
-  expect(await claim(db, [queued, pending.job.id])).toEqual([]); // late events find nothing
+  expect(await claim(db, [queued, pending.job.id])).toEqual([]); // late events have no effect
 });
 
-test('Bob can do none of it to what is Ann’s', async () => {
+test('Bob can do none of this to Ann’s objects', async () => {
   const { db } = database;
   const { id } = await heartbeat(db, ann);
   const [job] = await schedule(db);

@@ -8,7 +8,7 @@ import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 
-/** Both clocks of a process, which go as a test says. */
+/** The two clocks of a process, which the test controls. */
 function clocks() {
   const at = { monotonic: 5_000, wall: 1_000_000_000 };
   return {
@@ -34,7 +34,7 @@ function reach() {
   return { ...clock, ...reached, answerAfter };
 }
 
-test('nothing is counted before the first answer, and from then on up to the last one', () => {
+test('time before the first answer does not count, and from then on it counts up to the last answer', () => {
   const { goesOn, seconds, answerAfter, pass } = reach();
   expect(seconds()).toBe(0);
   expect(goesOn()).toBe(true);
@@ -45,11 +45,11 @@ test('nothing is counted before the first answer, and from then on up to the las
   expect(seconds()).toBe(14);
 });
 
-test('how often somebody looks changes nothing: slow passes are no break', () => {
+test('the frequency of looks changes nothing: slow passes are not a break', () => {
   const { answerAfter, seconds } = reach();
   for (let n = 0; n < 100; n++) answerAfter(2.5);
   expect(seconds()).toBeCloseTo(247.5);
-  for (let n = 0; n < 24; n++) answerAfter(2.5); // a look a minute
+  for (let n = 0; n < 24; n++) answerAfter(2.5); // one look per minute
   expect(seconds()).toBeCloseTo(307.5);
 });
 
@@ -66,7 +66,7 @@ test.each([
     },
   ],
   ['the clock is set forward', ({ set }: ReturnType<typeof reach>) => set(60)],
-])('it is a break when %s: 0 at once, before there is an answer, and counted anew from the next one', (_, happens) => {
+])('it is a break when %s: 0 at once and until an answer, then counted from the next one', (_, happens) => {
   const watched = reach();
   for (let n = 0; n < 10; n++) watched.answerAfter(5);
   expect(watched.seconds()).toBe(45);
@@ -115,7 +115,7 @@ test('a database that goes away and comes back is a break, and its end is report
   });
 });
 
-test('a pool whose connections are all busy is no break', async () => {
+test('a pool whose connections are all busy is not a break', async () => {
   await watching({}, async ({ seconds }) => {
     let busy = true;
     const slow = connection.db.execute(sql`SELECT pg_sleep(1)`).then(() => {
@@ -127,7 +127,7 @@ test('a pool whose connections are all busy is no break', async () => {
   });
 });
 
-test('a database that takes no writes is away, though it answers', async () => {
+test('a database that accepts no writes counts as away, even if it answers', async () => {
   await tryToWrite(database.db);
   const read = database.db.transaction((tx) => tryToWrite(tx), { accessMode: 'read only' });
   await expect(read).rejects.toThrow('The database is read-only.');

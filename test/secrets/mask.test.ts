@@ -7,7 +7,7 @@ import { maskLines } from '../../workers/shared/log-collector/mask-lines.ts';
 const STAMP = '2026-11-24T12:24:27.254500310Z';
 const FRAME_BYTES = 16 * 1024;
 
-/** The texts of the lines that come of `printed`, as the engine frames it. */
+/** The lines that result from `printed` when the engine frames it. */
 function linesOf(printed: string, secrets: string[]): string[] {
   const lines: string[] = [];
   const writer = maskLines(
@@ -30,7 +30,7 @@ function linesOf(printed: string, secrets: string[]): string[] {
 }
 
 describe('a mask', () => {
-  test('stands in the place of every secret, wherever it is in a line', () => {
+  test('replaces every secret, wherever it is in a line', () => {
     expect(linesOf('hunter2\nmy hunter2, hunter2\nhunter\n2hunter22\n', ['hunter2'])).toEqual([
       '***',
       'my ***, ***',
@@ -39,27 +39,27 @@ describe('a mask', () => {
     ]);
   });
 
-  test('leaves nothing over of secrets that overlap or contain each other', () => {
+  test('leaves no part of secrets that overlap or contain each other', () => {
     expect(linesOf('abcdefgh abcd cdefgh\n', ['abcd', 'cdefgh', 'abcdef'])).toEqual(['*** *** ***']);
   });
 
-  test('takes secrets as they are: no patterns, any script', () => {
+  test('treats secrets literally: no patterns, any script', () => {
     expect(
       linesOf('a.c* pässwörd aXcc $& \u{1f511}\u{1f512}\n', ['a.c*', 'pässwörd', '$&$&', '\u{1f511}\u{1f512}']),
     ).toEqual(['*** *** aXcc $& ***']);
   });
 
-  test('looks for each line of a secret of several', () => {
+  test('looks for each line of a multi-line secret', () => {
     const pem = '-----BEGIN KEY-----\r\nMIIEvQIBADAN\nab\n-----END KEY-----\n';
     expect(linesOf(pem.replaceAll('\r', ''), [pem])).toEqual(['***', '***', 'ab', '***']);
   });
 
-  test('leaves what is shorter than 4 bytes alone, and is none where nothing is long enough', () => {
+  test('ignores values shorter than 4 bytes, and does not exist if nothing is long enough', () => {
     expect(createMask(['', 'abc', 'a\nb'])).toBeUndefined();
     expect(linesOf('abc\n', ['abc'])).toEqual(['abc']);
   });
 
-  test('finds a secret across the frames of a line, and across the pieces of a long one', () => {
+  test('finds a secret across the frames of a line, and across the pieces of a long line', () => {
     const secret = 'open-sesame-4711';
     const pieceBytes = 64 * 1024;
     for (let before = pieceBytes - secret.length - 1; before <= pieceBytes + 1; before++) {
@@ -74,7 +74,7 @@ describe('a mask', () => {
     ]);
   });
 
-  test('finds what a plain search finds, in texts made to mislead it, in one piece or several', () => {
+  test('finds what a plain search finds in texts made to mislead it, in one piece or several', () => {
     const ab = (max: number) => fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 4, maxLength: max });
     fc.assert(
       fc.property(ab(60), fc.array(ab(6), { minLength: 1, maxLength: 3 }), fc.nat(60), (text, secrets, cutAt) => {
@@ -111,7 +111,7 @@ describe('a mask', () => {
     ['base64', (secret) => Buffer.from(secret).toString('base64')],
     ['base64url', (secret) => Buffer.from(secret).toString('base64url')],
   ];
-  test.each(FORMS)('finds a secret in %s, whatever it is made of', (_, write) => {
+  test.each(FORMS)('finds a secret in %s, whatever characters it contains', (_, write) => {
     fc.assert(
       fc.property(text, (secret) => {
         const masked = createMask([secret])?.text(`<${write(secret)}>`) ?? '';
@@ -121,7 +121,7 @@ describe('a mask', () => {
     );
   });
 
-  test('finds a secret within what is in base64 as a whole, but for 2 characters at each end', () => {
+  test('finds a secret within a base64 text, except for 2 characters at each end', () => {
     fc.assert(
       fc.property(text, fc.string({ maxLength: 5 }), (secret, before) => {
         const written = Buffer.from(`${before}${secret} and more`).toString('base64');
@@ -133,7 +133,7 @@ describe('a mask', () => {
     );
   });
 
-  test('finds a secret of any length in base64 that is wrapped as programs do it, but for 5 characters at the end', () => {
+  test('finds a secret of any length in base64 wrapped as programs do it, except for 5 characters at the end', () => {
     const long = fc.string({ unit: 'grapheme', minLength: 20, maxLength: 400 });
     fc.assert(
       fc.property(long, fc.constantFrom(60, 64, 76), fc.constantFrom('', '\n'), (secret, columns, end) => {
@@ -152,7 +152,7 @@ describe('a mask', () => {
     expect(mask?.text('the password is open-ses')).toBe('the password is open-ses');
   });
 
-  test('is not slowed down by secrets that are made for it', () => {
+  test('is not slowed down by secrets made for that', () => {
     const secrets = Array.from({ length: 100 }, (_, n) => `${'a'.repeat(200 + n)}b`);
     const mask = createMask([...secrets, 'a'.repeat(30_000)]);
     const started = performance.now();
@@ -160,7 +160,7 @@ describe('a mask', () => {
     expect(performance.now() - started).toBeLessThan(1_000); // 70 ms on two cores
   });
 
-  test('leaves lines as they are that hold none', () => {
+  test('does not change lines without a secret', () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\n', ' '))), (texts) => {
         const lines = texts.filter((text) => text !== '' && !text.includes('hunter2'));

@@ -8,7 +8,7 @@ const key = randomBytes(32);
 const sealer = createSealer(key);
 
 describe('a sealed secret', () => {
-  test('opens as it was, whatever it is', () => {
+  test('opens unchanged, whatever it contains', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string(), (text, place) => {
         const wellFormed = Buffer.from(text).toString();
@@ -17,7 +17,7 @@ describe('a sealed secret', () => {
     );
   });
 
-  test('is another text each time, and shows nothing of the secret', () => {
+  test('is a different text each time, and reveals nothing of the secret', () => {
     const sealed = Array.from({ length: 1_000 }, () => sealer.seal('hunter2-hunter2', 'a'));
     expect(new Set(sealed).size).toBe(1_000);
     expect(sealed.join()).not.toContain('hunter2');
@@ -28,7 +28,7 @@ describe('a sealed secret', () => {
     expect(() => sealer.open(sealer.seal('secret', 'mine'), 'yours')).toThrow(UnreadableSecret);
   });
 
-  test('does not open when a bit of it is changed', () => {
+  test('does not open if one of its bits is changed', () => {
     const sealed = sealer.seal('secret', 'a');
     const bodyAt = sealed.lastIndexOf('.') + 1;
     const bytes = Buffer.from(sealed.slice(bodyAt), 'base64url');
@@ -41,7 +41,7 @@ describe('a sealed secret', () => {
       expect(() => sealer.open(broken, 'a')).toThrow(UnreadableSecret);
   });
 
-  test('opens under an old key while that is given, and is distinguished from one under the present key', () => {
+  test('opens under an old key while that key is configured, and is distinguishable from one under the present key', () => {
     const renewed = createSealer(randomBytes(32), [key]);
     const sealed = sealer.seal('secret', 'a');
     expect(renewed.open(sealed, 'a')).toBe('secret');
@@ -51,7 +51,7 @@ describe('a sealed secret', () => {
     );
   });
 
-  test('digests a text alike each time, otherwise under another key, and knows what was digested under an old one', () => {
+  test('has the same digest of a text each time under a key, another under another key, and old digests are recognized', () => {
     const renewed = createSealer(randomBytes(32), [key]);
     const [digest] = sealer.digests('secret');
     expect(sealer.digests('secret')).toEqual([digest]);

@@ -6,8 +6,8 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { createMask } from '../../domain/masking/mask.ts';
 
 /**
- * Each has what some writer quotes, and a part at each end and between that is seen when it is not
- * masked.
+ * Each secret contains characters that some writer escapes, and recognizable words at both ends and
+ * in between, which show when they are not masked.
  */
 const SECRETS = [
   `alpha'bravo"charlie$delta\`echo\\foxtrot golf!hotel`,
@@ -49,10 +49,7 @@ const isThere = (command: string, ...args: string[]) => spawnSync(command, args)
 const folder = mkdtempSync(join(tmpdir(), 'chronoverse-writers-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/**
- * The lines in which something of the secret is left, once what the script itself says is taken
- * out.
- */
+/** The lines that still contain a part of the secret, apart from the words of the script itself. */
 function leaks(secret: string, printed: string): string[] {
   const mask = createMask([secret]);
   const lines = printed.split('\n').map((line) => mask?.text(line) ?? line);

@@ -17,7 +17,7 @@ describe('the files of docker-compose.yml', () => {
   const modeOf = (name: string) => statSync(join(dir, name)).mode & 0o777;
   const compose = readFileSync('docker-compose.yml', 'utf8');
 
-  test('are made once, in a folder that is closed to others, and hold settings that are right', async () => {
+  test('are created once, in a folder closed to other users, and contain valid settings', async () => {
     expect(await writeComposeFiles(dir)).toContain('.secrets/secret_key');
     expect([modeOf('.secrets'), modeOf('.env'), modeOf('.secrets/secret_key')]).toEqual([0o700, 0o600, 0o444]);
     const before = readdirSync(join(dir, '.secrets')).map((name) => read(`.secrets/${name}`));
@@ -51,7 +51,7 @@ describe('the files of docker-compose.yml', () => {
     expect(read('.env')).toContain('DOCKER_GID=5');
   });
 
-  test('are all there that docker-compose.yml names, and no secret stands in it or on a command line', async () => {
+  test('include all that docker-compose.yml names, and no secret is in it or on a command line', async () => {
     const made = await writeComposeFiles(dir);
     const named = [...compose.matchAll(/\{ file: (\.secrets\/\S+) \}/g)].map(([, name]) => name);
     expect(named.toSorted()).toEqual(made.filter((name) => name.startsWith('.secrets/')).toSorted());

@@ -19,7 +19,7 @@ function rowOf(setting: Setting<unknown>): Row {
   };
 }
 
-/** The rows of the table, by the name in their first cell. */
+/** The rows of the table by the name in their first cell. */
 async function readTable(): Promise<Record<string, Row>> {
   const text = await readFile('docs/operate/settings.md', 'utf8');
   const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$/gm)];
@@ -39,7 +39,7 @@ describe('docs/operate/settings.md', () => {
     expect(await readTable()).toEqual(code);
   });
 
-  test('keeps the order of the code, which is that of --help', async () => {
+  test('has the order of the code, which is that of --help', async () => {
     expect(Object.keys(await readTable())).toEqual(Object.keys(SETTINGS));
   });
 });

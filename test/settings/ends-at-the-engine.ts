@@ -1,6 +1,6 @@
 /**
- * Settings whose place is a Docker engine: engine-ends.test.ts takes them to both ends of their
- * ranges, all at once.
+ * The settings that apply at a Docker engine. engine-ends.test.ts tests both ends of their ranges,
+ * all settings at once.
  */
 export const AT_THE_ENGINE = [
   'MAX_JOB_SECONDS',

@@ -29,15 +29,13 @@ interface Range {
   max: number;
 }
 
-/** The settings that are numbers, with the ends of their ranges. */
+/** The numeric settings with the ends of their ranges. */
 const RANGES: [string, Range][] = Object.entries<Setting<unknown>>(SETTINGS).flatMap(([name, { schema }]) => {
   const { min, max } = schema.meta() ?? {};
   return typeof min === 'number' && typeof max === 'number' ? [[name, { min, max }]] : [];
 });
 
-/**
- * Uses the settings, one of which is at an end of its range, at the place where that one matters.
- */
+/** Uses the settings where the tested one matters. `end` is its value, one end of its range. */
 type Place = (settings: Settings, end: number) => Promise<void>;
 
 let database: TestDatabase;
@@ -148,7 +146,7 @@ const PLACES: Record<string, Place> = {
   },
 };
 
-test('each setting that is a number is taken to both ends of its range, here or at the engine', () => {
+test('each numeric setting is tested at both ends of its range, here or at the engine', () => {
   const places = [...Object.keys(PLACES), ...AT_THE_ENGINE];
   expect(RANGES.map(([name]) => name).sort()).toEqual(places.sort());
 });
@@ -173,7 +171,7 @@ async function create(payload: Payload, limits?: Settings['userLimits'], logRete
 
 const heartbeat = () => create(HEARTBEAT);
 
-/** Of two, one fits where the limit is 1, and both where it is the largest. */
+/** Adds twice: one fits if the limit is 1, and both fit if it is the maximum. */
 async function fitsOnce(end: number, add: () => Promise<unknown>): Promise<void> {
   await add();
   if (end === 1) await expect(add()).rejects.toThrow(LimitExceeded);
@@ -230,7 +228,7 @@ async function withApi(settings: Settings, use: (url: string) => Promise<void>):
   }
 }
 
-/** One subscriber on one connection, with its first value. */
+/** One subscriber on one connection receives its first value. */
 async function watches(settings: Settings): Promise<void> {
   let token = '';
   let workflowId = '';

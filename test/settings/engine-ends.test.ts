@@ -9,7 +9,7 @@ import { AT_THE_ENGINE } from './ends-at-the-engine.ts';
 
 const host = requirePart('docker', 'the ends of the ranges of settings of containers');
 
-/** What worker workflow makes of the settings, each of which is at that end of its range. */
+/** The settings of the workflow worker with all these values at one end of their ranges. */
 function workerAt(end: 'min' | 'max', changes: Record<string, string> = {}) {
   const all: Record<string, Setting<unknown>> = SETTINGS;
   const env = Object.fromEntries(AT_THE_ENGINE.map((name) => [name, String(all[name]?.schema.meta()?.[end])]));
@@ -35,7 +35,7 @@ describe.skipIf(host === undefined)('settings of containers', () => {
   afterAll(() => here.close());
   const shell = (script: string) => ({ command: ['sh', '-c'], args: [script] });
 
-  test('at the largest values a job that asks for them runs to its end, and is not stopped by its time-out', async () => {
+  test('at the largest values a job that requests them runs to its end without being stopped by its time-out', async () => {
     const settings = workerAt('max');
     const worker = await here.start(settings);
     const { memoryMb: memory_mb, pids } = settings.maxResources;
@@ -46,7 +46,7 @@ describe.skipIf(host === undefined)('settings of containers', () => {
     await worker.close();
   });
 
-  test('at the smallest values a job gets no more than they say', async () => {
+  test('at the smallest values a job gets no more than they allow', async () => {
     const worker = await here.start(workerAt('min'));
     const { id, buildId } = await here.create(shell('while :; do :; done'));
     await buildIn(here.database.db, buildId, 'COMPLETED');

@@ -25,7 +25,7 @@ function problemsIn(env: Environment): string[] {
 }
 
 describe('a setting NAME', () => {
-  test('is what the file says that NAME_FILE names, without the newline at its end, whichever setting it is', () => {
+  test('has the content of the file that NAME_FILE names, without a final newline, for every setting', () => {
     for (const [name, { example }] of Object.entries(SETTINGS)) {
       for (const end of ['', '\n', '\r\n']) {
         expect(readSettingFiles({ [`${name}_FILE`]: file(name, example + end) })).toEqual({ [name]: example });
@@ -35,12 +35,12 @@ describe('a setting NAME', () => {
     expect(settings.port).toBe(4321);
   });
 
-  test('counts as absent where its file is empty, or NAME_FILE is', () => {
+  test('counts as absent if its file or NAME_FILE is empty', () => {
     const { settings } = parseSettings(readSettingFiles({ PORT_FILE: file('empty', ''), REDIS_URL_FILE: '' }));
     expect([settings.port, settings.redisUrl]).toEqual([4000, undefined]);
   });
 
-  test('is refused where both are set, and where the file cannot be read: all in one go, without what it holds', () => {
+  test('is refused if both are set or the file cannot be read: all at once, without showing values', () => {
     expect(
       problemsIn({
         SECRET_KEY: 'a secret',
@@ -57,7 +57,7 @@ describe('a setting NAME', () => {
     ]);
   });
 
-  test('of TLS to a Docker engine may come from the folder that the docker command uses', () => {
+  test('for TLS to a Docker engine may come from the folder that the docker command uses', () => {
     for (const name of ['ca', 'cert', 'key']) file(`${name}.pem`, name);
     const DOCKER_CERT_PATH = folder;
     const of = { DOCKER_TLS_CA: 'ca', DOCKER_TLS_CERT: 'cert', DOCKER_TLS_KEY: 'key' };

@@ -7,7 +7,7 @@ function logger(level: string) {
 }
 
 describe('the log', () => {
-  test('holds no secret that is handed to it under its name', () => {
+  test('contains no secret that is logged under its name', () => {
     const { log, lines } = logger('info');
     log.info({
       token: 'hunter2',
@@ -18,7 +18,7 @@ describe('the log', () => {
     expect(lines.join()).toContain('[redacted]');
   });
 
-  test('has the ready line at every level, and nothing else below it', () => {
+  test('contains the ready line at every level, and nothing else below it', () => {
     const { log, lines } = logger('error');
     log.info('left out');
     logReady(log, { url: 'http://127.0.0.1:1/graphql' }, 'ready');

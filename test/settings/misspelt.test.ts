@@ -9,13 +9,13 @@ describe('a misspelt setting', () => {
     ['PROT', 'PORT'],
     ['log_level', 'LOG_LEVEL'],
     ['DELETED_RETENTION_DAY', 'DELETED_RETENTION_DAYS'],
-  ])('%s is warned of, and %s is named', (wrong, right) => {
+  ])('%s leads to a warning that names %s', (wrong, right) => {
     expect(parseSettings({ [wrong]: 'x' }).warnings).toEqual([
       `${wrong} is no setting and is not used: did you mean ${right}?`,
     ]);
   });
 
-  test('is not seen in what other programs use', () => {
+  test('is not reported for the variables of other programs', () => {
     const others = [
       'PATH',
       'HOME',
@@ -32,7 +32,7 @@ describe('a misspelt setting', () => {
     expect(parseSettings(env).warnings).toEqual([]);
   });
 
-  test('is not seen in the right ones', () => {
+  test('is not reported for correct names', () => {
     expect(parseSettings({ PORT: '1', HOST: 'localhost' }).warnings).toEqual([]);
   });
 });

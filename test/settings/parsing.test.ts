@@ -15,7 +15,7 @@ function problemsIn(env: Record<string, string>): string[] {
 }
 
 describe('settings', () => {
-  test('have the defaults that the documents give', () => {
+  test('have the defaults of the documents', () => {
     expect(parseSettings({}).settings).toMatchObject({
       port: 4000,
       host: '127.0.0.1',
@@ -33,7 +33,7 @@ describe('settings', () => {
     });
   });
 
-  test('name themselves, what is wrong and an example, all in one go', () => {
+  test('report their names, what is wrong and an example, all at once', () => {
     expect(problemsIn({ PORT: '99999', LOG_LEVEL: 'loud', KAFKA_BROKERS: 'kafka' })).toEqual([
       'PORT is "99999": it must be a whole number from 0 to 65535, for example PORT=4000',
       'KAFKA_BROKERS is "kafka": it must be host:port, or several of them with commas between, for example KAFKA_BROKERS=kafka-1:9092,kafka-2:9092',
@@ -110,7 +110,7 @@ describe('settings', () => {
     (text) => expect(problemsIn({ DOCKER_HOST: text })).toEqual([]),
   );
 
-  test('are never repeated where they carry a secret', () => {
+  test('are never repeated if they contain a secret', () => {
     const secret = 'hunter2hunter2';
     const problems = problemsIn({
       SECRET_KEY: secret,
@@ -121,35 +121,35 @@ describe('settings', () => {
     expect(problems.join()).not.toContain(secret);
   });
 
-  test('take their own examples', () => {
+  test('accept their own examples', () => {
     const all: [string, Setting<unknown>][] = Object.entries(SETTINGS);
-    // The others are commands of a shell.
+    // The other examples are shell commands.
     const plain = all.filter(([, { example }]) => !example.includes('$('));
-    // Some need others.
+    // Some settings require others.
     expect(problemsIn(Object.fromEntries(plain.map(([name, { example }]) => [name, example])))).toEqual([]);
   });
 
-  test('take a key in hex and in base64', () => {
+  test('accept a key in hex and in base64', () => {
     const key = Buffer.alloc(32, 7);
     for (const encoding of ['hex', 'base64'] as const) {
       expect(parseSettings({ SECRET_KEY: key.toString(encoding) }).settings.secretKey).toEqual(key);
     }
   });
 
-  test('count as absent when they are empty', () => {
+  test('count as absent if they are empty', () => {
     expect(parseSettings({ PORT: '', DATABASE_URL: '' }).settings).toMatchObject({
       port: 4000,
       databaseUrl: undefined,
     });
   });
 
-  test('let a HEARTBEAT reach loopback only where the database is embedded', () => {
+  test('let a HEARTBEAT reach loopback only with the embedded database', () => {
     const embedded = parseSettings({}).settings.heartbeatAllow;
     const shared = parseSettings({ DATABASE_URL: 'postgres://db/x' }).settings.heartbeatAllow;
     expect([isAllowed(embedded, '127.0.0.1'), isAllowed(shared, '127.0.0.1')]).toEqual([true, false]);
   });
 
-  test('that a command needs are named when they are missing', () => {
+  test('that a command needs are named if they are missing', () => {
     expect(() => parseSettings({}, ['KAFKA_BROKERS'])).toThrow(
       /^KAFKA_BROKERS is missing .* for example KAFKA_BROKERS=/,
     );

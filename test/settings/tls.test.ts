@@ -31,7 +31,7 @@ describe('TLS to PostgreSQL', () => {
 });
 
 describe('signing in at Kafka', () => {
-  test('needs a user and a password, and takes scram-sha-512 unless another mechanism is named', () => {
+  test('needs a user and a password, and uses scram-sha-512 unless another mechanism is named', () => {
     const user = { KAFKA_SASL_USERNAME: 'ann', KAFKA_SASL_PASSWORD: 'pass word' };
     expect(parseSettings(user).settings.kafkaSasl).toEqual({
       mechanism: 'scram-sha-512',
@@ -50,7 +50,7 @@ describe('signing in at Kafka', () => {
   });
 });
 
-/** Parts at addresses that are reached by TLS. */
+/** The addresses of parts that use TLS. */
 const REACHED = {
   DATABASE_URL: 'postgres://a:b@db/c?sslmode=verify-full',
   REDIS_URL: 'rediss://redis:6379',
@@ -95,7 +95,7 @@ describe.skipIf(isMissing)('certificates in settings', () => {
     ]);
   });
 
-  test('that are none, lack their key or have the key of another are refused, and no key is shown', () => {
+  test("that are invalid, lack their key or have another certificate's key are refused, and no key is shown", () => {
     expect(problemsIn({ ...REACHED, REDIS_TLS_CA: '/etc/ssl/ca.pem' })).toEqual([
       expect.stringMatching(
         /^REDIS_TLS_CA is "\/etc\/ssl\/ca\.pem": it must be .*it holds no "-----BEGIN CERTIFICATE-----"/,

@@ -11,7 +11,7 @@ import { until } from '../support/time.ts';
 const isMissing =
   requirePart('docker', 'a Docker engine that is reached by TLS') === undefined ||
   !(await hasCommand('openssl', 'TLS to Docker'));
-describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is reached by TLS', () => {
+describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine reached by TLS', () => {
   let authority: Authority;
   let stranger: Authority;
   let engine: OwnServer;
@@ -39,8 +39,8 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is 
         (id) => (id === '' ? 'no id' : 'up'),
         (error: Error) => error.message,
       );
-    // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and a
-    // worker asks again.
+    // The refusal of our certificate may arrive while we write, and a reset may hide it. A worker
+    // asks again, so this does too.
     return until('it says more than that it was reset', async () => {
       const said = await answer();
       return /ECONNRESET|EPIPE/.test(said) ? undefined : said;
@@ -68,7 +68,7 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is 
     await docker.removeContainer(id, { force: true });
   });
 
-  test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {
+  test('is not used, or refuses us, if one side does not trust the other: a message says what to set', async () => {
     const { cert, key } = authority.issue('other-client', ['DNS:client.test']);
     const strange = stranger.issue('client', ['DNS:client.test']);
     expect(await reach({ cert, key })).toMatch(/Set DOCKER_TLS_CA to/);
@@ -78,6 +78,6 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine that is 
       /DOCKER_TLS_CERT and DOCKER_TLS_KEY/,
     );
     expect(await reach({ ca: authority.ca, cert, key }, 'localhost')).toMatch(/certificate is for other names/);
-    expect(await reach()).toMatch(/HTTPS server/); // the engine's own words to a client without TLS
+    expect(await reach()).toMatch(/HTTPS server/); // the engine's own message to a client without TLS
   });
 });

@@ -14,11 +14,11 @@ import { until } from '../support/time.ts';
 
 const [PASSWORD, USER] = ['the password of ann', 'ann'];
 
-// The broker is one of this file's own; a run without Kafka may lack Java and the jars.
+// This file starts its own broker. A run without Kafka may lack Java and the jars.
 const isMissing =
   requirePart('kafka', 'TLS and SASL at a Kafka broker') === undefined ||
   !(await hasCommand('openssl', 'TLS to Kafka'));
-describe.skipIf(isMissing)('a Kafka broker that is reached by TLS', () => {
+describe.skipIf(isMissing)('a Kafka broker reached by TLS', () => {
   let authority: Authority;
   let stranger: Authority;
   let broker: OwnServer;
@@ -65,7 +65,7 @@ describe.skipIf(isMissing)('a Kafka broker that is reached by TLS', () => {
   });
 
   /**
-   * What a process with these settings logs, and whether a message that it publishes comes back to
+   * The log of a process with these settings, and whether a message that it publishes comes back to
    * it.
    */
   async function tryBus(port: number, options: Pick<KafkaAddress, 'tls' | 'sasl'>) {
@@ -112,7 +112,7 @@ describe.skipIf(isMissing)('a Kafka broker that is reached by TLS', () => {
     },
   );
 
-  test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {
+  test('is not used, or refuses us, if one side does not trust the other: a message says what to set', async () => {
     const sasl = { mechanism: 'plain', username: USER, password: PASSWORD } as const;
     const wrong = { mechanism: 'scram-sha-512', username: USER, password: 'not hers' } as const;
     const { cert, key } = stranger.issue('client', ['DNS:client.test']);

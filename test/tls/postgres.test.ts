@@ -15,7 +15,7 @@ import { hasCommand } from '../support/servers.ts';
 import { until } from '../support/time.ts';
 
 const isMissing = !(await hasCommand('openssl', 'TLS to PostgreSQL'));
-describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
+describe.skipIf(isMissing)('a PostgreSQL reached by TLS', () => {
   let authority: Authority;
   let stranger: Authority;
   let own: Certificate;
@@ -32,7 +32,7 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
     };
     server = await startEmbeddedPostgres({ folder, password: 'test', log, onLost });
     const { certFile, keyFile } = authority.issue('postgres', ['IP:127.0.0.1']);
-    // Written into files of the server's own, so that they belong to its user.
+    // Copied into the server's own files, so that they belong to its user.
     for (const [from, to] of [
       [certFile, 'server.crt'],
       [keyFile, 'server.key'],
@@ -62,8 +62,8 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
   async function reach(url: string, tls?: TlsMaterial): Promise<string> {
     const { db, close } = connect(url, { max: 1, application: 'chronoverse-test', tls });
     try {
-      // A refusal of our certificate comes when we have begun to write: a reset may pass it by, and
-      // who waits for a database asks again.
+      // The refusal of our certificate may arrive while we write, and a reset may hide it. A
+      // process that waits for the database asks again, so this does too.
       const why = await until('it says more than that it was reset', async () => {
         const said = await connectionProblem(db);
         return said?.passes && /ECONNRESET|EPIPE/.test(said.message) ? undefined : { said };
@@ -77,17 +77,17 @@ describe.skipIf(isMissing)('a PostgreSQL that is reached by TLS', () => {
   }
   const withMode = (mode: string, url = server.url) => `${url}?sslmode=${mode}`;
 
-  test('serves a client whose certificate it knows; migrations go the same way', async () => {
+  test('serves a client whose certificate it knows, including migrations', async () => {
     const tls = { ca: authority.ca, cert: own.cert, key: own.key };
     for (const url of [withMode('verify-full'), withMode('verify-ca'), withMode('require'), server.url]) {
       expect(await reach(url, tls)).toBe('up');
     }
     expect(await migrate(withMode('verify-full'), { tls })).not.toEqual([]);
-    // As libpq: encrypted, not verified.
+    // As in libpq, this is encrypted but not verified.
     expect(await reach(withMode('require'), { cert: own.cert, key: own.key })).toBe('up');
   });
 
-  test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {
+  test('is not used, or refuses us, if one side does not trust the other: a message says what to set', async () => {
     const { cert, key } = own;
     const full = withMode('verify-full');
     const unknown = /^[^w].*Set DATABASE_TLS_CA to/;

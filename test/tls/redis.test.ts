@@ -13,7 +13,7 @@ import { until } from '../support/time.ts';
 
 const untested = 'TLS to Redis';
 const isMissing = !(await hasCommand('redis-server', untested)) || !(await hasCommand('openssl', untested));
-describe.skipIf(isMissing)('a Redis that is reached by TLS', () => {
+describe.skipIf(isMissing)('a Redis reached by TLS', () => {
   let authority: Authority;
   let stranger: Authority;
   let own: Certificate;
@@ -84,12 +84,12 @@ describe.skipIf(isMissing)('a Redis that is reached by TLS', () => {
     }
   }
 
-  test('serves a client whose certificate it knows, commands and hints alike', async () => {
+  test('serves a client whose certificate it knows, both commands and hints', async () => {
     const { cert, key } = own;
     expect(await tryCache(redis.address, { ca: authority.ca, cert, key })).toEqual(['over TLS', 'a hint']);
   });
 
-  test('is not used, or does not let us in, where one side does not trust the other: a sentence says what to set', async () => {
+  test('is not used, or refuses us, if one side does not trust the other: a message says what to set', async () => {
     const { cert, key } = stranger.issue('client', ['DNS:client.test']);
     const { ca } = authority;
     expect(await tryCache(redis.address, { cert: own.cert, key: own.key })).toMatch(/Set REDIS_TLS_CA to/);

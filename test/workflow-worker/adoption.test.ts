@@ -26,7 +26,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
   const untilPrinted = (jobId: string) =>
     until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
 
-  test('P4: a drained worker hands its container on: the next one adopts it, and the log goes on where it was', async () => {
+  test('P4: a drained worker passes its container on: the next one adopts it, and the log continues without a gap', async () => {
     const first = await here.start();
     const { id } = await here.create(shell(PRINTER));
     const { id: jobId } = await here.job(id, 'RUNNING');
@@ -41,7 +41,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     await second.close();
   });
 
-  test('P4: one that ended while nobody looked is ended with its exit code and its whole log', async () => {
+  test('P4: one that ended while no worker watched gets its exit code and its whole log', async () => {
     const first = await here.start();
     const { id } = await here.create(shell('echo 1; sleep 1; seq 2 3000; exit 6'));
     const { id: jobId } = await here.job(id, 'RUNNING');
@@ -59,13 +59,13 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     await second.close();
   });
 
-  test('P4: a worker that was frozen past its lease and goes on does no harm: the log is whole, the end is written once', async () => {
+  test('P4: a worker that was frozen past its lease does no harm when it continues: the log is complete, the end is written once', async () => {
     const frozen = await here.start();
     const { id } = await here.create(shell(PRINTER));
     const { id: jobId } = await here.job(id, 'RUNNING');
     await untilPrinted(jobId);
-    // The other one takes the job over while the first still prints: more than a frozen one could
-    // do.
+    // The other worker takes the job over while the first one still prints. A frozen worker would
+    // do less.
     await here.database.db.execute(
       sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ${jobId}`,
     );
@@ -80,7 +80,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     await Promise.all([frozen.close(), other.close()]);
   });
 
-  test('P4: one that was created and never started is made anew, in the same attempt', async () => {
+  test('P4: one that was created and never started is created again in the same attempt', async () => {
     const { db } = here.database;
     const builder = await here.start();
     const { id, buildId } = await here.create(shell('echo ran'));
@@ -102,7 +102,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
 
     const worker = await here.start();
     expect(await here.job(id, 'COMPLETED', 1)).toMatchObject({ attempt: 1, logLineCount: 1 });
-    // By its dead creator.
+    // Its dead creator tries to start it.
     await expect(here.docker.startContainer(abandoned)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
     await worker.close();
   });
@@ -122,7 +122,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     await worker.close();
   });
 
-  test('the template is made again from the database when the cache has lost it', async () => {
+  test('the template is made again from the database if the cache has lost it', async () => {
     const worker = await here.start();
     const { id } = await here.create(shell('echo ran'));
     const { userId } = await here.job(id, 'COMPLETED');
@@ -133,7 +133,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     await worker.close();
   });
 
-  test('a worker that is full takes no more than it has room for, and the rest waits', async () => {
+  test('a full worker takes no more than it has room for, and the rest waits', async () => {
     const worker = await here.start({ capacity: 2 });
     const made = await Promise.all([1, 2, 3, 4].map(() => here.create(shell('sleep 0.5'))));
     const counts: number[] = [];

@@ -41,8 +41,8 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
   });
   const logOf = async (buildId: string) => (await storedTexts(here.database.db, buildId)).join('\n');
 
-  test('have as many processes as the payload asks for, and no more', async () => {
-    // Docs/operate says what the operator does on such an engine.
+  test('have as many processes as the payload requests, and no more', async () => {
+    // docs/operate says what the operator does on such an engine.
     if (!(await here.docker.hasProcessGroups())) return;
     const spawn = `RUN (i=0; while [ $i -lt 600 ]; do sleep 5 & i=$((i+1)); done; echo all of them) 2>&1 || echo refused`;
     const count = 'RUN i=0; while [ $i -lt 5 ]; do sleep 1 & i=$((i+1)); done; wait; echo five of them';
@@ -52,7 +52,7 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(text).toContain('\nfive of them');
     expect(text).toMatch(/can't fork|refused/);
     expect(text).not.toContain('\nall of them');
-    // The operator allows 100.
+    // The operator allows 100 processes.
     const most = await here.create({ build: sources(spawn), resources: { pids: 1_000 } });
     await buildIn(here.database.db, most.buildId, 'COMPLETED');
     expect(await logOf(most.buildId)).not.toContain('\nall of them');
@@ -68,7 +68,7 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(await logOf(bridge.buildId)).toMatch(/^networks: .*eth0/m);
   });
 
-  test('print no label of ours, and neither the id of the installation', async () => {
+  test('print none of our labels, and not the id of the installation', async () => {
     const { buildId } = await here.create({ build: sources('LABEL mine=1', 'CMD ["true"]') });
     await buildIn(here.database.db, buildId, 'COMPLETED');
     const text = await logOf(buildId);
@@ -82,7 +82,7 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(text).not.toContain(here.installation);
   });
 
-  test('print no label of ours after a step that prints the lines of later steps itself', async () => {
+  test('print none of our labels after a step that prints the lines of later steps itself', async () => {
     const forge = 'RUN for n in 4 5 6 7 8 9 10 11 12 13 14; do echo "Step $n/14 : RUN forged"; done';
     const { buildId } = await here.create({ build: sources(forge, `FROM ${IMAGE}`, `RUN echo ${marker} forged`) });
     await buildIn(here.database.db, buildId, 'COMPLETED');
@@ -93,9 +93,9 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(text).not.toContain(here.installation);
   });
 
-  test("are not taken for a job's container, whatever labels a Dockerfile gives them", async () => {
-    // A container of a job that is no more would be removed; that of another's job would be
-    // followed, and give it lines.
+  test("are not mistaken for a job's container, whatever labels a Dockerfile gives them", async () => {
+    // The sweep would remove the container of a job that no longer exists, and would follow that of
+    // another job and add its lines there.
     const labels = [`installation=${here.installation}`, `job=${newId()}`, 'attempt=1', `build.owner=x`];
     const { buildId } = await here.create({
       build: sources(...labels.map((label) => `LABEL chronoverse.${label}`), 'RUN sleep 7; echo done'),
@@ -105,13 +105,13 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
         ({ labels: own }) => own['chronoverse.build.owner'],
       ),
     );
-    const other = await here.start(); // it looks at everything on the engine
+    const other = await here.start(); // this worker checks everything on the engine
     await buildIn(here.database.db, buildId, 'COMPLETED');
     expect(await logOf(buildId)).toContain('\ndone');
     await other.close();
   });
 
-  test('what a killed worker leaves of them is removed by the next sweep, what belongs to one that lives is not', async () => {
+  test('left by a killed worker are removed by the next sweep, and those of a live worker are not', async () => {
     if (!(await here.docker.hasProcessGroups())) return;
     const alive = await processName();
     const dead = alive.split(' ').with(2, '999999999').join(' ');
@@ -141,7 +141,7 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     expect(await names()).toBe(0);
   });
 
-  test('where builds are not allowed any more, neither a build nor a job that needs one runs, and no workflow is to blame', async () => {
+  test('do not run where builds are no longer allowed, nor do jobs that need one, and no workflow is blamed', async () => {
     const { db } = here.database;
     const { id, buildId } = await here.create({ build: sources('CMD ["true"]') });
     await here.job(id, 'COMPLETED');
@@ -165,6 +165,6 @@ describe.skipIf(host === undefined)('the steps of a build', () => {
     await here.docker.removeImage(builtTag({ workflowId: id, generation: 1 })).catch(() => undefined);
     await runWorkflow(db, { userId: row?.userId ?? '', id });
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
-    await here.job(id, 'COMPLETED', 1); // here they are allowed
+    await here.job(id, 'COMPLETED', 1); // builds are allowed here
   });
 });

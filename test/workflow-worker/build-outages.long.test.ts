@@ -11,9 +11,11 @@ import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { until } from '../support/time.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
 
-/** Longer than scheduling goes without a question to the database, so that it sees the break. */
+/**
+ * Longer than the pause between two queries of scheduling, so that scheduling notices the break.
+ */
 const BREAK_MS = 4_000;
-/** For those who ask just then. */
+/** The length of an outage that hits a single call. */
 const AWAY_MS = 1_500;
 
 const host = requirePart('docker', 'builds while the database is away');
@@ -31,8 +33,8 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
   });
   afterEach(async () => {
     proxy.restore();
-    // A worker that is closed leaves a running container to the next one: the last one has none
-    // behind it.
+    // A closed worker leaves a running container to the next one, but the last worker has no
+    // successor.
     await until('the first job of each workflow has ended', async () => {
       const left = await here?.database.db.execute(sql`
         SELECT FROM workflows WHERE build_status = 'COMPLETED'
@@ -50,7 +52,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     worker = await here.start(changes);
   }
 
-  /** What `run` gives, and the database is away from before it until some time after it. */
+  /** Calls `run` with the database cut off before the call and for some time after it. */
   function cutBefore<Given extends unknown[], T>(run: (...given: Given) => Promise<T>) {
     let cuts = 1;
     return async (...given: Given): Promise<T> => {
@@ -63,7 +65,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     };
   }
 
-  test('P4: a build goes on while the database is away for longer than its lease lasts, and keeps its attempt', async () => {
+  test('P4: a build continues while the database is away for longer than its lease, and keeps its attempt', async () => {
     await start();
     const dockerfile = `FROM ${IMAGE}\nRUN echo ${newId()} && for i in 1 2 3 4 5 6; do echo "line $i"; sleep 1; done`;
     const { buildId } = await here.create({ build: { dockerfile } });
@@ -72,7 +74,7 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
     proxy.cut();
     await delay(BREAK_MS);
     await here.database.db.execute(sql`UPDATE builds SET lease_expires_at = now() - interval '1 minute'`);
-    // It looks before anybody can renew.
+    // This scheduler looks before a worker can renew a lease.
     const early = await startScheduling({ ...here.parts, db: here.database.db });
     proxy.restore();
     const built = await buildIn(here.database.db, buildId, 'COMPLETED');
@@ -88,21 +90,21 @@ describe.skipIf(host === undefined)('builds and outages of the database', () => 
   test.each([
     ['an image', {}],
     ['a Dockerfile', { build: { dockerfile: `FROM ${IMAGE}\nRUN echo ${newId()}` } }],
-  ])('P4: a build of %s that comes to ask the database just then waits for it', async (_, payload) => {
+  ])('P4: a build of %s that needs the database during an outage waits for it', async (_, payload) => {
     const { docker } = here;
     await start({ docker: { ...docker, findNamedImage: cutBefore(docker.findNamedImage) } });
     const { buildId } = await here.create(payload);
     expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1, uncountedAttempts: 0 });
   });
 
-  test('a build that waits for the database gets all of its time when that is back', async () => {
+  test('a build that waits for the database gets its full time when the database is back', async () => {
     const { docker } = here;
     await start({ docker: { ...docker, findNamedImage: cutBefore(docker.findNamedImage) }, maxBuildSeconds: 1 });
     const { buildId } = await here.create({});
     expect(await buildIn(here.database.db, buildId, 'COMPLETED')).toMatchObject({ attempt: 1 });
   });
 
-  test('P4: a build that ends just then is COMPLETED when the database is back', async () => {
+  test('P4: a build that ends during an outage is COMPLETED when the database is back', async () => {
     const { cache } = here.parts;
     await start({ cache: { ...cache, set: cutBefore(cache.set) } });
     const { id, buildId } = await here.create({ args: ['true'] });

@@ -37,12 +37,12 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     bridge.close();
   });
 
-  test('P3: a job that has waited 20 minutes for the engine runs within seconds when that is back', async () => {
+  test('P3: a job that has waited 20 minutes for the engine runs within seconds when the engine is back', async () => {
     const worker = await here.start({ docker: proxied });
     const { id } = await here.create({ args: ['true'] });
     await here.job(id, 'COMPLETED');
     way.cut();
-    await letPass(here.database.db, id, 3_601); // its next slot
+    await letPass(here.database.db, id, 3_601); // its next slot is due
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     await here.job(id, 'QUEUED', 1);
     for (let minutes = 0; minutes < 20; minutes += 4) {
@@ -74,7 +74,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     await Promise.all([dead.close(), live.close()]);
   });
 
-  test('an engine that goes away in the middle of a build costs it an attempt: another worker builds it', async () => {
+  test('an engine that goes away in the middle of a build costs the build an attempt: another worker builds it', async () => {
     const { db } = here.database;
     const broken = await here.start({ docker: proxied, owner: 'broken' });
     const { buildId } = await here.create({ build: { dockerfile: `FROM ${IMAGE}\nRUN echo ${newId()} && sleep 3` } });
@@ -87,7 +87,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     await Promise.all([broken.close(), live.close()]);
   });
 
-  test('a container that ended while its engine was away costs an attempt, though the engine is busy when it is back', async () => {
+  test('a container that ended while its engine was away costs an attempt, even if the engine is busy when it is back', async () => {
     const busy = await refusingEngine(`tcp://127.0.0.1:${way.port}`);
     const worker = await here.start({ docker: createDocker({ host: busy.host, log: quiet }) });
     const { id } = await here.create({ command: ['sh', '-c'], args: ['echo up; sleep 600'] });
@@ -107,7 +107,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     await busy.close();
   });
 
-  test('where no worker has an engine, builds fail and say so, each of several workers waiting for none', async () => {
+  test('if no worker has an engine, builds fail and say so, and workers do not wait for each other', async () => {
     const { db } = here.database;
     const now = fastClock();
     const workers = [
@@ -123,7 +123,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
   });
 });
 
-/** By which time passes three times as fast. */
+/** A clock that runs three times as fast. */
 function fastClock() {
   const began = { monotonic: performance.now(), wall: Date.now() };
   return () => ({

@@ -9,9 +9,8 @@ const volumes = z.object({
 });
 
 /**
- * Every container and every image, layers without a name too, that a step of a build with `marker`
- * in it has made. Other tests use the same engine at the same time, so that what is there as a
- * whole tells nothing.
+ * Every container and image, including unnamed layers, made by a build step that contains `marker`.
+ * Other tests use the same engine at the same time, so its full lists prove nothing.
  */
 export async function madeWith(host: string | undefined, marker: string) {
   const engine = createEngine({ host });
@@ -23,14 +22,14 @@ export async function madeWith(host: string | undefined, marker: string) {
       const steps = history.parse(await engine.call({ method: 'GET', path: `/images/${Id}/history` }));
       if (steps.some(({ CreatedBy }) => CreatedBy.includes(marker))) images.push(Id);
     } catch (error) {
-      if (!isEngineError(error, 'NOT_FOUND')) throw error; // another test's, gone meanwhile
+      if (!isEngineError(error, 'NOT_FOUND')) throw error; // it belonged to another test and is gone
     }
   }
   const ended = containers.filter(({ State }) => State === 'exited');
   return { containers: containers.map(({ Id }) => Id), ended: ended.map(({ Id }) => Id), images };
 }
 
-/** As the operator's guide does it. What was removed. */
+/** Removes volumes as the operator's guide describes, and returns their names. */
 export async function removeVolumes(host: string | undefined, installation: string, of: { userId?: string } = {}) {
   const engine = createEngine({ host });
   const label = [`chronoverse.installation=${installation}`];

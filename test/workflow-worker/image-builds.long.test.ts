@@ -15,7 +15,7 @@ import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from
 
 const host = requirePart('docker', 'builds of Dockerfiles');
 describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
-  const marker = `marker-${newId()}`; // in each step, so that what a build leaves can be found
+  const marker = `marker-${newId()}`; // in each step, to find what a build leaves behind
   let here: Installation;
   beforeAll(async () => {
     here = await openInstallation(host);
@@ -45,7 +45,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     return { id, userId: row?.userId ?? '' };
   };
 
-  test('its files are in the image, its output is in its log, and a job runs it', async () => {
+  test('puts its files into the image and its output into its log, and a job runs the image', async () => {
     const files = [
       { path: 'bin/hello', content: '#!/bin/sh\necho "hello $1"\n' },
       { path: 'note.txt', content: 'ü\n' },
@@ -60,7 +60,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     expect(await sweepImages(own())).toBe(0);
   });
 
-  test('has no health check in a job: the engine would run it at its own cost', async () => {
+  test('has no health check in a job: the engine would run it at its own expense', async () => {
     const check = 'HEALTHCHECK --interval=1ms CMD echo beat >> /tmp/beats';
     const { id } = await here.create({
       build: sources(check, 'CMD ["sh", "-c", "sleep 1; cat /tmp/beats 2> /dev/null || echo none"]'),
@@ -69,7 +69,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     expect(await storedTexts(here.database.db, job.id)).toEqual(['none']);
   });
 
-  test('of several stages: what only the others need is not left behind', async () => {
+  test('of several stages leaves nothing behind that only the earlier stages need', async () => {
     const { id } = await here.create({
       build: {
         dockerfile: `FROM ${IMAGE} AS made\nRUN echo ${marker} > /made\nFROM ${IMAGE}\nCOPY --from=made /made /made\nCMD ["cat", "/made"]`,
@@ -77,14 +77,14 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     });
     const job = await here.job(id, 'COMPLETED');
     expect(await storedTexts(here.database.db, job.id)).toEqual([marker]);
-    expect((await madeWith(host, marker)).images).toEqual([]); // the last stage has no RUN
+    expect((await madeWith(host, marker)).images).toEqual([]); // the last stage has no RUN, so no image with the marker is left
   });
 
-  test('that the engine refuses FAILS, in its words and with the line of the given text', async () => {
+  test("that the engine refuses FAILS, with the engine's message and the line of the given text", async () => {
     expect((await failed('# why', 'HEALTHCHECK --interval=x CMD y')).error).toMatch(/line 4: .*invalid duration/i);
   });
 
-  test('begins from the image that was looked at, and says its name in the log', async () => {
+  test('begins from the image that was checked, and names it in the log', async () => {
     const { buildId } = await here.create({ build: sources(`COPY --from=${IMAGE} /bin/busybox /b`) });
     await buildIn(here.database.db, buildId, 'COMPLETED');
     const lines = (await storedTexts(here.database.db, buildId)).filter((line) =>
@@ -117,7 +117,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
       }
   });
 
-  test('with a step that fails FAILS, with its output in the log', async () => {
+  test('with a failing step FAILS, with the output in its log', async () => {
     const build = await failed('RUN echo last words; exit 3');
     expect(build).toMatchObject({ attempt: 1, error: expect.stringContaining('returned a non-zero code: 3') });
     expect(await storedTexts(here.database.db, build.id)).toContain('last words');
@@ -131,15 +131,14 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await buildIn(here.database.db, named.buildId, 'FAILED');
   });
 
-  test('over its time limit is stopped on the engine, and FAILS', async () => {
+  test('that exceeds its time limit is stopped on the engine, and FAILS', async () => {
     const other = await openInstallation(host);
     await other.start({ maxBuildSeconds: 2 });
     const { buildId } = await other.create({ build: sources(`RUN echo ${marker} up; sleep 600`) });
     expect((await buildIn(other.database.db, buildId, 'FAILED')).error).toBe(
       'It took longer than 2 s, and was stopped.',
     );
-    // On a busy machine it is stopped while the first step is written down, without telling
-    // anybody.
+    // On a busy machine the engine stops it while it writes the first step, and reports nothing.
     await until('nothing is left of it', async () => {
       await sweepImages({ ...other, db: other.database.db });
       const { images, containers } = await madeWith(host, marker);
@@ -160,9 +159,9 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await until('its step is gone', async () => (await madeWith(host, marker)).containers.length === 0);
   });
 
-  test('P5: stopped while the engine writes a layer down, without telling anybody, it leaves none', async () => {
+  test('P5: stopped while the engine writes a layer, which it does not report, leaves no layer', async () => {
     const { db } = here.database;
-    // So that writing it down takes a while.
+    // The large file makes writing the layer take a while.
     const write = `RUN echo ${marker} && dd if=/dev/zero of=/large bs=1M count=300`;
     const { id, buildId } = await here.create({
       build: { dockerfile: [`FROM ${IMAGE}`, write, 'CMD ["true"]'].join('\n') },
@@ -173,7 +172,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await buildIn(db, buildId, 'CANCELED');
   });
 
-  test('P5: an image stays while a generation needs it, and is removed by the sweep when none does', async () => {
+  test('P5: keeps its image while a generation needs it, and the sweep removes it afterwards', async () => {
     const { db } = here.database;
     const { id } = await here.create({ build: sources('CMD ["true"]') });
     await here.job(id, 'COMPLETED');
@@ -182,11 +181,11 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     expect(await image()).toBeDefined();
     await updateWorkflow(db, { ...(await keyOf(id)), payload: { kind: 'CONTAINER', image: IMAGE } });
     await until('its container is gone', async () => (await here.containers()).length === 0);
-    await sweepImages(own()); // unless the worker's own has come first, as it does once a minute
+    await sweepImages(own()); // unless the worker's own sweep came first, which runs once a minute
     expect(await image()).toBeUndefined();
   });
 
-  test('builds that wait for a place hold up no job, and begin when there is one', async () => {
+  test('waits for a place without blocking jobs, and begins when there is one', async () => {
     const { db } = here.database;
     const { id } = await here.create({ command: ['true'] });
     await here.job(id, 'COMPLETED');
@@ -206,7 +205,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     await buildIn(db, last.buildId, 'COMPLETED');
   });
 
-  test('a job on an engine that has not its image builds it there', async () => {
+  test('runs on an engine that lacks the image of a job', async () => {
     const { id } = await here.create({ build: sources('CMD ["echo", "again"]') });
     await here.job(id, 'COMPLETED');
     await until('its container is gone', async () => (await here.containers()).length === 0);

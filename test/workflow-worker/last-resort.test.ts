@@ -38,7 +38,7 @@ async function take(owner: string) {
   };
 }
 
-/** A worker whose engine is away, by a clock of the test's. */
+/** A worker whose engine is away, with a clock of the test. */
 function worker(owner: string) {
   const at = { monotonic: 0, wall: 1_000_000 };
   const lastResort = createLastResort({ db: database.db, owner, now: () => ({ ...at }) });
@@ -50,8 +50,8 @@ function worker(owner: string) {
     ...lastResort,
     pass,
     /**
-     * It looks every second: after how many seconds it may take what waits, undefined when not
-     * within 60.
+     * Looks every second. Returns after how many seconds it may take the next turn, or undefined if
+     * not within 60.
      */
     async after(): Promise<number | undefined> {
       for (let seconds = 0; seconds < 60; seconds++) {
@@ -64,7 +64,7 @@ function worker(owner: string) {
   };
 }
 
-test('a build that nobody takes for 10 s is taken by a worker without an engine, and those behind it at once', async () => {
+test('a build that waits for 10 s is taken by a worker without an engine, and those behind it at once', async () => {
   await queue(2);
   const here = worker('here');
   expect(await here.after()).toBe(10);
@@ -73,7 +73,7 @@ test('a build that nobody takes for 10 s is taken by a worker without an engine,
   expect(await here.after()).toBe(0);
 });
 
-test('a build that another worker takes, though it ends at once, says that there is an engine', async () => {
+test('a build that another worker takes, even if it ends at once, shows that there is an engine', async () => {
   await queue(3);
   const here = worker('here');
   expect(await here.after()).toBe(10);
@@ -90,7 +90,7 @@ test('builds are left to a worker that builds, however long, and for 10 s more',
   expect(await here.after()).toBe(10);
 });
 
-test('a worker that is gone, whose lease has run out, leaves nothing to wait for; nor do builds of this worker', async () => {
+test('a lost worker with an expired lease is not waited for, nor are builds of this worker', async () => {
   await queue(2);
   await take('other');
   await database.db.execute(
@@ -104,7 +104,7 @@ test('a worker that is gone, whose lease has run out, leaves nothing to wait for
   expect(await here.after()).toBe(0);
 });
 
-test('of two workers without an engine one takes, and the other leaves it the rest', async () => {
+test('of two workers without an engine, one takes, and the other leaves the rest to it', async () => {
   await queue(3);
   const [one, two] = [worker('one'), worker('two')];
   expect([await one.after(), await two.after()]).toEqual([10, 10]);
@@ -114,7 +114,7 @@ test('of two workers without an engine one takes, and the other leaves it the re
   expect(await one.after()).toBe(0);
 });
 
-test('what was not looked at does not count: a frozen process, an outage of the database, an engine that came back', async () => {
+test('time without looking does not count: a frozen process, an outage of the database, an engine that came back', async () => {
   await queue(1);
   const here = worker('here');
   expect(await here.after()).toBe(10);

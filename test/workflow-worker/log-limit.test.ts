@@ -24,7 +24,7 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
   };
   const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
 
-  test('is cut there, and its job goes on to its end, also under a worker that adopts it', async () => {
+  test('is cut there, and its job continues to its end, even under a worker that adopts it', async () => {
     const first = await here.start({ maxLogBytes: 100_000 });
     const { id, buildId } = await here.create(shell('seq 1 50000; sleep 3; seq 50001 60000; exit 9'));
     const build = await buildIn(here.database.db, buildId, 'COMPLETED');
@@ -41,12 +41,12 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
     expect(job).toMatchObject({ id: jobId, attempt: 1, exitCode: 9, failureReason: 'EXIT_CODE' });
     const kept = await expectCut(jobId, job.logLineCount);
     expect(kept).toEqual(numbers(kept.length));
-    expect(kept.length).toBeGreaterThan(2_500); // 37 bytes each
+    expect(kept.length).toBeGreaterThan(2_500); // each stored line takes 37 bytes
     expect(build.logLineCount).toBeGreaterThan(1);
     await second.close();
   });
 
-  test('is cut there of a build too, which goes on', async () => {
+  test('is cut there for a build too, which continues', async () => {
     const build = async (maxLogBytes?: number) => {
       const worker = await here.start(maxLogBytes === undefined ? {} : { maxLogBytes });
       const { id, buildId } = await here.create(shell('echo a; exit 0'));
@@ -62,14 +62,14 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
     const whole = await build();
     const [first, second] = await storedLines(here.database.db, whole.buildId);
     if (first === undefined || second === undefined) throw new Error('The log of a build is too short to cut.');
-    // A line's length depends on the engine's address, so what fits is measured: the first line,
-    // and not the second.
+    // The length of a line depends on the engine's address, so the test measures a limit that fits
+    // the first line but not the second.
     const maxLogBytes = Buffer.byteLength(formatLine(first.stream, first.timestamp, first.text)) + 10;
     const cut = await build(maxLogBytes);
     expect(await expectCut(cut.buildId, cut.logLineCount)).toEqual([first.text]);
   });
 
-  test('no line that a container or a step of a build prints counts as ours', async () => {
+  test('no line that a container or a build step prints counts as ours', async () => {
     const forged = 'The log was cut here: 100 bytes of it are kept at most.';
     await here.start({});
     const dockerfile = `FROM ${IMAGE}\nRUN echo '${forged}'; echo '${forged}' >&2\nCMD echo '${forged}'; echo '${forged}' >&2`;

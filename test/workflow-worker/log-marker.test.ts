@@ -22,7 +22,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
     await dropTopics();
   });
 
-  test('P4: its lines follow all that the first one has printed, though none of it was stored when it began', async () => {
+  test('P4: continues behind all lines of the first one, although none of them was stored when it began', async () => {
     const { db } = here.database;
     const worker = await here.start();
     const { id } = await here.create({
@@ -31,14 +31,14 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
       volumes: [{ name: 'seen', path: '/seen' }],
     });
     const running = await here.job(id, 'RUNNING');
-    let published = 0; // as a subscriber learns of lines before they are stored
+    let published = 0; // what a subscriber sees before lines are stored
     const onMessage = (value: Buffer) => {
       for (const entry of decodeChunks(value)) if (!isMarker(entry)) published = Math.max(published, entry.lastNumber);
     };
     const tail = await here.parts.bus.tail({ topic: 'job_logs', onMessage, onGap: () => undefined });
     await tail.watch(running.id);
     await until('its lines are on the bus', async () => (published >= 500 ? true : undefined));
-    // As with its engine.
+    // Removes the containers, as if their engine were lost.
     for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true });
     await until('another attempt', async () => {
       await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);

@@ -16,7 +16,7 @@ const LOGS = /^GET .*\/logs/;
 const WAIT = /^POST .*\/wait/;
 
 const host = requirePart('docker', 'jobs whose engine answers what it should not');
-describe.skipIf(host === undefined)('an engine that answers what it should not', () => {
+describe.skipIf(host === undefined)('an engine with unexpected answers', () => {
   let here: Installation;
   let engine: RefusingEngine;
   let odd: Docker;
@@ -40,7 +40,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     timeout_seconds: timeoutSeconds,
   });
 
-  /** Refuses the first requests that match. */
+  /** Refuses the first `times` requests that match. */
   function refuse(matches: RegExp, refusal: Refusal, times = 1): void {
     let left = times;
     engine.refuse = (method, path) => {
@@ -73,7 +73,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     carriedOut: true,
   };
 
-  test('a container that was stopped for its time-out has timed out, though the engine does not say that it stopped it', async () => {
+  test('a container that was stopped for its time-out has timed out, although the engine does not say who stopped it', async () => {
     const worker = await here.start({ docker: odd });
     refuse(STOP, LOST_STOP);
     const { id } = await here.create(shell('trap "exit 1" TERM; while :; do sleep 0.1; done', 1));
@@ -81,7 +81,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     await worker.close();
   });
 
-  test('P4: a job that was canceled is CANCELED and counts as no failure, though the engine does not say that it stopped it', async () => {
+  test('P4: a canceled job is CANCELED and counts as no failure, although the engine does not say who stopped it', async () => {
     const worker = await here.start({ docker: odd });
     refuse(STOP, LOST_STOP);
     const { id } = await here.create(shell('trap "exit 1" TERM; echo up; while :; do sleep 0.1; done'));
@@ -97,7 +97,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     ['a cancellation', 600, 1, { status: 'CANCELED', attempt: 1 }, 0],
     ['a time-out', 1, 143, { status: 'FAILED', failureReason: 'TIMEOUT', attempt: 1 }, 1],
   ])(
-    'a worker that leaves while it stops a container for %s leaves the reason to the next one',
+    'a worker that stops while it ends a container for %s leaves the reason to the next one',
     async (_, seconds, code, outcome, count) => {
       const first = await here.start({ docker: odd });
       let isStopping = false;
@@ -142,7 +142,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     },
   );
 
-  test('a worker at whose address another engine has come up removes nothing that runs there', async () => {
+  test('a worker whose address now leads to another engine removes nothing that runs there', async () => {
     const runner = await here.start();
     const { id } = await here.create(shell('echo up; sleep 3; echo done'));
     await untilPrinted((await here.job(id, 'RUNNING')).id);
@@ -156,7 +156,7 @@ describe.skipIf(host === undefined)('an engine that answers what it should not',
     await Promise.all([runner.close(), other.close()]);
   });
 
-  test('P2: a container that another engine at the same address does not know is left, and adopted when its own is back', async () => {
+  test('P2: a container unknown to another engine at the same address is left, and adopted when its own engine is back', async () => {
     const moved = createDocker({ host: engine.host, log: quiet });
     const worker = await here.start({ docker: moved });
     const { id } = await here.create(shell('echo up; sleep 2; echo done'));

@@ -36,8 +36,8 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
   });
   afterAll(async () => {
     engine.restore();
-    // What could not be removed while the engine was away is removed by the worker's sweep, a few
-    // seconds later.
+    // The worker's sweep removes, within seconds, what could not be removed while the engine was
+    // away.
     await until('no container is left', async () => (await here.containers()).length === 0);
     await worker.close();
     await engine.close();
@@ -50,20 +50,20 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
   const untilPrinted = (jobId: string) =>
     until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
 
-  test('P4: an engine that goes away and comes back costs no line, and no attempt', async () => {
+  test('P4: an engine that goes away and comes back costs no line and no attempt', async () => {
     const { id } = await here.create({ command: ['sh', '-c', PRINTER] });
     const { id: jobId } = await here.job(id, 'RUNNING');
     for (let round = 0; round < 3; round++) {
       await untilPrinted(jobId);
       engine.cut();
-      await new Promise((resolve) => setTimeout(resolve, 100)); // while it prints
+      await new Promise((resolve) => setTimeout(resolve, 100)); // cuts while the container prints
       engine.restore();
     }
     expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 1, logLineCount: 400 });
     expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
   });
 
-  test('a failure while the engine was away is not held against the workflow: the attempt is lost', async () => {
+  test('a failure while the engine was away does not count against the workflow: the attempt is lost', async () => {
     const { id } = await here.create({ command: ['sh', '-c', 'echo up; sleep 1; exit 1'] });
     const { id: jobId } = await here.job(id, 'RUNNING');
     await until('it prints', async () => (await storedTexts(here.database.db, jobId)).length > 0);
@@ -84,7 +84,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     const { id } = await here.create({ command: ['sh', '-c', 'sleep 0.5; seq 1 3000'] });
     const { id: jobId } = await here.job(id, 'RUNNING');
     busIsAway = true;
-    // Another one may run: that of the attempt that was lost above.
+    // The container of the attempt that was lost above may still run.
     const container = containerName({ id: jobId, attempt: 1 });
     await until('its container runs', async () => (await here.docker.inspectContainer(container)) !== undefined);
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
@@ -94,7 +94,7 @@ describe.skipIf(host === undefined)('container jobs and outages', () => {
     expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(3_000));
   });
 
-  test('a job that comes while no engine answers is not taken, and runs when one does', async () => {
+  test('a job that arrives while no engine answers is not taken, and runs when one does', async () => {
     const { id } = await here.create({ command: ['true'] });
     const { userId } = await here.job(id, 'COMPLETED');
     engine.cut();

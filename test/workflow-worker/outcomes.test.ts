@@ -32,7 +32,7 @@ describe.skipIf(host === undefined)('container jobs', () => {
     await until('its container is gone', async () => (await here.containers()).length === 0);
   });
 
-  test('an exit code that is not 0 FAILS with it, and what was printed before is there', async () => {
+  test('an exit code other than 0 FAILS with the code, and the lines before it are kept', async () => {
     const { id } = await here.create(shell('seq 1 5000; exit 9'));
     const job = await here.job(id, 'FAILED');
     expect(job).toMatchObject({ failureReason: 'EXIT_CODE', exitCode: 9, logLineCount: 5_000 });
@@ -47,7 +47,7 @@ describe.skipIf(host === undefined)('container jobs', () => {
     });
   });
 
-  test('a working directory that cannot be is START_FAILED in the words of the engine, and leaves nothing behind', async () => {
+  test("an impossible working directory is START_FAILED with the engine's message, and leaves nothing behind", async () => {
     const { id } = await here.create({ ...shell('true'), working_dir: '/bin/sh' });
     expect(await here.job(id, 'FAILED')).toMatchObject({
       failureReason: 'START_FAILED',
@@ -55,13 +55,13 @@ describe.skipIf(host === undefined)('container jobs', () => {
     });
   });
 
-  test('memory beyond the bound FAILS as OUT_OF_MEMORY, with the lines before it', async () => {
+  test('memory beyond the limit FAILS as OUT_OF_MEMORY, with the lines before it', async () => {
     const { id } = await here.create(shell('echo before; tail /dev/zero'));
     const job = await here.job(id, 'FAILED');
     expect(job).toMatchObject({ failureReason: 'OUT_OF_MEMORY', logLineCount: 1 });
   });
 
-  test('a time-out stops it with SIGTERM and FAILS it as TIMEOUT, with the last words', async () => {
+  test('a time-out stops it with SIGTERM and FAILS it as TIMEOUT, with its last lines', async () => {
     const { id } = await here.create({
       ...shell('trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.1; done'),
       timeout_seconds: 1,
@@ -82,7 +82,7 @@ describe.skipIf(host === undefined)('container jobs', () => {
     await until('its container is gone', async () => (await here.containers()).length === 0);
   });
 
-  test('P5: a hint of a cancellation that the database does not know stops nothing', async () => {
+  test('P5: a hint of a cancellation that is not in the database stops nothing', async () => {
     const { id } = await here.create(shell('sleep 2; echo whole'));
     const running = await here.job(id, 'RUNNING');
     await until('its container runs', async () => (await here.containers()).length > 0);
@@ -91,14 +91,14 @@ describe.skipIf(host === undefined)('container jobs', () => {
     expect(await storedTexts(here.database.db, running.id)).toEqual(['whole']);
   });
 
-  test('an image that no registry has FAILS the build with the reason, in its log too', async () => {
+  test('an image that no registry has FAILS the build with the reason, also in its log', async () => {
     const { buildId } = await here.create({ image: '127.0.0.1:1/no/such:1' });
     const build = await buildIn(here.database.db, buildId, 'FAILED');
     expect(build.error).toBe('The registry 127.0.0.1:1 could not be reached.');
     expect((await storedTexts(here.database.db, buildId)).join('\n')).toContain(build.error);
   });
 
-  test('several at once: each ends once, with its own lines', async () => {
+  test('of several at once, each ends once, with its own lines', async () => {
     const made = await Promise.all(Array.from({ length: 6 }, (_, n) => here.create(shell(`echo ${n}`))));
     for (const [n, { id }] of made.entries()) {
       const job = await here.job(id, 'COMPLETED');
@@ -107,7 +107,7 @@ describe.skipIf(host === undefined)('container jobs', () => {
   });
 });
 
-test('without an engine a build FAILS, and says where it was looked for', async () => {
+test('without an engine a build FAILS, and names the address that was tried', async () => {
   const here = await openInstallation('unix:///nowhere/docker.sock');
   await here.start();
   const { buildId } = await here.create({});

@@ -28,7 +28,7 @@ describe.skipIf(host === undefined)('what a payload gives a container', () => {
     return storedTexts(here.database.db, job.id);
   };
 
-  test('P5, P6: a volume keeps what is written over jobs, and another user who gives the same name sees nothing of it', async () => {
+  test('P5, P6: a volume keeps its content across jobs, and another user with a volume of the same name sees nothing of it', async () => {
     const volumes = [{ name: 'data', path: '/data' }];
     expect(await run({ volumes }, 'echo of ann > /data/file; ls /data')).toEqual(['file']);
     expect(await run({ volumes: [{ name: 'data', path: '/other' }] }, 'cat /other/file')).toEqual(['of ann']);
@@ -41,12 +41,12 @@ describe.skipIf(host === undefined)('what a payload gives a container', () => {
     expect(found).toEqual([{ name: volumeName(known), labels: volumeLabels(known) }]);
   });
 
-  test('a volume that is mounted to be read only is not written', async () => {
+  test('a read-only volume cannot be written', async () => {
     const volumes = [{ name: 'data', path: '/data', read_only: true as const }];
     expect(await run({ volumes }, 'touch /data/x 2>&1 || echo refused')).toContain('refused');
   });
 
-  test('a container gets what it asks for within the maximums, which hold for payloads from before too', async () => {
+  test('a container gets the resources that it requests within the maximums, which apply to older payloads too', async () => {
     const seen =
       'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max 2>/dev/null || cat memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us';
     const modest = await run({ resources: { memory_mb: 32, pids: 10, cpus: 0.25 } }, seen);
@@ -55,14 +55,14 @@ describe.skipIf(host === undefined)('what a payload gives a container', () => {
     expect(greedy.join(' ')).toMatch(/^67108864 20 50000/);
   });
 
-  test('names that JavaScript knows as something else are names like others', async () => {
+  test('names that JavaScript treats specially work like others', async () => {
     const env = { constructor: 'a', toString: 'b', ['__proto__']: 'c' };
     expect((await run({ env }, 'env')).sort()).toEqual(
       expect.arrayContaining(['__proto__=c', 'constructor=a', 'toString=b']),
     );
   });
 
-  test('NONE is a network of its own, without a way out', async () => {
+  test('NONE is a separate network without a way out', async () => {
     expect(await run({ network: 'NONE' }, 'ls /sys/class/net')).toEqual(['lo']);
     expect(await run({ network: 'BRIDGE' }, 'ls /sys/class/net')).toContain('eth0');
   });

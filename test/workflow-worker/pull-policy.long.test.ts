@@ -30,7 +30,7 @@ const DENIED = /\((UNAUTHORIZED|DENIED)\)/;
 describe.skipIf(!isReady)('an image that lies on the engine', () => {
   const engine = createEngine({ host });
   let strict: Installation; // without LOCAL_IMAGES
-  let open: Installation; // with all of them
+  let open: Installation; // LOCAL_IMAGES allows all images
   let bob: string;
   let registry: Registry;
   let privately: TestRegistry;
@@ -89,7 +89,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await at.parts.cache.publish(SCHEDULE_CHANNEL, '');
   }
 
-  test('is not used for that alone: its registry is asked, for a Dockerfile too', async () => {
+  test('is not used just because it is there: its registry is asked, for a Dockerfile too', async () => {
     const image = await tag(local('found/app:1'));
     expect((await outcome(strict, { image })).error).toMatch(/MANIFEST_UNKNOWN|NAME_UNKNOWN/);
     expect((await outcome(strict, { build: { dockerfile: `FROM ${image}` } })).error).toMatch(
@@ -98,14 +98,14 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test('is used where the operator names it, whatever its registry says', async () => {
+  test('is used if the operator names it, whatever its registry says', async () => {
     const image = await tag(local('given/app:1'));
     const { id } = await strict.create({ image, command: ['true'] });
     await strict.job(id, 'COMPLETED');
     await removeImage(host ?? '', image);
   });
 
-  test('is used where its registry gives it to everybody; and, when that is away, for whom it was pulled', async () => {
+  test('is used if its registry gives it to everyone; if the registry is away, only for users for whom it was pulled', async () => {
     const second = await startRegistry();
     const image = await tag(`127.0.0.1:${second.port}/public/app:1`);
     await push(image);
@@ -120,8 +120,8 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test('is used for whom it was pulled also where the name of its registry leads nowhere', async () => {
-    const image = await tag(`${'a'.repeat(64)}.example/app:1`); // no resolver takes this name
+  test('is used for users for whom it was pulled, even if the name of its registry does not resolve', async () => {
+    const image = await tag(`${'a'.repeat(64)}.example/app:1`); // no resolver accepts this name
     await strict.database.db.execute(sql`
       INSERT INTO pulled_images (user_id, image_id, image)
       SELECT min(id::text)::uuid, ${await strict.docker.findImage(IMAGE)}, ${image.replace(':1', '')} FROM users`);
@@ -133,7 +133,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test('and was found by a build from before these rules is checked by them at the next job', async () => {
+  test('and was found by a build before these rules is checked by them at the next job', async () => {
     const { db } = strict.database;
     const image = await tag(local('public/old:1'));
     await push(image);
@@ -146,7 +146,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await runAgain(strict, id);
     await strict.job(id, 'COMPLETED', 1);
     const noted = await db.execute<{ image: string }>(sql`SELECT image FROM pulled_images ORDER BY pulled_at DESC`);
-    expect(noted).toHaveLength(1_000); // the oldest one went
+    expect(noted).toHaveLength(1_000); // the oldest row is removed
     expect(noted[0]).toEqual({ image: local('public/old') });
 
     await db.execute(sql`DELETE FROM pulled_images`);
@@ -160,7 +160,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test("P6: and came with another's login is that one's alone: by its tag, its digest, and in a Dockerfile", async () => {
+  test("P6: and came with a user's login is only that user's: by its tag, its digest, and in a Dockerfile", async () => {
     const image = await privately.push(IMAGE, 'private/app:1');
     const made = await open.create(await withLogin(image));
     await open.job(made.id, 'COMPLETED');
@@ -172,11 +172,11 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test('P6: is noted as private before its pull, so that a crash in between opens nothing', async () => {
+  test('P6: is noted as private before its pull, so that a crash in between exposes nothing', async () => {
     const { db } = open.database;
     const noisy = await noise();
     const image = (await privately.push(noisy, 'private/large:1')).replace(/^[^/]*/, '');
-    // So that its layer has to be pulled.
+    // Removed, so that the engine must pull its layer.
     await engine.call({ method: 'DELETE', path: `/images/${noisy}`, query: { force: true } });
     const proxy = await registryProxy(Number(privately.host.split(':')[1]));
     const name = `127.0.0.1:${proxy.port}${image}`;
@@ -186,10 +186,10 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await dying.create(await withLogin(name));
     await holding;
     expect(await dying.database.db.select().from(privatePulls)).toMatchObject([{ image: name }]);
-    await worker.close(); // in the middle of it: whether the engine has it by now, nobody knows
+    await worker.close(); // during the pull: it is unknown whether the engine has the image now
     expect(await dying.database.db.select().from(privatePulls)).toHaveLength(1);
 
-    await tag(name); // as if it had
+    await tag(name); // as if the pull had succeeded
     await dying.start();
     expect((await outcome(dying, { image: name }, await testUser(dying.database.db, 'bob'))).error).toMatch(DENIED);
     await dying.close();
@@ -198,7 +198,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     expect(await db.select().from(privatePulls)).toEqual([]);
   });
 
-  test('P6: is private for its own name alone while it is pulled, and a cancelled pull is forgotten after its end', async () => {
+  test('P6: is private only under its own name while it is pulled, and a cancelled pull is forgotten after its end', async () => {
     const { db } = open.database;
     const engineId = await open.docker.engineId();
     const [given, other] = [await tag('127.0.0.1:1/team/app:1'), '127.0.0.1:1/team/app:2'];
@@ -216,11 +216,11 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await buildIn(db, buildId, 'COMPLETED');
 
     await sweepPrivatePulls({ db, docker: open.docker });
-    expect(await db.select().from(privatePulls)).toHaveLength(2); // it may go on for a little
+    expect(await db.select().from(privatePulls)).toHaveLength(2); // the engine may continue the pull for a while
     await db.execute(sql`UPDATE private_pulls SET started_at = now() - interval '1 hour'`);
     await sweepPrivatePulls({ db, docker: open.docker });
     expect(await db.select().from(privatePulls)).toHaveLength(2);
-    await tag(other); // the pull went through after all
+    await tag(other); // the pull succeeded after all
     await db.execute(sql`UPDATE builds SET completed_at = now() - interval '1 hour' WHERE id = ${puller?.id}`);
     await sweepPrivatePulls({ db, docker: open.docker });
     expect(await db.select().from(privatePulls)).toMatchObject([{ engineId: 'another' }]);
@@ -230,7 +230,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     for (const name of [given, other]) await removeImage(host ?? '', name);
   });
 
-  /** An image with a layer that is large enough to be held. */
+  /** An image with a layer that is large enough for `hold`. */
   async function noise(): Promise<string> {
     const spec = {
       tag: NOISE,

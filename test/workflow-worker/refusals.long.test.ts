@@ -38,7 +38,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     return row;
   };
 
-  /** The job goes back after this attempt; then its back-off passes. */
+  /** Waits until this attempt was refused and the job was returned; then its back-off passes. */
   const nextAttempt = async (id: string, attempt: number) => {
     const job = await until(`attempt ${attempt} was refused`, async () => {
       const [row] = await here.database.db.select().from(jobs).where(eq(jobs.workflowId, id));
@@ -49,7 +49,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
   };
 
-  test('costs an attempt each, and FAILS as SYSTEM in the words of the engine after the last, which counts against no workflow', async () => {
+  test("costs one attempt each time, and FAILS as SYSTEM with the engine's message after the last, which counts against no workflow", async () => {
     engine.refuse = onCreate('devmapper: the thin pool has no free blocks');
     const { id } = await here.create({ command: ['true'] }, 1);
     await nextAttempt(id, 1);
@@ -62,7 +62,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     expect(await workflow(id)).toMatchObject({ consecutiveJobFailuresCount: 0, terminatedAt: null });
   });
 
-  test('P5: at its start too: no container is left, and the next attempt is a whole one', async () => {
+  test('P5: also at its start: no container is left, and the next attempt is complete', async () => {
     engine.refuse = onStart('failed to create endpoint on network bridge: no buffer space');
     const { id } = await here.create({ command: ['echo', 'once'] });
     await until('it was refused', async () => engine.refused > 0);
@@ -78,7 +78,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     expect(await storedTexts(here.database.db, job.id)).toEqual(['once']);
   });
 
-  test('for its payload FAILS at once as START_FAILED, and counts', async () => {
+  test('because of its payload FAILS at once as START_FAILED, and counts', async () => {
     const { id } = await here.create({ command: ['true'], volumes: [{ name: 'v', path: '/etc/passwd' }] });
     expect(await here.job(id, 'FAILED')).toMatchObject({
       attempt: 1,
@@ -89,7 +89,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     expect(await workflow(id)).toMatchObject({ consecutiveJobFailuresCount: 1 });
   });
 
-  test('for a volume below a file likewise, and without the folders of the host', async () => {
+  test('because of a volume below a file does the same, without the folders of the host', async () => {
     const { id } = await here.create({ command: ['true'], volumes: [{ name: 'w', path: '/etc/passwd/below' }] });
     const job = await here.job(id, 'FAILED');
     expect(job).toMatchObject({
@@ -99,7 +99,7 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     expect(job.failureMessage).not.toMatch(/overlay|merged|_data/);
   });
 
-  test('a volume that holds something, over a file', async () => {
+  test('because of a non-empty volume over a file', async () => {
     const kept = { name: 'kept', path: '/data' };
     const writer = await here.create({ command: ['touch', '/data/file'], volumes: [kept] });
     await here.job(writer.id, 'COMPLETED');

@@ -41,7 +41,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     },
   );
 
-  test.each(MISSING)('one that tells the worker that its %s is missing has the engine asked nothing', async (what) => {
+  test.each(MISSING)('one that tells the worker that its %s is missing gets no request of the engine', async (what) => {
     registry.set('blob');
     registry.askers.length = 0;
     const error = await errorOf({ image: `127.0.0.1:${registry.port}/team/missing-${what}:1` });
@@ -51,7 +51,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(target.seen).toEqual([]);
   });
 
-  test('an address is judged in every way of writing it, in a Dockerfile too', async () => {
+  test('an address is checked in every notation, in a Dockerfile too', async () => {
     const port = new URL(target.url).port;
     const written = [
       '127.0.0.2',
@@ -70,8 +70,8 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(target.seen).toEqual([]);
   });
 
-  test('a name that does not resolve gets the same words as one that is forbidden', async () => {
-    const unknownHost = `${'a'.repeat(64)}.example`; // no resolver takes it
+  test('a name that does not resolve gives the same message as a forbidden one', async () => {
+    const unknownHost = `${'a'.repeat(64)}.example`; // no resolver accepts it
     const [forbidden, unknown] = [
       await errorOf({ image: '127.0.0.2:1/a:1' }),
       await errorOf({ image: `${unknownHost}/a:1` }),
@@ -79,7 +79,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(forbidden).toBe(unknown.replace(unknownHost, '127.0.0.2:1'));
   });
 
-  test('what a service that is no registry answers is shown to nobody, and looks like a closed port', async () => {
+  test('the answer of a service that is not a registry is shown to no user, and looks like a closed port', async () => {
     const service = createServer((_, response) => response.writeHead(403).end('admin=4711')).listen(0, '127.0.0.1');
     await once(service, 'listening');
     const address = service.address();
@@ -90,7 +90,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     service.close();
   });
 
-  test('one that redirects without end, or has more to it than an image may have, keeps nobody busy', async () => {
+  test('one that redirects endlessly, or whose image has too many parts, keeps no worker busy', async () => {
     registry.set('blob');
     registry.askers.length = 0;
     const at = `127.0.0.1:${registry.port}`;
@@ -102,7 +102,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(registry.askers).not.toContain('engine');
   });
 
-  test('one that the operator names is trusted with where it leads', async () => {
+  test('one that the operator names is trusted with its redirects', async () => {
     const named = await openInstallation(host);
     await named.start({ registryAllow: registryPolicy(`127.0.0.1:${registry.port}`) });
     registry.set('manifest');
@@ -110,7 +110,7 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     await buildIn(named.database.db, buildId, 'FAILED');
     expect(target.seen.length).toBeGreaterThan(0);
     expect(target.seen).toContainEqual(expect.stringMatching(/^docker/));
-    // Workers' and engines' alike.
+    // Workers and engines use the same user agent.
     expect(new Set(registry.agents)).toEqual(new Set([await here.docker.registryAgent()]));
     target.seen.length = 0;
     await named.close();

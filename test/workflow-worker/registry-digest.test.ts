@@ -20,7 +20,7 @@ afterAll(() => authority.close());
 const userAgent = async () => 'docker/1.0.0';
 const platform = async () => ({ os: 'linux', architecture: 'amd64' });
 
-/** What is taken from a registry for the digest of an image that the engine has under DIGEST. */
+/** The digest that is accepted from a registry for an image that the engine has under DIGEST. */
 async function digestFrom(
   server: http.Server | https.Server,
 ): Promise<{ digest: string | undefined; asked: string[] }> {
@@ -45,17 +45,17 @@ async function digestFrom(
   return { digest, asked };
 }
 
-test('a digest that comes with a certificate which does not hold vouches for no image: the engine asks', async () => {
+test('a digest that comes with an invalid certificate vouches for no image: the engine asks', async () => {
   const { digest, asked } = await digestFrom(https.createServer(authority.issue('registry', ['IP:127.0.0.1'])));
   expect(asked).toContain('HEAD /v2/private/app/manifests/1');
   expect(digest).toBeUndefined();
 });
 
-test('one that comes over the loopback is taken', async () => {
+test('one that comes over loopback is accepted', async () => {
   expect((await digestFrom(http.createServer())).digest).toBe(DIGEST);
 });
 
-test('a registry that wants a token for a manifest alone is given one', async () => {
+test('a registry that requires a token only for a manifest gets one', async () => {
   const server = http.createServer(({ url = '', headers }, response) => {
     if (url.startsWith('/token')) response.end(JSON.stringify({ token: 'pass' }));
     else if (url === '/v2/' || headers.authorization === 'Bearer pass')
@@ -72,7 +72,7 @@ test('a registry that wants a token for a manifest alone is given one', async ()
   server.close();
 });
 
-test('a login goes to no token server that a registry without a certificate which holds has named', async () => {
+test('no login goes to a token server named by a registry with an invalid certificate', async () => {
   const seen: (string | undefined)[] = [];
   const tokens = http.createServer(({ headers }, response) => {
     seen.push(headers.authorization);
@@ -82,7 +82,7 @@ test('a login goes to no token server that a registry without a certificate whic
     response.writeHead(401, { 'www-authenticate': `Bearer realm="http://127.0.0.1:${portOf(tokens)}/token"` }).end();
   };
   const unknown = https.createServer(authority.issue('login', ['IP:127.0.0.1']), challenge);
-  const known = http.createServer(challenge); // on loopback nobody is on the way
+  const known = http.createServer(challenge); // no attacker can be in between on loopback
   const servers = [tokens, unknown, known];
   for (const server of servers) await once(server.listen(0, '127.0.0.1'), 'listening');
   const auth = { username: 'ann', password: 'open-sesame-4711' };
@@ -98,7 +98,7 @@ test('a login goes to no token server that a registry without a certificate whic
   }
 });
 
-test('a place that two parsers might read as two hosts is none', () => {
+test('a host name that two parsers might read differently is rejected', () => {
   expect(redirectTarget('/v2/a?b=[c]', new URL('https://registry.example'))?.href).toBe(
     'https://registry.example/v2/a?b=[c]',
   );

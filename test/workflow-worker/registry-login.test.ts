@@ -16,7 +16,7 @@ const host = requirePart('docker', WHAT);
 const isReady = host !== undefined && hasRegistry(WHAT);
 const LOGIN = { username: 'ann', password: 'open-sesame-4711' };
 
-describe.skipIf(!isReady)('a registry that wants a login', () => {
+describe.skipIf(!isReady)('a registry that requires a login', () => {
   let here: Installation;
   let registry: TestRegistry;
   let image: string;
@@ -56,7 +56,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     return here.create({ ...value, id });
   }
 
-  test('refuses who has none, and who has a wrong one, at once and for good', async () => {
+  test('refuses a client without a login or with a wrong one, at once and finally', async () => {
     for (const login of [undefined, { ...LOGIN, password: 'wrong-password-1' }]) {
       const { buildId } = await build(login);
       const { error } = await buildIn(here.database.db, buildId, 'FAILED');
@@ -66,7 +66,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     }
   });
 
-  test('P8: gives the image to who has the right one, and the job runs; the password is nowhere', async () => {
+  test('P8: gives the image to a client with the right login, and the job runs; the password is nowhere', async () => {
     const { id, buildId } = await build(LOGIN);
     const built = await buildIn(here.database.db, buildId, 'COMPLETED');
     const job = await here.job(id, 'COMPLETED');
@@ -78,7 +78,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
 
   const DENIED = /unauthorized|no basic auth|denied/i;
 
-  test('P8: gives a Dockerfile its first image, and what else comes from there; its login goes nowhere else', async () => {
+  test('P8: gives a Dockerfile its first image and its other images; its login goes nowhere else', async () => {
     await removeImage(host ?? '', image);
     const { id, buildId } = await build(
       LOGIN,
@@ -91,7 +91,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     expect(`${JSON.stringify(built)}${printed}`).not.toContain(LOGIN.password);
 
     await removeImage(host ?? '', image);
-    const byOtherName = image.replace('127.0.0.1', 'localhost'); // for a login, another registry
+    const byOtherName = image.replace('127.0.0.1', 'localhost'); // for a login, this is another registry
     expect(byOtherName).not.toBe(image);
     const second = await build(LOGIN, `FROM ${byOtherName}\nCOPY --from=${image} /bin/busybox /b`);
     expect((await buildIn(here.database.db, second.buildId, 'FAILED')).error).toMatch(DENIED);
@@ -99,7 +99,7 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     await removeImage(host ?? '', byOtherName);
   });
 
-  test('P6: the first image of a Dockerfile stays with who has the login, also when its build fails', async () => {
+  test('P6: the first image of a Dockerfile stays with the owner of the login, even if the build fails', async () => {
     const { buildId } = await build(LOGIN, `FROM ${image}\nRUN exit 3`);
     await buildIn(here.database.db, buildId, 'FAILED');
     expect(await here.docker.findImage(image)).toBeDefined();
@@ -109,12 +109,12 @@ describe.skipIf(!isReady)('a registry that wants a login', () => {
     }
   });
 
-  test("P6: an image that another's login has brought onto the engine is not everybody's", async () => {
+  test("P6: an image that a user's login has brought onto the engine is not available to others", async () => {
     expect(await here.docker.findImage(image)).toBeDefined();
     const { buildId } = await build();
     const { error } = await buildIn(here.database.db, buildId, 'FAILED');
     expect(error).toMatch(/unauthorized|no basic auth|denied/i);
-    const other = await here.create({ command: ['true'] }); // the same image by its public name
+    const other = await here.create({ command: ['true'] }); // the same image under its public name
     await here.job(other.id, 'COMPLETED');
   });
 });

@@ -19,7 +19,7 @@ const host = requirePart('docker', untested);
 const able = (await hasRegistry(untested)) && host !== undefined;
 describe.skipIf(!able)('images of a registry', () => {
   const marker = `marker-${newId()}`;
-  const docker = new Dockerode(); // of DOCKER_HOST, as the test says what others push
+  const docker = new Dockerode(); // uses DOCKER_HOST
   let here: Installation;
   let registry: Registry;
   let proxy: RegistryProxy;
@@ -35,7 +35,7 @@ describe.skipIf(!able)('images of a registry', () => {
         await docker
           .getImage(id)
           .remove({ force: true })
-          .catch(() => undefined); // with its child, or in use still
+          .catch(() => undefined); // it has a child or is still in use
       const { images, containers } = await madeWith(host, marker);
       return images.length + containers.length === 0;
     });
@@ -44,7 +44,7 @@ describe.skipIf(!able)('images of a registry', () => {
     await registry.close();
   });
 
-  /** Another image in the registry under this name. It is not on the engine afterwards. */
+  /** Pushes a new image under this name and removes it from the engine. */
   async function push(name: string, ...steps: string[]): Promise<string> {
     const tag = `127.0.0.1:${registry.port}/${name}`;
     const dockerfile = [`FROM ${IMAGE}`, `RUN echo ${marker} ${newId()}`, ...steps].join('\n');
@@ -70,7 +70,7 @@ describe.skipIf(!able)('images of a registry', () => {
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
   }
 
-  test('every job of a generation runs the image of its build, when the tag has moved and when the engine has it no more', async () => {
+  test('every job of a generation runs the image of its build, even if the tag has moved or the engine no longer has the image', async () => {
     const { db } = here.database;
     const image = await push('moving:1', 'CMD ["echo", "one"]');
     const { id, buildId } = await here.create({ image });
@@ -90,7 +90,7 @@ describe.skipIf(!able)('images of a registry', () => {
     await docker.getImage(build.imageId ?? '').remove({ force: true });
     await runAgain(id);
     expect(await storedTexts(db, (await here.job(id, 'COMPLETED', 2)).id)).toEqual(['one']);
-    expect(await here.docker.findImage(image)).not.toBe(build.imageId); // the tag is left as it was
+    expect(await here.docker.findImage(image)).not.toBe(build.imageId); // the tag is unchanged
   });
 
   test('a registry that answers 429 twice is asked again, within one attempt', async () => {
@@ -112,7 +112,7 @@ describe.skipIf(!able)('images of a registry', () => {
     await here.job(id, 'COMPLETED');
   });
 
-  test('an image that the registry has not is not asked for again', async () => {
+  test('an image that the registry does not have is not requested again', async () => {
     const { buildId } = await here.create({ image: `127.0.0.1:${registry.port}/none:1` });
     const build = await buildIn(here.database.db, buildId, 'FAILED');
     expect(build).toMatchObject({ attempt: 1, error: expect.stringContaining('(MANIFEST_UNKNOWN)') });
@@ -125,7 +125,7 @@ describe.skipIf(!able)('images of a registry', () => {
     expect((await buildIn(here.database.db, buildId, 'FAILED')).error).toContain('ONBUILD');
   });
 
-  test("an image with labels like ours makes no layer that is not known for a build's own", async () => {
+  test("an image with labels like ours makes no layer that is mistaken for a build's own", async () => {
     const forged = { generation: 'x', workflow: newId(), installation: 'x' };
     const image = await push(
       'forged:1',
@@ -146,7 +146,7 @@ describe.skipIf(!able)('images of a registry', () => {
     await buildIn(here.database.db, buildId, 'CANCELED');
   });
 
-  test('an image with labels that fill lists of the engine is refused, and does not stay there', async () => {
+  test('an image with labels that fill lists of the engine is refused, and is removed', async () => {
     const label = (n: number) => `LABEL l${n}=${'x'.repeat(30_000)}`;
     const image = await push('labels:1', label(1), label(2), label(3));
     const { buildId } = await here.create({ build: { dockerfile: `FROM ${image}` } });
@@ -154,7 +154,7 @@ describe.skipIf(!able)('images of a registry', () => {
     expect(await here.docker.findImage(image)).toBeUndefined();
   });
 
-  test('an image with more volumes of its own than the engine makes in passing is refused, as a base too', async () => {
+  test('an image with more volumes than the engine can create quickly is refused, as a base too', async () => {
     const image = await push('volumes:1', `VOLUME ${Array.from({ length: 101 }, (_, n) => `/v${n}`).join(' ')}`);
     for (const payload of [{ image }, { build: { dockerfile: `FROM ${image}` } }]) {
       const { buildId } = await here.create(payload);
@@ -162,7 +162,7 @@ describe.skipIf(!able)('images of a registry', () => {
     }
   });
 
-  test('a termination stops a pull half way, on the engine too, and it holds up no other build', async () => {
+  test('a termination stops a pull half-way, on the engine too, and the pull blocks no other build', async () => {
     const { db } = here.database;
     const image = viaProxy(await push('large:1', noiseLayer));
     const holding = proxy.hold();
@@ -179,7 +179,7 @@ describe.skipIf(!able)('images of a registry', () => {
     expect(await here.docker.findImage(image)).toBeUndefined();
   });
 
-  test('a cancellation stops the pull of a job whose engine has not its image', async () => {
+  test('a cancellation stops the pull of a job whose engine lacks its image', async () => {
     const { db } = here.database;
     const image = viaProxy(await push('large:2', noiseLayer, 'CMD ["true"]'));
     const { id, buildId } = await here.create({ image });

@@ -45,7 +45,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     return here.create({ ...value, id });
   }
 
-  test('P8: reaches the program, and is masked where the job prints it', async () => {
+  test('P8: reaches the program, and is masked if the job prints it', async () => {
     const script = 'echo "$KEY"; echo "a $KEY b $OPEN" >&2; printf %s "$KEY" | wc -c; exit 3';
     const { id } = await create(print(script));
     const job = await here.job(id, 'FAILED');
@@ -57,14 +57,14 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     expect(JSON.stringify(job)).not.toContain(SECRET);
   });
 
-  test('is masked in a line that is longer than the frames and pieces of the log', async () => {
+  test('is masked in a line longer than the frames and pieces of the log', async () => {
     const { id } = await create(print('head -c 65530 /dev/zero | tr "\\0" x; echo "$KEY end"'));
     const job = await here.job(id, 'COMPLETED');
     const texts = await storedTexts(here.database.db, job.id);
     expect(texts.map((text) => text.replace(/^x+/, 'x'))).toEqual(['x***', '*** end']);
   });
 
-  test('P8: is masked in what the shell of the image writes', async () => {
+  test("P8: is masked in output of the image's shell", async () => {
     const KEY = { secret: true as const, value: `'alpha'bravo''charlie"delta$echo\\foxtrot golf#é` };
     const script = 'set -x; : "$KEY"; set +x; env; export -p; set; alias z="$KEY"; alias';
     const { id } = await create(print(script, { KEY }));
@@ -73,7 +73,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     expect(texts.join('\n')).not.toMatch(/alpha|bravo|charlie|delta|foxtrot|golf/);
   });
 
-  test('P8: is sealed in the template that is cached', async () => {
+  test('P8: is sealed in the cached template', async () => {
     const { id } = await create(print('echo "$KEY"'));
     await here.job(id, 'COMPLETED');
     const cached = await here.parts.cache.get(`template:${id}:1`);
@@ -81,7 +81,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     expect(cached).not.toContain(SECRET);
   });
 
-  test('P8: is not handed to a program that somebody wrote into the cache: the template is made again from the database', async () => {
+  test('P8: is not given to a program that an attacker wrote into the cache: the template is made again from the database', async () => {
     const { id } = await create(print('echo "right"'));
     await here.job(id, 'COMPLETED');
     const other = await create(print('echo "of another"'));
@@ -107,7 +107,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     expect(JSON.parse((await here.parts.cache.get(key)) ?? '{}')).toEqual(cached);
   });
 
-  test('does not open for another workflow: the job fails, as the fault of the platform', async () => {
+  test('does not open for another workflow: the job fails as a fault of the platform', async () => {
     const donor = await create(print('true'));
     const thief = await here.create({ command: ['env'] });
     await here.job(thief.id, 'COMPLETED');
@@ -119,7 +119,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     );
   });
 
-  test('under a key that the worker does not have makes the job fail with SYSTEM, and says which', async () => {
+  test('under a key that the worker lacks makes the job fail with SYSTEM, and names the secret', async () => {
     const id = newId();
     const other = createSealer(Buffer.alloc(32, 1));
     const { value } = sealPayload(other, { workflowId: id, given: print('env') });
@@ -129,7 +129,7 @@ describe.skipIf(host === undefined)('a secret of a container', () => {
     expect(job).toMatchObject({ failureReason: 'SYSTEM', failureMessage: expect.stringContaining('SECRET_KEYS_OLD') });
   });
 
-  test('that was cached under a key since rotated away is read from the database again', async () => {
+  test('that was cached under a key rotated away since is read from the database again', async () => {
     const { id } = await create(print('true'));
     await here.job(id, 'COMPLETED');
     const old = createSealer(Buffer.alloc(32, 2));

@@ -23,27 +23,24 @@ import { imagePatterns, memoryParts, quiet, registryPolicy } from '../support/wo
 
 export const IMAGE = process.env.DEMO_IMAGE ?? 'alpine:3';
 
-/**
- * Scheduling, joblogs and as many workflow workers as a test starts, over one engine and a database
- * of its own.
- */
+/** Scheduling, joblogs and any number of workflow workers over one engine and its own database. */
 export interface Installation {
   database: TestDatabase;
   parts: Parts;
   docker: Docker;
   installation: string;
-  /** Another workflow worker: closed with the rest, unless the test closes it. */
+  /** Starts another workflow worker. It is closed with the rest, unless the test closes it. */
   start(changes?: Partial<WorkflowParts>): Promise<Worker>;
   /** Creates a workflow and its build, and publishes the build. */
   create(
     payload: Omit<ContainerPayload, 'kind' | 'image'> & { image?: string; id?: string },
     failuresAllowed?: number,
-    /** Ann's unless given. */
+    /** Defaults to ann. */
     userId?: string,
   ): Promise<Made>;
   job(workflowId: string, status: JobRow['status'], nth?: number): Promise<JobRow>;
   containers(): Promise<string[]>;
-  /** Fails when a container is left behind. */
+  /** Closes everything, and fails if a container is left behind. */
   close(): Promise<void>;
 }
 
@@ -54,10 +51,10 @@ export interface Made {
 
 export async function openInstallation(
   host: string | undefined,
-  /** Instead of the in-process bus; a test that gives one starts joblogs itself. */
+  /** Replaces the in-process bus. A test that passes one starts joblogs itself. */
   bus?: Bus,
   /**
-   * The workers' way to the database, where it is not the test's own. It is closed with the rest.
+   * Connects the workers to the database by another way than the test's own. Closed with the rest.
    */
   connectTo?: (url: string) => Promise<Connection>,
 ): Promise<Installation> {
@@ -142,7 +139,7 @@ export function buildIn(db: Db, id: string, status: string) {
   });
 }
 
-/** The stored lines of a job or build. A gap fails. */
+/** The stored lines of a job or build. Fails at a gap. */
 export async function storedLines(db: Db, sourceId: string): Promise<LogLine[]> {
   const lines = await readLines(db, sourceId);
   expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));

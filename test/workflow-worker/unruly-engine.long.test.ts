@@ -18,7 +18,7 @@ import { quiet } from '../support/workers.ts';
 import { IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
 
 const host = requirePart('docker', 'jobs on an engine that misbehaves');
-describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
+describe.skipIf(host === undefined)('on a misbehaving engine', () => {
   let here: Installation;
   let engine: RefusingEngine;
   let unruly: Docker;
@@ -55,7 +55,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
       return state?.status === 'running' ? state : undefined;
     });
 
-  /** A container of this installation of which no job is known. */
+  /** A container of this installation without a known job. */
   const leftover = (attempt = 1, id = newId()) =>
     here.docker.createContainer(
       toSpec(
@@ -65,7 +65,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
       ),
     );
 
-  /** A job whose container runs, and whose worker is gone. */
+  /** A job whose container runs without a worker. */
   async function orphan(script: string): Promise<{ id: string; jobId: string; name: string }> {
     const first = await here.start();
     const { id } = await here.create(shell(script));
@@ -96,7 +96,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await worker.close();
   });
 
-  test('a container that cannot be inspected holds up the adoption of no other, and is adopted when it can', async () => {
+  test('a container that cannot be inspected does not block the adoption of others, and is adopted when it can be', async () => {
     const first = await here.start();
     const [a, b] = await Promise.all(['a', 'b'].map((n) => here.create(shell(`echo ${n}; sleep 4; exit 3`))));
     if (a === undefined || b === undefined) throw new Error('none');
@@ -115,7 +115,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await worker.close();
   });
 
-  test('the end of no job waits for the removal of a container', async () => {
+  test('no job end waits for the removal of a container', async () => {
     engine.refuse = (method) => (method === 'DELETE' ? 'HANG' : undefined);
     const worker = await here.start({ docker: unruly, capacity: 1 });
     for (const script of ['exit 0', 'exit 0', 'exit 0']) {
@@ -127,9 +127,9 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true });
   });
 
-  test('an attempt is not stuck when the container that it lost cannot be removed', async () => {
+  test('an attempt does not get stuck if the container that it lost cannot be removed', async () => {
     const { id, jobId, name } = await orphan('sleep 600');
-    // Killed while nobody looked: as by an engine that was started anew.
+    // Killed while no worker watched, as by a restart of the engine.
     await here.docker.stopContainer(name, 0);
     const { id: container } = (await here.docker.inspectContainer(name)) ?? { id: '' };
     engine.refuse = (method, path) =>
@@ -147,7 +147,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await worker.close();
   });
 
-  test('volumes that it does not remove, however many, hold up no others', async () => {
+  test('volumes that it does not remove, however many, do not block others', async () => {
     const { db } = here.database;
     const engineId = await here.docker.engineId();
     const userId = await testUser(db, 'bob');
@@ -170,10 +170,10 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await db.execute(sql`DELETE FROM volumes WHERE user_id = ${userId}`);
   });
 
-  test('what an attempt has left on one engine is nobody’s once another engine has the job', async () => {
+  test('what an attempt has left on one engine belongs to no job once another engine has the job', async () => {
     const { id, jobId, name } = await orphan('sleep 600');
-    // Another engine has the same attempt, as versions that used numbers again have left it, with a
-    // lease that has expired too.
+    // Another engine has the same attempt with an expired lease, as versions that reused numbers
+    // have left it.
     await here.database.db.execute(sql`UPDATE jobs SET engine_id = 'another' WHERE id = ${jobId}`);
     const worker = await here.start({ docker: unruly });
     await until('it is removed', async () => (await here.docker.inspectContainer(name)) === undefined);
@@ -182,7 +182,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     await worker.close();
   });
 
-  test('a drain clears away a container that was created and not started, and gives the attempt back', async () => {
+  test('a drain removes a container that was created but not started, and returns the attempt', async () => {
     const builder = await here.start();
     const { id } = await here.create(shell('echo ran'));
     const { userId } = await here.job(id, 'COMPLETED');
@@ -191,7 +191,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     let closing: Promise<void> | undefined;
     engine.refuse = (method, path) => {
       if (method !== 'GET' || !/^\/containers\/[0-9a-f]{64}\/json/.test(path)) return undefined;
-      closing ??= worker.close(); // it looks at what it has created, before it starts it
+      closing ??= worker.close(); // the worker inspects the created container before it starts it
       return { status: 500, message: 'busy' };
     };
     await runWorkflow(here.database.db, { userId, id });
@@ -217,7 +217,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
     if (requested.outcome !== 'REQUESTED') throw new Error(requested.outcome);
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
     await late.claimed;
-    // 95 seconds pass, and another worker has begun the next attempt.
+    // 95 seconds pass, and another worker begins the next attempt.
     const { now } = Date;
     vi.spyOn(Date, 'now').mockImplementation(() => now() + 95_000);
     await here.database.db.execute(sql`
@@ -225,7 +225,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
         lease_expires_at = now() + interval '1 hour' WHERE id = ${requested.job.id}`);
     late.answer();
     const next = await here.create(shell('echo next'));
-    await here.job(next.id, 'COMPLETED'); // there is one slot: the late one has left it
+    await here.job(next.id, 'COMPLETED'); // there is one slot, and the late claim has freed it
     expect(asked.filter((request) => request.includes('/start'))).toHaveLength(1);
     expect(asked.filter((request) => request.includes(containerName({ id: requested.job.id, attempt: 1 })))).toEqual(
       [],
@@ -261,7 +261,7 @@ describe.skipIf(host === undefined)('on an engine that misbehaves', () => {
   );
 });
 
-/** A database whose first claim of something is answered when the test says so. */
+/** A database that withholds the answer to its first claim until the test releases it. */
 function lateAnswers(db: Db): { db: Db; claimed: Promise<void>; answer: () => void } {
   let onClaimed: () => void = () => undefined;
   let answer: () => void = () => undefined;

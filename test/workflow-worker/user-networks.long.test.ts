@@ -10,7 +10,7 @@ import { letPass, until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
 import { type Installation, openInstallation, storedTexts } from './support.ts';
 
-/** Four networks, one of which is the engine's own bridge. */
+/** Room for four networks, one of which is the engine's own bridge. */
 const POOL = ['--default-address-pool', 'base=10.77.0.0/24,size=26'];
 
 const engine = await firewalledEngine('that users and their containers do not reach each other', POOL);
@@ -45,7 +45,7 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     return here.job(id, 'FAILED');
   };
 
-  test('no container of one user reaches one of another, and no two of one user reach each other', async () => {
+  test('no container reaches one of another user, and no two containers of one user reach each other', async () => {
     const { id } = await here.create(shell(LISTEN));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const [address = ''] = await until('it listens', async () => {
@@ -53,7 +53,7 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
       return texts.length > 0 ? texts : undefined;
     });
     expect(address).toMatch(/^10\.77\.0\.\d+$/);
-    // From its host it is there.
+    // The engine's host can reach it.
     await until('it answers', async () => {
       const script = `fetch('http://${address}:8080/hello').then((answer) => process.exit(answer.ok ? 0 : 1))`;
       return own.inside(process.execPath, '-e', script).then(
@@ -71,11 +71,11 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     await end(id);
   });
 
-  test('a network that is not there any more when a container starts is made anew', async () => {
+  test('a network that is gone when a container starts is created again', async () => {
     const { id } = await here.create(shell('echo once'));
     await here.job(id, 'COMPLETED');
     const name = networkOf(here.installation, await userOf(id)).name;
-    // The worker takes it for there.
+    // The worker believes that the network still exists.
     await until('it is unused', () => here.docker.removeNetwork(name));
     const again = await here.create(shell('ip route | head -1'));
     const job = await here.job(again.id, 'COMPLETED');
@@ -83,7 +83,7 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     expect(await storedTexts(here.database.db, job.id)).toEqual([expect.stringMatching(/^default via 10\.77\./)]);
   });
 
-  test('networks that nothing runs on are removed, those that are in use are not', async () => {
+  test('networks without containers are removed, and those in use are not', async () => {
     const { id } = await here.create(shell('sleep 60'), 3, users[1]);
     await here.job(id, 'RUNNING');
     await until('its container runs', async () => (await here.containers()).length === 1);
@@ -97,7 +97,7 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     await end(id);
   });
 
-  test('a network that is held, though nothing runs on it yet, is not taken for another user', async () => {
+  test('a reserved network without containers is not given to another user', async () => {
     const { docker, installation } = here;
     const own = createUserNetworks({ docker, installation, log: quiet, idleMs: 0 });
     await until('no network is left', async () => {
@@ -117,9 +117,9 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     await own.close();
   });
 
-  test('without addresses for another network a job waits, by its attempts, and the workflow is not to blame', async () => {
+  test('without addresses for another network a job waits by its attempts, and the workflow is not blamed', async () => {
     const busy = await Promise.all(users.map((user) => here.create(shell('sleep 100'), 3, user)));
-    // A job is RUNNING from its claim on, its network comes with its container.
+    // A job is RUNNING from its claim on, but its network comes with its container.
     await until('every address is taken', async () => (await here.containers()).length === busy.length);
     const { db } = here.database;
     const { id } = await here.create(shell('echo at last'), 1);
@@ -135,7 +135,7 @@ describe.skipIf(engine === undefined)('on an engine that separates networks', ()
     for (const one of busy.slice(1)) await end(one.id);
   });
 
-  test('the interface of a network has a name that a firewall knows, and two workers make one network', async () => {
+  test('the interface of a network has a name that a firewall can match, and two workers create one network', async () => {
     const { docker, installation } = here;
     const two = [1, 2].map(() => createUserNetworks({ docker, installation, log: quiet }));
     const user = users[2] ?? '';

@@ -33,12 +33,12 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
     const list = () => listVolumes(db, userId, { count: 10, backwards: false });
     expect((await list())[0]?.lastUsedAt).toBeInstanceOf(Date);
     await first.close();
-    // Another worker looks at once, also at what a container mounts.
+    // A new worker looks at once, also at volumes that a container mounts.
     const second = await here.start();
     await until('its size is known', async () => Number((await list())[0]?.sizeBytes) >= 3_000_000);
     expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'IN_USE', workflowId: id });
     await terminateWorkflow(db, { userId, id });
-    // Its job still runs.
+    // A job of the workflow still runs.
     expect(await deleteVolume(db, { userId, name: 'data' })).toMatchObject({ outcome: 'IN_USE' });
     await here.job(id, 'CANCELED');
     expect(await deleteVolume(db, { userId, name: 'data' })).toEqual({ outcome: 'DELETED' });
@@ -54,7 +54,7 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
     await second.close();
   });
 
-  test('that are deleted while the engine makes the container of a job that was lost do not come back', async () => {
+  test('that are deleted while the engine creates the container of a lost job do not come back', async () => {
     const { db } = here.database;
     const lost = { installation: here.installation, db, docker: here.docker };
     const deleted = new AbortController();
@@ -85,7 +85,7 @@ describe.skipIf(host === undefined)('the volumes of a user on an engine', () => 
     expect(await listVolumes(db, userId, { count: 10, backwards: false })).toEqual([]);
   });
 
-  test('are removed also while the engine is busy with their sizes; and a worker warns of a bound that builds lack', async () => {
+  test('are removed even while the engine is busy with their sizes; and a worker warns of a limit that builds lack', async () => {
     const { db } = here.database;
     const lines: string[] = [];
     const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) });
