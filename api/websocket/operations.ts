@@ -24,7 +24,6 @@ export type Peer = {
   cookie: string | undefined;
   close(code: number, reason: string): void;
   /** Limits how many results of its subscriptions are made and sent at a time. */
-  /** The places in which results of its subscriptions are made. */
   semaphore: Semaphore;
   messages: SocketMessages;
   /**
