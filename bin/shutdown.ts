@@ -32,6 +32,9 @@ export const SHUTDOWN_SECONDS_MAX = 25;
  */
 const GIVE_UP_MS = 1_000;
 
+/** The time of a part that is opened after its stage. */
+const LATE_MS = 5_000;
+
 export type ShutdownStage = (typeof SHUTDOWN_STAGES)[number]['stage'];
 
 /** Closes a part. When `deadline` aborts, the part stops waiting for anything. */
@@ -39,6 +42,7 @@ export type Close = (deadline: AbortSignal) => Promise<void>;
 
 /** The open parts of this process. */
 export interface Shutdown {
+  /** Closes the part at its stage, or at once if that has passed. */
   add(stage: ShutdownStage, name: string, close: Close): void;
   /** Aborts when the shutdown begins. A part that is still being opened then stops waiting. */
   readonly signal: AbortSignal;
@@ -52,17 +56,22 @@ export interface Shutdown {
 export function createShutdown(log: Logger): Shutdown {
   const opened: { stage: ShutdownStage; name: string; close: Close }[] = [];
   const begins = new AbortController();
+  const late: Promise<void>[] = [];
+  /** Stages whose turn has come. */
+  const begun = new Set<ShutdownStage>();
   let closing: Promise<void> | undefined;
 
   async function closeAll(): Promise<void> {
     const started = performance.now();
     begins.abort();
     for (const { stage, bySeconds } of SHUTDOWN_STAGES) {
+      begun.add(stage);
       const parts = opened.filter((part) => part.stage === stage);
       // A timer takes whole milliseconds.
       const leftMs = Math.max(0, Math.round(started + bySeconds * 1_000 - performance.now()));
       await Promise.all(parts.map((part) => closePart(part, leftMs)));
     }
+    await Promise.all(late);
   }
 
   async function closePart({ name, close }: { name: string; close: Close }, leftMs: number): Promise<void> {
@@ -78,7 +87,11 @@ export function createShutdown(log: Logger): Shutdown {
   }
 
   return {
-    add: (stage, name, close) => void opened.push({ stage, name, close }),
+    add(stage, name, close) {
+      // A part that was being opened when its stage came: it may have begun to work.
+      if (begun.has(stage)) late.push(closePart({ name, close }, LATE_MS));
+      else opened.push({ stage, name, close });
+    },
     signal: begins.signal,
     close() {
       closing ??= closeAll();

@@ -19,6 +19,7 @@ const STAGES: Record<WorkerName, ShutdownStage> = {
 
 export async function startWorkers(context: CommandContext, parts: OpenParts, names: readonly WorkerName[] = WORKERS) {
   for (const name of ORDER.filter((worker) => names.includes(worker))) {
+    context.shutdown.signal.throwIfAborted();
     const done = progress(context.log, `worker ${name}`);
     const worker = await startWorker(name, context, parts);
     context.shutdown.add(STAGES[name], `worker ${name}`, worker.close);

@@ -52,7 +52,7 @@ async function readPage(
       if (lines.length === count || bytes >= PAGE_BYTES_MAX) return false;
       lines.push(line);
       bytes += line.text.length;
-      budget.take(line.text.length);
+      budget.read(line.text.length);
       reached = line.number;
     }
     return true;

@@ -89,7 +89,7 @@ AuditEvent.implement({
       description: 'The fields in the input. Values that can hold a secret are not stored.',
       extensions: cost({ base: LONG_TEXT_COST, itemsMax: AUDIT_CHANGES_MAX }),
       resolve: ({ changes }, _, { budget }) => {
-        for (const { field, value } of changes) budget.take(field.length + value.length);
+        for (const { field, value } of changes) budget.read(field.length + value.length);
         return changes;
       },
     }),

@@ -119,7 +119,8 @@ export const ContainerInput = builder.inputType('ContainerInput', {
       resources: t.field({ type: ResourcesInput, description: 'Resource limits.' }),
       network: t.field({
         type: ContainerNetworkEnum,
-        description: 'The network of the container. Defaults to BRIDGE.',
+        description:
+          'The network of the container. Defaults to the first one that the operator allows, usually BRIDGE.',
       }),
       registryAuth: t.field({
         type: RegistryAuthInput,
@@ -132,8 +133,10 @@ const BuildFileDefinition = builder.objectRef<One<StoredBuild['files']>>('BuildF
   description: 'A file beside the Dockerfile.',
   fields: (t) =>
     ({
-      path: t.exposeString('path', { description: 'Its path, relative to the Dockerfile.' }),
-      content: t.exposeString('content', { description: 'Its text. One that begins with "#!" is executable.' }),
+      path: t.exposeString('path', { description: 'The path of the file, relative to the Dockerfile.' }),
+      content: t.exposeString('content', {
+        description: 'The text of the file. A file that begins with "#!" is executable.',
+      }),
     }) satisfies DefinitionFields<One<Build['files']>>,
 });
 
@@ -145,35 +148,36 @@ const ImageBuildDefinition = builder.objectRef<StoredBuild>('ImageBuildDefinitio
       files: t.expose('files', {
         type: [BuildFileDefinition],
         nullable: true,
-        description: 'The files beside the Dockerfile. Null: none.',
+        description: 'The files beside the Dockerfile. Null if there are none.',
         extensions: cost({ itemsMax: BUILD_FILES_MAX }),
       }),
     }) satisfies DefinitionFields<Build>,
 });
 
 const VolumeDefinition = builder.objectRef<One<ContainerPayload['volumes']>>('VolumeDefinition').implement({
-  description: "A named volume of the owner's that containers mount.",
+  description: "A named volume of the workflow's owner, which containers mount.",
   fields: (t) =>
     ({
-      name: t.exposeString('name', { description: "Its name among the owner's volumes." }),
-      path: t.exposeString('path', { description: 'The absolute path at which containers see it.' }),
+      name: t.exposeString('name', { description: 'The name of the volume. It is unique for its owner.' }),
+      path: t.exposeString('path', { description: 'The absolute path at which containers see the volume.' }),
       readOnly: t.boolean({
-        description: 'Whether containers can only read it.',
+        description: 'Whether containers can only read the volume.',
         resolve: ({ read_only }) => read_only === true,
       }),
     }) satisfies DefinitionFields<One<Given['volumes']>>,
 });
 
 const ResourcesDefinition = builder.objectRef<One<ContainerPayload['resources']>>('ResourcesDefinition').implement({
-  description: 'What a container may use at most. The operator may have lowered a maximum since.',
+  description:
+    'The most that a container can use. The operator may have lowered a maximum since the payload was stored.',
   fields: (t) =>
     ({
-      cpus: t.exposeFloat('cpus', { nullable: true, description: 'CPUs, or parts of one. Null: 1.' }),
+      cpus: t.exposeFloat('cpus', { nullable: true, description: 'How many CPUs, in fractions too. Null means 1.' }),
       memoryMb: t.exposeInt('memory_mb', {
         nullable: true,
-        description: 'Memory in MB of 1,048,576 bytes, without swap. Null: 512.',
+        description: 'The memory in MB of 1,048,576 bytes, without swap. Null means 512.',
       }),
-      pids: t.exposeInt('pids', { nullable: true, description: 'Processes and threads. Null: 256.' }),
+      pids: t.exposeInt('pids', { nullable: true, description: 'How many processes and threads. Null means 256.' }),
     }) satisfies DefinitionFields<One<Given['resources']>>,
 });
 
@@ -181,76 +185,77 @@ const EnvDefinition = builder.objectRef<NamedValue>('EnvDefinition').implement({
   description: 'An environment variable.',
   fields: (t) =>
     ({
-      name: t.exposeString('name', { description: 'Its name.' }),
-      value: t.exposeString('value', { nullable: true, description: 'Its value. Null if it is a secret.' }),
-      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody reads back.' }),
+      name: t.exposeString('name', { description: 'The name of the variable.' }),
+      value: t.exposeString('value', { nullable: true, description: 'The value. Null if it is a secret.' }),
+      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody can read back.' }),
     }) satisfies DefinitionFields<PairInput>,
 });
 
 const RegistryAuthDefinition = builder.objectRef<RegistryAuth>('RegistryAuthDefinition').implement({
-  description: 'A login to the registry of a private image. Its password is a secret, which nobody reads back.',
+  description: 'A login to the registry of a private image. Nobody can read its password back.',
   fields: (t) =>
     ({
-      username: t.exposeString('username', { description: 'The user, or what the registry takes in its place.' }),
+      username: t.exposeString('username', { description: 'The user name, or what the registry takes in its place.' }),
     }) satisfies DefinitionFields<Omit<Login, 'password'>>,
 });
 
 export const ContainerDefinition = builder.objectRef<ContainerPayload>('ContainerDefinition').implement({
-  description: 'Which image a CONTAINER runs, and how. A field that the payload does not set is null.',
+  description: 'The image that a CONTAINER runs, and how. A field that the payload does not set is null.',
   fields: (t) =>
     ({
       image: t.exposeString('image', {
         nullable: true,
-        description: 'The image, as its author named it. Null: `build` has it.',
+        description: 'The image, as its author named it. Null if the workflow builds one.',
       }),
       build: t.expose('build', {
         type: ImageBuildDefinition,
         nullable: true,
-        description: 'The image that is built. Null: `image` names it.',
+        description: 'The image to build. Null if `image` names one.',
       }),
       command: t.exposeStringList('command', {
         nullable: true,
-        description: "What runs in place of the image's entrypoint and command. Null: those run.",
+        description: "The command that replaces the image's entrypoint and command. Null means the image's own.",
       }),
       args: t.exposeStringList('args', {
         nullable: true,
-        description: "Arguments for `command`, or for the image's entrypoint. Null: none.",
+        description: "The arguments for `command`, or for the image's entrypoint. Null if there are none.",
       }),
       env: t.field({
         type: [EnvDefinition],
         nullable: true,
-        description: 'Environment variables, in the order in which they were given. Null: none.',
+        description: 'The environment variables, in the order in which they were given. Null if there are none.',
         extensions: cost({ itemsMax: PAIRS_MAX }),
         resolve: ({ env, order }) => namedValues(env, order?.env),
       }),
       workingDir: t.exposeString('working_dir', {
         nullable: true,
-        description: "The absolute path in which the program starts. Null: the image's.",
+        description: "The absolute path in which the program starts. Null means the image's.",
       }),
       timeoutSeconds: t.exposeInt('timeout_seconds', {
         nullable: true,
-        description: "How many seconds a job may take. Null: 3,600, or the operator's maximum if that is less.",
+        description: "How many seconds a job can take. Null means 3,600, or the operator's maximum if that is less.",
       }),
       volumes: t.expose('volumes', {
         type: [VolumeDefinition],
         nullable: true,
-        description: 'The volumes that containers mount. Null: none.',
+        description: 'The volumes that containers mount. Null if there are none.',
         extensions: cost({ itemsMax: VOLUMES_MAX }),
       }),
       resources: t.expose('resources', {
         type: ResourcesDefinition,
         nullable: true,
-        description: 'What a container may use at most. Null: the defaults of all.',
+        description: 'The most that a container can use. Null means the defaults.',
       }),
       network: t.expose('network', {
         type: ContainerNetworkEnum,
         nullable: true,
-        description: "The network that containers are in. Null: the operator's default.",
+        description:
+          'The network of the containers. Null means the first one that the operator allows, usually BRIDGE.',
       }),
       registryAuth: t.expose('registry_auth', {
         type: RegistryAuthDefinition,
         nullable: true,
-        description: 'The login with which the image is pulled, or the first image of the Dockerfile. Null: none.',
+        description: 'The login to pull the image with, or the first image of the Dockerfile. Null if there is none.',
       }),
     }) satisfies DefinitionFields<Given>,
 });

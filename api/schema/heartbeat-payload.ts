@@ -51,52 +51,53 @@ const HeaderDefinition = builder.objectRef<NamedValue>('HeaderDefinition').imple
   description: 'A header that a HEARTBEAT sends.',
   fields: (t) =>
     ({
-      name: t.exposeString('name', { description: 'Its name.' }),
-      value: t.exposeString('value', { nullable: true, description: 'Its value. Null if it is a secret.' }),
-      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody reads back.' }),
+      name: t.exposeString('name', { description: 'The name of the header.' }),
+      value: t.exposeString('value', { nullable: true, description: 'The value. Null if it is a secret.' }),
+      secret: t.exposeBoolean('secret', { description: 'Whether the value is a secret, which nobody can read back.' }),
     }) satisfies DefinitionFields<PairInput>,
 });
 
 export const HeartbeatDefinition = builder.objectRef<HeartbeatPayload>('HeartbeatDefinition').implement({
-  description: 'What a HEARTBEAT checks, and what answer is right. A field that the payload does not set is null.',
+  description:
+    'What a HEARTBEAT checks, and which answer counts as success. A field that the payload does not set is null.',
   fields: (t) =>
     ({
       endpoint: t.exposeString('endpoint', {
         nullable: true,
-        description: 'What it checks: http(s)://..., tcp://host:port or dns://name. Null: the platform checks itself.',
+        description: 'What to check: http(s)://..., tcp://host:port or dns://name. Null means the platform itself.',
       }),
       method: t.expose('method', {
         type: HttpMethodEnum,
         nullable: true,
-        description: 'The method of the request. Null: GET.',
+        description: 'The method of the request. Null means GET.',
       }),
       headers: t.field({
         type: [HeaderDefinition],
         nullable: true,
-        description: 'The headers that it sends, in the order in which they were given. Null: none.',
+        description: 'The headers of the request, in the order in which they were given. Null if there are none.',
         extensions: cost({ itemsMax: PAIRS_MAX }),
         resolve: ({ headers, order }) => namedValues(headers, order?.headers),
       }),
-      body: t.exposeString('body', { nullable: true, description: 'The body that it sends. Null: none.' }),
+      body: t.exposeString('body', { nullable: true, description: 'The body of the request. Null if there is none.' }),
       expectedStatus: t.exposeIntList('expected_status', {
         nullable: true,
-        description: 'The statuses that are right. Null: any 2xx.',
+        description: 'The statuses that count as success. Null means all 2xx.',
       }),
       bodyContains: t.exposeString('body_contains', {
         nullable: true,
-        description: "What the answer's body must contain. Null: it is not looked at.",
+        description: 'A text that the body of the response must contain. Null if the body is not checked.',
       }),
       timeoutSeconds: t.exposeFloat('timeout_seconds', {
         nullable: true,
-        description: 'How many seconds a check may take. Null: 10.',
+        description: 'How many seconds a check can take. Null means 10.',
       }),
       followRedirects: t.exposeBoolean('follow_redirects', {
         nullable: true,
-        description: 'Whether it follows redirects. Null: it does.',
+        description: 'Whether the check follows redirects. Null means true.',
       }),
       minTlsDaysLeft: t.exposeInt('min_tls_days_left', {
         nullable: true,
-        description: 'For how many days the certificate must still be valid. Null: it must be valid now.',
+        description: 'For how many days the TLS certificate must still be valid. Null means that it must be valid now.',
       }),
     }) satisfies DefinitionFields<Given>,
 });

@@ -15,7 +15,8 @@ import './notification.ts';
 import './analytics.ts';
 import './audit-event.ts';
 import './system.ts';
+import { countAnswerTexts } from './answer-texts.ts';
 import { builder } from './builder.ts';
 
 /** Each file above adds its part. `schema.graphql` is the print of this. */
-export const schema: GraphQLSchema = builder.toSchema();
+export const schema: GraphQLSchema = countAnswerTexts(builder.toSchema());

@@ -4,7 +4,7 @@ import { ContainerDefinition } from './container-payload.ts';
 import { HeartbeatDefinition } from './heartbeat-payload.ts';
 
 export const WorkflowDefinition = builder.unionType('WorkflowDefinition', {
-  description: "What a workflow runs, in types: its payload. Which one follows from the workflow's kind.",
+  description: "The payload of a workflow in types. The workflow's kind decides which one.",
   types: [HeartbeatDefinition, ContainerDefinition],
   resolveType: (payload: Payload) => (payload.kind === 'HEARTBEAT' ? HeartbeatDefinition : ContainerDefinition),
 });

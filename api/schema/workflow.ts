@@ -31,17 +31,17 @@ Workflow.implement({
       extensions: cost({ base: LONG_TEXT_COST }),
       resolve: async (workflow, _, { load, budget }) => {
         const text = printPayload(orNotFound(await load.payload(workflow)));
-        budget.take(text.length);
+        budget.read(text.length);
         return text;
       },
     }),
     definition: t.field({
       type: WorkflowDefinition,
-      description: 'The payload in types. It has the same content as `payload`. The value of a secret is null.',
+      description: 'The payload in types, without the password of a registry login. The value of a secret is null.',
       extensions: cost({ base: LONG_TEXT_COST }),
       resolve: async (workflow, _, { load, budget }) => {
         const payload = orNotFound(await load.payload(workflow));
-        budget.take(JSON.stringify(payload).length);
+        budget.read(JSON.stringify(payload).length);
         return payload;
       },
     }),

@@ -3,7 +3,8 @@
 -- becomes BLOCKED, the word that the rest of the system uses.
 -- Processes of the version before go on: triggers translate what they write. The trigger of jobs runs once a statement that sets log_attempt, and finds
 -- its rows by the old index, which therefore stays under another name. (A trigger for each row locks every row that the hot statements change.)
--- A later version drops the triggers and the old indexes.
+-- A later version drops the triggers and the old indexes. The first statement of an old process that sets log_attempt translates all rows that are
+-- left: usually few, and many only after a long outage of log storage.
 -- Locks for a moment: jobs (ACCESS EXCLUSIVE), builds (ACCESS EXCLUSIVE), schedules (ACCESS EXCLUSIVE).
 -- Takes, and blocks nobody: reading schedules twice, and jobs and builds three times, two minutes for ten million.
 

@@ -33,6 +33,8 @@ export interface RetryOptions extends BackoffOptions {
    * it, retry goes on until `signal` aborts.
    */
   timeoutMs?: (error: unknown) => number;
+  /** The first attempt begins even if `signal` has aborted: work that is over is still recorded. */
+  atLeastOnce?: boolean;
   /** Called before each wait, with the longest time that this wait may take. */
   onRetry?: (error: unknown, waitMs: number) => void;
 }
@@ -47,11 +49,11 @@ const DOUBLINGS_MAX = 30;
  * aborted.
  */
 export async function retry<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
-  const { signal, timeoutMs, onRetry } = options;
+  const { signal, timeoutMs, onRetry, atLeastOnce = false } = options;
   const backoff = createBackoff(options);
   let failedAt: number | undefined;
   for (;;) {
-    signal.throwIfAborted();
+    if (!atLeastOnce || failedAt !== undefined) signal.throwIfAborted();
     try {
       const result = await attempt();
       backoff.reset();

@@ -92,4 +92,12 @@ describe('retry', () => {
     await expect(retry({ minMs: 3_600_000, signal: stop.signal, onRetry }, attempt)).rejects.toThrow('stopped');
     expect(tries()).toBe(1);
   });
+
+  test('begins once under a signal that has aborted, for work that must be recorded', async () => {
+    const signal = AbortSignal.abort(new Error('stopped'));
+    expect(await retry({ signal, atLeastOnce: true }, async () => 'done')).toBe('done');
+    const { attempt, tries } = fails(Number.POSITIVE_INFINITY);
+    await expect(retry({ signal, atLeastOnce: true }, attempt)).rejects.toThrow('stopped');
+    expect(tries()).toBe(1);
+  });
 });

@@ -35,7 +35,21 @@ describe('a shutdown', () => {
     expect(shutdown.signal.aborted).toBe(true);
   });
 
-  test('continues past a part that fails and past one that never closes', async () => {
+  test('closes a part that is opened after its stage, and waits for it', async () => {
+    const { shutdown, lines } = make();
+    let isClosed = false;
+    shutdown.add('log storage', 'storage', async () => {
+      shutdown.add('runs', 'late worker', async () => {
+        await new Promise((resolve) => setImmediate(resolve));
+        isClosed = true;
+      });
+    });
+    await shutdown.close();
+    expect(isClosed).toBe(true);
+    expect(lines.toSorted()).toEqual(['late worker: closed', 'storage: closed']);
+  });
+
+  test('goes on past a part that fails, and past one that never closes', async () => {
     const { shutdown, lines } = make();
     let isToldToGiveUp = false;
     shutdown.add('clients', 'stuck', (deadline) => {

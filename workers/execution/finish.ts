@@ -27,7 +27,7 @@ const MESSAGE_BYTES_MAX = 256 * 1024;
 export function createFinisher({ db, bus, cache, log }: Parts, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
     let printed = false;
-    await retry({ log, what: 'Ending heartbeats', signal }, async () => {
+    await retry({ log, what: 'Ending heartbeats', signal, atLeastOnce: true }, async () => {
       if (!printed) await print(bus, set);
       printed = true;
       const { effects } = await endJobs(db, set.map(toOutcome));

@@ -82,6 +82,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       // A check cannot be fenced. It does not begin when the answer came so late that the job may
       // be another worker's by now.
       if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
+      if (halt.signal.aborted) throw new Error('The worker has stopped.');
       giveBackUnused(set, claimed);
       // One reading of the platform serves a whole set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));

@@ -106,10 +106,13 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   return {
     async close(deadline = defaultDeadline()) {
       stop.abort();
-      await consumer.close(deadline);
-      // Beside each other: an engine that does not answer holds up a sweep, and must not keep jobs
-      // from being handed on.
-      await Promise.all([settledBefore(sweeping, deadline), builds.close(deadline), jobs.close(deadline)]);
+      // Side by side: neither a broker nor an engine that does not answer delays handing on jobs.
+      await Promise.all([
+        consumer.close(deadline),
+        settledBefore(sweeping, deadline),
+        builds.close(deadline),
+        jobs.close(deadline),
+      ]);
       await removals.close(deadline);
       await settledBefore(networks.close(), deadline);
       unsubscribe();

@@ -63,6 +63,7 @@ export function createBuilds(
   function launch(build: ClaimedBuild, hadEngine: boolean): void {
     const stop = new AbortController();
     leases.hold(build, () => stop.abort()); // lost, or canceled: its row says so already
+    if (halt.signal.aborted) stop.abort(); // the claim came after the close: the build goes back
     const own = { stop, settled: Promise.resolve() };
     running.add(own);
     own.settled = run(build, hadEngine, stop.signal)
@@ -165,9 +166,8 @@ export function createBuilds(
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
-    // The first write ignores `signal`: a build that is over when the worker stops has ended.
-    const write = () => endBuild(db, outcome);
-    const effects = await write().catch(() => retry({ log, what: 'Ending a build', signal }, write));
+    const retries = { log, what: 'Ending a build', signal, atLeastOnce: true };
+    const effects = await retry(retries, () => endBuild(db, outcome));
     if (effects !== undefined) await publishEffects(parts, effects);
     leases.drop(build);
   }

@@ -23,7 +23,7 @@ export interface Finished {
  */
 export function createFinisher({ db, bus, cache, removals, log }: Parts & { removals: Removals }, signal: AbortSignal) {
   return async (set: Finished[]): Promise<void> => {
-    await retry({ log, what: 'Ending container jobs', signal }, async () => {
+    await retry({ log, what: 'Ending container jobs', signal, atLeastOnce: true }, async () => {
       const { ended, effects } = await endJobs(db, set.map(toOutcome));
       for (const { job, containerId } of set)
         if (containerId !== undefined && ended.has(job.id)) removals.remove(containerId);

@@ -83,8 +83,9 @@ export function createContainerJobs(
     inFlightMax: 2,
     async write(set) {
       const { signal } = halt;
+      const retries = { log, what: 'Handing on container jobs', signal, atLeastOnce: true };
       // When it aborts, their leases expire.
-      await retry({ log, what: 'Handing on container jobs', signal }, () => letGo(set)).catch(unlessAborted(signal));
+      await retry(retries, () => letGo(set)).catch(unlessAborted(signal));
       for (const { done } of set) done();
     },
   });
