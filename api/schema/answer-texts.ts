@@ -16,8 +16,8 @@ const ITEM_LENGTH = 4;
 
 /**
  * Counts every text, and every list of values, on the budget of its answer. A document may name one
- * field under many aliases, so what counts is each time that the answer contains it, not that it was
- * read.
+ * field under many aliases, so what counts is each time that the answer contains it, not that it
+ * was read.
  */
 export function countAnswerTexts(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {

@@ -28,8 +28,8 @@ const REPLACED: [RegExp, string][] = [
   [/\b(is|are|was|were) to be\b/i, 'must be, or an active sentence'],
 ];
 /**
- * Applied migrations and tests of databases of older versions contain replaced words. The changelog
- * and this file may contain them too.
+ * Applied migrations, and tests of databases of older versions, name what was replaced. So may the
+ * changelog and this file.
  */
 const EXEMPT =
   /^(db\/(migrations\/|schema\.sql$)|test\/(db\/|support\/old-database\.ts$)|CHANGELOG\.md$|test\/docs\/words\.test\.ts$)/;

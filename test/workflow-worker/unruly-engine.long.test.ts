@@ -273,7 +273,8 @@ function lateAnswers(db: Db): { db: Db; claimed: Promise<void>; answer: () => vo
   });
   const transaction: Db['transaction'] = async (work, config) => {
     const result = await db.transaction(work, config);
-    if (Array.isArray(result) && result.length > 0 && 'leaseToken' in result[0]) {
+    const { claimed = [] } = (result ?? {}) as { claimed?: unknown[] };
+    if (claimed.length > 0) {
       onClaimed();
       await answered;
     }

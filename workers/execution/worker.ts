@@ -50,11 +50,11 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
-  const capacity = createCapacity({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimAside });
-  const aside = createDeferredJobs();
+  const capacity = createCapacity({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimDeferred });
+  const deferred = createDeferredJobs();
   const closing = new AbortController();
-  const asideBackoff = createBackoff({ log, what: 'Claiming heartbeats that were set aside' });
-  let claimingAside = 0;
+  const deferredBackoff = createBackoff({ log, what: 'Claiming deferred heartbeats' });
+  let claimingDeferred = 0;
   const leases = keepLeases({ db, log });
   const finish = createFinisher(parts, halt.signal);
   const running = new Set<{ job: ClaimedJob; stop: AbortController | undefined }>();
@@ -83,7 +83,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       // be another worker's by now.
       if (claimed[0] !== undefined && !isFreshSince(claimed[0].askedAt)) throw new Error('The claim took too long.');
       if (halt.signal.aborted) throw new Error('The worker has stopped.');
-      giveBackUnused(set, claimed);
+      releaseUnused(set, claimed);
       // One reading of the platform serves a whole set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
       for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
@@ -100,7 +100,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
    * Each claimed job takes one place of its user, whom events of older versions do not name. Ids
    * that were not claimed, or came twice, take none.
    */
-  function giveBackUnused(set: Entry[], claimed: ClaimedJob[]): void {
+  function releaseUnused(set: Entry[], claimed: ClaimedJob[]): void {
     const owners = new Map(claimed.map(({ id, userId }) => [id, userId]));
     const unused: string[] = [];
     for (const { id, userId } of set) {
@@ -113,20 +113,20 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   }
 
   /** Claims deferred jobs whose users have capacity again. */
-  function claimAside(): void {
-    while (aside.size > 0 && claimingAside < SETS_IN_FLIGHT && !closing.signal.aborted) {
-      const set = aside.next(SET_SIZE_MAX, capacity.take);
+  function claimDeferred(): void {
+    while (deferred.size > 0 && claimingDeferred < SETS_IN_FLIGHT && !closing.signal.aborted) {
+      const set = deferred.next(SET_SIZE_MAX, capacity.take);
       if (set.length === 0) return;
-      claimingAside += 1;
+      claimingDeferred += 1;
       claim(set)
-        .then(asideBackoff.reset)
+        .then(deferredBackoff.reset)
         .catch(async (error) => {
-          for (const entry of set) aside.add(entry);
-          await asideBackoff.wait(error, closing.signal);
+          for (const entry of set) deferred.add(entry);
+          await deferredBackoff.wait(error, closing.signal);
         })
         .finally(() => {
-          claimingAside -= 1;
-          claimAside();
+          claimingDeferred -= 1;
+          claimDeferred();
         });
     }
   }
@@ -198,7 +198,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
           const entry = entries[at];
           if (entry === undefined) continue;
           if (capacity.take(entry.userId)) set.push(entry);
-          else aside.add(entry);
+          else deferred.add(entry);
         }
         if (set.length > 0) await claim(set);
       }
@@ -212,8 +212,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     async close(deadline = defaultDeadline()) {
       await consumer.close(deadline);
       closing.abort();
-      await settledBefore(handOn(aside.clear()), deadline);
-      if (!(await settledBefore(capacity.idle(), deadline))) handBack();
+      await settledBefore(republish(deferred.clear()), deadline);
+      if (!(await settledBefore(capacity.idle(), deadline))) returnRunning();
       await capacity.idle();
       await ending.drained();
       unsubscribe();
@@ -222,14 +222,14 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   };
 
   /** Puts deferred jobs back on the bus for another worker. */
-  async function handOn(entries: Entry[]): Promise<void> {
+  async function republish(entries: Entry[]): Promise<void> {
     if (entries.length === 0) return;
     const dispatched = entries.map((entry) => ({ ...entry, kind: 'HEARTBEAT' as const }));
     await publishEffects(parts, { ...noEffects, dispatched });
   }
 
   /** Checks that outlast the drain run again elsewhere. They lose no attempt. */
-  function handBack(): void {
+  function returnRunning(): void {
     halt.abort();
     const jobs = [...running].map(({ job }) => job);
     for (const { stop } of running) stop?.abort();
@@ -237,7 +237,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     for (const job of jobs) leases.drop(job);
     returnJobs(db, jobs)
       .then(({ effects }) => publishEffects(parts, effects))
-      .catch((error) => log.warn({ err: error }, 'Handing back heartbeats failed; their leases expire soon.'))
+      .catch((error) => log.warn({ err: error }, 'Returning heartbeats failed; their leases expire soon.'))
       .finally(() => capacity.release(jobs.map(({ userId }) => userId)));
   }
 }

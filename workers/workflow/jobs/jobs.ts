@@ -25,7 +25,7 @@ export interface ContainerJobs {
   look(): void;
   /**
    * Holds a job that was just taken over, and follows its container. The container runs already, so
-   * the job takes no slot.
+   * the job takes no capacity.
    */
   adopt(job: ClaimedJob, containerId: string): void;
   holds(attempt: Attempt): boolean;
@@ -37,7 +37,7 @@ export interface ContainerJobs {
 }
 
 /** A job that this worker gives up without ending it. */
-interface LetGo {
+interface NotEnded {
   job: ClaimedJob;
   end: Exclude<RunEnd, { type: 'ENDED' }>;
 }
@@ -78,21 +78,21 @@ export function createContainerJobs(
       for (const { done } of set) done();
     },
   });
-  const lettingGo = createBatcher<LetGo & { done: () => void }>({
+  const releasing = createBatcher<NotEnded & { done: () => void }>({
     sizeMax: SET_SIZE_MAX,
     inFlightMax: 2,
     async write(set) {
       const { signal } = halt;
       const retries = { log, what: 'Handing on container jobs', signal, atLeastOnce: true };
       // When it aborts, their leases expire.
-      await retry(retries, () => letGo(set)).catch(unlessAborted(signal));
+      await retry(retries, () => releaseAll(set)).catch(unlessAborted(signal));
       for (const { done } of set) done();
     },
   });
 
-  async function letGo(set: LetGo[]): Promise<void> {
-    const of = (...types: LetGo['end']['type'][]) => set.filter(({ end }) => types.includes(end.type));
-    const jobsOf = (gone: LetGo[]) => gone.map(({ job }) => job);
+  async function releaseAll(set: NotEnded[]): Promise<void> {
+    const of = (...types: NotEnded['end']['type'][]) => set.filter(({ end }) => types.includes(end.type));
+    const jobsOf = (gone: NotEnded[]) => gone.map(({ job }) => job);
     const used = of('REFUSED', 'LOST_ATTEMPT');
     await releaseJobs(db, jobsOf(of('LEFT')));
     await afterReturn(await returnJobs(db, jobsOf(of('NOT_STARTED'))), of('NOT_STARTED'));
@@ -103,7 +103,7 @@ export function createContainerJobs(
    * Removes containers only after their attempts are given up: no container is removed that a lease
    * still owns.
    */
-  async function afterReturn({ pending, canceled, effects }: Returned, set: LetGo[]): Promise<void> {
+  async function afterReturn({ pending, canceled, effects }: Returned, set: NotEnded[]): Promise<void> {
     const returned = new Set([...pending, ...canceled]);
     const mine = set.filter(({ job }) => returned.has(job.id));
     for (const { end } of mine)
@@ -139,7 +139,7 @@ export function createContainerJobs(
     if (end.type === 'LEFT') leases.drop(job);
     if (end.type === 'LOST_ATTEMPT')
       log.warn({ jobId: job.id, attempt: job.attempt }, 'A container was lost with its engine, or removed from it.');
-    return new Promise((done) => lettingGo.add({ job, end, done }));
+    return new Promise((done) => releasing.add({ job, end, done }));
   }
 
   /** Takes one turn. Returns whether there may be another one to take now. */
