@@ -7,19 +7,19 @@ import { mayTake } from '../../domain/fair-share.ts';
 export interface Capacity {
   readonly free: number;
   /**
-   * Takes one slot for this user if the user's share allows it (domain/fair-share.ts). Returns
+   * Takes one place for this user if the user's share allows it (domain/fair-share.ts). Returns
    * whether it did.
    */
   take(userId: string): boolean;
-  /** Passes one slot from the user `from` to the user `to`. */
+  /** Passes one place from the user `from` to the user `to`. */
   move(from: string, to: string): void;
-  /** Gives back one slot for each of these users. */
+  /** Gives back one place for each of these users. */
   release(userIds: string[]): void;
-  /** The users who may not take another slot now. */
+  /** The users who may not take another place now. */
   full(): string[];
-  /** Resolves when a slot is free. Rejects when `signal` aborts. */
+  /** Resolves when a place is free. Rejects when `signal` aborts. */
   room(signal: AbortSignal): Promise<void>;
-  /** Resolves when no slot is taken. */
+  /** Resolves when no place is taken. */
   idle(): Promise<void>;
 }
 
