@@ -64,7 +64,8 @@ export class SharedChunk {
   readonly bytes: number;
   readonly textBytes: number;
   readonly #packed: Buffer;
-  #lines: WeakRef<Promise<Buffer>> | undefined; // weak: for a slow subscriber only the packed bytes stay
+  // Weak: for a slow subscriber only the packed bytes stay.
+  #lines: WeakRef<Promise<Buffer>> | undefined;
 
   constructor({ firstNumber, lastNumber, attempt, lines }: LogChunk) {
     this.firstNumber = firstNumber;

@@ -79,7 +79,8 @@ type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen
  *   P during S          S finds nothing; the next event (B, E, a stored number) repeats S
  */
 function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after: number): Batches {
-  const { id, userId } = row; // the whole row would stay in memory for as long as the log is followed
+  // The whole row would stay in memory for as long as the log is followed.
+  const { id, userId } = row;
   const follower = logFeed.follower(id, after);
   const onRow = ({ attempt, completedAt, logOpen, logLineCount }: LogEnd) => {
     follower.isAt(attempt);

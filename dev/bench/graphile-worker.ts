@@ -8,7 +8,8 @@ import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 const [connectionString = '', countText = '0'] = process.argv.slice(2);
 const count = Number(countText);
 const ADD_SET = 1_000;
-const logger = new Logger(() => () => undefined); // one log line per job would cost it more than the job
+// One log line per job would cost it more than the job.
+const logger = new Logger(() => () => undefined);
 
 const utils = await makeWorkerUtils({ connectionString, logger });
 await utils.migrate();

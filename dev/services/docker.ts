@@ -103,7 +103,8 @@ function placesOf({ runDir }: Engine) {
  */
 async function removeLeftovers(engine: Engine): Promise<void> {
   const { pidFile, execRoot } = placesOf(engine);
-  if (await isAlive(pidFile, engineAddress(engine))) return; // the engine is running: these are no leftovers
+  // The engine is running: these are no leftovers.
+  if (await isAlive(pidFile, engineAddress(engine))) return;
   await rm(pidFile, { force: true });
   const containerdPidFile = join(execRoot, 'containerd', 'containerd.pid');
   const containerd = await isAlive(containerdPidFile, execRoot);

@@ -12,7 +12,8 @@ import { testSealer } from '../support/workers.ts';
 import { ask } from './download-client.ts';
 import { type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
-const ARRIVES_MS = 100; // a later request could take the place otherwise; it would then be tried again
+// A later request could take the place otherwise; it would then be tried again.
+const ARRIVES_MS = 100;
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
   for (const thing of open.splice(0).reverse()) await thing.close();

@@ -76,7 +76,8 @@ describe('the download of a log', () => {
     const reply = await get(`/logs/${id}?raw`);
     expect(reply.status).toBe(200);
     expect(await reply.whole()).toBe(text);
-    expect(reply.bytes().equals(Buffer.from(text))).toBe(true); // valid UTF-8, whatever the job printed
+    // Valid UTF-8, whatever the job printed.
+    expect(reply.bytes().equals(Buffer.from(text))).toBe(true);
     const client = socketOf(api, ann.token);
     const batches = taker(
       client.iterate<{ jobLogs: { text: string } }>({ query: `subscription { jobLogs(jobId: "${id}") { text } }` }),

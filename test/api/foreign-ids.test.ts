@@ -237,7 +237,8 @@ describe("another account's id", () => {
       (SELECT read_at FROM notifications WHERE id = ${ofAnn.Notification ?? ''}) AS read,
       (SELECT count(*)::integer FROM tokens WHERE user_id = ${ann.id}) AS tokens`);
     expect(row).toEqual({ terminated: null, completed: null, read: null, tokens: 2 });
-    const answered = places().filter(({ path }) => !path.includes('Logs')); // subscriptions to logs would wait for a line
+    // Subscriptions to logs would wait for a line.
+    const answered = places().filter(({ path }) => !path.includes('Logs'));
     for (const place of answered.toSorted((one, other) => Number(isEnd(one)) - Number(isEnd(other)))) {
       const unknown = await answerTo(place, newId(), ann);
       const answers = [];

@@ -114,7 +114,8 @@ describe('a subscriber to a log', () => {
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     follower.isAt(1);
     const text = textOf(follower.batches(new AbortController().signal));
-    await expect.poll(() => store.reads).toBe(2); // it has all stored lines and now waits for live chunks
+    // It has all stored lines and now waits for live chunks.
+    await expect.poll(() => store.reads).toBe(2);
     follower.reached(attemptMarker('a', 2));
     follower.push(chunk(6, 12, 1));
     await expect.poll(() => store.reads).toBe(3);
@@ -211,7 +212,8 @@ describe('a subscriber to a log', () => {
     const store = storeOf([chunk(1, 5)]);
     const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
     const text = textOf(follower.batches(new AbortController().signal));
-    await expect.poll(() => store.reads).toBe(2); // the second read found nothing, and the follower waits
+    // The second read found nothing, and the follower waits.
+    await expect.poll(() => store.reads).toBe(2);
     store.chunks.push(chunk(6, 9));
     follower.ended({ lastNumber: 9, at: new Date(Date.now() - 2 * 3_600_000) });
     expect(await text).toBe(numbered(9));

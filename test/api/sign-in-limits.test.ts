@@ -43,7 +43,8 @@ describe('wrong passwords', () => {
     expect(await signIn(STRANGER, { email: 'ANN@example.com', password: PASSWORD })).toBe('RATE_LIMITED');
     expect(await signIn(STRANGER, { email: 'bob@example.com' })).toBe(no);
     expect(await signIn(OWNER, { password: PASSWORD })).toBe('IN');
-    expect(await signIn('192.0.2.99', { password: PASSWORD })).toBe('IN'); // the owner from another address
+    // The owner from another address.
+    expect(await signIn('192.0.2.99', { password: PASSWORD })).toBe('IN');
   });
 
   test('from one address are limited, whatever the account', async () => {

@@ -70,7 +70,8 @@ describe.each([
     await member('two');
     const keys = await keysOfDifferentPartitions({ partitionOf }, 12);
     for (let round = 0; byMember.size < 2 && round < 100; round += 1) {
-      const count = got.arrived.length; // one member has all partitions until the broker has divided them
+      // One member has all partitions until the broker has divided them.
+      const count = got.arrived.length;
       await publish(
         'workflows',
         keys.map((key) => ({ key, value: Buffer.from(key) })),

@@ -53,7 +53,8 @@ describe('a part of a text', () => {
     for (const part of [`${'a'.repeat(999)}b`, `${'a'.repeat(500)}b${'a'.repeat(499)}`]) {
       const long = partFinder(part)(text);
       const ratios = Array.from({ length: 7 }, () => msOf(long) / msOf(short)).sort((a, b) => a - b);
-      expect(ratios[3]).toBeLessThan(5); // a regular expression would take longer in proportion to the search text
+      // A regular expression would take longer in proportion to the search text.
+      expect(ratios[3]).toBeLessThan(5);
     }
   });
 });

@@ -59,7 +59,8 @@ test('P11: a user who is full for long does not make others wait for users who c
   const [full, steady, pushing] = [await user('full'), await user('steady'), await user('pushing')];
   await enter(await queued(full, 5));
   await enter(await queued(steady, 30));
-  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(steady); // no other user is free, for ten rounds
+  // No other user is free, for ten rounds.
+  for (let n = 0; n < 10; n += 1) expect(await next([full])).toBe(steady);
   for (let batch = 0; batch < 3; batch += 1) {
     await enter(await queued(pushing, 4));
     const served = [];
@@ -79,7 +80,8 @@ test('P11: concurrent and repeated events give each job one turn, and each user 
   const rounds = await database.db.execute<{ turns: number; rounds: number }>(sql`
     SELECT count(*)::integer AS turns, count(DISTINCT round)::integer AS rounds FROM turns WHERE user_id = ${greedy}`);
   expect(rounds).toEqual([{ turns: 40, rounds: 40 }]);
-  const taken = await Promise.all(Array.from({ length: 41 }, () => next())); // as several workers at once
+  // As several workers at once.
+  const taken = await Promise.all(Array.from({ length: 41 }, () => next()));
   expect(taken.filter((userId) => userId === greedy)).toHaveLength(40);
   expect(taken.filter((userId) => userId === other)).toHaveLength(1);
 });

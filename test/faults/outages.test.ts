@@ -89,7 +89,8 @@ describe.skipIf(servers === undefined || !hasRedis)('a server that is killed and
       }
       await works(jobId, followed);
     });
-    expect(processes.every(({ pid }) => process.kill(pid, 0))).toBe(true); // every process has survived
+    // Every process has survived.
+    expect(processes.every(({ pid }) => process.kill(pid, 0))).toBe(true);
   }, 180_000);
 
   test(`P4: Redis, ${KILLS} times while a container prints: the log is complete, and its subscriber gets all of it`, async () => {

@@ -103,7 +103,8 @@ describe('the networks that a HEARTBEAT may reach', () => {
     );
     fc.assert(
       fc.property(fc.ipV6(), (text) => {
-        const url = new URL(`http://[${text}]/`); // a URL writes every form of an address the same way
+        // A URL writes every form of an address the same way.
+        const url = new URL(`http://[${text}]/`);
         expect(wordsThatAdmit(text)).toBe(wordsThatAdmit(url.hostname.slice(1, -1)));
       }),
     );

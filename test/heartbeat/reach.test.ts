@@ -64,7 +64,8 @@ describe('the addresses that a heartbeat may reach', () => {
     let answers = 0;
     const { names, asked } = await nameServer(() => {
       answers += 1;
-      return answers <= 2 ? ['127.0.0.1'] : ['169.254.169.254']; // the A and AAAA lookups of the first check
+      // The A and AAAA lookups of the first check.
+      return answers <= 2 ? ['127.0.0.1'] : ['169.254.169.254'];
     });
     const { port } = await listening(http.createServer((_, response) => response.end('mine')));
     expect(outcome(await check({ endpoint: `http://fickle.test:${port}/`, body_contains: 'mine' }, { names }))).toBe(

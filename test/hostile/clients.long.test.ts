@@ -83,7 +83,8 @@ describe('200 clients without an account that do their worst', () => {
     }
     const after = await lease();
     waits.sort((a, b) => a - b);
-    expect(JSON.parse(statuses)).toMatchObject({ 429: expect.any(Number) }); // the clients did send requests
+    // The clients did send requests.
+    expect(JSON.parse(statuses)).toMatchObject({ 429: expect.any(Number) });
     expect(after).toMatchObject({ status: 'RUNNING', attempt: before?.attempt });
     expect(after?.expires).toBeGreaterThan(before?.expires ?? Number.NaN);
     const slower = shares.reduce((sum, share) => sum + share, 0) / shares.length;

@@ -103,7 +103,8 @@ test('a claim of a build while its workflow ends waits for the end, and does not
     await lockWorkflow(tx, { userId: ann, id });
     const claims = claimBuilds(db, [buildId], { owner: 'test' });
     await expect.poll(() => waiting()).toBe(true);
-    await cancelBuilds(tx, [id]); // this would deadlock if the claim locked the build before the workflow
+    // This would deadlock if the claim locked the build before the workflow.
+    await cancelBuilds(tx, [id]);
     return { claims };
   });
   expect((await claiming.claims).claimed).toEqual([]);

@@ -42,7 +42,8 @@ test('notifications are removed at the age that the setting says, read or not; p
   await fill(OLD, 8);
   await fill(YOUNG, 6);
   const newest = await list({ first: YOUNG - 1 });
-  const old = await list({ first: YOUNG + 5 }); // its cursor belongs to a notification that is removed
+  // Its cursor belongs to a notification that is removed.
+  const old = await list({ first: YOUNG + 5 });
   const client = socketOf(api, ann.token);
   const added = taker(
     client.iterate<{ notificationAdded: { id: string } }>({ query: 'subscription { notificationAdded { id } }' }),

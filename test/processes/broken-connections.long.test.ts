@@ -65,7 +65,8 @@ test('P12: connections that are reset, half-closed, stalled or left in any phase
   await expect.poll(() => connectionsOf(up.pid, port), { timeout: 20_000 }).toBe(0);
   await expect.poll(descriptors, { timeout: 20_000 }).toBeLessThanOrEqual(openBefore);
   expect(up.log.filter(({ level }) => Number(level) >= ERROR_LEVEL)).toEqual([]);
-  expect(up.log.filter(({ event }) => event === 'ready')).toHaveLength(1); // the process has not restarted
+  // The process has not restarted.
+  expect(up.log.filter(({ event }) => event === 'ready')).toHaveLength(1);
 });
 
 type WayToEnd = (socket: Socket) => Promise<void>;

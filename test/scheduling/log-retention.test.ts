@@ -153,7 +153,8 @@ describe('the retention of log lines', () => {
       await job({ made: daysAgo(30), ended: daysAgo(2) }),
     ];
     const orphan = await job({ made: daysAgo(30) });
-    await db.delete(jobs).where(eq(jobs.id, orphan)); // its workflow was purged while one of its lines was on its way
+    // Its workflow was purged while one of its lines was on its way.
+    await db.delete(jobs).where(eq(jobs.id, orphan));
     expect(await pass(10)).toEqual({ partitions: 0, chunks: 3 });
     expect(await Promise.all([...old, orphan].map(isKept))).toEqual([false, false, false]);
     expect(await Promise.all(kept.map(isKept))).toEqual([true, true, true]);
@@ -233,7 +234,8 @@ describe('the retention of log lines', () => {
       const old = await job({ made: noon, ended: noon });
       const last = await job({ made: new Date(noon.getTime() + 1_000) });
       const retention = createLogRetention({ db, days: 30 });
-      for (let n = 0; n < 2; n++) await retention.pass(signal); // the passes reach the job that runs
+      // The passes reach the job that runs.
+      for (let n = 0; n < 2; n++) await retention.pass(signal);
       expect(await isKept(old)).toBe(false);
       const live = await slow();
       await db

@@ -37,7 +37,8 @@ test('P10: scheduling publishes an end that was never published, even without a 
   const [job] = await claim(db, await schedule(db));
   await db.update(jobs).set({ attempt: ATTEMPTS_MAX });
   await letPass(db, workflowId, 3_600);
-  await reconcileSchedules(db, [workflowId], FOR_EVER); // the process crashes before it publishes to the bus
+  // The process crashes before it publishes to the bus.
+  await reconcileSchedules(db, [workflowId], FOR_EVER);
   const payload = { kind: 'CONTAINER', image: 'a' } as const;
   const other = { name: 'a', intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1 };
   const { workflow, buildId = '' } = await createWorkflow(db, { userId: ann, payload, ...other });

@@ -78,6 +78,7 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine reached 
       /DOCKER_TLS_CERT and DOCKER_TLS_KEY/,
     );
     expect(await reach({ ca: authority.ca, cert, key }, 'localhost')).toMatch(/certificate is for other names/);
-    expect(await reach()).toMatch(/HTTPS server/); // the engine's own message to a client without TLS
+    // The engine's own message to a client without TLS.
+    expect(await reach()).toMatch(/HTTPS server/);
   });
 });

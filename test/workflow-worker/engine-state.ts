@@ -22,7 +22,8 @@ export async function madeWith(host: string | undefined, marker: string) {
       const steps = history.parse(await engine.call({ method: 'GET', path: `/images/${Id}/history` }));
       if (steps.some(({ CreatedBy }) => CreatedBy.includes(marker))) images.push(Id);
     } catch (error) {
-      if (!isEngineError(error, 'NOT_FOUND')) throw error; // it belonged to another test and is gone
+      // It belonged to another test and is gone.
+      if (!isEngineError(error, 'NOT_FOUND')) throw error;
     }
   }
   const ended = containers.filter(({ State }) => State === 'exited');

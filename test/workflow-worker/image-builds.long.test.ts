@@ -77,7 +77,8 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     });
     const job = await here.job(id, 'COMPLETED');
     expect(await storedTexts(here.database.db, job.id)).toEqual([marker]);
-    expect((await madeWith(host, marker)).images).toEqual([]); // the last stage has no RUN, so no image with the marker is left
+    // The last stage has no RUN, so no image with the marker is left.
+    expect((await madeWith(host, marker)).images).toEqual([]);
   });
 
   test("that the engine refuses FAILS, with the engine's message and the line of the given text", async () => {

@@ -216,7 +216,8 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await buildIn(db, buildId, 'COMPLETED');
 
     await sweepPrivatePulls({ db, docker: open.docker });
-    expect(await db.select().from(privatePulls)).toHaveLength(2); // the engine may continue the pull for a while
+    // The engine may continue the pull for a while.
+    expect(await db.select().from(privatePulls)).toHaveLength(2);
     await db.execute(sql`UPDATE private_pulls SET started_at = now() - interval '1 hour'`);
     await sweepPrivatePulls({ db, docker: open.docker });
     expect(await db.select().from(privatePulls)).toHaveLength(2);

@@ -91,7 +91,8 @@ describe.skipIf(!isReady)('a registry that requires a login', () => {
     expect(`${JSON.stringify(built)}${printed}`).not.toContain(LOGIN.password);
 
     await removeImage(host ?? '', image);
-    const byOtherName = image.replace('127.0.0.1', 'localhost'); // for a login, this is another registry
+    // For a login, this is another registry.
+    const byOtherName = image.replace('127.0.0.1', 'localhost');
     expect(byOtherName).not.toBe(image);
     const second = await build(LOGIN, `FROM ${byOtherName}\nCOPY --from=${image} /bin/busybox /b`);
     expect((await buildIn(here.database.db, second.buildId, 'FAILED')).error).toMatch(DENIED);

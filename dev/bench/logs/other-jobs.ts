@@ -72,7 +72,8 @@ export async function measureOthers(system: System, progress: (text: string) => 
           textBatch,
         );
         subscriptions.push(subscription);
-        void subscription.next().catch(() => undefined); // nothing arrives; the bench stops it below
+        // Nothing arrives; the bench stops it below.
+        void subscription.next().catch(() => undefined);
       }
       await delay(2_000);
       const linesBefore = sum(numbers);
