@@ -60,8 +60,7 @@ export async function prepareBroker(broker: Broker): Promise<Launch> {
     const format = [
       'format',
       '--ignore-formatted',
-      '-t',
-      clusterId,
+      `--cluster-id=${clusterId}`, // an id may begin with "-", which would be an option
       '-c',
       config,
       ...scramUsers.flatMap((user) => ['--add-scram', user]),

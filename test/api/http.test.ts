@@ -23,7 +23,7 @@ describe('HTTP', () => {
 
   test('passes all 61 audits of GraphQL over HTTP', async () => {
     const results = await auditServer({ url: api.url });
-    expect(results.filter(({ status }) => status !== 'ok').map(({ name }) => name)).toEqual([]);
+    expect(results.filter(({ status }) => status !== 'ok')).toEqual([]);
     expect(results).toHaveLength(61);
   });
 

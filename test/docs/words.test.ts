@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
 /**
- * Words that this code base once used with a meaning of its own, and the standard term or plain
+ * Words that this code base once used in a sense of its own, and the standard term or plain
  * sentence that replaces each.
  */
 const REPLACED: [RegExp, string][] = [

@@ -49,7 +49,7 @@ describe('a shutdown', () => {
     expect(lines.toSorted()).toEqual(['late worker: closed', 'storage: closed']);
   });
 
-  test('goes on past a part that fails, and past one that never closes', async () => {
+  test('continues past a part that fails and past one that never closes', async () => {
     const { shutdown, lines } = make();
     let isToldToGiveUp = false;
     shutdown.add('clients', 'stuck', (deadline) => {
