@@ -1,5 +1,5 @@
 import { promisify } from 'node:util';
-import { constants, gunzip, gunzipSync, gzip } from 'node:zlib';
+import { constants, gunzip, gzip } from 'node:zlib';
 
 /* The text of a chunk is gzipped where that pays. */
 
@@ -27,10 +27,6 @@ export async function unpackLines(lines: Buffer): Promise<Buffer> {
   // One spare byte shows zlib that it is done.
   const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX);
   return gunzipAsync(lines, { chunkSize: Math.max(chunkSize, constants.Z_MIN_CHUNK) });
-}
-
-export function unpackLinesSync(lines: Buffer): Buffer {
-  return lines[0] === GZIP_MAGIC ? gunzipSync(lines) : lines;
 }
 
 /** The size of a chunk's text, without unpacking it: the size ends a gzip file. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { parseLines } from '../../domain/logs/decode.ts';
-import { unpackLinesSync } from '../../domain/logs/packing.ts';
+import { unpackLines } from '../../domain/logs/packing.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { type ChunkSource, createChunkWriter } from '../../workers/shared/log-collector/chunk-writer.ts';
 import { collectLog } from '../../workers/shared/log-collector/collector.ts';
@@ -48,7 +48,8 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     });
     const { state, isCutShort } = await collectLog({ docker, containerId, writer, log: quiet, signal, ...options });
     await writer.end();
-    const lines = chunks.flatMap((chunk) => parseLines(unpackLinesSync(chunk.lines), chunk.firstNumber, 1));
+    const parsed = chunks.map(async (chunk) => parseLines(await unpackLines(chunk.lines), chunk.firstNumber, 1));
+    const lines = (await Promise.all(parsed)).flat();
     return { state, isCutShort, writer, chunks, lines, texts: lines.map(({ text }) => text) };
   }
 
@@ -135,7 +136,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     const first = deferred<LogChunk>();
     const collected = collector(id, { publish: async (chunk) => first.resolve(chunk) }, stop.signal);
     const { lines } = await first.promise;
-    expect(parseLines(unpackLinesSync(lines), 1, 1)).toMatchObject([{ text: 'first' }]);
+    expect(parseLines(await unpackLines(lines), 1, 1)).toMatchObject([{ text: 'first' }]);
     stop.abort(new Error('enough'));
     await expect(collected).rejects.toThrow('enough');
   });
