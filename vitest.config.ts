@@ -29,6 +29,7 @@ const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }
 
 const common: TestProjectInlineConfiguration['test'] = {
   globalSetup: ['test/support/global-setup.ts'],
+  setupFiles: ['test/support/timers.ts'],
   testTimeout: 120_000,
   hookTimeout: 120_000,
   expect: { poll: { timeout: 20_000 } }, // a deadline: on a busy machine a second is none

@@ -9,6 +9,7 @@ import type { Admission, Asker } from './admission/admission.ts';
 import type { AllPlaces } from './admission/places.ts';
 import type { RequestWork } from './admission/request-work.ts';
 import type { AnswerBudget } from './answer-budget.ts';
+import type { AnswerRows } from './answer-rows.ts';
 import type { Refusals } from './auth/audit-refusals.ts';
 import type { Passwords } from './auth/passwords.ts';
 import type { Identifier } from './auth/tokens.ts';
@@ -21,7 +22,10 @@ import type { ApiSettings } from './settings.ts';
 
 /** What all requests of this process share. */
 export interface Services {
+  /** What an answer reads from: the pool, or a snapshot. */
   db: Db;
+  /** Always the pool. */
+  pool: Db;
   bus: Bus;
   cache: Cache;
   docker: Pick<Docker, 'isUp' | 'isThere'> | undefined;
@@ -51,6 +55,8 @@ export interface Client {
    * on.
    */
   setSession(token: string | undefined): void;
+  /** The id of the last event that a stream over HTTP delivered before it broke: a cursor. */
+  lastEventId?: string | undefined;
   /** Calls `gone` when the client has left. Absent on a WebSocket, which is closed as a whole. */
   onGone?(gone: () => void): void;
   /** Over HTTP: the work under way for the request. */
@@ -65,6 +71,9 @@ export interface Context {
   viewer: Identity | undefined;
   load: Loaders;
   budget: AnswerBudget;
+  rows: AnswerRows;
+  /** Whether everything is read from one snapshot of the database. */
+  isSnapshot: boolean;
 }
 
 /** The caller. Throws UNAUTHENTICATED if nobody is signed in. */
@@ -83,10 +92,18 @@ export function auditedUserOf({ kind, user }: Identity): string | undefined {
 }
 
 /**
+ * Where a subscription goes on: after the last event of the stream that it replaces, which is newer
+ * than the argument.
+ */
+export function resumedAfter({ client }: Context, after: string | null | undefined): string | undefined {
+  return client.lastEventId ?? after ?? undefined;
+}
+
+/**
  * The context of a subscription, without what its transport added to it, such as the whole request.
  */
-export function contextAlone({ services, client, asker, viewer, load, budget }: Context): Context {
-  return { services, client, asker, viewer, load, budget };
+export function contextAlone({ services, client, asker, viewer, load, budget, rows, isSnapshot }: Context): Context {
+  return { services, client, asker, viewer, load, budget, rows, isSnapshot };
 }
 
 /**

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { GraphQLError } from 'graphql';
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import type { Logger } from 'pino';
-import { isOutage } from '../db/connection-check.ts';
+import { REQUEST_BYTES_MAX } from '../domain/limits.ts';
+import { isOutage } from '../platform/postgres/outage.ts';
 
 /**
- * The codes of errors outside of `userErrors`. Documents that do not parse or validate have codes
- * of graphql's own.
+ * The codes of errors outside of `userErrors`. The engine adds GRAPHQL_PARSE_FAILED and
+ * GRAPHQL_VALIDATION_FAILED for documents.
  */
 export type ErrorCode =
   | 'UNAUTHENTICATED'
@@ -15,11 +16,43 @@ export type ErrorCode =
   | 'GONE' // only for log downloads
   | 'RATE_LIMITED'
   | 'UNAVAILABLE'
+  | 'OPERATION_RESOLUTION_FAILURE'
+  | 'REQUEST_ENTITY_TOO_LARGE'
+  | 'PERSISTED_QUERY_NOT_SUPPORTED'
   | 'INTERNAL_SERVER_ERROR';
 
 /** An error that the caller may see. `message` is a sentence. */
 export function failure(code: ErrorCode, message: string, extensions: Record<string, unknown> = {}): GraphQLError {
   return new GraphQLError(message, { extensions: { code, ...extensions } });
+}
+
+/** A text of the caller for a message, shortened if it is long. */
+export function shortened(text: string): string {
+  return text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
+}
+
+const SHOWN_LENGTH_MAX = 100;
+
+/**
+ * The error for a caller who is over a limit. It says when to try again, to programs in the header
+ * Retry-After too. `status` is that of the whole answer: a resolver gives none, because other
+ * fields of the answer may have succeeded.
+ */
+export function rateLimited(
+  message: string,
+  { retryAfterSeconds = 1, status }: { retryAfterSeconds?: number; status?: 429 | 503 },
+): GraphQLError {
+  const headers = { 'retry-after': String(retryAfterSeconds) };
+  const http = status === undefined ? { headers } : { status, headers };
+  return failure('RATE_LIMITED', message, { retryAfterSeconds, http });
+}
+
+/** `error` without its HTTP status and headers, which mean nothing within a stream. */
+export function withoutHttp(error: GraphQLError | GraphQLFormattedError): GraphQLError {
+  const { http: _, ...extensions } = error.extensions ?? {};
+  if (!(error instanceof GraphQLError)) return new GraphQLError(error.message, { extensions });
+  const { message, path, nodes, source, positions } = error;
+  return new GraphQLError(message, { path, nodes, source, positions, extensions });
 }
 
 export function unauthenticated(): GraphQLError {
@@ -45,13 +78,19 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
     const located = error instanceof GraphQLError ? error : undefined;
     const cause = rootCause(error);
     if (cause instanceof GraphQLError) {
+      if (cause.extensions.code === 'REQUEST_ENTITY_TOO_LARGE') return bodyTooLarge();
       if (typeof cause.extensions.code === 'string') return located ?? cause;
       // An invalid value of an argument.
       if (!located?.path || cause.nodes) return coded(located ?? cause, 'BAD_REQUEST', placed(located, cause));
     }
     if (isOutage(cause)) {
-      log.warn({ err: cause }, 'The database cannot be reached.');
+      log.warn({ err: located?.originalError ?? error }, 'A request failed, because the database cannot be reached.');
       return coded(located, 'UNAVAILABLE', 'The database cannot be reached right now: try again soon.');
+    }
+    const refusal = STATEMENT_REFUSALS.get(stateOf(cause));
+    if (refusal !== undefined) {
+      log.warn({ err: cause, path: located?.path }, 'A statement of an answer took too long, or could not be sent.');
+      return coded(located, 'UNAVAILABLE', refusal);
     }
     const requestId = randomUUID();
     log.error({ requestId, path: located?.path, err: cause }, 'A request failed unexpectedly.');
@@ -64,6 +103,21 @@ export function maskErrors(log: Logger): (error: unknown) => GraphQLError {
       },
     );
   };
+}
+
+function stateOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+const STATEMENT_REFUSALS = new Map([
+  ['57014', 'The database took too long for this: try again soon, or ask for fewer objects.'], // query_canceled
+  // in_failed_sql_transaction
+  ['25P02', 'Another part of this answer failed, so this part was not read: ask for it again.'],
+]);
+
+function bodyTooLarge(): GraphQLError {
+  const message = `The body of a request may have ${REQUEST_BYTES_MAX.toLocaleString('en')} bytes: send less at once.`;
+  return failure('REQUEST_ENTITY_TOO_LARGE', message, { http: { status: 413 } });
 }
 
 /**

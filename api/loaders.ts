@@ -3,7 +3,9 @@ import { listSessions } from '../db/accounts/sessions.ts';
 import { listApiTokens } from '../db/accounts/tokens.ts';
 import { readWorkflowTotals, type Total } from '../db/analytics.ts';
 import type { Db } from '../db/client.ts';
-import { type IdWindow, type JobFilter, listJobsByWorkflow } from '../db/listing.ts';
+import { waitsOfTurns } from '../db/jobs/turns.ts';
+import { countJobsByWorkflow, type JobFilter, listJobsByWorkflow } from '../db/listing/jobs.ts';
+import type { IdWindow } from '../db/listing/window.ts';
 import {
   buildsOf,
   firstLineNumbers,
@@ -20,7 +22,7 @@ import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '.
 import { workflowsByVolume } from '../db/volumes.ts';
 import type { TimeRange } from '../domain/analytics.ts';
 import { isId } from '../domain/ids.ts';
-import { VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
+import { COUNTED_MAX, VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload/payload.ts';
 
 /**
@@ -37,11 +39,15 @@ export interface Loaders {
   newestBuild(workflowId: string): Promise<BuildRow | undefined>;
   newestJob(workflowId: string): Promise<JobRow | undefined>;
   jobs(page: { workflowId: string; filter: JobFilter; window: IdWindow }): Promise<JobRow[]>;
+  /** The number of the jobs, or COUNTED_MAX + 1 if there are more than COUNTED_MAX. */
+  jobCount(asked: { workflowId: string; filter: JobFilter }): Promise<number>;
   nextRun(workflowId: string): Promise<Date | undefined>;
   totals(asked: { workflowId: string; range: TimeRange }): Promise<Total[]>;
   payload(workflow: WorkflowRow): Promise<Payload | undefined>;
   firstLineNumber(sourceId: string): Promise<number | undefined>;
   lastLineNumber(sourceId: string): Promise<number>;
+  /** What the turn of a QUEUED job waits for, if no engine that works now can run the job. */
+  waitOfTurn(jobId: string): Promise<string | undefined>;
   apiTokens(userId: string): Promise<TokenRow[]>;
   sessions(userId: string): Promise<TokenRow[]>;
   /** The ids of the viewer's workflows that name the volume. */
@@ -74,6 +80,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await lastLineNumbers(db, ids);
     return (id) => found.get(id) ?? 0;
   });
+  const waitOfTurn = batched<string | undefined>(async (ids) => {
+    const found = await waitsOfTurns(db, ids);
+    return (id) => found.get(id);
+  });
   const apiTokens = batched<TokenRow[]>(async (ids) => {
     const found = await listApiTokens(db, ids);
     return (id) => found.filter((row) => row.userId === id);
@@ -98,6 +108,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await readWorkflowTotals(db, ids, range);
     return (id) => found.filter((row) => row.scopeId === id);
   });
+  const jobCount = byShape<JobFilter, number>(async (ids, filter) => {
+    const found = await countJobsByWorkflow(db, ids, filter, COUNTED_MAX);
+    return (id) => found.get(id) ?? 0;
+  });
   /** One loader for each requested window: few, because a document has few fields. */
   const pages = new Map<string, (workflowId: string) => Promise<JobRow[]>>();
 
@@ -111,10 +125,12 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     nextRun,
     firstLineNumber,
     lastLineNumber,
+    waitOfTurn,
     apiTokens,
     sessions,
     workflowsOfVolume,
     totals: ({ workflowId, range }) => totals(range, workflowId),
+    jobCount: ({ workflowId, filter }) => jobCount(filter, workflowId),
     payload: ({ id, generation }) => payload(`${id}${generation}`),
     jobs: ({ workflowId, filter, window }) => {
       const key = JSON.stringify([filter, window]);

@@ -1,4 +1,5 @@
-import type { IdWindow } from '../db/listing.ts';
+import type { IdWindow } from '../db/listing/window.ts';
+import { isId } from '../domain/ids.ts';
 import { failure } from './errors.ts';
 
 /** A page of a list, as in Relay. */
@@ -11,6 +12,12 @@ export interface Page<T> {
    */
   endCursor?: string;
   startCursor?: string;
+}
+
+/** A page of a list whose items can be counted. */
+export interface CountedPage<T> extends Page<T> {
+  /** The number of items in the whole list, or COUNTED_MAX + 1 if there are more. */
+  count(): Promise<number>;
 }
 
 export const PAGE_SIZE = 20;
@@ -57,28 +64,52 @@ export function windowOf(args: PagingArgs): IdWindow {
 export function pageOf<Row extends { id: string }>(
   rows: Row[],
   { count, backwards, after, before }: IdWindow,
+  cursorOf = (row: Row) => cursorOfId(row.id),
 ): Page<Row> {
   const more = rows.length === count;
   const shown = more ? (backwards ? rows.slice(1) : rows.slice(0, -1)) : rows;
   return {
-    edges: shown.map((node) => ({ cursor: cursorOfId(node.id), node })),
+    edges: shown.map((node) => ({ cursor: cursorOf(node), node })),
     hasNextPage: backwards ? before !== undefined : more,
     hasPreviousPage: backwards ? more : after !== undefined,
   };
 }
 
-export function badCursor(): Error {
-  return failure('BAD_REQUEST', 'A cursor must be one that this list has given.');
+/** Adds the number of items to a page. They are counted on demand, and once. */
+export function counted<T>(page: Page<T>, count: () => Promise<number>): CountedPage<T> {
+  let counting: Promise<number> | undefined;
+  return {
+    ...page,
+    count: () => {
+      counting ??= count();
+      return counting;
+    },
+  };
 }
+
+export function badCursor(problem = 'A cursor must be one that this list has given.'): Error {
+  return failure('BAD_REQUEST', problem);
+}
+
+/** The beginning of cursors that carry an order (api/ordering.ts). No cursor of an id has a dot. */
+export const ORDERED = /^[A-Z_]+\./;
+export const OTHER_ORDER = 'A cursor can only be used with the `orderBy` of the list that has given it.';
 
 const ID_BYTES = 16;
 
-function cursorOfId(id: string): string {
+export function cursorOfId(id: string): string {
   return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url');
 }
 
-function idOfCursor(cursor: string): string {
+/** The id of a place in a list by ids, which is given as a cursor or as that id. */
+export function idOfPlace(place: string): string {
+  return isId(place) ? place.toLowerCase() : idOfCursor(place);
+}
+
+export function idOfCursor(cursor: string): string {
   const bytes = Buffer.from(cursor, 'base64url');
-  if (bytes.length !== ID_BYTES || bytes.toString('base64url') !== cursor) throw badCursor();
+  if (bytes.length !== ID_BYTES || bytes.toString('base64url') !== cursor) {
+    throw badCursor(ORDERED.test(cursor) ? OTHER_ORDER : undefined);
+  }
   return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -12,6 +12,7 @@ import type { Services } from './context.ts';
 import { createGraphql } from './graphql/yoga.ts';
 import { createGraphiql, noGraphiql } from './http/graphiql.ts';
 import { sendJson } from './http/messages.ts';
+import { answerMalformed } from './http/raw-answer.ts';
 import { answer } from './http/router.ts';
 import { serializeRequests } from './http/serializer.ts';
 import { createChanges } from './live/changes.ts';
@@ -39,7 +40,7 @@ export interface Api {
 export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   const { db, log, settings } = parts;
   const places = createPlaces(settings.bounds);
-  const { handle, isBusy } = serializeRequests((request, response) => {
+  const { handle, isBusy, isAnswered } = serializeRequests((request, response) => {
     countsBody(connections, request, response);
     answer(request, response, { graphql, graphiql, services, connections }).catch((error: unknown) => {
       log.error({ err: error }, 'A request could not be answered.');
@@ -62,6 +63,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
 
   const services: Services = {
     ...parts,
+    pool: db,
     docker,
     identifier: createIdentifier(db, log),
     passwords: createPasswords(),
@@ -76,6 +78,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
   const graphiql = settings.graphiql === false ? noGraphiql : createGraphiql();
   const webSockets = serveWebSockets(server, { graphql, services, connections, isBusy });
   server.on('request', handle);
+  answerMalformed(server, isAnswered);
 
   return {
     url: urlOf(server, settings.host),

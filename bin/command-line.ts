@@ -7,12 +7,16 @@ export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as con
 export type WorkerName = (typeof WORKERS)[number];
 
 export type Command =
-  | { name: 'up' | 'api' | 'migrate' | 'rotate-secrets' | 'doctor' | 'help' | 'version' }
+  | { name: 'up' | 'api' | 'migrate' | 'doctor' | 'version' }
+  | { name: 'help'; topic?: HelpTopic | undefined }
   | { name: 'worker'; workers: WorkerName[] }
   | { name: 'users'; action: UsersAction }
-  | { name: 'demo'; once: boolean };
+  | { name: 'demo'; once: boolean }
+  | { name: 'backup' | 'restore'; file: string }
+  | { name: 'rotate-secrets'; forgetsLost: boolean };
 
-const NAMES = [
+/** The commands that `--help` describes. */
+export const HELP_TOPICS = [
   'up',
   'api',
   'worker',
@@ -20,10 +24,14 @@ const NAMES = [
   'rotate-secrets',
   'users',
   'doctor',
+  'backup',
+  'restore',
   'demo',
-  '--help',
-  '--version',
+  'version',
 ] as const;
+export type HelpTopic = (typeof HELP_TOPICS)[number];
+
+const NAMES = [...HELP_TOPICS, '--help'] as const;
 
 /**
  * The command that the arguments name. Throws a StartupError that suggests the nearest right word.
@@ -32,19 +40,19 @@ export function parseCommand(args: readonly string[]): Command {
   const [name, ...rest] = args;
   if (name === undefined)
     throw new StartupError(`A command is missing: one of ${listOf(NAMES)}. For example: chronoverse up`);
-  if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
+  if (topicOf(name) && (rest.includes('--help') || rest.includes('-h'))) return { name: 'help', topic: topicOf(name) };
   switch (name) {
     case '--help':
     case '-h':
     case 'help':
-      return { name: 'help' };
+      return { name: 'help', topic: topicOf(rest[0]) };
     case '--version':
     case '-v':
+    case 'version':
       return { name: 'version' };
     case 'up':
     case 'api':
     case 'migrate':
-    case 'rotate-secrets':
     case 'doctor':
       refuseMore(name, rest);
       return { name };
@@ -52,12 +60,22 @@ export function parseCommand(args: readonly string[]): Command {
       return { name, workers: parseWorkers(rest) };
     case 'users':
       return { name, action: parseUsers(rest) };
+    case 'rotate-secrets':
+      refuseMore(name, rest, ['--lost-keys']);
+      return { name, forgetsLost: rest.includes('--lost-keys') };
+    case 'backup':
+    case 'restore':
+      return { name, file: parseFile(name, rest) };
     case 'demo':
       refuseMore(name, rest, ['--once']);
       return { name, once: rest.includes('--once') };
     default:
       throw new StartupError(`"${name}" is no command${meantFor(name, NAMES)} There are ${listOf(NAMES)}.`);
   }
+}
+
+function topicOf(name: string | undefined): HelpTopic | undefined {
+  return HELP_TOPICS.find((topic) => topic === name);
 }
 
 function parseWorkers(names: string[]): WorkerName[] {
@@ -73,6 +91,15 @@ function parseWorkers(names: string[]): WorkerName[] {
     return worker;
   });
   return WORKERS.filter((worker) => workers.includes(worker)); // each once
+}
+
+function parseFile(command: string, rest: string[]): string {
+  const [file, ...more] = rest;
+  if (file === undefined || file.startsWith('-') || more.length > 0)
+    throw new StartupError(
+      `${command} takes the name of one file. For example: chronoverse ${command} chronoverse.backup`,
+    );
+  return file;
 }
 
 function refuseMore(command: string, rest: string[], allowed: string[] = []): void {

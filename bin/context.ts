@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { OutageLog } from '../platform/outage-log.ts';
 import type { Settings } from '../platform/settings/parse.ts';
 import type { Shutdown } from './shutdown.ts';
 
@@ -6,6 +7,7 @@ import type { Shutdown } from './shutdown.ts';
 export interface CommandContext {
   settings: Settings;
   log: Logger;
+  outages: OutageLog;
   shutdown: Shutdown;
   version: string;
 }

@@ -16,30 +16,57 @@ const workflow = z.object({
   name: z.string(),
   buildStatus: z.string(),
   terminatedAt: z.string().nullable(),
-  build: z.object({ id: z.string(), error: z.string().nullable() }).nullable(),
+  build: z.object({ id: z.string(), error: z.string().nullable(), waitingFor: z.string().nullable() }).nullable(),
 });
 type Workflow = z.infer<typeof workflow>;
-const WORKFLOW = 'id name buildStatus terminatedAt build { id error }';
+const WORKFLOW = 'id name buildStatus terminatedAt build { id error waitingFor }';
 const job = z.object({ id: z.string(), status: z.string(), failureMessage: z.string().nullable() });
+
+/** The job that a workflow of the demo has run. */
+export interface DemoRun {
+  workflowId: string;
+  jobId?: string;
+  /** Why it did not complete. */
+  failure?: string;
+}
 
 /**
  * Makes or finds the workflow, runs it once, and prints each line that the subscription brings.
- * Returns why it did not complete.
  */
-export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, say: Say): Promise<string | undefined> {
+export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, say: Say): Promise<DemoRun> {
   const found = await findWorkflow(client, wanted.name);
   const ready = await awaitBuild(client, found ?? (await createWorkflow(client, wanted)), say);
+  const workflowId = ready.id;
+  if (waitsFor(ready) !== undefined) return { workflowId, failure: `its build waits: ${waitsFor(ready)}` };
   if (ready.buildStatus !== 'COMPLETED')
-    return `its build is ${ready.buildStatus}: ${ready.build?.error ?? 'no reason'}`;
+    return { workflowId, failure: `its build is ${ready.buildStatus}: ${ready.build?.error ?? 'no reason'}` };
   // A new workflow has its first slot at once. A found one runs on request.
   const jobId = found === undefined ? await awaitFirstJob(client, ready.id) : await requestRun(client, ready.id);
+  const ended = await followJob(client, jobId, say);
+  if (ended.status === 'COMPLETED') return { workflowId, jobId };
+  return { workflowId, jobId, failure: `its job is ${ended.status}: ${ended.failureMessage ?? 'no reason'}` };
+}
+
+/** Goes on with the jobs after `jobId`, until the client closes. */
+export async function followWorkflow(client: DemoClient, { workflowId, jobId }: DemoRun, say: Say): Promise<void> {
+  let last = jobId;
+  for await (const { jobUpdated } of client.subscribe(
+    'subscription ($id: ID) { jobUpdated(workflowId: $id) { id status failureMessage } }',
+    { id: workflowId },
+    z.object({ jobUpdated: job }),
+  )) {
+    if (jobUpdated.id === last) continue;
+    last = jobUpdated.id;
+    await followJob(client, last, say);
+  }
+}
+
+async function followJob(client: DemoClient, jobId: string, say: Say): Promise<z.infer<typeof job>> {
   say(`job ${jobId}`);
   await followLog(client, jobId, say);
   const ended = await awaitEnd(client, jobId);
   say(ended.status + (ended.failureMessage === null ? '' : `: ${ended.failureMessage}`));
-  return ended.status === 'COMPLETED'
-    ? undefined
-    : `its job is ${ended.status}: ${ended.failureMessage ?? 'no reason'}`;
+  return ended;
 }
 
 /**
@@ -71,7 +98,7 @@ async function createWorkflow(client: DemoClient, { name, payload }: DemoWorkflo
   return orThrow(made.workflow, made.userErrors);
 }
 
-/** The workflow, when its build has ended in any way. */
+/** The workflow, when its build has ended in any way, or waits for the end of an outage. */
 async function awaitBuild(client: DemoClient, found: Workflow, say: Say): Promise<Workflow> {
   if (isBuilt(found)) return found;
   say('its image is being prepared');
@@ -80,13 +107,17 @@ async function awaitBuild(client: DemoClient, found: Workflow, say: Say): Promis
     { id: found.id },
     z.object({ workflowUpdated: workflow }),
   )) {
-    if (isBuilt(workflowUpdated)) return workflowUpdated;
+    if (isBuilt(workflowUpdated) || waitsFor(workflowUpdated)) return workflowUpdated;
   }
   throw new Error('The subscription workflowUpdated completed before the build had ended.');
 }
 
 function isBuilt({ buildStatus }: Workflow): boolean {
   return buildStatus !== 'QUEUED' && buildStatus !== 'STARTED';
+}
+
+function waitsFor({ build }: Workflow): string | undefined {
+  return build?.waitingFor ?? undefined;
 }
 
 async function awaitFirstJob(client: DemoClient, workflowId: string): Promise<string> {

@@ -4,7 +4,7 @@ import { withImage } from '../domain/images/registry-allow.ts';
 import type { CommandContext } from './context.ts';
 import { type DemoCredentials, keepDemoUser, signInToDemo } from './demo-account.ts';
 import { createDemoClient, type DemoClient } from './demo-client.ts';
-import { type DemoWorkflow, runDemoWorkflow } from './demo-workflow.ts';
+import { type DemoRun, type DemoWorkflow, followWorkflow, runDemoWorkflow } from './demo-workflow.ts';
 import type { OpenParts } from './open-parts.ts';
 import { refuseTakenPort } from './start-api.ts';
 import { PortTaken } from './startup-error.ts';
@@ -24,7 +24,13 @@ function container(image: string): DemoWorkflow {
   return {
     name: `Demo container (${image})`,
     payload: {
-      container: { image, command: ['sh', '-c'], args: [SCRIPT], env: [{ name: 'GREETING', value: 'done' }] },
+      container: {
+        image,
+        pullPolicy: 'IF_MISSING', // the demo runs without a network too
+        command: ['sh', '-c'],
+        args: [SCRIPT],
+        env: [{ name: 'GREETING', value: 'done' }],
+      },
     },
   };
 }
@@ -51,21 +57,45 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
   const client = createDemoClient(url, await signInToDemo(url, credentials));
   shutdown.add('clients', 'demo client', client.close);
 
-  const failures = await withDeadline(runWorkflows(client, settings.demoImage));
-  for (const failure of failures) say(failure);
+  const runs = await withDeadline(runWorkflows(client, settings.demoImage));
+  for (const { label, failure } of runs) if (failure !== undefined) say(`The ${label} did not complete: ${failure}`);
   invite(url, credentials, { once, dataDir });
-  return once ? Number(failures.length > 0) : undefined;
+  if (once) return Number(runs.some(({ failure }) => failure !== undefined));
+  for (const run of runs) void keepFollowing(client, run, shutdown.signal);
+  return undefined;
 }
 
-/** Runs the workflows side by side. Returns a sentence for each that did not complete. */
-async function runWorkflows(client: DemoClient, image: string): Promise<string[]> {
+interface Labelled extends Partial<DemoRun> {
+  label: string;
+}
+
+/** Runs the workflows side by side. */
+async function runWorkflows(client: DemoClient, image: string): Promise<Labelled[]> {
   const workflows = [HEARTBEAT, ...((await hasEngine(client)) ? [container(image)] : [])];
-  const runs = workflows.map(async (workflow) => {
+  const runs = workflows.map(async (workflow): Promise<Labelled> => {
     const label = workflow === HEARTBEAT ? 'heartbeat' : 'container';
-    const failure = await runDemoWorkflow(client, workflow, (line) => say(`${label} | ${line}`)).catch(String);
-    return failure === undefined ? [] : [`The ${label} did not complete: ${failure}`];
+    try {
+      return { label, ...(await runDemoWorkflow(client, workflow, sayAs(label))) };
+    } catch (error) {
+      return { label, failure: String(error) };
+    }
   });
-  return (await Promise.all(runs)).flat();
+  return Promise.all(runs);
+}
+
+/** Shows the later runs too. */
+async function keepFollowing(client: DemoClient, { label, workflowId, ...run }: Labelled, signal: AbortSignal) {
+  if (workflowId === undefined) return;
+  try {
+    await followWorkflow(client, { ...run, workflowId }, sayAs(label));
+  } catch (error) {
+    if (!signal.aborted)
+      say(`${label} | its runs are not shown any more: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+function sayAs(label: string): (line: string) => void {
+  return (line) => say(`${label} | ${line}`);
 }
 
 async function hasEngine(client: DemoClient): Promise<boolean> {
@@ -80,11 +110,11 @@ async function hasEngine(client: DemoClient): Promise<boolean> {
   return false;
 }
 
-async function withDeadline(runs: Promise<string[]>): Promise<string[]> {
+async function withDeadline(runs: Promise<Labelled[]>): Promise<Labelled[]> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string[]>((resolve) => {
-    const failure = `The demo's jobs have not ended after ${DEMO_MINUTES_MAX} minutes.`;
-    timer = setTimeout(() => resolve([failure]), DEMO_MINUTES_MAX * 60_000);
+  const late = new Promise<Labelled[]>((resolve) => {
+    const failure = `its jobs have not ended after ${DEMO_MINUTES_MAX} minutes.`;
+    timer = setTimeout(() => resolve([{ label: 'demo', failure }]), DEMO_MINUTES_MAX * 60_000);
   });
   try {
     return await Promise.race([runs, late]);
@@ -113,10 +143,15 @@ function invite(
   say('');
   say(
     once
-      ? 'The demo ends. Without --once it goes on, with GraphiQL.'
-      : `Each runs every minute from now on. GraphiQL is on ${url}`,
+      ? 'The demo ends. Run npm run demo without --once: it goes on, with GraphiQL, where you sign in like this:'
+      : `Each runs every minute from now on. GraphiQL is on ${url}\nTo sign in there, run this mutation:`,
   );
-  say(`To sign in there as ${email}, run ${signIn}`);
+  say('');
+  say(`  ${signIn}`);
+  say('');
+  say(`  e-mail    ${email}`);
+  say(`  password  ${password}`);
+  say('');
   say(
     `${once ? '' : 'Ctrl-C stops everything. '}The demo's data stays in ${dataDir}: a server that you start with up does not have it.`,
   );

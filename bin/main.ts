@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { DataDirUnusable } from '../platform/data-dir.ts';
 import { createLogger } from '../platform/log.ts';
+import { messageOf } from '../platform/log-line.ts';
+import { createOutageLog } from '../platform/outage-log.ts';
 import { parseSettings, SettingsError } from '../platform/settings/parse.ts';
 import { readSettingFiles } from '../platform/settings/setting-files.ts';
 import { type Command, parseCommand } from './command-line.ts';
@@ -10,7 +12,7 @@ import { help } from './help.ts';
 import { requiredSettings } from './required-settings.ts';
 import { createShutdown } from './shutdown.ts';
 import { handleSignals } from './signals.ts';
-import { StartupError } from './startup-error.ts';
+import { PartUnreachable, StartupError } from './startup-error.ts';
 
 try {
   await run(parseCommand(process.argv.slice(2)));
@@ -19,17 +21,18 @@ try {
 }
 
 async function run(command: Command): Promise<void> {
-  if (command.name === 'help') return void process.stdout.write(help());
+  if (command.name === 'help') return void process.stdout.write(help(command.topic));
   if (command.name === 'version') return void process.stdout.write(`${await version()}\n`);
   const env = readSettingFiles(process.env);
   const { settings, warnings } = parseSettings(env, requiredSettings(command, env));
-  // The answer of `users` is on standard output.
-  const log = createLogger(settings, { onStderr: command.name === 'users' });
+  // The answers of these are on standard output.
+  const outages = createOutageLog();
+  const log = createLogger(settings, { onStderr: ['users', 'backup', 'restore'].includes(command.name), outages });
   for (const warning of warnings) log.warn(warning);
   const shutdown = createShutdown(log);
   const signals = handleSignals(shutdown, log);
   try {
-    const context = { settings, log, shutdown, version: await version() };
+    const context = { settings, log, outages, shutdown, version: await version() };
     const exitCode = await start(command, context);
     if (exitCode === undefined) return; // it goes on until a signal arrives
     await shutdown.close();
@@ -56,11 +59,15 @@ async function start(command: Exclude<Command, { name: 'help' | 'version' }>, co
     case 'migrate':
       return (await import('./migrate.ts')).runMigrate(context);
     case 'rotate-secrets':
-      return (await import('./rotate-secrets.ts')).runRotateSecrets(context);
+      return (await import('./rotate-secrets.ts')).runRotateSecrets(context, command);
     case 'users':
       return (await import('./users.ts')).runUsers(context, command.action);
     case 'doctor':
       return (await import('./doctor.ts')).runDoctor(context);
+    case 'backup':
+      return (await import('./backup.ts')).runBackup(context, command.file);
+    case 'restore':
+      return (await import('./restore.ts')).runRestore(context, command.file);
     case 'demo':
       return (await import('./demo.ts')).runDemo(context, command);
   }
@@ -72,8 +79,12 @@ function refuse(error: unknown, log?: Logger): never {
     process.stderr.write(`${error.message}\n`);
     process.exit(2);
   }
+  if (error instanceof PartUnreachable) {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
   if (log === undefined) throw error;
-  log.fatal({ err: error }, `Not started: ${error instanceof Error ? error.message : String(error)}`);
+  log.fatal({ err: error }, `Not started: ${error instanceof Error ? messageOf(error) : String(error)}`);
   process.exit(1);
 }
 

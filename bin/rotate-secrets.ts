@@ -1,4 +1,6 @@
 import { changeSecrets } from '../db/accounts/secrets.ts';
+import { getInstallation } from '../db/installation.ts';
+import { forgetOtherKeys } from '../db/secret-keys.ts';
 import { UnreadableSecret } from '../domain/payload/secret.ts';
 import type { CommandContext } from './context.ts';
 import { openDatabase, startDatabase } from './database.ts';
@@ -8,16 +10,20 @@ const PROBLEMS_SHOWN_MAX = 10;
 
 /**
  * `chronoverse rotate-secrets`: encrypts every secret under the present key, then ends, with 1 if
- * some could not be read. Other processes may run at the same time, with the present key and the
- * old ones.
+ * some could not be read, unless `forgetsLost`. From then on, processes start with the present key
+ * alone. Other processes may run at the same time, with the present key and the old ones.
  */
-export async function runRotateSecrets(context: CommandContext): Promise<number> {
+export async function runRotateSecrets(
+  context: CommandContext,
+  { forgetsLost }: { forgetsLost: boolean },
+): Promise<number> {
   const dataDir = context.settings.databaseUrl === undefined ? await openFolder(context) : undefined;
   const sealer = await openSealer(context, dataDir);
   const url = await startDatabase(context, dataDir);
   const { db } = await openDatabase(context, url, 1);
   await requireVersion(db);
 
+  process.exitCode = 1; // if a signal stops it on the way
   let rotated = 0;
   let unreadable = 0;
   await changeSecrets(db, (sealed, place) => {
@@ -34,7 +40,12 @@ export async function runRotateSecrets(context: CommandContext): Promise<number>
       return sealed;
     }
   });
+  const isDone = unreadable === 0 || forgetsLost;
+  if (isDone) {
+    await getInstallation(db);
+    await forgetOtherKeys(db, sealer.presentKeyId);
+  }
   const left = unreadable === 0 ? '' : ` ${unreadable} could not be read, and stay as they are.`;
   context.log.info({ rotated, unreadable }, `secrets: ${rotated} encrypted under the present key.${left}`);
-  return unreadable === 0 ? 0 : 1;
+  return isDone ? 0 : 1;
 }

@@ -8,8 +8,9 @@ import { SHUTDOWN_SECONDS_MAX, type Shutdown } from './shutdown.ts';
 const SAME_SIGNAL_MS = 500;
 
 /**
- * SIGTERM and SIGINT drain, then exit with 0, or with process.exitCode if a command has set it. A
- * second SIGINT exits at once with 130. An uncaught error is logged, and exits with 1.
+ * SIGTERM, SIGINT and SIGHUP (the terminal was closed) drain, then exit with 0, or with
+ * process.exitCode if a command has set it. A second SIGINT exits at once with 130. An uncaught
+ * error is logged, and exits with 1.
  */
 export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): boolean } {
   let stoppingSince: number | undefined;
@@ -27,7 +28,7 @@ export function handleSignals(shutdown: Shutdown, log: Logger): { stopping(): bo
     process.exit();
   }
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (stoppingSince === undefined) void drain(signal);
       else if (signal === 'SIGINT' && performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(130);

@@ -12,8 +12,11 @@ export async function runApi(context: CommandContext): Promise<undefined> {
   const { listen, refuseTakenPort } = await import('./start-api.ts');
   const { host, port } = context.settings;
   await refuseTakenPort(host, port);
+  // Their pool is for the start alone: requests use the api's own.
   const parts = await openParts(context, { migrates: false, connectionsMax: CONNECTIONS_MAX });
-  const url = await listen(context, parts, port);
+  // It needs no engine, so it looks for none at the usual socket.
+  const docker = context.settings.dockerHost === undefined ? undefined : await parts.docker();
+  const url = await listen(context, parts, { port, docker });
   logReady(context.log, { url }, `ready: ${url}`);
 }
 

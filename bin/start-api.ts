@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { startApi } from '../api/server.ts';
 import { hasAccounts } from '../db/accounts/accounts.ts';
+import type { Docker } from '../platform/docker/docker.ts';
 import type { CommandContext } from './context.ts';
 import { isExposed } from './exposure.ts';
 import type { OpenParts } from './open-parts.ts';
@@ -8,9 +9,14 @@ import { progress } from './progress.ts';
 import { PortTaken, StartupError } from './startup-error.ts';
 
 /**
- * Listens, and returns the URL of the GraphQL endpoint. Throws a StartupError if the port is taken.
+ * Listens, and returns the URL of the GraphQL endpoint. `docker` is the engine whose state `system`
+ * shows, if this process has one. Throws a StartupError if the port is taken.
  */
-export async function listen(context: CommandContext, parts: OpenParts, port: number): Promise<string> {
+export async function listen(
+  context: CommandContext,
+  parts: OpenParts,
+  { port, docker }: { port: number; docker: Docker | undefined },
+): Promise<string> {
   const { settings, shutdown, log } = context;
   const done = progress(log, 'api');
   await sayHowToBegin(context, parts);
@@ -24,7 +30,7 @@ export async function listen(context: CommandContext, parts: OpenParts, port: nu
     const { apiTokenDaysMax, mutationsPerUserPerHour } = settings;
     const accounts = { signUp, apiTokenDaysMax, mutationsPerUserPerHour };
     const own = { port, host, databaseEmbedded, ...limits, ...accounts, ...web };
-    const api = await startApi({ ...parts, docker: await parts.docker(), settings: own });
+    const api = await startApi({ ...parts, db: parts.apiDatabase(), docker, settings: own });
     shutdown.add('api', 'api', api.close);
     done(`listens on ${host}`);
     return api.url;
@@ -68,7 +74,7 @@ function startupErrorFor(error: unknown, host: string, port: number): StartupErr
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'EADDRINUSE') {
     return new PortTaken(
-      `Port ${port} of ${host} is taken by another program: stop that one, or choose another port, for example PORT=${port + 1}, or PORT=0 for a free one.`,
+      `Port ${port} of ${host} is taken by another program: stop that one, or choose another port, for example PORT=${port < 65_535 ? port + 1 : 4_000}, or PORT=0 for a free one.`,
     );
   }
   if (code === 'EACCES') {
@@ -76,7 +82,7 @@ function startupErrorFor(error: unknown, host: string, port: number): StartupErr
       `Port ${port} of ${host} is reserved for root: choose one from 1024 on, for example PORT=4000.`,
     );
   }
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+  if (['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EINVAL', 'EAFNOSUPPORT'].includes(String(code))) {
     return new StartupError(
       `HOST is "${host}", which is no address of this machine: choose one that is, for example HOST=127.0.0.1.`,
     );

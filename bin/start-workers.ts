@@ -1,4 +1,5 @@
 import type { Worker } from '../workers/shared/parts.ts';
+import { reportWorker } from '../workers/shared/presence.ts';
 import { WORKERS, type WorkerName } from './command-line.ts';
 import type { CommandContext } from './context.ts';
 import type { OpenParts } from './open-parts.ts';
@@ -23,6 +24,11 @@ export async function startWorkers(context: CommandContext, parts: OpenParts, na
     const done = progress(context.log, `worker ${name}`);
     const worker = await startWorker(name, context, parts);
     context.shutdown.add(STAGES[name], `worker ${name}`, worker.close);
+    // The workflow worker reports itself, with its engine.
+    if (name !== 'workflow') {
+      const reportEnd = await reportWorker({ ...parts, log: context.log.child({ worker: name }) }, name);
+      context.shutdown.add(STAGES[name], `report of worker ${name}`, reportEnd);
+    }
     done('works');
   }
 }
@@ -49,6 +55,7 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
         maxResources: settings.maxResources,
         maxJobSeconds: settings.maxJobSeconds,
         maxBuildSeconds: settings.maxBuildSeconds,
+        imageRetentionDays: settings.imageRetentionDays,
         registryAllow: settings.registryAllow,
         localImages: settings.localImages,
         maxLogBytes: settings.maxJobLogBytes,
@@ -59,6 +66,7 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
       return (await import('../workers/execution/worker.ts')).startExecution({
         ...own,
         allow: settings.heartbeatAllow,
+        connectivityTargets: settings.connectivityTargets,
         checksPerUserMax: settings.runningPerUser.heartbeats,
       });
     case 'joblogs':

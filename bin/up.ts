@@ -4,7 +4,7 @@ import { type OpenParts, openParts } from './open-parts.ts';
 import { listen, refuseTakenPort } from './start-api.ts';
 import { startWorkers } from './start-workers.ts';
 
-/** The api and all workers share one pool. */
+/** All workers share one pool. The api has its own. */
 const CONNECTIONS_MAX = 20;
 
 /** `chronoverse up`: everything in one process, until a signal arrives. */
@@ -33,7 +33,7 @@ export async function startAll(
   });
   await prepare?.(parts);
   await startWorkers(context, parts);
-  const url = await listen(context, parts, port);
+  const url = await listen(context, parts, { port, docker: await parts.docker() });
   logReady(context.log, { url }, `ready: ${url}`);
   return { parts, url };
 }

@@ -17,19 +17,30 @@ import { StartupError } from './startup-error.ts';
  * otherwise work on an empty database.
  */
 export async function openUsersDatabase(context: CommandContext, { mayBegin }: { mayBegin: boolean }): Promise<Db> {
-  const url = context.settings.databaseUrl ?? (await embedded(context, mayBegin));
+  const url = context.settings.databaseUrl ?? (await embedded(context, { mayBegin, migrates: true }));
   const { db } = await openDatabase(context, url, 1);
   await requireVersion(db);
   return db;
 }
 
-async function embedded(context: CommandContext, mayBegin: boolean): Promise<string> {
+/**
+ * The URL of the database that there is, at whatever version: a real one, the embedded one of a
+ * running server, or the embedded one, which is started.
+ */
+export async function presentDatabase(context: CommandContext): Promise<string> {
+  return context.settings.databaseUrl ?? (await embedded(context, { mayBegin: false, migrates: false }));
+}
+
+async function embedded(
+  context: CommandContext,
+  { mayBegin, migrates }: { mayBegin: boolean; migrates: boolean },
+): Promise<string> {
   const dataDir = resolve(context.settings.dataDir);
   const folder = join(dataDir, 'postgres');
   try {
     if (!(await isThere(join(folder, 'PG_VERSION')))) sayThatThereIsNone(dataDir, mayBegin);
     const url = await startDatabase(context, await openFolder(context));
-    await migrateNow(context, url);
+    if (migrates) await migrateNow(context, url);
     return url;
   } catch (error) {
     if (!(error instanceof DataDirTaken)) throw error;
@@ -48,7 +59,7 @@ function sayThatThereIsNone(dataDir: string, mayBegin: boolean): void {
     throw new StartupError(`${none}: name the server's data folder with DATA_DIR, or its database with DATABASE_URL.`);
 }
 
-async function isThere(path: string): Promise<boolean> {
+export async function isThere(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false, // or another user's; then starting it fails with the reason

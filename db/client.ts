@@ -3,7 +3,7 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { defaultDeadline, settledBefore } from '../platform/async/deadline.ts';
 import type { TlsMaterial } from '../platform/pem.ts';
-import { sslOptions } from './tls.ts';
+import { driverOptions } from './driver-options.ts';
 
 export type Db = PostgresJsDatabase;
 
@@ -34,15 +34,20 @@ export const PLANNER = {
   jit: 'off',
 };
 
+export interface PoolOptions {
+  max: number;
+  application: string;
+  tls?: TlsMaterial | undefined;
+  /** The database cancels a statement that takes longer (57014). Without it, none is cancelled. */
+  statementSecondsMax?: number;
+}
+
 /**
  * A pool of `max` connections to the database at `url`. It connects on first use and after an
  * outage.
  */
-export function connect(
-  url: string,
-  { max, application, tls }: { max: number; application: string; tls?: TlsMaterial | undefined },
-): Connection {
-  const open = (connections: number) => openPool(url, { max: connections, application, tls });
+export function connect(url: string, { max, ...options }: PoolOptions): Connection {
+  const open = (connections: number) => openPool(url, { max: connections, ...options });
   const [pool, lone] = [open(max), open(1)];
   const close = async (deadline = defaultDeadline()) => {
     const ended = Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
@@ -51,18 +56,15 @@ export function connect(
   return { db: drizzle(pool), lone: drizzle(lone), close };
 }
 
-function openPool(
-  url: string,
-  { max, application, tls }: { max: number; application: string; tls: TlsMaterial | undefined },
-): postgres.Sql {
-  const client = postgres(url, {
-    ...sslOptions(url, tls),
+function openPool(url: string, { max, application, tls, statementSecondsMax }: PoolOptions): postgres.Sql {
+  const limit = statementSecondsMax === undefined ? {} : { statement_timeout: statementSecondsMax * 1_000 };
+  const client = postgres({
+    ...driverOptions(url, { tls, session: { application_name: application, TimeZone: 'UTC', ...limit, ...PLANNER } }),
     max,
     connect_timeout: 10,
     idle_timeout: 60,
     backoff: reconnectSeconds,
     onnotice: () => undefined, // notices are for interactive sessions
-    connection: { application_name: application, TimeZone: 'UTC', ...PLANNER },
   });
   prepareTransactions(prepareAll(client));
   return client;
@@ -97,18 +99,44 @@ function prepareTransactions(client: postgres.Sql): void {
   client.begin = <T>(first: string | Work<T>, second?: Work<T>) => {
     const work = typeof first === 'string' ? second : first;
     if (work === undefined) throw new TypeError('A transaction needs something to do.');
-    return begin(typeof first === 'string' ? first : '', (transaction) => work(prepareAll(transaction)));
+    return begin(typeof first === 'string' ? first : '', async (transaction) => {
+      const end = endable(prepareAll(transaction));
+      try {
+        return await work(transaction);
+      } finally {
+        end();
+      }
+    });
   };
 }
 
 /**
- * Resolves when the database has stored a write on its disk and on the standby that it waits for.
- * Rejects on a standby and where transactions are read-only. Writes a few bytes of write-ahead log.
+ * Refuses statements of a transaction from the moment at which the returned function is called. The
+ * driver would send them on the same connection, which may be inside another transaction by then.
  */
-export async function tryToWrite(db: Db): Promise<void> {
-  const rows = await db.execute(sql`
-    SELECT /* tryToWrite */ pg_logical_emit_message(true, 'chronoverse', ''::text) WHERE current_setting('transaction_read_only') = 'off'`);
-  if (rows.length === 0) throw new Error('The database is read-only.');
+function endable(transaction: postgres.TransactionSql): () => void {
+  let isOver = false;
+  const { unsafe } = transaction;
+  transaction.unsafe = (query, parameters, options) => {
+    if (isOver) throw new Error('The transaction of this statement is over.');
+    return unsafe(query, parameters, options);
+  };
+  return () => {
+    isOver = true;
+  };
+}
+
+/**
+ * Resolves when the database has stored a write on its disk and on the standby that it waits for,
+ * to the database's clock in milliseconds since 1970. Rejects on a standby and where transactions
+ * are read-only. Writes a few bytes of write-ahead log.
+ */
+export async function tryToWrite(db: Pick<Db, 'execute'>): Promise<number> {
+  const [row] = await db.execute<{ ms: number }>(sql`
+    SELECT /* tryToWrite */ pg_logical_emit_message(true, 'chronoverse', ''::text),
+      (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms WHERE current_setting('transaction_read_only') = 'off'`);
+  if (row === undefined) throw new Error('The database is read-only.');
+  return row.ms;
 }
 
 /** Whether the database answers now. */

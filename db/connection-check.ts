@@ -1,4 +1,5 @@
 import { tlsAdvice } from '../domain/network/tls-advice.ts';
+import { isOutage } from '../platform/postgres/outage.ts';
 import type { Db } from './client.ts';
 
 /** Why the database cannot be used. */
@@ -29,41 +30,33 @@ export async function connectionProblem(db: Db): Promise<Unreachable | undefined
     // An error over several addresses has a code but no message.
     const said = cause instanceof Error ? cause.message || code : String(cause);
     const advice = tlsAdvice(cause, 'DATABASE');
+    if (/disconnected before secure TLS/.test(said)) return { message: NO_TLS, passes: true };
     if (advice !== undefined) return { message: `${said}. ${advice.replace(/\.$/, '')}`, passes: false };
     return { message: said, passes: !(code.length === 5 && LASTING.includes(code.slice(0, 2))) };
   }
 }
 
+/** The driver asks the server for TLS first, and does not see that it says no. */
+const NO_TLS = 'it offers no TLS, or broke the connection off; without TLS it takes ?sslmode=disable';
+
 /**
- * Whether the database was away or took no writes. Then the statement is right, and trying again
- * helps.
+ * Why the database refused a statement that is right, and what helps. Undefined for another error,
+ * which may be a fault of this program.
  */
-export function isOutage(error: unknown): boolean {
-  let cause = error;
-  for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error && cause.cause instanceof Error; depth += 1)
-    cause = cause.cause; // drizzle wraps the driver's error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  return OUTAGES.has(code) || code.startsWith('08');
+export function refusalOf(error: unknown): (Unreachable & { advice: string }) | undefined {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (!(cause instanceof Error) || !('code' in cause)) return undefined;
+  const code = String(cause.code);
+  const message = `${cause.message || code} (${code})`;
+  const advice = ADVICE[code];
+  if (advice !== undefined) return { message, passes: false, advice };
+  return isOutage(error) ? { message, passes: true, advice: 'Start again when it can be reached.' } : undefined;
 }
 
-const CAUSES_MAX = 10;
-const OUTAGES = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'ENOENT',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'CONNECT_TIMEOUT',
-  'CONNECTION_CLOSED',
-  'CONNECTION_ENDED',
-  'CONNECTION_DESTROYED',
-  '25006', // read_only_sql_transaction: a standby, or a server that has no room left
-  '53300', // too_many_connections
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
-]);
+const ADVICE: Record<string, string> = {
+  '42501':
+    'Give its user the right to create tables in its schema, for example by making it the owner of the database.',
+  '3F000': 'It has no schema for tables: make one, and name it in search_path if it is not called public.',
+  '25006': 'It takes no writes now: name the primary server in DATABASE_URL.',
+  '53100': 'Its disk is full: make room.',
+};

@@ -6,7 +6,7 @@ import type { Db } from './client.ts';
 /** A call that its client may send again. */
 export interface Repeatable {
   userId: string;
-  mutation: 'createWorkflow' | 'updateWorkflow' | 'runWorkflow';
+  mutation: 'createWorkflow' | 'updateWorkflow' | 'rebuildWorkflow' | 'runWorkflow';
   key: string;
   /**
    * Digests of the input under the present key and under former keys: the first call may have used

@@ -174,6 +174,56 @@ export async function jobsToRecheck(
 }
 
 /**
+ * The newest `count` jobs of a user and those that have not ended, at most `openMax`, in the order
+ * of their ids.
+ */
+export async function jobsOfUserToFollow(
+  db: Db,
+  userId: string,
+  { count, openMax }: { count: number; openMax: number },
+): Promise<JobRow[]> {
+  return named(
+    'jobsOfUserToFollow',
+    db
+      .select()
+      .from(jobs)
+      .where(
+        sql`${jobs.id} = ANY(ARRAY(
+        (SELECT id FROM jobs WHERE user_id = ${userId} ORDER BY id DESC LIMIT ${count})
+        UNION ALL (SELECT last.id FROM workflows, LATERAL (SELECT last_job_id FROM schedules WHERE workflow_id = workflows.id LIMIT 1) schedule,
+            LATERAL (SELECT id FROM jobs WHERE id = schedule.last_job_id AND completed_at IS NULL LIMIT 1) last
+          WHERE workflows.user_id = ${userId} LIMIT ${openMax})
+        UNION ALL (SELECT job_id FROM run_requests WHERE user_id = ${userId} LIMIT ${openMax})))`,
+      )
+      .orderBy(jobs.id),
+  );
+}
+
+/**
+ * For each user: the first `count` jobs behind `after`, and the jobs in `open`. One query returns
+ * all of them in the order of their ids.
+ */
+export async function jobsOfUsersToRecheck(
+  db: Db,
+  asked: { userId: string; after: string; open: Iterable<string> }[],
+  count: number,
+): Promise<JobRow[]> {
+  const open = asked.flatMap((of) => [...of.open]);
+  return named(
+    'jobsOfUsersToRecheck',
+    db
+      .select()
+      .from(jobs)
+      .where(
+        sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
+        SELECT made.id FROM ${rowSet('asked', asked, { userId: 'uuid', after: 'uuid' })}, LATERAL (
+          SELECT id FROM jobs WHERE user_id = asked.user_id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made))`,
+      )
+      .orderBy(jobs.id),
+  );
+}
+
+/**
  * Workflows of these users that changed since `since`. With it, a stream of all workflows of a user
  * finds the changes whose hints were lost.
  */
@@ -192,6 +242,31 @@ export async function workflowsChangedSince(db: Db, userIds: string[], since: Da
       )
       .orderBy(workflows.updatedAt),
   );
+}
+
+/** The newest `count` workflows of a user, newest first, also the deleted ones. */
+export async function newestWorkflowsOf(db: Db, userId: string, count: number): Promise<WorkflowRow[]> {
+  return named(
+    'newestWorkflowsOf',
+    db
+      .select()
+      .from(workflows)
+      .where(and(eq(workflows.userId, userId), isNull(workflows.purgeRequestedAt)))
+      .orderBy(desc(workflows.id))
+      .limit(count),
+  );
+}
+
+/** Those of the ids whose workflows exist and are not being purged. */
+export async function keptWorkflows(db: Db, ids: string[]): Promise<string[]> {
+  const rows = await named(
+    'keptWorkflows',
+    db
+      .select({ id: workflows.id })
+      .from(workflows)
+      .where(and(eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`), isNull(workflows.purgeRequestedAt))),
+  );
+  return rows.map(({ id }) => id);
 }
 
 /** The time by the database's clock, which also sets the times in rows. */

@@ -1,9 +1,12 @@
-import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../domain/effects.ts';
+import { NO_ID } from '../domain/ids.ts';
 import type { NotificationKind } from '../domain/notifications.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { firstIdBefore, NEW_ID, newIdAfter } from './ids.ts';
+import { countUpTo } from './listing/count.ts';
+import { type IdWindow, inListOrder } from './listing/window.ts';
 import { named } from './named.ts';
 import { rowSet } from './row-set.ts';
 import { type NotificationRow, notifications, users } from './schema.ts';
@@ -58,27 +61,39 @@ export const NOTIFY_COMPLETED = sql`
     RETURNING id, user_id
   )`;
 
-/** A user's notifications, newest first, at most `count`. */
-export async function listNotifications(
-  db: Db,
-  userId: string,
-  { count, after, unreadOnly }: { count: number; after?: string | undefined; unreadOnly: boolean },
-): Promise<NotificationRow[]> {
-  return named(
+/** A user's notifications, newest first. */
+export async function listNotifications(db: Db, of: NotificationsOfUser, window: IdWindow): Promise<NotificationRow[]> {
+  const { count, backwards, after, before } = window;
+  const rows = await named(
     'listNotifications',
     db
       .select()
       .from(notifications)
       .where(
         and(
-          eq(notifications.userId, userId),
+          ofUser(of),
           after === undefined ? undefined : lt(notifications.id, after),
-          unreadOnly ? isNull(notifications.readAt) : undefined,
+          before === undefined ? undefined : gt(notifications.id, before),
         ),
       )
-      .orderBy(desc(notifications.id))
+      .orderBy(backwards ? asc(notifications.id) : desc(notifications.id))
       .limit(count),
   );
+  return inListOrder(rows, window);
+}
+
+/** How many notifications a user has, or `max + 1` if there are more than `max`. */
+export async function countNotifications(db: Db, of: NotificationsOfUser, max: number): Promise<number> {
+  return countUpTo(db, 'countNotifications', { table: notifications, condition: ofUser(of), max });
+}
+
+export interface NotificationsOfUser {
+  userId: string;
+  unreadOnly: boolean;
+}
+
+function ofUser({ userId, unreadOnly }: NotificationsOfUser): SQL | undefined {
+  return and(eq(notifications.userId, userId), unreadOnly ? isNull(notifications.readAt) : undefined);
 }
 
 /** Notifications of any users: the caller gives each subscriber its own. */
@@ -160,6 +175,35 @@ export async function markNotificationsRead(db: Db, userId: string, ids: string[
     );
     return { outcome: 'MARKED', notifications: rows };
   });
+}
+
+/**
+ * The newest id up to which a call marks notifications: `upToId` if it is the id of one of the
+ * user's, undefined if it is not. Without it, an id after those of all that exist: `notify` makes
+ * some of them a millisecond ahead.
+ */
+export async function markUpTo(db: Db, userId: string, upToId: string | undefined): Promise<string | undefined> {
+  if (upToId !== undefined) return (await notificationsOf(db, userId, [upToId]))[0]?.id;
+  const [row] = await db.execute<{ id: string }>(sql`SELECT /* markUpTo */ ${newIdAfter(sql`2`)} AS id`);
+  return row?.id;
+}
+
+/**
+ * Marks at most `limit` of a user's unread notifications up to an id as read, oldest first. Returns
+ * their number.
+ */
+export async function markSomeRead(
+  db: Db,
+  { userId, upToId, limit }: { userId: string; upToId: string; limit: number },
+): Promise<number> {
+  // A range of both columns, because by `id <= x ORDER BY id` the planner may go through the ids of
+  // all users.
+  const marked = await db.execute(sql`
+    UPDATE /* markSomeRead */ notifications SET read_at = now() WHERE id = ANY(ARRAY(
+      SELECT id FROM notifications WHERE (user_id, id) >= (${userId}::uuid, ${NO_ID}::uuid)
+        AND (user_id, id) <= (${userId}::uuid, ${upToId}::uuid) AND read_at IS NULL
+      ORDER BY user_id, id LIMIT ${limit} FOR UPDATE)) RETURNING 1`);
+  return marked.length;
 }
 
 /**

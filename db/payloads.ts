@@ -15,14 +15,23 @@ export function generationKey({ workflowId, generation }: Generation): Generatio
 }
 
 /**
- * The payload of each generation, and the image that its build pinned. Generations that were
- * removed are missing.
+ * The payload of each generation, and the image that its build pinned, with the engine that had it.
+ * Generations that were removed are missing.
  */
 export async function loadPayloads(
   db: Db,
   generations: Generation[],
 ): Promise<
-  Map<GenerationKey, { workflowId: string; payload: Payload; imageId: string | null; imageDigest: string | null }>
+  Map<
+    GenerationKey,
+    {
+      workflowId: string;
+      payload: Payload;
+      imageId: string | null;
+      imageDigest: string | null;
+      engineId: string | null;
+    }
+  >
 > {
   if (generations.length === 0) return new Map();
   const rows = await db.execute<{
@@ -31,28 +40,38 @@ export async function loadPayloads(
     payload: Payload;
     image_id: string | null;
     image_digest: string | null;
+    engine_id: string | null;
   }>(sql`
-    SELECT /* loadPayloads */ p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest
+    SELECT /* loadPayloads */ p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest, b.engine_id
     FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN payloads p ON p.workflow_id = u.workflow_id AND p.generation = u.generation
       LEFT JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation`);
   return new Map(
     rows.map((row) => [
       generationKey({ workflowId: row.workflow_id, generation: row.generation }),
-      { workflowId: row.workflow_id, payload: row.payload, imageId: row.image_id, imageDigest: row.image_digest },
+      {
+        workflowId: row.workflow_id,
+        payload: row.payload,
+        imageId: row.image_id,
+        imageDigest: row.image_digest,
+        engineId: row.engine_id,
+      },
     ]),
   );
 }
 
 /**
  * Removes the generations before `generation` that no job needs. The last dispatched job needs its
- * generation until it ends, and a requested job needs its own. The builds of the removed
+ * generation until it ends, and a requested job needs its own. A workflow that is built again needs
+ * the generation that it runs meanwhile. The builds of the removed
  * generations are already canceled. The caller holds the lock of the schedule, so that no job is
  * made meanwhile.
  */
 export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
   await tx.execute(sql`
     DELETE /* pruneGenerations */ FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
+      SELECT schedules.generation FROM schedules WHERE schedules.workflow_id = ${workflowId} AND state = 'READY'
+      UNION ALL
       SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
       WHERE schedules.workflow_id = ${workflowId} AND jobs.completed_at IS NULL
       UNION ALL

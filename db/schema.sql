@@ -45,6 +45,11 @@ CREATE TABLE builds (
   log_attempt integer NOT NULL DEFAULT 1,
   uncounted_attempts integer NOT NULL DEFAULT 0,
   log_open boolean NOT NULL DEFAULT false,
+  engine_id text,
+  retry_at timestamp with time zone,
+  waits integer NOT NULL DEFAULT 0,
+  waits_for text,
+  awaits_engine boolean NOT NULL DEFAULT false,
   CONSTRAINT builds_check CHECK (((status = 'STARTED'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT builds_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT builds_check2 CHECK (((status <> 'FAILED'::text) OR (error IS NOT NULL))),
@@ -54,6 +59,7 @@ CREATE TABLE builds (
   CONSTRAINT builds_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE,
   CONSTRAINT builds_workflow_id_generation_key UNIQUE (workflow_id, generation)
 );
+CREATE INDEX builds_image ON public.builds USING btree (image_id) WHERE (image_id IS NOT NULL);
 CREATE INDEX builds_negative_log_attempt ON public.builds USING btree (id) WHERE (log_attempt < 0);
 CREATE INDEX builds_open_log ON public.builds USING btree (id) WHERE log_open;
 CREATE INDEX builds_unfinished ON public.builds USING btree (id) WHERE (completed_at IS NULL);
@@ -72,6 +78,16 @@ CREATE TABLE daily_totals (
   CONSTRAINT daily_totals_what_check CHECK ((what = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])))
 ) WITH (fillfactor=80);
 
+CREATE TABLE engine_images (
+  engine_id text NOT NULL,
+  image_id text NOT NULL,
+  names text[] NOT NULL,
+  pulled_at timestamp with time zone NOT NULL DEFAULT now(),
+  last_used_at timestamp with time zone NOT NULL DEFAULT now(),
+  look_at timestamp with time zone NOT NULL DEFAULT now(),
+  CONSTRAINT engine_images_pkey PRIMARY KEY (engine_id, image_id)
+);
+
 CREATE TABLE idempotency_keys (
   user_id uuid NOT NULL,
   mutation text NOT NULL,
@@ -88,6 +104,7 @@ CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (cr
 CREATE TABLE installations (
   only_row boolean NOT NULL DEFAULT true,
   id uuid NOT NULL,
+  secret_key_ids text[] NOT NULL DEFAULT '{}'::text[],
   CONSTRAINT installations_only_row_check CHECK (only_row),
   CONSTRAINT installations_pkey PRIMARY KEY (only_row)
 );
@@ -121,6 +138,7 @@ CREATE TABLE jobs (
   requested_with text,
   uncounted_attempts integer NOT NULL DEFAULT 0,
   log_open boolean NOT NULL DEFAULT false,
+  lost_attempt integer,
   CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),
@@ -310,6 +328,8 @@ CREATE TABLE turns (
   kind text NOT NULL,
   user_id uuid NOT NULL,
   round bigint NOT NULL,
+  passed_by jsonb,
+  waits_for text,
   CONSTRAINT turns_kind_check CHECK ((kind = ANY (ARRAY['CONTAINER'::text, 'BUILD'::text]))),
   CONSTRAINT turns_pkey PRIMARY KEY (id)
 );
@@ -351,6 +371,21 @@ CREATE TABLE volumes (
   CONSTRAINT volumes_user_id_name_key UNIQUE (user_id, name)
 );
 CREATE INDEX volumes_delete_requested ON public.volumes USING btree (id) WHERE (delete_requested_at IS NOT NULL);
+
+CREATE TABLE workers (
+  owner text NOT NULL,
+  name text NOT NULL,
+  version text NOT NULL,
+  host text NOT NULL,
+  started_at timestamp with time zone NOT NULL DEFAULT now(),
+  seen_at timestamp with time zone NOT NULL DEFAULT now(),
+  stopped_at timestamp with time zone,
+  engine_id text,
+  engine_seen_at timestamp with time zone,
+  CONSTRAINT workers_check CHECK (((engine_id IS NULL) = (engine_seen_at IS NULL))),
+  CONSTRAINT workers_name_check CHECK ((name = ANY (ARRAY['scheduling'::text, 'execution'::text, 'workflow'::text, 'joblogs'::text]))),
+  CONSTRAINT workers_pkey PRIMARY KEY (owner, name)
+) WITH (fillfactor=50);
 
 CREATE TABLE workflows (
   id uuid NOT NULL,

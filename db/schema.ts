@@ -24,6 +24,7 @@ import type {
   TerminationReason,
   WorkflowKind,
 } from '../domain/states.ts';
+import type { WorkerName } from '../domain/workers.ts';
 
 /**
  * The tables as queries see them. Only the migrations have the keys, checks and indexes, with their
@@ -142,6 +143,16 @@ export const builds = pgTable('builds', {
   createdAt: time('created_at').notNull().defaultNow(),
   startedAt: time('started_at'),
   completedAt: time('completed_at'),
+  /** The engine that found or made the image. */
+  engineId: text('engine_id'),
+  /** When a QUEUED build that waits out an outage is tried again. */
+  retryAt: time('retry_at'),
+  /** How often the build has waited. Each wait is longer than the one before. */
+  waits: integer('waits').notNull().default(0),
+  /** The sentence about the outage. */
+  waitsFor: text('waits_for'),
+  /** The outage is one of the engine, so an engine that is back ends the wait. */
+  awaitsEngine: boolean('awaits_engine').notNull().default(false),
 });
 export type BuildRow = typeof builds.$inferSelect;
 
@@ -199,6 +210,11 @@ export const jobs = pgTable('jobs', {
   logOpen: boolean('log_open').notNull().default(false),
   requestedBy: uuid('requested_by'), // of MANUAL jobs
   requestedWith: text('requested_with'), // the name of the API token
+  /**
+   * The newest attempt that was lost with its worker, so that nobody saw its end. Null when the
+   * log says so already.
+   */
+  lostAttempt: integer('lost_attempt'),
 });
 export type JobRow = typeof jobs.$inferSelect;
 
@@ -220,6 +236,21 @@ export const turns = pgTable('turns', {
   kind: text('kind').$type<'CONTAINER' | 'BUILD'>().notNull(),
   userId: uuid('user_id').notNull(),
   round: bigint('round', { mode: 'number' }).notNull(),
+  /** Engines whose workers left the turn to others, and until when in seconds since 1970. */
+  passedBy: jsonb('passed_by').$type<Record<string, number>>(),
+  waitsFor: text('waits_for'), // a sentence for the owner
+});
+
+export const workers = pgTable('workers', {
+  owner: text('owner').notNull(),
+  name: text('name').$type<WorkerName>().notNull(),
+  version: text('version').notNull(),
+  host: text('host').notNull(),
+  startedAt: time('started_at').notNull().defaultNow(),
+  seenAt: time('seen_at').notNull().defaultNow(),
+  stoppedAt: time('stopped_at'),
+  engineId: text('engine_id'),
+  engineSeenAt: time('engine_seen_at'),
 });
 
 export const idempotencyKeys = pgTable('idempotency_keys', {
@@ -319,7 +350,19 @@ export const pulledImages = pgTable('pulled_images', {
   pulledAt: time('pulled_at').notNull().defaultNow(),
 });
 
+/** Images that this installation has pulled onto its engines (db/builds/engine-images.ts). */
+export const engineImages = pgTable('engine_images', {
+  engineId: text('engine_id').notNull(),
+  imageId: text('image_id').notNull(),
+  /** The full names that our pulls gave it: `docker.io/library/alpine:3`. */
+  names: text('names').array().notNull(),
+  pulledAt: time('pulled_at').notNull().defaultNow(),
+  lastUsedAt: time('last_used_at').notNull().defaultNow(),
+  lookAt: time('look_at').notNull().defaultNow(),
+});
+
 export const installations = pgTable('installations', {
   onlyRow: boolean('only_row').primaryKey().default(true),
   id: uuid('id').notNull(),
+  secretKeyIds: text('secret_key_ids').array().notNull().default([]),
 });

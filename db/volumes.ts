@@ -1,11 +1,12 @@
-import { and, asc, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm';
 import { newId } from '../domain/ids.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload/payload.ts';
 import { checkVolumes, lockUser } from './accounts/user-limits.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import type { IdWindow } from './listing.ts';
+import { countUpTo } from './listing/count.ts';
+import type { IdWindow } from './listing/window.ts';
 import { rowSet } from './row-set.ts';
 import { volumes } from './schema.ts';
 
@@ -47,10 +48,10 @@ export async function reserveVolumes(
     SELECT /* reserveVolumes */ name FROM volumes
     WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND delete_requested_at IS NOT NULL LIMIT 1`);
   if (going !== undefined) throw new VolumeBeingRemoved(going.name);
-  const named = names.map((name) => ({ id: newId(), name }));
+  const wanted = names.map((name) => ({ id: newId(), name }));
   const made = await tx.execute(sql`
     INSERT /* reserveVolumes */ INTO volumes (id, user_id, name)
-    SELECT id, ${userId}, name FROM ${rowSet('u', named, { id: 'uuid', name: 'text' })}
+    SELECT id, ${userId}, name FROM ${rowSet('u', wanted, { id: 'uuid', name: 'text' })}
     ON CONFLICT DO NOTHING RETURNING 1`);
   if (made.length > 0) await checkVolumes(tx, userId, limits);
 }
@@ -74,8 +75,7 @@ export async function listVolumes(
     .from(volumes)
     .where(
       and(
-        eq(volumes.userId, userId),
-        isNull(volumes.deleteRequestedAt),
+        ofUser(userId),
         after === undefined ? undefined : lt(volumes.id, after),
         before === undefined ? undefined : gt(volumes.id, before),
       ),
@@ -83,6 +83,15 @@ export async function listVolumes(
     .orderBy(backwards ? asc(volumes.id) : desc(volumes.id))
     .limit(count);
   return backwards ? rows.reverse() : rows;
+}
+
+/** How many volumes a user has, or `max + 1` if there are more than `max`. */
+export async function countVolumes(db: Db, userId: string, max: number): Promise<number> {
+  return countUpTo(db, 'countVolumes', { table: volumes, condition: ofUser(userId), max });
+}
+
+function ofUser(userId: string): SQL | undefined {
+  return and(eq(volumes.userId, userId), isNull(volumes.deleteRequestedAt));
 }
 
 /**
@@ -145,7 +154,7 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
  * container. Returns the names of deleted volumes, which the job must not mount.
  */
 export async function noteVolumeUse(
-  db: Db,
+  db: Transaction,
   { userId, names, engineId }: { userId: string; names: string[]; engineId: string },
 ): Promise<string[]> {
   const noted = await db.execute<{ name: string }>(sql`
@@ -160,6 +169,56 @@ export async function noteVolumeUse(
     SELECT name FROM kept`);
   const kept = new Set(noted.map(({ name }) => name));
   return names.filter((name) => !kept.has(name));
+}
+
+/** A volume that some engine has. */
+export interface PlacedVolume {
+  name: string;
+  engines: string[];
+  /** Whether the data is on other engines alone. */
+  isDistant: boolean;
+}
+
+/** Those of these volumes that some engine has, as this engine sees them. */
+export async function placesOfVolumes(
+  db: Transaction,
+  { userId, names, engineId }: { userId: string; names: string[]; engineId: string },
+): Promise<PlacedVolume[]> {
+  if (names.length === 0) return [];
+  const rows = await db.execute<{ name: string; engines: string[] }>(sql`
+    SELECT /* placesOfVolumes */ name, engines FROM volumes, LATERAL (
+      SELECT array_agg(engine_id ORDER BY engine_id) AS engines FROM volume_copies WHERE volume_id = volumes.id) copies
+    WHERE user_id = ${userId} AND name = ANY(${array(names, 'text')}) AND engines IS NOT NULL ORDER BY name`);
+  const former = formerIdOf(engineId);
+  return rows.map((row) => {
+    const engines = [...new Set(row.engines.map((id) => (id === former ? engineId : id)))];
+    return { name: row.name, engines, isDistant: !engines.includes(engineId) };
+  });
+}
+
+/** Older versions stored copies under the first word of an engine's name: its id. */
+function formerIdOf(engineId: string): string {
+  return engineId.split(' ')[0] ?? engineId;
+}
+
+/**
+ * Notes that a job is about to mount these volumes on an engine, unless the data of one is on other
+ * engines alone: the job would find an empty volume. Of two engines that would make the same new
+ * volume, the first one has it. Returns what the job must not mount: deleted ones, and any of
+ * `places` that is distant.
+ */
+export async function placeVolumes(
+  db: Db,
+  use: { userId: string; names: string[]; engineId: string },
+): Promise<{ deleted: string[]; places: PlacedVolume[] }> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql`
+      SELECT /* placeVolumes */ FROM volumes WHERE user_id = ${use.userId} AND name = ANY(${array(use.names, 'text')})
+      ORDER BY id FOR NO KEY UPDATE`);
+    // A separate statement: it sees what the last holder of the locks made.
+    const places = await placesOfVolumes(tx, use);
+    return { places, deleted: places.some(({ isDistant }) => isDistant) ? [] : await noteVolumeUse(tx, use) };
+  });
 }
 
 /**
@@ -213,11 +272,11 @@ export interface FoundVolume {
  * copy that a job may be making now.
  */
 export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVolume[]): Promise<void> {
-  const named = found.map((volume) => ({ id: newId(), ...volume }));
+  const wanted = found.map((volume) => ({ id: newId(), ...volume }));
   await db.transaction(async (tx) => {
     await tx.execute(sql`
       INSERT /* noteFoundVolumes */ INTO volumes (id, user_id, name)
-      SELECT u.id, u.user_id, u.name FROM ${rowSet('u', named, { id: 'uuid', userId: 'uuid', name: 'text' })}
+      SELECT u.id, u.user_id, u.name FROM ${rowSet('u', wanted, { id: 'uuid', userId: 'uuid', name: 'text' })}
         CROSS JOIN LATERAL (SELECT FROM users WHERE users.id = u.user_id LIMIT 1) known -- by key, whatever the statistics say
       ORDER BY u.user_id, u.name
       ON CONFLICT DO NOTHING`);
@@ -241,6 +300,18 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
       gone.map((row) => row.volume_id),
     );
   });
+}
+
+/** Removes the copies of these volumes that are stored under this name of their engine. */
+export async function forgetCopies(db: Db, engineId: string, found: { userId: string; name: string }[]): Promise<void> {
+  await db.execute(sql`
+    WITH /* forgetCopies */ locked AS MATERIALIZED (
+      SELECT c.volume_id FROM ${rowSet('u', found, { userId: 'uuid', name: 'text' })}
+        JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
+        JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
+      ORDER BY c.volume_id FOR UPDATE OF c
+    )
+    DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = locked.volume_id`);
 }
 
 /** The longest time from the note that a job uses a volume until the engine has made it. */

@@ -11,6 +11,15 @@ export interface DispatchedJob {
   kind: WorkflowKind;
 }
 
+/** A job that has FAILED, for the operator's log. */
+export interface FailedJob {
+  jobId: string;
+  workflowId: string;
+  userId: string;
+  reason: string;
+  message: string;
+}
+
 /**
  * What must be published after a state change is committed. Every function in `db/` that changes
  * the state of a job, a build or a workflow returns it, and `publishEffects` (platform/publish.ts)
@@ -26,6 +35,7 @@ export interface Effects {
    * behind those lines settles how many there are (db/logs/markers.ts).
    */
   readonly logEnds: readonly string[];
+  readonly failed: readonly FailedJob[];
   /** QUEUED jobs for the workers. */
   readonly dispatched: readonly DispatchedJob[];
   /** QUEUED builds for the workers. */
@@ -42,6 +52,7 @@ export const noEffects: Effects = Object.freeze({
   changed: [],
   stopping: { jobIds: [], buildIds: [] },
   logEnds: [],
+  failed: [],
   dispatched: [],
   queuedBuildIds: [],
   wakeScheduler: false,
@@ -56,6 +67,7 @@ export function mergeEffects(...all: readonly Effects[]): Effects {
       buildIds: all.flatMap(({ stopping }) => stopping.buildIds),
     },
     logEnds: all.flatMap(({ logEnds }) => logEnds),
+    failed: all.flatMap(({ failed }) => failed),
     dispatched: all.flatMap(({ dispatched }) => dispatched),
     queuedBuildIds: all.flatMap(({ queuedBuildIds }) => queuedBuildIds),
     wakeScheduler: all.some(({ wakeScheduler }) => wakeScheduler),

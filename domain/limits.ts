@@ -13,7 +13,9 @@ export const PAIRS_BYTES_MAX = 32 * 1024;
 export const HEARTBEAT_TIMEOUT_SECONDS = 10;
 export const HEARTBEAT_TIMEOUT_SECONDS_MAX = 300;
 export const CONTAINER_TIMEOUT_SECONDS = 3_600;
+/** How long a container may take to end after its stop signal, unless its payload says another. */
 export const STOP_GRACE_SECONDS = 10;
+export const STOP_GRACE_SECONDS_MAX = 600;
 
 /** The resources of a container whose payload names none. */
 export const CONTAINER_RESOURCES = { cpus: 1, memoryMb: 512, pids: 256 };
@@ -48,6 +50,25 @@ export const RECHECK_SECONDS_MAX = { HEARTBEAT: 900, CONTAINER: 120 };
  */
 export const ADOPTION_SECONDS = 60;
 
+/** How often a worker gives a sign of life, and after how long without one it counts as lost. */
+export const WORKER_BEAT_SECONDS = 10;
+export const WORKER_LIVE_SECONDS = 30;
+/** How long the row of a worker without a sign of life stays. */
+export const WORKER_KEPT_SECONDS = 3_600;
+export const WORKERS_LISTED_MAX = 1_000;
+/**
+ * How long a job waits for an engine that no worker reaches, if only that engine has its image or
+ * its volume: time for an upgrade or a reboot of its machine.
+ */
+export const ENGINE_AWAY_SECONDS = 900;
+/** How long a worker leaves a job that it cannot run to other workers before it looks again. */
+export const PASS_SECONDS = 30;
+/**
+ * How long a worker that could get a job's image leaves the job to the worker whose engine has it.
+ * That worker looks every second.
+ */
+export const PREFER_SECONDS = 3;
+
 /**
  * How many ids one event on `workflows` holds. A hint needs no more than ids, and packing them
  * gives most of the throughput.
@@ -69,10 +90,17 @@ export const DAY_MS = 86_400_000;
 export const LOG_RETENTION_DAYS = 30;
 /** How long the history of a deleted workflow stays, unless the operator says otherwise. */
 export const DELETED_RETENTION_DAYS = 30;
+/**
+ * How long a pulled image stays on an engine after its last use, unless the operator says
+ * otherwise.
+ */
+export const IMAGE_RETENTION_DAYS = 30;
 /** How long ended jobs are kept, unless the operator says otherwise. */
 export const JOB_RETENTION_DAYS = 365;
 /** The shortest time between the end of a job and the removal of its log lines. */
 export const RETENTION_DAYS_MIN = 1;
+/** `totalCount` counts the items of a list up to this many. */
+export const COUNTED_MAX = 10_000;
 export const REQUEST_BYTES_MAX = 1024 * 1024;
 export const PASSWORD_LENGTH_MIN = 8;
 export const PASSWORD_LENGTH_MAX = 200;

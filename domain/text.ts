@@ -11,6 +11,17 @@ export function textProblem(text: string): string | undefined {
   return undefined;
 }
 
+/**
+ * Whether nothing of `text` can be seen: it has only spaces, controls, characters of no width, and
+ * fillers that are drawn as nothing.
+ */
+export function isBlank(text: string): boolean {
+  return INVISIBLE.test(text);
+}
+
+/** Braille's empty pattern (U+2800) is a symbol by its category, and has no dots. */
+const INVISIBLE = /^[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]*$/u;
+
 /** The characters (code points) in `text`: what PostgreSQL's char_length counts. */
 export function characterCount(text: string): number {
   let count = 0;

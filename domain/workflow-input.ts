@@ -1,6 +1,6 @@
 import { FAILURES_ALLOWED_MAX, INTERVAL_MINUTES_MAX, LOG_RETENTION_DAYS, NAME_LENGTH_MAX } from './limits.ts';
 import type { Problem } from './problem.ts';
-import { characterCount, textProblem } from './text.ts';
+import { characterCount, isBlank, textProblem } from './text.ts';
 
 /**
  * The properties of a workflow besides its payload. In an update, an absent property keeps its
@@ -38,8 +38,10 @@ export function nameProblems(name: string | null | undefined, lengthMax: number)
   const problem = textProblem(name);
   if (problem) return [{ path: ['name'], message: `The name ${problem}.` }];
   const count = characterCount(name);
-  if (count >= 1 && count <= lengthMax) return [];
-  return [{ path: ['name'], message: `The name must have 1 to ${lengthMax} characters, not ${count}.` }];
+  if (count < 1 || count > lengthMax)
+    return [{ path: ['name'], message: `The name must have 1 to ${lengthMax} characters, not ${count}.` }];
+  if (!isBlank(name)) return [];
+  return [{ path: ['name'], message: 'The name must have a character that can be seen: this one is blank.' }];
 }
 
 function rangeProblems(

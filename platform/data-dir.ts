@@ -10,7 +10,8 @@ export interface DataDir {
   path: string;
   /**
    * The text of the file `name`. If it does not exist, `make` gives its text. The file has mode
-   * 0600, and is on the disk before its text is used.
+   * 0600, and is on the disk before its text is used. Blanks around the text do not count: a person
+   * may have written it.
    */
   keep(name: string, make: () => string): Promise<string>;
   release(): Promise<void>;
@@ -34,23 +35,35 @@ const ROUNDS_MAX = 10;
  */
 export async function openDataDir(folder: string): Promise<DataDir> {
   const path = resolve(folder);
-  await makeFolder(path).catch((error) => {
-    throw new DataDirUnusable(
-      `DATA_DIR is ${path}, which cannot be made (${error.message}): name a folder that this user may write to.`,
-    );
-  });
-  if (!(await stat(path)).isDirectory())
-    throw new DataDirUnusable(`DATA_DIR is ${path}, which is a file: name a folder, or a path where one can be made.`);
   const lock = join(path, LOCK);
   const own = JSON.stringify({ pid: process.pid, identity: await processIdentity(process.pid) });
-  await takeLock(lock, own, path);
+  await explained(path, 'made', () => makeFolder(path));
+  await explained(path, 'used', async () => {
+    if (!(await stat(path)).isDirectory())
+      throw new DataDirUnusable(
+        `DATA_DIR is ${path}, which is a file: name a folder, or a path where one can be made.`,
+      );
+    await takeLock(lock, own, path);
+  });
   return {
     path,
-    keep: (name, make) => keepFile(join(path, name), make),
+    keep: (name, make) => explained(path, 'used', () => keepFile(join(path, name), make)),
     async release() {
       if ((await readIfThere(lock)) === own) await rm(lock, { force: true });
     },
   };
+}
+
+/** Turns an error of the file system into a sentence. */
+async function explained<T>(path: string, what: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    throw new DataDirUnusable(
+      `DATA_DIR is ${path}, which cannot be ${what} (${error.message}): name a folder that this user may write to.`,
+    );
+  }
 }
 
 /**
@@ -115,7 +128,7 @@ async function removeStale(lock: string, stale: string): Promise<void> {
 }
 
 async function keepFile(path: string, make: () => string): Promise<string> {
-  const kept = await readIfThere(path);
+  const kept = (await readIfThere(path))?.trim();
   if (kept !== undefined && kept !== '') return kept;
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   const text = make();

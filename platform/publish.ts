@@ -22,6 +22,7 @@ export async function publishEffects(
   { bus, cache, log }: { bus: Bus; cache: Cache; log: Logger },
   effects: Effects,
 ): Promise<void> {
+  logFailures(log, effects);
   const onBus = publishToBus(bus, effects).catch((error: unknown) => {
     const { logEnds, queuedBuildIds } = effects;
     const dispatched = effects.dispatched.length;
@@ -32,6 +33,12 @@ export async function publishEffects(
   });
   await publishHints(cache, effects);
   await onBus;
+}
+
+/** One line for each job that has failed. The worker that ended it logs it, and no other. */
+export function logFailures(log: Logger, { failed }: Pick<Effects, 'failed'>): void {
+  for (const { message, ...job } of failed)
+    log.info({ event: 'job failed', ...job }, `A job failed (${job.reason}): ${message}`);
 }
 
 /**

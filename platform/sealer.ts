@@ -3,6 +3,11 @@ import { type Sealer, UnreadableSecret } from '../domain/payload/secret.ts';
 
 /** A Sealer that also knows under which of its keys a text is sealed. */
 export interface KeyedSealer extends Sealer {
+  presentKeyId: string;
+  /** The ids of the present key and of the old ones. */
+  keyIds: string[];
+  /** The id of the key that it is sealed under. */
+  keyIdOf(sealed: string): string;
   /** Whether it is sealed under the present key. */
   isPresent(sealed: string): boolean;
 }
@@ -63,6 +68,9 @@ export function createSealer(key: Buffer, old: readonly Buffer[] = []): KeyedSea
       return [digest(present), ...former.map(digest)];
     },
 
+    presentKeyId: presentId,
+    keyIds: [...keys.keys()],
+    keyIdOf: (sealed) => sealed.split('.')[1] ?? '',
     isPresent: (sealed) => sealed.startsWith(`${VERSION}.${presentId}.`),
   };
 }

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Identity } from '../../db/accounts/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
-import { failure } from '../errors.ts';
+import { rateLimited } from '../errors.ts';
 import { FairSemaphore, tooManyRequests } from './fair-semaphore.ts';
 
 /** The caller, as far as turns and limits are concerned. */
@@ -29,6 +29,8 @@ export interface Admission {
   turn(asker: Asker, length: number): Promise<() => void>;
   /** Waits for a turn for an expensive operation. */
   expensiveTurn(asker: Asker): Promise<() => void>;
+  /** Waits for a turn to hold a connection of the database for the length of an answer. */
+  snapshotTurn(asker: Asker): Promise<() => void>;
   /**
    * Counts bytes that are held for the caller, until the returned function is called. Throws
    * RATE_LIMITED.
@@ -69,6 +71,13 @@ export function createAdmission(): Admission {
     restMsMin: ANONYMOUS_LARGE_REST_MS,
   });
   const ofExpensive = new FairSemaphore({ places: 2, perKey: 1, waiting: 1_024, waitingPerKey: 64, restMsMin: 0 });
+  // The events of all subscriptions of a user may wait, and are limited by their number.
+  const ofSnapshots = new FairSemaphore({
+    places: SNAPSHOTS_AT_ONCE,
+    perKey: SNAPSHOTS_PER_USER_AT_ONCE,
+    waiting: 65_536,
+    waitingPerKey: 16_384,
+  });
   const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
   const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
   const buckets = new LRUCache<string, { left: number; at: number }>({ max: ADDRESSES_MAX });
@@ -87,6 +96,7 @@ export function createAdmission(): Admission {
     turn: ({ key, isAnonymous }, length) =>
       (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).acquire(key),
     expensiveTurn: ({ key, isAnonymous }) => ofExpensive.acquire(isAnonymous ? 'anonymous' : key),
+    snapshotTurn: ({ key }) => ofSnapshots.acquire(key),
     hold({ key, isAnonymous }, bytes) {
       // Anonymous callers share no limit here: bytes that one declares and does not send would
       // keep out all others. Bytes that have arrived are limited by api/admission/connections.ts,
@@ -114,6 +124,10 @@ const ANONYMOUS_LARGE_REST_MS = 200;
 export const HELD_BYTES_PER_USER_MAX = 16 * 1024 * 1024;
 const HELD_BYTES_PER_ADDRESS_MAX = 4 * 1024 * 1024;
 
+/** Half of the api's pool (bin/database.ts): the rest is for everything else. */
+const SNAPSHOTS_AT_ONCE = 5;
+const SNAPSHOTS_PER_USER_AT_ONCE = 2;
+
 /** Counts held bytes by key, within a limit for each key. */
 class HeldBytes {
   readonly #max: number;
@@ -129,10 +143,9 @@ class HeldBytes {
   hold(key: string, bytes: number): () => void {
     const held = this.#held.get(key) ?? 0;
     if (held + bytes > this.#max) {
-      throw failure(
-        'RATE_LIMITED',
+      throw rateLimited(
         `Your open requests and subscriptions hold ${this.#max} bytes, which is the maximum: end some of them, or send shorter ones.`,
-        { http: { status: 429 } },
+        { status: 429 },
       );
     }
     this.#held.set(key, held + bytes);

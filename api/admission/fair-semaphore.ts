@@ -1,4 +1,4 @@
-import { failure } from '../errors.ts';
+import { rateLimited } from '../errors.ts';
 
 export interface FairSemaphoreLimits {
   /** How many places there are, and how many one key may hold. */
@@ -123,8 +123,5 @@ export class FairSemaphore {
 const REST_MS_MAX = 500;
 
 export function tooManyRequests(): Error {
-  return failure('RATE_LIMITED', 'Too many requests at once: wait for answers, and try again in a moment.', {
-    retryAfterSeconds: 1,
-    http: { status: 429, headers: { 'retry-after': '1' } },
-  });
+  return rateLimited('Too many requests at once: wait for answers, and try again in a moment.', { status: 429 });
 }

@@ -1,6 +1,6 @@
 import type { GraphQLError } from 'graphql';
 import { CONNECTION_BOUNDS, type ConnectionBounds } from '../../domain/network/connection-bounds.ts';
-import { failure } from '../errors.ts';
+import { rateLimited } from '../errors.ts';
 
 /** The owner of a place. An address is a key of domain/network/address-key.ts. */
 export interface PlaceOwner {
@@ -139,7 +139,10 @@ export function statusOf({ isOwn }: Full): 429 | 503 {
   return isOwn ? 429 : 503;
 }
 
+/** When to try again for a place: it is free when a connection or a stream ends. */
+export const FULL_RETRY_AFTER_SECONDS = 5;
+
 /** The GraphQL error for it. */
 export function failureOf(full: Full): GraphQLError {
-  return failure('RATE_LIMITED', full.message, { http: { status: statusOf(full), spec: true } });
+  return rateLimited(full.message, { status: statusOf(full), retryAfterSeconds: FULL_RETRY_AFTER_SECONDS });
 }

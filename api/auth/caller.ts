@@ -41,17 +41,18 @@ export function callerOf(request: IncomingMessage, settings: WebSettings): Calle
   // Set by the first proxy, which the browser talks to.
   const [scheme = ''] = String(headers['x-forwarded-proto'] ?? '').split(',');
   const host = hostOf(request);
+  const isProxied = client !== undefined;
   const isPublic = host !== undefined && host.name === publicName(settings);
   const isOwn = host !== undefined && isOwnName(host, request, settings);
   const secure =
-    (client !== undefined && scheme.trim().toLowerCase() === 'https') ||
+    (isProxied && scheme.trim().toLowerCase() === 'https') ||
     (isPublic && settings.publicUrl?.startsWith('https:') === true);
   const site = headers['sec-fetch-site'];
   return {
     address: client ?? peer,
-    isProxied: client !== undefined,
+    isProxied,
     secure,
-    hostIsKnown: isPublic || isOwn,
+    hostIsKnown: isPublic || isOwn || isRewritten(request, isProxied, settings),
     origin: judgeOrigin(request, isOwn ? host : undefined, secure, settings),
     isUnnamedForeign: headers.origin === undefined && site !== undefined && site !== 'same-origin' && site !== 'none',
   };
@@ -66,6 +67,22 @@ export function isProxy({ remoteAddress = 'unknown' }: Socket, { trustProxy = 0 
 function hostOf({ headersDistinct }: IncomingMessage): Host | undefined {
   const [text, ...more] = headersDistinct.host ?? [];
   return text === undefined || more.length > 0 ? undefined : parseHost(text);
+}
+
+/**
+ * Whether a request for PUBLIC_URL has another host name, because a proxy has put its own there. A
+ * page at PUBLIC_URL names that as its origin, which no other page can. Browsers name no origin
+ * when they open a page: then a proxy in a trusted network vouches for the name. At worst, a page
+ * of another name reads what everybody may, because browsers send it no cookie of ours.
+ */
+function isRewritten(
+  { headers }: IncomingMessage,
+  isProxied: boolean,
+  { publicUrl, trustProxy }: WebSettings,
+): boolean {
+  if (publicUrl === undefined) return false;
+  if (headers.origin === undefined) return isProxied && typeof trustProxy === 'object';
+  return parseOrigin(headers.origin) === publicUrl;
 }
 
 function publicName({ publicUrl }: WebSettings): string | undefined {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { shortened } from '../errors.ts';
 import type { Caller } from './caller.ts';
 import { bearerToken } from './cookies.ts';
 
@@ -11,7 +12,7 @@ export interface WebRefusal {
 /** Refuses pages of other sites, even with a session or a token. */
 export function foreignPage({ headers }: IncomingMessage, { origin }: Caller): WebRefusal | undefined {
   if (origin !== 'FOREIGN') return undefined;
-  const page = JSON.stringify(shortened(headers.origin));
+  const page = JSON.stringify(shortened(headers.origin ?? ''));
   return {
     status: 403,
     message: `Pages of ${page} may not use this API. An operator allows an origin by the setting ALLOWED_ORIGINS or, where it is the address of this API itself, by PUBLIC_URL.`,
@@ -29,15 +30,9 @@ export function embedded({ isUnnamedForeign }: Caller): WebRefusal | undefined {
  */
 export function unknownName(request: IncomingMessage, { hostIsKnown }: Caller): WebRefusal | undefined {
   if (hostIsKnown || bearerToken(request.headers.authorization)) return undefined;
-  const host = JSON.stringify(shortened(request.headers.host));
+  const host = JSON.stringify(shortened(request.headers.host ?? ''));
   return {
     status: 421,
     message: `This server does not serve the host name ${host}. An operator sets PUBLIC_URL to the address that browsers use, for example PUBLIC_URL=https://chronoverse.example.com. Programs need a token under this name.`,
   };
-}
-
-const SHOWN_LENGTH_MAX = 100;
-
-function shortened(text = ''): string {
-  return text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
 }

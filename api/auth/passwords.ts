@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
-import { failure } from '../errors.ts';
+import { rateLimited } from '../errors.ts';
 
 export interface Passwords {
   hash(password: string): Promise<string>;
@@ -40,7 +40,7 @@ function slots(concurrent: number, waiting: number): <T>(run: () => Promise<T>) 
   return async (run) => {
     if (running >= concurrent) {
       if (queue.length >= waiting)
-        throw failure('RATE_LIMITED', 'Too many people are signing in at once: try again in a moment.');
+        throw rateLimited('Too many people are signing in at once: try again in a moment.', {});
       // The place is passed on, so `running` stays.
       await new Promise<void>((resolve) => queue.push(resolve));
     } else running += 1;

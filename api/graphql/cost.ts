@@ -83,15 +83,35 @@ export function operationCost({ schema, document, operationName, variableValues 
   function ofField(field: FieldNode, parent: GraphQLCompositeType, via: string | undefined): number {
     const definition = definitionOf(parent, field.name.value);
     if (!definition) return 1;
+    if (perPageCost(definition) > 0) return 0; // perPageOf adds it
     const own = ownCost(field, definition);
     const type = getNamedType(definition.type);
     if (!isCompositeType(type) || !field.selectionSet) return own;
-    const { pageSize, itemsMax } = costOf(definition);
+    const { pageSize, itemsOf, itemsMax } = costOf(definition);
     const size =
-      pageSize === undefined
-        ? (introspectionListSize(schema, via, parent.name, field.name.value) ?? itemsMax)
-        : pageSizeOf(field, pageSize);
-    return own + size * ofSelections(field.selectionSet, type, field.name.value);
+      pageSize !== undefined
+        ? pageSizeOf(field, pageSize)
+        : itemsOf !== undefined
+          ? listedIn(field, itemsOf, itemsMax)
+          : (introspectionListSize(schema, via, parent.name, field.name.value) ?? itemsMax);
+    return own + size * ofSelections(field.selectionSet, type, field.name.value) + perPageOf(field.selectionSet, type);
+  }
+
+  /** What the fields of a page itself cost, which are not there for each of its items. */
+  function perPageOf({ selections }: SelectionSetNode, type: GraphQLCompositeType): number {
+    return selections.reduce((sum, selection) => {
+      if (selection.kind === Kind.INLINE_FRAGMENT) return sum + perPageOf(selection.selectionSet, type);
+      if (selection.kind === Kind.FIELD) return sum + perPageCost(definitionOf(type, selection.name.value));
+      const key = `perPage ${selection.name.value}`;
+      const known = counted.get(key);
+      if (known !== undefined) return sum + known;
+      counted.set(key, 0);
+      const fragment = fragments.get(selection.name.value);
+      const on = typeNamed(fragment?.typeCondition.name.value);
+      const cost = fragment && on ? perPageOf(fragment.selectionSet, on) : 0;
+      counted.set(key, cost);
+      return sum + cost;
+    }, 0);
   }
 
   function definitionOf(parent: GraphQLCompositeType, name: string): GraphQLField<unknown, unknown> | undefined {
@@ -118,6 +138,13 @@ export function operationCost({ schema, document, operationName, variableValues 
     return sizes.length === 0 ? standard : Math.min(LOG_PAGE_SIZE_MAX, Math.max(1, ...sizes));
   }
 
+  /** The length of a list that the caller gives. The field itself refuses longer ones. */
+  function listedIn(field: FieldNode, argument: string, max: number): number {
+    const given = field.arguments?.find(({ name }) => name.value === argument);
+    const value = given && valueFromASTUntyped(given.value, variables);
+    return Array.isArray(value) ? Math.min(value.length, max) : 1;
+  }
+
   function typeNamed(name: string | undefined): GraphQLCompositeType | undefined {
     const type = name === undefined ? undefined : schema.getType(name);
     return type && isCompositeType(type) ? type : undefined;
@@ -135,6 +162,12 @@ export function operationCost({ schema, document, operationName, variableValues 
 
 function costOf({ extensions }: GraphQLField<unknown, unknown>): FieldCost {
   return extensions.cost instanceof FieldCost ? extensions.cost : ONE_VALUE;
+}
+
+function perPageCost(definition: GraphQLField<unknown, unknown> | undefined): number {
+  if (definition === undefined) return 0;
+  const { base, isPerPage } = costOf(definition);
+  return isPerPage ? base : 0;
 }
 
 const ONE_VALUE = new FieldCost({});

@@ -1,10 +1,21 @@
 import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
-import { type DocumentNode, type GraphQLError, Kind, parse, type SelectionSetNode, validate } from 'graphql';
-import type { Plugin } from 'graphql-yoga';
+import {
+  type DocumentNode,
+  GraphQLError,
+  Kind,
+  parse,
+  type SelectionSetNode,
+  type ValidationContext,
+  validate,
+} from 'graphql';
+import type { Plugin, YogaInitialContext } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
+import { chosenOperation } from './chosen-operation.ts';
+import { conditionalRoots } from './conditional-roots.ts';
+import { documentProblem } from './document-text.ts';
 
 /**
  * The size of one document. Within these limits it is parsed and validated in some tens of
@@ -24,17 +35,39 @@ export const ANONYMOUS_DOCUMENT_LIMITS: DocumentLimits = { length: 16 * 1024, to
 /**
  * Parses and validates documents within limits, over HTTP and WebSocket, and caches the results.
  */
-export function documents(): Plugin<Context> {
+export function documents(): Plugin<Context & Partial<YogaInitialContext>> {
   const ofUsers = new Documents(DOCUMENT_LIMITS, CACHED_LENGTH_MAX);
   // Anonymous callers cannot evict the documents of users.
   const ofAnonymous = new Documents(ANONYMOUS_DOCUMENT_LIMITS, ANONYMOUS_CACHED_LENGTH_MAX);
   const documentsOf = ({ asker }: Context) => (asker.isAnonymous ? ofAnonymous : ofUsers);
   return {
-    onParse: ({ context, setParseFn }) => setParseFn((source) => documentsOf(context).parse(String(source))),
+    onParse: ({ context, setParseFn }) =>
+      setParseFn((source) => {
+        const document = documentsOf(context).parse(String(source));
+        chosenOperation(document, context.params?.operationName || undefined);
+        return document;
+      }),
     onValidate: ({ context, addValidationRule, setValidationFn }) => {
       const { depth, aliases } = documentsOf(context).limits;
-      addValidationRule(maxDepthRule({ n: depth }));
-      addValidationRule(maxAliasesRule({ n: aliases }));
+      // By default they throw a `Syntax Error`, which a limit is not.
+      addValidationRule(
+        maxDepthRule({
+          n: depth,
+          flattenFragments: true, // a fragment is no level of the answer
+          ...refusing(`A document may have a depth of ${depth} fields: ask for less at once.`),
+        }),
+      );
+      addValidationRule(
+        maxDepthRule({
+          n: NESTING_DEPTH_MAX,
+          ...refusing(
+            `A document may nest fragments and fields ${NESTING_DEPTH_MAX} levels deep: ask for less at once.`,
+          ),
+        }),
+      );
+      addValidationRule(
+        maxAliasesRule({ n: aliases, ...refusing(`A document may have ${aliases} aliases: send several requests.`) }),
+      );
       setValidationFn((schema, document, rules, _, options) =>
         documentsOf(context).validate(document, () =>
           validate(schema, document, rules, { ...options, maxErrors: ERRORS_MAX }),
@@ -48,6 +81,8 @@ const CACHED_MAX = 1_000;
 const CACHED_LENGTH_MAX = 1_000_000; // in total: a parsed document takes about 50 times its text
 const ANONYMOUS_CACHED_LENGTH_MAX = 100_000;
 const ERRORS_MAX = 20;
+/** Fragments within fragments, which rules and the executor follow level by level. */
+const NESTING_DEPTH_MAX = 50;
 const DEFINITIONS_MAX = 100;
 const SPREADS_MAX = 200;
 /** Validation compares fields of the same name pairwise: at most this many pairs. */
@@ -75,29 +110,47 @@ class Documents {
   }
 
   validate(document: DocumentNode, run: () => readonly GraphQLError[]): readonly GraphQLError[] {
-    const known = this.#problems.get(document) ?? problemsBefore(document) ?? run();
+    const known =
+      this.#problems.get(document) ?? problemsBefore(document) ?? conditionalRoots(document) ?? withinStack(run);
     this.#problems.set(document, known);
     return known;
   }
 
   #parse(text: string): DocumentNode | GraphQLError {
-    const { length, tokens } = this.limits;
-    if (text.length > length) {
-      return refusal(
-        `A document may have ${length} characters, and this one has ${text.length}: send values as variables.`,
-      );
-    }
+    const problem = documentProblem(text, this.limits);
+    if (problem) return refusal(problem);
     try {
-      return parse(text, { maxTokens: tokens });
+      return parse(text);
     } catch (error) {
-      if (error instanceof RangeError) return refusal('The document is nested too deeply.');
-      return error as GraphQLError; // parse throws nothing else
+      if (!(error instanceof GraphQLError)) throw error;
+      const { message, source, positions } = error;
+      const extensions = { code: 'GRAPHQL_PARSE_FAILED', http: { status: 400, spec: true } };
+      return new GraphQLError(message, { source, positions, extensions });
     }
   }
 }
 
+/** The options of a rule that refuses a document by this sentence, once. */
+function refusing(message: string) {
+  const report = (context: ValidationContext | null) => context?.reportError(refusal(message));
+  return { onReject: [report], propagateOnRejection: false };
+}
+
 function refusal(message: string): GraphQLError {
   return failure('BAD_REQUEST', message, { http: { status: 400, spec: true } });
+}
+
+/**
+ * Runs the rules of validation. Fragments within fragments can be deep where their brackets are
+ * not, and some rules call themselves for each.
+ */
+function withinStack(run: () => readonly GraphQLError[]): readonly GraphQLError[] {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RangeError) return [refusal('The fragments of the document are nested too deeply.')];
+    throw error;
+  }
 }
 
 /** What would make validation itself slow. */

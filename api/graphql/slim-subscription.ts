@@ -17,10 +17,12 @@ import {
 import { mapped } from '../../platform/async/iterator.ts';
 import type { Semaphore } from '../../platform/async/semaphore.ts';
 import { AnswerBudget } from '../answer-budget.ts';
+import { AnswerRows } from '../answer-rows.ts';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
 import { costProblem, operationCost } from './cost.ts';
-import { GuardedStream, maskResult } from './guarded-stream.ts';
+import { EVENT_ID, GuardedStream, maskResult, type StreamResult } from './guarded-stream.ts';
+import { fromSnapshot, readsSeveral } from './snapshot.ts';
 
 /**
  * The part of a subscription's request that is kept for executing its events, and about how many
@@ -78,11 +80,32 @@ export async function subscribeSlim(
   const source = await createSourceEventStream(sent);
   if (!(Symbol.asyncIterator in source)) return maskResult(source, mask);
   const { contextValue } = sent;
+  // One statement needs no snapshot, and what the event carries is read only if the field reads it
+  // again.
+  const isNested = readsSeveral(kept.schema, kept.document, kept.operationName, readsAgain(kept) ? 1 : 2);
   const resultOf = async (event: unknown) => {
-    const own = { ...contextValue, budget: new AnswerBudget() };
-    return maskResult(await execute({ ...kept, contextValue: own, rootValue: event }), mask);
+    const own = { ...contextValue, budget: new AnswerBudget(), rows: new AnswerRows() };
+    const answer = { ...kept, contextValue: own, rootValue: event };
+    const result: StreamResult = maskResult(
+      await (isNested ? fromSnapshot(answer, own, execute) : execute(answer)),
+      mask,
+    );
+    const cursor = cursorOf(event);
+    return cursor === undefined ? result : { ...result, [EVENT_ID]: cursor };
   };
   return new GuardedStream(mapped(source, resultOf, semaphore), mask);
+}
+
+function readsAgain({ schema, document, operationName }: ExecutionArgs): boolean {
+  const [root] = getOperationAST(document, operationName)?.selectionSet.selections ?? [];
+  const name = root?.kind === Kind.FIELD ? root.name.value : '';
+  return schema.getSubscriptionType()?.getFields()[name]?.extensions.readAgain === true;
+}
+
+/** The place of an event in its stream, if the subscription can be resumed after it. */
+function cursorOf(event: unknown): string | undefined {
+  const hasCursor = typeof event === 'object' && event !== null && 'cursor' in event;
+  return hasCursor && typeof event.cursor === 'string' ? event.cursor : undefined;
 }
 
 interface Used {

@@ -2,7 +2,7 @@ import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { Semaphore } from '../../platform/async/semaphore.ts';
 import { type Context, contextAlone } from '../context.ts';
-import { failure, unauthenticated } from '../errors.ts';
+import { unauthenticated } from '../errors.ts';
 import type { StreamEnd } from '../live/streams.ts';
 import { GuardedStream } from './guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
@@ -20,11 +20,8 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
       let ended: StreamEnd | undefined;
       const end = (reason: StreamEnd) => {
         ended = reason;
-        stream?.fail(
-          reason === 'TOKEN'
-            ? unauthenticated()
-            : failure('UNAVAILABLE', 'The server is shutting down: subscribe again.'),
-        );
+        if (reason === 'TOKEN') stream?.fail(unauthenticated());
+        else stream?.interrupt(); // clients subscribe again
       };
       const releases: (() => void)[] = [];
       const release = () => {

@@ -1,39 +1,23 @@
 import type { ExecutionArgs } from 'graphql';
 import { createYoga, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
-import type { Identity } from '../../db/accounts/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
-import type { Asker } from '../admission/admission.ts';
-import { abandoned } from '../admission/request-work.ts';
 import { AnswerBudget } from '../answer-budget.ts';
-import type { Client, Context, Services } from '../context.ts';
-import { failure, maskErrors, unauthenticated } from '../errors.ts';
+import { AnswerRows } from '../answer-rows.ts';
+import type { Context, Services } from '../context.ts';
+import { maskErrors, unauthenticated } from '../errors.ts';
 import { createLoaders, type Loaders } from '../loaders.ts';
 import { schema } from '../schema/schema.ts';
+import { acceptance } from './acceptance.ts';
+import { compression } from './compression.ts';
 import { documents } from './documents.ts';
+import { eventStreams } from './event-stream.ts';
 import { hiddenSchema, withoutSuggestion } from './introspection.ts';
-import { jsonProblem } from './json-size.ts';
 import { operationLimits } from './limits.ts';
+import { requestParams } from './request-params.ts';
+import { snapshots } from './snapshot.ts';
 import { streamGuard } from './stream-guard.ts';
-
-/** What a transport knows about an operation. */
-export interface Transport {
-  client: Client;
-  /** The token that was presented. '' is something that cannot be a token. */
-  token: string | undefined;
-  /** The owner of the token, once it is looked up. */
-  identity: Promise<Identity | undefined>;
-  /** When the lookup began, by performance.now(). */
-  askedAt: number;
-  asker: Asker;
-  /** The turn of an operation over HTTP, which begins when its body has arrived. */
-  turn?: Turn;
-}
-
-export interface Turn {
-  begin(length: number): Promise<void>;
-  end(): void;
-}
+import type { Transport } from './transport.ts';
 
 const ENDPOINT = '/graphql';
 
@@ -60,12 +44,16 @@ export function createGraphql(services: Services) {
     logging: false, // `maskError` logs
     maskedErrors: { maskError, errorMessage: '' },
     plugins: [
-      inTurns(),
+      acceptance(),
+      requestParams(),
       documents(),
+      snapshots(), // within the turn that the limits give
       operationLimits(services.admission),
       ...(hidesSchema ? [hiddenSchema()] : []),
       streamGuard(maskError),
       countedExecution(),
+      eventStreams(),
+      compression(),
       { onResponse: ({ response }) => keepPrivate(response.headers) },
     ],
   });
@@ -92,7 +80,16 @@ async function createContext(
     client.setSession(undefined); // so that the browser does not send it again
     throw unauthenticated();
   }
-  return { services, client, asker, viewer, load: loadersOf(viewer?.user.id), budget: new AnswerBudget() };
+  return {
+    services,
+    client,
+    asker,
+    viewer,
+    load: loadersOf(viewer?.user.id),
+    budget: new AnswerBudget(),
+    rows: new AnswerRows(),
+    isSnapshot: false,
+  };
 }
 
 const IDENTITY_MS_MAX = 1_000;
@@ -126,34 +123,5 @@ function countedExecution(): Plugin<Context> {
       const { work } = args.contextValue.client;
       if (work) setExecuteFn((operation: ExecutionArgs) => work.run(() => executeFn(operation)));
     },
-  };
-}
-
-/**
- * Begins the turn of an operation when its body has arrived, so that slow bodies hold up nobody.
- * The turn ends when the answer, or the start of a stream, is ready to send.
- */
-function inTurns(): Plugin<Context, Transport> {
-  return {
-    onRequestParse({ requestParser, setRequestParser, serverContext, fetchAPI }) {
-      const { turn, client } = serverContext;
-      if (!requestParser || !turn) return;
-      setRequestParser(async (request) => {
-        if (request.method === 'GET') {
-          await turn.begin(0);
-          return requestParser(request);
-        }
-        const body = await request.text().catch((error: unknown) => {
-          // The client reset the connection; no part of ours failed.
-          throw client.work?.isAbandoned ? abandoned() : error;
-        });
-        await turn.begin(body.length);
-        const problem = jsonProblem(body);
-        if (problem) throw failure('BAD_REQUEST', problem, { http: { status: 400, spec: true } });
-        const { url, method, headers } = request;
-        return requestParser(new fetchAPI.Request(url, { method, headers, body }));
-      });
-    },
-    onResponse: ({ serverContext }) => serverContext.turn?.end(),
   };
 }

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
-import Negotiator from 'negotiator';
 import { z } from 'zod';
 import { PACKAGE_FOLDER } from '../../platform/package-folder.ts';
 import { graphiqlTabs } from './graphiql/tabs.ts';
 import { pathOf, sendJson } from './messages.ts';
+import { type Stored, sendStored, sha256 } from './stored.ts';
 
 export interface Graphiql {
   /** Answers requests for the page and its parts. Returns whether it did. */
@@ -23,7 +22,8 @@ export function createGraphiql(): Graphiql {
   return {
     async serve(request, response) {
       const path = pathOf(request);
-      if (!path.startsWith(FOLDER) && !opensPage(request)) return false;
+      const isPart = path.startsWith(FOLDER) && path !== FOLDER;
+      if (!isPart && !opensPage(request)) return false;
       loading ??= load();
       const found = (await loading).get(path);
       if (!found) sendJson(response, 404, { message: 'GraphiQL has no such file (any more): reload its page.' });
@@ -119,42 +119,4 @@ function policy(inlineHash: string): string {
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join('; ');
-}
-
-function sha256(data: string | Buffer, encoding: 'base64' | 'base64url'): string {
-  return createHash('sha256').update(data).digest(encoding);
-}
-
-/** An answer that is the same for everyone: made once, and never copied for a slow client. */
-interface Stored {
-  bodies: { br?: Buffer; gzip: Buffer; identity: Buffer };
-  /** A weak one, the same for every encoding. */
-  etag: string;
-  headers: OutgoingHttpHeaders;
-}
-
-/** Sends the shortest encoding that the client accepts, or 304 if the client has it already. */
-function sendStored(request: IncomingMessage, response: ServerResponse, { bodies, etag, headers }: Stored): void {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    response.setHeader('allow', 'GET, HEAD');
-    sendJson(response, 405, { message: `This can only be read, by GET or HEAD, not ${request.method}.` });
-    return;
-  }
-  response.setHeader('etag', etag);
-  if (headers.vary === undefined) response.appendHeader('vary', 'Accept-Encoding');
-  const known = request.headers['if-none-match'];
-  if (known !== undefined && (known === '*' || known.includes(etag))) {
-    const { 'content-type': _, ...kept } = headers;
-    response.writeHead(304, kept).end();
-    return;
-  }
-  const accepted = new Negotiator(request).encodings(['br', 'gzip', 'identity']);
-  const encoding = accepted.includes('br') && bodies.br ? 'br' : accepted.includes('gzip') ? 'gzip' : 'identity';
-  const body = bodies[encoding] ?? bodies.identity;
-  response.writeHead(200, {
-    ...headers,
-    'content-length': body.length,
-    ...(encoding === 'identity' ? {} : { 'content-encoding': encoding }),
-  });
-  response.end(request.method === 'HEAD' ? undefined : body);
 }

@@ -11,14 +11,15 @@ import { terminalSafe } from '../../domain/logs/terminal-safe.ts';
 import { mapped } from '../../platform/async/iterator.ts';
 import { type Context, type Services, viewerOf } from '../context.ts';
 import { failure } from '../errors.ts';
-import type { Graphql, Transport } from '../graphql/yoga.ts';
+import type { Transport } from '../graphql/transport.ts';
+import type { Graphql } from '../graphql/yoga.ts';
 import type { Loaders } from '../loaders.ts';
 import type { Batch } from '../logs/batch.ts';
 import { logCursor } from '../logs/cursor.ts';
 import { isGone } from '../logs/retention.ts';
 import { followLog, readLog } from '../logs/stream.ts';
 import { type DownloadQuery, NDJSON, negotiate, parseDownloadQuery, TEXT } from './log-download-request.ts';
-import { sendJson } from './messages.ts';
+import { retryAfter, sendJson } from './messages.ts';
 import { ndjsonWriter } from './ndjson.ts';
 import { onClosed } from './request-places.ts';
 
@@ -196,8 +197,10 @@ function bytesOf(
   });
 }
 
-function refuse(response: ServerResponse, { message, extensions }: GraphQLError): void {
+function refuse(response: ServerResponse, error: GraphQLError): void {
+  const { message, extensions } = error;
   const status = STATUS.get(extensions.code) ?? 500;
+  retryAfter(response, error);
   sendJson(response, status, { message, ...('requestId' in extensions ? { requestId: extensions.requestId } : {}) });
 }
 

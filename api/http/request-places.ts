@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { addressKey } from '../../domain/network/address-key.ts';
 import type { Asker } from '../admission/admission.ts';
 import type { Connections } from '../admission/connections.ts';
-import { type Full, statusOf } from '../admission/places.ts';
+import { FULL_RETRY_AFTER_SECONDS, type Full, statusOf } from '../admission/places.ts';
 import type { RequestWork } from '../admission/request-work.ts';
 import type { Caller } from '../auth/caller.ts';
 import { isToken } from '../auth/tokens.ts';
@@ -77,9 +77,10 @@ export function onClosed(response: ServerResponse, run: () => void): void {
 export function refuseFull(response: ServerResponse, full: Full, { graphql }: { graphql: boolean }): void {
   const { message } = full;
   response.setHeader('connection', 'close');
-  response.setHeader('retry-after', RETRY_AFTER_SECONDS);
-  const code = full.isOwn ? 'RATE_LIMITED' : 'UNAVAILABLE';
-  sendJson(response, statusOf(full), graphql ? { errors: [{ message, extensions: { code } }] } : { message });
+  response.setHeader('retry-after', FULL_RETRY_AFTER_SECONDS);
+  const extensions = {
+    code: full.isOwn ? 'RATE_LIMITED' : 'UNAVAILABLE',
+    retryAfterSeconds: FULL_RETRY_AFTER_SECONDS,
+  };
+  sendJson(response, statusOf(full), graphql ? { errors: [{ message, extensions }] } : { message });
 }
-
-const RETRY_AFTER_SECONDS = 5;

@@ -4,13 +4,15 @@ import { RequestWork } from '../admission/request-work.ts';
 import { callerOf } from '../auth/caller.ts';
 import { bearerToken, sessionCookie } from '../auth/cookies.ts';
 import { embedded, foreignPage, unknownName, type WebRefusal } from '../auth/csrf.ts';
+import { isToken } from '../auth/tokens.ts';
 import type { Services } from '../context.ts';
 import type { Graphql } from '../graphql/yoga.ts';
-import { systemStatus } from '../schema/system.ts';
 import type { Graphiql } from './graphiql.ts';
+import { health } from './health.ts';
 import { downloadLog, logIdOf } from './log-download.ts';
 import { pathOf, sendJson } from './messages.ts';
 import { refuseFull, takePlaces } from './request-places.ts';
+import { SCHEMA_PATH, serveSchema } from './schema-text.ts';
 import { httpTransport } from './transport.ts';
 
 export interface Answering {
@@ -47,38 +49,34 @@ export async function answer(
     allowOrigin(request, response);
     if (isPreflight(request)) return answerPreflight(request, response);
   }
-  if (path === '/health') return health(response, services);
+  const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
+  // A request with a token counts like others, because the token is looked up.
+  if (path === '/health' && !isToken(token)) return health(response, services);
   const misdirected = unknownName(request, caller);
   if (misdirected) return refuse(misdirected);
-  const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
   const work = new RequestWork(response);
   const full = takePlaces(request, { ...caller, token }, { services, connections, work });
   if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
   if (path === '/') return redirect(response);
+  if (path === SCHEMA_PATH) return serveSchema(request, response, services.settings);
   // The page holds no data, so links on other sites may lead to it.
   if (await graphiql.serve(request, response)) return;
   const logId = logIdOf(path);
-  if (path !== '/graphql' && logId === undefined) {
-    return sendJson(response, 404, { message: 'Nothing is at this path: the endpoint is /graphql.' });
+  if (path !== '/graphql' && path !== '/health' && logId === undefined) {
+    return sendJson(response, 404, {
+      message: 'Nothing is at this path: the endpoint is /graphql, and the schema is at /schema.graphql.',
+    });
   }
   const unnamed = embedded(caller);
   if (unnamed) return refuse(unnamed);
   const transport = await httpTransport(request, response, { ...caller, token }, { services, connections, work });
   if (!transport) return; // refused
+  if (path === '/health') return health(response, services, transport.identity);
   if (logId !== undefined) {
     return work.run(() => downloadLog(request, response, logId, transport, services, graphql));
   }
+  response.appendHeader('vary', 'Accept-Encoding');
   await graphql.yoga.handle(request, response, transport);
-}
-
-/**
- * Says whether the system works, for load balancers and anyone else, without details. The parts are
- * checked at most once a second.
- */
-async function health(response: ServerResponse, services: Services): Promise<void> {
-  const { database, bus, cache } = await systemStatus(services);
-  const works = [database, bus, cache].every((part) => part !== 'DOWN');
-  sendJson(response, works ? 200 : 503, { status: works ? 'UP' : 'DOWN' });
 }
 
 const SAFETY_HEADERS: [string, string][] = [

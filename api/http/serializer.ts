@@ -6,6 +6,8 @@ export interface RequestSerializer {
   handle: Handle;
   /** Whether a request of this connection is under way. */
   isBusy(socket: IncomingMessage['socket']): boolean;
+  /** Whether a part of an answer has been sent to that request. */
+  isAnswered(socket: IncomingMessage['socket']): boolean;
 }
 
 /**
@@ -16,10 +18,12 @@ export interface RequestSerializer {
 export function serializeRequests(handle: Handle): RequestSerializer {
   // By connections that have a request under way.
   const waiting = new WeakMap<IncomingMessage['socket'], (() => void)[]>();
+  const underWay = new WeakMap<IncomingMessage['socket'], ServerResponse>();
   function inTurn(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const run = () => {
       response.once('close', next);
+      underWay.set(socket, response);
       handle(request, response);
     };
     const next = () => {
@@ -35,7 +39,11 @@ export function serializeRequests(handle: Handle): RequestSerializer {
     else socket.destroy();
   }
 
-  return { handle: inTurn, isBusy: (socket) => waiting.has(socket) };
+  return {
+    handle: inTurn,
+    isBusy: (socket) => waiting.has(socket),
+    isAnswered: (socket) => waiting.has(socket) && underWay.get(socket)?.headersSent !== false,
+  };
 }
 
 /**

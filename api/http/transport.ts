@@ -6,8 +6,9 @@ import { abandoned, type RequestWork } from '../admission/request-work.ts';
 import type { Caller } from '../auth/caller.ts';
 import { sessionCookie, setCookie } from '../auth/cookies.ts';
 import type { Client, Services } from '../context.ts';
-import type { Transport, Turn } from '../graphql/yoga.ts';
-import { pathOf, sendJson } from './messages.ts';
+import { withoutHttp } from '../errors.ts';
+import type { Transport, Turn } from '../graphql/transport.ts';
+import { pathOf, retryAfter, sendJson } from './messages.ts';
 import { onClosed, refuseFull, type Sender, takePlaceOfAsker } from './request-places.ts';
 
 /**
@@ -48,10 +49,10 @@ export async function httpTransport(
  */
 function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (!(error instanceof GraphQLError)) throw error;
-  const { message, extensions } = error;
-  response.setHeader('retry-after', '1');
+  const { message, extensions } = withoutHttp(error);
+  retryAfter(response, error);
   if (bodyBytes(request) > UNREAD_BYTES_MAX) response.setHeader('connection', 'close');
-  sendJson(response, 429, { errors: [{ message, extensions: { code: extensions.code } }] });
+  sendJson(response, 429, pathOf(request) === '/graphql' ? { errors: [{ message, extensions }] } : { message });
 }
 
 const UNREAD_BYTES_MAX = 64 * 1024;
@@ -79,6 +80,7 @@ function httpClient(
     address,
     userAgent: request.headers['user-agent'],
     transport: 'HTTP',
+    lastEventId: request.headersDistinct['last-event-id']?.[0] || undefined,
     setSession(token) {
       if (token === undefined && sessionCookie(request, secure) === undefined) return;
       if (!response.headersSent) response.setHeader('set-cookie', setCookie(token, { secure }));

@@ -6,9 +6,11 @@ import { decodeChanged, userChannel } from '../../domain/hints.ts';
 import { settledWithin } from '../../platform/async/deadline.ts';
 import { startRepeating } from '../../platform/async/repeat.ts';
 import type { Cache } from '../../platform/cache/cache.ts';
+import { ofUsers, ofWorkflows } from './job-list-kinds.ts';
 import { JobLists } from './job-lists.ts';
 import { NotificationFeed } from './notification-feed.ts';
 import { type Listener, WatchedRows } from './row-watcher.ts';
+import { WorkflowLists } from './workflow-lists.ts';
 
 /**
  * Delivers changed rows to all subscribers of the process: by hints on one channel for each user,
@@ -26,15 +28,24 @@ export interface Changes {
   join(userId: string): Promise<() => void>;
   /** Follows the jobs of one workflow. */
   watchJobsOf(workflow: WorkflowRow, listener: Listener<JobRow>): FollowedJobs;
-  /** Follows all workflows of one user that change after `since`. */
-  watchWorkflowsOf(userId: string, since: Date, listener: Listener<WorkflowRow>): () => void;
+  /** Follows all jobs of one user. */
+  watchJobsOfUser(userId: string, listener: Listener<JobRow>): FollowedJobs;
+  /**
+   * Follows all workflows of one user that change after `since`. A purged one comes as it was, with
+   * `purgeRequestedAt`, from the moment at which `ready` resolves.
+   */
+  watchWorkflowsOf(
+    userId: string,
+    since: Date,
+    listener: Listener<WorkflowRow>,
+  ): { ready: Promise<void>; leave(): void };
   close(): void;
 }
 
 export interface FollowedJobs {
   /**
-   * Reads the newest `count` jobs and all that have not ended, in the order of their ids. From then
-   * on the re-check finds changes.
+   * Reads the newest `count` jobs and those that have not ended, in the order of their ids. From
+   * then on the re-check finds changes.
    */
   read(count: number): Promise<JobRow[]>;
   leave(): void;
@@ -43,10 +54,18 @@ export interface FollowedJobs {
 export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: Logger }): Changes {
   const jobs = new WatchedRows((ids) => anyJobs(db, ids), log);
   const builds = new WatchedRows((ids) => anyBuilds(db, ids), log);
-  const workflows = new WatchedRows((ids) => anyWorkflows(db, ids), log);
+  const workflows = new WatchedRows(
+    (ids) => anyWorkflows(db, ids),
+    log,
+    (ids) => reportPurged(workflowLists.purged(ids)),
+  );
   const notifications = new NotificationFeed(db);
   const channels = new Map<string, Channel>();
-  const jobLists = new JobLists(db);
+  const jobsOfWorkflows = new JobLists(ofWorkflows(db));
+  const jobsOfUsers = new JobLists(ofUsers(db));
+  const workflowLists = new WorkflowLists(db);
+  const purgeListeners = new Map<string, Set<Listener<WorkflowRow>>>();
+  let looks = 0;
   const usersWithWorkflows = counter();
   const since = new Map<string, Date>();
 
@@ -58,7 +77,10 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
   }
 
   async function recheckWide(): Promise<void> {
-    jobs.deliver(await jobLists.recheck());
+    jobs.deliver(await jobsOfWorkflows.recheck());
+    jobs.deliver(await jobsOfUsers.recheck());
+    looks += 1;
+    if (looks % LOOKS_PER_PURGE_CHECK === 0) reportPurged(await workflowLists.recheck());
     const userIds = usersWithWorkflows.keys();
     if (userIds.length === 0) return;
     const from = Math.min(...userIds.map((id) => since.get(id)?.getTime() ?? Number.POSITIVE_INFINITY));
@@ -70,6 +92,10 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
     // the last row seen.
     for (const id of userIds)
       since.set(id, new Date(Math.max(newest.getTime() - OVERLAP_MS, since.get(id)?.getTime() ?? 0)));
+  }
+
+  function reportPurged(rows: WorkflowRow[]): void {
+    for (const row of rows) for (const listener of purgeListeners.get(row.userId) ?? []) listener(row);
   }
 
   // Of its own: a slow look at the lists does not delay it.
@@ -97,25 +123,32 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       });
     },
     watchJobsOf(workflow, listener) {
-      const release = jobLists.follow(workflow.id);
-      const unwatch = jobs.watchUser(workflow.userId, (job) => {
+      return followList(jobsOfWorkflows, workflow.id, workflow.userId, (job) => {
         if (job?.workflowId === workflow.id) listener(job);
       });
-      const leave = once(() => {
-        unwatch();
-        release();
-      });
-      return { read: (count) => jobLists.read(workflow.id, count), leave };
+    },
+    watchJobsOfUser(userId, listener) {
+      return followList(jobsOfUsers, userId, userId, listener);
     },
     watchWorkflowsOf(userId, from, listener) {
       since.set(userId, new Date(Math.min(from.getTime(), since.get(userId)?.getTime() ?? Number.POSITIVE_INFINITY)));
       const release = usersWithWorkflows.add(userId);
-      const unwatch = workflows.watchUser(userId, listener);
-      return once(() => {
+      const list = workflowLists.follow(userId);
+      const unwatch = workflows.watchUser(userId, (row) => {
+        if (row) workflowLists.note(row);
+        listener(row);
+      });
+      const listeners = purgeListeners.get(userId) ?? new Set();
+      purgeListeners.set(userId, listeners.add(listener));
+      const leave = once(() => {
         unwatch();
         release();
+        list.release();
+        listeners.delete(listener);
+        if (listeners.size === 0 && purgeListeners.get(userId) === listeners) purgeListeners.delete(userId);
         if (!usersWithWorkflows.keys().includes(userId)) since.delete(userId);
       });
+      return { ready: list.ready, leave };
     },
     close() {
       clearInterval(timer);
@@ -123,6 +156,16 @@ export function createChanges({ db, cache, log }: { db: Db; cache: Cache; log: L
       for (const channel of channels.values()) channel.close();
     },
   };
+
+  function followList(lists: JobLists, key: string, userId: string, listener: Listener<JobRow>): FollowedJobs {
+    const release = lists.follow(key);
+    const unwatch = jobs.watchUser(userId, listener);
+    const leave = once(() => {
+      unwatch();
+      release();
+    });
+    return { read: (count) => lists.read(key, count), leave };
+  }
 
   function openChannel(userId: string): Channel {
     const subscription = cache.subscribe(
@@ -163,6 +206,8 @@ const RECHECK_MS = 3_000;
 // Without the cache a subscription starts anyway, and relies on the re-check.
 const JOIN_WAIT_MS = 2_000;
 const OVERLAP_MS = 60_000;
+/** A purge whose hint was lost is found after 30 s. */
+const LOOKS_PER_PURGE_CHECK = 10;
 
 function counter() {
   const counts = new Map<string, number>();

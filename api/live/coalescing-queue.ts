@@ -10,17 +10,19 @@ export class CoalescingQueue<Row extends { id: string }> {
   readonly #waiting = new Map<string, Row | undefined>();
   readonly #wake = new Signal();
   readonly #isOlder: (row: Row, than: Row) => boolean;
+  readonly #rowsMax: number;
   #overflown = false;
 
-  constructor(isOlder: (row: Row, than: Row) => boolean = () => false) {
+  constructor(isOlder: (row: Row, than: Row) => boolean = () => false, rowsMax = ROWS_MAX) {
     this.#isOlder = isOlder;
+    this.#rowsMax = rowsMax;
   }
 
   /** Adds a row. Undefined means that it no longer exists. */
   put(id: string, row: Row | undefined): void {
     const waiting = this.#waiting.get(id);
     if (row && waiting && this.#isOlder(row, waiting)) return;
-    if (!this.#waiting.has(id) && this.#waiting.size >= ROWS_MAX) this.#overflown = true;
+    if (!this.#waiting.has(id) && this.#waiting.size >= this.#rowsMax) this.#overflown = true;
     else this.#waiting.set(id, row);
     this.#wake.notify();
   }
@@ -34,7 +36,7 @@ export class CoalescingQueue<Row extends { id: string }> {
       if (this.#overflown) {
         throw failure(
           'UNAVAILABLE',
-          `More than ${ROWS_MAX} changed rows wait for this subscriber, which does not read them: subscribe again.`,
+          `More than ${this.#rowsMax} changed rows wait for this subscriber, which does not read them: subscribe again.`,
         );
       }
       for (const [id, row] of this.#waiting) {

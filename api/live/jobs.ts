@@ -50,20 +50,9 @@ export function followJobsOf(
     const unwatchWorkflow = changes.workflows.watch(workflow.id, (row) => row ?? queue.put(workflow.id, undefined));
     try {
       const known = await jobs.read(ENDED_REMEMBERED);
-      const seen = new Map(known.map((job) => [job.id, job])); // changes of the others are not new
       const now = known.at(-1);
       if (now) yield now;
-      for (;;) {
-        const taken = await queue.take(signal);
-        if (!taken?.row) return; // the consumer returned, or the workflow was purged
-        const last = seen.get(taken.id);
-        if (last && isOlder(taken.row, last)) continue;
-        for (const state of statesSince(last, taken.row)) yield state;
-        seen.delete(taken.id);
-        seen.set(taken.id, taken.row);
-        const ended = [...seen.values()].filter((job) => isEnded(job.status));
-        for (const { id } of ended.slice(0, -ENDED_REMEMBERED)) seen.delete(id);
-      }
+      yield* statesOf(queue, known, ENDED_REMEMBERED, signal);
     } finally {
       unwatchWorkflow();
       jobs.leave();
@@ -72,4 +61,52 @@ export function followJobsOf(
   });
 }
 
-const ENDED_REMEMBERED = 50; // a hint about a job that ended earlier would deliver it again
+/** Follows all jobs of a user: each state of each job from now on, until the consumer returns. */
+export function followJobsOfUser(
+  { changes }: Pick<Sources, 'changes'>,
+  userId: string,
+): AsyncGenerator<JobRow, void, undefined> {
+  return cancellable(async function* (signal) {
+    const queue = new CoalescingQueue<JobRow>(isOlder, WAITING_OF_USER_MAX);
+    const leave = await changes.join(userId);
+    const jobs = changes.watchJobsOfUser(userId, (job) => job && queue.put(job.id, job));
+    try {
+      const known = await jobs.read(ENDED_OF_USER_REMEMBERED);
+      yield* statesOf(queue, known, ENDED_OF_USER_REMEMBERED, signal);
+    } finally {
+      jobs.leave();
+      leave();
+    }
+  });
+}
+
+/** The states of the jobs in `queue` that are new to who knows `known`, until a row is gone. */
+async function* statesOf(
+  queue: CoalescingQueue<JobRow>,
+  known: JobRow[],
+  endedMax: number,
+  signal: AbortSignal,
+): AsyncGenerator<JobRow, void, undefined> {
+  const open = new Map<string, JobRow>();
+  const ended = new Map<string, JobRow>(); // a hint about one that is forgotten delivers it again
+  const note = (job: JobRow) => {
+    open.delete(job.id);
+    ended.delete(job.id);
+    (isEnded(job.status) ? ended : open).set(job.id, job);
+    for (const id of ended.keys()) if (ended.size > endedMax) ended.delete(id);
+  };
+  for (const job of known) note(job);
+  for (;;) {
+    const taken = await queue.take(signal);
+    if (!taken?.row) return; // the consumer returned, or the workflow was purged
+    const last = open.get(taken.id) ?? ended.get(taken.id);
+    if (last && isOlder(taken.row, last)) continue;
+    for (const state of statesSince(last, taken.row)) yield state;
+    note(taken.row);
+  }
+}
+
+const ENDED_REMEMBERED = 50;
+const ENDED_OF_USER_REMEMBERED = 2_000;
+/** As many workflows as a user has by default can change their jobs at once. */
+const WAITING_OF_USER_MAX = 5_000;

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { databaseNow } from '../../db/lookup.ts';
 import type { NotificationRow } from '../../db/schema.ts';
-import { firstIdAt } from '../../domain/ids.ts';
+import { firstIdAt, timeOfId } from '../../domain/ids.ts';
 import { cancellable } from '../../platform/async/iterator.ts';
 import { Signal } from '../../platform/async/signal.ts';
 import type { Changes } from './changes.ts';
@@ -15,21 +15,25 @@ interface Sources {
 }
 
 /**
- * Follows a user's new notifications, each once. Hints name what to read, and the slow re-check
- * reads recent ones, which finds what no hint named. Rows wait nowhere: a subscriber that does not
- * read costs only the ids that it has recently seen.
+ * Follows a user's notifications: new ones, each once, or all behind the one with the id `after`.
+ * Ids are made before they are committed, so behind `after` it begins some time before, and those
+ * of that time may be known to the caller.
+ * Hints name what to read, and the slow re-check reads recent ones, which finds what no hint named.
+ * Rows wait nowhere: a subscriber that does not read costs only the ids that it has recently seen.
  */
 export function followNotifications(
   { db, changes, log }: Sources,
   userId: string,
+  after?: string,
 ): AsyncGenerator<NotificationRow, void, undefined> {
   return cancellable(async function* (signal) {
     const begun = (await databaseNow(db)).getTime() - performance.now();
     // By the clock of the database, which makes the ids.
     const now = () => new Date(begun + performance.now());
-    let floor = lookBehind(now());
+    let floor = lookBehind(after === undefined ? now() : timeOfId(after));
     const seen = new Set<string>();
-    for await (const { id } of everythingAfter(floor)) seen.add(id); // these are not new
+    // These are not new.
+    if (after === undefined) for await (const page of pagesAfter(floor)) for (const { id } of page) seen.add(id);
     const queue = new NotificationQueue();
     const leave = await changes.join(userId);
     const unwatch = changes.notifications.watch(userId, (ids) => queue.put(ids));
@@ -41,14 +45,20 @@ export function followNotifications(
         if (taken === undefined) return;
         const nextFloor = taken === 'ALL' ? lookBehind(now()) : floor;
         try {
-          const rows = taken === 'ALL' ? everythingAfter(floor) : await changes.notifications.readNamed(userId, taken);
-          for await (const row of rows) {
-            if (seen.has(row.id) || row.id < floor) continue;
-            seen.add(row.id);
-            yield row;
-            if (signal.aborted) return;
+          // None comes before this in a page that is read later.
+          let reached = nextFloor;
+          const pages = taken === 'ALL' ? pagesAfter(floor) : [await changes.notifications.readNamed(userId, taken)];
+          for await (const page of pages) {
+            for (const row of page) {
+              if (seen.has(row.id) || row.id < floor || row.id === after) continue;
+              seen.add(row.id);
+              yield row;
+              if (signal.aborted) return;
+            }
+            if (taken === 'ALL') floor = forget(seen, later(floor, earlier(page.at(-1)?.id ?? floor, reached)));
+            reached = lookBehind(now());
           }
-          floor = forget(seen, nextFloor);
+          floor = forget(seen, later(floor, nextFloor));
         } catch (error) {
           // From the same place.
           log.warn({ err: error }, 'Notifications could not be read; the re-check reads them soon.');
@@ -60,11 +70,11 @@ export function followNotifications(
     }
   });
 
-  async function* everythingAfter(floor: string): AsyncGenerator<NotificationRow, void, undefined> {
-    for (let after: string | undefined = floor; after !== undefined; ) {
-      const page: NotificationRow[] = await changes.notifications.readAfter(userId, after);
-      yield* page;
-      after = page.length < NOTIFICATIONS_PER_READ ? undefined : page.at(-1)?.id;
+  async function* pagesAfter(floor: string): AsyncGenerator<NotificationRow[], void, undefined> {
+    for (let last: string | undefined = floor; last !== undefined; ) {
+      const page: NotificationRow[] = await changes.notifications.readAfter(userId, last);
+      yield page;
+      last = page.length < NOTIFICATIONS_PER_READ ? undefined : page.at(-1)?.id;
     }
   }
 }
@@ -80,6 +90,9 @@ const SEEN_MAX = 10_000; // with more of them the overlap shrinks
 function lookBehind(now: Date): string {
   return firstIdAt(new Date(Math.floor((now.getTime() - OVERLAP_MS) / GRAIN_MS) * GRAIN_MS));
 }
+
+const earlier = (one: string, other: string) => (one < other ? one : other);
+const later = (one: string, other: string) => (one < other ? other : one);
 
 /** Forgets the ids that no look finds again. Returns where the next look may begin. */
 function forget(seen: Set<string>, floor: string): string {

@@ -21,11 +21,18 @@ export class WatchedRows<Row extends Identified> {
   readonly #changed = new Set<string>();
   readonly #read: (ids: string[]) => Promise<Row[]>;
   readonly #log: Logger;
+  readonly #onMissing: (ids: string[]) => void;
   #reading = false;
 
-  constructor(read: (ids: string[]) => Promise<Row[]>, log: Logger) {
+  /** `onMissing` gets the ids of changed rows that no longer exist. */
+  constructor(
+    read: (ids: string[]) => Promise<Row[]>,
+    log: Logger,
+    onMissing: (ids: string[]) => void = () => undefined,
+  ) {
     this.#read = read;
     this.#log = log;
+    this.#onMissing = onMissing;
   }
 
   /** Watches one row. The caller has checked that the subscriber may see it. */
@@ -81,7 +88,9 @@ export class WatchedRows<Row extends Identified> {
       const rows = await this.#read(ids);
       this.deliver(rows);
       const found = new Set(rows.map((row) => row.id));
-      for (const id of ids) if (!found.has(id)) for (const listener of this.#byId.get(id) ?? []) listener(undefined);
+      const missing = ids.filter((id) => !found.has(id));
+      for (const id of missing) for (const listener of this.#byId.get(id) ?? []) listener(undefined);
+      if (missing.length > 0) this.#onMissing(missing);
     }
   }
 }

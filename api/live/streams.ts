@@ -4,8 +4,8 @@ import { findValidTokens } from '../../db/accounts/tokens.ts';
 import type { Db } from '../../db/client.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
 import { startRepeating } from '../../platform/async/repeat.ts';
-import { failureOf, type Places } from '../admission/places.ts';
-import { failure } from '../errors.ts';
+import { FULL_RETRY_AFTER_SECONDS, failureOf, type Places } from '../admission/places.ts';
+import { rateLimited } from '../errors.ts';
 
 export type StreamEnd = 'TOKEN' | 'SHUTDOWN';
 
@@ -72,10 +72,9 @@ export function createStreams(db: Db, log: Logger, places: Places): Streams {
   function takeOverHttp({ user: { id } }: Identity): () => void {
     const count = counts.get(id) ?? 0;
     if (count >= STREAMS_PER_USER_MAX)
-      throw failure(
-        'RATE_LIMITED',
+      throw rateLimited(
         `You have ${count} streams and downloads open here, which is the maximum: end one first, or subscribe over a WebSocket, which takes many subscriptions.`,
-        { http: { status: 429 } },
+        { status: 429, retryAfterSeconds: FULL_RETRY_AFTER_SECONDS },
       );
     counts.set(id, count + 1);
     return () => {

@@ -34,7 +34,10 @@ export function followWorkflow(
   });
 }
 
-/** Follows all workflows of a user after each change, until the consumer returns. */
+/**
+ * Follows all workflows of a user after each change, until the consumer returns. A purge is the
+ * last change of a workflow: the row as it was, with `purgeRequestedAt`.
+ */
 export function followWorkflowsOf(
   { db, changes }: Sources,
   userId: string,
@@ -46,10 +49,14 @@ export function followWorkflowsOf(
       leave();
       throw error;
     });
-    const unwatch = changes.watchWorkflowsOf(userId, since, (row) => {
-      if (row && (row.updatedAt >= since || (row.deletedAt ?? since) > since)) queue.put(row.id, row);
+    const purged = new Set<string>();
+    const watch = changes.watchWorkflowsOf(userId, since, (row) => {
+      if (!row || purged.has(row.id)) return; // a look that began before the purge can end after it
+      if (row.purgeRequestedAt) keepNewest(purged.add(row.id));
+      if (row.purgeRequestedAt || row.updatedAt >= since || (row.deletedAt ?? since) > since) queue.put(row.id, row);
     });
     try {
+      await watch.ready;
       const seen = new Map<string, string>();
       for (;;) {
         const taken = await queue.take(signal);
@@ -60,13 +67,17 @@ export function followWorkflowsOf(
         yield row;
         seen.delete(id);
         seen.set(id, shown);
-        for (const oldest of seen.keys()) if (seen.size > WORKFLOWS_REMEMBERED) seen.delete(oldest);
+        keepNewest(seen);
       }
     } finally {
-      unwatch();
+      watch.leave();
       leave();
     }
   });
+}
+
+function keepNewest(remembered: Map<string, string> | Set<string>): void {
+  for (const oldest of remembered.keys()) if (remembered.size > WORKFLOWS_REMEMBERED) remembered.delete(oldest);
 }
 
 // The re-check delivers a recently changed one again if it was forgotten.

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
-import { isOutage } from '../../db/connection-check.ts';
 import { chunksAfter } from '../../db/logs/read.ts';
 import { databaseNow } from '../../db/lookup.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
+import { isOutage } from '../../platform/postgres/outage.ts';
 
 /**
  * Reads stored chunks for followers. Gives undefined while the database is away, and logs each

@@ -10,7 +10,7 @@ import {
   normalizedEmail,
 } from '../../domain/account/account-input.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
-import { countAttempt } from '../auth/attempts.ts';
+import { countAttempt, uncountedInOutage } from '../auth/attempts.ts';
 import { hashToken, newToken } from '../auth/tokens.ts';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
@@ -75,23 +75,26 @@ publicMutation('signUp', {
     const { signUp = 'first' } = services.settings;
     if (signUp === 'closed') throw signUpClosed();
     const { signUpsPerAddressPerHour: points } = { ...ACCOUNT_LIMITS, ...services.settings.limits };
-    await countAttempt(services, `sign-up:address:${addressKey(client.address)}`, points, 3_600);
-    const onlyFirst = signUp === 'first';
-    // Before anything of the input is looked at, because the answer must not say which emails
-    // exist.
-    if (onlyFirst && (await hasAccounts(services.db))) throw signUpClosed();
-    const problems = await newCredentialProblems(input);
-    if (problems.length > 0) return invalid(problems);
-    const passwordHash = await services.passwords.hash(input.password);
-    const account = { email: normalizedEmail(input.email), passwordHash };
-    const user = await call.change(
-      (tx) => createUser(tx, account, { onlyFirst }),
-      (made) => (typeof made === 'string' ? undefined : audit.concerns(made.id)),
-    );
-    if (user === 'CLOSED') throw signUpClosed();
-    if (user === 'EXISTS') return alreadyExists();
-    const session = await beginSession(context, user, (create) => create(services.db));
-    return session ?? alreadyExists(); // the operator changed the account within milliseconds
+    return uncountedInOutage(services, async (count) => {
+      await count(`sign-up:address:${addressKey(client.address)}`, points, 3_600);
+      // Before anything of the input is looked at, because the answer must not say which emails
+      // exist. In an outage this fails, before a password costs anything.
+      const isFirst = !(await hasAccounts(services.db));
+      const onlyFirst = signUp === 'first';
+      if (onlyFirst && !isFirst) throw signUpClosed();
+      const problems = await newCredentialProblems(input);
+      if (problems.length > 0) return invalid(problems);
+      const passwordHash = await services.passwords.hash(input.password);
+      const account = { email: normalizedEmail(input.email), passwordHash };
+      const user = await call.change(
+        (tx) => createUser(tx, account, { onlyFirst }),
+        (made) => (typeof made === 'string' ? undefined : audit.concerns(made.id)),
+      );
+      if (user === 'CLOSED') throw signUpClosed();
+      if (user === 'EXISTS') return alreadyExists();
+      const session = await beginSession(context, user, (create) => create(services.db));
+      return session ?? alreadyExists(); // the operator changed the account within milliseconds
+    });
   },
 });
 
@@ -129,12 +132,14 @@ publicMutation('signIn', {
     const address = addressKey(client.address);
     // Credentials that no account can have are checked like others, so that they take as long.
     const possible = credentialProblems({ email, password: input.password }).length === 0;
-    const user = await countedUser(context, email, address, possible);
-    if (user) audit.concerns(user.id);
-    const matches = await services.passwords.matches(user?.passwordHash, possible ? input.password : '');
-    if (!user || !matches || user.disabledAt !== null) return badCredentials();
-    const session = await beginSession(context, user, (create) => call.change(create, (made) => made?.id));
-    return session ?? badCredentials();
+    return uncountedInOutage(services, async (count) => {
+      const user = await countedUser(context, count, { email, address, possible });
+      if (user) audit.concerns(user.id);
+      const matches = await services.passwords.matches(user?.passwordHash, possible ? input.password : '');
+      if (!user || !matches || user.disabledAt !== null) return badCredentials();
+      const session = await beginSession(context, user, (create) => call.change(create, (made) => made?.id));
+      return session ?? badCredentials();
+    });
   },
 });
 
@@ -144,14 +149,18 @@ publicMutation('signIn', {
  * sender. Many addresses together are slowed by the last limit, which does not apply to the owner's
  * own. An email without an account is counted the same.
  */
-async function countedUser({ services }: Context, email: string, address: string, possible: boolean) {
+async function countedUser(
+  { services }: Context,
+  count: (key: string, points: number, windowSeconds: number) => Promise<void>,
+  { email, address, possible }: { email: string; address: string; possible: boolean },
+) {
   const limits = { ...ACCOUNT_LIMITS, ...services.settings.limits };
   const account = hashToken(email).toString('hex');
-  await countAttempt(services, `sign-in:address:${address}`, limits.signInsPerAddressPerMinute, 60);
-  await countAttempt(services, `sign-in:account:${account}:${address}`, limits.signInsPerAccountPerMinute, 60);
+  await count(`sign-in:address:${address}`, limits.signInsPerAddressPerMinute, 60);
+  await count(`sign-in:account:${account}:${address}`, limits.signInsPerAccountPerMinute, 60);
   const found = possible ? await findUserByEmail(services.db, email, address) : undefined;
   if (!found?.isKnownAddress) {
-    await countAttempt(services, `sign-in:strangers:${account}`, limits.signInsPerAccountFromStrangersPerMinute, 60);
+    await count(`sign-in:strangers:${account}`, limits.signInsPerAccountFromStrangersPerMinute, 60);
   }
   return found?.user;
 }

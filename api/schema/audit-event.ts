@@ -1,10 +1,11 @@
-import { listAuditEvents } from '../../db/accounts/audit.ts';
+import { countAuditEvents, listAuditEvents } from '../../db/accounts/audit.ts';
 import type { AuditRow } from '../../db/schema.ts';
 import { AUDIT_CHANGES_MAX, type AuditChange } from '../../domain/account/audit.ts';
+import { COUNTED_MAX } from '../../domain/limits.ts';
 import { auditedUserOf, viewerOf } from '../context.ts';
-import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
+import { counted, PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, forwardPagingArgs } from './connection.ts';
+import { countedConnectionOf, pagingArgs } from './connection.ts';
 import { cost, LONG_TEXT_COST, STATEMENT_COST } from './cost.ts';
 import { describedEnum } from './enums.ts';
 import { Node } from './node.ts';
@@ -96,7 +97,7 @@ AuditEvent.implement({
   }),
 });
 
-const AuditEventConnection = connectionOf<AuditRow>(AuditEvent, 'AuditEvent', 'newest first');
+const AuditEventConnection = countedConnectionOf<AuditRow>(AuditEvent, 'AuditEvent', 'newest first');
 
 builder.queryField('auditEvents', (t) =>
   t.field({
@@ -104,12 +105,13 @@ builder.queryField('auditEvents', (t) =>
     extensions: cost({ base: STATEMENT_COST, pageSize: PAGE_SIZE }),
     description:
       'Who did what, newest first. Administrators see the events of all accounts in a session. Everyone else, and every API token, sees the events of their own account.',
-    args: forwardPagingArgs(),
+    args: pagingArgs(),
     resolve: async (_, args, context) => {
-      const userId = auditedUserOf(viewerOf(context));
+      const of = { userId: auditedUserOf(viewerOf(context)) };
       const window = windowOf(args);
-      const { count, after } = window;
-      return pageOf(await listAuditEvents(context.services.db, { userId, count, after }), window);
+      const { db } = context.services;
+      const page = pageOf(await listAuditEvents(db, of, window), window);
+      return counted(page, () => countAuditEvents(db, of, COUNTED_MAX));
     },
   }),
 );

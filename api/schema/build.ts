@@ -1,6 +1,6 @@
 import type { BuildRow } from '../../db/schema.ts';
 import { mapped } from '../../platform/async/iterator.ts';
-import { viewerOf } from '../context.ts';
+import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
@@ -39,6 +39,18 @@ Build.implement({
     error: t.exposeString('error', {
       nullable: true,
       description: 'Why the build failed, for the author of the payload. Null unless it FAILED.',
+    }),
+    waitingFor: t.exposeString('waitsFor', {
+      nullable: true,
+      description:
+        'The outage of the registry or the Docker engine whose end the build waits for. Null unless it waits for one.',
+    }),
+    retryAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description:
+        'When a build that waits for the end of an outage is tried again: `rebuildWorkflow` does so at once. Null otherwise.',
+      resolve: ({ status, retryAt }) => (status === 'QUEUED' ? retryAt : null),
     }),
     imageId: t.exposeString('imageId', {
       nullable: true,
@@ -102,7 +114,7 @@ builder.subscriptionField('buildLogs', (t) =>
       const build = await context.load.build(buildId);
       if (!build) throw failure('NOT_FOUND', 'You have no build with this id.');
       const { id } = build;
-      const { batches } = await followLog(context.services, build, after);
+      const { batches } = await followLog(context.services, build, resumedAfter(context, after));
       return mapped(batches, (batch) => wholeBatch(id, batch));
     },
     resolve: (batch) => batch,

@@ -1,6 +1,8 @@
 import type { ObjectRef } from '@pothos/core';
-import { PAGE_SIZE, PAGE_SIZE_MAX, type Page } from '../paging.ts';
+import { COUNTED_MAX } from '../../domain/limits.ts';
+import { type CountedPage, PAGE_SIZE, PAGE_SIZE_MAX, type Page } from '../paging.ts';
 import { builder } from './builder.ts';
+import { COUNT_COST, cost } from './cost.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
 
@@ -31,7 +33,11 @@ PageInfo.implement({
 });
 
 /** Adds the types `XConnection` and `XEdge` of a node type whose rows are `Node`. */
-export function connectionOf<Node extends object>(node: ObjectRef<Types, object>, name: string, order: string) {
+export function connectionOf<Node extends object, Shape extends Page<Node> = Page<Node>>(
+  node: ObjectRef<Types, object>,
+  name: string,
+  order: string,
+) {
   const edge = builder.objectRef<{ cursor: string; node: Node }>(`${name}Edge`);
   edge.implement({
     description: `An item on a page of ${name} objects.`,
@@ -42,7 +48,7 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
       node: t.field({ type: node, description: 'The item.', resolve: (shown) => shown.node }),
     }),
   });
-  const connection = builder.objectRef<Page<Node>>(`${name}Connection`);
+  const connection = builder.objectRef<Shape>(`${name}Connection`);
   return connection.implement({
     description: `A page of ${name} objects, ${order}.`,
     fields: (t) => ({
@@ -68,6 +74,28 @@ export function connectionOf<Node extends object>(node: ObjectRef<Types, object>
       }),
     }),
   });
+}
+
+/** The same for a list whose items can be counted. */
+export function countedConnectionOf<Node extends object>(node: ObjectRef<Types, object>, name: string, order: string) {
+  const connection = connectionOf<Node, CountedPage<Node>>(node, name, order);
+  builder.objectFields(connection, (t) => ({
+    totalCount: t.int({
+      nullable: true,
+      description: `How many items the whole list has, on all pages. Null if it has more than ${COUNTED_MAX.toLocaleString('en')}.`,
+      extensions: cost({ base: COUNT_COST, isPerPage: true }),
+      resolve: async (page) => {
+        const count = await page.count();
+        return count > COUNTED_MAX ? null : count;
+      },
+    }),
+    hasMore: t.boolean({
+      description: `Whether the list has more than ${COUNTED_MAX.toLocaleString('en')} items, which are not counted.`,
+      extensions: cost({ base: COUNT_COST, isPerPage: true }),
+      resolve: async (page) => (await page.count()) > COUNTED_MAX,
+    }),
+  }));
+  return connection;
 }
 
 /** `first` and `after`, to spread into a field's `args`. */

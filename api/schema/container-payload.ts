@@ -8,7 +8,7 @@ import type {
 } from '../../domain/payload/typed-input.ts';
 import { builder } from './builder.ts';
 import { cost } from './cost.ts';
-import { ContainerNetworkEnum } from './enums.ts';
+import { ContainerNetworkEnum, PullPolicyEnum } from './enums.ts';
 import {
   type DefinitionFields,
   type InputFields,
@@ -62,6 +62,10 @@ const VolumeInput = builder.inputType('VolumeInput', {
           'The absolute path to mount the volume at. It must not be "/", and no two volumes can have the same.',
       }),
       readOnly: t.boolean({ description: 'Whether the container can only read the volume. Defaults to false.' }),
+      owner: t.string({
+        description:
+          'The user id that the volume belongs to, with a group id behind a colon if you like: "1000:1000". By default, a new volume belongs to the user that the program runs as.',
+      }),
     }) satisfies InputFields<One<Given['volumes']>>,
 });
 
@@ -72,6 +76,10 @@ const ResourcesInput = builder.inputType('ResourcesInput', {
       cpus: t.float({ description: 'How many CPUs, or which part of one. Defaults to 1.' }),
       memoryMb: t.int({ description: 'Memory in units of 1,048,576 bytes, without swap. Defaults to 512.' }),
       pids: t.int({ description: 'How many processes and threads. Defaults to 256.' }),
+      sharedMemoryMb: t.int({
+        description:
+          'The size of /dev/shm in units of 1,048,576 bytes. What is in it counts as memory. Defaults to 64.',
+      }),
     }) satisfies InputFields<One<Given['resources']>>,
 });
 const EnvInput = builder.inputType('EnvInput', {
@@ -126,6 +134,31 @@ export const ContainerInput = builder.inputType('ContainerInput', {
         type: RegistryAuthInput,
         description: 'The login to pull `image`, or the first image of the Dockerfile, with.',
       }),
+      user: t.string({
+        description:
+          'The user that the program runs as, by id or by a name that the image knows, with a group behind a colon if you like: "1000:1000", "node". Defaults to the user of the image.',
+      }),
+      networkName: t.string({
+        description:
+          'A network of the operator to join instead of `network`, by its name. Containers of all users who name it reach each other on it. Refused unless the operator allows it (SHARED_NETWORKS).',
+      }),
+      capabilities: t.stringList({
+        description:
+          'Capabilities of Linux that the program has, like "NET_RAW". Refused unless the operator allows them (CONTAINER_CAPABILITIES).',
+      }),
+      stopSignal: t.string({
+        description:
+          'The signal that asks the program to stop, like "SIGINT". Defaults to that of the image, or SIGTERM.',
+      }),
+      stopGraceSeconds: t.int({
+        description:
+          'How many seconds the program may take to end after its stop signal before it is killed: 0 to 600. Defaults to 10.',
+      }),
+      pullPolicy: t.field({
+        type: PullPolicyEnum,
+        description:
+          'When builds ask the registry for `image`, or for the images that the Dockerfile names. Defaults to ALWAYS.',
+      }),
     }) satisfies InputFields<Given>,
 });
 
@@ -164,6 +197,11 @@ const VolumeDefinition = builder.objectRef<One<ContainerPayload['volumes']>>('Vo
         description: 'Whether containers can only read the volume.',
         resolve: ({ read_only }) => read_only === true,
       }),
+      owner: t.exposeString('owner', {
+        nullable: true,
+        description:
+          'The user id that the volume belongs to, with its group. Null means that a new volume belongs to the user that the program runs as.',
+      }),
     }) satisfies DefinitionFields<One<Given['volumes']>>,
 });
 
@@ -178,6 +216,10 @@ const ResourcesDefinition = builder.objectRef<One<ContainerPayload['resources']>
         description: 'The memory in MB of 1,048,576 bytes, without swap. Null means 512.',
       }),
       pids: t.exposeInt('pids', { nullable: true, description: 'How many processes and threads. Null means 256.' }),
+      sharedMemoryMb: t.exposeInt('shared_memory_mb', {
+        nullable: true,
+        description: 'The size of /dev/shm in MB of 1,048,576 bytes. What is in it counts as memory. Null means 64.',
+      }),
     }) satisfies DefinitionFields<One<Given['resources']>>,
 });
 
@@ -256,6 +298,32 @@ export const ContainerDefinition = builder.objectRef<ContainerPayload>('Containe
         type: RegistryAuthDefinition,
         nullable: true,
         description: 'The login to pull the image with, or the first image of the Dockerfile. Null if there is none.',
+      }),
+      user: t.exposeString('user', {
+        nullable: true,
+        description: 'The user that the program runs as. Null means the user of the image.',
+      }),
+      networkName: t.exposeString('network_name', {
+        nullable: true,
+        description: 'The network of the operator that the containers join. Null means the one that `network` says.',
+      }),
+      capabilities: t.exposeStringList('capabilities', {
+        nullable: true,
+        description: 'The capabilities of Linux that the program has. Null means none.',
+      }),
+      stopSignal: t.exposeString('stop_signal', {
+        nullable: true,
+        description: 'The signal that asks the program to stop. Null means that of the image, or SIGTERM.',
+      }),
+      stopGraceSeconds: t.exposeInt('stop_grace_seconds', {
+        nullable: true,
+        description:
+          'How many seconds the program may take to end after its stop signal before it is killed. Null means 10.',
+      }),
+      pullPolicy: t.expose('pull_policy', {
+        type: PullPolicyEnum,
+        nullable: true,
+        description: 'When builds ask the registry for the image. Null means ALWAYS.',
       }),
     }) satisfies DefinitionFields<Given>,
 });

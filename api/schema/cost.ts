@@ -7,18 +7,24 @@ export class FieldCost {
   readonly base: number;
   /** What it costs more when one of these arguments is given. Counted once. */
   readonly given: { arguments: string[]; cost: number } | undefined;
+  /** Whether it is a field of a page itself, and counts once whatever the size of the page. */
+  readonly isPerPage: boolean;
   /** How many items a list without pages has at most, or nearly always. */
   readonly itemsMax: number;
+  /** The argument that lists what is asked for: there are as many items as it has. */
+  readonly itemsOf: string | undefined;
   /**
    * How many items a page has if the caller gives neither `first` nor `last`. Undefined for a list
    * without pages.
    */
   readonly pageSize: number | undefined;
 
-  constructor({ base = 1, given, itemsMax = 1, pageSize }: Partial<FieldCost>) {
+  constructor({ base = 1, given, isPerPage = false, itemsMax = 1, itemsOf, pageSize }: Partial<FieldCost>) {
     this.base = base;
     this.given = given;
+    this.isPerPage = isPerPage;
     this.itemsMax = itemsMax;
+    this.itemsOf = itemsOf;
     this.pageSize = pageSize;
   }
 }
@@ -35,6 +41,8 @@ export const STATEMENT_COST = 100;
  * second.
  */
 export const SEARCH_COST = 2_000;
+/** Counting a list up to COUNTED_MAX, which a filter can make as slow as a search. */
+export const COUNT_COST = SEARCH_COST;
 /** A text of up to 64 KiB. */
 export const LONG_TEXT_COST = 50;
 /** A change: some statements in a transaction. */

@@ -1,8 +1,8 @@
 import { TOKEN_SCOPES } from '../../domain/account/token-scope.ts';
 import { LOG_SOURCES } from '../../domain/logs/line.ts';
 import { NOTIFICATION_PREFERENCES } from '../../domain/notifications.ts';
-import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
-import { HTTP_METHODS } from '../../domain/payload/heartbeat-schema.ts';
+import { CONTAINER_NETWORKS, PULL_POLICIES } from '../../domain/payload/container-schema.ts';
+import { DNS_RECORD_TYPES, HTTP_METHODS, HTTP_VERSIONS } from '../../domain/payload/heartbeat-schema.ts';
 import {
   BUILD_STATUSES,
   FAILURE_REASONS,
@@ -102,11 +102,42 @@ export const ContainerNetworkEnum = describedEnum(
   },
 );
 
+export const PullPolicyEnum = describedEnum(
+  'PullPolicy',
+  'When a build asks a registry for an image. A job always runs the image that its build has found.',
+  PULL_POLICIES,
+  {
+    ALWAYS:
+      'Each build asks the registry what the name means now, and pulls it if the Docker engine has another image. While the registry is away, the build waits.',
+    IF_MISSING: 'A build takes the image that the Docker engine has, and asks the registry only if there is none.',
+    NEVER: 'A build takes the image that the Docker engine has, or fails.',
+  },
+);
+
 export const HttpMethodEnum = describedEnum('HttpMethod', 'The method of an HTTP request.', HTTP_METHODS, {
   GET: 'Requests the resource.',
   HEAD: 'Requests the headers only.',
   POST: 'Posts a body.',
   PUT: 'Puts a body.',
+});
+
+export const HttpVersionEnum = describedEnum('HttpVersion', 'A version of HTTP that a check speaks.', HTTP_VERSIONS, {
+  AUTO: 'HTTP/2 where a server of https:// has it, otherwise HTTP/1.1, as in browsers.',
+  HTTP_1_1: 'HTTP/1.1.',
+  HTTP_2: 'HTTP/2. A server without it fails the check.',
+});
+
+export const DnsRecordTypeEnum = describedEnum('DnsRecordType', 'A type of DNS records.', DNS_RECORD_TYPES, {
+  A: 'IPv4 addresses.',
+  AAAA: 'IPv6 addresses.',
+  CAA: 'Who may issue certificates.',
+  CNAME: 'The name that this one stands for.',
+  MX: 'Where mail goes.',
+  NS: 'The name servers of the zone.',
+  PTR: 'The names of an address.',
+  SOA: 'The start of the zone, with its serial number.',
+  SRV: 'Where a service is.',
+  TXT: 'Texts.',
 });
 
 export function describedEnum<const Values extends readonly string[]>(

@@ -68,7 +68,7 @@ mutation('runWorkflow', 'RUN', {
  */
 function notReady(build: BuildRow | undefined): string {
   if (build?.status === 'FAILED')
-    return `The newest build of the workflow FAILED: ${build.error ?? 'the reason is unknown.'} Update the workflow with a payload, which may be the same one, to build again.`;
+    return `The newest build of the workflow FAILED: ${build.error ?? 'the reason is unknown.'} rebuildWorkflow builds it again, and so does an update with a payload.`;
   return `The newest build of the workflow was not COMPLETED, and is ${build?.status ?? 'missing'} now. Run the workflow when it is COMPLETED.`;
 }
 

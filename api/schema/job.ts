@@ -1,18 +1,14 @@
-import { listJobs } from '../../db/listing.ts';
 import type { JobRow } from '../../db/schema.ts';
-import { isId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/states.ts';
 import { mapped } from '../../platform/async/iterator.ts';
-import { viewerOf } from '../context.ts';
+import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
-import { followJob, followJobsOf } from '../live/jobs.ts';
+import { followJob, followJobsOf, followJobsOfUser } from '../live/jobs.ts';
 import { batchOfStream, wholeBatch } from '../logs/batch.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
 import { followLog } from '../logs/stream.ts';
-import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pagingArgs } from './connection.ts';
-import { cost, SEARCH_COST, STATEMENT_COST } from './cost.ts';
+import { pagingArgs } from './connection.ts';
 import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from './enums.ts';
 import {
   AFTER_DESCRIPTION,
@@ -145,40 +141,12 @@ Job.implement({
   }),
 });
 
-const JobConnection = connectionOf<JobRow>(Job, 'Job', 'newest first');
-
-const JobFilter = builder.inputType('JobFilter', {
-  description: 'Selects jobs that meet all of the given conditions.',
-  fields: (t) => ({
-    status: t.field({ type: [JobStatusEnum], description: 'Jobs with one of these statuses.' }),
-    trigger: t.field({ type: JobTriggerEnum, description: 'Jobs with this trigger.' }),
-    workflowId: t.id({ description: 'Jobs of this workflow.' }),
-    scheduledAfter: t.field({ type: 'DateTime', description: 'Jobs that were due at this time or later.' }),
-    scheduledBefore: t.field({ type: 'DateTime', description: 'Jobs that were due before this time.' }),
-  }),
-});
-
 builder.objectField(Workflow, 'latestJob', (t) =>
   t.field({
     type: Job,
     nullable: true,
     description: 'The newest job of the workflow. Null if there is none.',
     resolve: ({ id }, _, { load }) => load.newestJob(id),
-  }),
-);
-
-builder.objectField(Workflow, 'jobs', (t) =>
-  t.field({
-    type: JobConnection,
-    description: 'The jobs of the workflow, newest first. You can read them after its deletion too.',
-    extensions: cost({ pageSize: PAGE_SIZE }),
-    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which jobs.' }) },
-    resolve: async ({ id }, { filter, ...args }, { load }) => {
-      const window = windowOf(args);
-      const { workflowId, ...rest } = filter ?? {};
-      const none = typeof workflowId === 'string' && workflowId.toLowerCase() !== id;
-      return pageOf(none ? [] : await load.jobs({ workflowId: id, filter: rest, window }), window);
-    },
   }),
 );
 
@@ -195,45 +163,26 @@ builder.queryField('job', (t) =>
   }),
 );
 
-builder.queryField('jobs', (t) =>
-  t.field({
-    type: JobConnection,
-    description: 'Your jobs, newest first, without those of deleted workflows.',
-    extensions: cost({
-      base: STATEMENT_COST,
-      given: { arguments: ['filter'], cost: SEARCH_COST },
-      pageSize: PAGE_SIZE,
-    }),
-    args: { ...pagingArgs(), filter: t.arg({ type: JobFilter, description: 'Which jobs.' }) },
-    resolve: async (_, { filter, ...args }, context) => {
-      const { user } = viewerOf(context);
-      const window = windowOf(args);
-      if (typeof filter?.workflowId === 'string' && !isId(filter.workflowId)) return pageOf([], window);
-      return pageOf(await listJobs(context.services.db, user.id, filter ?? {}, window), window);
-    },
-  }),
-);
-
 builder.subscriptionField('jobUpdated', (t) =>
   t.field({
     type: Job,
     description:
-      'With `jobId`: the job as it is now, then after each change; completes when the job has ended. With `workflowId`: the newest job of the workflow, if there is one, then each of its jobs after each change. Give exactly one of the two.',
+      'With `jobId`: the job as it is now, then after each change; completes when the job has ended. With `workflowId`: the newest job of the workflow, if there is one, then each of its jobs after each change; completes when the workflow is purged. With neither: each of your jobs after each change. Give at most one of the two.',
     args: {
       jobId: t.arg.id({ description: 'The id of the job.' }),
       workflowId: t.arg.id({ description: 'The id of the workflow.' }),
     },
     subscribe: async (_, { jobId, workflowId }, context) => {
-      viewerOf(context);
+      const { user } = viewerOf(context);
       const { services, load } = context;
-      if (typeof jobId === 'string' && typeof workflowId !== 'string') {
+      if (typeof jobId === 'string' && typeof workflowId === 'string')
+        throw failure('BAD_REQUEST', 'Give `jobId`, `workflowId` or neither, not both.');
+      if (typeof jobId === 'string') {
         const job = await load.job(jobId);
         if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
         return followJob(services, job);
       }
-      if (typeof workflowId !== 'string' || typeof jobId === 'string') {
-        throw failure('BAD_REQUEST', 'Give exactly one of `jobId` and `workflowId`.');
-      }
+      if (typeof workflowId !== 'string') return followJobsOfUser(services, user.id);
       const workflow = await load.workflow(workflowId);
       if (!workflow) throw failure('NOT_FOUND', 'You have no workflow with this id.');
       return followJobsOf(services, workflow);
@@ -256,7 +205,7 @@ builder.subscriptionField('jobLogs', (t) =>
       viewerOf(context);
       const job = await context.load.job(jobId);
       if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
-      const { batches } = await followLog(context.services, job, after);
+      const { batches } = await followLog(context.services, job, resumedAfter(context, after));
       const { id } = job;
       return mapped(batches, (batch) => (stream ? batchOfStream(id, batch, stream) : wholeBatch(id, batch)));
     },

@@ -1,8 +1,7 @@
-import { findAuditEvent } from '../../db/accounts/audit.ts';
-import type { Identity } from '../../db/accounts/tokens.ts';
-import type { Db } from '../../db/client.ts';
+import { findAuditEvents } from '../../db/accounts/audit.ts';
 import { isId } from '../../domain/ids.ts';
-import { auditedUserOf, viewerOf } from '../context.ts';
+import { auditedUserOf, type Context, viewerOf } from '../context.ts';
+import { failure } from '../errors.ts';
 import { builder } from './builder.ts';
 import { cost, STATEMENT_COST } from './cost.ts';
 
@@ -14,6 +13,10 @@ Node.implement({
   }),
 });
 
+/** One for each type. */
+const STATEMENTS = 7;
+const IDS_MAX = 100;
+
 builder.queryField('node', (t) =>
   t.field({
     type: Node,
@@ -21,44 +24,58 @@ builder.queryField('node', (t) =>
     description: 'The object with this id among those that you may see. Null if there is none.',
     args: { id: t.arg.id({ required: true, description: 'The id of the object.' }) },
     extensions: cost({ base: STATEMENTS * STATEMENT_COST }),
-    resolve: async (_, { id }, context) => {
-      const viewer = viewerOf(context);
-      const { user } = viewer;
-      const { load, services } = context;
-      if (id.toLowerCase() === user.id) return named('User', user);
-      const [workflow, job, build, notification, tokens, sessions] = await Promise.all([
-        load.workflow(id),
-        load.job(id),
-        load.build(id),
-        load.notification(id),
-        load.apiTokens(user.id),
-        load.sessions(user.id),
-      ]);
-      const token = tokens.find((row) => row.id === id.toLowerCase());
-      const session = sessions.find((row) => row.id === id.toLowerCase());
-      return (
-        named('Workflow', workflow) ??
-        named('Job', job) ??
-        named('Build', build) ??
-        named('Notification', notification) ??
-        named('ApiToken', token) ??
-        named('Session', session) ??
-        named('AuditEvent', await auditEvent(services.db, id, viewer)) ??
-        null
-      );
+    resolve: async (_, { id }, context) => (await nodesOf([id], context))[0] ?? null,
+  }),
+);
+
+builder.queryField('nodes', (t) =>
+  t.field({
+    type: [Node],
+    nullable: { list: false, items: true },
+    description:
+      'The objects with these ids among those that you may see, in the order of the ids. Null in the place of each id that has none.',
+    args: {
+      ids: t.arg.idList({ required: true, description: `The ids of the objects: at most ${IDS_MAX}.` }),
+    },
+    extensions: cost({ base: STATEMENTS * STATEMENT_COST, itemsOf: 'ids', itemsMax: IDS_MAX }),
+    resolve: (_, { ids }, context) => {
+      viewerOf(context);
+      if (ids.length > IDS_MAX)
+        throw failure('BAD_REQUEST', `\`ids\` may have ${IDS_MAX} ids at most, not ${ids.length}.`);
+      return nodesOf(ids, context);
     },
   }),
 );
 
-/** One for each type. */
-const STATEMENTS = 7;
+type TypedNode = { __typename: string; id: string };
 
-/** The event with this id, if the caller may see it. */
-async function auditEvent(db: Db, id: string, viewer: Identity) {
-  return isId(id) ? findAuditEvent(db, { id: id.toLowerCase(), userId: auditedUserOf(viewer) }) : undefined;
-}
-
-/** Adds the name of its type to a row, because the interface needs it. */
-function named<Row extends object>(type: string, row: Row | undefined): (Row & { __typename: string }) | undefined {
-  return row && { ...row, __typename: type };
+/** The objects with these ids, with one statement for each type: the loaders gather the ids. */
+async function nodesOf(ids: string[], context: Context): Promise<(TypedNode | null)[]> {
+  const viewer = viewerOf(context);
+  const { load, services } = context;
+  const wanted = ids.map((id) => id.toLowerCase());
+  const all = <Row>(read: (id: string) => Promise<Row | undefined>) => Promise.all(wanted.map(read));
+  const [workflows, jobs, builds, notifications, tokens, sessions, events] = await Promise.all([
+    all(load.workflow),
+    all(load.job),
+    all(load.build),
+    all(load.notification),
+    load.apiTokens(viewer.user.id),
+    load.sessions(viewer.user.id),
+    findAuditEvents(services.db, { ids: wanted.filter(isId), userId: auditedUserOf(viewer) }),
+  ]);
+  const found = new Map<string, TypedNode>();
+  // The interface needs the name of the type.
+  const add = (type: string, rows: ({ id: string } | undefined)[]) => {
+    for (const row of rows) if (row) found.set(row.id, { ...row, __typename: type });
+  };
+  add('User', [viewer.user]);
+  add('Workflow', workflows);
+  add('Job', jobs);
+  add('Build', builds);
+  add('Notification', notifications);
+  add('ApiToken', tokens);
+  add('Session', sessions);
+  add('AuditEvent', events);
+  return wanted.map((id) => found.get(id) ?? null);
 }

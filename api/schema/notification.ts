@@ -1,14 +1,23 @@
-import { listNotifications, markNotificationsRead, setNotificationPreference } from '../../db/notifications.ts';
+import {
+  countNotifications,
+  listNotifications,
+  markNotificationsRead,
+  markSomeRead,
+  markUpTo,
+  setNotificationPreference,
+} from '../../db/notifications.ts';
 import type { NotificationRow } from '../../db/schema.ts';
 import { isId } from '../../domain/ids.ts';
+import { COUNTED_MAX } from '../../domain/limits.ts';
 import { messageOf, NOTIFICATION_KINDS, titleOf } from '../../domain/notifications.ts';
-import { viewerOf } from '../context.ts';
+import { mapped } from '../../platform/async/iterator.ts';
+import { resumedAfter, viewerOf } from '../context.ts';
 import { followNotifications } from '../live/notifications.ts';
-import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
+import { counted, cursorOfId, idOfPlace, PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { User } from './account.ts';
 import { builder } from './builder.ts';
-import { connectionOf, forwardPagingArgs } from './connection.ts';
-import { cost, STATEMENT_COST } from './cost.ts';
+import { countedConnectionOf, pagingArgs } from './connection.ts';
+import { COUNT_COST, cost, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { describedEnum, NotificationPreferenceEnum } from './enums.ts';
 import { Job } from './job.ts';
 import { mutation } from './mutation.ts';
@@ -62,14 +71,14 @@ Notification.implement({
   }),
 });
 
-const NotificationConnection = connectionOf<NotificationRow>(Notification, 'Notification', 'newest first');
+const NotificationConnection = countedConnectionOf<NotificationRow>(Notification, 'Notification', 'newest first');
 
 builder.queryField('notifications', (t) =>
   t.field({
     type: NotificationConnection,
     description: 'Your notifications, newest first.',
     args: {
-      ...forwardPagingArgs(),
+      ...pagingArgs(),
       unreadOnly: t.arg.boolean({
         description: 'Whether to leave out notifications that are marked as read. Defaults to false.',
       }),
@@ -78,13 +87,22 @@ builder.queryField('notifications', (t) =>
     resolve: async (_, { unreadOnly, ...args }, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
-      const { count, after } = window;
-      const rows = await listNotifications(context.services.db, user.id, {
-        count,
-        after,
-        unreadOnly: unreadOnly === true,
-      });
-      return pageOf(rows, window);
+      const of = { userId: user.id, unreadOnly: unreadOnly === true };
+      const { db } = context.services;
+      const page = pageOf(await listNotifications(db, of, window), window);
+      return counted(page, () => countNotifications(db, of, COUNTED_MAX));
+    },
+  }),
+);
+
+builder.objectField(User, 'unreadNotificationCount', (t) =>
+  t.int({
+    nullable: true,
+    description: `How many notifications of the account are not marked as read. Null if they are more than ${COUNTED_MAX.toLocaleString('en')}.`,
+    extensions: cost({ base: COUNT_COST }),
+    resolve: async ({ id }, _, { services: { db } }) => {
+      const count = await countNotifications(db, { userId: id, unreadOnly: true }, COUNTED_MAX);
+      return count > COUNTED_MAX ? null : count;
     },
   }),
 );
@@ -136,6 +154,40 @@ function unknown(ids: string[], missing: string[]) {
   );
 }
 
+/** Rows that one transaction marks. Other changes of the user wait for it. */
+const MARK_BATCH_ROWS = 5_000;
+
+mutation('markAllNotificationsRead', 'WRITE', {
+  description:
+    'Marks all of your unread notifications as read, or those up to one of them. Newer ones stay unread, so give the newest one that the user has seen.',
+  cost: 5 * SEARCH_COST,
+  input: (t) => ({
+    upToId: t.id({
+      description:
+        'The id of the newest notification to mark: it and all older ones. Without it, all that exist when the call begins.',
+    }),
+  }),
+  payload: {
+    markedCount: { type: 'Int', description: 'How many notifications were unread and are marked now.' },
+    user: { type: User, description: 'Your account.' },
+  },
+  resolve: async ({ input, viewer: { user }, context, change }) => {
+    const { db } = context.services;
+    const asked = input.upToId?.toLowerCase() ?? undefined;
+    const upToId = asked === undefined || isId(asked) ? await markUpTo(db, user.id, asked) : undefined;
+    if (upToId === undefined)
+      return refused({ code: 'NOT_FOUND', message: 'You have no notification with this id.', path: ['upToId'] });
+    const markSome = () =>
+      change(
+        (tx) => markSomeRead(tx, { userId: user.id, upToId, limit: MARK_BATCH_ROWS }),
+        (count) => (count === 0 ? user.id : undefined), // one row in the audit for the whole call
+      );
+    let markedCount = 0;
+    for (let count = await markSome(); count > 0; count = await markSome()) markedCount += count;
+    return { markedCount, user };
+  },
+});
+
 mutation('updateNotificationPreference', 'WRITE', {
   description: 'Changes which notifications you get from now on.',
   input: (t) => ({
@@ -154,8 +206,23 @@ mutation('updateNotificationPreference', 'WRITE', {
 builder.subscriptionField('notificationAdded', (t) =>
   t.field({
     type: Notification,
-    description: 'Your new notifications from now on, each once.',
-    subscribe: (_, __, context) => followNotifications(context.services, viewerOf(context).user.id),
+    description:
+      'Your new notifications, each once, from now on. With `after`, those that were stored since the one that it names come first, and some of the minute before it may come again: tell them apart by `id`.',
+    args: {
+      after: t.arg.string({
+        description: 'The id of the last notification that you have, or its cursor in `notifications`.',
+      }),
+    },
+    subscribe: (_, { after }, context) => {
+      const { user } = viewerOf(context);
+      const last = resumedAfter(context, after);
+      let furthest = last === undefined ? undefined : idOfPlace(last);
+      return mapped(followNotifications(context.services, user.id, furthest), (notification) => {
+        // A place never goes back: from one before it, the next resume would repeat more.
+        if (furthest === undefined || notification.id > furthest) furthest = notification.id;
+        return { ...notification, cursor: cursorOfId(furthest) };
+      });
+    },
     resolve: (notification) => notification,
   }),
 );

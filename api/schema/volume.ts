@@ -1,11 +1,11 @@
 import type { WorkflowRow } from '../../db/schema.ts';
-import { deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '../../db/volumes.ts';
-import { VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
+import { countVolumes, deleteVolume, listVolumes, type VolumeDeleted, type VolumeRow } from '../../db/volumes.ts';
+import { COUNTED_MAX, VOLUME_WORKFLOWS_MAX } from '../../domain/limits.ts';
 import { isVolumeName } from '../../domain/payload/container-schema.ts';
 import { viewerOf } from '../context.ts';
-import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
+import { counted, PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pagingArgs } from './connection.ts';
+import { countedConnectionOf, pagingArgs } from './connection.ts';
 import { cost, STATEMENT_COST } from './cost.ts';
 import { mutation } from './mutation.ts';
 import { refused } from './user-error.ts';
@@ -44,7 +44,7 @@ Volume.implement({
   }),
 });
 
-const VolumeConnection = connectionOf<VolumeRow>(Volume, 'Volume', 'newest first');
+const VolumeConnection = countedConnectionOf<VolumeRow>(Volume, 'Volume', 'newest first');
 
 builder.queryField('volumes', (t) =>
   t.field({
@@ -55,7 +55,9 @@ builder.queryField('volumes', (t) =>
     resolve: async (_, args, context) => {
       const { user } = viewerOf(context);
       const window = windowOf(args);
-      return pageOf(await listVolumes(context.services.db, user.id, window), window);
+      const { db } = context.services;
+      const page = pageOf(await listVolumes(db, user.id, window), window);
+      return counted(page, () => countVolumes(db, user.id, COUNTED_MAX));
     },
   }),
 );

@@ -1,14 +1,11 @@
-import { listWorkflows } from '../../db/listing.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
+import type { Payload } from '../../domain/payload/payload.ts';
 import { printPayload } from '../../domain/payload/print.ts';
-import { textProblem } from '../../domain/text.ts';
 import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
-import { PAGE_SIZE, pageOf, windowOf } from '../paging.ts';
 import { builder } from './builder.ts';
-import { connectionOf, pagingArgs } from './connection.ts';
-import { cost, LONG_TEXT_COST, SEARCH_COST, STATEMENT_COST } from './cost.ts';
+import { cost, LONG_TEXT_COST } from './cost.ts';
 import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
 import { Node } from './node.ts';
 import { WorkflowDefinition } from './workflow-definition.ts';
@@ -30,7 +27,7 @@ Workflow.implement({
         'The payload as a JSON document with its "kind" first. Secrets read as {"secret": true}. You can send it back in an update, as `WorkflowPayloadInput.json`.',
       extensions: cost({ base: LONG_TEXT_COST }),
       resolve: async (workflow, _, { load, budget }) => {
-        const text = printPayload(orNotFound(await load.payload(workflow)));
+        const text = printPayload(payloadOf(workflow, await load.payload(workflow)));
         budget.read(text.length);
         return text;
       },
@@ -40,7 +37,7 @@ Workflow.implement({
       description: 'The payload in types, without the password of a registry login. The value of a secret is null.',
       extensions: cost({ base: LONG_TEXT_COST }),
       resolve: async (workflow, _, { load, budget }) => {
-        const payload = orNotFound(await load.payload(workflow));
+        const payload = payloadOf(workflow, await load.payload(workflow));
         budget.read(JSON.stringify(payload).length);
         return payload;
       },
@@ -103,23 +100,21 @@ Workflow.implement({
         'When the workflow was deleted. Null until then. Lists leave deleted workflows out, and their history stays readable by id.',
       resolve: (workflow) => workflow.deletedAt,
     }),
+    purgedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description:
+        'When the workflow was purged. Only the last event of `workflowUpdated` without an id shows it: nothing else shows a purged workflow.',
+      resolve: (workflow) => workflow.purgeRequestedAt,
+    }),
   }),
 });
 
-const WorkflowConnection = connectionOf<WorkflowRow>(Workflow, 'Workflow', 'newest first');
-
-const WorkflowFilter = builder.inputType('WorkflowFilter', {
-  description: 'Selects workflows that meet all of the given conditions.',
-  fields: (t) => ({
-    kind: t.field({ type: WorkflowKindEnum, description: 'Workflows of this kind.' }),
-    buildStatus: t.field({ type: BuildStatusEnum, description: 'Workflows whose newest build has this status.' }),
-    terminated: t.boolean({ description: 'Workflows that are terminated (true) or are not (false).' }),
-    deleted: t.boolean({ description: 'Workflows that are deleted (true) or are not (false). Defaults to false.' }),
-    nameContains: t.string({ description: 'Workflows with this text in their name. Case makes no difference.' }),
-    intervalMin: t.int({ description: 'Workflows with an interval of at least this many minutes.' }),
-    intervalMax: t.int({ description: 'Workflows with an interval of at most this many minutes.' }),
-  }),
-});
+/** The payload of a workflow. The sweep may have removed that of a purged one. */
+function payloadOf({ kind, purgeRequestedAt }: WorkflowRow, payload: Payload | undefined): Payload {
+  if (payload || !purgeRequestedAt) return orNotFound(payload);
+  return kind === 'HEARTBEAT' ? { kind: 'HEARTBEAT' } : { kind: 'CONTAINER' };
+}
 
 builder.queryField('workflow', (t) =>
   t.field({
@@ -134,31 +129,11 @@ builder.queryField('workflow', (t) =>
   }),
 );
 
-builder.queryField('workflows', (t) =>
-  t.field({
-    type: WorkflowConnection,
-    description: 'Your workflows, newest first.',
-    extensions: cost({
-      base: STATEMENT_COST,
-      given: { arguments: ['filter'], cost: SEARCH_COST },
-      pageSize: PAGE_SIZE,
-    }),
-    args: { ...pagingArgs(), filter: t.arg({ type: WorkflowFilter, description: 'Which workflows.' }) },
-    resolve: async (_, { filter, ...args }, context) => {
-      const { user } = viewerOf(context);
-      const window = windowOf(args);
-      const problem = textProblem(filter?.nameContains ?? '');
-      if (problem) throw failure('BAD_REQUEST', `\`nameContains\` ${problem}.`);
-      return pageOf(await listWorkflows(context.services.db, user.id, filter ?? {}, window), window);
-    },
-  }),
-);
-
 builder.subscriptionField('workflowUpdated', (t) =>
   t.field({
     type: Workflow,
     description:
-      'With an id: the workflow as it is now, then after each change. Completes when the workflow is purged. Without an id: each of your workflows after each of its changes.',
+      'With an id: the workflow as it is now, then after each change. Completes when the workflow is purged. Without an id: each of your workflows after each of its changes; the last one is its purge, with `purgedAt`.',
     args: { workflowId: t.arg.id({ description: 'The id of the workflow.' }) },
     subscribe: async (_, { workflowId }, context) => {
       const { user } = viewerOf(context);
@@ -167,6 +142,9 @@ builder.subscriptionField('workflowUpdated', (t) =>
       if (!workflow) throw failure('NOT_FOUND', 'You have no workflow with this id.');
       return followWorkflow(context.services, workflow);
     },
-    resolve: (workflow) => workflow,
+    extensions: { readAgain: true },
+    // What is read beside the event belongs to the workflow as it is now. A later event repeats it.
+    resolve: async (workflow, _, { load, isSnapshot }) =>
+      (isSnapshot && !workflow.purgeRequestedAt ? await load.workflow(workflow.id) : undefined) ?? workflow,
   }),
 );

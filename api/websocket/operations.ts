@@ -1,4 +1,4 @@
-import { type ExecutionArgs, GraphQLError, type GraphQLFormattedError, getOperationAST } from 'graphql';
+import type { ExecutionArgs, GraphQLError } from 'graphql';
 import { CloseCode, makeServer, type Server, type SubscribePayload } from 'graphql-ws';
 import { addressKey } from '../../domain/network/address-key.ts';
 import type { Semaphore } from '../../platform/async/semaphore.ts';
@@ -6,10 +6,13 @@ import { askerOf } from '../admission/admission.ts';
 import { abandoned } from '../admission/request-work.ts';
 import { bearerToken } from '../auth/cookies.ts';
 import { type Client, type Context, contextAlone, type Services } from '../context.ts';
-import { failure } from '../errors.ts';
+import { rateLimited, withoutHttp } from '../errors.ts';
+import { chosenOperation } from '../graphql/chosen-operation.ts';
 import { GuardedStream } from '../graphql/guarded-stream.ts';
+import { paramsOf } from '../graphql/params.ts';
 import { slimSubscription, subscribeSlim } from '../graphql/slim-subscription.ts';
-import type { Graphql, Transport } from '../graphql/yoga.ts';
+import type { Transport } from '../graphql/transport.ts';
+import type { Graphql } from '../graphql/yoga.ts';
 import type { Sent, SocketMessages } from './messages.ts';
 
 /** One WebSocket as the protocol sees it: its client, and how to close it. */
@@ -20,21 +23,17 @@ export type Peer = {
    * Whether the upgrade asked for a host name of ours. Under another name only a token is served.
    */
   hostIsKnown: boolean;
-  /** The token in the session cookie of the upgrade, used if connection_init presents none. */
+  /** The token in the Authorization header of the upgrade, used if connection_init has none. */
+  upgradeToken: string | undefined;
+  /** The token in the session cookie of the upgrade, used if neither presents one. */
   cookie: string | undefined;
   close(code: number, reason: string): void;
   /** Limits how many results of its subscriptions are made and sent at a time. */
   semaphore: Semaphore;
   messages: SocketMessages;
-  /**
-   * Operations that are not over, counted apart from their ids: a client can complete one that
-   * waits, and use its id again.
-   */
+  /** Operations that are not over, also those that the client has completed. */
   underWay: number;
-  /**
-   * Its subscriptions. The library forgets one whose id is used again, but it must end with the
-   * socket too.
-   */
+  /** Its subscriptions, which end with the socket. */
   streams: Set<GuardedStream>;
   /** Runs `release` when the socket is closed, or at once if it already is. */
   onGone(release: () => void): void;
@@ -104,17 +103,16 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     leave: () => void,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { address, userAgent } = peer;
+    const { query, operationName, variables: variableValues } = paramsOf(params);
     const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined };
     const engine = yoga.getEnveloped({ client, token: peer.token, identity, askedAt, asker, params });
-    const document = engine.parse(params.query);
+    const document = engine.parse(query);
     const errors = engine.validate(engine.schema, document);
     if (errors.length > 0) return errors;
-    const { operationName, variables: variableValues } = params;
-    const operation = getOperationAST(document, operationName);
-    if (!operation) return [failure('BAD_REQUEST', 'Unable to identify operation')];
+    const { operation } = chosenOperation(document, operationName);
     const contextValue = contextAlone(await engine.contextFactory());
     const sent = { schema: engine.schema, document, operationName, variableValues, contextValue };
-    if (operation.operation !== 'subscription') {
+    if (operation !== 'subscription') {
       prepared.set(sent, { engine, peer, sent, leave, release: () => undefined });
       return sent;
     }
@@ -136,7 +134,8 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     // The socket may close during the lookup: everything taken here is released through onGone,
     // which handles that.
     async onConnect({ connectionParams, extra: peer }) {
-      const presented = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
+      const sent = bearerToken(connectionParams?.authorization ?? connectionParams?.Authorization);
+      const presented = sent ?? peer.upgradeToken; // no page can set a header of an upgrade
       if (presented === undefined && !peer.hostIsKnown) return false;
       const token = presented ?? peer.cookie;
       const viewer = token === undefined ? undefined : await identifier.identify(token);
@@ -163,7 +162,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       const { extra: peer } = socket;
       const sent = peer.messages.take(params); // taken even if it is refused
       if (peer.underWay >= OPERATIONS_MAX) {
-        return [failure('RATE_LIMITED', `A socket may have ${OPERATIONS_MAX} operations open: complete one first.`)];
+        return [rateLimited(`A socket may have ${OPERATIONS_MAX} operations open: complete one first.`, {})];
       }
       peer.underWay += 1;
       // The client has not completed it, and the socket is open.
@@ -229,11 +228,3 @@ const TRY_AGAIN_LATER = 1013;
 /** Open operations of one socket, including subscriptions. */
 export const OPERATIONS_MAX = 100;
 const INIT_WAIT_MS = 5_000;
-
-/** Removes the HTTP status of an error, which has no meaning here. */
-function withoutHttp(error: GraphQLError | GraphQLFormattedError): GraphQLError {
-  const { http: _, ...extensions } = error.extensions ?? {};
-  if (!(error instanceof GraphQLError)) return new GraphQLError(error.message, { extensions });
-  const { message, path, nodes, source, positions } = error;
-  return new GraphQLError(message, { path, nodes, source, positions, extensions });
-}

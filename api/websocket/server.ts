@@ -1,6 +1,5 @@
-import { type Server, STATUS_CODES } from 'node:http';
+import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { handleProtocols } from 'graphql-ws';
 import { WebSocketServer } from 'ws';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
@@ -13,6 +12,7 @@ import { foreignPage } from '../auth/csrf.ts';
 import type { Services } from '../context.ts';
 import type { Graphql } from '../graphql/yoga.ts';
 import { pathOf } from '../http/messages.ts';
+import { answerRaw } from '../http/raw-answer.ts';
 import { createSocketOperations, GOING_AWAY } from './operations.ts';
 import { serveSocket } from './socket.ts';
 
@@ -44,16 +44,16 @@ export function serveWebSockets(
     // A request on this connection could not be answered any more.
     if (isBusy(raw)) return raw.destroy();
     const full = connections.refusalOf(raw);
-    if (full) return refuseUpgrade(raw, statusOf(full), full.message);
+    if (full) return answerRaw(raw, statusOf(full), full.message);
     if (pathOf(request) !== '/graphql')
-      return refuseUpgrade(raw, 404, 'Nothing is at this path: the endpoint of WebSockets is /graphql.');
+      return answerRaw(raw, 404, 'Nothing is at this path: the endpoint of WebSockets is /graphql.');
     const caller = callerOf(request, settings);
     const foreign = foreignPage(request, caller);
-    if (foreign) return refuseUpgrade(raw, foreign.status, foreign.message);
+    if (foreign) return answerRaw(raw, foreign.status, foreign.message);
     const address = addressKey(caller.address);
     for (const kind of [...(caller.isProxied ? [places.clients] : []), places.webSockets]) {
       const place = kind.take({ address });
-      if (place.full) return refuseUpgrade(raw, statusOf(place.full), place.full.message);
+      if (place.full) return answerRaw(raw, statusOf(place.full), place.full.message);
       raw.once('close', place.release);
     }
     connections.belongsTo(raw, address);
@@ -66,7 +66,7 @@ export function serveWebSockets(
     });
   });
   server.on('connect', (_, socket) =>
-    refuseUpgrade(socket, 405, 'This server is not a proxy: it does not answer CONNECT.'),
+    answerRaw(socket, 405, 'This server is not a proxy: it does not answer CONNECT.'),
   );
 
   return {
@@ -82,23 +82,3 @@ export function serveWebSockets(
 
 /** A client that has not answered the close by then does not answer it at all. */
 const CLOSE_WAIT_MS = 2_000;
-
-/**
- * Refuses an upgrade and closes its connection: as soon as the client has read the answer and ends,
- * and after REFUSED_MS_MAX in any case. Node's HTTP server has already taken its listeners and
- * timeouts off the socket.
- */
-function refuseUpgrade(socket: Duplex, status: number, message: string): void {
-  const body = JSON.stringify({ message });
-  const headers = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    'Connection: close',
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-  ];
-  endSoon(socket);
-  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
-  socket.once('end', () => socket.destroy());
-  // Closing with unread bytes would reset the connection, and the client might lose the answer.
-  socket.resume();
-}

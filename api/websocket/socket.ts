@@ -6,9 +6,10 @@ import type { WebSocket } from 'ws';
 import { Semaphore } from '../../platform/async/semaphore.ts';
 import type { Connections } from '../admission/connections.ts';
 import type { Caller } from '../auth/caller.ts';
-import { sessionCookie } from '../auth/cookies.ts';
+import { bearerToken, sessionCookie } from '../auth/cookies.ts';
 import { SocketMessages } from './messages.ts';
 import type { createSocketOperations, Peer } from './operations.ts';
+import { ReusedIds } from './reused-ids.ts';
 
 export interface SocketParts {
   operations: ReturnType<typeof createSocketOperations>;
@@ -39,6 +40,7 @@ export function serveSocket(
     address,
     hostIsKnown,
     userAgent: request.headers['user-agent'],
+    upgradeToken: bearerToken(request.headers.authorization),
     cookie: sessionCookie(request, secure),
     close,
     onGone,
@@ -54,19 +56,30 @@ export function serveSocket(
       protocol: socket.protocol,
       close,
       send: sender(socket),
-      onMessage: (handle) =>
+      onMessage: (handle) => {
+        const ids = new ReusedIds({
+          handle: (text) =>
+            handle(text).catch((error: unknown) => {
+              log.error({ err: error }, 'A message on a WebSocket could not be handled.');
+              socket.close(CloseCode.InternalServerError, 'Internal server error');
+            }),
+          drop: ({ payload }) => void (payload && peer.messages.take(payload)),
+          refuse: (id) =>
+            close(
+              CloseCode.SubscriberAlreadyExists,
+              `Subscriber for ${id.slice(0, ID_SHOWN_LENGTH_MAX)} already exists`,
+            ),
+        });
         socket.on('message', (data) => {
           connections.isWhole(raw);
           if (socket.readyState !== socket.OPEN) return; // we have closed it, so nothing new begins
           const text = String(data);
           pause(socket, pace.count(text.length, peer.token === undefined));
           const short = peer.messages.shorten(text);
-          if (short === undefined) return close(CloseCode.BadRequest, 'Message too long');
-          handle(short).catch((error: unknown) => {
-            log.error({ err: error }, 'A message on a WebSocket could not be handled.');
-            socket.close(CloseCode.InternalServerError, 'Internal server error');
-          });
-        }),
+          if (short === undefined) return close(CloseCode.BadRequest, 'A message of this kind or length is not taken');
+          ids.take(short);
+        });
+      },
     },
     peer,
   );
@@ -83,6 +96,8 @@ export function serveSocket(
   });
 }
 
+/** The reason of a close has 123 bytes at most. */
+const ID_SHOWN_LENGTH_MAX = 20;
 const KEEP_ALIVE_MS = 12_000; // proxies in between see traffic
 const PINGS_UNANSWERED_MAX = 25; // 5 minutes
 /**

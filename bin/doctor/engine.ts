@@ -42,7 +42,7 @@ export async function* engineFindings(
     yield* reach(probe, settings);
   } catch (error) {
     if (!isEngineError(error)) throw error;
-    yield unknown(`What containers reach could not be tried: ${error.message}`);
+    yield unknown(`What containers reach could not be tried: ${error.words}`);
   }
 }
 

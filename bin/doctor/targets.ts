@@ -1,8 +1,8 @@
+import { parseDatabaseUrl } from '../../platform/postgres/address.ts';
 import type { Settings } from '../../platform/settings/parse.ts';
 import type { Target } from './probe.ts';
 
 const METADATA = '169.254.169.254';
-const POSTGRES_PORT = 5432;
 const REDIS_PORT = 6379;
 
 /**
@@ -23,9 +23,12 @@ export function targetsOf(settings: Settings, gateway: string): Target[] {
     const colon = broker.lastIndexOf(':');
     return at('Kafka', broker.slice(0, colon).replace(/^\[|\]$/g, ''), Number(broker.slice(colon + 1)));
   });
+  const database = settings.databaseUrl === undefined ? '' : parseDatabaseUrl(settings.databaseUrl);
+  // A Unix socket is in no container.
+  const databases = typeof database === 'string' || database.host.startsWith('/') ? [] : [database];
   return [
     at("the cloud's metadata", METADATA, 80),
-    ...ofUrl('the database', settings.databaseUrl, POSTGRES_PORT),
+    ...databases.map(({ host, port }) => at('the database', host, port)),
     ...ofUrl('Redis', settings.redisUrl, REDIS_PORT),
     ...brokers,
     ...(settings.port === 0 ? [] : [at('the api', settings.host, settings.port)]),

@@ -1,6 +1,10 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm';
+import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { firstIdBefore, NEW_ID } from '../ids.ts';
+import { countUpTo } from '../listing/count.ts';
+import { type IdWindow, inListOrder } from '../listing/window.ts';
+import { named } from '../named.ts';
 import { type AuditRow, auditEvents } from '../schema.ts';
 
 export type NewAuditEvent = Omit<typeof auditEvents.$inferInsert, 'id' | 'at'>;
@@ -13,26 +17,47 @@ export async function recordAudit(db: Pick<Db, 'insert'>, event: NewAuditEvent):
 /** Audit events, newest first: those that concern `userId`, or all if it is undefined. */
 export async function listAuditEvents(
   db: Db,
-  { userId, count, after }: { userId: string | undefined; count: number; after?: string | undefined },
+  { userId }: { userId: string | undefined },
+  window: IdWindow,
 ): Promise<AuditRow[]> {
-  return db
+  const { count, backwards, after, before } = window;
+  const rows = await db
     .select()
     .from(auditEvents)
-    .where(and(concerns(userId), after === undefined ? undefined : lt(auditEvents.id, after)))
-    .orderBy(desc(auditEvents.id))
+    .where(
+      and(
+        concerns(userId),
+        after === undefined ? undefined : lt(auditEvents.id, after),
+        before === undefined ? undefined : gt(auditEvents.id, before),
+      ),
+    )
+    .orderBy(backwards ? asc(auditEvents.id) : desc(auditEvents.id))
     .limit(count);
+  return inListOrder(rows, window);
 }
 
-/** One event, if it concerns `userId` or `userId` is undefined. */
-export async function findAuditEvent(
+/** How many of these events there are, or `max + 1` if there are more than `max`. */
+export async function countAuditEvents(
   db: Db,
-  { id, userId }: { id: string; userId: string | undefined },
-): Promise<AuditRow | undefined> {
-  const [event] = await db
-    .select()
-    .from(auditEvents)
-    .where(and(eq(auditEvents.id, id), concerns(userId)));
-  return event;
+  { userId }: { userId: string | undefined },
+  max: number,
+): Promise<number> {
+  return countUpTo(db, 'countAuditEvents', { table: auditEvents, condition: concerns(userId), max });
+}
+
+/** The events with these ids that concern `userId`, or all of them if it is undefined. */
+export async function findAuditEvents(
+  db: Db,
+  { ids, userId }: { ids: string[]; userId: string | undefined },
+): Promise<AuditRow[]> {
+  if (ids.length === 0) return [];
+  return named(
+    'findAuditEvents',
+    db
+      .select()
+      .from(auditEvents)
+      .where(and(eq(auditEvents.id, sql`ANY(${array(ids, 'uuid')})`), concerns(userId))),
+  );
 }
 
 /**
@@ -47,6 +72,6 @@ export async function removeOldAuditEvents(db: Db, { days, limit }: { days: numb
   return removed.length;
 }
 
-function concerns(userId: string | undefined) {
+function concerns(userId: string | undefined): SQL | undefined {
   return userId === undefined ? undefined : eq(auditEvents.userId, userId);
 }

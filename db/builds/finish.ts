@@ -7,7 +7,7 @@ import { endColumns } from '../ends/columns.ts';
 import { type Event, notificationEffects, notify } from '../notifications.ts';
 
 export type BuildOutcome = { id: string; workflowId: string; leaseToken: string; logLineCount: number } & (
-  | { status: 'COMPLETED'; imageId: string; imageDigest?: string | undefined }
+  | { status: 'COMPLETED'; imageId: string; imageDigest?: string | undefined; engineId?: string | undefined }
   | { status: 'FAILED'; error: string }
 );
 
@@ -15,17 +15,21 @@ export type BuildOutcome = { id: string; workflowId: string; leaseToken: string;
  * STARTED -> COMPLETED or FAILED under the presented lease. Returns undefined if the lease is lost.
  *
  * COMPLETED makes the workflow READY: its first slot is due now. If a later generation was built, a
- * slot that came due meanwhile runs now. FAILED cancels the waiting requested jobs.
+ * slot that came due meanwhile runs now. FAILED cancels the waiting requested jobs, unless the
+ * workflow goes on with the image that it had (db/workflows/rebuild.ts).
  */
 export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects | undefined> {
   return db.transaction(async (tx) => {
     await tx.execute(sql`SELECT /* endBuild */ FROM workflows WHERE id = ${outcome.workflowId} FOR NO KEY UPDATE`);
-    await tx.execute(sql`SELECT /* endBuild */ FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`);
+    const [schedule] = await tx.execute<{ state: string }>(
+      sql`SELECT /* endBuild */ state FROM schedules WHERE workflow_id = ${outcome.workflowId} FOR UPDATE`,
+    );
     const ended = await tx.execute<ChangedBuild>(sql`
       WITH /* endBuild */ changed AS (
         UPDATE builds SET status = ${outcome.status}, log_line_count = ${outcome.logLineCount},
           image_id = ${outcome.status === 'COMPLETED' ? outcome.imageId : null},
           image_digest = ${(outcome.status === 'COMPLETED' ? outcome.imageDigest : null) ?? null},
+          engine_id = ${(outcome.status === 'COMPLETED' ? outcome.engineId : null) ?? null},
           error = ${outcome.status === 'FAILED' ? outcome.error : null}, ${endColumns('builds')}
         WHERE id = ${outcome.id} AND lease_token = ${outcome.leaseToken} RETURNING ${CHANGED_COLUMNS}
       ), shown AS (${SHOW_STATUS})
@@ -33,8 +37,9 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
     const [build] = ended;
     if (build === undefined) return undefined;
     if (outcome.status === 'FAILED') {
-      const canceled = await cancelRequests(tx, [outcome.workflowId]);
-      const notified = await notify(tx, [buildFailed(outcome.workflowId, outcome.error)]);
+      const goesOn = schedule?.state === 'READY';
+      const canceled = await cancelRequests(tx, goesOn ? [] : [outcome.workflowId]);
+      const notified = await notify(tx, [buildFailed(outcome.workflowId, outcome.error, { goesOn })]);
       return mergeEffects(buildEffects(ended), canceled, notificationEffects(notified));
     }
     await tx.execute(sql`
@@ -42,11 +47,13 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
       SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
       ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
-        WHERE schedules.state = 'BLOCKED'`);
+        WHERE schedules.state IN ('BLOCKED', 'READY')`);
     return { ...buildEffects(ended), wakeScheduler: true };
   });
 }
 
-export function buildFailed(workflowId: string, detail: string): Event {
+/** `goesOn`: a workflow that was built before keeps running its previous image. */
+export function buildFailed(workflowId: string, error: string, { goesOn }: { goesOn: boolean }): Event {
+  const detail = goesOn ? `${error} The workflow goes on with the image that it had.` : error;
   return { kind: 'WORKFLOW_BUILD_FAILED', workflowId, detail };
 }

@@ -14,9 +14,22 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 }
 
 /**
+ * Whether the generation of the build `b` of the workflow `w` is needed. A live workflow needs its
+ * current generation unless its build failed. An unfinished job needs the generation that it uses
+ * or waits for. A workflow that is built again needs the generation that it runs meanwhile.
+ */
+export const IS_NEEDED = sql`w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
+      OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY' AND s.generation = b.generation)
+      OR EXISTS (
+        SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
+        WHERE s.workflow_id = w.id AND j.generation = b.generation AND j.completed_at IS NULL)
+      OR EXISTS (
+        SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
+        WHERE r.workflow_id = w.id AND j.generation = b.generation)`;
+
+/**
  * Those of the generations whose image is needed, with the image id of their build (null while the
- * build runs). A live workflow needs its current generation unless its build failed. An unfinished
- * job needs the generation that it uses or waits for.
+ * build runs).
  */
 export async function neededGenerations(
   db: Db,
@@ -28,13 +41,7 @@ export async function neededGenerations(
     FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
       JOIN workflows w ON w.id = u.workflow_id
-    WHERE w.generation = u.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
-      OR EXISTS (
-        SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-        WHERE s.workflow_id = w.id AND j.generation = u.generation AND j.completed_at IS NULL)
-      OR EXISTS (
-        SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-        WHERE r.workflow_id = w.id AND j.generation = u.generation)`);
+    WHERE ${IS_NEEDED}`);
   return new Map(
     rows.map((row) => [
       generationKey({ workflowId: row.workflow_id, generation: row.generation }),

@@ -16,7 +16,7 @@ export async function cancelBuilds(tx: Pick<Db, 'execute'>, workflowIds: string[
       SELECT id FROM builds WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND completed_at IS NULL
       ORDER BY id FOR UPDATE
     ), changed AS (
-      UPDATE builds SET status = 'CANCELED', ${endColumns('builds', { linesMayFollow: sql`started_at IS NOT NULL` })}
+      UPDATE builds SET status = 'CANCELED', retry_at = NULL, waits_for = NULL, ${endColumns('builds', { linesMayFollow: sql`started_at IS NOT NULL` })}
       FROM locked WHERE builds.id = locked.id RETURNING ${CHANGED_COLUMNS}
     ), shown AS (${SHOW_STATUS})
     SELECT * FROM changed`);

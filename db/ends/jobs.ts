@@ -8,13 +8,14 @@ import { COUNT_ENDED } from '../analytics.ts';
  * its owner and to publish the change.
  */
 export const CHANGED_COLUMNS = sql`jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
-      jobs.failure_message, jobs.log_open`;
+      jobs.failure_reason, jobs.failure_message, jobs.log_open`;
 
 export type ChangedJob = {
   id: string;
   workflow_id: string;
   user_id: string;
   status: JobStatus;
+  failure_reason: string | null;
   failure_message: string | null;
   log_open: boolean;
 };
@@ -27,6 +28,21 @@ export const COUNT_CHANGED = sql`
     ended AS (
       SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
     ), counted AS (${COUNT_ENDED})`;
+
+/** The failures among these jobs. */
+export function failureEffects(jobs: readonly ChangedJob[]): Effects {
+  const failed = jobs.filter(({ status }) => status === 'FAILED');
+  return {
+    ...noEffects,
+    failed: failed.map((job) => ({
+      jobId: job.id,
+      workflowId: job.workflow_id,
+      userId: job.user_id,
+      reason: job.failure_reason ?? '',
+      message: job.failure_message ?? '',
+    })),
+  };
+}
 
 /** The effects of a change of these jobs. */
 export function jobEffects(jobs: readonly Pick<ChangedJob, 'id' | 'user_id' | 'log_open'>[]): Effects {

@@ -28,6 +28,8 @@ export interface ClaimedJob extends Lease {
    */
   linesBefore: number | undefined;
   startedAt: Date;
+  /** The newest earlier attempt whose end nobody saw, unless the log says so already. */
+  lostAttempt: number | undefined;
   /** The engine that the attempt was claimed for; undefined if it needs no engine. */
   engineId: string | undefined;
   /**
@@ -50,6 +52,7 @@ type ClaimedRow = {
   started_at: string;
   cancel_requested: boolean;
   engine_id: string | null;
+  lost_attempt: number | null;
 };
 
 /**
@@ -73,7 +76,7 @@ export async function claimJobs(
       engine_id = ${engineId ?? null}
     FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id`);
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   const changed = rows.map((row) => ({ userId: row.user_id, jobs: [row.id] }));
   return { claimed: rows.map((row) => toClaimed(row, lease)), effects: { ...noEffects, changed } };
 }
@@ -101,7 +104,7 @@ export async function takeOverJobs(
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id`);
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   return rows.map((row) => toClaimed(row, lease));
 }
 
@@ -115,6 +118,7 @@ function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
     isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: new Date(row.started_at),
+    lostAttempt: row.lost_attempt ?? undefined,
     engineId: row.engine_id ?? undefined,
     cancelRequested: row.cancel_requested,
     ...lease,

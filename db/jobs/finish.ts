@@ -6,7 +6,7 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { endColumns } from '../ends/columns.ts';
-import { CHANGED_COLUMNS, type ChangedJob, jobEffects } from '../ends/jobs.ts';
+import { CHANGED_COLUMNS, type ChangedJob, failureEffects, jobEffects } from '../ends/jobs.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { wakeWaiting } from './dispatch.ts';
@@ -95,7 +95,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     );
     const jobs = await tx.execute<ChangedJob>(sql`
       WITH /* endCounted */ ended AS (${finishLeased(outcomes)} RETURNING ${CHANGED_COLUMNS}), counted AS (${COUNT_ENDED})
-      SELECT id, workflow_id, user_id, status, failure_message, log_open FROM ended`);
+      SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open FROM ended`);
     const finished = new Set(jobs.map(({ id }) => id));
     const counting = outcomes
       .filter((outcome) => finished.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
@@ -121,6 +121,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     const workflows = counted.map((row) => ({ userId: row.user_id, workflows: [row.id] }));
     const effects = mergeEffects(
       jobEffects(jobs),
+      failureEffects(jobs),
       await cancelBuilds(tx, terminated), // builds of a newer generation
       { ...noEffects, changed: workflows, wakeScheduler: terminated.length > 0 },
       notificationEffects(notified),

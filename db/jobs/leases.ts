@@ -45,20 +45,26 @@ export interface Returned {
 /**
  * RUNNING -> PENDING. Makes the schedules of the jobs due at once.
  *
- * A `counted` attempt is used up, and the next attempt waits for its back-off. An attempt that is
- * not counted has started nothing, printed nothing, and costs nothing. If the cancellation of a job
+ * A `counted` attempt is used up, and the next attempt waits for its back-off. If it `ran`, its log
+ * says itself what is missing. An attempt that is not counted costs nothing. One that may have
+ * `printed` leaves lines on the bus: the next attempt asks how many. If the cancellation of a job
  * was requested meanwhile, the job becomes CANCELED instead.
  */
-export async function returnJobs(db: Db, leases: LeaseKey[], { counted = false } = {}): Promise<Returned> {
+export async function returnJobs(
+  db: Db,
+  leases: LeaseKey[],
+  { counted = false, printed = counted, ran = false }: { counted?: boolean; printed?: boolean; ran?: boolean } = {},
+): Promise<Returned> {
   if (leases.length === 0) return { pending: [], canceled: [], effects: noEffects };
   const isCanceled = sql`cancel_requested_at IS NOT NULL`;
   const returned = await db.execute<ChangedJob>(sql`
     WITH /* returnJobs */ changed AS (
       UPDATE jobs SET status = CASE WHEN ${isCanceled} THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
         uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, started_at = NULL, queued_at = NULL,
-        ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${counted} OR attempt > 1)` })},
+        lost_attempt = CASE WHEN NOT ${ran}::boolean THEN lost_attempt END,
+        ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${printed} OR attempt > 1)` })},
         -- the lines before an attempt that printed nothing are the lines before the next one
-        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${counted} AND log_attempt >= attempt
+        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${printed} AND log_attempt >= attempt
           THEN attempt + 1 ELSE log_attempt END
       ${underLeases(leases)} RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
@@ -73,6 +79,18 @@ export async function returnJobs(db: Db, leases: LeaseKey[], { counted = false }
   const of = (status: string) => returned.filter((job) => job.status === status).map(({ id }) => id);
   const effects = { ...jobEffects(returned), wakeScheduler: returned.length > 0 };
   return { pending: of('PENDING'), canceled: of('CANCELED'), effects };
+}
+
+/**
+ * PENDING -> QUEUED, for a job that was returned because another engine has what it needs: it need
+ * not wait for the scheduling worker, which may be faster. The caller gives it a turn. Returns its
+ * id if it is QUEUED now.
+ */
+export async function queueReturned(db: Db, id: string): Promise<string[]> {
+  const queued = await db.execute<{ id: string }>(sql`
+    UPDATE /* queueReturned */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+    WHERE id = ${id} AND status = 'PENDING' RETURNING id`);
+  return queued.map((row) => row.id);
 }
 
 export interface JobState {

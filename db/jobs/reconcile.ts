@@ -6,12 +6,13 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelRequests } from '../ends/cancel-jobs.ts';
 import { endColumns } from '../ends/columns.ts';
-import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from '../ends/jobs.ts';
+import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, failureEffects, jobEffects } from '../ends/jobs.ts';
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
 
 type Row = {
+  read_at_ms: number;
   workflow_id: string;
   user_id: string;
   kind: WorkflowKind;
@@ -45,9 +46,10 @@ export async function reconcileSchedules(
   }: {
     /**
      * For how many seconds the database has been reachable without a break
-     * (workers/scheduling/database-watch.ts). Called after the rows are read.
+     * (workers/scheduling/database-watch.ts). Called after the rows are read, with the time of
+     * the database at that.
      */
-    watchedSeconds: () => number;
+    watchedSeconds: (databaseMs: number) => number;
   },
 ): Promise<{
   effects: Effects;
@@ -65,7 +67,7 @@ export async function reconcileSchedules(
       tx,
       locked.map((row) => row.workflow_id),
     );
-    const watched = watchedSeconds();
+    const watched = watchedSeconds(Math.max(...rows.map((row) => row.read_at_ms)));
     const decided = rows.map((row) => ({
       row,
       decision: reconcile({ ...toReconcilable(row), watchedSeconds: watched }),
@@ -107,7 +109,7 @@ type Transaction = Pick<Db, 'execute'>;
 async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Row[]> {
   if (workflowIds.length === 0) return [];
   return tx.execute<Row>(sql`
-    SELECT /* readSchedules */ s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
+    SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms, s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
       extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id,
       j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
       extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
@@ -185,6 +187,7 @@ async function endOrReturn(
         failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
         failure_message = CASE WHEN new_status = 'FAILED' THEN ${LOST_MESSAGE} END,
         log_line_count = ${storedLines(sql`jobs.id`)},
+        lost_attempt = CASE WHEN new_status = 'PENDING' AND kind = 'CONTAINER' THEN attempt ELSE lost_attempt END,
         ${endColumns('jobs', { ends: sql`new_status <> 'PENDING'`, linesMayFollow: sql`attempt > 0` })}
       FROM target WHERE jobs.id = target.id RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
@@ -194,7 +197,7 @@ async function endOrReturn(
     tx,
     failures.map((job) => ({ kind: 'JOB_FAILED', workflowId: job.workflow_id, jobId: job.id, detail: LOST_MESSAGE })),
   );
-  return mergeEffects(jobEffects(jobs), notificationEffects(notified));
+  return mergeEffects(jobEffects(jobs), failureEffects(jobs), notificationEffects(notified));
 }
 
 const LOST_MESSAGE = 'The worker that ran it was lost, and so was each one that tried again.';

@@ -62,6 +62,11 @@ export async function dropLogPartition(db: Db, { name }: LogPartition): Promise<
   return changePartitions(db, (tx) => tx.execute(sql.raw(`DROP TABLE IF EXISTS ${name}`)));
 }
 
+/** The partition of a day like "20261129". */
+export function logPartitionOf(day: string): LogPartition {
+  return partitionOf(new Date(`${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}T00:00:00Z`));
+}
+
 function partitionOf(day: Date): LogPartition {
   return {
     name: `log_chunks_${day.toISOString().slice(0, 10).replaceAll('-', '')}`,

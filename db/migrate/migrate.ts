@@ -4,8 +4,8 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Db, PLANNER } from '../client.ts';
+import { driverOptions } from '../driver-options.ts';
 import { makeLogPartitions } from '../logs/partitions.ts';
-import { sslOptions } from '../tls.ts';
 import { type Migration, readMigrations } from './migrations.ts';
 import { applyParts, type PartOptions, type Turn } from './parts.ts';
 
@@ -29,12 +29,14 @@ export interface MigrateOptions extends PartOptions {
  * once take turns. Rejects with DatabaseNewer for a newer database.
  */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<string[]> {
-  const client = postgres(url, {
-    ...sslOptions(url, options.tls),
+  const client = postgres({
+    ...driverOptions(url, {
+      tls: options.tls,
+      session: { application_name: 'chronoverse-migrate', statement_timeout: 0, lock_timeout: 0, ...PLANNER },
+    }),
     max: 1,
     max_lifetime: null, // another connection would not have the lock
     onnotice: () => undefined,
-    connection: { application_name: 'chronoverse-migrate', statement_timeout: 0, lock_timeout: 0, ...PLANNER },
   });
   try {
     const migrations = await readMigrations();

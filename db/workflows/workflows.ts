@@ -115,8 +115,8 @@ export type Updated =
  * Changes the given fields. A different payload makes a new generation. For a CONTAINER, its build
  * comes first: slots wait until then, and the build of the previous generation is canceled. A new
  * interval counts from the last slot. A payload that is the same as before changes nothing, unless
- * its build FAILED: then it makes a new generation too, which tries again. Throws LimitExceeded if
- * the user already has as much as the limits allow.
+ * its build FAILED: then it makes a new generation too, which tries again, as a rebuild does
+ * (rebuild.ts). Throws LimitExceeded if the user already has as much as the limits allow.
  */
 export async function updateWorkflow(
   db: Db,
@@ -139,12 +139,13 @@ export async function updateWorkflow(
     const next = given !== undefined && (retries || stored === 'OTHER') ? given : undefined;
     if (next === undefined && stored === 'REORDERED' && given !== undefined) await reorderPayload(tx, found, given);
     const needsBuild = next?.kind === 'CONTAINER';
+    const isOther = stored === 'OTHER';
     const generation = next === undefined ? found.generation : found.generation + 1;
     const intervalMinutes = changes.intervalMinutes ?? found.intervalMinutes;
     await tx
       .update(schedules)
       .set({
-        ...(next === undefined ? {} : needsBuild ? { state: 'BLOCKED' } : { generation }), // until the build has ended
+        ...(next === undefined ? {} : needsBuild ? (isOther ? { state: 'BLOCKED' } : {}) : { generation }), // until the build has ended
         intervalMinutes,
         ...(changes.intervalMinutes === undefined
           ? {}
@@ -187,7 +188,8 @@ export async function lockWorkflow(
   return row;
 }
 
-async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow): Promise<Payload> {
+/** The payload of the newest generation. */
+export async function presentPayload(tx: Transaction, { id, generation }: WorkflowRow): Promise<Payload> {
   const [row] = await tx
     .select({ payload: payloads.payload })
     .from(payloads)
@@ -228,7 +230,8 @@ async function reorderPayload(tx: Transaction, { id, generation }: WorkflowRow, 
     .where(and(eq(payloads.workflowId, id), eq(payloads.generation, generation)));
 }
 
-async function queueBuild(
+/** Queues the build of the newest generation. */
+export async function queueBuild(
   tx: Transaction,
   { id, userId, generation }: WorkflowRow,
   limits: UserLimits,

@@ -11,11 +11,11 @@ export async function seedUser(db: Db): Promise<string> {
 }
 
 /**
- * Creates `count` HEARTBEAT workflows with an interval of one minute, first due in `dueInSeconds`,
- * or in a year if that is Infinity.
+ * Creates `count` HEARTBEAT workflows with an interval of one minute, first due in `dueInSeconds`.
+ * If that is Infinity, the interval is a year, so that none is due.
  */
 export async function seedHeartbeats(db: Db, userId: string, count: number, dueInSeconds: number): Promise<void> {
-  const due = Number.isFinite(dueInSeconds) ? dueInSeconds : 365 * 86_400;
+  const [due, minutes] = Number.isFinite(dueInSeconds) ? [dueInSeconds, 1] : [364 * 86_400, 365 * 1_440];
   await db.execute(sql`
     WITH ids AS MATERIALIZED (
       SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
@@ -23,12 +23,12 @@ export async function seedHeartbeats(db: Db, userId: string, count: number, dueI
       FROM generate_series(1, ${count}::integer)
     ), made AS (
       INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, build_status)
-      SELECT id, ${userId}, 'bench', 'HEARTBEAT', 1, 3, 'COMPLETED' FROM ids
+      SELECT id, ${userId}, 'bench', 'HEARTBEAT', ${minutes}::integer, 3, 'COMPLETED' FROM ids
     ), described AS (
       INSERT INTO payloads (workflow_id, generation, payload) SELECT id, 1, '{"kind":"HEARTBEAT"}' FROM ids
     )
     INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
-    SELECT id, ${userId}, 'HEARTBEAT', 'READY', 1, 1, now() + make_interval(secs => ${due}), now() + make_interval(secs => ${due})
+    SELECT id, ${userId}, 'HEARTBEAT', 'READY', 1, ${minutes}::integer, now() + make_interval(secs => ${due}), now() + make_interval(secs => ${due})
     FROM ids`);
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, isMissing } from './state.ts';
 
@@ -15,9 +15,10 @@ const DIR_MODE = 0o700;
 const FILE_MODE = 0o444;
 
 /**
- * Writes `.env`, `chronoverse.env` and `.secrets/` for docker-compose.yml into `dir`, and returns
- * the names of the new files. Existing files stay unchanged. Passwords of an older `.env` are kept,
- * because the existing data needs them.
+ * Writes `.env` and `.secrets/` for docker-compose.yml into `dir`, and returns the names of the
+ * files that it wrote. Existing files stay unchanged. Passwords of an older `.env` are kept,
+ * because the existing data needs them. Settings of `chronoverse.env`, which Compose read before,
+ * move to `.env`, and that file becomes `chronoverse.env.old`.
  */
 export async function writeComposeFiles(dir: string): Promise<string[]> {
   const old = parseEnv(await readFile(join(dir, '.env'), 'utf8').catch(emptyWhereMissing));
@@ -39,15 +40,31 @@ export async function writeComposeFiles(dir: string): Promise<string[]> {
     [`${SECRETS_DIR}/redis_url`]: `redis://:${encodeURIComponent(redis)}@redis:6379/0`,
     [`${SECRETS_DIR}/secret_key`]: await secretOf('secret_key', 'SECRET_KEY', SECRET_KEY_BYTES),
     [`${SECRETS_DIR}/secret_keys_old`]: old.get('SECRET_KEYS_OLD') ?? '',
-    'chronoverse.env': `# Settings of every process of Chronoverse, NAME=value a line: docs/operate/settings.md has them all.`,
-    '.env': `# Read by docker compose. The group that may use ${SOCKET}: the workflow worker joins it.\nDOCKER_GID=${socket?.gid ?? 0}`,
+    '.env': [
+      '# Settings of Chronoverse, NAME=value a line: docs/operate/settings.md has them all.',
+      `# The group that may use ${SOCKET}: the workflow worker joins it.`,
+      `DOCKER_GID=${socket?.gid ?? 0}`,
+    ].join('\n'),
   };
   const made: string[] = [];
   for (const [name, content] of Object.entries(files)) {
     const mode = name.startsWith(SECRETS_DIR) ? FILE_MODE : 0o600;
     if (await writeNew(join(dir, name), `${content}\n`, mode)) made.push(name);
   }
+  if (await moveSettings(dir)) made.push('.env');
   return made;
+}
+
+async function moveSettings(dir: string): Promise<boolean> {
+  const former = join(dir, 'chronoverse.env');
+  const settings = parseEnv(await readFile(former, 'utf8').catch(emptyWhereMissing));
+  const present = parseEnv(await readFile(join(dir, '.env'), 'utf8'));
+  const moved = [...settings].filter(([name]) => !present.has(name));
+  if (settings.size === 0) return false;
+  const start = (await readFile(join(dir, '.env'), 'utf8')).endsWith('\n') ? '' : '\n';
+  await appendFile(join(dir, '.env'), start + moved.map(([name, value]) => `${name}=${value}\n`).join(''));
+  await rename(former, `${former}.old`);
+  return moved.length > 0;
 }
 
 async function writeNew(file: string, content: string, mode: number): Promise<boolean> {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import { ensureBaseImage } from './base-image.ts';
 import { bringBridgeUp, removeBridge, USER_POOL } from './bridge.ts';
+import { stopShims, unmountAll } from './engine-leftovers.ts';
 import { requireCommand, searchPath } from './packages.ts';
 import type { Part } from './parts.ts';
 import type { Launch } from './process.ts';
@@ -46,6 +47,7 @@ export const docker: Part = {
 
   async cleanUp(state) {
     await removeLeftovers(own);
+    await stopContainers(own);
     if (state.bridge) await removeBridge(state.bridge);
   },
 
@@ -90,6 +92,16 @@ export async function prepareEngine(engine: Engine, options: string[]): Promise<
     args: ['-H', engineAddress(engine), ...places, ...names, ...network, ...options],
     env: { PATH: searchPath }, // it looks for containerd, runc and docker-init there
   };
+}
+
+/**
+ * A killed engine leaves its containers running, with mounts that keep its data from being removed.
+ * Call it when the engine has stopped.
+ */
+export async function stopContainers({ name, dataDir, runDir }: Engine): Promise<void> {
+  if (process.platform !== 'linux') return;
+  await stopShims(name);
+  for (const dir of [dataDir, runDir]) await unmountAll(dir);
 }
 
 function placesOf({ runDir }: Engine) {

@@ -49,7 +49,7 @@ export function parseImageReference(text: string): ParsedReference {
   if (`${registry ?? ''}/${repository}`.length > NAME_LENGTH_MAX) {
     return wrong(`has a name of more than ${NAME_LENGTH_MAX} characters before its tag`);
   }
-  if (registry === undefined && IMAGE_ID.test(name)) return wrong('must be a name, not an image id');
+  if (registry === undefined && IMAGE_ID.test(name)) return wrong(NO_ID);
 
   const full = registry === undefined || registry === 'index.docker.io' ? DEFAULT_REGISTRY : registry;
   return {
@@ -68,6 +68,18 @@ export function registryOf(image: string): string | undefined {
 }
 
 /**
+ * One spelling for each name: `docker.io/library/alpine:3`. A digest decides, whatever tag stands
+ * beside it. Text that is no image reference stays as it is.
+ */
+export function fullName(image: string): string {
+  const { reference } = parseImageReference(image);
+  if (reference === undefined) return image;
+  const { registry, repository, tag, digest } = reference;
+  const name = `${registry}/${repository}`;
+  return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`;
+}
+
+/**
  * The registry of built images. No network has this name, so nothing with this name can be pulled.
  */
 export const BUILT_REGISTRY = 'chronoverse.invalid';
@@ -78,12 +90,14 @@ export const BUILT_REGISTRY = 'chronoverse.invalid';
  */
 export function imageProblem(text: string): string | undefined {
   if (ID_PREFIX.test(text)) return 'could be the beginning of an image id: add a tag, like ":latest"';
-  if (DIGEST_ALONE.test(text)) return 'must be a name, not an image id';
+  if (DIGEST_ALONE.test(text)) return NO_ID;
   const { reference, problem } = parseImageReference(text);
   if (reference?.registry.toLowerCase().replace(/:\d+$/, '') !== BUILT_REGISTRY) return problem;
   return 'is one that a build has made: only the workflow that it was made for runs it';
 }
 
+const NO_ID =
+  'is an image id, which only one Docker engine knows: give the name of an image, like "alpine:3" or "alpine@sha256:..."';
 const DEFAULT_REGISTRY = 'docker.io';
 const NAME_LENGTH_MAX = 255;
 
@@ -98,7 +112,7 @@ const IMAGE_ID = /^[a-f0-9]{64}$/;
  * looks up names of one letter only as names.
  */
 const ID_PREFIX = /^[a-f0-9]{2,63}$/;
-const DIGEST_ALONE = /^sha(?:256|384|512):/;
+const DIGEST_ALONE = /^sha(?:256|384|512):|\/sha(?:256|384|512):[a-f0-9]{12,}$/i;
 
 /**
  * The first component is a registry when it cannot be a part of a path: it has a dot, a colon or

@@ -113,6 +113,11 @@ export function embeddedIPv4(address: Address): IPv4 | undefined {
   return found && new ipaddr.IPv4(address.toByteArray().slice(found[1], found[1] + 4));
 }
 
+/** The address that packets carry: ::ffff:192.0.2.1 is IPv4 there, the other ways stay IPv6. */
+export function onTheWire(address: Address): Address {
+  return address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
+}
+
 /** Compares the families first: the library throws where they differ. */
 function holds(network: Network, address: Address): boolean {
   return network[0].kind() === address.kind() && address.match(network);

@@ -3,11 +3,18 @@
  * it is.
  */
 export const TLS_REFUSALS: Record<string, string> = {
+  CERT_CHAIN_TOO_LONG: 'certificate has too many others above it',
   CERT_HAS_EXPIRED: 'certificate has expired',
   CERT_NOT_YET_VALID: 'certificate is not valid yet',
   CERT_REVOKED: 'certificate is revoked',
+  CERT_SIGNATURE_FAILURE: 'signature of the certificate is wrong',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate is signed by itself, and not trusted here',
   ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for other names',
+  INVALID_CA: 'certificate may not issue others',
+  INVALID_PURPOSE: 'certificate is not for servers',
+  UNABLE_TO_DECRYPT_CERT_SIGNATURE: 'signature of the certificate cannot be read',
+  UNSPECIFIED: 'certificate, or one above it, breaks a rule such as a constraint on names',
+  PATH_LENGTH_EXCEEDED: 'certificate allows fewer certificates below it',
   SELF_SIGNED_CERT_IN_CHAIN: 'authority of the certificate is not trusted here',
   UNABLE_TO_GET_ISSUER_CERT: 'authority of the certificate is not known here',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'authority of the certificate is not known here',

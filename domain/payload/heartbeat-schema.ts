@@ -1,11 +1,16 @@
 import { z } from 'zod';
+import { parseAddressAndPort } from '../network/host-port.ts';
 import { didYouMean } from '../suggest.ts';
+import { byteCount } from '../text.ts';
+import { rangeProblem } from './status-ranges.ts';
 import { text, typeError } from './value-schema.ts';
 
 /** What values a HEARTBEAT's fields take. Messages are whole sentences. */
 
 export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT'] as const;
 export type HttpMethod = (typeof HTTP_METHODS)[number];
+
+export const HTTP_VERSIONS = ['AUTO', 'HTTP_1_1', 'HTTP_2'] as const;
 
 export const HEARTBEAT_SECONDS_MIN = 0.1;
 const ENDPOINT_LENGTH_MAX = 2048;
@@ -29,6 +34,55 @@ export const expectedStatus = z
   .min(1, 'Name at least one expected status, or leave it out for any 2xx.')
   .max(STATUSES_MAX, `Name at most ${STATUSES_MAX} expected statuses.`);
 
+export const expectedStatusRanges = z
+  .array(
+    text('Each range of statuses').superRefine((value, context) => {
+      const problem = rangeProblem(value);
+      if (problem) context.addIssue({ code: 'custom', message: problem });
+    }),
+    { error: typeError('expected_status_ranges', 'a list of texts') },
+  )
+  .min(1, 'Name at least one range of statuses, or leave it out for any 2xx.')
+  .max(STATUSES_MAX, `Name at most ${STATUSES_MAX} ranges of statuses.`);
+
+const REDIRECTS_MAX = 20;
+export const maxRedirects = z
+  .number({ error: typeError('The most redirects', 'a number') })
+  .refine(
+    (redirects) => Number.isInteger(redirects) && redirects >= 0 && redirects <= REDIRECTS_MAX,
+    `The most redirects must be a whole number from 0 to ${REDIRECTS_MAX}.`,
+  );
+
+export const DNS_RECORD_TYPES = ['A', 'AAAA', 'CAA', 'CNAME', 'MX', 'NS', 'PTR', 'SOA', 'SRV', 'TXT'] as const;
+export type DnsRecordType = (typeof DNS_RECORD_TYPES)[number];
+
+const DNS_VALUES_MAX = 50;
+export const dnsExpectedValues = z
+  .array(
+    text('Each expected value').refine((value) => value.trim() !== '', 'An expected value must not be empty.'),
+    {
+      error: typeError('dns_expected_values', 'a list of texts'),
+    },
+  )
+  .min(1, 'Name at least one expected value, or leave them out.')
+  .max(DNS_VALUES_MAX, `Name at most ${DNS_VALUES_MAX} expected values.`);
+
+export const DNS_PORT = 53;
+export const dnsServer = text('The name server').refine(
+  (value) => parseAddressAndPort(value, DNS_PORT) !== undefined,
+  'The name server must be an address, with a port or without, like "192.0.2.53" or "[2001:db8::53]:5353".',
+);
+
+export const TCP_TEXT_BYTES_MAX = 4_096;
+export function tcpText(subject: string) {
+  return text(subject)
+    .min(1, `${subject} must not be empty.`)
+    .refine(
+      (value) => byteCount(value) <= TCP_TEXT_BYTES_MAX,
+      `${subject} must have at most ${TCP_TEXT_BYTES_MAX} bytes.`,
+    );
+}
+
 const TLS_DAYS_MAX = 3_650;
 const tlsDaysBounds = `The days that a certificate must have left must be a whole number from 0 to ${TLS_DAYS_MAX}.`;
 export const tlsDaysLeft = z
@@ -39,6 +93,8 @@ function endpointProblem(value: string): string | undefined {
   if (value.length > ENDPOINT_LENGTH_MAX) return `The endpoint must have at most ${ENDPOINT_LENGTH_MAX} characters.`;
   if (/\s/.test(value)) return 'The endpoint must not contain white space.';
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(value)?.[1]?.toLowerCase() ?? '';
+  if (scheme === 'ws' || scheme === 'wss')
+    return `For a WebSocket the endpoint must begin with ${scheme.replace('ws', 'http')}://, and "websocket" must be true.`;
   if (!SCHEMES.includes(scheme)) {
     return `The endpoint must begin with http://, https://, tcp:// or dns://.${didYouMean(scheme, SCHEMES)}`;
   }

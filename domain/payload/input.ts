@@ -3,8 +3,16 @@ import { CONTAINER_RESOURCES_MAX, PAYLOAD_BYTES_MAX } from '../limits.ts';
 import { below, type Parsed, type Problem } from '../problem.ts';
 import { WORKFLOW_KINDS, type WorkflowKind } from '../states.ts';
 import { didYouMean } from '../suggest.ts';
-import { BUILDS_REFUSED, CONTAINER_POLICY, type ContainerPolicy, networkProblem } from './container-policy.ts';
+import {
+  BUILDS_REFUSED,
+  CONTAINER_POLICY,
+  type ContainerPolicy,
+  capabilitiesProblem,
+  networkProblem,
+  sharedNetworkProblem,
+} from './container-policy.ts';
 import type { ResourceMaximums } from './container-schema.ts';
+import { jsonFault } from './json-fault.ts';
 import { namesInText } from './names-in-text.ts';
 import { inOrder, orderOf, PAIRS_KEYS, type Pair, pairsRecord, writtenSecret } from './pairs.ts';
 import type { ContainerPayload, GivenPayload } from './payload.ts';
@@ -41,11 +49,9 @@ function parseJson(text: string, limits: PayloadLimits): Parsed<GivenPayload> {
   let document: unknown;
   try {
     document = JSON.parse(text);
-  } catch (error) {
-    // Leaves out the piece of the document that Node quotes: a secret may be in it.
-    const words = error instanceof Error ? error.message : 'it cannot be read';
-    const reason = words.replace(/, (\.\.\.)?".*"(\.\.\.)? is not valid JSON$/s, '').replace(/\.$/, '');
-    return one(`The document must be valid JSON, like {"kind":"HEARTBEAT"}: ${reason}.`);
+  } catch {
+    // Node's words are for programmers, and quote a piece of the document, which may hold a secret.
+    return one(`The document must be valid JSON, like {"kind":"HEARTBEAT"}: ${jsonFault(text)}.`);
   }
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
     return one(`The document must be an object, like {"kind":"HEARTBEAT"}, not ${typeName(document)}.`);
@@ -105,6 +111,8 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
     return { problems: [{ path: ['image'], message: 'The image is missing: give "image" or "build".' }] };
   if (data.image !== undefined && data.build !== undefined)
     return { problems: [{ path: ['build'], message: 'Give "image" or "build", not both.' }] };
+  if (data.network !== undefined && data.network_name !== undefined)
+    return { problems: [{ path: ['network_name'], message: 'Give "network" or "network_name", not both.' }] };
   const refused = refusals(data, limits.policy ?? CONTAINER_POLICY);
   if (refused.length > 0) return { problems: refused };
   const env = data.env && pairsRecord(data.env);
@@ -112,12 +120,22 @@ function parseDocument(kind: WorkflowKind, document: Document, limits: PayloadLi
 }
 
 /** Problems with what the operator does not allow. */
-function refusals({ network, build }: Pick<ContainerPayload, 'network' | 'build'>, policy: ContainerPolicy): Problem[] {
-  const problem = networkProblem(network, policy);
-  return [
-    ...(problem === undefined ? [] : [{ path: ['network'], message: problem }]),
-    ...(build === undefined || policy.buildsAllowed ? [] : [{ path: ['build'], message: BUILDS_REFUSED }]),
+function refusals(
+  {
+    network,
+    network_name: name,
+    capabilities,
+    build,
+  }: Pick<ContainerPayload, 'network' | 'network_name' | 'capabilities' | 'build'>,
+  policy: ContainerPolicy,
+): Problem[] {
+  const refused: [key: string, message: string | undefined][] = [
+    ['network', networkProblem(network, policy)],
+    ['network_name', sharedNetworkProblem(name, policy)],
+    ['capabilities', capabilitiesProblem(capabilities, policy)],
+    ['build', build === undefined || policy.buildsAllowed ? undefined : BUILDS_REFUSED],
   ];
+  return refused.flatMap(([key, message]) => (message === undefined ? [] : [{ path: [key], message }]));
 }
 
 // The key is made of the operator's settings, so a process has one entry.

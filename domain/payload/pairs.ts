@@ -1,6 +1,6 @@
 import { PAIRS_BYTES_MAX, PAIRS_MAX } from '../limits.ts';
 import type { Problem } from '../problem.ts';
-import { byteCount, textProblem } from '../text.ts';
+import { byteCount, isBlank, textProblem } from '../text.ts';
 import type { GivenSecret } from './secret.ts';
 
 /** The fields that hold names with values. */
@@ -44,6 +44,7 @@ export function environmentOf(pairs: readonly Pair[]): Problem[] {
     same: (name) => name,
     nameProblem: (name) => {
       if (name === '') return 'The name of an environment variable must not be empty.';
+      if (isBlank(name)) return 'The name of an environment variable must have a character that can be seen.';
       if (name.includes('='))
         return 'The name of an environment variable must not contain "=": the value goes into "value".';
       const problem = textProblem(name);
@@ -64,12 +65,14 @@ export function headersOf(pairs: readonly Pair[]): Problem[] {
     nameProblem: (name) => {
       if (!HEADER_NAME.test(name))
         return 'A header name must be letters, digits and !#$%&\'*+-.^_`|~, like "X-Api-Key".';
+      if (name.toLowerCase() === 'host')
+        return 'The header Host is set by the request itself: give another one as host_header.';
       if (CONNECTION_HEADERS.has(name.toLowerCase()))
         return `The header ${name} is set by the request itself: leave it out.`;
       return undefined;
     },
     valueProblem: (value) =>
-      HEADER_VALUE.test(value) ? undefined : 'A header value must be one line of printable Latin-1 characters.',
+      HEADER_VALUE.test(value) ? undefined : 'A header value must be one line of printable characters.',
   });
 }
 
@@ -97,12 +100,11 @@ export function givenSecret(value: unknown): GivenSecret {
 }
 
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\u{80}-\u{d7ff}\u{e000}-\u{10ffff}]*$/u;
 const CONNECTION_HEADERS = new Set([
   'connection',
   'content-length',
   'expect',
-  'host',
   'keep-alive',
   'te',
   'trailer',

@@ -3,6 +3,7 @@ import type { containerFields, heartbeatFields } from './fields.ts';
 import type { Pair, PairOrder } from './pairs.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import type { GivenSecret, SealedSecret } from './secret.ts';
+import type { ClientCertificate } from './tls-schema.ts';
 
 /**
  * What a workflow runs, as the database stores it and workers read it: validated, with defaults
@@ -45,4 +46,6 @@ type Stored<Value, S> = Value extends Pair[]
   ? Record<string, string | S>
   : Value extends RegistryAuth<GivenSecret>
     ? RegistryAuth<S>
-    : Value;
+    : Value extends ClientCertificate<GivenSecret>
+      ? ClientCertificate<S>
+      : Value;

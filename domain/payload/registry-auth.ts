@@ -1,9 +1,12 @@
 import type { Parsed, Problem } from '../problem.ts';
-import { byteCount, textProblem } from '../text.ts';
+import { byteCount, isBlank, textProblem } from '../text.ts';
 import { givenSecret, writtenSecret } from './pairs.ts';
 import type { GivenSecret, SealedSecret } from './secret.ts';
 
-/** A login to the registry of a private image. `S` stands for a secret, as in payload.ts. */
+/**
+ * A login to the registry of a private image, or to a proxy. `S` stands for a secret, as in
+ * payload.ts.
+ */
 export interface RegistryAuth<S = SealedSecret> {
   username: string;
   password: string | S;
@@ -14,12 +17,12 @@ const PASSWORD_BYTES_MAX = 16 * 1024; // cloud registries take whole key files a
 const KEYS = ['username', 'password'];
 
 /**
- * Reads a registry's login as it was written. The password is a secret, whether the document says
+ * Reads a login as it was written. The password is a secret, whether the document says
  * so or not. `{"secret": true}` alone, the form in which it is read back, keeps the stored one.
  */
-export function readRegistryAuth(written: unknown): Parsed<RegistryAuth<GivenSecret>> {
+export function readLogin(written: unknown, subject: string): Parsed<RegistryAuth<GivenSecret>> {
   if (typeof written !== 'object' || written === null || Array.isArray(written))
-    return { problems: [{ path: [], message: 'The login of the registry must be an object: username and password.' }] };
+    return { problems: [{ path: [], message: `${subject} must be an object: username and password.` }] };
   const { username, password: given } = asLogin(written);
   const problems: Problem[] = Object.keys(written)
     .filter((key) => !KEYS.includes(key))
@@ -27,7 +30,8 @@ export function readRegistryAuth(written: unknown): Parsed<RegistryAuth<GivenSec
 
   const name = checked(username, 'username', 'The user name', USERNAME_BYTES_MAX);
   problems.push(...(name.problems ?? []));
-  if (name.value === '') problems.push({ path: ['username'], message: 'The user name must not be empty.' });
+  if (name.value !== undefined && isBlank(name.value))
+    problems.push({ path: ['username'], message: 'The user name must not be empty or blank.' });
 
   const secret = writtenSecret(given);
   const isKept = secret !== undefined && secret.value === undefined;

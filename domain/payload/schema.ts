@@ -21,19 +21,24 @@ export function payloadSchemas(limits: FieldLimits) {
 
 interface Need {
   key: string;
-  scheme: 'http' | 'https';
+  scheme: 'http' | 'https' | 'dns' | 'tcp';
 }
 
 /**
- * Refuses fields of an HTTP request for the other checks. To ignore them would hide that they do
+ * Refuses fields of one kind of check for the others. To ignore them would hide that they do
  * nothing.
  */
 function checkApplies(payload: Record<string, unknown>, needs: Need[], context: z.RefinementCtx): void {
-  const { endpoint: url, method, body, body_contains: contained } = payload;
+  const { endpoint: url, method, body } = payload;
   const scheme = typeof url === 'string' ? /^(https?):/i.exec(url)?.[1]?.toLowerCase() : undefined;
   const report = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
 
   const given = needs.filter(({ key }) => payload[key] !== undefined);
+  for (const other of ['dns', 'tcp'] as const) {
+    if (typeof url === 'string' && url.toLowerCase().startsWith(`${other}:`)) continue;
+    for (const need of given.filter((one) => one.scheme === other))
+      report(need.key, `This needs an endpoint that is ${other}://.`);
+  }
   if (scheme !== 'https')
     for (const need of given.filter((one) => one.scheme === 'https'))
       report(need.key, 'This needs an endpoint that is https://: no other has a certificate.');
@@ -42,10 +47,30 @@ function checkApplies(payload: Record<string, unknown>, needs: Need[], context: 
       report(need.key, 'This needs an endpoint that is http:// or https://.');
     return;
   }
+  if (payload.proxy_auth !== undefined && payload.proxy === undefined)
+    report('proxy_auth', 'A login needs a proxy: give "proxy" too.');
   if (body !== undefined && method !== 'POST' && method !== 'PUT')
     report('body', 'A body needs the method POST or PUT.');
-  if (contained !== undefined && method === 'HEAD') report('body_contains', 'The answer to HEAD has no body: use GET.');
+  for (const key of BODY_KEYS.filter((key) => payload[key] !== undefined)) {
+    if (method === 'HEAD') report(key, 'The answer to HEAD has no body: use GET.');
+    if (payload.websocket === true) report(key, 'A WebSocket has no body: leave this out.');
+    if (payload.headers_only === true) report(key, 'With headers_only, no body is read: leave one of the two out.');
+  }
+  for (const key of NOT_FOR_WEBSOCKETS.filter((key) => payload[key] !== undefined)) {
+    if (payload.websocket === true) report(key, 'A check of a WebSocket sends GET and expects 101: leave this out.');
+  }
+  if (payload.http_version === 'HTTP_2') {
+    if (payload.websocket === true) report('http_version', 'A WebSocket is opened over HTTP/1.1: leave this out.');
+    if (scheme !== 'https') report('http_version', 'HTTP/2 needs an endpoint that is https://.');
+  }
+  if (payload.max_redirects !== undefined && payload.follow_redirects === false)
+    report('max_redirects', 'Without redirects, there is no maximum of them: leave one of the two out.');
 }
+
+const NOT_FOR_WEBSOCKETS = ['method', 'body', 'expected_status', 'expected_status_ranges', 'headers_only'];
+
+/** The fields that say what the body of the answer must be. */
+const BODY_KEYS = ['body_contains', 'body_not_contains', 'body_matches', 'body_json'];
 
 /**
  * The keys of a schema's objects in the table's order. It looks behind lists and optional fields.

@@ -37,7 +37,9 @@ export class UnreadableSecret extends Error {
 }
 
 /** The parts of a payload that may hold secrets. */
-export type SecretSection = 'env' | 'headers' | 'registry_auth';
+export type SecretSection = 'env' | 'headers' | 'registry_auth' | 'client_certificate' | 'proxy_auth';
+/** Those in which a text is a secret, whether the document says so or not. */
+export const SECRETS_ALONE: readonly SecretSection[] = ['registry_auth', 'client_certificate', 'proxy_auth'];
 
 /** Where a secret stands. Case makes no difference in the names of headers. */
 export function secretPlace(workflowId: string, section: SecretSection, name: string): string {

@@ -3,9 +3,16 @@ import type { Parsed, Problem } from '../problem.ts';
 import { byteCount } from '../text.ts';
 import { mapSecrets } from './map-secrets.ts';
 import type { GivenPayload, Payload } from './payload.ts';
-import { type GivenSecret, type SealedSecret, type Sealer, type SecretSection, secretPlace } from './secret.ts';
+import {
+  type GivenSecret,
+  SECRETS_ALONE,
+  type SealedSecret,
+  type Sealer,
+  type SecretSection,
+  secretPlace,
+} from './secret.ts';
 import { destinationProblem } from './secret-destination.ts';
-import type { PayloadInput } from './typed-input.ts';
+import { camelCase, type PayloadInput } from './typed-input.ts';
 
 /**
  * Returns the stored form of `given`. A secret without a value, or with the value that is stored
@@ -23,8 +30,7 @@ export function sealPayload(
     mapSecrets(stored, (section, name, value) => remember(before, secretPlace(workflowId, section, name), value));
 
   function sealOne(section: SecretSection, name: string, value: string | GivenSecret): string | SealedSecret {
-    // A password is a secret, whether the document says so or not.
-    const isPlain = typeof value === 'string' && section !== 'registry_auth';
+    const isPlain = typeof value === 'string' && !SECRETS_ALONE.includes(section);
     if (isPlain) return value;
     const text = typeof value === 'string' ? value : value.value;
     const place = secretPlace(workflowId, section, name);
@@ -44,7 +50,7 @@ export function sealPayload(
 
   // Reading the input did not count the values that are kept. Together they could outgrow what may
   // be given at once.
-  const bytes = { env: 0, headers: 0, registry_auth: 0 };
+  const bytes = { env: 0, headers: 0, registry_auth: 0, client_certificate: 0, proxy_auth: 0 };
   const payload = mapSecrets(given, (section, name, value) => {
     const sealed = sealOne(section, name, value);
     const text = typeof sealed === 'string' ? sealed : opened(sealer, sealed, secretPlace(workflowId, section, name));
@@ -70,8 +76,8 @@ export function placeProblems(input: PayloadInput, problems: Problem[]): Problem
   return problems.map(({ path, message }) => {
     const [section = '', name] = path;
     if (typeof input.json === 'string') return { path: ['json', ...path], message };
-    const alternative = section === 'headers' ? 'heartbeat' : 'container';
-    if (section === 'registry_auth') return { path: [alternative, 'registryAuth', ...path.slice(1)], message };
+    const alternative = section === 'env' || section === 'registry_auth' ? 'container' : 'heartbeat';
+    if (section !== 'env' && section !== 'headers') return { path: [alternative, ...path.map(camelCase)], message };
     const pairs = (section === 'headers' ? input.heartbeat?.headers : input.container?.env) ?? [];
     const index = pairs.findIndex((pair) => pair.name === name);
     return { path: [alternative, section, ...(index === -1 ? [] : [String(index), 'value'])], message };

@@ -3,6 +3,7 @@ import type { Pair } from './pairs.ts';
 import type { ContainerFields, HeartbeatFields } from './payload.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import type { GivenSecret } from './secret.ts';
+import type { ClientCertificate } from './tls-schema.ts';
 
 /** A payload as GraphQL gives it: exactly one of the three. */
 export interface PayloadInput {
@@ -26,9 +27,21 @@ export interface RegistryAuthInput {
   password: string;
 }
 
+export interface ClientCertificateInput {
+  certificate: string;
+  /** When absent, the stored one is kept. */
+  key?: string | null;
+}
+
 /** The document that a typed input describes. Environment and headers are lists of pairs in it. */
-export function heartbeatDocument({ headers, ...rest }: HeartbeatInput): Document {
-  return { ...withKeys(rest), kind: 'HEARTBEAT', headers: typedPairs(headers) };
+export function heartbeatDocument({ headers, clientCertificate: client, ...rest }: HeartbeatInput): Document {
+  // A key that is left out is kept, as the document says it with {"secret": true}.
+  const certificate = client && { ...client, key: client.key ?? { secret: true } };
+  return {
+    ...withKeys({ ...rest, clientCertificate: certificate }),
+    kind: 'HEARTBEAT',
+    headers: typedPairs(headers),
+  };
 }
 
 export function containerDocument({ env, ...rest }: ContainerInput): Document {
@@ -75,11 +88,13 @@ type Typed<Value> = Value extends Pair[]
   ? PairInput[]
   : Value extends RegistryAuth<GivenSecret>
     ? RegistryAuthInput
-    : Value extends (infer Item)[]
-      ? Typed<Item>[]
-      : Value extends object
-        ? TypedObject<Value>
-        : Value;
+    : Value extends ClientCertificate<GivenSecret>
+      ? ClientCertificateInput
+      : Value extends (infer Item)[]
+        ? Typed<Item>[]
+        : Value extends object
+          ? TypedObject<Value>
+          : Value;
 
 type TypedObject<Value> = {
   [Key in keyof Value & string as undefined extends Value[Key] ? never : CamelCase<Key>]: Typed<Value[Key]>;

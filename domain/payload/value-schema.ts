@@ -42,6 +42,8 @@ export function typeError(subject: string, expected: string) {
 }
 
 export function typeName(value: unknown): string {
+  // 1e999 in JSON.
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'a number beyond all bounds';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   const names: Record<string, string> = {

@@ -42,11 +42,11 @@ export async function settledBefore(promise: Promise<unknown>, deadline: AbortSi
   }
 }
 
-/** The result of `promise`. Rejects with the sentence `late` if there is none within `ms`. */
-export async function withDeadline<T>(promise: Promise<T>, ms: number, late: string): Promise<T> {
+/** The result of `promise`. Rejects with `late`, a sentence or an error, after `ms` without one. */
+export async function withDeadline<T>(promise: Promise<T>, ms: number, late: string | (() => Error)): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(late)), ms);
+    timer = setTimeout(() => reject(typeof late === 'string' ? new Error(late) : late()), ms);
   });
   try {
     return await Promise.race([promise, expired]);

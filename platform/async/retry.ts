@@ -77,6 +77,7 @@ export function createBackoff(options: BackoffOptions): Backoff {
   const { log, what } = options;
   let failures = 0;
   let since = 0;
+  let first: unknown;
 
   return {
     get failures() {
@@ -88,6 +89,7 @@ export function createBackoff(options: BackoffOptions): Backoff {
       failures += 1;
       if (failures === 1) {
         since = Date.now();
+        first = error;
         log?.warn({ err: error }, `${what} failed; it is tried again until it succeeds.`);
       }
       await waitAfter(failures, { ...options, signal });
@@ -95,7 +97,7 @@ export function createBackoff(options: BackoffOptions): Backoff {
 
     reset() {
       if (failures === 0) return;
-      log?.info({ failures, outageMs: Date.now() - since }, `${what} works again.`);
+      log?.info({ failures, outageMs: Date.now() - since, after: first }, `${what} works again.`);
       failures = 0;
     },
   };

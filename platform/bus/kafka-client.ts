@@ -42,7 +42,7 @@ export function createKafkaClient(
 ): KafkaClient {
   const sockets = new Set<Socket>();
   const kafka = new Kafka({
-    brokers,
+    brokers: brokers.map(withoutColons),
     clientId,
     ...(sasl === undefined ? {} : { sasl: saslOptions(sasl) }),
     connectionTimeout: CONNECT_TIMEOUT_MS,
@@ -50,11 +50,12 @@ export function createKafkaClient(
     retry: { retries, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
     // Small requests follow each other here. Waiting for an acknowledgement between them costs up
     // to 40 ms.
-    socketFactory: ({ host, port, onConnect }) => {
+    socketFactory: ({ host: name, port, onConnect }) => {
+      const host = withColons(name);
       const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-      const name = isIP(host) === 0 ? { servername: host } : {};
+      const server = isIP(host) === 0 ? { servername: host } : {};
       const socket =
-        tls === undefined ? connectTcp(options, onConnect) : connectTls({ ...options, ...name, ...tls }, onConnect);
+        tls === undefined ? connectTcp(options, onConnect) : connectTls({ ...options, ...server, ...tls }, onConnect);
       sockets.add(socket);
       // The client listens too, but not to a connection that it forgot.
       socket.on('error', () => {});
@@ -75,6 +76,18 @@ export function createKafkaClient(
       for (const socket of sockets) socket.destroy(new Error('The bus is closed.'));
     },
   };
+}
+
+/** The client takes a broker apart at its first colon. So an IPv6 address gets a name meanwhile. */
+const IPV6_SUFFIX = '.ipv6-literal.invalid';
+
+function withoutColons(broker: string): string {
+  const [, address, port] = /^\[(.+)\]:(\d+)$/.exec(broker) ?? [];
+  return address === undefined ? broker : `${address.replaceAll(':', '-')}${IPV6_SUFFIX}:${port}`;
+}
+
+function withColons(name: string): string {
+  return name.endsWith(IPV6_SUFFIX) ? name.slice(0, -IPV6_SUFFIX.length).replaceAll('-', ':') : name;
 }
 
 function saslOptions({ mechanism, username, password }: KafkaSasl): SASLOptions {

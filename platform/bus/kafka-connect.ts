@@ -1,4 +1,5 @@
 import { withDeadline } from '../async/deadline.ts';
+import { KafkaSilent } from './kafka-outage.ts';
 
 interface Client {
   connect(): Promise<void>;
@@ -24,7 +25,7 @@ export function connectLazily<C extends Client>(make: () => C): Connected<C> {
 
   function connect(): { client: C; connected: Promise<void> } {
     const client = make();
-    const late = `Kafka has accepted no connection within ${CONNECT_MS_MAX} ms.`;
+    const late = () => new KafkaSilent(`Kafka has accepted no connection within ${CONNECT_MS_MAX} ms.`);
     return { client, connected: withDeadline(client.connect(), CONNECT_MS_MAX, late) };
   }
 

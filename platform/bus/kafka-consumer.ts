@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { settledBefore, settledWithin } from '../async/deadline.ts';
 import { createBackoff } from '../async/retry.ts';
 import type { Topic } from './bus.ts';
+import { KafkaSilent } from './kafka-outage.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
 
 /** A consumer that is built again after each crash, and when it is stuck, until it is closed. */
@@ -149,7 +150,7 @@ export function createLastingConsumer({
     const timer = setInterval(() => {
       // Counts ticks, so that a process that was paused for long does not count as stuck.
       quietMs += STUCK_LOOK_MS;
-      if (quietMs >= STUCK_MS) die(new Error(`The consumer has fetched nothing for ${STUCK_MS} ms.`));
+      if (quietMs >= STUCK_MS) die(new KafkaSilent(`The consumer has fetched nothing for ${STUCK_MS} ms.`));
     }, STUCK_LOOK_MS);
     closing.signal.addEventListener('abort', end, { once: true });
     const death: Death = {

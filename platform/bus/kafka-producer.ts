@@ -1,6 +1,7 @@
 import type { Kafka, Message } from 'kafkajs';
 import { withDeadline } from '../async/deadline.ts';
 import { connectLazily } from './kafka-connect.ts';
+import { KafkaSilent } from './kafka-outage.ts';
 
 /** Sends messages whose partition is already chosen. */
 export interface KafkaProducer {
@@ -26,6 +27,7 @@ const REQUEST_MESSAGES_MAX = 5_000;
 /** The bytes that wait for the brokers' answer. With more, publish rejects. */
 const WAITING_BYTES_MAX = 128 * 1024 * 1024;
 const SEND_MS_MAX = 20_000;
+const late = () => new KafkaSilent(`Kafka has not answered within ${SEND_MS_MAX} ms.`);
 
 interface Waiting {
   messages: Placed[];
@@ -53,7 +55,7 @@ export function createKafkaProducer(kafka: Kafka): KafkaProducer {
 
   function enqueue(topic: string, messages: Placed[]): Promise<void> {
     if (waitingBytes > WAITING_BYTES_MAX) {
-      return Promise.reject(new Error(`More than ${WAITING_BYTES_MAX} bytes wait to be sent to Kafka.`));
+      return Promise.reject(new KafkaSilent(`More than ${WAITING_BYTES_MAX} bytes wait to be sent to Kafka.`));
     }
     waitingBytes += bytesOf(messages);
     const queue = queues.get(topic) ?? { waiting: [], sending: false };
@@ -70,7 +72,7 @@ export function createKafkaProducer(kafka: Kafka): KafkaProducer {
       const parts = queue.waiting.splice(0, requestLength(queue.waiting));
       const messages = parts.flatMap((part) => part.messages);
       try {
-        await withDeadline(request(topic, messages), SEND_MS_MAX, `Kafka has not answered within ${SEND_MS_MAX} ms.`);
+        await withDeadline(request(topic, messages), SEND_MS_MAX, late);
         for (const part of parts) part.resolve();
       } catch (error) {
         for (const part of parts) part.reject(error);

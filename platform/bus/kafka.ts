@@ -6,6 +6,7 @@ import { retry } from '../async/retry.ts';
 import type { Bus, BusMessage, Closable, Topic } from './bus.ts';
 import { createKafkaClient, type KafkaAddress } from './kafka-client.ts';
 import { joinKafkaGroup } from './kafka-group.ts';
+import { KafkaAdvice } from './kafka-outage.ts';
 import { createKafkaProducer, type Placed } from './kafka-producer.ts';
 import { followKafkaTopic } from './kafka-tail.ts';
 import { createKafkaTopics } from './kafka-topics.ts';
@@ -131,11 +132,11 @@ export async function createKafkaBus({
 function withAdvice(error: unknown, { brokers, tls, sasl }: KafkaAddress): unknown {
   const advice = tlsAdvice(error, 'KAFKA') ?? saslAdvice(error);
   if (advice !== undefined)
-    return new Error(`Kafka at ${brokers.join(', ')} cannot be used. ${advice}`, { cause: error });
+    return new KafkaAdvice(`Kafka at ${brokers.join(', ')} cannot be used. ${advice}`, { cause: error });
   if (tls !== undefined && sasl !== undefined) return error;
   const unset = [...(tls === undefined ? ['KAFKA_TLS'] : []), ...(sasl === undefined ? ['KAFKA_SASL_USERNAME'] : [])];
   const hint = `Where it is up and wants TLS or a password, set ${unset.join(' and ')}.`;
-  return new Error(`Kafka at ${brokers.join(', ')} does not answer as it should. ${hint}`, { cause: error });
+  return new KafkaAdvice(`Kafka at ${brokers.join(', ')} does not answer as it should. ${hint}`, { cause: error });
 }
 
 function saslAdvice(error: unknown): string | undefined {

@@ -65,6 +65,7 @@ export function createPartitionRunner<E extends { value: Buffer }>({
   const ready = new Set<number>();
   const batches = new Map<number, RunningBatch<E>>();
   const failing = new Set<number>();
+  let first: unknown;
   let active = 0;
   let pumping = false;
   let closing = false;
@@ -150,12 +151,15 @@ export function createPartitionRunner<E extends { value: Buffer }>({
 
   /** Logs one line per outage, however many partitions it touches. */
   function failed(partition: number, error: unknown): void {
-    if (failing.size === 0) log.warn({ err: error, partition }, `${what} failed; the batch is handled again.`);
+    if (failing.size === 0) {
+      first = error;
+      log.warn({ err: error, partition }, `${what} failed; the batch is handled again.`);
+    }
     failing.add(partition);
   }
 
   function recovered(partition: number): void {
-    if (failing.delete(partition) && failing.size === 0) log.info(`${what} works again.`);
+    if (failing.delete(partition) && failing.size === 0) log.info({ after: first }, `${what} works again.`);
   }
 
   return {

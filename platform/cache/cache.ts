@@ -26,6 +26,8 @@ export interface Cache {
    * itself.
    */
   limit(key: string, points: number, windowSeconds: number): Promise<number>;
+  /** Gives back a point that `limit` took for the same key, points and window. */
+  unlimit(key: string, points: number, windowSeconds: number): Promise<void>;
 
   isUp(): Promise<boolean>;
   close(): Promise<void>;

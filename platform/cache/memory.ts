@@ -47,7 +47,7 @@ export function createMemoryCache(): Cache {
       };
     },
 
-    limit: limits,
+    ...limits,
 
     async isUp() {
       return !closed;

@@ -46,7 +46,7 @@ export async function createRedisCache({
     });
   const client = connect('chronoverse');
   const channels = createRedisChannels(connect('chronoverse-hints'), prefix, log);
-  const limit = createLimits(
+  const limits = createLimits(
     (options) =>
       new RateLimiterRedis({
         ...options,
@@ -62,6 +62,7 @@ export async function createRedisCache({
   // line.
   let isAdvised = false;
   let wasReady = false;
+  let isWarned = false;
   let lostHints = 0;
   let closed = false;
 
@@ -87,7 +88,15 @@ export async function createRedisCache({
     lostHints = 0;
   }
 
-  client.on('error', noteAway);
+  client.on('error', (error) => {
+    if (!isNoDatabase(error)) return noteAway(error);
+    if (isWarned) return;
+    isWarned = true;
+    log.warn(
+      { err: error },
+      'Redis does not have the database at the end of REDIS_URL: its database 0 is used instead.',
+    );
+  });
   client.on('close', () => noteAway(new Error('The connection to Redis was closed.')));
   client.on('ready', noteBack);
 
@@ -130,7 +139,7 @@ export async function createRedisCache({
     },
 
     subscribe: channels.subscribe,
-    limit,
+    ...limits,
 
     async isUp() {
       return client.ping().then(
@@ -153,6 +162,10 @@ function firstAttempt(client: Redis): Promise<void> {
     client.once('ready', resolve);
     client.once('close', resolve);
   });
+}
+
+function isNoDatabase(error: unknown): boolean {
+  return error instanceof Error && /DB index|SELECT is not allowed/i.test(error.message);
 }
 
 /** A Redis that requires a client certificate may close the connection before it says so. */

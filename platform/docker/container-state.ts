@@ -9,6 +9,10 @@ export interface ContainerState {
   error: string;
   startedAt: Date | undefined;
   finishedAt: Date | undefined;
+  /** The signal that stops it, as its image or its creator named it. Undefined means SIGTERM. */
+  stopSignal?: string | undefined;
+  /** The user that it runs as, as its image or its creator named it. Empty means root. */
+  user?: string | undefined;
   labels: Record<string, string>;
 }
 
@@ -23,7 +27,11 @@ const inspected = z.object({
     StartedAt: z.string(),
     FinishedAt: z.string(),
   }),
-  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }),
+  Config: z.object({
+    StopSignal: z.string().optional(),
+    User: z.string().optional(),
+    Labels: z.record(z.string(), z.string()).nullish(),
+  }),
 });
 
 /** Reads the engine's answer about one container. */
@@ -38,6 +46,8 @@ export function containerState(answer: unknown): ContainerState {
     error: State.Error,
     startedAt,
     finishedAt: time(State.FinishedAt),
+    stopSignal: Config.StopSignal || undefined,
+    user: Config.User,
     labels: Config.Labels ?? {},
   };
 }

@@ -1,7 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { type Confinement, confine, DEFAULT_RESOURCES, type Resources } from './confinement.ts';
+import {
+  type Confinement,
+  confine,
+  DEFAULT_RESOURCES,
+  type LogDriver,
+  type Resources,
+  refusesLog,
+} from './confinement.ts';
 import { type ContainerState, containerState } from './container-state.ts';
 import type { Engine } from './engine.ts';
 import type { EngineInfo } from './engine-info.ts';
@@ -16,6 +23,10 @@ export interface ContainerSpec extends Confinement {
   args?: string[];
   env?: Record<string, string>;
   workingDir?: string;
+  /** Replaces the user of the image. */
+  user?: string | undefined;
+  /** Replaces the signal that the image names for a stop. */
+  stopSignal?: string | undefined;
   labels: Record<string, string>;
   resources?: Resources;
   /** How much it may write into its own layer, if the engine's storage driver can bound that. */
@@ -37,8 +48,8 @@ export interface Containers {
   createContainer(spec: ContainerSpec): Promise<string>;
   startContainer(id: string): Promise<void>;
   /**
-   * Sends SIGTERM, and SIGKILL after the grace. Resolves when the container has ended. Returns
-   * false if it had ended before.
+   * Sends the container's stop signal, and SIGKILL after the grace. Resolves when the container has
+   * ended. Returns false if it had ended before.
    */
   stopContainer(id: string, graceSeconds: number): Promise<boolean>;
   /** Resolves when the container does not run, or after `timeoutMs`. */
@@ -66,6 +77,9 @@ export interface Containers {
 /** The time beyond the grace for the engine to kill a container that does not end by itself. */
 const KILL_SECONDS_MAX = 30;
 const LOG_HEAD_TIMEOUT_MS = 15_000;
+/** Every engine has it. */
+const LAST_LOG_DRIVER: LogDriver = 'json-file';
+const NO_LOG_DRIVER = 'The Docker engine takes none of the log drivers that keep what a container prints.';
 
 export function createContainers(engine: Engine, about: EngineInfo, log: Logger): Containers {
   const container = (id: string) => `/containers/${encodeURIComponent(id)}`;
@@ -85,42 +99,66 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
     }
   }
 
+  async function post(spec: ContainerSpec, logDriver: LogDriver, bound: { diskBytes?: number }): Promise<string> {
+    const resources = await within(spec.resources ?? DEFAULT_RESOURCES);
+    const storage = bound.diskBytes === undefined ? {} : { StorageOpt: { size: String(bound.diskBytes) } };
+    const body = {
+      Image: spec.image,
+      Entrypoint: spec.entrypoint,
+      Cmd: spec.args,
+      Env: Object.entries(spec.env ?? {}).map(([name, value]) => `${name}=${value}`),
+      WorkingDir: spec.workingDir,
+      User: spec.user,
+      Labels: spec.labels,
+      Tty: false,
+      OpenStdin: false,
+      StopSignal: spec.stopSignal, // the image's own if there is none
+      // The engine would run the image's check, up to 1,000 times a second, at its own cost.
+      Healthcheck: { Test: ['NONE'] },
+      HostConfig: { ...confine(resources, { ...spec, logDriver }), ...storage },
+    };
+    return created.parse(
+      await engine.call({ method: 'POST', path: '/containers/create', query: { name: spec.name }, body }),
+    ).Id;
+  }
+
+  /** With the log driver that the engine takes. */
+  async function create(spec: ContainerSpec, bound: { diskBytes?: number } = {}): Promise<string> {
+    const { logDriver } = about; // another call may change it meanwhile
+    try {
+      return await post(spec, logDriver, bound);
+    } catch (error) {
+      if (!isEngineError(error) || !refusesLog(error.words)) throw error;
+      if (logDriver === LAST_LOG_DRIVER) throw new EngineError('BUSY', NO_LOG_DRIVER, { cause: error });
+      about.logDriver = LAST_LOG_DRIVER;
+      log.warn(
+        { engine: engine.address, err: error },
+        'This Docker engine refuses the log driver local: it writes the logs of containers with json-file, in which bytes that are not UTF-8 are lost.',
+      );
+      return create(spec, bound);
+    }
+  }
+
+  /** With a bound on its disk, if the engine can bound it. */
+  async function createBounded(spec: ContainerSpec): Promise<string> {
+    const { diskBytes } = spec;
+    if (diskBytes === undefined || !about.boundsDisks) return create(spec);
+    try {
+      return await create(spec, { diskBytes });
+    } catch (error) {
+      if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.words)) throw error;
+      const id = await create(spec); // an engine that refuses this too refuses something else
+      about.boundsDisks = false;
+      log.warn(
+        { engine: engine.address },
+        'This Docker engine cannot bound what a container writes to its disk: MAX_CONTAINER_DISK_MB has no effect on it.',
+      );
+      return id;
+    }
+  }
+
   return {
-    async createContainer(spec) {
-      const body = {
-        Image: spec.image,
-        Entrypoint: spec.entrypoint,
-        Cmd: spec.args,
-        Env: Object.entries(spec.env ?? {}).map(([name, value]) => `${name}=${value}`),
-        WorkingDir: spec.workingDir,
-        Labels: spec.labels,
-        Tty: false,
-        OpenStdin: false,
-        StopSignal: 'SIGTERM',
-        // The engine would run the image's check, up to 1,000 times a second, at its own cost.
-        Healthcheck: { Test: ['NONE'] },
-        HostConfig: confine(await within(spec.resources ?? DEFAULT_RESOURCES), spec),
-      };
-      const create = async (storage: object) => {
-        const bounded = { ...body, HostConfig: { ...body.HostConfig, ...storage } };
-        const query = { name: spec.name };
-        return created.parse(await engine.call({ method: 'POST', path: '/containers/create', query, body: bounded }))
-          .Id;
-      };
-      if (spec.diskBytes === undefined || !about.boundsDisks) return create({});
-      try {
-        return await create({ StorageOpt: { size: String(spec.diskBytes) } });
-      } catch (error) {
-        if (!isEngineError(error) || !CANNOT_BOUND_DISKS.test(error.message)) throw error;
-        const id = await create({}); // an engine that refuses this too refuses something else
-        about.boundsDisks = false;
-        log.warn(
-          { engine: engine.address },
-          'This Docker engine cannot bound what a container writes to its disk: MAX_CONTAINER_DISK_MB has no effect on it.',
-        );
-        return id;
-      }
-    },
+    createContainer: createBounded,
 
     async startContainer(id) {
       await engine.call({ method: 'POST', path: `${container(id)}/start` });
@@ -152,7 +190,7 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
         await ofContainer(engine.call({ method: 'DELETE', path: container(id), query: { force, v: true } }));
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return;
-        if (isEngineError(error, 'CONFLICT') && error.message.includes('already in progress')) return;
+        if (isEngineError(error, 'CONFLICT') && error.words.includes('already in progress')) return;
         throw error;
       }
     },
@@ -192,7 +230,7 @@ async function ofContainer<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (error) {
     if (!isEngineError(error, 'NOT_FOUND') || isContainerMissing(error)) throw error;
-    throw new EngineError('BUSY', error.message, { cause: error });
+    throw new EngineError('BUSY', error.message, { cause: error, words: error.words });
   }
 }
 

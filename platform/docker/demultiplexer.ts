@@ -27,6 +27,11 @@ const HEADER_BYTES = 8;
  */
 const FRAME_BYTES_MAX = 1024 * 1024;
 
+/** The engine reports within a log that it cannot read it further. */
+export class EngineLogError extends Error {
+  override readonly name = 'EngineLogError';
+}
+
 export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
   const header = Buffer.alloc(HEADER_BYTES);
   let headerBytes = 0;
@@ -36,7 +41,10 @@ export function createDemultiplexer(onFrame: OnFrame): Demultiplexer {
   function deliver(type: number, bytes: Buffer, start: number, end: number): void {
     if (type === STDOUT || type === STDERR) onFrame(type, bytes, start, end);
     else if (type === STDIN) onFrame(STDOUT, bytes, start, end);
-    else throw new Error(`The engine reports an error within the log: ${bytes.toString('utf8', start, end).trim()}`);
+    else
+      throw new EngineLogError(
+        `The engine reports an error within the log: ${bytes.toString('utf8', start, end).trim()}`,
+      );
   }
 
   return {

@@ -1,34 +1,34 @@
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { TlsMaterial } from '../pem.ts';
+import { type ContainerFiles, createContainerFiles } from './container-files.ts';
 import { type Containers, createContainers } from './containers.ts';
+import { createEmulation, type Emulation } from './emulation.ts';
 import { broken, createEngine } from './engine.ts';
-import { cgroupsOf, createEngineInfo, engineTime } from './engine-info.ts';
+import { cgroupsOf, createEngineInfo, engineTime, storeOf } from './engine-info.ts';
 import { EngineError, isEngineError } from './errors.ts';
 import { type BuildImage, createImageBuilder } from './image-build.ts';
-import { createImages, type Images } from './images.ts';
+import { createImages, type Images, type Platform } from './images.ts';
 import { createNetworks, type Networks } from './networks.ts';
 import { hasProcessGroups, openProcessGroup, type ProcessGroup, type ProcessGroupSpec } from './process-group.ts';
 import { askRegistry, createPuller, type PullOptions } from './pull.ts';
 import { createVolumes, type Volumes } from './volumes.ts';
 
-/** The platform for which an engine pulls images, in the words of images: `linux`, `amd64`. */
-export interface Platform {
-  os: string;
-  architecture: string;
-}
+export type { Platform } from './images.ts';
 
 /**
  * One Docker engine. Everything rejects with an EngineError that says what can be done about it, or
  * with the reason of an aborted signal.
  */
-export interface Docker extends Images, Networks, Volumes, Containers {
+export interface Docker extends Images, Networks, Volumes, Containers, ContainerFiles {
   readonly address: string;
   /**
    * The engine's own id, which stays the same over its restarts. The engine is asked once, and
    * again after an outage or with `anew`.
    */
   engineId(options?: { anew: boolean }): Promise<string>;
+  /** Names the engine's images and volumes. No other engine of the same machine has this name. */
+  storeId(): Promise<string>;
   isUp(): Promise<boolean>;
   /**
    * How many milliseconds the engine's clock is ahead of this process's clock. It is accurate to
@@ -36,6 +36,16 @@ export interface Docker extends Images, Networks, Volumes, Containers {
    */
   clockOffsetMs(): Promise<number>;
   platform(): Promise<Platform>;
+  /**
+   * The folder of the engine's host in which its data lies. Undefined if the engine is on another
+   * machine, or does not say.
+   */
+  localDataFolder(): Promise<string | undefined>;
+  /**
+   * Whether the engine's host runs programs for this architecture, as images name it. Undefined if
+   * that cannot be found out.
+   */
+  runsPrograms: Emulation['runsPrograms'];
   /** The user agent that the engine sends to registries. */
   registryAgent(): Promise<string>;
   /**
@@ -88,6 +98,7 @@ export function createDocker({
   const pullImage = createPuller(engine);
   const images = createImages(engine);
   const about = createEngineInfo(engine);
+  const emulation = createEmulation(engine, about);
 
   return {
     address: engine.address,
@@ -97,6 +108,8 @@ export function createDocker({
       if (anew) about.forget();
       return (await about.ask()).ID;
     },
+
+    storeId: async () => storeOf(await about.ask()),
 
     async isUp() {
       try {
@@ -119,6 +132,12 @@ export function createDocker({
       const { Os, Arch } = version.parse(await engine.call({ method: 'GET', path: '/version' }));
       return { os: Os, architecture: Arch };
     },
+
+    async localDataFolder() {
+      return engine.address.startsWith('unix://') ? (await about.ask()).DockerRootDir : undefined;
+    },
+
+    runsPrograms: emulation.runsPrograms,
 
     async registryAgent() {
       const engines = version.parse(await engine.call({ method: 'GET', path: '/version' }));
@@ -158,6 +177,7 @@ export function createDocker({
     openProcessGroup: async (spec) => openProcessGroup(engine, cgroupsOf(await about.ask()), spec),
     hasProcessGroups: async () => hasProcessGroups(cgroupsOf(await about.ask())),
     ...createContainers(engine, about, log),
+    ...createContainerFiles(engine),
     buildImage: createImageBuilder(engine, images),
   };
 }

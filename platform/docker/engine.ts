@@ -11,7 +11,7 @@ import type { TlsMaterial } from '../pem.ts';
 import { EngineError, fromStatus } from './errors.ts';
 
 export interface EngineRequest {
-  method: 'GET' | 'POST' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   path: string;
   query?: Record<string, string | number | boolean>;
   body?: object;
@@ -81,7 +81,8 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
 
   function noAnswer({ method, path }: EngineRequest, timeoutMs: number): EngineError {
     const words = `The Docker engine at ${address} gave no answer in ${timeoutMs / 1_000} s to ${method} ${path}.`;
-    return new EngineError('UNREACHABLE', words, { isAway: true });
+    const shown = `The Docker engine gave no answer in ${timeoutMs / 1_000} s.`;
+    return new EngineError('UNREACHABLE', shown, { isAway: true, words });
   }
 
   async function dial(request: EngineRequest): Promise<IncomingMessage> {
@@ -105,9 +106,7 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
           } else if (isStream(answer)) resolve(answer);
           else
             reject(
-              new EngineError('UNREACHABLE', `The Docker engine at ${address} gave an answer without a body.`, {
-                isAway: true,
-              }),
+              new EngineError('UNREACHABLE', 'The Docker engine gave an answer without a body.', { isAway: true }),
             );
         },
       );
@@ -133,11 +132,9 @@ export function createEngine({ host, tls }: { host?: string | undefined; tls?: T
 
 /** For streams that others read: the error when the connection breaks in the middle. */
 export function broken(address: string, cause: unknown): EngineError {
-  const words = cause instanceof Error ? cause.message : String(cause);
-  return new EngineError('UNREACHABLE', `The connection to the Docker engine at ${address} broke: ${words}.`, {
-    cause,
-    isAway: true,
-  });
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const words = `The connection to the Docker engine at ${address} broke: ${why}.`;
+  return new EngineError('UNREACHABLE', 'The connection to the Docker engine broke.', { cause, isAway: true, words });
 }
 
 function connect(address: string, tls?: TlsMaterial): Modem {
@@ -200,9 +197,8 @@ function toEngineError(error: Error, address: string): EngineError {
     return fromStatus(answered.statusCode, words.trim());
   }
   const advice = tlsAdvice(error, 'DOCKER');
-  const words = `No Docker engine answers at ${address}: ${error.message}.`;
-  return new EngineError('UNREACHABLE', advice === undefined ? words : `${words} ${advice}`, {
-    cause: error,
-    isAway: true,
-  });
+  const said = `No Docker engine answers at ${address}: ${error.message}.`;
+  const words = advice === undefined ? said : `${said} ${advice}`;
+  const cause = new Error(words, { cause: error }); // the operator's log shows a cause
+  return new EngineError('UNREACHABLE', 'No Docker engine answers.', { cause, isAway: true, words });
 }

@@ -98,7 +98,7 @@ async function build(
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (!(error instanceof EngineError)) throw broken(engine.address, error);
-    throw error.kind === 'BUSY' ? fromBuild(error.message) : error;
+    throw error.kind === 'BUSY' ? fromBuild(error.words) : error;
   } finally {
     stopped.abort();
   }
@@ -142,10 +142,10 @@ async function clear(images: Images, ids: string[], since: Date): Promise<void> 
     for (;;) {
       try {
         const found = await images.lookAt(id);
-        if (found !== undefined && !found.isNamed && found.createdAt >= since) await images.removeImage(id);
+        if (found?.names.length === 0 && found.createdAt >= since) await images.removeImage(id);
         break;
       } catch (error) {
-        const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.message);
+        const inUse = isEngineError(error, 'CONFLICT') && /being used by/i.test(error.words);
         // The image is needed, or the engine is away. The layers then serve as a cache.
         if (!inUse || performance.now() > until) break;
         await delay(CLEAR_AGAIN_MS);

@@ -1,11 +1,19 @@
 import { z } from 'zod';
-import { type ImageReference, parseImageReference } from '../../domain/images/image-reference.ts';
+import { fullName, type ImageReference, parseImageReference } from '../../domain/images/image-reference.ts';
 import { byteCount } from '../../domain/text.ts';
 import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';
 
+/** A platform in the words of images: `linux`, `amd64`. */
+export interface Platform {
+  os: string;
+  architecture: string;
+}
+
 export interface NamedImage {
   id: string;
+  /** The platform that its programs are for. Undefined if the image does not say. */
+  platform: Platform | undefined;
   /**
    * Its name with the digest by which its registry knows it. Undefined if no registry has given or
    * taken the image.
@@ -39,13 +47,17 @@ export interface Images {
    */
   findNamedImage(reference: string): Promise<NamedImage | undefined>;
   listImages(labels: Record<string, string>): Promise<ListedImage[]>;
+  /** The full names of each image, by its id: its tags and its digests. */
+  listNames(): Promise<Map<string, string[]>>;
   /**
    * Removes a tag, or an image by id, and the layers that nothing else needs. A missing image
    * counts as removed. If it is in use, it is a CONFLICT.
    */
   removeImage(tagOrId: string): Promise<void>;
-  /** Whether it has a name, and when it was made. Undefined if it does not exist. */
-  lookAt(id: string): Promise<{ isNamed: boolean; createdAt: Date } | undefined>;
+  /** Its full names, and when it was made. Undefined if it does not exist. */
+  lookAt(id: string): Promise<{ names: string[]; createdAt: Date } | undefined>;
+  /** Whether a container is made from it, running or not. */
+  hasContainer(id: string): Promise<boolean>;
 }
 
 export function createImages(engine: Engine): Images {
@@ -73,6 +85,7 @@ export function createImages(engine: Engine): Images {
       const known = digests.filter((name) => isOfRepository(name, asked));
       return {
         id: found.Id,
+        platform: found.Os && found.Architecture ? { os: found.Os, architecture: found.Architecture } : undefined,
         digest: known[0],
         digests: known.flatMap((name) => parsed(name)?.digest ?? []),
         onBuild: found.Config?.OnBuild ?? [],
@@ -92,6 +105,11 @@ export function createImages(engine: Engine): Images {
       }));
     },
 
+    async listNames() {
+      const listed = list.parse(await engine.call({ method: 'GET', path: '/images/json' }));
+      return new Map(listed.map((image) => [image.Id, namesOf(image)]));
+    },
+
     async removeImage(tagOrId) {
       try {
         await engine.call({ method: 'DELETE', path: pathOf(tagOrId) });
@@ -103,8 +121,13 @@ export function createImages(engine: Engine): Images {
     async lookAt(id) {
       const found = await inspect(id);
       if (found === undefined) return undefined;
-      const isNamed = [...(found.RepoTags ?? []), ...(found.RepoDigests ?? [])].some(isName);
-      return { isNamed, createdAt: new Date(found.Created ?? 0) };
+      return { names: namesOf(found), createdAt: new Date(found.Created ?? 0) };
+    },
+
+    async hasContainer(id) {
+      const query = { all: true, limit: 1, filters: JSON.stringify({ ancestor: [id] }) };
+      const listed = await engine.call({ method: 'GET', path: '/containers/json', query });
+      return z.array(z.unknown()).parse(listed).length > 0;
     },
   };
 }
@@ -116,6 +139,10 @@ function pathOf(reference: string): string {
 /** The engine lists an image without a name under the name `<none>`. */
 function isName(name: string): boolean {
   return !name.startsWith('<none>');
+}
+
+function namesOf({ RepoTags, RepoDigests }: Pick<z.infer<typeof inspected>, 'RepoTags' | 'RepoDigests'>): string[] {
+  return [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter(isName).map(fullName);
 }
 
 function parsed(name: string): ImageReference | undefined {
@@ -135,6 +162,8 @@ const inspected = z.object({
   Id: z.string(),
   RepoTags: names,
   RepoDigests: names,
+  Os: z.string().nullish(),
+  Architecture: z.string().nullish(),
   Created: z.string().nullish(),
   Config: z
     .object({

@@ -45,7 +45,7 @@ export function createNetworks(engine: Engine): Networks {
       } catch (error) {
         // Two workers may make it at once. The engine refuses the second one because of its name or
         // its bridge.
-        if (isEngineError(error) && /already exists|same bridge name/i.test(error.message)) return;
+        if (isEngineError(error) && /already exists|same bridge name/i.test(error.words)) return;
         throw hasNoAddresses(error) ? new EngineError('BUSY', NO_ADDRESSES) : error;
       }
     },
@@ -62,7 +62,7 @@ export function createNetworks(engine: Engine): Networks {
         return true;
       } catch (error) {
         if (isEngineError(error, 'NOT_FOUND')) return true;
-        if (isEngineError(error) && /active endpoints/i.test(error.message)) return false;
+        if (isEngineError(error) && /active endpoints/i.test(error.words)) return false;
         throw error;
       }
     },
@@ -74,14 +74,14 @@ export function createNetworks(engine: Engine): Networks {
  * network is missing.
  */
 export function isNetworkMissing(error: unknown): boolean {
-  return isEngineError(error) && /network \S+ not found|no such network|could not find a network/i.test(error.message);
+  return isEngineError(error) && /network \S+ not found|no such network|could not find a network/i.test(error.words);
 }
 
 const NO_ADDRESSES =
   'The Docker engine has no addresses left for another network. One is free again when the containers of another user have ended; the operator can give the engine more (default-address-pools).';
 
 function hasNoAddresses(error: unknown): boolean {
-  return isEngineError(error) && /non-overlapping IPv4 address pool|address pools have been fully/i.test(error.message);
+  return isEngineError(error) && /non-overlapping IPv4 address pool|address pools have been fully/i.test(error.words);
 }
 
 const list = z.array(z.object({ Name: z.string(), Labels: z.record(z.string(), z.string()).nullish() }));

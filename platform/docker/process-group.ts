@@ -1,4 +1,5 @@
 import { BUILT_REGISTRY } from '../../domain/images/image-reference.ts';
+import { elf } from './elf.ts';
 import type { Engine } from './engine.ts';
 import { isEngineError } from './errors.ts';
 import { tarOf } from './tar.ts';
@@ -108,38 +109,9 @@ function idOf(created: unknown): string {
   throw new Error('The engine made a container and gave no id of it.');
 }
 
-/**
- * An ELF file of one segment that holds `code`, which waits for ever. With it, no image is needed
- * on the engine, and no image of an author runs.
- */
-function elf(machine: number, code: string): Buffer {
-  const headBytes = 0x78;
-  const base = 0x400000n;
-  const text = Buffer.from(code, 'hex');
-  const size = BigInt(headBytes + text.length);
-  const head = Buffer.alloc(headBytes);
-  head.write('\x7fELF\x02\x01\x01', 'latin1'); // 64 bits, little-endian
-  head.writeUInt16LE(2, 0x10); // an executable
-  head.writeUInt16LE(machine, 0x12);
-  head.writeUInt32LE(1, 0x14);
-  head.writeBigUInt64LE(base + BigInt(headBytes), 0x18); // the entry point
-  head.writeBigUInt64LE(0x40n, 0x20); // the offset of the segment's header
-  head.writeUInt16LE(0x40, 0x34);
-  head.writeUInt16LE(0x38, 0x36);
-  head.writeUInt16LE(1, 0x38);
-  head.writeUInt32LE(1, 0x40); // a segment to load
-  head.writeUInt32LE(5, 0x44); // readable and executable
-  head.writeBigUInt64LE(base, 0x50);
-  head.writeBigUInt64LE(base, 0x58);
-  head.writeBigUInt64LE(size, 0x60);
-  head.writeBigUInt64LE(size, 0x68);
-  head.writeBigUInt64LE(0x1000n, 0x70);
-  return Buffer.concat([head, text]);
-}
-
 /** By the engine's name for the architecture. */
 const HOLDERS: Record<string, Buffer | undefined> = {
-  x86_64: elf(0x3e, 'b8220000000f05ebf7'), // pause(), in a loop
+  x86_64: elf({ number: 0x3e }, 'b8220000000f05ebf7'), // pause(), in a loop
   // ppoll() of nothing, in a loop.
-  aarch64: elf(0xb7, '000080d2010080d2020080d2030080d2280980d2010000d4faffff17'),
+  aarch64: elf({ number: 0xb7 }, '000080d2010080d2020080d2030080d2280980d2010000d4faffff17'),
 };

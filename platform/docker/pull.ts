@@ -92,20 +92,24 @@ async function pull(
   tell: PullProgress,
   signal: AbortSignal,
 ): Promise<void> {
+  let failure: EngineError | undefined;
   try {
     const query = { fromImage: reference, ...tagOf(reference) };
     const registryAuth = loginFor(reference, auth);
     const answer = await engine.open({ method: 'POST', path: '/images/create', query, signal, registryAuth });
     for await (const line of jsonLines(answer, PROGRESS_LINE_BYTES_MAX)) {
       const step = progress.parse(JSON.parse(line));
-      if (step.error !== undefined) throw fromPull(step.error, reference);
+      if (step.error !== undefined) {
+        failure = fromPull(step.error, reference);
+        throw failure;
+      }
       const isTick = step.progressDetail?.current !== undefined;
       if (step.status !== undefined && !isTick) tell(step.id ? `${step.id}: ${step.status}` : step.status);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (!(error instanceof EngineError)) throw broken(engine.address, error);
-    throw error.kind === 'UNREACHABLE' || error.cause !== undefined ? error : fromPull(error.message, reference);
+    throw error.kind === 'UNREACHABLE' || error === failure ? error : fromPull(error.words, reference);
   }
 }
 
@@ -126,7 +130,7 @@ export async function askRegistry(
     await engine.call({ method: 'GET', path, signal, registryAuth, timeoutMs: ASK_TIMEOUT_MS });
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    throw isEngineError(error) && error.kind !== 'UNREACHABLE' ? fromPull(error.message, reference) : error;
+    throw isEngineError(error) && error.kind !== 'UNREACHABLE' ? fromPull(error.words, reference) : error;
   }
 }
 

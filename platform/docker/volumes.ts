@@ -45,7 +45,7 @@ export function createVolumes(engine: Engine): Volumes {
         );
         return new Map(known);
       } catch (error) {
-        if (isEngineError(error) && /already running/i.test(error.message)) return undefined;
+        if (isEngineError(error) && /already running/i.test(error.words)) return undefined;
         throw error;
       }
     },

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { DataDirUnusable } from '../data-dir.ts';
 import type { Launcher } from './launcher.ts';
 
 /**
@@ -42,7 +43,11 @@ export async function initialize(options: {
   } finally {
     await rm(passwordFile, { force: true });
   }
-  await rename(draft, folder);
+  await rename(draft, folder).catch((error: Error) => {
+    throw new DataDirUnusable(
+      `${folder} is no data folder of PostgreSQL (${error.message}): move it away, or name another folder with DATA_DIR.`,
+    );
+  });
 }
 
 function messageOf(error: unknown): string {

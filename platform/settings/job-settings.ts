@@ -8,7 +8,8 @@ import {
   USER_LIMITS,
   type UserLimitName,
 } from '../../domain/limits.ts';
-import { CONTAINER_NETWORKS } from '../../domain/payload/container-schema.ts';
+import { CAPABILITIES } from '../../domain/payload/capabilities.ts';
+import { CONTAINER_NETWORKS, isSharedNetworkName } from '../../domain/payload/container-schema.ts';
 import { decimal, setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 
 const USER_LIMIT_MAX = 9_999_999_999; // wholeNumber reads at most ten digits
@@ -74,6 +75,30 @@ export const JOB_SETTINGS = {
     means:
       'Networks that a CONTAINER workflow may ask for. The first one is the default. BRIDGE is a network of its owner alone, with access to the outside. Builds use the same.',
     example: 'NONE,BRIDGE',
+  }),
+  SHARED_NETWORKS: setting({
+    schema: z.string().transform((text, context) => {
+      const names = text.split(',').map((name) => name.trim());
+      if (names.every(isSharedNetworkName) && new Set(names).size === names.length) return names;
+      context.addIssue('names of networks that you made on the engine, with a comma between, each once');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means:
+      'Networks on each engine that every CONTAINER workflow may join by name. Containers of all users who name one reach each other on it.',
+    example: 'databases',
+  }),
+  CONTAINER_CAPABILITIES: setting({
+    schema: z.string().transform((text, context) => {
+      const names = text.split(',').map((name) => name.trim());
+      if (names.every((name) => CAPABILITIES.includes(name)) && new Set(names).size === names.length) return names;
+      context.addIssue('capabilities of Linux without CAP_, with a comma between, each once');
+      return z.NEVER;
+    }),
+    defaultMeans: 'none',
+    means:
+      'Capabilities that a CONTAINER workflow may ask for. A container has none unless it asks. NET_ADMIN, SYS_ADMIN and others like them open the host.',
+    example: 'CHOWN,NET_BIND_SERVICE',
   }),
   BUILDS_ALLOWED: withDefault({
     schema: trueOrFalse(),

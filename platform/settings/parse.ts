@@ -7,6 +7,7 @@ import {
 } from '../../domain/images/registry-allow.ts';
 import type { UserLimits } from '../../domain/limits.ts';
 import type { ConnectionBounds } from '../../domain/network/connection-bounds.ts';
+import type { HostAndPort } from '../../domain/network/host-port.ts';
 import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 import type { TrustedProxies } from '../../domain/network/trusted-proxies.ts';
 import type { ContainerPolicy } from '../../domain/payload/container-policy.ts';
@@ -47,8 +48,10 @@ export interface Settings {
   logFormat?: 'pretty' | 'json';
   demoImage: string;
   heartbeatAllow: NetworkPolicy;
+  connectivityTargets: HostAndPort[];
   registryAllow: RegistryPolicy;
   localImages: ImagePatterns;
+  imageRetentionDays: number;
   deletedRetentionDays: number;
   logRetentionDays: number;
   jobRetentionDays: number;
@@ -95,7 +98,10 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     const text = env[name] || setting.default;
     if (text === undefined) return undefined;
     const result = setting.schema.safeParse(text);
-    if (!result.success) problems.push(sentenceFor(name, setting, text, result.error.issues[0]?.message ?? 'right'));
+    if (!result.success) {
+      const wanted = result.error.issues[0]?.message ?? 'right';
+      problems.push(sentenceFor(name, setting, text, wanted) + wrappingHint(setting, text));
+    }
     return result.data;
   }
   /**
@@ -169,8 +175,10 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     logFormat: read('LOG_FORMAT', SETTINGS.LOG_FORMAT),
     demoImage: need('DEMO_IMAGE', SETTINGS.DEMO_IMAGE),
     heartbeatAllow: read('HEARTBEAT_ALLOW', SETTINGS.HEARTBEAT_ALLOW) ?? defaultAllow(env),
+    connectivityTargets: read('CONNECTIVITY_TARGETS', SETTINGS.CONNECTIVITY_TARGETS) ?? [],
     registryAllow: read('REGISTRY_ALLOW', SETTINGS.REGISTRY_ALLOW) ?? defaultRegistries(env),
     localImages: read('LOCAL_IMAGES', SETTINGS.LOCAL_IMAGES) ?? defaultLocalImages(env),
+    imageRetentionDays: need('IMAGE_RETENTION_DAYS', SETTINGS.IMAGE_RETENTION_DAYS),
     deletedRetentionDays: need('DELETED_RETENTION_DAYS', SETTINGS.DELETED_RETENTION_DAYS),
     logRetentionDays: need('LOG_RETENTION_DAYS', SETTINGS.LOG_RETENTION_DAYS),
     jobRetentionDays: need('JOB_RETENTION_DAYS', SETTINGS.JOB_RETENTION_DAYS),
@@ -189,6 +197,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     maxContainerDiskBytes: megabytes(read('MAX_CONTAINER_DISK_MB', SETTINGS.MAX_CONTAINER_DISK_MB)),
     containerPolicy: {
       networks: need('CONTAINER_NETWORKS', SETTINGS.CONTAINER_NETWORKS),
+      sharedNetworks: read('SHARED_NETWORKS', SETTINGS.SHARED_NETWORKS) ?? [],
+      capabilities: read('CONTAINER_CAPABILITIES', SETTINGS.CONTAINER_CAPABILITIES) ?? [],
       buildsAllowed: need('BUILDS_ALLOWED', SETTINGS.BUILDS_ALLOWED),
     },
     buildCgroupParent: read('BUILD_CGROUP_PARENT', SETTINGS.BUILD_CGROUP_PARENT),
@@ -242,6 +252,13 @@ function megabytes(count: number | undefined): number | undefined {
 function sentenceFor(name: SettingName, { secret, example }: Setting<unknown>, text: string, wanted: string): string {
   const given = secret ? `${name} is set, but` : `${name} is ${JSON.stringify(text)}:`;
   return `${given} it must be ${wanted.replace(/\.$/, '')}, for example ${name}=${example}`;
+}
+
+/** Files of an environment often keep the quotes and blanks that a shell would take away. */
+function wrappingHint({ schema }: Setting<unknown>, text: string): string {
+  const bare = text.trim().replace(/^(["'])([\s\S]*)\1$/, '$2');
+  const isRight = bare !== text && bare !== '' && schema.safeParse(bare).success;
+  return isRight ? '. Leave out the quotes or blanks around it.' : '';
 }
 
 function sentenceForMissing(name: SettingName): string {

@@ -48,9 +48,12 @@ export function decimal(min: number, max: number) {
 }
 
 /**
- * The range of a number as people write it, "1 to 65,535". Undefined if the setting is no number.
+ * What the setting may be: the range of a number as people write it, "1 to 65,535", or the words
+ * that there are. Undefined if the setting is neither.
  */
 export function rangeOf({ schema }: Setting<unknown>): string | undefined {
+  const words = schema instanceof z.ZodPipe ? schema.in : schema;
+  if (words instanceof z.ZodEnum) return words.options.join(', ');
   const range = NumberRange.safeParse(schema.meta());
   if (!range.success) return undefined;
   const [min, max] = [range.data.min, range.data.max].map((value) => value.toLocaleString('en-US'));

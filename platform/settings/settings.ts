@@ -6,12 +6,14 @@ import {
   API_TOKEN_DAYS_MAX,
   AUDIT_RETENTION_DAYS,
   DELETED_RETENTION_DAYS,
+  IMAGE_RETENTION_DAYS,
   JOB_RETENTION_DAYS,
   LOG_RETENTION_DAYS,
   MUTATIONS_PER_USER_PER_HOUR,
   NOTIFICATION_RETENTION_DAYS,
   RETENTION_DAYS_MIN,
 } from '../../domain/limits.ts';
+import { parseHostAndPort } from '../../domain/network/host-port.ts';
 import { parseAllow } from '../../domain/network/networks.ts';
 import { parseTrustedProxies } from '../../domain/network/trusted-proxies.ts';
 import { parseOrigin } from '../../domain/network/web-address.ts';
@@ -19,10 +21,12 @@ import { isSecretKey, parseSecretKey } from '../secret-key.ts';
 import { CONNECTION_SETTINGS } from './connection-settings.ts';
 import { JOB_SETTINGS } from './job-settings.ts';
 import { setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
-import { DATABASE_TLS, hasKnownTls, TLS_SETTINGS } from './tls-settings.ts';
+import { TLS_SETTINGS } from './tls-settings.ts';
+import { databaseUrl, engineUrl, redisUrl } from './urls.ts';
 
 const DAYS_MAX = 36_500;
 const PREFIX_LENGTH_MAX = 100;
+const CONNECTIVITY_TARGETS_MAX = 10;
 /** Kafka allows 249 characters in the name of a topic, and Chronoverse needs some of them. */
 const prefix = z
   .string()
@@ -101,13 +105,13 @@ export const SETTINGS = {
   }),
   ...CONNECTION_SETTINGS,
   DATA_DIR: withDefault({
-    schema: z.string(),
+    schema: z.string().refine(isFolder, 'the path of a folder, as it is: without quotes, ~ or $ that a shell replaces'),
     default: '.chronoverse',
     means: 'The folder of the embedded PostgreSQL, the generated keys and the demo. Unused if none of them is needed.',
     example: '/var/lib/chronoverse',
   }),
   DATABASE_URL: setting({
-    schema: url(['postgres', 'postgresql']).refine(hasKnownTls, DATABASE_TLS),
+    schema: databaseUrl(),
     defaultMeans: 'embedded PostgreSQL',
     means: 'PostgreSQL 15 or later. ?sslmode=verify-full uses TLS and verifies the certificate.',
     example: 'postgres://chronoverse:PASSWORD@127.0.0.1:5432/chronoverse',
@@ -126,16 +130,16 @@ export const SETTINGS = {
     example: 'kafka-1:9092,kafka-2:9092',
   }),
   REDIS_URL: setting({
-    schema: url(['redis', 'rediss']),
+    schema: redisUrl(),
     defaultMeans: 'in-process cache',
     means: 'Redis 6 or later. rediss:// uses TLS.',
     example: 'redis://127.0.0.1:6379/0',
     secret: true,
   }),
   DOCKER_HOST: setting({
-    schema: url(['unix', 'tcp', 'http', 'https']).refine(isEngine, 'unix:///path/of/its/socket or tcp://host:port'),
+    schema: engineUrl(),
     defaultMeans: 'unix:///var/run/docker.sock if it exists',
-    means: 'The Docker engine. Without one, builds of CONTAINER workflows fail and say so; HEARTBEAT works.',
+    means: 'The Docker engine. Without one, builds and jobs of CONTAINER workflows wait; HEARTBEAT works.',
     example: 'unix:///var/run/docker.sock',
   }),
   ...TLS_SETTINGS,
@@ -206,6 +210,19 @@ export const SETTINGS = {
       'Networks that a HEARTBEAT may reach: public, private, loopback and CIDRs. Link-local and metadata addresses need a CIDR.',
     example: 'public,10.20.0.0/16',
   }),
+  CONNECTIVITY_TARGETS: setting({
+    schema: z.string().transform((text, context) => {
+      const targets = text.split(',').map((one) => parseHostAndPort(one.trim()));
+      const known = targets.filter((one) => one !== undefined);
+      if (known.length === targets.length && known.length <= CONNECTIVITY_TARGETS_MAX) return known;
+      context.addIssue(`at most ${CONNECTIVITY_TARGETS_MAX} names or addresses, each with a port, with commas between`);
+      return z.NEVER;
+    }),
+    defaultMeans: 'none: the worker decides by its gateway and by its other checks',
+    means:
+      'Services outside that accept TCP connections. When a HEARTBEAT reaches nothing and none of them accepts either, the fault is the network of the worker, not of the workflow. HEARTBEAT_ALLOW does not concern them.',
+    example: '1.1.1.1:443,9.9.9.9:443,gateway.example:22',
+  }),
   REGISTRY_ALLOW: setting({
     schema: z.string().transform((text, context) => {
       const policy = parseRegistryAllow(text);
@@ -231,6 +248,13 @@ export const SETTINGS = {
     means:
       'Images on the engine that every user may use without asking their registry: names, with * for any text, separated by commas. An image that came with a login is excluded.',
     example: 'alpine:*,registry.example/base/*',
+  }),
+  IMAGE_RETENTION_DAYS: withDefault({
+    schema: wholeNumber(0, DAYS_MAX),
+    default: String(IMAGE_RETENTION_DAYS),
+    means:
+      'How many days an image that a workflow has pulled stays on the engine after its last use, once no workflow needs it. With 0 it stays forever.',
+    example: '7',
   }),
   DELETED_RETENTION_DAYS: withDefault({
     schema: wholeNumber(0, DAYS_MAX),
@@ -284,22 +308,13 @@ function withoutSlash(url: string): string {
   return url.replace(/\/$/, '');
 }
 
-function url(schemes: string[]) {
-  const wanted = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
-  return z
-    .string()
-    .refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), wanted);
+/** Whether it is a path, and not what only a shell would turn into one. */
+function isFolder(text: string): boolean {
+  return text === text.trim() && !/^(["'~]|\$[({A-Z])/.test(text);
 }
 
 /** Whether the digits behind the last colon are a port. */
 function isPort(text: string): boolean {
   const port = Number(text.slice(text.lastIndexOf(':') + 1));
   return port >= 1 && port <= 65_535;
-}
-
-/** Whether a DOCKER_HOST names a socket file or a host, and not only a scheme. */
-function isEngine(text: string): boolean {
-  if (!URL.canParse(text)) return true; // the URL check reports it
-  const { protocol, hostname, port } = new URL(text);
-  return protocol === 'unix:' ? /^unix:\/\/\/.*[^/]$/.test(text) : hostname !== '' && port !== '0';
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { certificateProblem, isKeyOf, privateKeyProblem, type TlsMaterial } from '../pem.ts';
+import { parseDatabaseUrl } from '../postgres/address.ts';
 import { trueOrFalse } from './setting.ts';
 
 /** The parts that support TLS, by the prefix of their settings. */
@@ -103,19 +104,6 @@ export const TLS_SETTINGS = {
   DOCKER_TLS_KEY: docker.key,
 };
 
-/** libpq's values of sslmode. Certificates are settings and not files in the URL. */
-const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
-export const DATABASE_TLS = `a URL whose sslmode is one of ${SSL_MODES.join(', ')}, with certificates in DATABASE_TLS_CA, DATABASE_TLS_CERT and DATABASE_TLS_KEY instead of sslrootcert, sslcert and sslkey`;
-
-/** Whether the URL's sslmode is known. Another check reports a text that is no URL. */
-export function hasKnownTls(text: string): boolean {
-  if (!URL.canParse(text)) return true;
-  const { searchParams } = new URL(text);
-  const mode = searchParams.get('sslmode');
-  const hasFiles = ['sslrootcert', 'sslcert', 'sslkey'].some((name) => searchParams.has(name));
-  return !hasFiles && (mode === null || SSL_MODES.includes(mode));
-}
-
 export interface KafkaSasl {
   mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
   username: string;
@@ -173,9 +161,10 @@ export function unusedTls(given: {
   dockerTls?: TlsMaterial | undefined;
 }): string[] {
   const { databaseUrl, databaseTls, redisUrl, redisTls, dockerHost, dockerTls } = given;
-  const mode = databaseUrl === undefined ? 'disable' : new URL(databaseUrl).searchParams.get('sslmode');
+  const address = databaseUrl === undefined ? undefined : parseDatabaseUrl(databaseUrl);
+  const mode = typeof address === 'object' ? address.sslmode : 'disable';
   const problems: string[] = [];
-  if (databaseTls && mode !== null && ['disable', 'allow', 'prefer'].includes(mode))
+  if (databaseTls && mode !== undefined && ['disable', 'allow', 'prefer'].includes(mode))
     problems.push(
       'DATABASE_TLS_CA or DATABASE_TLS_CERT is set, but DATABASE_URL asks for no verified TLS: give it ?sslmode=verify-full.',
     );

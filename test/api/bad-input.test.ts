@@ -6,6 +6,20 @@ const CREATE =
 const GOOD = { name: 'a', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
 const container = (fields: object) => ({ payload: { container: { image: 'alpine', ...fields } } });
 
+/** Spaces, controls, characters without width, and those that are drawn as nothing. */
+const BLANKS = [
+  ' ',
+  '\t\n',
+  '\u00a0',
+  '\u200b\u200d\ufeff',
+  '\u0001\u007f\u0085',
+  '\u2003 \u3000',
+  '\u115f\u3164\u2800',
+  '\u202e\u2066',
+  '\u{e0020}',
+];
+const codePoints = (text: string) => [...text].map((one) => `U+${one.codePointAt(0)?.toString(16)}`).join(' ');
+
 describe('bad input', () => {
   let api: TestApi;
   let ann: Person;
@@ -26,6 +40,22 @@ describe('bad input', () => {
     ['a name of no characters', { name: '' }, ['name']],
     ['a name of 300 characters', { name: 'x'.repeat(300) }, ['name']],
     ['NUL in a name', { name: 'a\0b' }, ['name']],
+    ...BLANKS.map((name): [string, object, string[], string] => [
+      `a name of blanks (${codePoints(name)})`,
+      { name },
+      ['name'],
+      'blank',
+    ]),
+    [
+      'an env name of blanks',
+      container({ env: [{ name: ' \u00a0', value: '' }] }),
+      ['payload', 'container', 'env', '0', 'name'],
+    ],
+    [
+      'a login of blanks',
+      container({ image: 'a', registryAuth: { username: '\u200b ', password: 'b' } }),
+      ['payload', 'container', 'registryAuth', 'username'],
+    ],
     ['a lone surrogate in a name', { name: 'a\ud800b' }, ['name']],
     ['an invalid image reference', container({ image: 'Not An Image' }), ['payload', 'container', 'image']],
     ['no image', { payload: { container: {} } }, ['payload', 'container', 'image']],
@@ -110,6 +140,24 @@ describe('bad input', () => {
       'SELECT (SELECT count(*) FROM workflows) + (SELECT count(*) FROM schedules) AS count',
     );
     expect(Number(row?.count)).toBe(0);
+  });
+
+  test('in the name of an API token and in an update is refused alike, and odd names that can be seen are taken', async () => {
+    const token =
+      'mutation ($name: String!) { createApiToken(input: { name: $name }) { apiToken { name } userErrors { code path } } }';
+    const refused = [{ code: 'INVALID', path: ['name'] }];
+    for (const name of BLANKS) {
+      const { data } = await query(api, token, { token: ann.token, variables: { name } });
+      expect(data.createApiToken).toEqual({ apiToken: null, userErrors: refused });
+    }
+    const update =
+      'mutation ($name: String) { updateWorkflow(input: { id: "x", name: $name }) { userErrors { code path } } }';
+    const { data } = await query(api, update, { token: ann.token, variables: { name: '\u200b' } });
+    expect(data.updateWorkflow.userErrors).toEqual(refused);
+    for (const name of [' a', '\u{1f468}\u200d\u{1f469}', '.', '\u0301', '\u2067\u05d0']) {
+      const made = await query(api, token, { token: ann.token, variables: { name } });
+      expect(made.data.createApiToken).toEqual({ apiToken: { name }, userErrors: [] });
+    }
   });
 
   test('of several kinds is reported at once', async () => {

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm';
 import pino from 'pino';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { logCursor } from '../../api/logs/cursor.ts';
 import { startApi } from '../../api/server.ts';
 import { connect } from '../../db/client.ts';
@@ -14,7 +14,7 @@ import { endJob, runningJob } from '../support/jobs.ts';
 import { numberedChunk, numberedText } from '../support/lines.ts';
 import { testSealer } from '../support/workers.ts';
 import { ask } from './download-client.ts';
-import { createBuild, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { createBuild, type Person, query, socketOf, type TestApi, taker, withAnnAndBob } from './support.ts';
 
 const NDJSON = { accept: 'application/x-ndjson' };
 
@@ -22,12 +22,9 @@ describe('the download of a log', () => {
   let api: TestApi;
   let ann: Person;
   let bob: Person;
-  beforeAll(async () => {
-    api = await testApi();
-    ann = await person(api, 'ann');
-    bob = await person(api, 'bob');
+  withAnnAndBob((made) => {
+    ({ api, ann, bob } = made);
   });
-  afterAll(() => api.close());
 
   const store = (...chunks: LogChunk[]) => insertChunks(api.db, chunks);
   const linesOf = (ndjson: string) =>

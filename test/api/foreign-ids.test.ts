@@ -125,10 +125,14 @@ describe("another account's id", () => {
     ann = await person(api, 'ann');
     bob = await person(api, 'bob');
     const own = await created(bob, { heartbeat: {} });
-    const filtered = `{ workflow(id: "${own}") { jobs(filter: { workflowId: $id }) { nodes { id } } } }`;
-    innerPlaces = [
-      { path: 'Workflow.jobs.filter.workflowId', operation: 'query', document: `query ($id: ID!) ${filtered}` },
-    ];
+    innerPlaces = ['workflowId: $id', 'workflowIds: [$id]'].flatMap((filter) => {
+      const jobs = `{ jobs(filter: { ${filter} }) { totalCount nodes { id } } }`;
+      return [`workflow(id: "${own}") ${jobs}`, `viewer ${jobs}`].map((field) => ({
+        path: `${field} ${filter}`,
+        operation: 'query',
+        document: `query ($id: ID!) { ${field} }`,
+      }));
+    });
     ofAnn = await everythingOf(ann);
   });
   afterAll(() => api.close());
@@ -198,7 +202,7 @@ describe("another account's id", () => {
   });
 
   test('is tried in every field that takes an id', () => {
-    expect(innerFields()).toEqual(['Workflow.jobs']);
+    expect(innerFields()).toEqual(['User.jobs', 'Workflow.jobs']);
     expect(places().length).toBeGreaterThan(15);
     for (const { document } of places()) expect(document).not.toContain('UNKNOWN');
   });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parse, validate } from 'graphql';
-import { auditServer } from 'graphql-http';
+import { type AuditResult, serverAudits } from 'graphql-http';
 import { createClient } from 'graphql-sse';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { graphiqlTabs } from '../../api/http/graphiql/tabs.ts';
@@ -22,7 +22,9 @@ describe('HTTP', () => {
     fetch(api.url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body });
 
   test('passes all 61 audits of GraphQL over HTTP', async () => {
-    const results = await auditServer({ url: api.url });
+    // One after the other: together they are more requests than an anonymous address may have.
+    const results: AuditResult[] = [];
+    for (const { fn } of serverAudits({ url: api.url })) results.push(await fn());
     expect(results.filter(({ status }) => status !== 'ok')).toEqual([]);
     expect(results).toHaveLength(61);
   });
@@ -98,9 +100,8 @@ describe('HTTP', () => {
     const answer = await query(api, document, { token: ann.token });
     expect(answer.data ?? null).toBeNull();
     expect(answer.errors?.[0]?.message).toContain(word);
-    expect(['BAD_REQUEST', 'GRAPHQL_VALIDATION_FAILED', 'GRAPHQL_PARSE_FAILED']).toContain(
-      answer.errors?.[0]?.extensions.code,
-    );
+    expect(answer.errors?.[0]?.message).not.toContain('Syntax Error');
+    expect(codes(answer)).toEqual(['BAD_REQUEST']);
   });
 
   test('counts page sizes in variables and fragments too', async () => {
@@ -248,22 +249,6 @@ describe('HTTP', () => {
       createClient({ url: api.url, retryAttempts: 0 }).iterate({ query: 'subscription { workflowUpdated { name } }' }),
     );
     expect((await nobody.take()).errors?.[0]).toMatchObject({ extensions: { code: 'UNAUTHENTICATED' } });
-    client.dispose();
-  });
-
-  test('ends its streams with an error at shutdown, so that none looks complete', async () => {
-    const other = await testApi();
-    const { token } = await person(other);
-    const client = createClient({ url: other.url, headers: { authorization: `Bearer ${token}` }, retryAttempts: 0 });
-    const input = { name: 'a', payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 1 };
-    const create = 'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } } }';
-    const { data } = await query(other, create, { token, variables: { input } });
-    const document = `subscription { workflowUpdated(workflowId: "${data.createWorkflow.workflow.id}") { name } }`;
-    const stream = taker(client.iterate({ query: document }));
-    await stream.take();
-    const rest = stream.rest();
-    await other.close();
-    expect((await rest).at(-1)?.errors?.[0]).toMatchObject({ extensions: { code: 'UNAVAILABLE' } });
     client.dispose();
   });
 });

@@ -32,6 +32,7 @@ const PENDING: JobRow = {
   requestedWith: null,
   logAttempt: 1,
   logOpen: false,
+  lostAttempt: null,
 };
 const QUEUED: JobRow = { ...PENDING, status: 'QUEUED', queuedAt: at(1) };
 const RUNNING: JobRow = { ...QUEUED, status: 'RUNNING', attempt: 1, startedAt: at(2), leaseToken: PENDING.id };

@@ -207,7 +207,7 @@ describe('a status that is followed', () => {
     await asBob.dispose();
   });
 
-  test('P6: is NOT_FOUND to Bob as if it did not exist, and needs exactly one id', async () => {
+  test('P6: is NOT_FOUND to Bob as if it did not exist, and takes at most one id', async () => {
     const workflow = await createWorkflow();
     const job = await mutate('runWorkflow', { id: workflow.id });
     const asBob = socketOf(api, bob.token);
@@ -222,12 +222,49 @@ describe('a status that is followed', () => {
     }
     const [answer] = await taker(asBob.iterate({ query: WORKFLOW, variables: { workflowId: workflow.id } })).rest();
     expect(answer?.errors?.[0]).toMatchObject({ extensions: { code: 'NOT_FOUND' } });
-    for (const variables of [{}, { jobId: job.id, workflowId: workflow.id }]) {
-      const [refused] = await taker(asBob.iterate({ query: JOB, variables })).rest();
-      expect(refused?.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_REQUEST' } });
-    }
+    const both = { jobId: job.id, workflowId: workflow.id };
+    const [refused] = await taker(asBob.iterate({ query: JOB, variables: both })).rest();
+    expect(refused?.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_REQUEST' } });
     await asBob.dispose();
   });
+
+  test('P6: of all jobs shows each state of each of the own jobs, with and without hints', async () => {
+    const workflowIds = [(await createWorkflow()).id, (await createWorkflow()).id];
+    const waiting = await mutate('runWorkflow', { id: workflowIds[0] });
+    const asBob = socketOf(api, bob.token);
+    const bobs = taker(asBob.iterate<Update>({ query: JOB }));
+    const nothing = bobs.take().then(
+      () => 'something',
+      () => 'nothing',
+    );
+    const stream = follow(JOB);
+    const next = async (): Promise<[string | undefined, string | undefined]> => {
+      const update = (await stream.take()).data?.jobUpdated;
+      return [update?.id, update?.status];
+    };
+    const first = next();
+    let last = '';
+    // Until the stream has begun, its first event is a job that was made after that.
+    for (let got: unknown; got === undefined; ) {
+      last = (await mutate('runWorkflow', { id: workflowIds[1] })).id;
+      await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [last] }));
+      got = await Promise.race([first, new Promise((resolve) => setTimeout(resolve, 200))]);
+    }
+    for (let seen = await first; seen[0] !== last; ) seen = await next();
+    for (const published of [true, false]) {
+      const made = await mutate('runWorkflow', { id: workflowIds[published ? 0 : 1] });
+      if (published) await api.cache.publish(userChannel(ann.id), encodeChanged({ jobs: [made.id] }));
+      expect(await next()).toEqual([made.id, 'PENDING']);
+      await set(made.id, { ...queued(), ...running(), ...completed() }, { published });
+      for (const status of ['QUEUED', 'RUNNING', 'COMPLETED']) expect(await next()).toEqual([made.id, status]);
+    }
+    // It had not ended when the stream began, and no hint names its change.
+    await set(waiting.id, { ...queued(), ...running(), ...completed() }, { published: false });
+    for (const status of ['QUEUED', 'RUNNING', 'COMPLETED']) expect(await next()).toEqual([waiting.id, status]);
+    expect(await nothing).toBe('nothing');
+    await stream.stop();
+    await asBob.dispose();
+  }, 30_000);
 
   test('leaves no line in the log', () => {
     expect(api.logged).toEqual([]);

@@ -1,9 +1,12 @@
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import pino from 'pino';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createChanges } from '../../api/live/changes.ts';
+import { followNotifications } from '../../api/live/notifications.ts';
 import { notify } from '../../db/notifications.ts';
 import { notifications, workflows } from '../../db/schema.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
-import { newId } from '../../domain/ids.ts';
+import { firstIdAt, newId } from '../../domain/ids.ts';
 import { heartbeat } from '../scheduling/support.ts';
 import { until } from '../support/time.ts';
 import { codes, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
@@ -98,6 +101,62 @@ describe('the list of notifications', () => {
     });
   });
 
+  test('is read from its end too', async () => {
+    await api.db.delete(notifications);
+    const made = await happen(5); // oldest first
+    const PAGE = `query ($last: Int, $before: String, $unreadOnly: Boolean) { notifications(last: $last, before: $before, unreadOnly: $unreadOnly) {
+      nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor } } }`;
+    const back = async (variables: object) =>
+      (await query(api, PAGE, { token: ann.token, variables })).data.notifications;
+    const end = await back({ last: 2 });
+    expect([ids(end), end.pageInfo.hasPreviousPage, end.pageInfo.hasNextPage]).toEqual([
+      [made[1], made[0]],
+      true,
+      false,
+    ]);
+    const middle = await back({ last: 2, before: end.pageInfo.startCursor });
+    expect([ids(middle), middle.pageInfo.hasPreviousPage]).toEqual([[made[3], made[2]], true]);
+    await query(api, MARK, { token: ann.token, variables: { ids: [made[4]] } });
+    const start = await back({ last: 2, before: middle.pageInfo.startCursor, unreadOnly: true });
+    expect([ids(start), start.pageInfo.hasPreviousPage]).toEqual([[], false]);
+  });
+
+  test('is marked as read up to a notification, so that no later one is lost', async () => {
+    const MARK_ALL = `mutation ($input: MarkAllNotificationsReadInput!) { markAllNotificationsRead(input: $input) {
+      markedCount user { unreadNotificationCount } userErrors { code path } } }`;
+    const markAll = async (input: object, { token } = ann) =>
+      (await query(api, MARK_ALL, { token, variables: { input } })).data.markAllNotificationsRead;
+    await api.db.delete(notifications);
+    const [a, b, c] = await happen(3);
+    for (const upToId of [newId(), 'malformed'])
+      expect(await markAll({ upToId })).toMatchObject({ userErrors: [{ code: 'NOT_FOUND', path: ['upToId'] }] });
+    expect(await markAll({ upToId: b }, bob)).toMatchObject({ userErrors: [{ code: 'NOT_FOUND' }] });
+    await query(api, MARK, { token: ann.token, variables: { ids: [a] } });
+    const marked = await markAll({ upToId: b?.toUpperCase() });
+    expect(marked).toEqual({ markedCount: 1, user: { unreadNotificationCount: 1 }, userErrors: [] });
+    expect(ids(await list({ unreadOnly: true }))).toEqual([c]);
+    const bobs = await heartbeat(api.db, bob.id);
+    const [his] = await notify(api.db, [{ kind: 'JOB_FAILED', workflowId: bobs.id, jobId: newId() }]);
+    expect(await markAll({})).toMatchObject({ markedCount: 1, userErrors: [] });
+    expect([ids(await list({ unreadOnly: true })), ids(await list({ unreadOnly: true }, bob))]).toEqual([
+      [],
+      [his?.id],
+    ]);
+    expect(await markAll({})).toMatchObject({ markedCount: 0, userErrors: [] });
+    // More than one transaction marks.
+    await api.db.execute(sql`INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name)
+      SELECT gen_random_uuid(), ${ann.id}, 'WORKFLOW_RECOVERED', ${workflowId}, 'x' FROM generate_series(1, 12000)`);
+    await api.db.execute(
+      sql`UPDATE notifications SET id = (lpad(to_hex(1700000000000), 12, '0') || right(id::text, 22))::uuid WHERE user_id = ${ann.id} AND read_at IS NULL`,
+    );
+    expect(await markAll({})).toMatchObject({ markedCount: 12_000, user: { unreadNotificationCount: 0 } });
+    const done = await api.db.execute(
+      sql`SELECT FROM audit_events WHERE action = 'markAllNotificationsRead' AND outcome = 'DONE'`,
+    );
+    expect(done.length).toBe(4);
+    await api.db.delete(notifications);
+  });
+
   test('refuses a page of 0, an invalid cursor, too many ids and a request without a token', async () => {
     for (const variables of [{ first: 0 }, { first: 101 }, { after: 'x' }]) {
       expect(codes(await query(api, LIST, { token: ann.token, variables }))).toEqual(['BAD_REQUEST']);
@@ -184,6 +243,27 @@ describe('notifications that are followed', () => {
     expect(new Set(seen)).toEqual(new Set(made));
     await stream.stop();
     await client.dispose();
+  });
+
+  test('are forgotten page by page behind `after`, so that a failed look goes on from the last page', async () => {
+    const begin = Date.now() - 3_600_000;
+    const old = Array.from({ length: 250 }, (_, n) => firstIdAt(new Date(begin + n)));
+    const event = { userId: ann.id, kind: 'JOB_FAILED', workflowId, workflowName: 'a' } as const;
+    await api.db.insert(notifications).values(old.map((id) => ({ id, jobId: newId(), ...event })));
+    const log = pino({ level: 'silent' });
+    const changes = createChanges({ db: api.db, cache: api.cache, log });
+    const reads = vi.spyOn(changes.notifications, 'readAfter');
+    const stream = taker(followNotifications({ db: api.db, changes, log }, ann.id, firstIdAt(new Date(begin - 1))));
+    const seen = [(await stream.take()).id];
+    reads.mockRejectedValueOnce(new Error('away'));
+    for (let n = 1; n < 100; n += 1) seen.push((await stream.take()).id);
+    const next = stream.take(); // when the re-check has come
+    seen.push((await next).id);
+    while (seen.length < old.length) seen.push((await stream.take()).id);
+    expect(seen).toEqual(old);
+    expect(reads.mock.calls.map(([, after]) => after).slice(1, 3)).toEqual([old[99], old[99]]);
+    await stream.stop();
+    changes.close();
   });
 
   test('P6: are never sent to Bob, even if a hint on his channel names them', async () => {

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { parseTrustedProxies } from '../../domain/network/trusted-proxies.ts';
 import { codes, type Person, person, type TestApi, testApi } from './support.ts';
 
 const PUBLIC_URL = 'https://chronoverse.example';
@@ -145,12 +146,14 @@ describe('Where a request comes from', () => {
       const reply = await ask('GET', path, { host, cookie, accept: 'text/html' });
       expect([path, reply.status]).toEqual([path, 421]);
     }
-    const without: Sent[] = [{}, { cookie }, { authorization: 'Basic eDp5' }, { origin: PUBLIC_URL }];
+    const without: Sent[] = [{}, { cookie }, { authorization: 'Basic eDp5' }];
     for (const headers of without) {
       const reply = await post({ host, ...headers });
       expect(reply.status).toBe(421);
       expect(JSON.parse(reply.body).errors[0].message).toContain('PUBLIC_URL');
     }
+    // A proxy has put its own name there: no other page has this origin.
+    expect(viewerOf(await post({ host, cookie, origin: PUBLIC_URL }))).toBe(ann.id);
     const madeUp = await post({ host, authorization: `Bearer cvs_${'a'.repeat(43)}` });
     expect(codes(JSON.parse(madeUp.body))).toEqual(['UNAUTHENTICATED']);
     expect(viewerOf(await post({ host, ...token }))).toBe(ann.id);
@@ -208,7 +211,8 @@ describe('Where a request comes from', () => {
     expect(await init({ host }, token)).toBe('connection_ack');
     expect(await init({ host })).toBe(4403);
     expect(await init({ host, cookie })).toBe(4403);
-    expect(await init({ host, cookie, origin: PUBLIC_URL })).toBe(4403);
+    expect(await init({ host, cookie, origin: PUBLIC_URL })).toBe('connection_ack');
+    expect(await init({ host, cookie, origin: APP })).toBe(4403);
     expect(await init({ cookie })).toBe('connection_ack');
     expect(await init({ cookie }, { authorization: 'Bearer nonsense' })).toBe(4403);
     expect(await init({ cookie }, { authorization: { toString: 1 } })).toBe(4403);
@@ -316,5 +320,38 @@ describe('TRUST_PROXY', () => {
     expect(await signIns(0, made)).toEqual([true, false]);
     expect(await signIns(1, made)).toEqual([true, true]);
     expect(await signIns(1, ['6.6.6.6, 198.51.100.1', '7.7.7.7, 198.51.100.1'])).toEqual([true, false]);
+  });
+});
+
+describe('Behind a proxy that puts its own name into Host', () => {
+  let api: TestApi;
+  afterEach(() => api.close());
+
+  const get = async (path: string, headers: Sent) => {
+    const asked = request(new URL(path, api.url), { headers: { host: 'backend:4000', ...headers }, agent: false });
+    asked.end();
+    const [response] = await once(asked, 'response');
+    response.resume();
+    return response.statusCode;
+  };
+
+  test.each([
+    ['in a trusted network', 'loopback', 200],
+    ['that is not trusted', '10.0.0.0/8', 421],
+    ['that is trusted by its number alone', '1', 421],
+  ])('a browser that opens a page is served by a proxy %s', async (_, trusted, status) => {
+    const trustProxy = parseTrustedProxies(trusted);
+    if (typeof trustProxy === 'string') throw new Error(trustProxy);
+    api = await testApi({ publicUrl: PUBLIC_URL, trustProxy });
+    expect(
+      await get('/graphql?query={__typename}', { accept: 'application/json', 'x-forwarded-for': '192.0.2.7' }),
+    ).toBe(status);
+  });
+
+  test('without PUBLIC_URL its name is not known', async () => {
+    const trustProxy = parseTrustedProxies('loopback');
+    if (typeof trustProxy === 'string') throw new Error(trustProxy);
+    api = await testApi({ trustProxy });
+    expect(await get('/graphql?query={__typename}', { accept: 'application/json' })).toBe(421);
   });
 });

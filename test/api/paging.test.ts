@@ -88,6 +88,42 @@ describe('a list', () => {
     expect(await workflows('{ terminated: true }')).toEqual([]);
   });
 
+  test('of jobs can be that of several workflows, of which those of others are not found', async () => {
+    const more = await createHeartbeat('more');
+    const bob = await person(api, 'bob');
+    const input = { name: 'bob', payload: { heartbeat: {} }, interval: 5, maxConsecutiveJobFailuresAllowed: 1 };
+    const create = 'mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { id } } }';
+    const foreign = (await query(api, create, { token: bob.token, variables: { input } })).data.createWorkflow.workflow
+      .id;
+    const run = async (id: string, { token } = ann) =>
+      (await query(api, `mutation { runWorkflow(input: { id: "${id}" }) { job { id } } }`, { token })).data.runWorkflow
+        .job.id;
+    const made = [await run(more), await run(more)];
+    await run(foreign, bob);
+    const of = async (args: string) => ids(await page(args));
+    const some = (...wanted: string[]) => `filter: { workflowIds: ${JSON.stringify(wanted)} }`;
+    expect(await of(`first: 3, ${some(more, workflowId, more)}`)).toEqual([made[1], made[0], jobIds[44]]);
+    const after = (await page(`first: 3, ${some(more, workflowId)}`)).pageInfo.endCursor;
+    expect(await of(`first: 2, after: "${after}", ${some(more, workflowId)}`)).toEqual([jobIds[43], jobIds[42]]);
+    expect(await of(`last: 1, ${some(more, workflowId)}`)).toEqual([jobIds[0]]);
+    expect(await of(some(more.toUpperCase(), foreign, 'malformed', newId()))).toEqual(made.toReversed());
+    expect(await of(some(foreign))).toEqual([]);
+    expect(await of(some())).toEqual([]);
+    expect(await of(`filter: { workflowId: "${more}", workflowIds: ["${workflowId}"] }`)).toEqual([]);
+    expect(await of(`filter: { workflowId: "${more}", workflowIds: ["${workflowId}", "${more}"] }`)).toEqual(
+      made.toReversed(),
+    );
+    const many = Array.from({ length: 101 }, newId);
+    const refused = await query(api, `{ jobs(${some(...many)}) { nodes { id } } }`, { token: ann.token });
+    expect([codes(refused), refused.errors?.[0]?.message]).toEqual([
+      ['BAD_REQUEST'],
+      expect.stringContaining('`workflowIds` may have 100 ids at most'),
+    ]);
+    await query(api, `mutation { deleteWorkflow(input: { id: "${more}", purge: true }) { userErrors { code } } }`, {
+      token: ann.token,
+    });
+  });
+
   test('within another list is read by one query for all of it, each with its own page', async () => {
     const document = `{ workflows { nodes { name latestJob { id durationMs } nextRunAt payload
       jobs(first: 2) { nodes { id workflow { name } } pageInfo { hasNextPage } } others: jobs(last: 1) { nodes { id } } } } }`;

@@ -7,7 +7,9 @@ import { createWorkflow, type Person, person, query, type TestApi, testApi } fro
 
 const SECRET = 'correct horse battery staple';
 const HEARTBEAT_FIELDS = `endpoint method headers { name value secret } body expectedStatus bodyContains timeoutSeconds
-  followRedirects minTlsDaysLeft`;
+  followRedirects minTlsDaysLeft expectedStatusRanges bodyNotContains maxRedirects headersOnly
+  dnsRecordType dnsExpectedValues dnsServer tcpSend tcpExpect bodyMatches bodyJson { path value } websocket
+  httpVersion`;
 const CONTAINER_FIELDS = `image build { dockerfile files { path content } } command args env { name value secret } workingDir
   timeoutSeconds volumes { name path readOnly } resources { cpus memoryMb pids } network registryAuth { username }`;
 const DEFINITION = `definition { __typename
@@ -37,7 +39,7 @@ describe('the definition of a workflow', () => {
       endpoint: 'https://example.com',
       method: 'POST',
       headers: [
-        { name: 'X-Longer', value: '1' },
+        { name: 'X-Longer', value: '日本' },
         { name: '10', value: '2' },
         { name: 'A', value: SECRET, secret: true },
       ],
@@ -45,8 +47,16 @@ describe('the definition of a workflow', () => {
       expectedStatus: [200, 204],
       bodyContains: 'ok',
       timeoutSeconds: 0.5,
-      followRedirects: false,
+      followRedirects: true,
       minTlsDaysLeft: 0,
+      expectedStatusRanges: ['3xx', '200-299'],
+      bodyNotContains: 'größer',
+      maxRedirects: 20,
+      headersOnly: false,
+      bodyMatches: 'a+|b',
+      bodyJson: { path: '$.status', value: 'ok' },
+      websocket: false,
+      httpVersion: 'HTTP_1_1',
     };
     const { definition } = await created({ heartbeat });
     const { timeoutSeconds, ...rest } = heartbeat;
@@ -54,12 +64,29 @@ describe('the definition of a workflow', () => {
       __typename: 'HeartbeatDefinition',
       ...rest,
       checkSeconds: timeoutSeconds,
+      ...{ dnsRecordType: null, dnsExpectedValues: null, dnsServer: null, tcpSend: null, tcpExpect: null },
       headers: [
-        { name: 'X-Longer', value: '1', secret: false },
+        { name: 'X-Longer', value: '日本', secret: false },
         { name: '10', value: '2', secret: false },
         { name: 'A', value: null, secret: true },
       ],
     });
+  });
+
+  test('returns all of a check of DNS records and of one over TCP as they were given', async () => {
+    const records = {
+      endpoint: 'dns://example.com',
+      dnsRecordType: 'MX',
+      dnsExpectedValues: ['10 mail.example.com'],
+      dnsServer: '[2001:db8::53]:5353',
+    };
+    expect((await created({ heartbeat: records })).definition).toMatchObject(records);
+    const talk = { endpoint: 'tcp://example.com:6379', tcpSend: 'PING\r\n', tcpExpect: '+PONG' };
+    const workflow = await created({ heartbeat: talk });
+    expect(workflow.definition).toMatchObject(talk);
+    expect(workflow.payload).toBe(
+      '{"kind":"HEARTBEAT","endpoint":"tcp://example.com:6379","tcp_send":"PING\\r\\n","tcp_expect":"+PONG"}',
+    );
   });
 
   test('returns all of a container as it was given', async () => {

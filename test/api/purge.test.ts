@@ -1,5 +1,5 @@
 import { eq, sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { insertChunks } from '../../db/logs/append.ts';
@@ -10,7 +10,7 @@ import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { schedule } from '../scheduling/support.ts';
 import { until } from '../support/time.ts';
 import { quiet, testSealer } from '../support/workers.ts';
-import { createWorkflow, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
+import { createWorkflow, type Person, query, socketOf, type TestApi, taker, withAnnAndBob } from './support.ts';
 
 const DELETE = `mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) {
   deletedWorkflowId workflow { id } userErrors { code path } } }`;
@@ -34,12 +34,9 @@ describe('a purge', () => {
   let api: TestApi;
   let ann: Person;
   let bob: Person;
-  beforeAll(async () => {
-    api = await testApi();
-    ann = await person(api, 'ann');
-    bob = await person(api, 'bob');
+  withAnnAndBob((made) => {
+    ({ api, ann, bob } = made);
   });
-  afterAll(() => api.close());
 
   const ask = async (document: string, variables: object, { token } = ann) =>
     (await query(api, document, { token, variables })).data;

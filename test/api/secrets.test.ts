@@ -42,11 +42,19 @@ describe('a secret', () => {
       await create(container([{ name: 'A', value: SECRET, secret: true }])),
       await create({ heartbeat: { endpoint: 'http://a', headers: [{ name: 'X-Key', value: SECRET, secret: true }] } }),
       await create(container([], { registryAuth: { username: 'ann', password: SECRET } })),
+      await create({
+        heartbeat: {
+          endpoint: 'http://a',
+          proxy: 'http://proxy:3128',
+          proxyAuth: { username: 'ann', password: SECRET },
+        },
+      }),
     ];
     expect(made.map(({ workflow }) => workflow.payload)).toEqual([
       '{"kind":"CONTAINER","image":"alpine:3","env":{"A":{"secret":true}}}',
       '{"kind":"HEARTBEAT","endpoint":"http://a","headers":{"X-Key":{"secret":true}}}',
       '{"kind":"CONTAINER","image":"alpine:3","registry_auth":{"password":{"secret":true},"username":"ann"}}',
+      '{"kind":"HEARTBEAT","endpoint":"http://a","proxy":"http://proxy:3128","proxy_auth":{"password":{"secret":true},"username":"ann"}}',
     ]);
     expect(await stored()).not.toContain(SECRET);
     expect(await stored()).toMatch(/"sealed": ?"s1\./);
@@ -90,7 +98,9 @@ describe('a secret', () => {
 
   const key = { name: 'KEY', secret: true };
   const known = { name: 'KEY', secret: true, value: SECRET };
-  const heartbeat = (endpoint: string, headers: object[]) => ({ heartbeat: { endpoint, headers } });
+  const heartbeat = (endpoint: string, headers: object[], more: object = {}) => ({
+    heartbeat: { endpoint, headers, ...more },
+  });
   const image = (name: string, more: object) => ({ container: { image: name, ...more } });
   const build = (dockerfile: string, more: object) => ({ container: { build: { dockerfile }, ...more } });
   const login = (password: string | undefined, username = 'ann') =>
@@ -105,6 +115,27 @@ describe('a secret', () => {
     ['another host', heartbeat('https://a', [known]), heartbeat('https://b', [key]), AT_HEADER],
     ['another port', heartbeat('https://a', [known]), heartbeat('https://a:444', [key]), AT_HEADER],
     ['no TLS', heartbeat('https://a', [known]), heartbeat('http://a', [key]), AT_HEADER],
+    ['another place', heartbeat('https://a', [known]), heartbeat('https://a', [key], { connectTo: 'b:1' }), AT_HEADER],
+    ['a proxy', heartbeat('https://a', [known]), heartbeat('https://a', [key], { proxy: 'http://b:1' }), AT_HEADER],
+    ['another Host', heartbeat('http://a', [known]), heartbeat('http://a', [key], { hostHeader: 'b' }), AT_HEADER],
+    ['another name', heartbeat('https://a', [known]), heartbeat('https://a', [key], { tlsServerName: 'b' }), AT_HEADER],
+    [
+      'no verification',
+      heartbeat('https://a', [known]),
+      heartbeat('https://a', [key], { tlsVerify: false }),
+      AT_HEADER,
+    ],
+    [
+      'a login to another proxy',
+      document({ kind: 'HEARTBEAT', endpoint: 'http://a', proxy: 'http://b:1', proxy_auth: JSON.parse(login(SECRET)) }),
+      document({
+        kind: 'HEARTBEAT',
+        endpoint: 'http://a',
+        proxy: 'http://c:1',
+        proxy_auth: JSON.parse(login(undefined)),
+      }),
+      ['json', 'proxy_auth', 'password'],
+    ],
     ['another image', image('alpine:3', { env: [known] }), image('evil/alpine:3', { env: [key] }), AT_ENV],
     ['another registry', image('r.example/a', { env: [known] }), image('s.example/a', { env: [key] }), AT_ENV],
     ['a build from it', image('alpine:3', { env: [known] }), build('FROM evil/a', { env: [key] }), AT_ENV],

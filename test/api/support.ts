@@ -1,5 +1,6 @@
 import { createClient, type Client as SocketClient } from 'graphql-ws';
 import pino from 'pino';
+import { afterAll, beforeAll } from 'vitest';
 import WebSocket from 'ws';
 import { type Api, startApi } from '../../api/server.ts';
 import type { ApiSettings } from '../../api/settings.ts';
@@ -76,7 +77,8 @@ export async function testApi(
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are of as many shapes as there are queries; what is read is asserted on
+/** The answer to any query. Tests assert on what they read of it. */
+// biome-ignore lint/suspicious/noExplicitAny: each query has a shape of its own
 export type Answer = { data: any; errors?: { message: string; path?: unknown[]; extensions: Record<string, any> }[] };
 
 export async function query(
@@ -120,6 +122,19 @@ export async function person(api: { url: string }, name = 'ann'): Promise<Person
     { variables: { input: { email, password: `password of ${name}` } } },
   );
   return { id: data.signUp.user.id, email, token: data.signUp.token };
+}
+
+/**
+ * Makes an api and two people for all tests of a `describe`, and gives them to `use` before the
+ * first one. Ann owns what the tests make, and Bob may see none of it.
+ */
+export function withAnnAndBob(use: (made: { api: TestApi; ann: Person; bob: Person }) => void): void {
+  let api: TestApi | undefined;
+  beforeAll(async () => {
+    api = await testApi();
+    use({ api, ann: await person(api, 'ann'), bob: await person(api, 'bob') });
+  });
+  afterAll(() => api?.close());
 }
 
 /**

@@ -1,6 +1,13 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { noteFoundVolumes, noteVolumeUse, unwantedVolumes, volumesRemoved } from '../../db/volumes.ts';
+import {
+  forgetCopies,
+  noteFoundVolumes,
+  noteVolumeUse,
+  placeVolumes,
+  unwantedVolumes,
+  volumesRemoved,
+} from '../../db/volumes.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
@@ -125,6 +132,27 @@ describe('the volumes of a user', () => {
       );
     }
     expect((await create(['old'])).userErrors).toEqual([]);
+  });
+
+  test('of two engines that would make the same new one, the first has it; data on another engine is never mounted', async () => {
+    const { db } = api;
+    const { workflow } = await create(['shared']);
+    const place = (engineId: string) => placeVolumes(db, { userId: ann.id, names: ['shared'], engineId });
+    const placed = await Promise.all(['left', 'right one'].map(place));
+    const [first] = placed.flatMap(({ places }, n) => (places.length === 0 ? [['left', 'right one'][n]] : []));
+    expect(placed).toContainEqual({ places: [], deleted: [] });
+    const at = (engines: (string | undefined)[], isDistant: boolean) => [{ name: 'shared', engines, isDistant }];
+    expect(placed).toContainEqual({ places: at([first], true), deleted: [] });
+    expect(await place(first ?? '')).toEqual({ places: at([first], false), deleted: [] });
+    // Older versions stored the first word of an engine's name.
+    await db.execute(sql`UPDATE volume_copies SET engine_id = 'right' WHERE engine_id = ${first}`);
+    expect(await place('right one')).toEqual({ places: at(['right one'], false), deleted: [] });
+    await forgetCopies(db, 'right', [{ userId: ann.id, name: 'shared' }]);
+    expect((await place('left')).places).toEqual(at(['right one'], true));
+    await db.execute(sql`DELETE FROM volume_copies WHERE engine_id = 'right one'`);
+    await end(workflow.id);
+    await remove('shared');
+    expect(await place('left')).toEqual({ places: [], deleted: ['shared'] });
   });
 
   test('that already exist on an engine are noted, and those that an operator removed there are forgotten', async () => {

@@ -62,6 +62,67 @@ describe('a WebSocket', () => {
     }
   });
 
+  test('runs under the token of the upgrade if connection_init has none', async () => {
+    const bob = await person(api, 'bob');
+    const viewer = async (headers: Record<string, string>, payload?: object) => {
+      const socket = await raw(headers);
+      socket.send({ type: 'connection_init', payload });
+      await expect.poll(() => socket.received[0]?.type).toBe('connection_ack');
+      socket.send(subscribe('1', '{ viewer { email } }'));
+      await expect.poll(() => socket.received[1]?.payload).toBeDefined();
+      return socket.received[1]?.payload;
+    };
+    const authorization = `Bearer ${ann.token}`;
+    const asAnn = { data: { viewer: { email: ann.email } } };
+    const asBob = { data: { viewer: { email: bob.email } } };
+    expect(await viewer({ authorization })).toEqual(asAnn);
+    expect(await viewer({ authorization }, { unrelated: true })).toEqual(asAnn);
+    expect(await viewer({ authorization }, { authorization: null })).toEqual(asAnn);
+    expect(await viewer({ authorization }, { authorization: `Bearer ${bob.token}` })).toEqual(asBob);
+    expect(await viewer({ authorization, cookie: `chronoverse_session=${bob.token}` })).toEqual(asAnn);
+    const elsewhere = { host: 'chronoverse.example.com' };
+    expect(await viewer({ authorization, ...elsewhere })).toEqual(asAnn);
+    for (const headers of [{ authorization: 'Bearer nonsense' }, { authorization: 'Basic YTpi' }, elsewhere]) {
+      const socket = await raw({ cookie: `chronoverse_session=${ann.token}`, ...headers });
+      socket.send({ type: 'connection_init' });
+      expect(await socket.closed).toBe(4403);
+    }
+    await expect(raw({ authorization, origin: 'https://evil.example' })).rejects.toThrow('403');
+  });
+
+  test('under the token of the upgrade is closed with 4403 when that ends', async () => {
+    const { token } = await person(api, 'leaving');
+    const socket = await raw({ authorization: `Bearer ${token}` });
+    socket.send({ type: 'connection_init' });
+    await expect.poll(() => socket.received[0]?.type).toBe('connection_ack');
+    await query(api, 'mutation { signOut { userErrors { code } } }', { token });
+    expect(await socket.closed).toBe(4403);
+  });
+
+  test('answers the hash of a document with what makes clients send the document', async () => {
+    const socket = await connected(ann.token);
+    const extensions = { persistedQuery: { version: 1, sha256Hash: 'a'.repeat(64) } };
+    socket.send({ type: 'subscribe', id: '1', payload: { extensions } });
+    await expect
+      .poll(() => socket.received[1])
+      .toMatchObject({
+        id: '1',
+        type: 'error',
+        payload: [{ message: 'PersistedQueryNotSupported', extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }],
+      });
+    socket.send({ type: 'subscribe', id: '2', payload: { query: '{ viewer { id } }', extensions } });
+    await expect.poll(() => socket.received[2]?.payload).toEqual({ data: { viewer: { id: ann.id } } });
+  });
+
+  test('closes with 4400 what only servers send', async () => {
+    for (const type of ['next', 'error', 'connection_ack']) {
+      const socket = await connected(ann.token);
+      socket.send({ type, id: '1', payload: type === 'error' ? [{ message: 'x' }] : {} });
+      expect(await socket.closed).toBe(4400);
+    }
+    expect(api.logged).toEqual([]);
+  });
+
   test('with an authorization that is not a string is closed with 4403, and logs no failure', async () => {
     const odd: unknown[] = [
       0,
@@ -135,7 +196,38 @@ describe('a WebSocket', () => {
       expect(JSON.stringify(answer?.payload)).toMatch(/GRAPHQL_PARSE_FAILED|GRAPHQL_VALIDATION_FAILED|BAD_REQUEST/);
       expect(JSON.stringify(answer?.payload)).not.toContain('"http"');
     }
+    expect(socket.received.find(({ id }) => id === '0')?.payload).toEqual([
+      {
+        message: 'Syntax Error: Expected Name, found <EOF>.',
+        locations: [{ line: 1, column: 2 }],
+        extensions: { code: 'GRAPHQL_PARSE_FAILED' },
+      },
+    ]);
     expect(socket.socket.readyState).toBe(WebSocket.OPEN);
+  });
+
+  test('uses an id again as soon as it is completed, and answers each operation that is not', async () => {
+    const socket = await connected(ann.token);
+    const long = `# ${'x'.repeat(2_000)}\n`; // the message is kept apart from the library
+    for (let round = 0; round < 30; round += 1) {
+      const id = `id ${round % 3}`;
+      socket.received.length = 0;
+      socket.send(subscribe(id, 'subscription { workflowUpdated { id } }'));
+      socket.send({ type: 'complete', id });
+      // Completed while it waits.
+      socket.send(subscribe(id, `${long}subscription { workflowUpdated { id } }`));
+      socket.send({ type: 'complete', id });
+      socket.send(subscribe(id, `${long}{ viewer { id } }`));
+      await expect.poll(() => socket.received.map(({ type }) => type)).toEqual(['next', 'complete']);
+      expect(socket.received[0]).toMatchObject({ id, payload: { data: { viewer: { id: ann.id } } } });
+    }
+    // All of them are over.
+    for (let n = 0; n < 100; n += 1) socket.send(subscribe(String(n), 'subscription { workflowUpdated { id } }'));
+    socket.send(subscribe('one more', '{ viewer { id } }'));
+    await expect.poll(() => socket.received.find(({ id }) => id === 'one more')?.type).toBe('error');
+    expect(socket.received.filter(({ type }) => type === 'error')).toHaveLength(1);
+    socket.send(subscribe('0', '{ viewer { id } }'));
+    expect(await socket.closed).toBe(4409);
   });
 
   test('has at most 100 operations open', async () => {

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { endBuild } from '../../db/builds/finish.ts';
 import { CANCEL_CHANNEL, decodeChanged, SCHEDULE_CHANNEL, userChannel } from '../../domain/hints.ts';
-import { codes, createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
+import { codes, createWorkflow, type Person, query, type TestApi, withAnnAndBob } from './support.ts';
 
 const FIELDS = `id name kind payload interval maxConsecutiveJobFailuresAllowed consecutiveJobFailuresCount buildStatus generation
     nextRunAt terminatedAt build { id status generation workflow { id } logs { nodes { text } } } latestJob { id } userId`;
@@ -19,12 +19,9 @@ describe('a workflow', () => {
   let api: TestApi;
   let ann: Person;
   let bob: Person;
-  beforeAll(async () => {
-    api = await testApi();
-    ann = await person(api, 'ann');
-    bob = await person(api, 'bob');
+  withAnnAndBob((made) => {
+    ({ api, ann, bob } = made);
   });
-  afterAll(() => api.close());
 
   const create = (input: object) => createWorkflow(api, ann, input, FIELDS);
   const act = async (name: string, id: string, fields = 'userErrors { code path }', token = ann.token) => {
@@ -114,7 +111,7 @@ describe('a workflow', () => {
     const { claimed } = await claimBuilds(api.db, [workflow.build.id], { owner: 'test' });
     const build = { id: workflow.build.id, workflowId: workflow.id, leaseToken: claimed[0]?.leaseToken ?? '' };
     await endBuild(api.db, { ...build, logLineCount: 0, status: 'FAILED', error: 'No Docker engine answers.' });
-    const message = expect.stringMatching(/FAILED: No Docker engine answers\. Update the workflow with a payload/);
+    const message = expect.stringMatching(/FAILED: No Docker engine answers\. rebuildWorkflow builds it again/);
     expect(await run()).toEqual([{ code: 'NOT_READY', message }]);
     const update = async (input: object) =>
       (await query(api, UPDATE, { token: ann.token, variables: { input: { id: workflow.id, ...input } } })).data

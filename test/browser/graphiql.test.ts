@@ -3,7 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { insertChunks } from '../../db/logs/append.ts';
+import { encodeChunks } from '../../domain/logs/chunk.ts';
 import { query, type TestApi, testApi } from '../api/support.ts';
+import { numberedChunk } from '../support/lines.ts';
 import { findChromium } from './chromium.ts';
 
 const executablePath = findChromium('that GraphiQL works in a browser under its policy');
@@ -75,6 +78,98 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.close();
   }, 60_000);
 
+  const openTab = (page: Page, name: string) =>
+    page.locator('.graphiql-tab-button').getByText(name, { exact: true }).click();
+  const variables = (page: Page) => page.evaluate(editorValue, { of: '.graphiql-editor-tool .CodeMirror' });
+  const idIn = (text: string | null) => /"id":\s*"([^"]+)"/.exec(text ?? '')?.[1] ?? 'no id';
+
+  test('takes a click on a tab at once, also one with a movement, and leaves tabs where they are', async () => {
+    const { page } = await open();
+    const titles = () => page.locator('.graphiql-tab-button').allTextContents();
+    const before = await titles();
+    for (const name of ['Run', 'SignUp', 'Overview']) {
+      const tab = page.locator('.graphiql-tab-button').getByText(name, { exact: true });
+      const box = (await tab.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+      await page.mouse.move(box.x + 5, box.y + 5);
+      await page.mouse.down();
+      // Not farther: the pointer uncovers a button at the right that closes the tab.
+      await page.mouse.move(box.x + 25, box.y + 8, { steps: 5 });
+      await page.mouse.up();
+      const active = page.locator('.graphiql-tab-active .graphiql-tab-button');
+      await expect.poll(() => active.textContent(), SLOWLY).toBe(name);
+    }
+    expect(await titles()).toEqual(before);
+    expect(await page.locator('.graphiql-tab[style*="transform"]').count()).toBe(0);
+    await page.close();
+  }, 60_000);
+
+  test('names the tab to sign in with, which who comes back has too', async () => {
+    const { page } = await open();
+    for (const name of ['CreateHeartbeat', 'Overview', 'Run', 'Follow']) {
+      await openTab(page, name);
+      await run(page);
+      await expect.poll(() => shown(page), SLOWLY).toContain('Run the tab SignIn, or SignUp');
+    }
+    await page.evaluate(() => {
+      const key = 'graphiql:tabState';
+      const state: { tabs: { title: string }[] } = JSON.parse(localStorage.getItem(key) ?? '{}');
+      const tabs = state.tabs.filter(({ title }) => title !== 'SignIn');
+      localStorage.setItem(key, JSON.stringify({ activeTabIndex: 0, tabs }));
+    });
+    await page.reload();
+    await openTab(page, 'SignIn');
+    await run(page);
+    await expect.poll(() => shown(page), SLOWLY).toMatch(/"signIn"|No account has this email/);
+    await page.close();
+  }, 60_000);
+
+  test('fills the ids of what was made into other tabs, and adds up the lines of a log', async () => {
+    const { page, complaints } = await open();
+    const email = `ann-${Date.now()}@example.com`;
+    await query(api, 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { id } } }', {
+      variables: { input: { email, password: 'correct horse battery' } },
+    });
+    await openTab(page, 'SignIn');
+    await page.evaluate(editorValue, {
+      of: '.graphiql-query-editor .CodeMirror',
+      replace: 'ann@example.com',
+      by: email,
+    });
+    await run(page);
+    await expect.poll(() => shown(page), SLOWLY).toContain(email);
+    await openTab(page, 'Run');
+    await run(page);
+    await expect.poll(() => shown(page), SLOWLY).toContain('run the tab CreateHeartbeat first');
+
+    for (let round = 0; round < 2; round += 1) {
+      await openTab(page, 'CreateHeartbeat');
+      await run(page);
+      await expect.poll(() => shown(page), SLOWLY).toContain('"nextRunAt"');
+      const workflowId = idIn(await shown(page));
+      await openTab(page, 'Run');
+      await expect.poll(() => variables(page), SLOWLY).toContain(workflowId);
+      await run(page);
+      await expect.poll(() => shown(page), SLOWLY).toContain('"status"');
+      const jobId = idIn(await shown(page));
+      await openTab(page, 'Follow');
+      await expect.poll(() => variables(page), SLOWLY).toContain(jobId);
+      await run(page);
+      await page.getByRole('button', { name: /Stop query/ }).waitFor();
+      for (const last of [2, 4, 6]) {
+        const chunk = await numberedChunk(jobId, last - 1, last);
+        await insertChunks(api.db, [chunk]);
+        await api.bus.publish('job_logs', [{ key: jobId, value: encodeChunks([chunk]) }]);
+        await expect.poll(() => shown(page), SLOWLY).toContain(`line ${last} `);
+      }
+      const result = await shown(page);
+      for (const line of [1, 2, 3, 4, 5, 6]) expect(result).toContain(`line ${line} `);
+      expect(result).toMatch(/"firstNumber":\s*1,\s*"lastNumber":\s*6/);
+      await page.getByRole('button', { name: /Stop query/ }).click();
+    }
+    expect(complaints).toEqual([]);
+    await page.close();
+  }, 120_000);
+
   test('runs no injected script, and loads nothing from other origins', async () => {
     const { page, complaints } = await open();
     const ran = await page.evaluate(async () => {
@@ -124,3 +219,13 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     await page.close();
   }, 30_000);
 });
+
+/** Runs in the page: the text of an editor, in which it replaces something first. */
+function editorValue({ of, replace = '', by = '' }: { of: string; replace?: string; by?: string }): string {
+  const editor: { getValue(): string; setValue(text: string): void } = Reflect.get(
+    document.querySelector(of) ?? document,
+    'CodeMirror',
+  );
+  if (replace !== '') editor.setValue(editor.getValue().replace(replace, by));
+  return editor.getValue();
+}

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createKafkaBus } from '../../platform/bus/kafka.ts';
@@ -48,6 +48,24 @@ describe.skipIf(brokers === undefined)('the bus on Kafka', () => {
     );
     await got.until((all) => all.length >= 12);
     expect(new Set(got.arrived)).toEqual(new Set(['second new']));
+  });
+
+  test('finds brokers by an IPv6 address', async () => {
+    const [first = ''] = brokers ?? [];
+    const colon = first.lastIndexOf(':');
+    const server = createServer((client) => {
+      const upstream = connect(Number(first.slice(colon + 1)), first.slice(0, colon));
+      for (const socket of [client, upstream]) socket.on('error', () => undefined);
+      client.pipe(upstream).pipe(client);
+    }).listen(0, '::1');
+    await once(server, 'listening');
+    const at = server.address();
+    const port = typeof at === 'object' && at !== null ? at.port : 0;
+    const options = { topicPrefix: randomPrefix(), log, clientId: 'chronoverse-test' };
+    const bus = await createKafkaBus({ ...options, brokers: [`[::1]:${port}`] });
+    buses.push(bus);
+    expect(await bus.isUp()).toBe(true);
+    server.close();
   });
 
   test('keeps a member whose handler is blocked, and gives it the other partitions', {

@@ -82,6 +82,16 @@ describe.skipIf(url === undefined)('the cache while Redis is away', () => {
     await got.until((all) => all.includes('hint'));
   });
 
+  test('says that Redis does not have the database of the URL, and goes on', async () => {
+    const through = new URL(url ?? '');
+    through.pathname = '/9999';
+    const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line).msg) });
+    cache = await createRedisCache({ url: through.href, prefix: `test-${randomBytes(6).toString('hex')}:`, log });
+    await cache.set('k', 'v', 60);
+    expect(await cache.get('k')).toBe('v');
+    expect(lines).toEqual([expect.stringContaining('does not have the database at the end of REDIS_URL')]);
+  });
+
   test('logs one line for an outage and one for its end', async () => {
     await open();
     proxy.cut();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { array } from '../../db/arrays.ts';
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
+import { endWaitsForEngine } from '../../db/builds/postpone.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Connection, connect, type Db } from '../../db/client.ts';
 import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
@@ -75,6 +76,7 @@ const onJobs: Record<string, Actor> = {
 const onBuilds: Record<string, Actor> = {
   renewBuildLeases,
   releaseBuilds,
+  endWaitsForEngine: (db) => endWaitsForEngine(db),
   sweepBuilds: (db) => sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY }),
   claimBuilds: (db, rows) => claimBuilds(db, idsOf(rows), { owner: 'other' }),
   settleMarkers: markers,

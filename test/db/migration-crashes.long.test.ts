@@ -125,7 +125,12 @@ async function kill(client: postgres.Sql, pid: number): Promise<void> {
 }
 
 /** Columns whose values differ from run to run. */
-const VOLATILE: Record<string, string[]> = { volumes: ['id', 'created_at'], volume_copies: ['volume_id'] };
+const VOLATILE: Record<string, string[]> = {
+  volumes: ['id', 'created_at'],
+  volume_copies: ['volume_id'],
+  workers: ['started_at', 'seen_at'],
+  engine_images: ['pulled_at', 'last_used_at', 'look_at'],
+};
 
 /** A hash of the rows of each table. */
 async function contents(client: postgres.Sql): Promise<Record<string, unknown>> {

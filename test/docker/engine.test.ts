@@ -12,7 +12,8 @@ test('an engine that does not exist is UNREACHABLE, with a message that names it
   expect(await docker.isUp()).toBe(false);
   await expect(docker.engineId()).rejects.toMatchObject({
     kind: 'UNREACHABLE',
-    message: expect.stringContaining('No Docker engine answers at unix:///nowhere/docker.sock: '),
+    message: 'No Docker engine answers.',
+    words: expect.stringContaining('No Docker engine answers at unix:///nowhere/docker.sock: '),
   });
   await expect(openDocker('tcp://127.0.0.1:1').findImage('x')).rejects.toMatchObject({ kind: 'UNREACHABLE' });
 });
@@ -116,7 +117,7 @@ describe.skipIf(host === undefined)('on a real engine', () => {
     const storage = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
     await expect(create('source /a/merged/storage-opt is not directory', once())).rejects.toThrow();
     await expect(create(`cannot mount at /x: ${storage}`, once())).rejects.toThrow();
-    await expect(create(storage, () => true)).rejects.toThrow(storage);
+    await expect(create(storage, () => true)).rejects.toMatchObject({ words: storage });
     expect(warnings).toEqual([]);
     await create(storage, once());
     expect(warnings).toEqual([expect.stringContaining('MAX_CONTAINER_DISK_MB')]);
@@ -125,7 +126,8 @@ describe.skipIf(host === undefined)('on a real engine', () => {
 
   test('memory beyond the limit kills the container, and the engine reports that', async () => {
     const resources = { cpus: 1, memoryBytes: 16 * 1024 * 1024, pids: 16 };
-    const id = await startShell(docker, labels, 'tail /dev/zero', { resources });
+    // An engine can miss a kill in the first moments of a container (containerd issue 8180).
+    const id = await startShell(docker, labels, 'sleep 1; exec tail /dev/zero', { resources });
     await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
     expect(await docker.inspectContainer(id)).toMatchObject({ oomKilled: true });
   });

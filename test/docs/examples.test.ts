@@ -45,7 +45,7 @@ describe('the GraphQL examples', () => {
     const made = z.object({ createWorkflow: z.object({ workflow: z.object({ id: z.string() }) }) });
     const { id } = made.parse(await ask(url, create, { token })).createWorkflow.workflow;
     const requested = z.object({ runWorkflow: z.object({ job: z.object({ id: z.string() }) }) });
-    const jobId = requested.parse(await ask(url, runNow, { token, variables: { id } })).runWorkflow.job.id;
+    const jobId = requested.parse(await ask(url, runNow, { token, variables: { workflowId: id } })).runWorkflow.job.id;
 
     const client = createClient({
       url: url.replace('http', 'ws'),

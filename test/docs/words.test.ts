@@ -71,8 +71,6 @@ function longComments(path: string): string[] {
   };
   visit(source);
   return [...ranges.values()].flatMap(({ pos, end }) => {
-    // Biome reads its directive from one line, which must hold the reason too.
-    if (text.slice(pos, end).includes('biome-ignore')) return [];
     const first = source.getLineAndCharacterOfPosition(pos).line;
     const last = source.getLineAndCharacterOfPosition(end).line;
     const lines = text.split('\n').slice(first, last + 1);

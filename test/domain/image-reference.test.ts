@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseImageReference } from '../../domain/images/image-reference.ts';
+import { imageProblem, parseImageReference } from '../../domain/images/image-reference.ts';
 
 describe('an image reference', () => {
   test.each([
@@ -38,9 +38,20 @@ describe('an image reference', () => {
     ['-a', 'must be a valid image reference'],
     ['a..b', 'must be a valid image reference'],
     ['-host.example/app', 'malformed registry'],
-    ['a'.repeat(64), 'not an image id'],
+    ['a'.repeat(64), 'is an image id'],
     ['b'.repeat(256), 'more than 255'],
   ])('%j is refused with a message that says what is valid', (text, problem) => {
     expect(parseImageReference(text).problem).toContain(problem);
+  });
+
+  test.each([
+    `sha256:${'7f'.repeat(32)}`,
+    'sha256:7f98',
+    'sha256:…',
+    `SHA256:${'7F'.repeat(32)}`,
+    `docker.io/library/sha256:${'7f'.repeat(32)}`,
+    '7f'.repeat(32),
+  ])('%j is the id of an image on one engine, and not a name that a registry is asked for', (text) => {
+    expect(imageProblem(text)).toContain('is an image id, which only one Docker engine knows');
   });
 });

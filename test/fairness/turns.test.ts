@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Db } from '../../db/client.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
-import { enterTurns, takeTurn } from '../../db/jobs/turns.ts';
+import { enterTurns, passTurn, peekTurnFor, takeTurn } from '../../db/jobs/turns.ts';
 import { turns } from '../../db/schema.ts';
 import { mayTake } from '../../domain/fair-share.ts';
 import { newId } from '../../domain/ids.ts';
@@ -53,6 +54,26 @@ test('a full user is skipped, and has the next turn when there is room again', a
   await enter(await queued(other, 3));
   expect([await next([greedy]), await next([greedy])]).toEqual([other, other]);
   expect([await next(), await next(), await next(), await next()]).toEqual([greedy, greedy, greedy, other]);
+});
+
+test('a turn that an engine passed by is left to the others for a while, and its job loses no attempt', async () => {
+  const { db } = database;
+  const [id = ''] = await queued(await user('ann'), 1);
+  await enter([id]);
+  const seenBy = async (engine: string) => (await peekTurnFor(db, 'CONTAINER', [], engine))?.id;
+  const turn = await peekTurnFor(db, 'CONTAINER', [], 'one');
+  expect(turn).toEqual({ id, passedBy: {} });
+  if (turn === undefined) return;
+  await passTurn(db, turn, { by: 'one', seconds: 30 });
+  expect([await seenBy('one'), await seenBy('two')]).toEqual([undefined, id]);
+  await passTurn(db, turn, { by: 'two', seconds: 0 });
+  expect([await seenBy('one'), await seenBy('two'), await seenBy('three')]).toEqual([undefined, id, id]);
+  const claim = (tx: Db, ids: string[]) => claimJobs(tx, ids, { owner: 'test' });
+  expect(await takeTurn(db, 'CONTAINER', [], claim, { engineId: 'one' })).toBeUndefined();
+  const taken = await takeTurn(db, 'CONTAINER', [], claim, { only: id });
+  expect(Object.keys(taken?.passedBy ?? {}).toSorted()).toEqual(['one', 'two']);
+  expect(taken?.claimed).toMatchObject([{ id, attempt: 1 }]);
+  expect(await takeTurn(db, 'CONTAINER', [], claim, { only: id })).toBeUndefined();
 });
 
 test('P11: a user who is full for long does not make others wait for users who come again and again', async () => {

@@ -39,7 +39,6 @@ describe.skipIf(servers === undefined)('a container whose installation is down f
     await here.tell(jobId);
     const job = await here.job(id, 'ENDED');
     expect(job).toMatchObject({ id: jobId, status: 'FAILED', exitCode: 4, attempt: 1 });
-    await untilSlow('its last line is stored', async () => (await here.progress(jobId)).stored === job.logLineCount);
     expectWhole(await here.lines(jobId));
     await here.removed();
   }, 120_000);

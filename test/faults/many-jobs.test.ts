@@ -79,12 +79,15 @@ describe.skipIf(servers === undefined)('two copies of each worker, of which one 
       const exitCode = job.kind === 'HEARTBEAT' ? null : exits(containers.indexOf(job.workflowId));
       const status = exitCode === 3 ? 'FAILED' : 'COMPLETED';
       expect(job).toMatchObject({ status, exitCode, leaseToken: null, leaseOwner: null });
-      await untilSlow('its last line is stored', async () => (await here.progress(job.id)).stored === job.logLineCount);
       const lines = await here.lines(job.id);
       expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
-      const last = lines.filter(({ attempt }) => attempt === job.attempt).map(({ text }) => text);
-      if (job.kind === 'HEARTBEAT') expect(last.at(-1)).toContain('200 OK');
-      else expect(last).toEqual(Array.from({ length: LINES }, (_, n) => String(n + 1)));
+      const last = lines.filter(({ attempt }) => attempt === job.attempt);
+      if (job.kind === 'HEARTBEAT') expect(last.at(-1)?.text).toContain('200 OK');
+      // A worker that was killed between the claim and the start lost an attempt, and a line says so.
+      else
+        expect(last.filter(({ source }) => source === 'PROGRAM').map(({ text }) => text)).toEqual(
+          Array.from({ length: LINES }, (_, n) => String(n + 1)),
+        );
     }
     await here.removed();
     const stopped = await Promise.all(living.map((worker) => worker.kill('SIGTERM')));

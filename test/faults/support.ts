@@ -53,13 +53,15 @@ export interface Installation {
   database: TestDatabase;
   /** Starts `chronoverse ARGS`. */
   start(...args: string[]): Running;
+  /** The settings of all processes, for one that a test starts with others. */
+  settings: Record<string, string>;
   /** The token of the user who owns everything that is created here. */
   token: string;
   /**
    * Creates a workflow and publishes it. Its image prints, unless the payload says otherwise. It
    * runs at once.
    */
-  create(payload: { command: string[] } | Extract<Payload, { kind: 'HEARTBEAT' }>): Promise<string>;
+  create(payload: { command: string[] } | Payload): Promise<string>;
   /** Requests one more job of the workflow. */
   run(workflowId: string): Promise<void>;
   /** Resolves with the first job of the workflow when it has reached the stage. */
@@ -72,6 +74,7 @@ export interface Installation {
   containerEnd(jobId: string): Promise<void>;
   /** Resolves when no container of the job is left, or of any job if none is given. */
   removed(jobId?: string): Promise<void>;
+  /** The stored lines of the job: all of them if it has ended, as soon as they are stored. */
   lines(jobId: string): Promise<LogLine[]>;
   close(): Promise<void>;
 }
@@ -108,6 +111,7 @@ export async function openInstallation(
     database: own,
     token,
     start: (...args) => startProcess(args, settings),
+    settings,
 
     async create(payload) {
       const { workflow, buildId } = await createWorkflow(db, {
@@ -159,7 +163,16 @@ export async function openInstallation(
       });
     },
 
-    lines: (jobId) => readLines(db, jobId),
+    async lines(jobId) {
+      await untilSlow('its last line is stored', async () => {
+        const [job] = await db.execute<{ whole: boolean }>(sql`
+          SELECT completed_at IS NULL OR NOT log_open AND log_line_count =
+            (SELECT coalesce(max(last_number), 0) FROM log_chunks WHERE source_id = jobs.id) AS whole
+          FROM jobs WHERE id = ${jobId}`);
+        return job?.whole;
+      });
+      return readLines(db, jobId);
+    },
 
     async close() {
       await (await bus)?.close();

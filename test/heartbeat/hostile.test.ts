@@ -21,6 +21,10 @@ describe('a heartbeat against a misbehaving server', () => {
     const missing = await check({ endpoint: `http://${host}/`, body_contains: 'pong' });
     expect(outcome(missing)).toMatch(/1048576 bytes read \(more is not read\).*"pong" was expected/);
     expect(sent).toBeLessThan(64 * 1024 * 1024);
+    // For a message the beginning is enough.
+    expect(outcome(await check({ endpoint: `http://${host}/`, expected_status: [201] }))).toMatch(
+      /answered 200 OK\. 201 was expected\. Its body \(\d{4,5} bytes read \(more is not read\)\) begins "x+"\.$/,
+    );
   });
 
   test('times out on a server that never answers, and says what it was waiting for', async () => {
@@ -42,12 +46,19 @@ describe('a heartbeat against a misbehaving server', () => {
       });
     const headers = await drip('HTTP/1.1 200 OK\r\nx-slow: ');
     expect(outcome(await check({ endpoint: `http://${headers.host}/`, timeout_seconds: 0.3 }))).toMatch(
-      /^TIMEOUT: .*first byte/,
+      /^TIMEOUT: .*the rest of the headers of the response to GET \S+; \d+ bytes had come, beginning "HTTP\/1\.1 200 OK\\r\\nx-slow: x+"\.$/,
+    );
+    const hints = await raw((socket) => void socket.resume().write('HTTP/1.1 103 Early Hints\r\n\r\n'));
+    expect(outcome(await check({ endpoint: `http://${hints.host}/`, timeout_seconds: 0.3 }))).toMatch(
+      /waiting for the first byte of the response to GET \S+ after 103 Early Hints\.$/,
     );
     const body = await drip('HTTP/1.1 200 OK\r\n\r\n');
     expect(outcome(await check({ endpoint: `http://${body.host}/`, timeout_seconds: 0.3 }))).toMatch(
-      /^TIMEOUT: .*the rest of the body of the response \(200 OK\)/,
+      /^TIMEOUT: .*the rest of the body of the response \(200 OK\) to GET \S+; \d+ bytes had come\.$/,
     );
+    expect(
+      outcome(await check({ endpoint: `http://${body.host}/`, timeout_seconds: 0.3, body_contains: 'pong' })),
+    ).toMatch(/^TIMEOUT: .* \d+ bytes had come, beginning "x+"\.$/);
   });
 
   test('fails on endless headers, in size or in number, and on an answer that is not HTTP', async () => {
@@ -74,13 +85,28 @@ describe('a heartbeat against a misbehaving server', () => {
     );
     const closed = await raw((socket) => void socket.once('data', () => socket.end()));
     expect(outcome(await check({ endpoint: `http://${closed.host}/` }))).toMatch(
-      /^CHECK_FAILED: No response .*socket hang up/,
+      /^CHECK_FAILED: No response .*the connection was closed before a byte came/,
     );
     const cut = await raw(
       (socket) => void socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc')),
     );
     expect(outcome(await check({ endpoint: `http://${cut.host}/` }))).toMatch(
-      /^CHECK_FAILED: The body ended after 3 bytes, before its end/,
+      /^CHECK_FAILED: The body ended after 3 bytes, before its end \(the connection was closed\)/,
+    );
+    const torn = await raw(
+      (socket) =>
+        void socket.once('data', () =>
+          socket.write('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc', () => socket.resetAndDestroy()),
+        ),
+    );
+    // libuv reports a reset as an end when it comes with the last bytes.
+    const ended = 'the connection was (reset \\(ECONNRESET\\)|closed)';
+    const result = await check({ endpoint: `http://${torn.host}/` });
+    expect(outcome(result)).toMatch(
+      new RegExp(`^CHECK_FAILED: The body ended after 3 bytes, before its end \\(${ended}\\)`),
+    );
+    expect(texts(result).at(-2)).toMatch(
+      new RegExp(`^200 OK: first byte after [\\d.]+ ms, 3 bytes after [\\d.]+ ms, then ${ended}\\.$`),
     );
   });
 

@@ -22,11 +22,21 @@ describe('a heartbeat over HTTP', () => {
     const { host } = await serve((_, response) => response.writeHead(503).end('down'));
     const result = await check({ endpoint: `http://${host}/` });
     expect(outcome(result)).toBe(
-      `CHECK_FAILED: GET http://${host}/ answered 503 Service Unavailable. Any 2xx was expected.`,
+      `CHECK_FAILED: GET http://${host}/ answered 503 Service Unavailable. Any 2xx was expected. Its body (4 bytes) begins "down".`,
     );
     expect(result.lines.at(-1)).toMatchObject({ stream: 'STDERR', text: expect.stringContaining('Any 2xx') });
     const other = await check({ endpoint: `http://${host}/`, expected_status: [200, 404] });
     expect(outcome(other)).toContain('200 or 404 was expected.');
+    const ranges = await check({
+      endpoint: `http://${host}/`,
+      expected_status: [200],
+      expected_status_ranges: ['3xx'],
+    });
+    expect(outcome(ranges)).toContain('200 or 3xx was expected.');
+    for (const range of ['5xx', '500-503', '503-599'])
+      expect(outcome(await check({ endpoint: `http://${host}/`, expected_status_ranges: [range] }))).toBe('ok');
+    const beside = { expected_status: [503], expected_status_ranges: ['2xx'] };
+    expect(outcome(await check({ endpoint: `http://${host}/`, ...beside }))).toBe('ok');
     expect(outcome(await check({ endpoint: `http://${host}/`, expected_status: [503] }))).toBe('ok');
   });
 
@@ -78,6 +88,42 @@ describe('a heartbeat over HTTP', () => {
     );
   });
 
+  test('fails on a text that must not appear, wherever it stands', async () => {
+    const { host } = await serve(async (_, response) => {
+      for (const piece of ['all sys', 'tems go'])
+        await new Promise<void>((resolve) => response.write(piece, () => setImmediate(resolve)));
+      response.end();
+    });
+    const endpoint = `http://${host}/`;
+    expect(outcome(await check({ endpoint, body_not_contains: 'systems' }))).toBe(
+      `CHECK_FAILED: GET ${endpoint} answered 200 OK with a body (14 bytes) that contains "systems". One without it was expected.`,
+    );
+    expect(outcome(await check({ endpoint, body_not_contains: 'error' }))).toBe('ok');
+    expect(outcome(await check({ endpoint, body_contains: 'all', body_not_contains: 'go' }))).toMatch(/contains "go"/);
+    expect(outcome(await check({ endpoint, body_contains: 'no', body_not_contains: 'go' }))).toMatch(/contains "no"/);
+  });
+
+  test('ends with the headers of an endless stream where no body is wanted', async () => {
+    const { host } = await serve(({ url }, response) => {
+      response.writeHead(url === '/' ? 200 : 500, { 'content-type': 'text/event-stream' }).flushHeaders();
+    });
+    const result = await check({ endpoint: `http://${host}/`, headers_only: true, timeout_seconds: 300 });
+    expect(outcome(result)).toBe('ok');
+    expect(texts(result).at(-1)).toMatch(/^200 OK: first byte after [\d.]+ ms\.$/);
+    const failed = await check({ endpoint: `http://${host}/x`, headers_only: true, timeout_seconds: 300 });
+    expect(outcome(failed)).toBe(
+      `CHECK_FAILED: GET http://${host}/x answered 500 Internal Server Error. Any 2xx was expected.`,
+    );
+  });
+
+  test('shows the first 200 characters of the body of an unexpected status', async () => {
+    const { host } = await serve((_, response) => response.writeHead(500).end(`No database: ${'ü'.repeat(500)}`));
+    const result = await check({ endpoint: `http://${host}/` });
+    const shown = `Its body (1013 bytes) begins "No database: ${'ü'.repeat(187)}".`;
+    expect(outcome(result)).toContain(`Any 2xx was expected. ${shown}`);
+    expect(texts(result).at(-1)).toContain(shown);
+  });
+
   test('follows redirects unless it must not, or the redirect is the expected answer', async () => {
     const { host } = await serve(({ url }, response) => {
       if (url === '/old') response.writeHead(302, { location: '/new' }).end();
@@ -101,13 +147,15 @@ describe('a heartbeat over HTTP', () => {
     expect(outcome(await check({ endpoint: `http://${host}/loop` }))).toMatch(
       /^CHECK_FAILED: .* redirected more than 5 times/,
     );
-    for (const target of ['tcp://127.0.0.1:22', 'dns://localhost'])
+    const often = await check({ endpoint: `http://${host}/loop`, max_redirects: 20 });
+    expect(outcome(often)).toMatch(/ redirected more than 20 times, at last to \/loop\./);
+    expect(texts(often).filter((text) => text.startsWith('Redirected'))).toHaveLength(20);
+    expect(outcome(await check({ endpoint: `http://${host}/loop`, max_redirects: 0 }))).toMatch(
+      /redirected to \/loop\. No redirect was expected\.$/,
+    );
+    for (const target of ['tcp://127.0.0.1:22', 'dns://localhost', 'file:///etc/passwd', 'http://', 'gopher://x'])
       expect(outcome(await check({ endpoint: `http://${host}/${target}` }))).toMatch(
         /A redirect to http or https was expected/,
-      );
-    for (const target of ['file:///etc/passwd', 'http://', 'gopher://x'])
-      expect(outcome(await check({ endpoint: `http://${host}/${target}` }))).toMatch(
-        /^CHECK_FAILED: .* is no endpoint/,
       );
   });
 

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jobs, logChunks } from '../../db/schema.ts';
@@ -13,7 +14,7 @@ import type { Worker } from '../../workers/shared/parts.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 import { memoryParts, startHeartbeatWorkers, testSealer } from '../support/workers.ts';
-import { listening } from './support.ts';
+import { answering, listening, response } from './support.ts';
 
 const SECRET = 'Bearer open-sesame-4711';
 
@@ -122,6 +123,25 @@ test('an endpoint that echoes the header does not get it into the log or a messa
   const { job, texts } = await ended(`http://${host}/`);
   expect(job.failureMessage).toContain('No ***');
   expect(`${JSON.stringify(job)}${texts.join()}`).not.toContain(SECRET);
+});
+
+test('an endpoint that echoes it encoded, or cut off, does not get it into the log or a message', async () => {
+  const page = (secret: string) => `${'x'.repeat(190)} ${secret}`;
+  const answers: ((secret: string) => Buffer | string)[] = [
+    (secret) => response(['Content-Encoding: gzip'], gzipSync(page(secret)), '500 No'),
+    (secret) => response(['Content-Type: text/html; charset=utf-16'], Buffer.from(page(secret), 'utf16le'), '500 No'),
+    (secret) => response([], Buffer.from(page(secret)), '500 No'),
+    (secret) => `${page(secret)}\r\n`,
+    (secret) => `HTTP/1.1 200 OK\r\nX: ${secret.slice(0, -2)}`,
+    (secret) => `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(150)}${secret}\r\nLocation: ${secret}\r\n`,
+    (secret) => `HTTP/1.1 302 Found\r\nLocation: /${encodeURIComponent(secret)}\r\nSet-Cookie: a=${secret}\r\n\r\n`,
+  ];
+  for (const answer of answers) {
+    const { endpoint } = await answering(answer(SECRET));
+    const { job, texts } = await ended(endpoint);
+    expect(`${job.failureMessage}${texts.join()}`).toContain('***');
+    expect(`${job.failureMessage}${texts.join()}`).not.toMatch(/Bear|open|sesame/);
+  }
 });
 
 const ECHOES: [how: string, echo: (secret: string) => string][] = [

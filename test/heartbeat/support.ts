@@ -1,17 +1,15 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import net, { type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { onTestFinished } from 'vitest';
-import { type NetworkPolicy, parseAllow } from '../../domain/network/networks.ts';
 import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import { type CheckContext, type CheckResult, runCheck } from '../../workers/execution/check.ts';
 import { createNames, type Names } from '../../workers/shared/dns/names.ts';
+import { policy } from './policy.ts';
 
-export function policy(text: string): NetworkPolicy {
-  const parsed = parseAllow(text);
-  if (typeof parsed === 'string') throw new Error(parsed);
-  return parsed;
-}
+export { policy };
 
 /** Runs a check that may reach only loopback, unless `context` says otherwise. */
 export function check(
@@ -65,13 +63,43 @@ export function raw(onConnection: (socket: Socket) => void) {
   return listening(net.createServer({ allowHalfOpen: false }, onConnection));
 }
 
+/** What else than addresses a name server says. TRUNCATED: only over TCP, where nobody listens. */
+const CODES = { NOERROR: 0x8180, NXDOMAIN: 0x8183, SERVFAIL: 0x8182, REFUSED: 0x8185, TRUNCATED: 0x8380 };
+type NameAnswer = string[] | undefined | 'silence' | keyof typeof CODES;
+
+/**
+ * A TCP server that answers each request with exactly these bytes, then closes. It returns what it
+ * received. A text is one character a byte.
+ */
+export async function answering(...answers: (string | Buffer)[]) {
+  const requests: string[] = [];
+  const { host } = await raw((socket) => {
+    let request = '';
+    socket.on('data', (piece) => {
+      request += piece.toString('latin1');
+      if (!request.includes('\r\n\r\n')) return;
+      const answer = answers[Math.min(requests.length, answers.length - 1)] ?? '';
+      requests.push(request);
+      socket.end(typeof answer === 'string' ? Buffer.from(answer, 'latin1') : answer);
+    });
+  });
+  return { host, requests, endpoint: `http://${host}/` };
+}
+
+/** The bytes of a response with `body` and these lines of headers. */
+export function response(headers: string[], body: Buffer, status = '200 OK'): Buffer {
+  const lines = [`HTTP/1.1 ${status}`, `Content-Length: ${body.length}`, ...headers];
+  return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]);
+}
+
 /**
  * A name server on loopback for `names` only. `answer` returns the addresses of a name, undefined
- * for an unknown name, or "silence". It answers after `delayMs`.
+ * for an unknown name, or what goes wrong. It answers after `delayMs`, which may depend on the
+ * type. `type` is 28 for IPv6.
  */
 export async function nameServer(
-  answer: (name: string) => string[] | undefined | 'silence',
-  delayMs = 0,
+  answer: (name: string, type: number) => NameAnswer,
+  delayMs: number | ((type: number) => number) = 0,
 ): Promise<{ names: Names; asked: string[]; server: string }> {
   const socket = dgram.createSocket('udp4');
   const asked: string[] = [];
@@ -82,15 +110,14 @@ export async function nameServer(
   socket.on('message', (query, peer) => {
     const { name, type, end } = question(query);
     asked.push(name);
-    const addresses = answer(name);
-    if (addresses === 'silence') return;
-    const reply = replyTo(
-      query,
-      end,
-      addresses?.filter((address) => (type === 28) === address.includes(':')),
-      type,
+    const said = answer(name, type);
+    if (said === 'silence') return;
+    const addresses = Array.isArray(said) ? said.filter((address) => (type === 28) === address.includes(':')) : said;
+    const reply = replyTo(query, end, addresses, type);
+    setTimeout(
+      () => isOpen && socket.send(reply, peer.port, peer.address),
+      typeof delayMs === 'number' ? delayMs : delayMs(type),
     );
-    setTimeout(() => isOpen && socket.send(reply, peer.port, peer.address), delayMs);
   });
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -122,12 +149,13 @@ function question(query: Buffer): { name: string; type: number; end: number } {
   return { name: labels.join('.').toLowerCase(), type: query.readUInt16BE(at + 1), end: at + 5 };
 }
 
-function replyTo(query: Buffer, end: number, addresses: string[] | undefined, type: number): Buffer {
+function replyTo(query: Buffer, end: number, said: string[] | undefined | keyof typeof CODES, type: number): Buffer {
   const head = Buffer.from(query.subarray(0, end));
-  head.writeUInt16BE(addresses === undefined ? 0x8183 : 0x8180, 2); // NXDOMAIN or NOERROR
-  head.writeUInt16BE(addresses?.length ?? 0, 6);
+  const records = Array.isArray(said) ? said.map((address) => record(address, type)) : [];
+  head.writeUInt16BE(CODES[Array.isArray(said) ? 'NOERROR' : (said ?? 'NXDOMAIN')], 2);
+  head.writeUInt16BE(records.length, 6);
   head.writeUInt32BE(0, 8);
-  return Buffer.concat([head, ...(addresses ?? []).map((address) => record(address, type))]);
+  return Buffer.concat([head, ...records]);
 }
 
 /** A resource record for the name of the question, with a time to live of 0. */
@@ -145,4 +173,18 @@ function ipv6Bytes(address: string): Buffer {
     [...groups(left), ...zeros, ...groups(right)].map((group) => group.padStart(4, '0')).join(''),
     'hex',
   );
+}
+
+/** Joins the two ends of a tunnel, as a proxy that takes a CONNECT. It says `established` first. */
+export function tunnel({ url = '' }: IncomingMessage, socket: Duplex, head: Buffer, established: string): void {
+  const [host, port] = url.split(':');
+  const target = net.connect(Number(port), host, () => {
+    socket.write(established);
+    target.write(head);
+    target.pipe(socket).pipe(target);
+  });
+  target.on('error', () => socket.destroy());
+  target.on('close', () => socket.destroy());
+  socket.on('error', () => target.destroy());
+  socket.on('close', () => target.destroy());
 }

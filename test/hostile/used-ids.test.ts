@@ -60,13 +60,28 @@ describe('operations on a WebSocket whose ids are reused before they have begun'
   test('count as operations of the socket until they are over', async () => {
     const { subscribe, complete, close, received } = await webSocket();
     for (let n = 0; n < 2 * OPERATIONS_MAX; n += 1) {
-      subscribe('same', '{ system { docker } }');
-      complete('same');
+      subscribe(String(n), '{ system { docker } }');
+      complete(String(n));
     }
     subscribe('other', '{ viewer { id } }');
     await expect
       .poll(() => received.find(({ id }) => id === 'other')?.payload)
       .toMatchObject([{ extensions: { code: 'RATE_LIMITED' } }]);
+    await close();
+  });
+
+  test('keep one operation of their id waiting, and take no place from other operations', async () => {
+    const { subscribe, complete, close, received } = await webSocket();
+    for (let n = 0; n < 2 * OPERATIONS_MAX; n += 1) {
+      subscribe('same', '{ system { docker } }');
+      complete('same');
+    }
+    subscribe('other', '{ viewer { id } }');
+    await expect.poll(() => received.find(({ id }) => id === 'other')?.payload).toMatchObject({ data: {} });
+    subscribe('same', '{ viewer { id } }');
+    await expect
+      .poll(() => received.find(({ id, type }) => id === 'same' && type === 'next')?.payload)
+      .toMatchObject({ data: { viewer: {} } });
     await close();
   });
 });

@@ -83,6 +83,7 @@ export class FakeEngine {
     return {
       ...createDocker({ host: 'tcp://127.0.0.1:9', log: quiet }), // what is not replaced below is not called
       engineId: async () => this.id,
+      storeId: async () => this.id,
       isUp: async () => !this.isAway,
       clockOffsetMs: async () => 0,
       hasRunSince: async () => true,

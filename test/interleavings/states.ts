@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { endBuild } from '../../db/builds/finish.ts';
+import { postponeBuild } from '../../db/builds/postpone.ts';
 import type { Db } from '../../db/client.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
@@ -35,6 +36,13 @@ type Build = (db: Db, userId: string) => Promise<Subject>;
 export const STATES = {
   'BUILD QUEUED': (db, userId) => createContainer(db, userId),
   'BUILD STARTED': startedBuild,
+  /** Waits for an engine, and is due in an hour. */
+  'BUILD WAITING': async (db, userId) => {
+    const subject = await startedBuild(db, userId);
+    const outage = { waitSeconds: 3_600, waitsFor: 'It is away.', awaitsEngine: true, counted: false };
+    await postponeBuild(db, heldBuild(subject), outage);
+    return subject;
+  },
   'BUILD LOST': (db, userId) => startedBuild(db, userId).then(lost(db)),
   DUE: (db, userId) => built(db, userId),
   REQUESTED: async (db, userId) => {
@@ -158,7 +166,8 @@ export async function timePasses(db: Db, seconds: number): Promise<void> {
     WITH moved_schedules AS (
       UPDATE schedules SET next_run_at = next_run_at - ${by}, wake_at = wake_at - ${by}, last_slot_at = last_slot_at - ${by}
     ), moved_builds AS (
-      UPDATE builds SET created_at = created_at - ${by}, started_at = started_at - ${by}, lease_expires_at = lease_expires_at - ${by}
+      UPDATE builds SET created_at = created_at - ${by}, started_at = started_at - ${by}, lease_expires_at = lease_expires_at - ${by},
+        retry_at = retry_at - ${by}
       WHERE completed_at IS NULL
     )
     UPDATE jobs SET lease_expires_at = lease_expires_at - ${by}, updated_at = updated_at - ${by},

@@ -1,6 +1,7 @@
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { endBuild } from '../../db/builds/finish.ts';
 import { releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
+import { endWaitsForEngine, postponeBuild } from '../../db/builds/postpone.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import type { Db } from '../../db/client.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
@@ -12,6 +13,7 @@ import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { takeTurn } from '../../db/jobs/turns.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
+import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { noEffects } from '../../domain/effects.ts';
@@ -29,7 +31,7 @@ export type Act = (db: Db, subject: Subject, answers: Answers) => Promise<unknow
 
 const JOB: State[] = ['QUEUED', 'RUNNING', 'LOST'];
 const HELD: State[] = ['RUNNING', 'STOPPING', 'LOST'];
-const BUILDING: State[] = ['BUILD QUEUED', 'BUILD STARTED', 'BUILD LOST'];
+const BUILDING: State[] = ['BUILD QUEUED', 'BUILD WAITING', 'BUILD STARTED', 'BUILD LOST'];
 const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
 
 /**
@@ -45,6 +47,7 @@ export const VERBS = {
   ],
   renew: [HELD, (db, subject) => renewLeases(db, [held(subject)])],
   'return uncounted': [HELD, (db, subject) => returnJobs(db, [held(subject)])],
+  'return printed': [HELD, (db, subject) => returnJobs(db, [held(subject)], { printed: true })],
   'return counted': [HELD, (db, subject) => returnJobs(db, [held(subject)], { counted: true })],
   release: [HELD, (db, subject) => releaseJobs(db, [held(subject)])],
   adopt: [
@@ -89,6 +92,10 @@ export const VERBS = {
     (db, { userId, workflowId }) =>
       updateWorkflow(db, { userId, id: workflowId, payload: { kind: 'CONTAINER', image: 'image:2' } }),
   ],
+  rebuild: [
+    [...JOB, 'DUE', 'REQUESTED', ...BUILDING],
+    (db, { userId, workflowId }) => rebuildWorkflow(db, { userId, id: workflowId }),
+  ],
   'settle markers': [
     [...HELD, ...HELD_BUILD],
     (db, { jobId, buildId }) =>
@@ -97,9 +104,23 @@ export const VERBS = {
         { kind: 'attempt-marker', sourceId: buildId, attempt: 2 },
       ]),
   ],
-  'claim build': [['BUILD QUEUED'], (db, { buildId }) => claimBuilds(db, [buildId], { owner: 'worker 2' })],
+  'claim build': [
+    ['BUILD QUEUED', 'BUILD WAITING'],
+    (db, { buildId }) => claimBuilds(db, [buildId], { owner: 'worker 2' }),
+  ],
   'renew build': [HELD_BUILD, (db, subject) => renewBuildLeases(db, [heldBuild(subject)])],
   'release build': [HELD_BUILD, (db, subject) => releaseBuilds(db, [heldBuild(subject)])],
+  'postpone build': [
+    HELD_BUILD,
+    (db, subject) =>
+      postponeBuild(db, heldBuild(subject), {
+        waitSeconds: 0,
+        waitsFor: 'It is away.',
+        awaitsEngine: true,
+        counted: false,
+      }),
+  ],
+  'end waits': [['BUILD WAITING'], (db) => endWaitsForEngine(db)],
   'complete build': [
     HELD_BUILD,
     (db, subject) => endBuild(db, { ...ended(subject), status: 'COMPLETED', imageId: 'sha256:2' }),
@@ -108,7 +129,7 @@ export const VERBS = {
     HELD_BUILD,
     (db, subject) => endBuild(db, { ...ended(subject), status: 'FAILED', error: 'No such image.' }),
   ],
-  'sweep builds': [['BUILD QUEUED', 'BUILD LOST'], (db) => sweepBuilds(db, ALWAYS_WATCHED)],
+  'sweep builds': [['BUILD QUEUED', 'BUILD WAITING', 'BUILD LOST'], (db) => sweepBuilds(db, ALWAYS_WATCHED)],
 } satisfies Record<string, [State[], Act]>;
 export type VerbName = keyof typeof VERBS;
 

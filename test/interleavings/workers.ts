@@ -48,7 +48,7 @@ export function startJobWorker(connections: Connections, actor: number, engine: 
     sealer: testSealer,
     docker,
     templates: TEMPLATES,
-    images: { find: unused, pull: unused, confirm: async () => undefined },
+    images: { find: unused, pull: unused, confirm: async () => undefined, held: unused },
     networks: {
       ensure: async () => 'network',
       hold: (_, run) => run(),
@@ -56,6 +56,7 @@ export function startJobWorker(connections: Connections, actor: number, engine: 
       close: async () => undefined,
     },
     removals,
+    disk: { fullSince: () => undefined, close: async () => undefined },
     policy: CONTAINER_POLICY,
     installation: INSTALLATION,
     capacity: 4,

@@ -24,7 +24,7 @@ export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
     await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at - ${HOUR}, updated_at = updated_at - ${HOUR},
       lease_expires_at = lease_expires_at - ${HOUR}`);
     await db.execute(sql`UPDATE builds SET created_at = created_at - ${HOUR}, started_at = started_at - ${HOUR},
-      lease_expires_at = lease_expires_at - ${HOUR}`);
+      lease_expires_at = lease_expires_at - ${HOUR}, retry_at = retry_at - ${HOUR}`);
     const { queuedBuildIds } = await sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY });
     for (const build of (await claimBuilds(db, [...queuedBuildIds], { owner: 'drain' })).claimed)
       await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:2' });

@@ -23,14 +23,20 @@ const BROKEN = {
   'more attempts than there may be': sql`
     SELECT id FROM jobs WHERE attempt - uncounted_attempts > 3 OR uncounted_attempts > attempt OR uncounted_attempts < 0`,
   'a schedule whose state is not its workflow’s': sql`
-    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id WHERE s.state <> CASE
-      WHEN w.terminated_at IS NOT NULL THEN 'TERMINATED' WHEN w.build_status = 'COMPLETED' THEN 'READY' ELSE 'BLOCKED' END`,
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+    WHERE (s.state = 'TERMINATED') <> (w.terminated_at IS NOT NULL) OR s.state = 'BLOCKED' AND w.build_status = 'COMPLETED'`,
+  'a workflow that runs another payload than its newest one': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+    WHERE s.state = 'READY' AND (w.build_status = 'COMPLETED' OR w.kind = 'HEARTBEAT') AND s.generation <> w.generation
+      OR s.state = 'READY' AND NOT EXISTS (
+        SELECT FROM payloads runs JOIN payloads newest USING (workflow_id, payload)
+        WHERE workflow_id = w.id AND runs.generation = s.generation AND newest.generation = w.generation)`,
   'a living workflow that could run and has no schedule': sql`
     SELECT id FROM workflows w WHERE terminated_at IS NULL AND build_status = 'COMPLETED'
       AND NOT EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.wake_at IS NOT NULL)`,
-  'a schedule of another interval or generation than its workflow’s': sql`
+  'a schedule of another interval than its workflow’s': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
-    WHERE s.interval_minutes <> w.interval_minutes OR s.state = 'READY' AND s.generation <> w.generation`,
+    WHERE s.interval_minutes <> w.interval_minutes`,
   'an unended build that is not of the newest generation, or of a terminated workflow': sql`
     SELECT b.id FROM builds b JOIN workflows w ON w.id = b.workflow_id
     WHERE completed_at IS NULL AND (w.generation <> b.generation OR w.terminated_at IS NOT NULL)`,

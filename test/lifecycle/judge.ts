@@ -44,7 +44,9 @@ export async function readState(db: Db) {
 export function expectedState(model: Model) {
   return {
     workflows: new Map(
-      [...model.workflows].map(([id, { container: _, variant: __, ...workflow }]) => [id, workflow] as const),
+      [...model.workflows].map(
+        ([id, { container: _, variant: __, runs: ___, ...workflow }]) => [id, workflow] as const,
+      ),
     ),
     jobs: model.jobs,
     builds: model.builds,
@@ -74,8 +76,8 @@ function reproachNew(model: Model, job: JobRow, requested: boolean): string | un
   const workflow = model.workflows.get(job.workflowId);
   if (job.trigger !== 'AUTOMATIC') return 'A MANUAL job that nobody asked for';
   if (workflow?.reason !== null) return 'A job of a terminated workflow';
-  if (workflow.buildStatus !== 'COMPLETED') return 'A job without a build';
-  if (workflow.generation !== job.generation) return 'A job of another generation';
+  if (workflow.runs === undefined) return 'A job without a build';
+  if (workflow.runs !== job.generation) return 'A job of another generation';
   return requested ? 'A slot that came before a request' : undefined;
 }
 

@@ -8,6 +8,8 @@ export interface ModelWorkflow {
   variant: number;
   generation: number;
   buildStatus: BuildStatus;
+  /** The generation that jobs run. Undefined while none may run. */
+  runs: number | undefined;
   failures: number;
   failuresAllowed: number;
   reason: TerminationReason | null;
@@ -65,6 +67,8 @@ export class Model {
           this.#newPayload(done.id ?? '', workflow, op.variant, done.ids?.[0]);
         }
         return done.id && this.#updated(workflow);
+      case 'rebuild':
+        return done.id && this.#rebuild(done.id, workflow, done.ids?.[0]);
       case 'run':
         return this.#run(workflow, done);
       case 'terminate':
@@ -124,6 +128,7 @@ export class Model {
       variant: 0,
       generation: 1,
       buildStatus: container ? 'QUEUED' : 'COMPLETED',
+      runs: container ? undefined : 1,
       failures: 0,
       reason: null,
       deleted: false,
@@ -142,6 +147,7 @@ export class Model {
   }
 
   #newPayload(id: string, workflow: ModelWorkflow, variant: number, buildId: string | undefined): void {
+    if (workflow.variant !== variant) workflow.runs = workflow.container ? undefined : workflow.generation + 1;
     Object.assign(workflow, { variant, generation: workflow.generation + 1 });
     this.#cancelBuilds(id);
     if (!workflow.container) return;
@@ -149,12 +155,22 @@ export class Model {
     this.#queueBuild(buildId, id, workflow.generation);
   }
 
+  #rebuild(id: string, workflow: ModelWorkflow | undefined, buildId: string | undefined): string {
+    const refusal = this.#updated(workflow);
+    if (workflow === undefined || refusal !== 'UPDATED') return refusal;
+    if (!workflow.container) return 'NO_IMAGE';
+    if (workflow.buildStatus === 'QUEUED' || workflow.buildStatus === 'STARTED') return 'UNDER_WAY';
+    Object.assign(workflow, { generation: workflow.generation + 1, buildStatus: 'QUEUED' });
+    this.#queueBuild(buildId, id, workflow.generation);
+    return 'QUEUED';
+  }
+
   #run(workflow: ModelWorkflow | undefined, { id, ids }: Done): string | undefined {
     if (id === undefined) return undefined;
     if (!workflow || workflow.purged) return 'NOT_FOUND';
     if (workflow.reason !== null) return 'TERMINATED';
-    if (workflow.buildStatus !== 'COMPLETED') return 'NOT_READY';
-    const { generation } = workflow;
+    const { runs: generation } = workflow;
+    if (generation === undefined) return 'NOT_READY';
     this.jobs.set(ids?.[0] ?? '', {
       workflowId: id,
       generation,
@@ -239,7 +255,8 @@ export class Model {
     Object.assign(build, { status, token, attempt });
     const workflow = this.workflows.get(build.workflowId);
     if (workflow?.generation === build.generation) workflow.buildStatus = status;
-    if (status !== 'FAILED') return;
+    if (status === 'COMPLETED' && workflow?.generation === build.generation) workflow.runs = build.generation;
+    if (status !== 'FAILED' || workflow?.runs !== undefined) return;
     for (const job of this.jobs.values()) if (job.workflowId === build.workflowId && job.waits) this.#cancel(job);
   }
 

@@ -7,7 +7,7 @@ import type { FailureReason } from '../../domain/states.ts';
  */
 export type Operation =
   | { type: 'create'; container: boolean; failuresAllowed: number }
-  | { type: 'rename' | 'run' | 'terminate' | 'delete' | 'purge'; at: number }
+  | { type: 'rename' | 'run' | 'rebuild' | 'terminate' | 'delete' | 'purge'; at: number }
   | { type: 'interval'; at: number; minutes: number }
   | { type: 'threshold'; at: number; failuresAllowed: number }
   | { type: 'payload'; at: number; variant: number }
@@ -38,6 +38,7 @@ const failuresAllowed = fc.integer({ min: 1, max: 3 });
 export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant('create'), container: fc.boolean(), failuresAllowed }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('run'), at }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('rebuild'), at }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constantFrom('rename', 'terminate', 'delete', 'purge'), at }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('interval'), at, minutes: fc.integer({ min: 1, max: 90 }) }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('threshold'), at, failuresAllowed }) },

@@ -10,6 +10,7 @@ import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
+import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
@@ -74,6 +75,8 @@ export class World {
         return this.#update(op.at, {
           payload: payloadOf(pick(this.workflows, op.at)?.container === true, op.variant),
         });
+      case 'rebuild':
+        return this.#rebuild(op.at);
       case 'run':
         return this.#run(op.at);
       case 'terminate':
@@ -188,6 +191,15 @@ export class World {
     const buildId = updated.outcome === 'UPDATED' ? updated.buildId : undefined;
     if (buildId !== undefined) this.buildIds.push(buildId);
     return { id, outcome: updated.outcome, ids: buildId === undefined ? [] : [buildId] };
+  }
+
+  async #rebuild(at: number): Promise<Done> {
+    const id = pick(this.workflows, at)?.id;
+    if (id === undefined) return {};
+    const rebuilt = await rebuildWorkflow(this.db, { userId: this.userId, id });
+    if (rebuilt.outcome !== 'QUEUED') return { id, outcome: rebuilt.outcome };
+    this.buildIds.push(rebuilt.build.id);
+    return { id, outcome: rebuilt.outcome, ids: [rebuilt.build.id] };
   }
 
   async #run(at: number): Promise<Done> {

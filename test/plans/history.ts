@@ -100,7 +100,7 @@ function statements(rows: number, jobs: number): string[] {
     fill(
       'builds (id, workflow_id, user_id, generation, status, attempt, started_at, completed_at, image_id, log_open, lease_token, lease_owner, lease_expires_at)',
       `${id('04', 'n')}, ${workflow('n')}, ${owner('n')}, 1, status, 1, now() - interval '1 minute',
-        CASE status WHEN 'COMPLETED' THEN now() - interval '1 day' END, 'sha256:' || n,
+        CASE status WHEN 'COMPLETED' THEN now() - interval '1 day' END, CASE status WHEN 'COMPLETED' THEN 'sha256:' || n END,
         n % 500 = 7 AND status = 'COMPLETED', CASE status WHEN 'STARTED' THEN gen_random_uuid() END,
         CASE status WHEN 'STARTED' THEN 'other' END, CASE status WHEN 'STARTED' THEN now() + interval '1 day' END`.replaceAll(
         'status',
@@ -180,6 +180,7 @@ function statements(rows: number, jobs: number): string[] {
       users * 3,
     ),
     fill('private_images (image_id, image)', `'sha256:' || n, 'registry.example.com/' || n`, tenth),
+    fill('engine_images (engine_id, image_id, names)', `'other-engine', 'sha256:' || n, '{r/i}'`, tenth),
     fill(
       'private_pulls (puller, image, repository, engine_id)',
       `${id('05', 'n')}, 'registry.example.com/' || n || ':1', 'registry.example.com/' || n, 'other-engine'`,

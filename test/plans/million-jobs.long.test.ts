@@ -10,7 +10,8 @@ import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { enterTurns, takeTurn } from '../../db/jobs/turns.ts';
-import { listJobs, listWorkflows } from '../../db/listing.ts';
+import { countJobs, listJobs } from '../../db/listing/jobs.ts';
+import { listWorkflows } from '../../db/listing/workflows.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { chunksAfter } from '../../db/logs/read.ts';
@@ -47,6 +48,7 @@ const BOUNDS: Record<string, { rows: number; blocks: number }> = {
   endCounted: { rows: 2 * SET, blocks: 1_500 },
   readSchedules: { rows: 2 * SET, blocks: 1_000 },
   listJobs: { rows: 2 * SET, blocks: 500 },
+  countJobs: { rows: 2 * SET, blocks: 500 },
   listWorkflows: { rows: 2 * SET, blocks: 50 },
   listNotifications: { rows: 2 * SET, blocks: 50 },
   findIdentities: { rows: 10, blocks: 50 },
@@ -137,10 +139,13 @@ async function driveHot(db: Db): Promise<void> {
   await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE user_id = ${userId}`);
   await during(() => reconcileSchedules(db, own, WATCHED));
   const page = { count: 20, backwards: false };
-  await during(() => listJobs(db, userId, {}, page));
-  await during(() => listJobs(db, userId, { status: ['FAILED'] }, page));
+  await during(() => listJobs(db, { userId }, {}, page));
+  await during(() => listJobs(db, { userId }, { status: ['FAILED'] }, page));
+  await during(() => listJobs(db, { userId, workflowIds: own }, {}, page));
+  await during(() => countJobs(db, { userId }, {}, 10_000));
+  await during(() => countJobs(db, { userId, workflowIds: own }, {}, 10_000));
   await during(() => listWorkflows(db, userId, {}, page));
-  await during(() => listNotifications(db, userId, { count: 20, unreadOnly: true }));
+  await during(() => listNotifications(db, { userId, unreadOnly: true }, page));
   const token = await insertToken(db, { userId, kind: 'API', name: 'ci', hash: randomBytes(32) });
   await during(() => findIdentities(db, [token.hash]));
   await during(() => rollUpTotals(db, { limit: SET }));

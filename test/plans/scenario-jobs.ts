@@ -4,6 +4,7 @@ import { array } from '../../db/arrays.ts';
 import type { Db } from '../../db/client.ts';
 import { cancelJobs, cancelRequests, removeRequests } from '../../db/ends/cancel-jobs.ts';
 import { once } from '../../db/idempotency.ts';
+import { anchorSchedules, databaseClockMs, shortenBuildLeases } from '../../db/jobs/anchor.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
 import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
@@ -12,6 +13,7 @@ import * as leases from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { redispatchQueued } from '../../db/jobs/redispatch.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
+import { NO_ID } from '../../domain/ids.ts';
 import { type Drive, dispatched, ENGINE, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void> {
@@ -67,6 +69,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   const running = await claimAll();
   await db.execute(sql`UPDATE jobs SET cancel_requested_at = now() WHERE id = ${running[0]?.id}`);
   await drive(leases.returnJobs, db, running.slice(0, 3));
+  await drive(leases.queueReturned, db, running[1]?.id ?? '');
   await drive(leases.returnJobs, db, running.slice(3), { counted: true });
   await drive(wakeWaiting, db, idsOf(own));
 
@@ -145,4 +148,20 @@ export async function recallOf(db: Db, drive: Drive, userId: string): Promise<vo
   await db.execute(sql`UPDATE schedules SET wake_at = now() + interval '5 minutes' WHERE last_job_id = ANY(${ids})`);
   const { next } = await drive(redispatchQueued, db, { after: undefined, limit: 3 });
   await drive(redispatchQueued, db, { after: next, limit: 10 });
+}
+
+/** The clock was set back: every schedule of the set is too far off. */
+export async function anchorOf(db: Db, drive: Drive, userId: string): Promise<void> {
+  const own = await make(db, userId, HEARTBEAT);
+  await dispatched(db, own);
+  const ids = array(idsOf(own), 'uuid');
+  await db.execute(sql`
+    UPDATE schedules SET next_run_at = next_run_at + interval '1 day', wake_at = wake_at + interval '1 day' WHERE workflow_id = ANY(${ids})`);
+  await drive(databaseClockMs, db);
+  const [first = NO_ID] = idsOf(own).toSorted(); // those before it belong to others
+  await drive(anchorSchedules, db, { after: first, limit: 100 });
+  await drive(shortenBuildLeases, db);
+  // Now due, they would come into the passes of another run.
+  await db.execute(sql`DELETE FROM schedules WHERE workflow_id = ANY(${ids})`);
+  await db.execute(sql`DELETE FROM jobs WHERE workflow_id = ANY(${ids})`);
 }

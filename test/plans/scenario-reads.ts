@@ -7,7 +7,8 @@ import { readUserTotals, readWorkflowTotals } from '../../db/analytics.ts';
 import * as images from '../../db/builds/images.ts';
 import type { Db } from '../../db/client.ts';
 import { jobStates } from '../../db/jobs/leases.ts';
-import * as listing from '../../db/listing.ts';
+import * as jobLists from '../../db/listing/jobs.ts';
+import { countWorkflows, listWorkflows } from '../../db/listing/workflows.ts';
 import * as partitions from '../../db/logs/partitions.ts';
 import * as logs from '../../db/logs/read.ts';
 import { lookThrough } from '../../db/logs/retention.ts';
@@ -46,16 +47,28 @@ async function pagesOf(db: Db, drive: Drive, of: { userId: string; workflowIds: 
   const first = { count: 20, backwards: false };
   const last = { count: 20, backwards: true, before: NO_ID };
   for (const window of [first, last]) {
-    await drive(listing.listWorkflows, db, userId, {}, window);
-    await drive(listing.listJobs, db, userId, {}, window);
+    await drive(listWorkflows, db, userId, {}, window);
+    await drive(jobLists.listJobs, db, { userId }, {}, window);
+    await drive(jobLists.listJobs, db, { userId, workflowIds }, {}, window);
     await drive(volumes.listVolumes, db, userId, window);
+    for (const unreadOnly of [true, false])
+      await drive(notifications.listNotifications, db, { userId, unreadOnly }, window);
   }
-  await drive(listing.listWorkflows, db, userId, { kind: 'CONTAINER', terminated: false, nameContains: 'a' }, first);
-  await drive(listing.listJobs, db, userId, { status: ['QUEUED', 'RUNNING'] }, first);
-  await drive(listing.listJobsByWorkflow, db, workflowIds, {}, first);
+  const filter = { kind: 'CONTAINER', terminated: false, nameContains: 'a' } as const;
+  await drive(listWorkflows, db, userId, filter, first);
+  const by = { count: 20, backwards: false, after: NO_ID };
+  await drive(listWorkflows, db, userId, {}, { ...by, order: 'NAME', ascending: true, afterKey: 'a' });
+  for (const order of ['UPDATED_AT', 'NEXT_RUN_AT'] as const)
+    await drive(listWorkflows, db, userId, {}, { ...by, order, backwards: true, afterKey: '1' });
+  await drive(jobLists.listJobs, db, { userId }, { status: ['QUEUED', 'RUNNING'] }, { ...first, ascending: true });
+  await drive(jobLists.listJobsByWorkflow, db, workflowIds, {}, first);
+  await drive(countWorkflows, db, userId, filter, 10);
+  for (const of of [{ userId }, { userId, workflowIds }])
+    await drive(jobLists.countJobs, db, of, { status: ['QUEUED'] }, 10);
+  await drive(jobLists.countJobsByWorkflow, db, workflowIds, {}, 10);
+  await drive(volumes.countVolumes, db, userId, 10);
+  await drive(notifications.countNotifications, db, { userId, unreadOnly: true }, 10);
   await drive(volumes.workflowsByVolume, db, userId, ['work', 'cache'], 5);
-  await drive(notifications.listNotifications, db, userId, { count: 20, unreadOnly: false });
-  await drive(notifications.listNotifications, db, userId, { count: 20, after: NO_ID, unreadOnly: true });
   const range = { from: new Date(Date.now() - 3.5 * DAY_MS), to: new Date() };
   await drive(readUserTotals, db, userId, range);
   await drive(readWorkflowTotals, db, workflowIds, range);
@@ -75,7 +88,11 @@ async function rowsOf(db: Db, drive: Drive, { userId, workflowIds, jobIds, build
   await drive(lookup.jobsToFollow, db, workflowIds[0] ?? NO_ID, 3);
   const asked = workflowIds.map((workflowId) => ({ workflowId, after: NO_ID, open: jobIds.slice(0, 1) }));
   await drive(lookup.jobsToRecheck, db, asked, 3);
+  await drive(lookup.jobsOfUserToFollow, db, userId, { count: 3, openMax: 10 });
+  await drive(lookup.jobsOfUsersToRecheck, db, [{ userId, after: NO_ID, open: jobIds.slice(0, 1) }], 3);
   await drive(lookup.workflowsChangedSince, db, [userId], new Date(Date.now() - 1_000));
+  await drive(lookup.newestWorkflowsOf, db, userId, 20);
+  await drive(lookup.keptWorkflows, db, workflowIds);
   await drive(lookup.nextRuns, db, workflowIds);
   await drive(notifications.anyNotifications, db, [randomUUID()]);
   await drive(notifications.notificationsOf, db, userId, [randomUUID()]);
@@ -98,9 +115,12 @@ async function accountOf(db: Db, drive: Drive, userId: string): Promise<void> {
   await drive(accounts.findUserByEmail, db, 'nobody@example.com', '10.0.0.1');
   await drive(accounts.hasAccounts, db);
   await drive(accounts.listUsers, db, { after: NO_ID, limit: 10 });
-  await drive(audit.listAuditEvents, db, { userId, count: 10 });
-  await drive(audit.listAuditEvents, db, { userId: undefined, count: 10, after: randomUUID() });
-  await drive(audit.findAuditEvent, db, { id: randomUUID(), userId });
+  await drive(audit.listAuditEvents, db, { userId }, { count: 10, backwards: false });
+  const after = randomUUID();
+  await drive(audit.listAuditEvents, db, { userId: undefined }, { count: 10, backwards: false, after });
+  await drive(audit.listAuditEvents, db, { userId }, { count: 10, backwards: true, before: after });
+  for (const of of [{ userId }, { userId: undefined }]) await drive(audit.countAuditEvents, db, of, 10);
+  await drive(audit.findAuditEvents, db, { ids: [after], userId });
   await drive(listSessions, db, [userId]);
   await drive(tokens.listApiTokens, db, [userId]);
   await drive(tokens.findApiToken, db, { userId, id: randomUUID() });

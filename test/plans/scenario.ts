@@ -18,11 +18,13 @@ import { removeOldJobs } from '../../db/jobs/retention.ts';
 import * as partitions from '../../db/logs/partitions.ts';
 import * as logRetention from '../../db/logs/retention.ts';
 import * as notifications from '../../db/notifications.ts';
+import { forgetOtherKeys, recordSecretKey, someSecretOfOldVersion } from '../../db/secret-keys.ts';
+import * as workers from '../../db/workers.ts';
 import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import * as termination from '../../db/workflows/terminate.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
-import { jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
+import { anchorOf, jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 
 /**
@@ -41,6 +43,7 @@ export async function runScenario(db: Db, drive: Drive): Promise<string> {
   await notificationsOf(db, drive, user);
   await endMarker(db, drive, user);
   await maintenance(db, drive);
+  await anchorOf(db, drive, user);
   return user;
 }
 
@@ -95,6 +98,9 @@ async function notificationsOf(db: Db, drive: Drive, userId: string): Promise<vo
     own.map(({ id }) => ({ kind: 'WORKFLOW_TERMINATED', workflowId: id })),
   );
   await drive(notifications.markNotificationsRead, db, userId, idsOf(notified).toSorted().reverse());
+  await drive(notifications.markUpTo, db, userId, notified[0]?.id);
+  const upToId = await drive(notifications.markUpTo, db, userId, undefined);
+  await drive(notifications.markSomeRead, db, { userId, upToId: upToId ?? NO_ID, limit: 10 });
   await drive(audit.recordAudit, db, { action: 'workflow.create', outcome: 'DONE', userId });
 }
 
@@ -138,6 +144,17 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
     SELECT user_id FROM idempotency_keys ORDER BY created_at, user_id LIMIT 20)`);
   await drive(sweepIdempotencyKeys, db);
   await drive(getInstallation, db);
+  await drive(someSecretOfOldVersion, db);
+  await drive(recordSecretKey, db, { present: 'a', known: ['a', 'b'] });
+  await drive(recordSecretKey, db, { present: 'b', known: ['b'] });
+  await drive(forgetOtherKeys, db, 'b');
+  const worker = { owner: 'test', name: 'workflow' as const };
+  await drive(workers.noteWorker, db, { ...worker, version: '1', host: 'host', engineId: 'engine' });
+  await drive(workers.listWorkers, db);
+  await drive(workers.knownEngines, db);
+  await drive(workers.noteWorkerStopped, db, worker);
+  await db.execute(sql`UPDATE workers SET seen_at = now() - interval '1 day' WHERE owner = 'test'`);
+  await drive(workers.removeOldWorkers, db);
   await drive(partitions.makeLogPartitions, db, { daysAhead: 1 });
   const day = (await drive(partitions.logPartitionsBefore, db, { days: -3 })).at(-1);
   if (day === undefined) throw new Error('There is a partition of tomorrow.');

@@ -1,4 +1,4 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DataDirTaken, DataDirUnusable, openDataDir } from '../../platform/data-dir.ts';
@@ -31,6 +31,22 @@ describe('the data folder', () => {
     }
   });
 
+  test('is refused with instructions if it cannot be used, whatever is in the way', async () => {
+    const folder = await tempFolder();
+    const link = join(folder, 'link');
+    await symlink(join(folder, 'nowhere', 'below'), link);
+    await mkdir(join(folder, 'locked', 'lock'), { recursive: true });
+    for (const path of [link, join(folder, 'locked'), join(folder, 'x'.repeat(300))]) {
+      const opening = openDataDir(path);
+      await expect(opening).rejects.toThrow(DataDirUnusable);
+      await expect(opening).rejects.toThrow(/^DATA_DIR is .*: name a folder/);
+    }
+    const dataDir = await openDataDir(join(folder, 'good'));
+    await mkdir(join(dataDir.path, 'key'));
+    await expect(dataDir.keep('key', () => 'text')).rejects.toThrow(DataDirUnusable);
+    await dataDir.release();
+  });
+
   test('is taken over from a process whose number now belongs to another one', async () => {
     const folder = await withLock(JSON.stringify({ pid: process.ppid, identity: 'of an earlier boot' }));
     await (await openDataDir(folder)).release();
@@ -51,6 +67,8 @@ describe('the data folder', () => {
     expect(await dataDir.keep('key', () => 'first')).toBe('first');
     expect(await dataDir.keep('key', () => 'second')).toBe('first');
     expect((await stat(join(dataDir.path, 'key'))).mode & 0o777).toBe(0o600);
+    await writeFile(join(dataDir.path, 'key'), 'by a person\n');
+    expect(await dataDir.keep('key', () => 'third')).toBe('by a person');
     await dataDir.release();
   });
 });

@@ -68,6 +68,46 @@ describe.sequential('a database that is not at its version', () => {
   });
 });
 
+describe('a database that cannot be used', () => {
+  const refusedWith = async (args: string[], url: string) => {
+    const refused = startProcess(args, { ...env, DATABASE_URL: url, PORT: '0' });
+    const { code } = await refused.exit();
+    expect(refused.output()).not.toMatch(/"stack"|^ {4}at /m);
+    return { code, output: refused.output() };
+  };
+
+  test.each([[['migrate']], [['up']], [['api']]])(
+    'is refused by %s with 1 and a sentence while nothing listens there',
+    async (args) => {
+      const { code, output } = await refusedWith(args, 'postgres://chronoverse:secret@127.0.0.1:1/chronoverse');
+      expect(code).toBe(1);
+      expect(output).toMatch(
+        /^The database at 127\.0\.0\.1:1\/chronoverse cannot be used: .*ECONNREFUSED.*Check DATABASE_URL\.$/m,
+      );
+      expect(output).not.toContain('secret');
+    },
+  );
+
+  test('is refused with 2 and a sentence where the user may not create tables', async () => {
+    const other = `cvtest_${randomBytes(8).toString('hex')}`;
+    await admin.unsafe(`CREATE DATABASE ${other}`);
+    await admin.unsafe(`CREATE ROLE ${other} LOGIN PASSWORD 'secret'`);
+    try {
+      const url = new URL(withDatabase(inject('adminUrl'), other));
+      url.username = other;
+      url.password = 'secret';
+      for (const args of [['migrate'], ['up']]) {
+        const { code, output } = await refusedWith(args, url.href);
+        expect(code, output).toBe(2);
+        expect(output).toMatch(/permission denied for .* \(42501\)\. Give its user the right to create tables/);
+      }
+    } finally {
+      await admin.unsafe(`DROP DATABASE ${other} WITH (FORCE)`);
+      await admin.unsafe(`DROP ROLE ${other}`);
+    }
+  });
+});
+
 test('that is half migrated when a signal comes is no success, and is completed by the next call', async () => {
   const database = await oldDatabase();
   const reader = postgres(database.url, { max: 1 });

@@ -95,3 +95,67 @@ describe('chronoverse rotate-secrets', () => {
     expect(wrong.output).not.toContain('my-old-secret');
   });
 });
+
+describe('a process whose keys do not fit the stored secrets', () => {
+  const env = (keys: Record<string, string>) => ({ DATABASE_URL: own.url, PORT: '0', ...keys });
+  const start = (keys: Record<string, string>) => startProcess(['up'], env(keys));
+  const hex = (key: Buffer) => key.toString('hex');
+  let own: TestDatabase;
+  beforeAll(async () => {
+    own = await testDatabase();
+  });
+  afterAll(() => own.close());
+
+  test('is refused at its start with a sentence, until it has the key or the key is given up', async () => {
+    const first = start({ SECRET_KEY: hex(OLD) });
+    await first.ready();
+    await first.kill('SIGTERM');
+
+    const other = start({ SECRET_KEY: hex(PRESENT) });
+    expect(await other.exit()).toEqual({ code: 2, signal: null });
+    expect(other.output()).toContain('The secrets in this database are encrypted under the key ');
+    expect(other.output()).toContain('SECRET_KEYS_OLD');
+    expect(other.output()).not.toContain(hex(OLD));
+
+    const both = start({ SECRET_KEY: hex(PRESENT), SECRET_KEYS_OLD: hex(OLD) });
+    await both.ready();
+    await both.kill('SIGTERM');
+    for (const key of [OLD, PRESENT]) expect(await start({ SECRET_KEY: hex(key) }).exit()).toMatchObject({ code: 2 });
+
+    const rotated = startProcess(['rotate-secrets'], env({ SECRET_KEY: hex(PRESENT), SECRET_KEYS_OLD: hex(OLD) }));
+    expect(await rotated.exit()).toMatchObject({ code: 0 });
+    // Forgotten after the rotation.
+    expect(await start({ SECRET_KEY: hex(OLD) }).exit()).toMatchObject({ code: 2 });
+    const alone = start({ SECRET_KEY: hex(PRESENT) });
+    await alone.ready();
+    await alone.kill('SIGTERM');
+  });
+
+  test('is refused with the secrets of a version that recorded no key, and starts once the lost key is given up', async () => {
+    const lost = await testDatabase();
+    try {
+      const user = await testUser(lost.db, 'bob');
+      const id = newId();
+      const given: GivenPayload = { kind: 'CONTAINER', image: 'a', env: { KEY: { secret: true, value: SECRET } } };
+      const { value: payload } = sealPayload(createSealer(STRANGE), { workflowId: id, given });
+      if (payload === undefined) throw new Error('It was refused.');
+      await createWorkflow(lost.db, {
+        id,
+        userId: user,
+        name: 'a',
+        payload,
+        intervalMinutes: 60,
+        maxConsecutiveJobFailuresAllowed: 1,
+      });
+      const keys = { DATABASE_URL: lost.url, PORT: '0', SECRET_KEY: hex(PRESENT) };
+      expect(await startProcess(['up'], keys).exit()).toMatchObject({ code: 2 });
+      expect(await startProcess(['rotate-secrets'], keys).exit()).toMatchObject({ code: 1 });
+      expect(await startProcess(['rotate-secrets', '--lost-keys'], keys).exit()).toMatchObject({ code: 0 });
+      const server = startProcess(['up'], keys);
+      await server.ready();
+      await server.kill('SIGTERM');
+    } finally {
+      await lost.close();
+    }
+  });
+});

@@ -53,9 +53,9 @@ describe('chronoverse up', () => {
     const url = await process_.ready();
     process.kill(await serverPid(folder), 'SIGKILL');
     await process_.line(({ msg }) => String(msg).includes('is started again'), 'the restart');
-    await expect
-      .poll(() => ask(url, SIGN_UP).catch(String), { timeout: 20_000 })
-      .toMatchObject({ signUp: { userErrors: [] } });
+    const isReady = async () => (await fetch(new URL('/health', url))).status;
+    await expect.poll(isReady, { timeout: 20_000 }).toBe(200);
+    expect(await ask(url, SIGN_UP)).toMatchObject({ signUp: { userErrors: [] } });
   });
 
   test('refuses a folder that another process holds, which continues undisturbed', async () => {

@@ -4,6 +4,7 @@ import { type ClaimedBuild, claimBuilds } from '../../db/builds/claim.ts';
 import { renewBuildLeases } from '../../db/builds/leases.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Connection, connect } from '../../db/client.ts';
+import { databaseClockMs } from '../../db/jobs/anchor.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { enterTurns } from '../../db/jobs/turns.ts';
 import { type BuildRow, builds } from '../../db/schema.ts';
@@ -128,6 +129,26 @@ test('P4: a database that freezes in the middle of a look counts as a break for 
     },
   );
   expect((await jobsOf(db, id))[0]).toMatchObject({ status: 'RUNNING', attempt: 1, leaseToken: job?.leaseToken });
+});
+
+test('P4: a look says by the database’s clock when it read the rows, so that a clock that was set shows', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann);
+  await claim(db, await schedule(db));
+  await letPass(db, id, 3_600);
+  await expire(await startedBuild());
+  const read: number[] = [];
+  const watchedSeconds = (databaseMs: number) => {
+    read.push(databaseMs);
+    return 0;
+  };
+  const earliest = await databaseClockMs(db);
+  await reconcileSchedules(db, [id], { watchedSeconds });
+  await sweepBuilds(db, { watchedSeconds });
+  const latest = await databaseClockMs(db);
+  expect(read).toHaveLength(2);
+  for (const at of read) expect(at).toBeGreaterThanOrEqual(earliest);
+  for (const at of read) expect(at).toBeLessThanOrEqual(latest);
 });
 
 test('P3: the sweep names only builds that have no turn', async () => {

@@ -105,13 +105,38 @@ async function watching(changes: Partial<Parameters<typeof startWatch>[0]>, run:
 test('a database that goes away and comes back is a break, and its end is reported', async () => {
   let back = 0;
   await watching({ onBack: () => (back += 1) }, async ({ seconds }) => {
-    await until('it counts', async () => seconds() > 0.1);
+    await until('it counts', async () => seconds(Date.now()) > 0.1);
     expect(back).toBe(1);
     proxy.cut();
-    await until('the break is seen', async () => seconds() === 0);
+    await until('the break is seen', async () => seconds(Date.now()) === 0);
     proxy.restore();
-    await until('it counts again', async () => seconds() > 0);
+    await until('it counts again', async () => seconds(Date.now()) > 0);
     expect(back).toBeGreaterThanOrEqual(2);
+  });
+});
+
+test('a clock of the database that is set, forward or back, is a break: at once, and until the next question', async () => {
+  let setMs = 0;
+  let mayAsk = Promise.resolve();
+  let goOn: () => void = () => undefined;
+  let back = 0;
+  const ask = async () => {
+    await mayAsk;
+    return (await tryToWrite(database.db)) + setMs;
+  };
+  await watching({ ask, onBack: () => (back += 1) }, async ({ seconds }) => {
+    for (const hours of [1, -2]) {
+      await until('it counts', async () => seconds(Date.now() + setMs) > 0.1);
+      mayAsk = new Promise((resolve) => {
+        goOn = resolve;
+      });
+      expect(seconds(Date.now() + setMs + hours * 3_600_000)).toBe(0);
+      expect(seconds(Date.now() + setMs)).toBeGreaterThan(0.1);
+      const backBefore = back;
+      setMs += hours * 3_600_000;
+      goOn();
+      await until('the break has ended', async () => back > backBefore);
+    }
   });
 });
 
@@ -121,7 +146,7 @@ test('a pool whose connections are all busy is not a break', async () => {
     const slow = connection.db.execute(sql`SELECT pg_sleep(1)`).then(() => {
       busy = false;
     });
-    await until('it counts', async () => seconds() > 0.2);
+    await until('it counts', async () => seconds(Date.now()) > 0.2);
     expect(busy).toBe(true);
     await slow;
   });

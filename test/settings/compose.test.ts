@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { writeComposeFiles } from '../../dev/services/compose-files.ts';
 import { parseSettings } from '../../platform/settings/parse.ts';
 import { readSettingFiles } from '../../platform/settings/setting-files.ts';
+import { SETTINGS } from '../../platform/settings/settings.ts';
 
 describe('the files of docker-compose.yml', () => {
   let dir: string;
@@ -55,9 +56,28 @@ describe('the files of docker-compose.yml', () => {
     const made = await writeComposeFiles(dir);
     const named = [...compose.matchAll(/\{ file: (\.secrets\/\S+) \}/g)].map(([, name]) => name);
     expect(named.toSorted()).toEqual(made.filter((name) => name.startsWith('.secrets/')).toSorted());
-    expect(compose).not.toMatch(/\$\{[A-Z_]*(PASSWORD|SECRET|KEY)/);
+    expect(compose).not.toMatch(/\$\{[A-Z_]*(PASSWORD|SECRET|KEY)\b/);
     expect(compose).not.toContain('--requirepass');
-    expect(made).toContain('chronoverse.env');
-    expect(compose).toContain('env_file: [chronoverse.env]');
+  });
+
+  test('pass every setting to every process, those that Compose decides apart', () => {
+    const [, block = ''] = /environment: &settings\n([\s\S]*?)\n {2}secrets:/.exec(compose) ?? [];
+    const given = [...block.matchAll(/^ {4}([A-Z_]+):/gm)].map(([, name = '']) => name.replace(/_FILE$/, ''));
+    const decided = ['PORT', 'HOST', 'DOCKER_HOST', 'DATA_DIR', 'DEMO_IMAGE'];
+    expect([...given, ...decided].toSorted()).toEqual(Object.keys(SETTINGS).toSorted());
+    for (const [, name, from] of block.matchAll(/^ {4}([A-Z_]+): "\$\{([A-Z_]+):-/gm)) expect(from).toBe(name);
+    // What is absent in .env comes as an empty text, which counts as absent.
+    const empty = Object.fromEntries(given.map((name) => [name, '']));
+    expect(parseSettings(readSettingFiles(empty)).settings).toEqual(parseSettings({}).settings);
+  });
+
+  test('take over the settings of a chronoverse.env, which an earlier version read', async () => {
+    writeFileSync(join(dir, 'chronoverse.env'), '# mine\nGRAPHIQL=false\nLOG_LEVEL=debug\n');
+    // Without a newline at its end.
+    writeFileSync(join(dir, '.env'), 'DOCKER_GID=5\nLOG_LEVEL=warn');
+    expect(await writeComposeFiles(dir)).toContain('.env');
+    expect(read('.env')).toBe('DOCKER_GID=5\nLOG_LEVEL=warn\nGRAPHIQL=false');
+    expect(readdirSync(dir)).toContain('chronoverse.env.old');
+    expect(readdirSync(dir)).not.toContain('chronoverse.env');
   });
 });

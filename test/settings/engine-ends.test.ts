@@ -15,6 +15,7 @@ function workerAt(end: 'min' | 'max', changes: Record<string, string> = {}) {
   const env = Object.fromEntries(AT_THE_ENGINE.map((name) => [name, String(all[name]?.schema.meta()?.[end])]));
   const { settings } = parseSettings({ ...env, ...changes });
   const { maxJobSeconds, maxBuildSeconds, maxResources, maxJobLogBytes, maxContainerDiskBytes } = settings;
+  const { imageRetentionDays } = settings;
   return {
     capacity: settings.containersMax,
     containersPerUserMax: settings.runningPerUser.containers,
@@ -22,6 +23,7 @@ function workerAt(end: 'min' | 'max', changes: Record<string, string> = {}) {
     maxJobSeconds,
     maxBuildSeconds,
     maxResources,
+    imageRetentionDays,
     maxLogBytes: maxJobLogBytes,
     maxDiskBytes: maxContainerDiskBytes,
   };

@@ -104,4 +104,6 @@ const FILLS: Record<number, string> = {
     UPDATE builds SET log_attempt = -3 WHERE id IN (SELECT md5('build' || n)::uuid FROM generate_series(1, 300) n WHERE n % 3 = 0);
     UPDATE schedules SET state = 'HELD', wake_at = NULL
       WHERE workflow_id IN (SELECT md5('workflow' || n)::uuid FROM generate_series(1, 300) n WHERE n % 7 = 0)`,
+  24: "INSERT INTO workers (owner, name, version, host) SELECT 'process ' || n, 'workflow', '1', 'host' FROM generate_series(1, 60) n",
+  26: "INSERT INTO engine_images (engine_id, image_id, names) SELECT 'engine', 'sha256:' || n, '{r/i:1}' FROM generate_series(1, 300) n",
 };

@@ -29,11 +29,16 @@ function refuseWith(response: http.ServerResponse, { status, message }: Refusal)
   response.end(JSON.stringify({ message }));
 }
 
-/** A proxy to a real engine that answers in its place when a test wants it to. */
-export async function refusingEngine(host: string): Promise<RefusingEngine> {
-  const target = host.startsWith('unix://')
+/** Where Node's requests find the engine at this address, which has the form of DOCKER_HOST. */
+export function engineTarget(host: string) {
+  return host.startsWith('unix://')
     ? { socketPath: host.slice('unix://'.length) }
     : { host: new URL(host).hostname, port: Number(new URL(host).port) };
+}
+
+/** A proxy to a real engine that answers in its place when a test wants it to. */
+export async function refusingEngine(host: string): Promise<RefusingEngine> {
+  const target = engineTarget(host);
   const server = createServer((request, response) => {
     const { method = '', url = '' } = request;
     const answer = engine.refuse?.(method, url);

@@ -56,6 +56,8 @@ export interface RegistryProxy {
   port: number;
   /** Answers the next `times` requests for a manifest with 429. */
   busy(times: number): void;
+  /** Replaces all answers, until it is undefined again. HANG gives none. */
+  instead: { status: number; headers?: Record<string, string> } | 'HANG' | undefined;
   /**
    * Sends the next layer a few bytes at a time, for minutes. Resolves when the engine waits for it.
    */
@@ -73,6 +75,11 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
   let onHeld: ((held: Held) => void) | undefined;
 
   function handle(incoming: IncomingMessage, answer: ServerResponse): void {
+    const { instead } = proxy;
+    if (instead !== undefined) {
+      if (instead !== 'HANG') answer.writeHead(instead.status, instead.headers).end();
+      return;
+    }
     if (busyTimes > 0 && incoming.url?.includes('/manifests/')) {
       // The engine asks with HEAD first and ignores a refusal of it, so only GET counts.
       if (incoming.method === 'GET') busyTimes -= 1;
@@ -99,8 +106,9 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
   const server = createServer(handle).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
-  return {
+  const proxy: RegistryProxy = {
     port: typeof address === 'object' && address !== null ? address.port : 0,
+    instead: undefined,
     busy(times) {
       busyTimes = times;
     },
@@ -117,6 +125,7 @@ export async function registryProxy(port: number): Promise<RegistryProxy> {
       await once(server, 'close');
     },
   };
+  return proxy;
 }
 
 /** More than a manifest or a configuration, so this matches only layers. */

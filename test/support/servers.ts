@@ -101,9 +101,12 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
 export async function ownEngine({
   liveRestore,
   options: more = [],
+  restarts = false,
 }: {
   liveRestore: boolean;
   options?: string[];
+  /** Whether it starts again when it dies by itself, as systemd does for it. */
+  restarts?: boolean;
 }): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'cv-engine-')); // the path of a socket must be short
   const engine = { dataDir: join(dir, 'data'), runDir: dir, name: `chronoverse-${basename(dir)}` };
@@ -111,12 +114,19 @@ export async function ownEngine({
   const client = new Docker({ socketPath: join(dir, 'docker.sock'), timeout: 3_000 });
   const launch = await prepareEngine(engine, options);
   const probe = async () => void (await client.ping());
-  const server = serverOf({ address: engineAddress(engine), dir, launch, probe });
+  // The leftovers of a killed engine would keep the next one from starting.
+  const prepare = () => prepareEngine(engine, options);
+  const server = serverOf({
+    address: engineAddress(engine),
+    dir,
+    launch,
+    probe,
+    ...(restarts && { beforeRestart: prepare }),
+  });
   return {
     ...server,
     async start() {
-      // The leftovers of a killed engine would keep the next one from starting.
-      await prepareEngine(engine, options);
+      await prepare();
       await server.start();
       await ensureBaseImage(client);
     },
@@ -203,15 +213,29 @@ export function serverOf({
   dir,
   launch,
   probe,
+  beforeRestart,
 }: {
   address: string;
   dir: string;
   launch: Launch;
   probe: () => Promise<void>;
+  /** Makes the server start again when it dies by itself. Called before that. */
+  beforeRestart?: () => Promise<unknown>;
 }): OwnServer {
   let child: ChildProcess | undefined;
+  let isEnding = false;
+
+  function launchIt(): void {
+    child = spawn(launch.command, launch.args, { env: { ...process.env, ...launch.env }, stdio: 'ignore' });
+    if (beforeRestart !== undefined)
+      child.once('exit', async () => {
+        if (!isEnding) await beforeRestart();
+        if (!isEnding) launchIt();
+      });
+  }
 
   async function end(signal: NodeJS.Signals): Promise<void> {
+    isEnding = true;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);
     await once(child, 'close');
@@ -224,7 +248,8 @@ export function serverOf({
     kill,
     stop: () => end('SIGTERM'),
     async start() {
-      child = spawn(launch.command, launch.args, { env: { ...process.env, ...launch.env }, stdio: 'ignore' });
+      isEnding = false;
+      launchIt();
       await untilSlow(`${launch.command} answers`, () =>
         probe().then(
           () => true,

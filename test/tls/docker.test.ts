@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDocker } from '../../platform/docker/docker.ts';
+import type { EngineError } from '../../platform/docker/errors.ts';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
 import { requirePart } from '../support/parts.ts';
@@ -37,7 +38,11 @@ describe.skipIf(isMissing || process.getuid?.() !== 0)('a Docker engine reached 
     const answer = () =>
       docker.engineId().then(
         (id) => (id === '' ? 'no id' : 'up'),
-        (error: Error) => error.message,
+        (error: EngineError) => {
+          const cause = error.cause instanceof Error ? error.cause.message : undefined;
+          expect([error.message, cause]).toContain(error.words); // what the log shows
+          return error.words;
+        },
       );
     // The refusal of our certificate may arrive while we write, and a reset may hide it. A worker
     // asks again, so this does too.

@@ -1,14 +1,15 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { claimJobs } from '../../db/jobs/claim.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { newId } from '../../domain/ids.ts';
 import { createTemplates } from '../../workers/workflow/builds/template.ts';
 import { installationLabels } from '../../workers/workflow/engine/labels.ts';
 import { toSpec } from '../../workers/workflow/jobs/container.ts';
 import { requirePart } from '../support/parts.ts';
-import { until } from '../support/time.ts';
-import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
+import { letPass, until } from '../support/time.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedLines, storedTexts } from './support.ts';
 
 const host = requirePart('docker', 'the adoption of containers whose worker is lost');
 describe.skipIf(host === undefined)('a container whose worker is gone', () => {
@@ -22,6 +23,15 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
   const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
   /** Prints 200 lines a second for two seconds. */
   const PRINTER = 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; [ $((i % 20)) = 0 ] && sleep 0.1; done; exit 4';
+
+  /** The id of the only container, once it runs. */
+  const running = () =>
+    until('its container runs', async () => {
+      const [found] = await here.containers();
+      return found !== undefined && (await here.docker.inspectContainer(found))?.status === 'running'
+        ? found
+        : undefined;
+    });
 
   const untilPrinted = (jobId: string) =>
     until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
@@ -45,17 +55,56 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     const first = await here.start();
     const { id } = await here.create(shell('echo 1; sleep 1; seq 2 3000; exit 6'));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    const container = await until('its container runs', async () => {
-      const [found] = await here.containers();
-      return found !== undefined && (await here.docker.inspectContainer(found))?.status === 'running'
-        ? found
-        : undefined;
-    });
+    const container = await running();
     await first.close();
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
     const second = await here.start();
     expect(await here.job(id, 'FAILED')).toMatchObject({ exitCode: 6, attempt: 1, logLineCount: 3_000 });
     expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(3_000));
+    await second.close();
+  });
+
+  test.each([
+    ['exits with 255, as after a killed engine,', 'exit 255', 255],
+    ['is killed by its own program, as by a stopped engine,', 'kill -9 $$', 137],
+    ['ends by SIGTERM', 'trap - TERM; kill -15 $$', 143],
+  ])(
+    'P4: one that %s while no worker watched and the engine ran on fails, and does not run again',
+    async (_, end, code) => {
+      const first = await here.start();
+      const { id } = await here.create(shell(`echo 1; sleep 1; ${end}`));
+      await here.job(id, 'RUNNING');
+      const container = await running();
+      await first.close();
+      await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
+      const second = await here.start();
+      expect(await here.job(id, 'FAILED')).toMatchObject({ exitCode: code, attempt: 1, failureReason: 'EXIT_CODE' });
+      await second.close();
+    },
+  );
+
+  test('P4: one that is removed while no worker watches: the next attempt begins with a line that says what may be missing', async () => {
+    const { db } = here.database;
+    const first = await here.start();
+    const { id } = await here.create(shell('echo 1; [ -e /never ] || sleep 1; echo 2'));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    const container = await running();
+    await until('a line is stored', async () => (await storedTexts(db, jobId)).length > 0);
+    await first.close();
+    await here.docker.removeContainer(container, { force: true });
+    await db.execute(sql`UPDATE jobs SET lease_expires_at = now() - interval '1 hour' WHERE id = ${jobId}`);
+    await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ${id}`);
+    const second = await here.start();
+    await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
+    await letPass(db, id, 60);
+    expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 2 });
+    const lines = await storedLines(db, jobId);
+    expect(lines.map(({ text, attempt, stream, source }) => ({ text, attempt, stream, source }))).toEqual([
+      expect.objectContaining({ text: '1', attempt: 1 }),
+      { text: expect.stringContaining('Attempt 1 was lost'), attempt: 2, stream: 'STDERR', source: 'SYSTEM' },
+      expect.objectContaining({ text: '1', attempt: 2 }),
+      expect.objectContaining({ text: '2', attempt: 2 }),
+    ]);
     await second.close();
   });
 

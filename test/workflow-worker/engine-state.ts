@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { createEngine } from '../../platform/docker/engine.ts';
+import { createEngine, type Engine } from '../../platform/docker/engine.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
 
 const listed = z.array(z.object({ Id: z.string(), Command: z.string().optional(), State: z.string().optional() }));
@@ -8,26 +8,44 @@ const volumes = z.object({
   Volumes: z.array(z.object({ Name: z.string(), Labels: z.record(z.string(), z.string()).nullable() })).nullable(),
 });
 
+const listOf = async (engine: Engine, path: string) =>
+  listed.parse(await engine.call({ method: 'GET', path, query: { all: true } }));
+
 /**
- * Every container and image, including unnamed layers, made by a build step that contains `marker`.
- * Other tests use the same engine at the same time, so its full lists prove nothing.
+ * Every container of a build step that contains `marker`. Other tests use the same engine at the
+ * same time, so its full lists prove nothing.
  */
+export async function stepsWith(host: string | undefined, marker: string) {
+  const all = await listOf(createEngine({ host }), '/containers/json');
+  const containers = all.filter(({ Command }) => Command?.includes(marker));
+  const ended = containers.filter(({ State }) => State === 'exited');
+  return { containers: containers.map(({ Id }) => Id), ended: ended.map(({ Id }) => Id) };
+}
+
+/** By image: the steps that made it, which never change. An engine may have hundreds of images. */
+const histories = new Map<string, string>();
+
+/** The same, and every image, including unnamed layers, made by such a step. */
 export async function madeWith(host: string | undefined, marker: string) {
   const engine = createEngine({ host });
-  const list = async (path: string) => listed.parse(await engine.call({ method: 'GET', path, query: { all: true } }));
-  const containers = (await list('/containers/json')).filter(({ Command }) => Command?.includes(marker));
+  const steps = await stepsWith(host, marker);
   const images: string[] = [];
-  for (const { Id } of await list('/images/json')) {
+  for (const { Id } of await listOf(engine, '/images/json')) {
     try {
-      const steps = history.parse(await engine.call({ method: 'GET', path: `/images/${Id}/history` }));
-      if (steps.some(({ CreatedBy }) => CreatedBy.includes(marker))) images.push(Id);
+      const known = histories.get(Id) ?? (await historyOf(engine, Id));
+      histories.set(Id, known);
+      if (known.includes(marker)) images.push(Id);
     } catch (error) {
       // It belonged to another test and is gone.
       if (!isEngineError(error, 'NOT_FOUND')) throw error;
     }
   }
-  const ended = containers.filter(({ State }) => State === 'exited');
-  return { containers: containers.map(({ Id }) => Id), ended: ended.map(({ Id }) => Id), images };
+  return { ...steps, images };
+}
+
+async function historyOf(engine: Engine, id: string): Promise<string> {
+  const steps = history.parse(await engine.call({ method: 'GET', path: `/images/${id}/history` }));
+  return steps.map(({ CreatedBy }) => CreatedBy).join('\n');
 }
 
 /** Removes volumes as the operator's guide describes, and returns their names. */

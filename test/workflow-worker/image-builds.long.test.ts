@@ -10,7 +10,7 @@ import { builtTag } from '../../workers/workflow/builds/built-image.ts';
 import { sweepImages } from '../../workers/workflow/sweeps/images.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
-import { madeWith } from './engine-state.ts';
+import { madeWith, stepsWith } from './engine-state.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts } from './support.ts';
 
 const host = requirePart('docker', 'builds of Dockerfiles');
@@ -151,13 +151,13 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
   test.each(['update', 'terminate', 'delete'])('P5: an %s stops it on the engine', async (how) => {
     const { db } = here.database;
     const { id, buildId } = await here.create({ build: sources(`RUN echo ${marker} up; sleep 600`) });
-    await until('its step runs', async () => (await madeWith(host, marker)).containers.length > 0);
+    await until('its step runs', async () => (await stepsWith(host, marker)).containers.length > 0);
     const whose = await keyOf(id);
     if (how === 'update') await updateWorkflow(db, { ...whose, payload: { kind: 'CONTAINER', image: IMAGE } });
     else await (how === 'delete' ? deleteWorkflow : terminateWorkflow)(db, whose);
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
     await buildIn(db, buildId, 'CANCELED');
-    await until('its step is gone', async () => (await madeWith(host, marker)).containers.length === 0);
+    await until('its step is gone', async () => (await stepsWith(host, marker)).containers.length === 0);
   });
 
   test('P5: stopped while the engine writes a layer, which it does not report, leaves no layer', async () => {
@@ -167,7 +167,7 @@ describe.skipIf(host === undefined)('a build of a Dockerfile', () => {
     const { id, buildId } = await here.create({
       build: { dockerfile: [`FROM ${IMAGE}`, write, 'CMD ["true"]'].join('\n') },
     });
-    await until('its step has ended', async () => (await madeWith(host, marker)).ended.length > 0);
+    await until('its step has ended', async () => (await stepsWith(host, marker)).ended.length > 0);
     await terminateWorkflow(db, await keyOf(id));
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([buildId]));
     await buildIn(db, buildId, 'CANCELED');

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { beginPrivatePull } from '../../db/builds/images.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { privatePulls, workflows } from '../../db/schema.ts';
+import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { sealPayload } from '../../domain/payload/secrets.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
+import { publishEffects } from '../../platform/publish.ts';
 import { sweepPrivatePulls } from '../../workers/workflow/sweeps/private-pulls.ts';
 import { testUser } from '../support/database.ts';
 import {
@@ -17,8 +19,8 @@ import {
 } from '../support/login-registry.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Registry, registryProxy, startRegistry } from '../support/registry.ts';
-import { imagePatterns, testSealer } from '../support/workers.ts';
-import { buildIn, IMAGE, type Installation, openInstallation } from './support.ts';
+import { imagePatterns, quiet, testSealer } from '../support/workers.ts';
+import { buildIn, IMAGE, type Installation, openInstallation, storedTexts, waitingBuild } from './support.ts';
 
 const WHAT = 'whose images on the engine are';
 const host = requirePart('docker', WHAT);
@@ -105,7 +107,7 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await removeImage(host ?? '', image);
   });
 
-  test('is used if its registry gives it to everyone; if the registry is away, only for users for whom it was pulled', async () => {
+  test('is used if its registry gives it to everyone; with IF_MISSING or NEVER, only for users to whom it was given', async () => {
     const second = await startRegistry();
     const image = await tag(`127.0.0.1:${second.port}/public/app:1`);
     await push(image);
@@ -113,19 +115,79 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await strict.job(id, 'COMPLETED');
     await second.close();
     const other = await testUser(strict.database.db, 'other');
-    const refused = outcome(strict, { image }, other);
-    const again = await strict.create({ image, command: ['true'], args: ['again'] });
-    await strict.job(again.id, 'COMPLETED');
-    expect((await refused).error).toContain('could not be reached');
+    const { db } = strict.database;
+    const foreign = await strict.create({ image, pull_policy: 'IF_MISSING' }, 3, other);
+    const always = await strict.create({ image });
+    for (const pull_policy of ['IF_MISSING', 'NEVER'] as const) {
+      const again = await strict.create({ image, pull_policy, command: ['true'], args: ['again'] });
+      await strict.job(again.id, 'COMPLETED');
+      expect((await storedTexts(db, again.buildId)).join('\n')).toContain(
+        `used as it is: the pull policy is ${pull_policy}.`,
+      );
+    }
+    expect((await outcome(strict, { image, pull_policy: 'NEVER' }, other)).error).toContain(
+      `The Docker engine has no image ${image} that you may use, and the pull policy NEVER`,
+    );
+    expect((await waitingBuild(db, foreign.buildId)).waitsFor).toMatch(/could not be reached\.$/);
+    // What the engine has may be out of date, so a build with ALWAYS waits, and says what else can
+    // be done.
+    expect((await waitingBuild(db, always.buildId)).waitsFor).toMatch(
+      /could not be reached\. With the pull policy IF_MISSING/,
+    );
     await removeImage(host ?? '', image);
   });
 
-  test('is used for users for whom it was pulled, even if the name of its registry does not resolve', async () => {
+  test('is not used if its tag has moved in the registry, whatever LOCAL_IMAGES says, unless the payload says so', async () => {
+    const image = await tag(local('moving/app:1'));
+    await push(image);
+    const { id, buildId } = await open.create({ image, command: ['true'] });
+    await open.job(id, 'COMPLETED');
+    const old = await buildIn(open.database.db, buildId, 'COMPLETED');
+    const newer = await noise();
+    const [repo = '', version = ''] = image.split(/:(?=[^:]*$)/);
+    await engine.call({ method: 'POST', path: `/images/${NOISE}/tag`, query: { repo, tag: version } });
+    await push(image); // the registry has the new one, and the engine the old one
+    await engine.call({ method: 'POST', path: `/images/${IMAGE}/tag`, query: { repo, tag: version } });
+
+    const { db } = open.database;
+    const kept = await open.create({ image, pull_policy: 'IF_MISSING' });
+    expect(await buildIn(db, kept.buildId, 'COMPLETED')).toMatchObject({ imageId: old.imageId });
+    const never = await open.create({ image, pull_policy: 'NEVER' });
+    expect(await buildIn(db, never.buildId, 'COMPLETED')).toMatchObject({ imageId: old.imageId });
+    const [row] = await db.select().from(workflows).where(sql`id = ${id}`);
+    const rebuilt = await rebuildWorkflow(db, { id, userId: row?.userId ?? '' });
+    if (!('effects' in rebuilt)) throw new Error(rebuilt.outcome);
+    await publishEffects({ ...open.parts, log: quiet }, rebuilt.effects);
+    const built = await buildIn(db, rebuilt.build.id, 'COMPLETED');
+    expect(built.imageId).toBe(newer);
+    expect(built.imageDigest).not.toBe(old.imageDigest);
+    const fresh = await open.create({ image });
+    expect(await buildIn(db, fresh.buildId, 'COMPLETED')).toMatchObject({ imageId: newer });
+    await removeImage(host ?? '', image);
+    await removeImage(host ?? '', NOISE);
+  });
+
+  test('and was made there is used as it is: for a name without a registry nobody is asked', async () => {
+    const { buildId } = await open.create({ image: IMAGE });
+    await buildIn(open.database.db, buildId, 'COMPLETED');
+    const lines = (await storedTexts(open.database.db, buildId)).join('\n');
+    expect(lines).toContain(`${IMAGE} is on the Docker engine, and is used as it is: no registry has given it.`);
+    expect(lines).not.toContain('Asking the registry');
+    const image = await tag(local('never/pushed:1'));
+    const asked = await open.create({ image });
+    await buildIn(open.database.db, asked.buildId, 'COMPLETED');
+    expect((await storedTexts(open.database.db, asked.buildId)).join('\n')).toMatch(
+      /Asking the registry.*\n.*used as it is: The registry .* has no image .*\((MANIFEST|NAME)_UNKNOWN\)\./,
+    );
+    await removeImage(host ?? '', image);
+  });
+
+  test('is used for users to whom it was given, even if the name of its registry does not resolve', async () => {
     const image = await tag(`${'a'.repeat(64)}.example/app:1`); // no resolver accepts this name
     await strict.database.db.execute(sql`
       INSERT INTO pulled_images (user_id, image_id, image)
       SELECT min(id::text)::uuid, ${await strict.docker.findImage(IMAGE)}, ${image.replace(':1', '')} FROM users`);
-    const { id } = await strict.create({ image, command: ['true'] });
+    const { id } = await strict.create({ image, pull_policy: 'IF_MISSING', command: ['true'] });
     await strict.job(id, 'COMPLETED');
     expect((await outcome(strict, { image }, await testUser(strict.database.db, 'carl'))).error).toMatch(
       /REGISTRY_ALLOW/,
@@ -225,7 +287,9 @@ describe.skipIf(!isReady)('an image that lies on the engine', () => {
     await db.execute(sql`UPDATE builds SET completed_at = now() - interval '1 hour' WHERE id = ${puller?.id}`);
     await sweepPrivatePulls({ db, docker: open.docker });
     expect(await db.select().from(privatePulls)).toMatchObject([{ engineId: 'another' }]);
-    expect((await outcome(open, { image: other }, bob)).error).not.toBeNull();
+    const never = { image: other, pull_policy: 'NEVER' } as const;
+    expect((await outcome(open, never, bob)).error).toContain('no image 127.0.0.1:1/team/app:2 that you may use');
+    await waitingBuild(db, (await open.create({ image: other }, 3, bob)).buildId);
     await db.execute(sql`DELETE FROM private_pulls`);
     await db.execute(sql`DELETE FROM private_images`);
     for (const name of [given, other]) await removeImage(host ?? '', name);

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { jobs, workflows } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { createDocker } from '../../platform/docker/docker.ts';
+import { createLoggerTo } from '../../platform/log.ts';
 import { requirePart } from '../support/parts.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { letPass, until } from '../support/time.ts';
@@ -14,10 +15,12 @@ const host = requirePart('docker', 'containers that the engine refuses');
 describe.skipIf(host === undefined)('a container that the engine refuses', () => {
   let here: Installation;
   let engine: RefusingEngine;
+  const logged: string[] = [];
   beforeAll(async () => {
     here = await openInstallation(host);
     engine = await refusingEngine(host ?? '');
-    await here.start({ docker: createDocker({ host: engine.host, log: quiet }) });
+    const log = createLoggerTo({ write: (line) => void logged.push(line) }, 'info');
+    await here.start({ docker: createDocker({ host: engine.host, log: quiet }), log });
   });
   afterEach(() => {
     engine.refuse = undefined;
@@ -49,17 +52,19 @@ describe.skipIf(host === undefined)('a container that the engine refuses', () =>
     await here.parts.cache.publish(SCHEDULE_CHANNEL, '');
   };
 
-  test("costs one attempt each time, and FAILS as SYSTEM with the engine's message after the last, which counts against no workflow", async () => {
-    engine.refuse = onCreate('devmapper: the thin pool has no free blocks');
+  test("costs one attempt each time, and FAILS as SYSTEM after the last, which counts against no workflow; the engine's words are in the operator's log", async () => {
+    engine.refuse = onCreate('mkdir /srv/engine/overlay2/0123: strange');
     const { id } = await here.create({ command: ['true'] }, 1);
     await nextAttempt(id, 1);
     await nextAttempt(id, 2);
     expect(await here.job(id, 'FAILED')).toMatchObject({
       attempt: 3,
       failureReason: 'SYSTEM',
-      failureMessage: expect.stringMatching(/refused its container in each attempt: .*thin pool/),
+      failureMessage:
+        'The Docker engine refused its container in each attempt. The Docker engine failed with an error of its own. The operator finds it in the log of the worker.',
     });
     expect(await workflow(id)).toMatchObject({ consecutiveJobFailuresCount: 0, terminatedAt: null });
+    expect(logged.join('')).toContain('mkdir /srv/engine/overlay2/0123: strange');
   });
 
   test('P5: also at its start: no container is left, and the next attempt is complete', async () => {

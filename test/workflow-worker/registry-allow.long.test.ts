@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BAITS, MISSING, openHostileRegistry, openTarget, type Target } from '../support/hostile-registry.ts';
 import { requirePart } from '../support/parts.ts';
 import { registryPolicy } from '../support/workers.ts';
-import { buildIn, type Installation, openInstallation, storedTexts } from './support.ts';
+import { buildIn, type Installation, openInstallation, storedTexts, waitingBuild } from './support.ts';
 
 const host = requirePart('docker', 'which registries the engine is sent to');
 describe.skipIf(host === undefined)('registries that the engine may not ask', () => {
@@ -45,7 +45,9 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     registry.set('blob');
     registry.askers.length = 0;
     const error = await errorOf({ image: `127.0.0.1:${registry.port}/team/missing-${what}:1` });
-    expect(error).toMatch(what === 'layer' ? /could not be reached/ : /has no image .*\(MANIFEST_UNKNOWN\)/);
+    expect(error).toMatch(
+      what === 'layer' ? /^What answers as the registry .* gives no image/ : /has no image .*\(MANIFEST_UNKNOWN\)/,
+    );
     expect(registry.askers).toContain('worker');
     expect(registry.askers).not.toContain('engine');
     expect(target.seen).toEqual([]);
@@ -79,14 +81,19 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     expect(forbidden).toBe(unknown.replace(unknownHost, '127.0.0.2:1'));
   });
 
-  test('the answer of a service that is not a registry is shown to no user, and looks like a closed port', async () => {
+  test('the answer of a service that is not a registry is shown to no user', async () => {
     const service = createServer((_, response) => response.writeHead(403).end('admin=4711')).listen(0, '127.0.0.1');
     await once(service, 'listening');
     const address = service.address();
     const at = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
-    const [open, closed] = await Promise.all([`${at}/app:1`, '127.0.0.1:1/app:1'].map((image) => errorOf({ image })));
-    expect(open).toBe(`The registry ${at} could not be reached.`);
-    expect(closed).toBe('The registry 127.0.0.1:1 could not be reached.');
+    const { buildId } = await here.create({ image: '127.0.0.1:1/app:1' });
+    expect(await errorOf({ image: `${at}/app:1` })).toBe(
+      `What answers as the registry ${at} gives no image that the Docker engine can use.`,
+    );
+    // A closed port may be open soon, so the build waits.
+    expect((await waitingBuild(here.database.db, buildId)).waitsFor).toBe(
+      'The registry 127.0.0.1:1 could not be reached.',
+    );
     service.close();
   });
 
@@ -97,7 +104,9 @@ describe.skipIf(host === undefined)('registries that the engine may not ask', ()
     const [endless, large, many] = await Promise.all(
       ['endless', 'large', 'many'].map((name) => errorOf({ image: `${at}/team/${name}:1` })),
     );
-    expect([endless, large]).toEqual(Array(2).fill(`The registry ${at} could not be reached.`));
+    expect([endless, large]).toEqual(
+      Array(2).fill(`What answers as the registry ${at} gives no image that the Docker engine can use.`),
+    );
     expect(many).toMatch(/REGISTRY_ALLOW/);
     expect(registry.askers).not.toContain('engine');
   });

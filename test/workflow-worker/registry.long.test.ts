@@ -9,6 +9,7 @@ import { CANCEL_CHANNEL, encodeIds, SCHEDULE_CHANNEL } from '../../domain/hints.
 import { newId } from '../../domain/ids.ts';
 import { builtLabels, generationOf, layerOf } from '../../workers/workflow/builds/built-image.ts';
 import { requirePart } from '../support/parts.ts';
+import { publishImage } from '../support/published-image.ts';
 import { hasRegistry, type Registry, type RegistryProxy, registryProxy, startRegistry } from '../support/registry.ts';
 import { until } from '../support/time.ts';
 import { madeWith } from './engine-state.ts';
@@ -117,6 +118,15 @@ describe.skipIf(!able)('images of a registry', () => {
     const build = await buildIn(here.database.db, buildId, 'FAILED');
     expect(build).toMatchObject({ attempt: 1, error: expect.stringContaining('(MANIFEST_UNKNOWN)') });
     expect((await storedTexts(here.database.db, buildId)).join()).not.toContain('Trying again');
+  });
+
+  test('an image with a layer that is no archive is no outage of its registry: the build fails at once', async () => {
+    const { architecture } = await here.docker.platform();
+    const layer = Buffer.from(newId()); // too short for an archive
+    await publishImage(registry, { repository: 'broken', tag: '1', architecture, layer });
+    const { buildId } = await here.create({ image: `127.0.0.1:${registry.port}/broken:1` });
+    const { error } = await buildIn(here.database.db, buildId, 'FAILED');
+    expect(error).toContain('gives no image that the Docker engine can use');
   });
 
   test('an image that fetches URLs in builds that begin from it is refused as a base', async () => {

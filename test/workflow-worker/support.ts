@@ -139,6 +139,15 @@ export function buildIn(db: Db, id: string, status: string) {
   });
 }
 
+/** The build, when it waits out an outage and its log says so. */
+export function waitingBuild(db: Db, id: string) {
+  return until('the build waits', async () => {
+    const [row] = await db.select().from(builds).where(eq(builds.id, id));
+    const isSaid = (await readLines(db, id)).at(-1)?.text.includes('Trying again in');
+    return row?.status === 'QUEUED' && row.retryAt !== null && isSaid ? row : undefined;
+  });
+}
+
 /** The stored lines of a job or build. Fails at a gap. */
 export async function storedLines(db: Db, sourceId: string): Promise<LogLine[]> {
   const lines = await readLines(db, sourceId);

@@ -4,10 +4,12 @@ import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
 import { createNames } from '../shared/dns/names.ts';
 import { checkDns } from './checks/dns.ts';
 import { parseEndpoint } from './checks/endpoint.ts';
-import { checkHttp } from './checks/http.ts';
+import { judged } from './checks/faults.ts';
+import { checkHttp } from './checks/http/http.ts';
 import { checkPlatform, type PlatformChecks } from './checks/platform.ts';
-import { CheckFailure, type CheckResult, type EndpointContext, Run } from './checks/run.ts';
+import { CheckFailure, type CheckResult, type EndpointContext, Run, UnclearFailure } from './checks/run.ts';
 import { checkTcp } from './checks/tcp.ts';
+import { createConnectivity } from './network/connectivity.ts';
 
 export type { PlatformChecks } from './checks/platform.ts';
 export type { CheckLine, CheckReason, CheckResult } from './checks/run.ts';
@@ -18,6 +20,7 @@ export interface CheckContext extends EndpointContext {
 }
 
 const systemNames = createNames();
+const system = { names: systemNames, connectivity: createConnectivity({ names: systemNames }) };
 
 /**
  * Runs the check of a HEARTBEAT once, within its time-out. It resolves whatever the endpoint does,
@@ -37,14 +40,15 @@ async function checkEndpoint(
   context: EndpointContext,
   timeoutMs: number,
 ): Promise<CheckResult> {
-  const run = new Run(context, context.names ?? systemNames);
+  const run = new Run(context, system);
   try {
     await Promise.race([checkByScheme(run, payload, endpoint), ending(run, timeoutMs)]);
     return { ok: true, lines: run.lines };
   } catch (error) {
-    const failure = error instanceof CheckFailure ? error : unforeseen(error);
+    run.end(); // so that nothing goes on while we find out whose fault it is
+    const failure = await judged(run, error instanceof CheckFailure ? error : unforeseen(error));
     const message = run.masked(failure.message);
-    run.log(message, 'STDERR');
+    run.logFailure(message);
     return { ok: false, reason: failure.reason, message, lines: run.lines };
   } finally {
     run.end();
@@ -53,8 +57,8 @@ async function checkEndpoint(
 
 async function checkByScheme(run: Run, payload: HeartbeatPayload<never>, endpoint: string): Promise<void> {
   const { scheme, url } = parseEndpoint(endpoint);
-  if (scheme === 'tcp:') return checkTcp(run, url);
-  if (scheme === 'dns:') return checkDns(run, url);
+  if (scheme === 'tcp:') return checkTcp(run, payload, url);
+  if (scheme === 'dns:') return checkDns(run, payload, url);
   return checkHttp(run, payload, url);
 }
 
@@ -75,9 +79,12 @@ function ending(run: Run, timeoutMs: number): Promise<never> {
 }
 
 function tooLate(run: Run, timeoutMs: number): CheckFailure {
-  const message = `Timed out after ${timeoutMs / 1_000} s waiting for ${run.waitingFor}.`;
-  if (!run.resolving || !run.names.areSilent()) return new CheckFailure(message, 'TIMEOUT');
-  return new CheckFailure(`${message} No name server answers anything.`, 'SYSTEM');
+  const { waitingFor } = run;
+  const what = typeof waitingFor === 'string' ? waitingFor : waitingFor();
+  const message = `Timed out after ${timeoutMs / 1_000} s waiting for ${what}.`;
+  if (run.waitsForTurn) return new CheckFailure(`${message} This worker has too much to do.`, 'SYSTEM');
+  if (run.suspect === undefined) return new CheckFailure(message, 'TIMEOUT');
+  return new UnclearFailure(message, 'TIMEOUT', run.suspect);
 }
 
 /** A fault of ours. It is reported as SYSTEM, so it terminates no workflow. */

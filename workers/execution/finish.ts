@@ -1,23 +1,21 @@
 import type { ClaimedJob } from '../../db/jobs/claim.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
-import { formatLine } from '../../domain/logs/encode.ts';
-import { packLines } from '../../domain/logs/packing.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { retry } from '../../platform/async/retry.ts';
-import type { Bus, BusMessage } from '../../platform/bus/bus.ts';
+import type { Bus } from '../../platform/bus/bus.ts';
 import { publishEffects } from '../../platform/publish.ts';
 import type { Parts } from '../shared/parts.ts';
 import type { CheckLine } from './check.ts';
+import { publishChunks, toChunk } from './lines.ts';
 
 export interface Finished {
   job: ClaimedJob;
   linesBefore: number;
   outcome: Pick<Outcome, 'status' | 'failureReason' | 'failureMessage'>;
   lines: CheckLine[];
+  /** How many of `lines` are on the bus already. */
+  sent: number;
 }
-
-const MESSAGE_BYTES_MAX = 256 * 1024;
 
 /**
  * Ends a set of jobs. Their lines go onto the bus first, so an ended job has its whole log. Then
@@ -46,41 +44,12 @@ function toOutcome({ job, linesBefore, outcome, lines }: Finished): Outcome {
   };
 }
 
-/** The lines of many jobs in few messages: jobs that share a partition share a message. */
 async function print(bus: Bus, set: Finished[]): Promise<void> {
-  const chunks = await Promise.all(set.filter(({ lines }) => lines.length > 0).map(toChunk));
-  const partitions = await Promise.all(chunks.map(({ sourceId }) => bus.partitionOf('job_logs', sourceId)));
-  const open = new Map<number, { chunks: LogChunk[]; bytes: number }>();
-  const messages: BusMessage[] = [];
-  const send = ({ chunks }: { chunks: LogChunk[] }) => {
-    const key = chunks[0]?.sourceId;
-    if (key !== undefined) messages.push({ key, value: encodeChunks(chunks) });
-  };
-  for (const [index, chunk] of chunks.entries()) {
-    const partition = partitions[index] ?? 0;
-    let message = open.get(partition) ?? { chunks: [], bytes: 0 };
-    if (message.bytes + chunk.lines.length > MESSAGE_BYTES_MAX) {
-      send(message);
-      message = { chunks: [], bytes: 0 };
-    }
-    message.chunks.push(chunk);
-    message.bytes += chunk.lines.length;
-    open.set(partition, message);
-  }
-  for (const message of open.values()) send(message);
-  if (messages.length > 0) await bus.publish('job_logs', messages);
-}
-
-async function toChunk({ job, linesBefore, lines }: Finished): Promise<LogChunk> {
-  const source = 'SYSTEM'; // a check is our own code, and runs no program of the author's
-  const text = lines
-    .map((line) => formatLine(line.stream, line.timestamp.toISOString(), line.text, { source }))
-    .join('');
-  return {
-    sourceId: job.id,
-    attempt: job.attempt,
-    firstNumber: linesBefore + 1,
-    lastNumber: linesBefore + lines.length,
-    lines: await packLines(Buffer.from(text)),
-  };
+  const unsent = set.filter(({ lines, sent }) => lines.length > sent);
+  await publishChunks(
+    bus,
+    await Promise.all(
+      unsent.map(({ job, linesBefore, lines, sent }) => toChunk(job, linesBefore + sent, lines.slice(sent))),
+    ),
+  );
 }

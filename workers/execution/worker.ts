@@ -1,9 +1,10 @@
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
 import { generationKey } from '../../db/payloads.ts';
-import { noEffects } from '../../domain/effects.ts';
+import { mergeEffects, noEffects } from '../../domain/effects.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
+import type { HostAndPort } from '../../domain/network/host-port.ts';
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
@@ -15,9 +16,11 @@ import { isFreshSince, keepLeases, type StopReason } from '../shared/leases.ts';
 import { settledLinesBefore } from '../shared/lines-before.ts';
 import { createPublisher } from '../shared/log-publisher.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
-import { type CheckResult, runCheck } from './check.ts';
+import { type CheckLine, type CheckResult, runCheck } from './check.ts';
 import { createDeferredJobs, type Entry } from './deferred-jobs.ts';
 import { createFinisher, type Finished } from './finish.ts';
+import { type RunningCheck, startLiveLines } from './live-lines.ts';
+import { createConnectivity } from './network/connectivity.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
 import { createPlatformChecks } from './platform-checks.ts';
 
@@ -35,6 +38,8 @@ const CHECKS_MAX = 4_000;
 
 export interface ExecutionParts extends Parts {
   allow: NetworkPolicy;
+  /** Services by which to tell a dead host from a dead network. */
+  connectivityTargets?: readonly HostAndPort[] | undefined;
   /** The most checks at once. */
   checksMax?: number;
   /** The most checks of one user at once. */
@@ -50,6 +55,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
+  const connectivity = createConnectivity({ witnesses: parts.connectivityTargets ?? [], log });
   const capacity = createCapacity({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimDeferred });
   const deferred = createDeferredJobs();
   const closing = new AbortController();
@@ -57,7 +63,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   let claimingDeferred = 0;
   const leases = keepLeases({ db, log });
   const finish = createFinisher(parts, halt.signal);
-  const running = new Set<{ job: ClaimedJob; stop: AbortController | undefined }>();
+  const running = new Set<RunningCheck & { stop: AbortController | undefined }>();
+  const stopLiveLines = startLiveLines({ bus, log, running, isFresh: leases.isFresh });
 
   const ending = createBatcher<Finished>({
     sizeMax: SET_SIZE_MAX,
@@ -143,45 +150,50 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     const stop = runnable?.payload?.endpoint === undefined ? undefined : new AbortController();
     const lost = job.linesBefore === undefined ? new AbortController() : undefined;
     let stopped: StopReason | undefined;
-    const own = { job, stop };
+    const { linesBefore } = job;
+    const own = { job, stop, lines: [], linesBefore, sent: 0, mayHavePrinted: false, isSlow: false };
     running.add(own);
     leases.hold(job, (reason) => {
       stopped = reason;
       stop?.abort();
       if (reason === 'LOST') lost?.abort();
     });
-    const result = await check(runnable, stop?.signal, platformCheck);
-    const linesBefore = lost === undefined ? job.linesBefore : await settle(job, lost.signal);
+    const settled = lost === undefined ? undefined : settle(own, lost.signal);
+    const result = await check(own, runnable, platformCheck);
+    await settled;
     if (!running.delete(own)) return; // the drain returned it
-    if (stopped === 'LOST' || linesBefore === undefined) return capacity.release([job.userId]);
+    if (stopped === 'LOST' || own.linesBefore === undefined) return capacity.release([job.userId]);
     ending.add({
       job,
-      linesBefore,
+      linesBefore: own.linesBefore,
       lines: result.lines,
+      sent: own.sent,
       outcome: stopped === 'CANCELED' ? { status: 'CANCELED' } : toOutcome(result),
     });
   }
 
   /**
-   * The number of lines that earlier attempts printed. Undefined when the job is lost before that
-   * is known.
+   * Learns how many lines earlier attempts printed. The number stays undefined when the job is lost
+   * before that is known.
    */
-  async function settle(job: ClaimedJob, lost: AbortSignal): Promise<number | undefined> {
+  async function settle(own: RunningCheck, lost: AbortSignal): Promise<void> {
+    const { job } = own;
     const signal = AbortSignal.any([halt.signal, lost]);
     const publish = createPublisher({ bus, log, isFresh: () => leases.isFresh(job), signal });
-    return settledLinesBefore({ db, log, publish, signal }, job).catch(unlessAborted(signal));
+    own.linesBefore = await settledLinesBefore({ db, log, publish, signal }, job).catch(unlessAborted(signal));
   }
 
   function check(
+    { job, stop, lines }: { job: ClaimedJob; stop: AbortController | undefined; lines: CheckLine[] },
     runnable: Runnable | undefined,
-    signal: AbortSignal | undefined,
     platformCheck: () => Promise<CheckResult>,
   ): CheckResult | Promise<CheckResult> {
     if (runnable === undefined) return PAYLOAD_IS_GONE;
     if (runnable.payload === undefined) return failedUnread(runnable.unreadable);
-    if (signal === undefined) return platformCheck();
+    if (stop === undefined) return platformCheck();
     const { payload, mask, secretHeaders } = runnable;
-    return runCheck(payload, { allow, platform, signal, mask, secretHeaders });
+    const context = { allow, platform, connectivity, signal: stop.signal, mask, secretHeaders };
+    return runCheck(payload, { ...context, userId: job.userId, lines });
   }
 
   const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, leases.onCancelHint);
@@ -216,6 +228,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       if (!(await settledBefore(capacity.idle(), deadline))) returnRunning();
       await capacity.idle();
       await ending.drained();
+      await stopLiveLines();
       unsubscribe();
       await settledBefore(leases.close(), deadline);
     },
@@ -231,14 +244,16 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   /** Checks that outlast the drain run again elsewhere. They lose no attempt. */
   function returnRunning(): void {
     halt.abort();
-    const jobs = [...running].map(({ job }) => job);
-    for (const { stop } of running) stop?.abort();
+    const checks = [...running];
+    for (const { stop } of checks) stop?.abort();
     running.clear();
-    for (const job of jobs) leases.drop(job);
-    returnJobs(db, jobs)
-      .then(({ effects }) => publishEffects(parts, effects))
+    for (const { job } of checks) leases.drop(job);
+    const ofThose = (printed: boolean) =>
+      checks.flatMap(({ job, mayHavePrinted }) => (mayHavePrinted === printed ? [job] : []));
+    Promise.all([true, false].map((printed) => returnJobs(db, ofThose(printed), { printed })))
+      .then((returned) => publishEffects(parts, mergeEffects(...returned.map(({ effects }) => effects))))
       .catch((error) => log.warn({ err: error }, 'Returning heartbeats failed; their leases expire soon.'))
-      .finally(() => capacity.release(jobs.map(({ userId }) => userId)));
+      .finally(() => capacity.release(checks.map(({ job }) => job.userId)));
   }
 }
 

@@ -14,7 +14,7 @@ export async function schedulingPass({
 }: {
   db: Db;
   limit: number;
-  watchedSeconds: () => number;
+  watchedSeconds: (databaseMs: number) => number;
 }): Promise<{
   effects: Effects;
   /** Whether there is more to do now. */

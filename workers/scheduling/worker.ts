@@ -9,6 +9,7 @@ import { sweepTurns } from '../../db/jobs/turns.ts';
 import { openEnds } from '../../db/logs/markers.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';
+import { removeOldWorkers } from '../../db/workers.ts';
 import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import { noEffects } from '../../domain/effects.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -22,8 +23,9 @@ import {
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
-import { publishEffects, publishHints, publishToBus } from '../../platform/publish.ts';
+import { logFailures, publishEffects, publishHints, publishToBus } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
+import { createClockWatch } from './clock.ts';
 import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { schedulingPass } from './pass.ts';
@@ -84,7 +86,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const loops = [
     runScheduling(parts, { wake, redispatch, watch, signal: stop.signal }),
     runRedispatch({ db, log, asked: redispatch, found: wake }, stop.signal),
-    runSweep(parts, watch, stop.signal),
+    runSweep(parts, { watch, wake }, stop.signal),
     runRollUp(parts, stop.signal),
     runRetention(parts, stop.signal),
     runOpenEnds(parts, stop.signal),
@@ -112,7 +114,10 @@ async function runScheduling(
   let wasUnsent = false;
   await repeat({ log, what: 'Dispatching due jobs', everyMs: IDLE_MS, wake, signal }, async () => {
     wasUnsent ||= unsent !== undefined;
-    unsent ??= await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
+    if (unsent === undefined) {
+      unsent = await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
+      logFailures(log, unsent.effects);
+    }
     const { effects, again } = unsent;
     await publishToBus(bus, effects);
     unsent = undefined;
@@ -130,17 +135,20 @@ async function runScheduling(
  */
 async function runSweep(
   { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
-  watch: Watch,
+  { watch, wake }: { watch: Watch; wake: Signal },
   signal: AbortSignal,
 ): Promise<void> {
   let turn = NO_ID; // how far the turns were looked through
+  const correctClock = createClockWatch({ db, log });
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
+    if (await correctClock(signal)) wake.notify();
     await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
     const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
     // A later sweep finds again what the bus does not take.
     await publishEffects({ bus, cache, log }, effects);
     turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
     await sweepIdempotencyKeys(db);
+    await removeOldWorkers(db);
     const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
     if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');
     for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);

@@ -2,6 +2,7 @@ import { enterTurns } from '../../db/jobs/turns.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL } from '../../domain/hints.ts';
 import type { ImagePatterns, RegistryPolicy } from '../../domain/images/registry-allow.ts';
+import { IMAGE_RETENTION_DAYS } from '../../domain/limits.ts';
 import { CONTAINER_POLICY } from '../../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../../domain/payload/container-schema.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
@@ -9,17 +10,22 @@ import type { Instant } from '../../platform/async/instant.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import type { Docker } from '../../platform/docker/docker.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
+import { reportWorker } from '../shared/presence.ts';
 import { type BuildPolicy, warnOfUnboundBuilds } from './builds/bounds.ts';
-import { createBuilds } from './builds/builds.ts';
+import { type Builds, createBuilds } from './builds/builds.ts';
 import { createImageSource } from './builds/image-source.ts';
 import { createTemplates } from './builds/template.ts';
+import { watchDisk } from './engine/disk.ts';
 import { createUserNetworks, type UserNetworks } from './engine/networks.ts';
+import { ENGINE_IS_AWAY, ENGINE_IS_BACK, engineAway } from './engine/outage.ts';
+import { reachedEngine } from './engine/reached-engine.ts';
 import { createRemovals, type Removals } from './engine/removals.ts';
 import { type ContainerJobs, createContainerJobs } from './jobs/jobs.ts';
 import { createRegistries } from './registry/registries.ts';
 import { sweepContainers } from './sweeps/containers.ts';
 import { sweepImages } from './sweeps/images.ts';
 import { sweepPrivatePulls } from './sweeps/private-pulls.ts';
+import { sweepPulledImages } from './sweeps/pulled-images.ts';
 import { createVolumeRemoval, noteVolumes } from './sweeps/volumes.ts';
 
 export interface WorkflowParts extends Parts {
@@ -39,6 +45,8 @@ export interface WorkflowParts extends Parts {
   maxResources?: ResourceMaximums;
   maxJobSeconds?: number | undefined;
   maxBuildSeconds?: number;
+  /** How long an image that was pulled stays on the engine after its last use. 0: forever. */
+  imageRetentionDays?: number;
   /** The registries that the engine may contact. */
   registryAllow: RegistryPolicy;
   /** Images on the engine that every user may use. */
@@ -72,11 +80,13 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
   const images = createImageSource({ ...parts, registries: createRegistries(parts.registryAllow) });
   const networks = createUserNetworks(parts);
   const removals = createRemovals(parts);
-  const own = { ...parts, images, templates, networks, removals, policy };
+  const disk = watchDisk(parts);
+  const own = { ...parts, images, templates, networks, removals, policy, disk };
   const builds = createBuilds(own);
   const jobs = createContainerJobs({ ...own, capacity, perUserMax: parts.containersPerUserMax });
   const stop = new AbortController();
-  const sweeping = sweep({ ...own, jobs }, stop.signal);
+  const reportEnd = await reportWorker(parts, 'workflow', async () => (await reachedEngine(parts.docker))?.storeId);
+  const sweeping = sweep({ ...own, jobs, builds }, stop.signal);
 
   const unsubscribe = await cache.subscribe(CANCEL_CHANNEL, (message) => {
     jobs.onCancelHint(message);
@@ -114,7 +124,9 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
         jobs.close(deadline),
       ]);
       await removals.close(deadline);
+      await settledBefore(disk.close(), deadline);
       await settledBefore(networks.close(), deadline);
+      await reportEnd(deadline);
       unsubscribe();
     },
   };
@@ -126,22 +138,19 @@ export async function startWorkflow(parts: WorkflowParts): Promise<Worker> {
  * one delays no other.
  */
 async function sweep(
-  parts: WorkflowParts & { jobs: ContainerJobs; networks: UserNetworks; removals: Removals },
+  parts: WorkflowParts & { jobs: ContainerJobs; builds: Builds; networks: UserNetworks; removals: Removals },
   signal: AbortSignal,
 ): Promise<void> {
-  const { docker, log, networks, policy = CONTAINER_POLICY } = parts;
-  let wasUp = true;
+  const { builds, docker, log, networks, policy = CONTAINER_POLICY } = parts;
+  const { imageRetentionDays = IMAGE_RETENTION_DAYS } = parts;
+  let wasUp: boolean | undefined;
   let wasWarned = false;
 
   async function containers(): Promise<boolean> {
     const isUp = await docker.isUp();
-    if (isUp !== wasUp)
-      log.info(
-        { engine: docker.address },
-        isUp
-          ? 'The Docker engine answers.'
-          : 'No Docker engine answers: jobs of CONTAINER workflows wait for one, and builds fail where no other worker has one.',
-      );
+    if (isUp && wasUp === false) log.info({ engine: docker.address, after: engineAway() }, ENGINE_IS_BACK);
+    if (!isUp && wasUp !== false) log.warn({ engine: docker.address, err: engineAway() }, ENGINE_IS_AWAY);
+    if (isUp && wasUp !== true) await builds.engineIsBack();
     wasUp = isUp;
     if (!isUp) return false;
     const swept = await sweepContainers(parts);
@@ -154,6 +163,12 @@ async function sweep(
   async function images(): Promise<void> {
     const removed = await sweepImages(parts);
     if (removed > 0) log.info({ removed }, 'Images that no generation needs any more were removed.');
+    const unused = await sweepPulledImages({ ...parts, imageRetentionDays });
+    if (unused > 0)
+      log.info(
+        { removed: unused, days: imageRetentionDays },
+        'Pulled images that nothing has used for long were removed.',
+      );
   }
 
   /** What was not done, because the engine is away, is tried again soon. */

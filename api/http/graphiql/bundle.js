@@ -1,6 +1,6 @@
 // Bundles GraphiQL for browsers, compressed once and as far as it goes: that takes seconds, so only when something has changed.
 import { createHash } from 'node:crypto';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -12,9 +12,9 @@ const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** Writes the script, the style sheet and a manifest that names them into `out`. Gives the names of all files. */
 export async function bundleGraphiql(out) {
-  const sources = ['client.js', 'client.css', 'style-singleton.js', 'bundle.js', '../../../package-lock.json'];
+  const sources = (await readdir(here('.'))).filter((name) => /\.(js|css)$/.test(name)).sort();
   const hash = createHash('sha256');
-  for (const source of sources) hash.update(await readFile(here(source)));
+  for (const source of [...sources, '../../../package-lock.json']) hash.update(await readFile(here(source)));
   const key = hash.digest('hex');
   const kept = await readManifest(out);
   if (kept?.key === key) return namesOf(kept);
@@ -29,7 +29,7 @@ export async function bundleGraphiql(out) {
     format: 'esm',
     target: 'es2022',
     define: { 'process.env.NODE_ENV': '"production"' },
-    alias: { 'react-style-singleton': here('style-singleton.js') },
+    alias: { 'framer-motion': here('plain-tabs.js'), 'react-style-singleton': here('style-singleton.js') },
     plugins: [withoutFonts],
     legalComments: 'eof',
     logLevel: 'warning',

@@ -8,11 +8,21 @@ export interface GraphiqlTab {
 export const graphiqlTabs: GraphiqlTab[] = [
   {
     query: `# 1. Create an account. The answer signs this browser in with a cookie, which every other tab needs.
-# If you have an account, use signIn with the same input.
+# If you have an account, run the tab SignIn.
 mutation SignUp {
   signUp(input: { email: "ann@example.com", password: "correct horse battery" }) {
     user { id email }
     token
+    userErrors { code message path }
+  }
+}
+`,
+  },
+  {
+    query: `# Sign in again, with your own email and password.
+mutation SignIn {
+  signIn(input: { email: "ann@example.com", password: "correct horse battery" }) {
+    user { id email }
     userErrors { code message path }
   }
 }
@@ -55,18 +65,18 @@ mutation CreateContainer {
 `,
   },
   {
-    query: `# 4. Run a workflow now. Put its id into the variables.
-mutation Run($id: ID!) {
-  runWorkflow(input: { id: $id }) {
+    query: `# 4. Run a workflow now. The id of the newest one is in the variables.
+mutation Run($workflowId: ID!) {
+  runWorkflow(input: { id: $workflowId }) {
     job { id status }
     userErrors { code message path }
   }
 }
 `,
-    variables: '{\n  "id": ""\n}\n',
+    variables: '{\n  "workflowId": ""\n}\n',
   },
   {
-    query: `# 5. Follow live what a job prints. Put its id into the variables.
+    query: `# 5. Follow live what a job prints. The id of the newest one is in the variables.
 subscription Follow($jobId: ID!) {
   jobLogs(jobId: $jobId) {
     firstNumber

@@ -2,8 +2,8 @@
 
 -- getInstallation
 
-insert into "installations" ("only_row", "id")
-values (default, $1)
+insert into "installations" ("only_row", "id", "secret_key_ids")
+values (default, $1, default)
 on conflict do nothing;
 
 select "id"

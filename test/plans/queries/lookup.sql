@@ -4,7 +4,8 @@
 
 select "id", "workflow_id", "user_id", "generation", "status", "attempt", "uncounted_attempts",
   "lease_token", "lease_owner", "lease_expires_at", "error", "image_id", "image_digest",
-  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at"
+  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at",
+  "engine_id", "retry_at", "waits", "waits_for", "awaits_engine"
 from "builds"
 where ("builds"."id" = ANY($1::uuid[])
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "builds"."workflow_id"
@@ -16,7 +17,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
 from "jobs"
 where ("jobs"."id" = ANY($1::uuid[])
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
@@ -36,7 +37,8 @@ where ("workflows"."id" = ANY($1::uuid[])
 
 select "id", "workflow_id", "user_id", "generation", "status", "attempt", "uncounted_attempts",
   "lease_token", "lease_owner", "lease_expires_at", "error", "image_id", "image_digest",
-  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at"
+  "log_line_count", "log_attempt", "log_open", "created_at", "started_at", "completed_at",
+  "engine_id", "retry_at", "waits", "waits_for", "awaits_engine"
 from "builds"
 where ("builds"."id" = ANY($1::uuid[]) and "builds"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "builds"."workflow_id"
@@ -62,11 +64,43 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
 from "jobs"
 where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
   AND purged.purge_requested_at IS NOT NULL)) /* jobsOf */;
+
+-- jobsOfUserToFollow
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+from "jobs"
+where "jobs"."id" = ANY(ARRAY(
+        (SELECT id FROM jobs WHERE user_id = $1 ORDER BY id DESC LIMIT $2)
+        UNION ALL (SELECT last.id FROM workflows, LATERAL (SELECT last_job_id FROM schedules WHERE workflow_id = workflows.id LIMIT 1) schedule,
+            LATERAL (SELECT id FROM jobs WHERE id = schedule.last_job_id AND completed_at IS NULL LIMIT 1) last
+          WHERE workflows.user_id = $3 LIMIT $4)
+        UNION ALL (SELECT job_id FROM run_requests WHERE user_id = $5 LIMIT $6)))
+order by "jobs"."id" /* jobsOfUserToFollow */;
+
+-- jobsOfUsersToRecheck
+
+select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
+  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
+  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+from "jobs"
+where "jobs"."id" = ANY($1::uuid[] || ARRAY(
+        SELECT made.id FROM unnest($2::uuid[],
+  $3::uuid[]) AS asked (user_id, after),
+  LATERAL (
+          SELECT id FROM jobs WHERE user_id = asked.user_id
+  AND jobs.id > asked.after ORDER BY id LIMIT $4) made))
+order by "jobs"."id" /* jobsOfUsersToRecheck */;
 
 -- jobsToFollow
 
@@ -74,7 +108,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
 from "jobs"
 where "jobs"."id" = ANY(ARRAY(
         (SELECT id FROM jobs WHERE workflow_id = $1 ORDER BY id DESC LIMIT $2)
@@ -88,7 +122,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
 from "jobs"
 where "jobs"."id" = ANY($1::uuid[] || ARRAY(
         SELECT made.id FROM unnest($2::uuid[],
@@ -98,6 +132,13 @@ where "jobs"."id" = ANY($1::uuid[] || ARRAY(
   AND jobs.id > asked.after ORDER BY id LIMIT $4) made
         UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY($5::uuid[])))
 order by "jobs"."id" /* jobsToRecheck */;
+
+-- keptWorkflows
+
+select "id"
+from "workflows"
+where ("workflows"."id" = ANY($1::uuid[])
+  and "workflows"."purge_requested_at" is null) /* keptWorkflows */;
 
 -- lastLineNumbers
 
@@ -114,7 +155,7 @@ limit $2) "last" /* lastLineNumbers */;
 select distinct on ("builds"."workflow_id") "id", "workflow_id", "user_id", "generation", "status",
   "attempt", "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error",
   "image_id", "image_digest", "log_line_count", "log_attempt", "log_open", "created_at",
-  "started_at", "completed_at"
+  "started_at", "completed_at", "engine_id", "retry_at", "waits", "waits_for", "awaits_engine"
 from "builds"
 where "builds"."workflow_id" = ANY($1::uuid[])
 order by "builds"."workflow_id", "builds"."generation" desc /* newestBuilds */;
@@ -128,17 +169,29 @@ select "newest"."id", "newest"."workflow_id", "newest"."user_id", "newest"."kind
   "newest"."lease_token", "newest"."lease_owner", "newest"."lease_expires_at",
   "newest"."engine_id", "newest"."cancel_requested_at", "newest"."exit_code",
   "newest"."failure_reason", "newest"."failure_message", "newest"."log_line_count",
-  "newest"."log_attempt", "newest"."log_open", "newest"."requested_by", "newest"."requested_with"
+  "newest"."log_attempt", "newest"."log_open", "newest"."requested_by", "newest"."requested_with",
+  "newest"."lost_attempt"
 from unnest($1::uuid[]) AS asked (id)
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
   "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
   "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
   "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with"
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc
 limit $2) "newest" /* newestJobs */;
+
+-- newestWorkflowsOf
+
+select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
+  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
+  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to"
+from "workflows"
+where ("workflows"."user_id" = $1 and "workflows"."purge_requested_at" is null)
+order by "workflows"."id" desc
+limit $2 /* newestWorkflowsOf */;
 
 -- nextRuns
 

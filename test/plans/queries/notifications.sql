@@ -7,6 +7,14 @@ select "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detai
 from "notifications"
 where "notifications"."id" = ANY($1::uuid[]) /* anyNotifications */;
 
+-- countNotifications
+
+select count(*)::integer
+from (select 1 as "one"
+from "notifications"
+where ("notifications"."user_id" = $1 and "notifications"."read_at" is null)
+limit $2) "counted" /* countNotifications */;
+
 -- listNotifications
 
 select "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detail", "read_at",
@@ -19,9 +27,23 @@ limit $2 /* listNotifications */;
 select "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detail", "read_at",
   "created_at"
 from "notifications"
-where ("notifications"."user_id" = $1 and "notifications"."id" < $2
-  and "notifications"."read_at" is null)
+where ("notifications"."user_id" = $1 and "notifications"."id" > $2)
+order by "notifications"."id" asc
+limit $3 /* listNotifications */;
+
+select "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detail", "read_at",
+  "created_at"
+from "notifications"
+where ("notifications"."user_id" = $1 and "notifications"."read_at" is null)
 order by "notifications"."id" desc
+limit $2 /* listNotifications */;
+
+select "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detail", "read_at",
+  "created_at"
+from "notifications"
+where (("notifications"."user_id" = $1 and "notifications"."read_at" is null)
+  and "notifications"."id" > $2)
+order by "notifications"."id" asc
 limit $3 /* listNotifications */;
 
 -- markNotificationsRead
@@ -37,6 +59,17 @@ set "read_at" = coalesce("notifications"."read_at", now())
 where "notifications"."id" = ANY($1::uuid[])
 returning "id", "user_id", "kind", "workflow_id", "workflow_name", "job_id", "detail", "read_at",
   "created_at" /* markNotificationsRead */;
+
+-- markSomeRead
+
+UPDATE /* markSomeRead */ notifications SET read_at = now() WHERE id = ANY(ARRAY(
+SELECT id FROM notifications WHERE (user_id, id) >= ($1::uuid, $2::uuid)
+  AND (user_id, id) <= ($3::uuid, $4::uuid) AND read_at IS NULL
+ORDER BY user_id, id LIMIT $5 FOR UPDATE)) RETURNING 1;
+
+-- markUpTo
+
+SELECT /* markUpTo */ (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 2), 12, '0') || '7' || right(gen_random_uuid()::text, 21))::uuid AS id;
 
 -- notificationsAfter
 

@@ -1,5 +1,13 @@
 -- db/volumes.ts
 
+-- countVolumes
+
+select count(*)::integer
+from (select 1 as "one"
+from "volumes"
+where ("volumes"."user_id" = $1 and "volumes"."delete_requested_at" is null)
+limit $2) "counted" /* countVolumes */;
+
 -- deleteVolume
 
 SELECT /* deleteVolume */ id FROM volumes WHERE user_id = $1 AND name = $2 FOR UPDATE;
@@ -18,15 +26,18 @@ ORDER BY w.id LIMIT 1;
 UPDATE /* deleteVolume */ volumes SET delete_requested_at = coalesce(delete_requested_at,
   now()) WHERE id = $1;
 
--- listVolumes
+-- forgetCopies
 
-select "id", "name", "created_at",
-  (SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = volumes.id),
-  (SELECT max(last_used_at) FROM volume_copies WHERE volume_id = volumes.id)
-from "volumes"
-where ("volumes"."user_id" = $1 and "volumes"."delete_requested_at" is null and "volumes"."id" > $2)
-order by "volumes"."id" asc
-limit $3;
+WITH /* forgetCopies */ locked AS MATERIALIZED (
+  SELECT c.volume_id FROM unnest($1::uuid[], $2::text[]) AS u (user_id, name)
+    JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
+    JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = $3
+  ORDER BY c.volume_id FOR UPDATE OF c
+)
+DELETE FROM volume_copies USING locked WHERE engine_id = $4
+  AND volume_copies.volume_id = locked.volume_id;
+
+-- listVolumes
 
 select "id", "name", "created_at",
   (SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = volumes.id),
@@ -35,6 +46,15 @@ from "volumes"
 where ("volumes"."user_id" = $1 and "volumes"."delete_requested_at" is null)
 order by "volumes"."id" desc
 limit $2;
+
+select "id", "name", "created_at",
+  (SELECT sum(size_bytes)::float8 FROM volume_copies WHERE volume_id = volumes.id),
+  (SELECT max(last_used_at) FROM volume_copies WHERE volume_id = volumes.id)
+from "volumes"
+where (("volumes"."user_id" = $1 and "volumes"."delete_requested_at" is null)
+  and "volumes"."id" > $2)
+order by "volumes"."id" asc
+limit $3;
 
 -- noteFoundVolumes
 
@@ -71,6 +91,17 @@ WITH /* noteVolumeUse */ kept AS (
   ON CONFLICT (engine_id, volume_id) DO UPDATE SET last_used_at = now()
 )
 SELECT name FROM kept;
+
+-- placeVolumes
+
+SELECT /* placeVolumes */ FROM volumes WHERE user_id = $1 AND name = ANY($2::text[])
+ORDER BY id FOR NO KEY UPDATE;
+
+-- placesOfVolumes
+
+SELECT /* placesOfVolumes */ name, engines FROM volumes, LATERAL (
+  SELECT array_agg(engine_id ORDER BY engine_id) AS engines FROM volume_copies WHERE volume_id = volumes.id) copies
+WHERE user_id = $1 AND name = ANY($2::text[]) AND engines IS NOT NULL ORDER BY name;
 
 -- removeForgotten
 

@@ -1,7 +1,15 @@
 import net, { type Socket } from 'node:net';
+import { shownHostAndPort } from '../../../domain/network/host-port.ts';
 import { isAllowed } from '../../../domain/network/networks.ts';
+import type { DnsRecordType } from '../../../domain/payload/heartbeat-schema.ts';
+import { type Answer, isAnswered, isDefinite } from '../../shared/dns/name-servers.ts';
 import { NameFault } from '../../shared/dns/names.ts';
-import { CheckFailure, elapsed, type Run } from './run.ts';
+import type { Attempt } from '../network/crowd.ts';
+import { isBeyondLinks } from '../network/links.ts';
+import { connectFailure } from './faults.ts';
+import { type Field, firstToConnect, inTurns } from './race.ts';
+import { CheckFailure, type Doubt, elapsed, type Run, UnclearFailure } from './run.ts';
+import { shownList } from './shown-list.ts';
 
 export interface Connection {
   socket: Socket;
@@ -9,108 +17,175 @@ export interface Connection {
   peer: string;
 }
 
-const ADDRESSES_MAX = 8;
-/** How long an address may take before the next one is tried beside it (RFC 8305's figure). */
-const NEXT_ADDRESS_MS = 250;
-
 /**
  * Connects to `host`, a name or an address. The policy decides about each address, and the socket
  * opens to exactly that address, so a name that resolves differently a moment later has no effect.
  */
 export async function connect(run: Run, host: string, port: number): Promise<Connection> {
-  const addresses = await addressesOf(run, host);
-  const admitted = addresses.filter((address) => isAllowed(run.context.allow, address)).slice(0, ADDRESSES_MAX);
-  if (admitted.length === 0) throw new CheckFailure(refusal(host, addresses));
+  const admitted = await admittedAddresses(run, host);
+  const { known } = admitted;
+  // By its address: many names of one server that is down are one host.
+  const attempt = run.connectivity.begin(run.context.userId ?? '', known[0] ?? host);
+  if (!known.every(isBeyondLinks)) attempt.withdraw();
+  try {
+    return await connectToFirst(run, attempt, { host, port, admitted });
+  } catch (error) {
+    if (!(error instanceof UnclearFailure)) attempt.withdraw();
+    else if (error.suspect.refused) attempt.answered();
+    else attempt.failed();
+    throw error;
+  }
+}
 
+async function connectToFirst(
+  run: Run,
+  attempt: Attempt,
+  { host, port, admitted }: { host: string; port: number; admitted: Addresses },
+): Promise<Connection> {
   const started = performance.now();
-  run.waitingFor = `a connection to ${admitted.map((address) => peerOf(address, port)).join(' or ')}`;
-  const { socket, address } = await firstToConnect(run, admitted, port);
-  const peer = peerOf(address, port);
+  const { late } = admitted;
+  const field: Field = { port, waiting: admitted.known, tried: [], faults: [], late: undefined };
+  const reaching = () => {
+    run.waitingFor = () => `a connection to ${peersOf(field)}${shownList(' (not tried: ', field.waiting, ')')}`;
+    run.suspect = { addresses: field.tried, since: started };
+  };
+  if (late !== undefined)
+    field.late = {
+      answer: late.answer,
+      admit: (answer) => {
+        reaching();
+        return admissible(run, late.read(answer));
+      },
+      onAlone: () => {
+        run.waitingFor = `the ${late.family} addresses of ${host}, after no connection to ${peersOf(field)}: ${codesOf(field)}`;
+        run.suspect = late.suspect;
+      },
+    };
+  reaching();
+
+  const winner = await firstToConnect(run, field);
+  if (winner === undefined) {
+    const message = `No connection to ${peersOf(field)}: ${codesOf(field)}. A connection was expected.`;
+    throw connectFailure(`${message}${shownList(' Addresses not tried: ', field.waiting, '.')}`, field.faults, started);
+  }
+  const { socket, address } = winner;
+  run.suspect = { addresses: [address], since: started };
+  if (isBeyondLinks(address)) attempt.reached({ host: address, port });
+  const peer = shownHostAndPort({ host: address, port });
   run.log(`Connected to ${peer} in ${elapsed(started)}.`);
   return { socket, peer };
 }
 
+function peersOf({ tried, port }: Field): string {
+  const peers = tried.map((address) => shownHostAndPort({ host: address, port }));
+  return shownList('', peers, '', ' or ');
+}
+
+function codesOf({ faults }: Field): string {
+  return [...new Set(faults.map(({ code }) => code))].join(', ');
+}
+
+/** The addresses of a host. */
+export interface Addresses {
+  known: string[];
+  /** The other family's, when the name servers are late with them. */
+  late: LateAddresses | undefined;
+}
+
+export interface LateAddresses {
+  family: 'IPv4' | 'IPv6';
+  /** Never rejects. */
+  answer: Promise<Answer>;
+  /** Logs the addresses in an answer, and returns them. */
+  read: (answer: Answer) => string[];
+  /** What to find out when it does not come in time. */
+  suspect: Doubt;
+}
+
+/** The addresses of `host` that the policy admits, at least one. */
+export async function admittedAddresses(run: Run, host: string): Promise<Addresses> {
+  const { known, late } = await addressesOf(run, host);
+  const admitted = admissible(run, known);
+  if (admitted.length > 0) return { known: admitted, late };
+  const more = await comingOf(run, host, late);
+  const rest = admissible(run, more);
+  if (rest.length === 0) throw new CheckFailure(refusal(host, [...known, ...more]));
+  return { known: rest, late: undefined };
+}
+
+/** Waits for the addresses that are late, and returns those that the policy admits. */
+export async function admittedLater(run: Run, host: string, late: LateAddresses): Promise<string[]> {
+  return admissible(run, await comingOf(run, host, late));
+}
+
+function admissible(run: Run, addresses: string[]): string[] {
+  return inTurns(addresses.filter((address) => isAllowed(run.context.allow, address)));
+}
+
+/** Waits for the addresses that are late. */
+export async function comingOf(run: Run, host: string, late: LateAddresses | undefined): Promise<string[]> {
+  if (late === undefined) return [];
+  run.waitingFor = `the ${late.family} addresses of ${host}`;
+  run.suspect = late.suspect;
+  const addresses = late.read(await late.answer);
+  run.suspect = undefined;
+  return addresses;
+}
+
 /** The addresses of `host`. For a name, it logs them and the time that resolving took. */
-export async function addressesOf(run: Run, host: string): Promise<string[]> {
-  if (net.isIP(host) !== 0) return [host];
+export async function addressesOf(run: Run, host: string): Promise<Addresses> {
+  if (net.isIP(host) !== 0) return { known: [host], late: undefined };
   const started = performance.now();
   run.waitingFor = `the name ${host} to be resolved`;
-  run.resolving = true;
+  const suspect = { name: host, addresses: [], since: started };
+  run.suspect = suspect;
   try {
-    const addresses = await run.names.resolve(host, (cancel) => run.atEnd(cancel));
-    run.log(`${host} is ${addresses.join(', ')} (DNS ${elapsed(started)}).`);
-    return addresses;
+    const { addresses, name, late } = await run.names.find(host, (cancel) => run.atEnd(cancel));
+    const asked = name === host ? host : `${host}, found as ${name},`;
+    run.log(`${asked} is ${addresses.join(', ')} (DNS ${elapsed(started)}).`);
+    return { known: addresses, late: late && lateAddresses(run, { host, known: addresses, answer: late, suspect }) };
   } catch (error) {
-    if (error instanceof NameFault) throw nameFailure(run, host, error.code);
+    if (error instanceof NameFault) throw nameFailure(host, error.code, started);
     throw error;
   } finally {
-    run.resolving = false;
+    run.suspect = undefined;
   }
 }
 
-/**
- * Simple happy eyeballs: tries each address in turn, the next one when the last has failed or is
- * late.
- */
-function firstToConnect(run: Run, addresses: string[], port: number): Promise<{ socket: Socket; address: string }> {
-  return new Promise((resolve, reject) => {
-    const open = new Set<Socket>();
-    const faults: NodeJS.ErrnoException[] = [];
-    const waiting = [...addresses];
-    let nextTimer: NodeJS.Timeout | undefined;
+export function lateAddresses(
+  run: Run,
+  { host, known, answer, suspect }: { host: string; known: string[]; answer: Promise<Answer>; suspect: Doubt },
+): LateAddresses {
+  const family = known.some((address) => address.includes(':')) ? 'IPv4' : 'IPv6';
+  return {
+    family,
+    answer,
+    suspect,
+    read: ({ values, code }) => {
+      const took = `(DNS ${elapsed(suspect.since)})`;
+      if (values.length > 0) run.log(`${host} is also ${values.join(', ')} ${took}.`);
+      else if (!isDefinite(code))
+        run.log(`The ${family} addresses of ${host} did not come: ${code} ${took}.`, 'STDERR');
+      return values;
+    },
+  };
+}
 
-    const tryNext = () => {
-      clearTimeout(nextTimer);
-      const address = waiting.shift();
-      if (address === undefined) return;
-      const socket = run.hold(net.connect({ host: address, port }));
-      open.add(socket);
-      if (waiting.length > 0) nextTimer = setTimeout(tryNext, NEXT_ADDRESS_MS);
-      socket.once('connect', () => {
-        clearTimeout(nextTimer);
-        waiting.length = 0;
-        const losers = [...open].filter((other) => other !== socket);
-        open.clear();
-        for (const loser of losers) loser.destroy();
-        resolve({ socket, address });
-      });
-      socket.once('error', (error) => faults.push(error));
-      socket.once('close', () => {
-        if (!open.delete(socket)) return; // the race is over
-        if (waiting.length > 0) tryNext();
-        else if (open.size === 0) reject(connectFailure(addresses, port, faults));
-      });
-    };
-    run.atEnd(() => clearTimeout(nextTimer));
-    tryNext();
+/** Without `type`, an address was asked for. */
+export function nameFailure(host: string, code: string, since: number, type?: DnsRecordType): CheckFailure {
+  const expected = type === undefined ? 'An address' : `A record of the type ${type}`;
+  const message = `${host} could not be resolved (${code}). ${expected} was expected.`;
+  if (isDefinite(code) || code === 'EBADNAME') return new CheckFailure(message);
+  return new UnclearFailure(message, 'CHECK_FAILED', {
+    name: host,
+    addresses: [],
+    since,
+    isAnswered: isAnswered(code),
   });
 }
 
-/** Out of sockets, or without a network: this machine's fault, not the endpoint's. */
-const OWN_FAULTS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL', 'ENETUNREACH', 'ENETDOWN']);
-
-function connectFailure(addresses: string[], port: number, faults: NodeJS.ErrnoException[]): CheckFailure {
-  const codes = faults.map((fault) => fault.code ?? fault.message);
-  const own = codes.length > 0 && codes.every((code) => OWN_FAULTS.has(code));
-  const peers = addresses.map((address) => peerOf(address, port)).join(' or ');
-  return new CheckFailure(
-    `No connection to ${peers}: ${[...new Set(codes)].join(', ')}. A connection was expected.`,
-    own ? 'SYSTEM' : 'CHECK_FAILED',
-  );
-}
-
-function nameFailure(run: Run, host: string, code: string): CheckFailure {
-  if (code === 'ECONNREFUSED' || (code === 'ETIMEOUT' && run.names.areSilent())) {
-    return new CheckFailure(`No name server answers, so that ${host} could not be resolved (${code}).`, 'SYSTEM');
-  }
-  return new CheckFailure(`${host} could not be resolved (${code}). An address was expected.`);
-}
-
-function refusal(host: string, addresses: string[]): string {
+/** The message for a host that the policy does not admit. */
+export function refusal(host: string, addresses: string[]): string {
   const what = addresses.includes(host) ? host : `${host} (${addresses.join(', ')})`;
   return `${what} is in no network that heartbeats may reach here; the operator's setting HEARTBEAT_ALLOW names those.`;
-}
-
-function peerOf(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -10,11 +10,10 @@ export interface Endpoint {
 }
 
 /**
- * Payloads are validated when they are stored. A redirect, or a row older than a rule, arrives here
- * unchecked.
+ * Payloads are validated when they are stored. A row older than a rule arrives here unchecked.
  */
-export function parseEndpoint(text: string, base?: URL): Endpoint {
-  const url = URL.canParse(text, base?.href) ? new URL(text, base?.href) : undefined;
+export function parseEndpoint(text: string): Endpoint {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
   const scheme = CHECK_SCHEMES.find((scheme) => scheme === url?.protocol);
   if (url === undefined || scheme === undefined || url.hostname === '') {
     throw new CheckFailure(`${text} is no endpoint. http(s)://, tcp://host:port or dns://name was expected.`);
@@ -27,6 +26,11 @@ export function hostOf(url: URL): string {
   const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : domainToASCII(decoded(url.hostname));
   if (host === '') throw new CheckFailure(`${url.hostname} is no name of a host.`);
   return host;
+}
+
+/** A name as certificates have it: without the dot that makes it absolute. */
+export function withoutDot(name: string): string {
+  return name.replace(/\.$/, '');
 }
 
 /**

@@ -1,4 +1,6 @@
-import { createNameServers, isAnswered, type Queries } from './name-servers.ts';
+import type { DnsRecordType } from '../../../domain/payload/heartbeat-schema.ts';
+import { type Answer, createNameServers, isAnswered, isDefinite, type Queries } from './name-servers.ts';
+import type { ServerHealth } from './root-question.ts';
 import { readSystemNames, type SystemNames } from './system-names.ts';
 
 /**
@@ -13,13 +15,40 @@ export interface Names {
    * Resolves to every address of `name`, IPv6 first. Rejects with a NameFault. `atEnd` receives a
    * function that ends the wait early.
    */
-  resolve(name: string, atEnd: (cancel: () => void) => void): Promise<string[]>;
+  resolve(name: string, atEnd: AtEnd): Promise<string[]>;
+  /** The same, with the name that has the addresses. */
+  find(name: string, atEnd: AtEnd): Promise<Found>;
   /**
-   * Whether the name servers answer nothing at all: then the fault is ours. The answer is reliable
-   * two seconds after a query.
+   * Asks exactly this, without the hosts file and search domains. Rejects with a NameFault. Without
+   * a type, the found `addresses` are those, otherwise they are the records.
    */
-  areSilent(): boolean;
+  ask(question: Question, atEnd: AtEnd): Promise<Found>;
+  /**
+   * Whether any name server works now, after a resolution that began at `since`
+   * (performance.now()) failed: see NameServers.
+   */
+  health(since: number): Promise<ServerHealth>;
+  /** Whether a resolution had no time to reach a server that answers: see NameServers. */
+  isLate(since: number): Promise<boolean>;
 }
+
+export interface Found {
+  addresses: string[];
+  /** The name that has the addresses: longer than the one asked for if a search domain matched. */
+  name: string;
+  /** The other family's answer, when it is late. It never rejects, and `atEnd` cancels it. */
+  late?: Promise<Answer> | undefined;
+}
+
+export interface Question {
+  name: string;
+  /** Default: both types of addresses. */
+  type?: DnsRecordType | undefined;
+  /** address:port of another name server than those of this machine. */
+  server?: string | undefined;
+}
+
+type AtEnd = (cancel: () => void) => void;
 
 /** `code` comes from c-ares: ENOTFOUND, ENODATA, ESERVFAIL, ETIMEOUT, ECONNREFUSED ... */
 export class NameFault extends Error {
@@ -38,47 +67,75 @@ export interface NamesOptions {
 }
 
 const FILES_FRESH_MS = 5_000;
-const PROBE_AFTER_MS = 1_000;
 const NAME_LENGTH_MAX = 253;
 
 export function createNames(options: NamesOptions = {}): Names {
   const servers = createNameServers(options.servers);
   const system = createSystemNames(options);
 
-  async function resolve(name: string, atEnd: (cancel: () => void) => void): Promise<string[]> {
+  async function find(name: string, atEnd: AtEnd): Promise<Found> {
     const files = await system.read();
     const bare = name.toLowerCase().replace(/\.$/, '');
     const known = files.hosts.get(bare);
-    if (known !== undefined) return sixFirst(known);
+    if (known !== undefined) return { addresses: sixFirst(known), name };
     // RFC 6761: these names are loopback addresses.
-    if (bare === 'localhost' || bare.endsWith('.localhost')) return ['::1', '127.0.0.1'];
+    if (bare === 'localhost' || bare.endsWith('.localhost')) {
+      return { addresses: ['::1', '127.0.0.1'], name };
+    }
     if (bare === '' || bare.length > NAME_LENGTH_MAX) throw new NameFault('EBADNAME');
 
-    const probe = setTimeout(servers.probe, PROBE_AFTER_MS);
     const queries = servers.open();
     atEnd(queries.cancel);
-    try {
-      return await firstResolved(candidates(name, files), queries);
-    } finally {
-      clearTimeout(probe);
-      queries.cancel(); // ends the query of the slower family
-    }
+    return firstResolved(name, candidates(name, files), queries);
   }
 
-  return { resolve, areSilent: servers.areSilent };
+  /** Without the addresses of a family whose answer is late. */
+  async function resolve(name: string, atEnd: AtEnd): Promise<string[]> {
+    const cancels: (() => void)[] = [];
+    const { addresses } = await find(name, (cancel) => {
+      cancels.push(cancel);
+      atEnd(cancel);
+    });
+    for (const cancel of cancels) cancel();
+    return addresses;
+  }
+
+  async function ask({ name, type, server }: Question, atEnd: AtEnd): Promise<Found> {
+    const queries = (server === undefined ? servers : createNameServers([server])).open();
+    atEnd(queries.cancel);
+    if (type === undefined) return firstResolved(name, [name], queries);
+    const { values, code } = await queries.records(name, type);
+    if (values.length === 0) throw new NameFault(code);
+    return { addresses: values, name };
+  }
+
+  return { ask, find, resolve, health: servers.health, isLate: servers.isLate };
 }
 
-async function firstResolved(names: string[], queries: Queries): Promise<string[]> {
+async function firstResolved(asked: string, names: string[], queries: Queries): Promise<Found> {
   const codes: string[] = [];
   for (const name of names) {
-    const answers = await queries.addresses(name);
+    const { answers, late } = await queries.addresses(name);
     const addresses = answers.flatMap((answer) => answer.values);
-    if (addresses.length > 0) return sixFirst(addresses);
-    codes.push(...answers.map((answer) => answer.code));
-    if (!codes.every(isAnswered)) break;
+    if (addresses.length > 0) return { addresses: sixFirst(addresses), name, late };
+    const now = answers.map((answer) => answer.code);
+    codes.push(...now);
+    if (!now.every(isAnswered)) break;
+    // While nobody knows whether the name itself exists, a longer one would answer for it wrongly.
+    if (name === asked && !now.every(isDefinite)) break;
   }
-  const telling = codes.find((code) => !isAnswered(code)) ?? codes.find((code) => code !== 'ENOTFOUND');
-  throw new NameFault(telling ?? 'ENOTFOUND');
+  throw new NameFault(mostTelling(codes));
+}
+
+/** No answer tells more than a failing server, and that more than a name that has no address. */
+function mostTelling(codes: string[]): string {
+  const telling = (holds: (code: string) => boolean) => codes.find(holds);
+  return (
+    telling((code) => !isAnswered(code)) ??
+    telling((code) => !isDefinite(code)) ??
+    telling((code) => code !== 'ENOTFOUND') ??
+    'ENOTFOUND'
+  );
 }
 
 /**
@@ -87,12 +144,13 @@ async function firstResolved(names: string[], queries: Queries): Promise<string[
  */
 function candidates(name: string, { search, dots }: SystemNames): string[] {
   if (name.endsWith('.')) return [name];
-  const longer = search.map((domain) => `${name}.${domain}`);
+  const longer = search.map((domain) => `${name}.${domain}`).filter(({ length }) => length <= NAME_LENGTH_MAX);
   return name.split('.').length > dots ? [name, ...longer] : [...longer, name];
 }
 
+/** Each once: an address that comes twice would be tried twice. */
 function sixFirst(addresses: string[]): string[] {
-  return addresses.toSorted((a, b) => Number(b.includes(':')) - Number(a.includes(':')));
+  return [...new Set(addresses)].sort((a, b) => Number(b.includes(':')) - Number(a.includes(':')));
 }
 
 /** The machine's files, read again when the last reading is older than FILES_FRESH_MS. */
@@ -102,7 +160,11 @@ function createSystemNames({ hostsFile, resolvFile }: NamesOptions) {
   let readAt = 0;
 
   async function refresh(before: Promise<SystemNames> | undefined): Promise<SystemNames> {
-    return readSystemNames(paths, await before);
+    const last = await before?.catch(() => undefined);
+    return readSystemNames(paths, last).catch((error) => {
+      if (last === undefined) throw error;
+      return last; // no file descriptor is left: what was read before still holds
+    });
   }
   return {
     read(): Promise<SystemNames> {

@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import net from 'node:net';
 
 /** What this machine's own files say about names. */
 export interface SystemNames {
@@ -19,8 +20,9 @@ const SEARCH_MAX = 6; // each domain costs a query; glibc once had the same limi
 const NO_NAMES: SystemNames = { hosts: new Map(), search: [], dots: 1, version: 'none' };
 
 /**
- * Reads the files again if they have changed since `known`. A file that is missing or too large
- * counts as empty.
+ * Reads the files again if they have changed since `known`. A file that is missing, not readable
+ * or too large counts as empty. Rejects when this process cannot read any file now: taken for
+ * empty, a hosts file would make its names unknown.
  */
 export async function readSystemNames(
   files: { hostsFile: string; resolvFile: string },
@@ -35,7 +37,8 @@ export async function readSystemNames(
 function parseHosts(text: string): Map<string, string[]> {
   const hosts = new Map<string, string[]>();
   for (const [address = '', ...names] of words(text)) {
-    for (const name of names.map((name) => name.toLowerCase())) {
+    if (net.isIP(address) === 0) continue;
+    for (const name of names.map((name) => name.toLowerCase().replace(/\.$/, ''))) {
       hosts.set(name, [...(hosts.get(name) ?? []), address]);
     }
   }
@@ -44,10 +47,12 @@ function parseHosts(text: string): Map<string, string[]> {
 
 function parseResolv(text: string): { search: string[]; dots: number } {
   const lines = words(text);
-  const [, ...search] = lines.findLast(([key]) => key === 'search' || key === 'domain') ?? [];
+  const [, ...named] = lines.findLast(([key]) => key === 'search' || key === 'domain') ?? [];
+  // "search ." is how some systems write that there is none.
+  const search = named.map((domain) => domain.replace(/^\.+|\.+$/g, '')).filter((domain) => domain !== '');
   const options = lines.filter(([key]) => key === 'options').flat();
   const dots = options.findLast((option) => option.startsWith('ndots:'))?.slice('ndots:'.length);
-  return { search: search.slice(0, SEARCH_MAX), dots: Number(dots ?? 1) };
+  return { search: search.slice(0, SEARCH_MAX), dots: /^\d+$/.test(dots ?? '') ? Number(dots) : 1 };
 }
 
 function words(text: string): string[][] {
@@ -59,7 +64,8 @@ async function versionOf(file: string): Promise<string> {
   try {
     const { mtimeMs, size, ino } = await stat(file);
     return size > FILE_BYTES_MAX ? 'too large' : `${ino}:${mtimeMs}:${size}`;
-  } catch {
+  } catch (error) {
+    throwIfExhausted(error);
     return 'missing';
   }
 }
@@ -67,7 +73,14 @@ async function versionOf(file: string): Promise<string> {
 async function textOf(file: string): Promise<string> {
   try {
     return (await stat(file)).size > FILE_BYTES_MAX ? '' : await readFile(file, 'utf8');
-  } catch {
+  } catch (error) {
+    throwIfExhausted(error);
     return ''; // missing, as versionOf reports too
   }
+}
+
+const EXHAUSTED = new Set<unknown>(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+function throwIfExhausted(error: unknown): void {
+  if (error instanceof Error && 'code' in error && EXHAUSTED.has(error.code)) throw error;
 }

@@ -1,13 +1,10 @@
 import type { Logger } from 'pino';
-import { settledWithin } from '../../../platform/async/deadline.ts';
-import { type Backoff, createBackoff } from '../../../platform/async/retry.ts';
+import { type Backoff, createBackoff, retry } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
-import { createDemultiplexer, type OnFrame, type StreamType } from '../../../platform/docker/demultiplexer.ts';
-import { type Docker, logBroken } from '../../../platform/docker/docker.ts';
+import { EngineLogError } from '../../../platform/docker/demultiplexer.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
-import type { ChunkWriter } from './chunk-writer.ts';
-import { createLineCutter } from './lines.ts';
-import { createPosition, secondsOf } from './position.ts';
+import { createReader, type LineWriter } from './reader.ts';
 
 /**
  * What the collector knows when it has read a container's log to the end. The state is undefined
@@ -35,14 +32,16 @@ export interface Away {
   to: number;
 }
 
-/** The part of a ChunkWriter that the collector writes to. */
-type LineWriter = Pick<ChunkWriter, 'onLine' | 'room'>;
-
 const END_WAIT_MS = 1_000;
 /**
  * How long to retry when the engine answers that a request for our container is wrong or forbidden.
  */
 const REFUSED_RETRY_MS = 60_000;
+/**
+ * How often to read a log again in which the engine reports an error at the same place. A part that
+ * it cannot read stays unreadable: a write that was cut off by a full disk, for example.
+ */
+const UNREADABLE_TIMES_MAX = 3;
 
 /**
  * Reads the whole log of a started container into `writer`, and follows it to its end. It waits for
@@ -61,6 +60,7 @@ export async function collectLog({
   log,
   signal,
   retryMs = REFUSED_RETRY_MS,
+  onDamage = () => undefined,
 }: {
   docker: Docker;
   containerId: string;
@@ -69,6 +69,11 @@ export async function collectLog({
   signal: AbortSignal;
   /** How long to retry when the engine is up and does not give the log. */
   retryMs?: number;
+  /**
+   * Called when the engine cannot read its log further. The lines behind that place follow, as far
+   * as the engine gives them.
+   */
+  onDamage?: () => void;
 }): Promise<CollectedLog> {
   const reader = createReader(docker, containerId, writer, signal);
   const backoff = createBackoff({ log, what: 'Reading the log of a container', maxMs: 2_000 });
@@ -77,6 +82,8 @@ export async function collectLog({
   let isAway = false;
   let startedAnew = false;
   let refusedAt: number | undefined;
+  let refusedAfterEnd = false; // whether the engine has refused the log and then reported the end
+  let unreadable = 0; // readings in a row that ended in an error of the engine's
   const collected = (state: ContainerState | undefined, { isCutShort = false } = {}): CollectedLog => {
     reader.end();
     return { state, away, startedAnew, isCutShort };
@@ -97,13 +104,30 @@ export async function collectLog({
       const state = await settled(docker, containerId, signal);
       backoff.reset();
       refusedAt = undefined;
+      refusedAfterEnd = false;
+      unreadable = 0;
       if (state === undefined) return collected(undefined);
       if (state.status !== 'running') {
-        if (endedBefore || (await reader.isWhole())) return collected(state);
+        // Set before `isWhole`, which a damaged log may answer with the death of its engine.
+        const isRead = endedBefore;
         endedBefore = true;
+        if (isRead || (await reader.isWhole())) return collected(state);
       }
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof EngineLogError) {
+        unreadable = reader.hasAdvanced() ? 1 : unreadable + 1;
+        if (unreadable < UNREADABLE_TIMES_MAX) {
+          await pause(backoff, error, signal);
+          continue;
+        }
+        log.warn({ err: error, containerId }, 'The Docker engine cannot read a part of a log.');
+        reader.end();
+        onDamage();
+        const state = await ended(docker, containerId, log, signal);
+        if (state !== undefined) await reader.readBehindDamage(log, retryMs);
+        return collected(state);
+      }
       if (isEngineError(error, 'NOT_FOUND')) return collected(undefined);
       if (!isEngineError(error)) throw error;
       // A conflict means that the container is being removed: the next request finds it gone. Other
@@ -111,11 +135,14 @@ export async function collectLog({
       refusedAt ??= performance.now();
       if (performance.now() - refusedAt > retryMs) {
         const state = await seen(docker, containerId);
-        // The engine can no longer give its log.
-        if (state?.status === 'ended') return collected(state, { isCutShort: true });
-        if (state === undefined)
+        if (state?.status === 'ended') {
+          // The engine can no longer give its log. One that recovers may have refused the log a
+          // moment before it reported the end, so it is asked once more.
+          if (refusedAfterEnd) return collected(state, { isCutShort: true });
+          refusedAfterEnd = true;
+        } else if (state === undefined) {
           refusedAt = undefined; // an engine that is away refuses nothing
-        else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
+        } else if (!isEngineError(error, 'UNREACHABLE', 'BUSY', 'CONFLICT')) throw error;
       }
       if (error.kind === 'UNREACHABLE' && !isAway) {
         isAway = true;
@@ -124,6 +151,22 @@ export async function collectLog({
       await pause(backoff, error, signal);
     }
   }
+}
+
+/** The state of the container once it has ended, or undefined when it is gone. */
+async function ended(
+  docker: Docker,
+  id: string,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<ContainerState | undefined> {
+  return retry({ log, what: 'Waiting for the end of a container', maxMs: 2_000, signal }, async () => {
+    for (;;) {
+      signal.throwIfAborted();
+      const state = await settled(docker, id, signal);
+      if (state?.status !== 'running') return state;
+    }
+  });
 }
 
 /** The container's state, or undefined when the engine does not give it. */
@@ -148,129 +191,4 @@ async function pause(backoff: Backoff, error: unknown, signal: AbortSignal): Pro
 async function settled(docker: Docker, id: string, signal: AbortSignal): Promise<ContainerState | undefined> {
   await docker.waitContainer(id, { timeoutMs: END_WAIT_MS, signal });
   return docker.inspectContainer(id);
-}
-
-interface Reader {
-  /**
-   * Continues where the last reading ended, until the engine ends the log. It calls `onOpen` when
-   * the engine has answered.
-   */
-  read(onOpen: () => void): Promise<void>;
-  /** Whether the last frame that was read is the last one of the log. */
-  isWhole(): Promise<boolean>;
-  end(): void;
-  /** When the engine gave its last sign of life, in milliseconds. */
-  lastContact(): number;
-  /**
-   * Whether the engine restarted since it gave the last frame or, before the first frame, since the
-   * container started.
-   */
-  isOtherEngine(): Promise<boolean>;
-}
-
-interface Frame {
-  stream: StreamType;
-  bytes: Buffer;
-  start: number;
-  end: number;
-}
-
-/**
- * A silent log is normal, but a network may drop a connection without notice. After this long
- * without bytes, the reader asks for the container's state.
- */
-const QUIET_MS = 30_000;
-const PIECE_BYTES_MIN = 16 * 1024;
-const SPACE = 0x20;
-
-function createReader(docker: Docker, containerId: string, writer: LineWriter, signal: AbortSignal): Reader {
-  const position = createPosition();
-  const cutter = createLineCutter(writer.onLine);
-  let lastContact = Date.now();
-  // Changed in place, so that a frame allocates no object.
-  const last: Frame = { stream: 1, bytes: Buffer.alloc(0), start: 0, end: 0 };
-
-  async function frames(
-    options: { follow: boolean; since?: string; tail?: number },
-    onFrame: OnFrame,
-    onOpen: () => void = () => undefined,
-  ): Promise<void> {
-    const demultiplexer = createDemultiplexer(onFrame);
-    const stream = await docker.openLog(containerId, { ...options, signal });
-    lastContact = Date.now();
-    onOpen();
-    const parts = stream[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const part = await next(parts);
-        if (part === undefined) return;
-        lastContact = Date.now();
-        demultiplexer.write(part);
-        const room = writer.room();
-        // Nothing is read while this waits: the engine waits, or its log grows.
-        if (room !== undefined) await room;
-      }
-    } finally {
-      stream.destroy();
-    }
-  }
-
-  /**
-   * The next bytes, or undefined at the end. When a broken connection hides the end, the state of
-   * the container shows it.
-   */
-  async function next(parts: AsyncIterator<Buffer>): Promise<Buffer | undefined> {
-    const part = parts.next().catch((error: unknown) => {
-      throw logBroken(docker, error);
-    });
-    while (!(await settledWithin(part, QUIET_MS))) {
-      const state = await docker.inspectContainer(containerId);
-      if (state?.status !== 'running') return undefined;
-      lastContact = Date.now();
-    }
-    const { done, value } = await part;
-    return done ? undefined : value;
-  }
-
-  async function startStamp(): Promise<string | undefined> {
-    return (await docker.inspectContainer(containerId))?.startedAt?.toISOString();
-  }
-
-  return {
-    async read(onOpen) {
-      const { since, skip } = position.resume(cutter.openSince());
-      let toSkip = skip;
-      const onFrame: OnFrame = (stream, bytes, start, end) => {
-        if (toSkip > 0) {
-          toSkip -= 1;
-          return;
-        }
-        position.count(bytes, start);
-        last.stream = stream;
-        last.bytes = bytes;
-        last.start = start;
-        last.end = end;
-        cutter.onFrame(stream, bytes, start, end);
-      };
-      await frames({ follow: true, since }, onFrame, onOpen);
-    },
-
-    async isWhole() {
-      if (last.end - last.start >= PIECE_BYTES_MIN) return false; // pieces of one line may be equal
-      let same = last.end === 0; // an empty log gives no frame to compare
-      await frames({ follow: false, tail: 1 }, (stream, bytes, start, end) => {
-        same = stream === last.stream && bytes.compare(last.bytes, last.start, last.end, start, end) === 0;
-      });
-      return same;
-    },
-
-    end: () => cutter.end(),
-    lastContact: () => lastContact,
-
-    async isOtherEngine() {
-      const { bytes, start, end } = last;
-      const stamp = end > 0 ? bytes.toString('latin1', start, bytes.indexOf(SPACE, start)) : await startStamp();
-      return stamp !== undefined && !(await docker.hasRunSince(secondsOf(stamp), { signal }));
-    },
-  };
 }

@@ -47,16 +47,34 @@ export async function withBoundProcesses<T>(
   run: (cgroupParent: string | undefined) => Promise<T>,
 ): Promise<T> {
   if (policy.cgroupParent !== undefined) return run(policy.cgroupParent);
-  const offsetMs = await docker.clockOffsetMs();
-  const until = Date.now() + offsetMs + (seconds + MARGIN_SECONDS) * 1_000;
-  const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
-  const group = await docker.openProcessGroup({ name: `${NAME}${newId()}`, pids, labels });
+  const group = await docker.openProcessGroup({ ...(await holderOf({ docker, installation, owner, seconds })), pids });
   if (group === undefined) return run(undefined);
   try {
     return await run(group.cgroupParent);
   } finally {
     await group.close().catch(() => removals.remove(group.containerId)); // once the engine is back
   }
+}
+
+/**
+ * The name and the labels of a container that serves a build for at most so many seconds. The sweep
+ * removes it when they are over, or its process has ended.
+ */
+export async function holderOf({
+  docker,
+  installation,
+  owner,
+  seconds = 0,
+}: {
+  docker: Docker;
+  installation: string;
+  owner: string;
+  seconds?: number;
+}): Promise<{ name: string; labels: Record<string, string> }> {
+  const offsetMs = await docker.clockOffsetMs();
+  const until = Date.now() + offsetMs + (seconds + MARGIN_SECONDS) * 1_000;
+  const labels = { ...installationLabels(installation), [OWNER]: owner, [UNTIL]: String(until) };
+  return { name: `${NAME}${newId()}`, labels };
 }
 
 /** Warns when the steps of builds run without a bound on processes. */

@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type { ClaimedBuild } from '../../../db/builds/claim.ts';
-import { isOutage } from '../../../db/connection-check.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
 import { mapLogin } from '../../../domain/payload/map-secrets.ts';
 import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
@@ -8,33 +7,26 @@ import { type SealedSecret, type Sealer, UnreadableSecret } from '../../../domai
 import { openingOf } from '../../../domain/payload/secrets.ts';
 import { createBackoff, retry } from '../../../platform/async/retry.ts';
 import { EngineError, isEngineError } from '../../../platform/docker/errors.ts';
+import { isOutage } from '../../../platform/postgres/outage.ts';
 import { type BuildContext, buildDockerfile } from './built-image.ts';
 import type { PinnedImage } from './template.ts';
+import { atOnceMs, type Outage, waitSeconds } from './waits.ts';
 
-export type BuildResult =
-  | PinnedImage
-  /** `cause`: what the engine said, or that it said nothing. */
-  | { error: string; cause?: EngineError };
+export type BuildResult = PinnedImage | { error: string } | { outage: Outage };
 
 /** The default of MAX_BUILD_SECONDS. */
 export const BUILD_SECONDS_MAX = 3_600;
 
 /**
- * How long to retry when the engine, or the registry behind it, does not answer. The author is
- * waiting for the reason.
- */
-const UNREACHABLE_RETRY_MS = 5_000;
-/** How long to retry when a registry asks to come back later. */
-const BUSY_RETRY_MS = 60_000;
-
-/**
  * Finds the image that a payload names on the engine, pulls it, or builds it. `say` prints a line
  * into the build's log, and `output` prints what the steps print. Resolves with the reason on
- * failure. Rejects when `signal` aborts, and on errors that are not the engine's.
+ * failure, and with an outage that may pass. Rejects when `signal` aborts, and on errors that are
+ * not the engine's.
  */
 export async function buildImage({
   build,
   sealer,
+  hadEngine,
   isFresh,
   log,
   maxSeconds = BUILD_SECONDS_MAX,
@@ -42,6 +34,8 @@ export async function buildImage({
 }: Omit<BuildContext, 'userId' | 'puller' | 'mask' | 'maxSeconds'> & {
   build: ClaimedBuild;
   sealer: Sealer;
+  /** Whether the engine answered when the build was claimed. */
+  hadEngine: boolean;
   /**
    * Whether this process certainly holds the lease. It does not after a long outage of the
    * database.
@@ -55,7 +49,7 @@ export async function buildImage({
   const { registry_auth: sealedAuth } = build.payload;
   let auth: RegistryAuth<never> | undefined;
   try {
-    auth = sealedAuth && mapLogin<SealedSecret, never>(sealedAuth, opening.open);
+    auth = sealedAuth && mapLogin<SealedSecret, never>('registry_auth', sealedAuth, opening.open);
   } catch (error) {
     if (!(error instanceof UnreadableSecret)) throw error;
     print(error.message);
@@ -67,6 +61,7 @@ export async function buildImage({
   const output = (line: string) => context.output(masked(line));
   const backoff = createBackoff({ log, what: 'Reading what a build needs from the database' });
   const whose = { userId: build.userId, puller: build.id, mask };
+  let stepsRan = false;
   for (;;) {
     let outage: unknown;
     const limit = AbortSignal.timeout(maxSeconds * 1_000);
@@ -74,11 +69,13 @@ export async function buildImage({
     try {
       const onRetry = (error: unknown, waitMs: number) =>
         say(`${words(error)} Trying again in ${Math.ceil(waitMs / 1000)} s.`);
+      const timeoutMs = (error: unknown) => atOnceMs(error, { isFirst: build.waits === 0 && hadEngine });
       const image = await retry({ ...BACKOFF_MS, timeoutMs, onRetry, signal: both }, async () => {
         try {
           return await pin({ ...context, ...whose, maxSeconds, say, output, signal: both }, build, auth);
         } catch (error) {
           if (!isEngineError(error) && isOutage(error)) outage = error;
+          stepsRan ||= isEngineError(error) && error.inSteps;
           throw error;
         }
       });
@@ -94,9 +91,15 @@ export async function buildImage({
         continue;
       }
       if (signal.aborted || !(limit.aborted || isEngineError(error))) throw error;
+      if (!limit.aborted && isEngineError(error) && error.passes && !(stepsRan && build.isLast)) {
+        const met = outageOf(build, error, stepsRan);
+        say(`${met.message} Trying again in ${met.waitSeconds} s.`);
+        return { outage: { ...met, message: masked(met.message) } };
+      }
       const reason = limit.aborted ? `It took longer than ${maxSeconds} s, and was stopped.` : words(error);
       say(reason);
-      return { error: masked(reason), ...(isEngineError(error) && { cause: error }) };
+      log.info({ err: error, buildId: build.id }, 'A build has failed.');
+      return { error: masked(reason) };
     }
   }
 }
@@ -106,29 +109,34 @@ async function pin(
   build: ClaimedBuild,
   auth: RegistryAuth<never> | undefined,
 ): Promise<PinnedImage> {
-  const { docker, say } = context;
-  const { image, build: source, network, resources } = build.payload;
+  const { say } = context;
+  const { image, build: source, network, resources, pull_policy: pullPolicy } = build.payload;
   if (source !== undefined) {
-    say(`Building the Dockerfile on the Docker engine at ${docker.address}.`);
+    say('Building the Dockerfile on the Docker engine.');
     const { workflowId, generation } = build;
     const pids = resources?.pids;
-    const built = { workflowId, generation, source, network, pids, auth };
-    return { imageId: await buildDockerfile(context, built) };
+    const built = { workflowId, generation, source, network, pids, auth, pullPolicy };
+    return { imageId: await buildDockerfile(context, built), engineId: await context.docker.storeId() };
   }
   if (image === undefined) throw new EngineError('INVALID', 'The payload names no image.');
-  say(`Looking for the image ${image} on the Docker engine at ${docker.address}.`);
-  const { id, digest } = await context.images.find(context, image, auth);
-  return { imageId: id, imageDigest: digest };
+  say(`Looking for the image ${image} on the Docker engine.`);
+  const { id, digest } = await context.images.find(context, { image, auth, pullPolicy });
+  return { imageId: id, imageDigest: digest, engineId: await context.docker.storeId() };
 }
 
 const BACKOFF_MS = { minMs: 250, maxMs: 5_000 };
 
-function timeoutMs(error: unknown): number {
-  if (isEngineError(error, 'BUSY')) return BUSY_RETRY_MS;
-  return isEngineError(error, 'UNREACHABLE') ? UNREACHABLE_RETRY_MS : 0;
+function outageOf(build: ClaimedBuild, error: EngineError, stepsRan: boolean): Outage {
+  return {
+    message: words(error),
+    // Another worker may have an engine, and goes on with it now. Attempts that count have an end.
+    waitSeconds: error.isAway && stepsRan ? 0 : waitSeconds(build.waits, error),
+    isOfEngine: error.isAway,
+    counted: stepsRan,
+  };
 }
 
 function words(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.endsWith('.') ? message : `${message}.`;
+  return /[.?]$/.test(message) ? message : `${message}.`;
 }

@@ -1,13 +1,16 @@
 import { type ClaimedBuild, claimBuilds } from '../../../db/builds/claim.ts';
 import { type BuildOutcome, endBuild } from '../../../db/builds/finish.ts';
 import { releaseBuilds, renewBuildLeases } from '../../../db/builds/leases.ts';
-import { enterTurns, peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
+import { endWaitsForEngine, postponeBuild } from '../../../db/builds/postpone.ts';
+import { enterTurns, passTurn, peekTurn, peekTurnFor, takeTurn } from '../../../db/jobs/turns.ts';
+import type { ImagePatterns } from '../../../domain/images/registry-allow.ts';
 import type { LogSource } from '../../../domain/logs/line.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
 import type { Instant } from '../../../platform/async/instant.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
+import { isEngineError } from '../../../platform/docker/errors.ts';
 import { publishEffects } from '../../../platform/publish.ts';
 import { createCapacity } from '../../shared/capacity.ts';
 import { isFreshSince, keepLeases } from '../../shared/leases.ts';
@@ -17,23 +20,31 @@ import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
 import { createPoller } from '../../shared/poller.ts';
 import type { UserNetworks } from '../engine/networks.ts';
+import { engineAway } from '../engine/outage.ts';
+import { reachedEngine } from '../engine/reached-engine.ts';
 import type { Removals } from '../engine/removals.ts';
 import type { BuildPolicy } from './bounds.ts';
 import { type BuildResult, buildImage } from './build.ts';
 import type { ImageSource } from './image-source.ts';
 import { createLastResort } from './last-resort.ts';
+import { createBuildPlacement } from './placement.ts';
 import type { Templates } from './template.ts';
+import type { Outage } from './waits.ts';
 
 export interface Builds {
   /** Call it when a turn may wait. It takes turns while there is capacity. */
   look(): void;
   onCancelHint(message: string): void;
+  /** The engine answers: builds that wait for one need not wait longer. */
+  engineIsBack(): Promise<void>;
   /** Stops the running builds. They become QUEUED again, and the attempt does not count. */
   close(deadline?: AbortSignal): Promise<void>;
 }
 
 /** Pulls wait for registries and disks: more of them at once make each one slower. */
 const BUILDS_MAX = 4;
+/** Builds beyond these are found when the sweep looks. */
+const REMINDERS_MAX = 1_000;
 
 interface Limits {
   installation: string;
@@ -44,6 +55,7 @@ interface Limits {
   maxBuildSeconds?: number | undefined;
   maxLogBytes?: number | undefined;
   buildsPerUserMax?: number | undefined;
+  localImages: ImagePatterns;
   /** The clocks of this process. */
   now?: (() => Instant) | undefined;
 }
@@ -58,7 +70,9 @@ export function createBuilds(
   const leases = keepLeases({ db, log, renewHeld: renewBuildLeases });
   const running = new Set<{ stop: AbortController; settled: Promise<void> }>();
   const halt = new AbortController();
+  const placement = createBuildPlacement(parts);
   const lastResort = createLastResort({ db, owner, now: parts.now });
+  const reminders = new Set<NodeJS.Timeout>();
 
   function launch(build: ClaimedBuild, hadEngine: boolean): void {
     const stop = new AbortController();
@@ -81,12 +95,30 @@ export function createBuilds(
   /** Takes one turn. Returns whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
     if (capacity.free === 0) return false;
-    const next = await peekTurn(db, 'BUILD', capacity.full());
-    const hasEngine = next !== undefined && (await docker.isUp());
-    if (next === undefined || hasEngine) lastResort.reset();
-    if (next === undefined || !(hasEngine || (await lastResort.mayTake(next)))) return false;
-    const taken = await takeTurn(db, 'BUILD', capacity.full(), (tx, ids) => claimBuilds(tx, ids, { owner }));
-    if (taken === undefined) return false;
+    const fullUsers = capacity.full();
+    const first = await peekTurn(db, 'BUILD', fullUsers);
+    const storeId = first === undefined ? undefined : (await reachedEngine(docker))?.storeId;
+    if (first === undefined || storeId !== undefined) lastResort.reset();
+    if (first === undefined || !(storeId !== undefined || (await lastResort.mayTake(first)))) return false;
+    const next =
+      storeId === undefined ? { id: first, passedBy: {} } : await peekTurnFor(db, 'BUILD', fullUsers, storeId);
+    if (next === undefined) return false;
+    const pass =
+      storeId === undefined
+        ? undefined
+        : await placement.passOf(next, storeId).catch((error: unknown) => {
+            // The build meets the same fault, and says so. Otherwise it would hold up all others.
+            if (isEngineError(error) && !error.isAway) return undefined;
+            throw error;
+          });
+    if (storeId !== undefined && pass !== undefined) {
+      await passTurn(db, next, { by: storeId, ...pass });
+      return true;
+    }
+    const only = { only: next.id };
+    const taken = await takeTurn(db, 'BUILD', fullUsers, (tx, ids) => claimBuilds(tx, ids, { owner }), only);
+    if (taken === undefined) return true; // another worker has it: there may be a next one
+    const hasEngine = storeId !== undefined;
     lastResort.taken();
     for (const build of taken.claimed) {
       if (!isFreshSince(build.askedAt)) {
@@ -100,15 +132,11 @@ export function createBuilds(
     return true;
   }
 
-  /**
-   * Makes the build QUEUED again, with a new turn. Returns false when it could not: the build is
-   * lost, or this was the last attempt.
-   */
-  async function putBack(build: ClaimedBuild, options?: { counted: boolean }): Promise<boolean> {
-    const { ids, effects } = await releaseBuilds(db, [build], options);
+  /** Makes the build QUEUED again, with a new turn. */
+  async function putBack(build: ClaimedBuild): Promise<void> {
+    const { ids, effects } = await releaseBuilds(db, [build]);
     await enterTurns(db, 'BUILD', ids);
     await publishEffects(parts, effects);
-    return ids.length > 0;
   }
 
   async function run(build: ClaimedBuild, hadEngine: boolean, signal: AbortSignal): Promise<void> {
@@ -136,6 +164,7 @@ export function createBuilds(
       maxResources: parts.maxResources,
       maxSeconds: parts.maxBuildSeconds,
       build,
+      hadEngine,
       isFresh: () => leases.isFresh(build),
       log,
       say: write('SYSTEM'),
@@ -144,25 +173,35 @@ export function createBuilds(
     });
     if ('imageId' in result) await templates.store(build, build.payload, result);
     const logLineCount = await ended(writer);
-    const isGone = hadEngine && 'cause' in result && result.cause?.isAway === true;
-    if (isGone && (await leave(build, signal))) return;
-    await end(build, toOutcome(build, result, logLineCount), signal);
+    if ('outage' in result) await postpone(build, result.outage, signal);
+    else await end(build, toOutcome(build, result, logLineCount), signal);
   }
 
-  /**
-   * Passes the build on when its engine went away in the middle, which is not the build's fault: a
-   * worker that has an engine tries again. Returns false if this was the last attempt.
-   */
-  async function leave(build: ClaimedBuild, signal: AbortSignal): Promise<boolean> {
-    const retries = { log, what: 'Handing on a build whose engine is away', signal };
-    const isLeft = await retry(retries, () => putBack(build, { counted: true }));
-    if (!isLeft) return false;
+  /** Gives up the place: an outage lasts as long as it lasts. */
+  async function postpone(build: ClaimedBuild, outage: Outage, signal: AbortSignal): Promise<void> {
+    const { message: waitsFor, waitSeconds, isOfEngine: awaitsEngine, counted } = outage;
+    const retries = { log, what: 'Postponing a build', signal };
+    const postponed = { waitSeconds, waitsFor: waitsFor.replaceAll('\0', ''), awaitsEngine, counted };
+    const effects = await retry(retries, () => postponeBuild(db, build, postponed));
     leases.drop(build);
-    log.warn(
-      { buildId: build.id, attempt: build.attempt },
-      'The Docker engine went away during a build, which is tried again.',
-    );
-    return true;
+    if (effects === undefined) return; // it was lost or canceled
+    const line = { buildId: build.id, attempt: build.attempt, waitSeconds, ...(awaitsEngine && { err: engineAway() }) };
+    // Once for a build: its own log says each time that it waits.
+    log[build.waits === 0 ? 'warn' : 'debug'](line, `A build waits for the end of an outage. ${waitsFor}`);
+    await publishEffects(parts, effects);
+    remind(build.id, waitSeconds);
+  }
+
+  /** Gives the build a turn when it is due. The sweep finds it too, seconds later. */
+  function remind(buildId: string, waitSeconds: number): void {
+    if (halt.signal.aborted || reminders.size >= REMINDERS_MAX) return;
+    const timer = setTimeout(() => {
+      reminders.delete(timer);
+      enterTurns(db, 'BUILD', [buildId]).then(poller.poll, (error) =>
+        log.debug({ err: error, buildId }, 'A build that is due got no turn; the sweep gives it one.'),
+      );
+    }, waitSeconds * 1_000);
+    reminders.add(timer);
   }
 
   async function end(build: ClaimedBuild, outcome: BuildOutcome, signal: AbortSignal): Promise<void> {
@@ -188,9 +227,12 @@ export function createBuilds(
 
     onCancelHint: leases.onCancelHint,
 
+    engineIsBack: async () => publishEffects(parts, await endWaitsForEngine(db)),
+
     async close(deadline = defaultDeadline()) {
       await settledBefore(poller.close(), deadline);
       halt.abort();
+      for (const timer of reminders) clearTimeout(timer);
       const left = [...running];
       for (const { stop } of left) stop.abort();
       await settledBefore(Promise.all(left.map(({ settled }) => settled)), deadline);
@@ -207,7 +249,7 @@ async function ended(writer: ChunkWriter): Promise<number> {
 
 function toOutcome(
   { id, workflowId, leaseToken }: ClaimedBuild,
-  result: BuildResult,
+  result: Exclude<BuildResult, { outage: Outage }>,
   logLineCount: number,
 ): BuildOutcome {
   const common = { id, workflowId, leaseToken, logLineCount };

@@ -6,7 +6,7 @@ import { isId } from '../../../domain/ids.ts';
 import { BUILT_REGISTRY, registryOf } from '../../../domain/images/image-reference.ts';
 import { CONTAINER_RESOURCES_MAX } from '../../../domain/limits.ts';
 import { BUILDS_REFUSED, networkFor, networkProblem } from '../../../domain/payload/container-policy.ts';
-import type { ContainerNetwork, ResourceMaximums } from '../../../domain/payload/container-schema.ts';
+import type { ContainerNetwork, PullPolicy, ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import type { ImageBuild } from '../../../domain/payload/payload.ts';
 import type { RegistryAuth } from '../../../domain/payload/registry-auth.ts';
 import { MB } from '../../../platform/docker/confinement.ts';
@@ -16,6 +16,7 @@ import type { UserNetworks } from '../engine/networks.ts';
 import type { Removals } from '../engine/removals.ts';
 import { type BuildPolicy, withBoundProcesses } from './bounds.ts';
 import type { ImageRequest, ImageSource } from './image-source.ts';
+import { checkPlatform } from './platform.ts';
 
 // Not the labels of containers: a container carries its image's labels too, and would look like one
 // of ours.
@@ -97,12 +98,14 @@ export interface Built extends Generation {
   pids?: number | undefined;
   /** For the registry of the first image that the Dockerfile names. No other registry sees it. */
   auth?: RegistryAuth<never> | undefined;
+  /** For the images that the Dockerfile names. */
+  pullPolicy?: PullPolicy | undefined;
 }
 
 /** Builds a generation's Dockerfile on the engine. Resolves with the image's id. */
 export async function buildDockerfile(context: BuildContext, built: Built): Promise<string> {
   const { docker, images, installation, maxResources = CONTAINER_RESOURCES_MAX, say, output, signal } = context;
-  const { source, auth, ...generation } = built;
+  const { source, auth, pullPolicy, ...generation } = built;
   const { dockerfile, files = [] } = source;
   if (!context.policy.buildsAllowed) throw new EngineError('INVALID', BUILDS_REFUSED);
   const { dockerfile: judged, problems = [] } = readDockerfile(dockerfile);
@@ -112,7 +115,8 @@ export async function buildDockerfile(context: BuildContext, built: Built): Prom
   for (const image of judged.images) {
     // We pull here, not the builder, to report what a registry says and to pull the same image
     // once.
-    const { id, onBuild } = await images.find(context, image, registryOf(image) === registry ? auth : undefined);
+    const login = registryOf(image) === registry ? auth : undefined;
+    const { id, onBuild } = await images.find(context, { image, auth: login, pullPolicy });
     const problem = triggersProblem(onBuild);
     if (problem !== undefined) throw new EngineError('INVALID', `The image ${image} ${problem}`);
     ids.set(image, id);
@@ -136,15 +140,22 @@ export async function buildDockerfile(context: BuildContext, built: Built): Prom
     if (lines > LINES_MAX) return undefined;
     return lines < LINES_MAX ? output(line) : say(`It has printed ${LINES_MAX} lines: what follows is left out.`);
   });
-  const build = inBounds(context, built, (network, cgroupParent) =>
+  const building = inBounds(context, built, (network, cgroupParent) =>
     docker.buildImage(
       { ...spec, network, cgroupParent },
       { onLine: (line) => print(withImageNames(line, printed)), signal },
     ),
   );
-  return build.catch((error: unknown) => {
-    throw isEngineError(error, 'INVALID') ? withOriginalLine(error, printed) : error;
+  const id = await building.catch((error: unknown): never => {
+    if (isEngineError(error, 'INVALID')) throw withOriginalLine(error, printed);
+    if (!isEngineError(error)) throw error;
+    const { kind, message, words, isAway, cause } = error;
+    throw new EngineError(kind, message, { words, isAway, inSteps: true, cause });
   });
+  // FROM can choose the platform of its image.
+  const made = await docker.findNamedImage(spec.tag);
+  await checkPlatform(context, 'of the Dockerfile', made?.platform, say);
+  return id;
 }
 
 /**
@@ -208,7 +219,7 @@ const OF_STEP = /^ ---> |^Removing intermediate container /;
 
 function withOriginalLine(error: EngineError, { originalLine }: Printed): EngineError {
   const message = error.message.replace(/\bline (\d+)/i, (_, line) => `line ${originalLine(Number(line))}`);
-  return new EngineError(error.kind, message);
+  return new EngineError(error.kind, message, { words: error.words, cause: error.cause });
 }
 
 /** The steps of a build compile and unpack, which takes more than most jobs do. */

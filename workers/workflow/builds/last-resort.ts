@@ -10,7 +10,7 @@ const WAIT_SECONDS = 10;
 const GAP_MS = 6_000;
 
 /**
- * Decides when a worker whose engine is away claims builds, which then fail and say so: when no
+ * Decides when a worker whose engine is away claims builds, which then wait and say so: when no
  * other worker has an engine either. No list of engines exists. But a worker with an engine either
  * claims the builds that wait, or is full, and then builds are STARTED.
  *

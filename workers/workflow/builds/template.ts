@@ -34,6 +34,8 @@ export interface PinnedImage {
   imageId: string;
   /** The image's name with its digest, by which another engine pulls the same image. */
   imageDigest?: string | undefined;
+  /** The engine that found or made it. Undefined for builds of older versions. */
+  engineId?: string | undefined;
 }
 
 /**
@@ -50,7 +52,7 @@ const signed = z.looseObject({ mac: z.string() });
  */
 const stored = z.object({
   payload: z.custom<StoredTemplate['payload']>(isContainer),
-  pinned: z.object({ imageId: z.string(), imageDigest: z.string().optional() }),
+  pinned: z.object({ imageId: z.string(), imageDigest: z.string().optional(), engineId: z.string().optional() }),
 });
 
 function isContainer(payload: unknown): boolean {
@@ -149,7 +151,11 @@ export function createTemplates({
       if (found !== undefined) return found;
       const row = (await loadPayloads(db, [generation])).get(generationKey(generation));
       if (row === undefined || row.payload.kind !== 'CONTAINER' || row.imageId === null) return undefined;
-      const image = { imageId: row.imageId, imageDigest: row.imageDigest ?? undefined };
+      const image = {
+        imageId: row.imageId,
+        imageDigest: row.imageDigest ?? undefined,
+        engineId: row.engineId ?? undefined,
+      };
       await store(generation, row.payload, image);
       return open(generation, toTemplate(row.payload, image));
     },

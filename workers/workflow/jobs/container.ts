@@ -24,7 +24,7 @@ export function containerName({ id, attempt }: Attempt): string {
 /** What the operator allows a container. */
 export interface Bounds {
   most?: ResourceMaximums | undefined;
-  /** `none`, or the name of the owner's network. */
+  /** `none`, or the name of the owner's network or of one that is shared. */
   network?: string | undefined;
   logBytes?: number | undefined;
   diskBytes?: number | undefined;
@@ -36,7 +36,19 @@ export interface Bounds {
  */
 export function toSpec(
   job: Attempt & { workflowId: string; userId: string },
-  template: Pick<Template, 'imageId' | 'command' | 'args' | 'env' | 'working_dir' | 'resources' | 'volumes'>,
+  template: Pick<
+    Template,
+    | 'imageId'
+    | 'command'
+    | 'args'
+    | 'env'
+    | 'working_dir'
+    | 'user'
+    | 'stop_signal'
+    | 'capabilities'
+    | 'resources'
+    | 'volumes'
+  >,
   installation: string,
   { most = CONTAINER_RESOURCES_MAX, network = 'bridge', logBytes, diskBytes }: Bounds = {},
 ): ContainerSpec {
@@ -47,6 +59,9 @@ export function toSpec(
     args: template.args,
     env: template.env,
     workingDir: template.working_dir,
+    user: template.user,
+    stopSignal: template.stop_signal,
+    capabilities: template.capabilities,
     resources: resourcesOf(template, most),
     network,
     mounts: mountsOf(job, template, installation),
@@ -66,9 +81,11 @@ export function toSpec(
  * when the payload was stored.
  */
 export function resourcesOf({ resources = {} }: Pick<Template, 'resources'>, most: ResourceMaximums): Resources {
+  const { shared_memory_mb: sharedMb } = resources;
   return {
     cpus: Math.min(resources.cpus ?? CONTAINER_RESOURCES.cpus, most.cpus),
     memoryBytes: Math.min(resources.memory_mb ?? CONTAINER_RESOURCES.memoryMb, most.memoryMb) * MB,
+    sharedMemoryBytes: sharedMb === undefined ? undefined : Math.min(sharedMb, most.memoryMb) * MB,
     pids: Math.min(resources.pids ?? CONTAINER_RESOURCES.pids, most.pids),
   };
 }

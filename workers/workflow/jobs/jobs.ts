@@ -1,8 +1,10 @@
+import type { Db } from '../../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../../db/jobs/claim.ts';
-import { type Returned, releaseJobs, returnJobs } from '../../../db/jobs/leases.ts';
-import { peekTurn, takeTurn } from '../../../db/jobs/turns.ts';
+import { queueReturned, type Returned, releaseJobs, returnJobs } from '../../../db/jobs/leases.ts';
+import { enterTurns, type PassedBy, passTurn, peekTurn, peekTurnFor, takeTurn } from '../../../db/jobs/turns.ts';
 import { lastLogNumber } from '../../../db/logs/read.ts';
-import { noteVolumeUse } from '../../../db/volumes.ts';
+import { noteVolumeUse, placesOfVolumes, placeVolumes } from '../../../db/volumes.ts';
+import { PASS_SECONDS } from '../../../domain/limits.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { createBatcher } from '../../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
@@ -15,10 +17,12 @@ import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
 import { createPoller } from '../../shared/poller.ts';
+import { reachedEngine } from '../engine/reached-engine.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
+import { createJobPlacement } from './placement.ts';
 import { type RunEnd, runContainer } from './run.ts';
-import type { RunParts } from './run-context.ts';
+import type { RunControl, RunParts } from './run-context.ts';
 
 export interface ContainerJobs {
   /** Call it when a turn may wait. It takes turns while there is capacity. */
@@ -40,6 +44,14 @@ export interface ContainerJobs {
 interface NotEnded {
   job: ClaimedJob;
   end: Exclude<RunEnd, { type: 'ENDED' }>;
+  placed: Placed | undefined;
+}
+
+/** The engine that a job was claimed for, and the turn that it had. */
+interface Placed {
+  storeId: string;
+  round: string;
+  passedBy: PassedBy;
 }
 
 const SET_SIZE_MAX = 1_000;
@@ -47,7 +59,7 @@ const SET_SIZE_MAX = 1_000;
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Omit<RunParts, 'noteVolumeUse' | 'lastLogNumber'> & {
+    Omit<RunParts, 'noteVolumeUse' | 'placeVolumes' | 'placesOfVolumes' | 'lastLogNumber'> & {
       capacity: number;
       perUserMax?: number | undefined;
     },
@@ -63,10 +75,13 @@ export function createContainerJobs(
    * run of its job begins.
    */
   const running = new Set<{ job: ClaimedJob; leave: AbortController; settled: Promise<void> }>();
+  const placement = createJobPlacement(parts);
   const finish = createFinisher(parts, halt.signal);
   const runParts: RunParts = {
     ...parts,
     noteVolumeUse: (use) => noteVolumeUse(db, use),
+    placesOfVolumes: (use) => placesOfVolumes(db, use),
+    placeVolumes: (use) => placeVolumes(db, use),
     lastLogNumber: (jobId) => lastLogNumber(db, jobId),
   };
 
@@ -93,10 +108,22 @@ export function createContainerJobs(
   async function releaseAll(set: NotEnded[]): Promise<void> {
     const of = (...types: NotEnded['end']['type'][]) => set.filter(({ end }) => types.includes(end.type));
     const jobsOf = (gone: NotEnded[]) => gone.map(({ job }) => job);
-    const used = of('REFUSED', 'LOST_ATTEMPT');
     await releaseJobs(db, jobsOf(of('LEFT')));
-    await afterReturn(await returnJobs(db, jobsOf(of('NOT_STARTED'))), of('NOT_STARTED'));
-    await afterReturn(await returnJobs(db, jobsOf(used), { counted: true }), used);
+    const notStarted = of('NOT_STARTED', 'ELSEWHERE');
+    const returned = await returnJobs(db, jobsOf(notStarted));
+    await afterReturn(returned, notStarted);
+    for (const one of of('ELSEWHERE'))
+      if (returned.pending.includes(one.job.id))
+        await leaveToOthers(one).catch((error: unknown) =>
+          log.warn(
+            { err: error, jobId: one.job.id },
+            'A job that another engine can run got no turn; the sweep gives it one.',
+          ),
+        );
+    const refused = of('REFUSED');
+    await afterReturn(await returnJobs(db, jobsOf(refused), { counted: true }), refused);
+    const lost = of('LOST_ATTEMPT');
+    await afterReturn(await returnJobs(db, jobsOf(lost), { counted: true, ran: true }), lost);
   }
 
   /**
@@ -111,7 +138,18 @@ export function createContainerJobs(
     await publishEffects(parts, effects);
   }
 
-  function launch(job: ClaimedJob, release: () => void, found?: string): void {
+  /** Gives a returned job a turn that says that this engine has passed it by. */
+  async function leaveToOthers({ job, placed }: NotEnded): Promise<void> {
+    placement.noteRefused(job.id);
+    const passed = placed && { ...placed, by: placed.storeId, seconds: PASS_SECONDS };
+    await enterTurns(db, 'CONTAINER', await queueReturned(db, job.id), passed);
+  }
+
+  function launch(
+    job: ClaimedJob,
+    release: () => void,
+    { found, placed }: { found?: string; placed?: Placed } = {},
+  ): void {
     const leave = new AbortController();
     const cancel = new AbortController();
     leases.hold(job, (reason) => (reason === 'LOST' ? leave : cancel).abort());
@@ -119,12 +157,16 @@ export function createContainerJobs(
     const isFresh = () => leases.isFresh(job);
     const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
     const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);
-    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, linesBefore };
+    const mayRunElsewhere: RunControl['mayRunElsewhere'] = async (need) =>
+      need !== undefined &&
+      placed !== undefined &&
+      (await placement.mayRunElsewhere(placed.storeId, placed.passedBy, need));
+    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, mayRunElsewhere, linesBefore };
     const run = { job, leave, settled: Promise.resolve() };
     running.add(run);
     if (isClosing) leave.abort();
     run.settled = runContainer(runParts, job, control, found)
-      .then((end) => settle(job, end))
+      .then((end) => settle(job, end, placed))
       .then(() => {
         running.delete(run);
         leases.drop(job);
@@ -133,45 +175,56 @@ export function createContainerJobs(
   }
 
   /** Resolves when the end of a run has been handled. Never rejects. */
-  async function settle(job: ClaimedJob, end: RunEnd): Promise<void> {
+  async function settle(job: ClaimedJob, end: RunEnd, placed: Placed | undefined): Promise<void> {
     if (end.type === 'ENDED') return new Promise((done) => ending.add({ ...end, job, done }));
     // Before the lease is given up: otherwise a renewal would take it back.
     if (end.type === 'LEFT') leases.drop(job);
     if (end.type === 'LOST_ATTEMPT')
       log.warn({ jobId: job.id, attempt: job.attempt }, 'A container was lost with its engine, or removed from it.');
-    return new Promise((done) => releasing.add({ job, end, done }));
+    return new Promise((done) => releasing.add({ job, end, placed, done }));
   }
 
   /** Takes one turn. Returns whether there may be another one to take now. */
   async function takeNext(): Promise<boolean> {
-    if (
-      capacity.free === 0 ||
-      (await peekTurn(db, 'CONTAINER', capacity.full())) === undefined ||
-      !(await docker.isUp())
-    )
-      return false;
-    let engineId: string;
-    try {
-      engineId = await docker.engineId();
-    } catch (error) {
-      if (isEngineError(error)) return false; // the engine has just gone away
-      throw error;
-    }
-    const taken = await takeTurn(db, 'CONTAINER', capacity.full(), (tx, ids) =>
-      claimJobs(tx, ids, { owner, engineId }),
-    );
-    if (taken === undefined) return false;
+    const fullUsers = capacity.full();
+    if (capacity.free === 0 || (await peekTurn(db, 'CONTAINER', fullUsers)) === undefined) return false;
+    const engine = await reachedEngine(docker);
+    if (engine === undefined) return false;
+    const { engineId, storeId } = engine;
+    const isAlone = await placement.isAlone(storeId);
+    const only = isAlone ? undefined : await nextFor(storeId, fullUsers);
+    if (only === 'PASSED') return true;
+    if (only === undefined && !isAlone) return false;
+    const claim = (tx: Db, ids: string[]) => claimJobs(tx, ids, { owner, engineId });
+    const taken = await takeTurn(db, 'CONTAINER', fullUsers, claim, { engineId: storeId, only });
+    if (taken === undefined) return !isAlone; // another worker has it: there may be a next one
     for (const job of taken.claimed) {
       capacity.take(job.userId);
-      launch(job, () => capacity.release([job.userId]));
+      launch(job, () => capacity.release([job.userId]), {
+        placed: { storeId, round: taken.round, passedBy: taken.passedBy },
+      });
     }
     await publishEffects(parts, taken.effects);
     return true;
   }
 
+  /** The id of the next turn, if this engine should take it. Undefined if none waits. */
+  async function nextFor(storeId: string, fullUsers: string[]): Promise<string | 'PASSED' | undefined> {
+    const turn = await peekTurnFor(db, 'CONTAINER', fullUsers, storeId);
+    if (turn === undefined) return undefined;
+    const pass = await placement.passOf(turn, storeId).catch((error: unknown) => {
+      // The claim meets the same fault, and says so. Otherwise this turn would hold up all others.
+      if (isEngineError(error) && !error.isAway) return undefined;
+      throw error;
+    });
+    if (pass === undefined) return turn.id;
+    await passTurn(db, turn, { by: storeId, ...pass });
+    return 'PASSED';
+  }
+
   return {
     look: poller.poll,
-    adopt: (job, containerId) => launch(job, () => undefined, containerId),
+    adopt: (job, found) => launch(job, () => undefined, { found }),
     holds: ({ id, attempt }) => [...running].some(({ job }) => job.id === id && job.attempt === attempt),
     onCancelHint: leases.onCancelHint,
 

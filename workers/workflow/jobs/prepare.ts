@@ -1,6 +1,13 @@
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
+import type { PlacedVolume } from '../../../db/volumes.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
-import { networkFor, networkProblem } from '../../../domain/payload/container-policy.ts';
+import {
+  type ContainerPolicy,
+  capabilitiesProblem,
+  networkFor,
+  networkProblem,
+  sharedNetworkProblem,
+} from '../../../domain/payload/container-policy.ts';
 import { UnreadableSecret } from '../../../domain/payload/secret.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
@@ -10,17 +17,23 @@ import { EngineError, isContainerMissing, isEngineError } from '../../../platfor
 import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
+import { volumePlace } from '../engine/volume-places.ts';
 import { volumeName } from '../engine/volumes.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
+import { apart, volumeNeed, volumesGone } from './needs.ts';
 import { failed, type RunOutcome } from './outcome.ts';
+import { imageNeed } from './placement.ts';
 import type { RunControl, RunParts, Started } from './run-context.ts';
+import { setVolumeOwners } from './volume-owners.ts';
 
 export type Prepared =
   | ({ type: 'STARTED' } & Started)
   /** It ends without a program having been started. */
   | { type: 'NEVER'; outcome: RunOutcome; containerId: string | undefined }
   | { type: 'NOT_STARTED' }
+  /** Another engine has what the job needs. No container is left. */
+  | { type: 'ELSEWHERE' }
   /** The engine is there and does not start it, though its payload is not at fault. No container is left. */
   | { type: 'REFUSED'; words: string }
   | { type: 'LEFT' };
@@ -74,7 +87,7 @@ export async function prepareContainer(
       startSent = false;
     }
     // A rule of the operator's never counts against a workflow.
-    const problem = networkProblem(template.network, parts.policy);
+    const problem = refusal(template, parts.policy);
     if (problem !== undefined) return never(failed('SYSTEM', problem), containerId);
 
     // Held until the container runs: another user's job may take a network on which nothing runs.
@@ -87,12 +100,13 @@ export async function prepareContainer(
       const onSend = () => {
         startSent = true;
       };
-      const state = await retry(retries, () => start(parts, job, created, control, onSend));
+      const state = await retry(retries, () => start(parts, job, template, created, control, onSend));
       return started(template, state, false);
     });
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startSent, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
+    if (error instanceof RunsElsewhere) return { type: 'ELSEWHERE' };
     if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message), containerId);
     const words = isEngineError(error) ? (mask?.text(error.message) ?? error.message) : '';
     if (await isRefusal(docker, error, startTried)) {
@@ -106,13 +120,28 @@ export async function prepareContainer(
     // Not found after its creation: somebody removed it, either a worker that took the job over or
     // an operator.
     if (startTried && error.kind === 'NOT_FOUND') return { type: 'LEFT' };
+    log.info({ err: error, jobId: job.id }, 'A job could not be started.');
     const reason = error.kind === 'NOT_FOUND' || error.kind === 'DENIED' ? 'SYSTEM' : 'START_FAILED';
     return never(failed(reason, words), containerId);
   }
 }
 
+/** Nothing was created: the engine lacks the image or the volumes, and another one has them. */
+class RunsElsewhere extends Error {}
+
+/** What the operator does not allow, or no longer. */
+function refusal({ network, network_name: name, capabilities }: Template, policy: ContainerPolicy): string | undefined {
+  return (
+    networkProblem(network, policy) ?? sharedNetworkProblem(name, policy) ?? capabilitiesProblem(capabilities, policy)
+  );
+}
+
 function isFinal(error: unknown): boolean {
-  return error instanceof UnreadableSecret || (error instanceof EngineError && !error.passes);
+  return (
+    error instanceof UnreadableSecret ||
+    error instanceof RunsElsewhere ||
+    (error instanceof EngineError && !error.passes)
+  );
 }
 
 /**
@@ -192,10 +221,16 @@ async function create(
     signal: AbortSignal.any([control.leave, control.cancel]),
   };
   if (!template.isBuilt) await images.confirm(request, template, template.registry_auth);
-  const network = networkFor(template.network, policy) === 'NONE' ? 'none' : await networks.ensure(job.userId);
+  const isOwn = template.network_name === undefined && networkFor(template.network, policy) === 'BRIDGE';
+  const network = isOwn ? await networks.ensure(job.userId) : (template.network_name ?? 'none');
   const bounds = { most: maxResources, network, logBytes: maxLogBytes, diskBytes: maxDiskBytes };
   const spec = toSpec(job, template, installation, bounds);
-  await noteVolumes(parts, job, template);
+  // Before the volumes: otherwise an engine that cannot get the image would have them for good.
+  if (template.volumes?.length && (await parts.docker.lookAt(spec.image)) === undefined) {
+    await refuseDistant(await findVolumes(parts, job, template), control);
+    spec.image = await getImage(parts, job, template, control, request);
+  }
+  await placeVolumes(parts, job, template, control);
   refuseUnlessFresh(control);
   const made = await createOnEngine(parts, job, template, control, request, spec);
   if (typeof made === 'string') await noteVolumes(parts, job, template, made);
@@ -214,12 +249,9 @@ async function createOnEngine(
   try {
     return await docker.createContainer(spec);
   } catch (error) {
-    if (isNetworkMissing(error)) {
-      await networks.ensure(job.userId, { anew: true });
-      throw new EngineError('BUSY', 'The network of the container was removed.', { cause: error });
-    }
+    if (isNetworkMissing(error)) throw await networkGone(networks, job, template, error);
     if (isEngineError(error, 'NOT_FOUND')) {
-      const image = await fetchImage(parts, job, template, request);
+      const image = await getImage(parts, job, template, control, request);
       refuseUnlessFresh(control);
       return docker.createContainer({ ...spec, image });
     }
@@ -232,24 +264,81 @@ async function createOnEngine(
   }
 }
 
+/** The id of the image on this engine, which did not have it. */
+async function getImage(
+  parts: RunParts,
+  job: ClaimedJob,
+  template: Template,
+  control: RunControl,
+  request: ImageRequest,
+): Promise<string> {
+  try {
+    return await fetchImage(parts, job, template, request);
+  } catch (error) {
+    if (!isEngineError(error) || error.isAway) throw error;
+    const volumes = volumePlace(await findVolumes(parts, job, template));
+    const need = imageNeed(template, await parts.docker.storeId(), volumes);
+    if (await control.mayRunElsewhere(need)) throw new RunsElsewhere();
+    const why = error.kind === 'NOT_FOUND' && !template.isBuilt && apart(template.image, template.engineId, volumes);
+    throw why ? new EngineError('NOT_FOUND', why, { cause: error }) : error;
+  }
+}
+
+/** Those of its volumes that some engine has. */
+async function findVolumes(
+  { docker, placesOfVolumes }: RunParts,
+  { userId }: ClaimedJob,
+  { volumes = [] }: Template,
+): Promise<PlacedVolume[]> {
+  const names = volumes.map(({ name }) => name);
+  return placesOfVolumes({ userId, names, engineId: await docker.storeId() });
+}
+
+/** A job whose volumes are on another engine needs no image here. */
+async function refuseDistant(places: PlacedVolume[], control: RunControl): Promise<void> {
+  const need = volumeNeed(places);
+  if (need === undefined) return;
+  throw (await control.mayRunElsewhere(need)) ? new RunsElsewhere() : new EngineError('NOT_FOUND', volumesGone(need));
+}
+
 /**
  * Records the volumes before the engine makes them, because a user cannot delete a volume that has
- * no row. Records them again afterwards: when this worker lost the job meanwhile, a user may have
- * deleted the volumes before the engine made them anew.
+ * no row. A job whose volumes are on another engine runs there or not at all.
+ */
+async function placeVolumes(
+  { docker, placeVolumes: place }: RunParts,
+  { userId }: ClaimedJob,
+  { volumes = [] }: Template,
+  control: RunControl,
+): Promise<void> {
+  if (volumes.length === 0) return;
+  const names = volumes.map(({ name }) => name);
+  const { deleted, places } = await place({ userId, names, engineId: await docker.storeId() });
+  if (deleted[0] !== undefined) throw volumeDeleted(deleted[0]);
+  await refuseDistant(places, control);
+}
+
+/**
+ * Records the volumes again when the engine has made them: when this worker lost the job meanwhile,
+ * a user may have deleted the volumes before the engine made them anew.
  */
 async function noteVolumes(
   { docker, noteVolumeUse, installation }: RunParts,
   { userId }: ClaimedJob,
   { volumes = [] }: Template,
-  containerId?: string,
+  containerId: string,
 ): Promise<void> {
   if (volumes.length === 0) return;
   const names = volumes.map(({ name }) => name);
-  const deleted = await noteVolumeUse({ userId, names, engineId: await docker.engineId() });
-  if (deleted.length === 0) return;
-  if (containerId !== undefined) await docker.removeContainer(containerId, { force: false });
+  const deleted = await noteVolumeUse({ userId, names, engineId: await docker.storeId() });
+  if (deleted[0] === undefined) return;
+  await docker.removeContainer(containerId, { force: false });
   for (const name of deleted) await docker.removeVolume(volumeName({ installation, userId, name }));
-  throw new EngineError('NOT_FOUND', `The volume ${deleted[0]} of this job was deleted.`);
+  throw volumeDeleted(deleted[0]);
+}
+
+function volumeDeleted(name: string): EngineError {
+  return new EngineError('NOT_FOUND', `The volume ${name} of this job was deleted.`);
 }
 
 /**
@@ -259,6 +348,7 @@ async function noteVolumes(
 async function start(
   { docker, networks }: RunParts,
   job: ClaimedJob,
+  template: Template,
   containerId: string,
   control: RunControl,
   onSend: () => void,
@@ -266,6 +356,7 @@ async function start(
   const before = await docker.inspectContainer(containerId);
   if (before === undefined) throw new EngineError('NOT_FOUND', `No such container: ${containerId}`);
   if (before.status !== 'created') return before;
+  await setVolumeOwners(docker, before, template, control.leave);
   refuseUnlessFresh(control);
   control.leave.throwIfAborted();
   onSend();
@@ -273,10 +364,22 @@ async function start(
     await docker.startContainer(containerId);
   } catch (error) {
     if (!isNetworkMissing(error)) throw error;
-    await networks.ensure(job.userId, { anew: true }); // a sweep removed it while nothing ran on it
-    throw new EngineError('BUSY', 'The network of the container was removed.', { cause: error });
+    throw await networkGone(networks, job, template, error);
   }
   return { ...before, status: 'running', startedAt: new Date() };
+}
+
+/** A sweep removes a user's network while nothing runs on it. A shared one is the operator's. */
+async function networkGone(
+  networks: RunParts['networks'],
+  { userId }: ClaimedJob,
+  { network_name: shared }: Template,
+  cause: unknown,
+): Promise<EngineError> {
+  if (shared !== undefined)
+    return new EngineError('BUSY', `The network ${JSON.stringify(shared)} is not on the Docker engine.`, { cause });
+  await networks.ensure(userId, { anew: true });
+  return new EngineError('BUSY', 'The network of the container was removed.', { cause });
 }
 
 function refuseUnlessFresh({ isFresh }: RunControl): void {

@@ -1,12 +1,15 @@
 import type { Logger } from 'pino';
+import type { PlacedVolume } from '../../../db/volumes.ts';
 import type { LogChunk } from '../../../domain/logs/chunk.ts';
 import type { ResourceMaximums } from '../../../domain/payload/container-schema.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import type { BuildPolicy } from '../builds/bounds.ts';
 import type { ImageSource } from '../builds/image-source.ts';
 import type { Template, Templates } from '../builds/template.ts';
+import type { EngineDisk } from '../engine/disk.ts';
 import type { UserNetworks } from '../engine/networks.ts';
 import type { Removals } from '../engine/removals.ts';
+import type { Need } from './needs.ts';
 
 export interface RunParts {
   docker: Docker;
@@ -15,6 +18,7 @@ export interface RunParts {
   networks: UserNetworks;
   removals: Removals;
   policy: BuildPolicy;
+  disk: EngineDisk;
   installation: string;
   /** The name of this process. */
   owner: string;
@@ -24,10 +28,20 @@ export interface RunParts {
   /** The bytes that a container may write to its own layer. */
   maxDiskBytes?: number | undefined;
   log: Logger;
-  /** Records which volumes an engine has from now on. */
-  noteVolumeUse: (use: { userId: string; names: string[]; engineId: string }) => Promise<string[]>;
+  /** Records which volumes an engine has from now on. Resolves with those that are deleted. */
+  noteVolumeUse: (use: VolumeUse) => Promise<string[]>;
+  /** Those of these volumes that some engine has. */
+  placesOfVolumes: (use: VolumeUse) => Promise<PlacedVolume[]>;
+  /** Records them, unless the data of one is on other engines alone. */
+  placeVolumes: (use: VolumeUse) => Promise<{ deleted: string[]; places: PlacedVolume[] }>;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;
+}
+
+interface VolumeUse {
+  userId: string;
+  names: string[];
+  engineId: string;
 }
 
 /** What the worker controls of a run. */
@@ -41,6 +55,8 @@ export interface RunControl {
   /** Whether this process certainly holds the lease. */
   isFresh: () => boolean;
   publish: (chunk: LogChunk) => Promise<void>;
+  /** Whether another engine may have what this one does not, so that the job should go there. */
+  mayRunElsewhere: (need: Need | undefined) => Promise<boolean>;
   /**
    * The number of lines of earlier attempts. Resolves once all of them are stored, which waits for
    * an outage of log storage to end.

@@ -11,7 +11,17 @@ import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
-import { failed, outcomeOf, type RunOutcome, type StoppedBy } from './outcome.ts';
+import type { Period } from '../engine/disk.ts';
+import { hasEngineRunOn } from './engine-end.ts';
+import {
+  CHILD_KILLED,
+  codeOfSignal,
+  failed,
+  isOutOfMemory,
+  outcomeOf,
+  type RunOutcome,
+  type StoppedBy,
+} from './outcome.ts';
 import { ENGINE_BACKOFF_MS, prepareContainer } from './prepare.ts';
 import type { RunControl, RunParts, Started } from './run-context.ts';
 
@@ -20,6 +30,8 @@ export type RunEnd =
   | { type: 'ENDED'; outcome: RunOutcome; logLineCount: number; containerId: string | undefined }
   /** No program was started: the attempt does not count. */
   | { type: 'NOT_STARTED' }
+  /** The same, because another engine has what the job needs and this one has not. */
+  | { type: 'ELSEWHERE' }
   /** No program was started, because the engine refused to: the attempt counts. */
   | { type: 'REFUSED' }
   /** The container is there no more, or its engine ended it: the attempt is lost, and counts. */
@@ -62,7 +74,7 @@ export async function runContainer(
     // A canceled job ends by being returned.
     const isLast = job.isLastAttempt && !control.cancel.aborted;
     if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
-    const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt: ${prepared.words}`);
+    const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt. ${prepared.words}`);
     return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
   } catch (error) {
     if (control.leave.aborted) return { type: 'LEFT' };
@@ -89,12 +101,13 @@ async function unforeseen(
 }
 
 async function follow(
-  { docker, log, lastLogNumber, maxLogBytes }: RunParts,
+  { docker, disk, log, lastLogNumber, maxLogBytes }: RunParts,
   job: ClaimedJob,
   control: RunControl,
   { containerId, template, startedAt, adopted, endedUnseen }: Started,
 ): Promise<RunEnd> {
-  const stopper = createStopper(docker, containerId, control, log);
+  const graceSeconds = template.stop_grace_seconds ?? STOP_GRACE_SECONDS;
+  const stopper = createStopper(docker, { containerId, graceSeconds }, control, log);
   const ranMs = adopted
     ? retry({ log, what: ASKING_AGE, signal: control.leave }, () => ageMs(docker, startedAt))
     : Promise.resolve(0);
@@ -113,15 +126,25 @@ async function follow(
       bytesMax: maxLogBytes,
       publish: control.publish,
     });
+    // Every worker that follows this container says it first, so its lines keep their numbers.
+    if (job.lostAttempt !== undefined) writer.say(attemptLost(job.lostAttempt), { stream: 'STDERR' });
     const mask = createMask(template.secrets);
     const masked = maskLines(writer, mask);
-    const collected = await collectLog({ docker, containerId, writer: masked, log, signal: control.leave });
+    let damagedAfter: number | undefined;
+    const onDamage = () => {
+      damagedAfter = writer.lastNumber;
+    };
+    const collected = await collectLog({ docker, containerId, writer: masked, log, signal: control.leave, onDamage });
     const { state, away } = collected;
     if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
     const lastText = writer.lastText();
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
     else if (collected.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
     else if (collected.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
+    if (damagedAfter !== undefined) writer.say(logDamaged(damagedAfter), { stream: 'STDERR' });
+    const full = disk.fullSince(startedAt);
+    if (full !== undefined) writer.say(diskFull(full), { stream: 'STDERR' });
+    if (state?.oomKilled && !isOutOfMemory(state)) writer.say(CHILD_KILLED, { stream: 'STDERR' });
     await writer.end();
     const timeoutMs = template.timeout_seconds * 1_000;
     const stoppedBy =
@@ -131,6 +154,7 @@ async function follow(
     if (state === undefined) return lost(job, control, { containerId: undefined, logLineCount });
     if (stoppedBy === undefined && (await isEndedByEngine(docker, state, { away, endedUnseen }, control.leave)))
       return lost(job, control, { containerId, logLineCount });
+    if (state.error !== '') log.info({ jobId: job.id, said: mask?.text(state.error) ?? state.error }, ENGINE_SAID);
     const outcome = outcomeOf({
       state: mask === undefined ? state : { ...state, error: mask.text(state.error) },
       stoppedBy,
@@ -216,16 +240,27 @@ function limitTime(limitMs: number, ranMs: Promise<number>, onEnd: () => void): 
   };
 }
 
+const ENGINE_SAID = 'The Docker engine says why a container could not run.';
+const attemptLost = (attempt: number) =>
+  `Attempt ${attempt} was lost together with its worker: what it printed last, if anything, may be missing above.`;
 const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
 const LOG_CUT_SHORT = 'The Docker engine does not give the log of the container: lines may be missing above.';
 const ENGINE_STARTED_ANEW =
   'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
+function logDamaged(number: number): string {
+  return `The Docker engine cannot read a part of its log of the container, as after a time with a full disk: lines are missing after line ${number}.`;
+}
+
+function diskFull({ from, to }: Period): string {
+  return `The disk of the Docker engine was full from ${from.toISOString()} to ${to.toISOString()}: lines that were printed in that time may be missing above.`;
+}
+
 /**
- * The exit codes that a stopping engine leaves its containers with: SIGKILL, SIGTERM, or no known
- * code.
+ * The exit codes that a stopping engine leaves its containers with: SIGKILL, or no known code. The
+ * third is that of the container's stop signal.
  */
-const ENGINE_CODES = [137, 143, 255];
+const ENGINE_CODES = [137, 255];
 /**
  * The tolerance between the time when an engine ends its containers and the time when we see it go
  * or come back.
@@ -237,16 +272,21 @@ const CLOCK_RETRY_MS = 30_000;
  * Whether the engine, not the workflow, caused the end. An engine that stops sends SIGTERM to its
  * containers, and some answer with a code of their own; a killed engine does so when it comes back.
  * For a container that ended while no worker watched, after a reboot for example, only the code is
- * known. An engine that was away and does not tell its time for long counts as the cause.
+ * known, and whether the engine has run on since. An engine that was away and does not tell its
+ * time for long counts as the cause.
  */
 async function isEndedByEngine(
   docker: Docker,
-  { exitCode, oomKilled, finishedAt }: ContainerState,
+  state: ContainerState,
   { away, endedUnseen }: { away: Away | undefined; endedUnseen: boolean },
   leave: AbortSignal,
 ): Promise<boolean> {
-  if (exitCode === 0 || oomKilled) return false;
-  if (endedUnseen) return ENGINE_CODES.includes(exitCode);
+  const { exitCode, finishedAt } = state;
+  if (exitCode === 0 || isOutOfMemory(state)) return false;
+  if (endedUnseen) {
+    const isOfEngine = ENGINE_CODES.includes(exitCode) || exitCode === codeOfSignal(state.stopSignal);
+    return isOfEngine && !(await hasEngineRunOn(docker, state, leave));
+  }
   if (away === undefined || finishedAt === undefined) return false;
   try {
     const retries = { ...ENGINE_BACKOFF_MS, timeoutMs: () => CLOCK_RETRY_MS, signal: leave };
@@ -261,10 +301,15 @@ async function isEndedByEngine(
 }
 
 /**
- * Stops the container for the first reason that arrives: SIGTERM, the grace period, SIGKILL.
+ * Stops the container for the first reason that arrives: its stop signal, the grace, SIGKILL.
  * Retries while the engine is away.
  */
-function createStopper(docker: Docker, containerId: string, { leave, isFresh }: RunControl, log: Logger) {
+function createStopper(
+  docker: Docker,
+  { containerId, graceSeconds }: { containerId: string; graceSeconds: number },
+  { leave, isFresh }: RunControl,
+  log: Logger,
+) {
   let stopping: Promise<StoppedBy | undefined> | undefined;
 
   async function stop(reason: StoppedBy): Promise<StoppedBy | undefined> {
@@ -275,7 +320,7 @@ function createStopper(docker: Docker, containerId: string, { leave, isFresh }: 
       if (!isRunning) return wasSent ? reason : undefined;
       const wasSentBefore = wasSent;
       wasSent = true;
-      return (await docker.stopContainer(containerId, STOP_GRACE_SECONDS)) || wasSentBefore ? reason : undefined;
+      return (await docker.stopContainer(containerId, graceSeconds)) || wasSentBefore ? reason : undefined;
     };
     const isGone = (error: unknown): undefined => {
       if (!isEngineError(error, 'NOT_FOUND')) throw error;

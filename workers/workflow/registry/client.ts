@@ -5,7 +5,7 @@ import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/im
 import { isAllowed, parseAllow } from '../../../domain/network/networks.ts';
 import { isAnswered } from '../../shared/dns/name-servers.ts';
 import { NameFault, type Names } from '../../shared/dns/names.ts';
-import { notAllowed, notReachable } from './errors.ts';
+import { neverReachable, notAllowed, notReachable } from './errors.ts';
 
 export interface RegistryRequest {
   method?: 'GET' | 'HEAD';
@@ -27,6 +27,8 @@ export interface RegistryAnswer {
   /** Each value of WWW-Authenticate. */
   challenges: string[];
   body: string;
+  /** How long the registry asks to wait (Retry-After). */
+  retryAfterSeconds: number | undefined;
 }
 
 const REDIRECTS_MAX = 5;
@@ -90,7 +92,8 @@ export function createRegistryClient({
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof NameFault)) throw error;
-      throw isAnswered(error.code) ? notAllowed(registry, error) : notReachable(registry, error);
+      const isRefused = isAnswered(error.code) && !RESOLVER_OUTAGES.includes(error.code);
+      throw isRefused ? notAllowed(registry, error) : notReachable(registry, error);
     } finally {
       signal.removeEventListener('abort', cancel);
     }
@@ -105,7 +108,7 @@ export function createRegistryClient({
       if (location === undefined) return answer;
       at = redirectTarget(location, at) ?? refuse();
     }
-    throw notReachable(registry, new Error('It redirects without end.'));
+    throw neverReachable(registry, new Error('It redirects without end.'));
   }
 
   async function ask(url: URL, request: RegistryRequest): Promise<RegistryAnswer> {
@@ -114,7 +117,7 @@ export function createRegistryClient({
       return await exchange(url, addresses, request, true);
     } catch (error) {
       signal.throwIfAborted();
-      if (!isOfCertificate(error)) throw notReachable(registry, error);
+      if (!isOfCertificate(error)) throw failed(error);
     }
     try {
       // The engine may know an authority that this process does not. So ask again, and send no
@@ -122,8 +125,12 @@ export function createRegistryClient({
       return await exchange(url, addresses, { ...request, authorization: undefined }, false);
     } catch (error) {
       signal.throwIfAborted();
-      throw notReachable(registry, error);
+      throw failed(error);
     }
+  }
+
+  function failed(error: unknown): unknown {
+    return error instanceof TooLong ? neverReachable(registry, error) : notReachable(registry, error);
   }
 
   function exchange(
@@ -174,6 +181,8 @@ export function createRegistryClient({
 }
 
 const HOSTS_MAX = 100;
+/** A name server that answers so knows nothing about the name. */
+const RESOLVER_OUTAGES = ['ESERVFAIL', 'EREFUSED'];
 const LOOPBACK = loopback();
 
 function loopback() {
@@ -203,6 +212,8 @@ function pinnedTo(addresses: string[]): net.LookupFunction {
   };
 }
 
+class TooLong extends Error {}
+
 /** Reads at most `bytesMax` bytes, and closes the connection. */
 async function bodyOf(message: IncomingMessage, bytesMax: number): Promise<string> {
   const parts: Buffer[] = [];
@@ -210,7 +221,7 @@ async function bodyOf(message: IncomingMessage, bytesMax: number): Promise<strin
   if (bytesMax > 0) {
     for await (const part of message) {
       bytes += part.length;
-      if (bytes > bytesMax) throw new Error(`Its answer has more than ${bytesMax} bytes.`);
+      if (bytes > bytesMax) throw new TooLong(`Its answer has more than ${bytesMax} bytes.`);
       parts.push(part);
     }
   }
@@ -231,7 +242,15 @@ function toAnswer(url: URL, message: IncomingMessage, body: string): RegistryAns
       index % 2 === 0 && name.toLowerCase() === 'www-authenticate' ? (raw[index + 1] ?? []) : [],
     ),
     body,
+    retryAfterSeconds: retryAfter(message.headers['retry-after']),
   };
+}
+
+/** A number of seconds, or a date. */
+function retryAfter(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const asked = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1_000;
+  return asked > 0 ? asked : undefined; // NaN for anything else
 }
 
 /** Node's codes for a certificate that it does not trust. */

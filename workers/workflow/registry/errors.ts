@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { EngineError, fromPull, REGISTRY_CODES } from '../../../platform/docker/errors.ts';
+import { EngineError, fromPull, notFromRegistry, REGISTRY_CODES } from '../../../platform/docker/errors.ts';
 
 /**
  * The engine may not contact the registry, or a place that it redirects to. The message reveals
@@ -13,12 +13,14 @@ export function notAllowed(registry: string, cause?: unknown): EngineError {
   );
 }
 
-/**
- * One sentence for every answer that is not a registry's. A closed port, a filtered one and another
- * service's look alike.
- */
+/** One sentence where no answer comes: a closed port and a filtered one look alike. */
 export function notReachable(registry: string, cause?: unknown): EngineError {
   return new EngineError('UNREACHABLE', `The registry ${registry} could not be reached.`, { cause });
+}
+
+/** One sentence for every answer that is not a registry's. No wait changes it. */
+export function neverReachable(registry: string, cause: unknown): EngineError {
+  return new EngineError('INVALID', notFromRegistry(registry), { cause });
 }
 
 /**
@@ -26,14 +28,21 @@ export function notReachable(registry: string, cause?: unknown): EngineError {
  * that is not a registry's gives no code, since it may be another service's. A missing login and
  * too many requests are exceptions: proxies in front of registries report those too.
  */
-export function notGiven(image: string, { status, body }: { status: number; body: string }): EngineError {
+export function notGiven(image: string, { status, body, retryAfterSeconds }: Refusal): EngineError {
   const code = codeIn(body);
   const isKnown = code !== undefined && REGISTRY_CODES.includes(code);
-  if (isKnown) return fromPull(code, image);
+  if (isKnown) return fromPull(code, image, retryAfterSeconds);
   const meant = code !== undefined || status === 401 || status === 429 ? CODE_OF_STATUS[status] : undefined;
-  if (meant !== undefined) return fromPull(meant, image);
+  if (meant !== undefined) return fromPull(meant, image, retryAfterSeconds);
   const busy = status >= 500 ? 'received unexpected HTTP status: ' : '';
-  return fromPull(`${busy}${status}, and no code of a registry`, image);
+  return fromPull(`${busy}${status}, and no code of a registry`, image, retryAfterSeconds);
+}
+
+/** What matters of an answer without an image. */
+interface Refusal {
+  status: number;
+  body: string;
+  retryAfterSeconds: number | undefined;
 }
 
 const CODE_OF_STATUS: Partial<Record<number, string>> = {

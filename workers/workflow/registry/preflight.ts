@@ -135,6 +135,8 @@ async function tokenOf(asked: Asked, { params }: Challenge): Promise<string | un
   const isNamed = asked.helloClient.isVerified() && asked.client.isVerified();
   const authorization = isNamed ? basic(asked.auth) : undefined;
   const answer = await asked.client.get(realm, { authorization, bytesMax: TOKEN_BYTES_MAX });
+  // An outage of the token server is not a refusal.
+  if (answer.status === 429 || answer.status >= 500) throw notGiven(asked.image, answer);
   const given = answer.status === 200 ? token.safeParse(parsed(answer.body)).data : undefined;
   const text = given?.token ?? given?.access_token;
   return text === undefined ? undefined : `Bearer ${text}`;

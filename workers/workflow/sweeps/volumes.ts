@@ -1,5 +1,5 @@
 import type { Db } from '../../../db/client.ts';
-import { noteFoundVolumes, unwantedVolumes, volumesRemoved } from '../../../db/volumes.ts';
+import { forgetCopies, noteFoundVolumes, unwantedVolumes, volumesRemoved } from '../../../db/volumes.ts';
 import { isId, NO_ID } from '../../../domain/ids.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { eachAlone } from '../engine/each.ts';
@@ -22,7 +22,7 @@ interface OnEngine {
 export function createVolumeRemoval({ db, docker, installation }: OnEngine): () => Promise<void> {
   let after = NO_ID;
   return async () => {
-    const engineId = await docker.engineId();
+    const engineId = await docker.storeId();
     const unwanted = await unwantedVolumes(db, engineId, { after, limit: VOLUMES_PER_PASS });
     after = (unwanted.length === VOLUMES_PER_PASS && unwanted.at(-1)?.id) || NO_ID;
     await eachAlone(unwanted, async ({ id, userId, name }) => {
@@ -38,7 +38,8 @@ export function createVolumeRemoval({ db, docker, installation }: OnEngine): () 
  * not in the later list.
  */
 export async function noteVolumes({ db, docker, installation }: OnEngine, signal: AbortSignal): Promise<void> {
-  const engineId = await docker.engineId();
+  const engineId = await docker.storeId();
+  const formerId = await docker.engineId();
   const list = () => docker.listVolumes(installationLabels(installation));
   const sizes = (await list()).length === 0 ? undefined : await docker.volumeSizes({ signal });
   const found = (await list()).flatMap(({ name: onEngine, labels }) => {
@@ -47,4 +48,6 @@ export async function noteVolumes({ db, docker, installation }: OnEngine, signal
     return isOurs ? [{ userId, name, sizeBytes: sizes?.get(onEngine) ?? null }] : [];
   });
   await noteFoundVolumes(db, engineId, found);
+  // Older versions stored the id of the engine.
+  if (formerId !== engineId) await forgetCopies(db, formerId, found);
 }

@@ -1,11 +1,25 @@
 -- db/accounts/audit.ts
 
--- findAuditEvent
+-- countAuditEvents
+
+select count(*)::integer
+from (select 1 as "one"
+from "audit_events"
+limit $1) "counted" /* countAuditEvents */;
+
+select count(*)::integer
+from (select 1 as "one"
+from "audit_events"
+where "audit_events"."user_id" = $1
+limit $2) "counted" /* countAuditEvents */;
+
+-- findAuditEvents
 
 select "id", "at", "action", "outcome", "code", "user_id", "actor_id", "token_id", "token_kind",
   "token_name", "address", "object_id", "changes", "count"
 from "audit_events"
-where ("audit_events"."id" = $1 and "audit_events"."user_id" = $2);
+where ("audit_events"."id" = ANY($1::uuid[])
+  and "audit_events"."user_id" = $2) /* findAuditEvents */;
 
 -- listAuditEvents
 
@@ -22,6 +36,13 @@ from "audit_events"
 where "audit_events"."user_id" = $1
 order by "audit_events"."id" desc
 limit $2;
+
+select "id", "at", "action", "outcome", "code", "user_id", "actor_id", "token_id", "token_kind",
+  "token_name", "address", "object_id", "changes", "count"
+from "audit_events"
+where ("audit_events"."user_id" = $1 and "audit_events"."id" > $2)
+order by "audit_events"."id" asc
+limit $3;
 
 -- recordAudit
 

@@ -8,22 +8,23 @@ SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FR
 WHERE id = $1 AND generation = $2 AND terminated_at IS NULL
 ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation,
   wake_at = now()
-  WHERE schedules.state = 'BLOCKED';
-
-SELECT /* endBuild */ FROM schedules WHERE workflow_id = $1 FOR UPDATE;
+  WHERE schedules.state IN ('BLOCKED', 'READY');
 
 SELECT /* endBuild */ FROM workflows WHERE id = $1 FOR NO KEY UPDATE;
+
+SELECT /* endBuild */ state FROM schedules WHERE workflow_id = $1 FOR UPDATE;
 
 WITH /* endBuild */ changed AS (
       UPDATE builds SET status = $1, log_line_count = $2,
         image_id = $3,
         image_digest = $4,
-        error = $5, completed_at = CASE WHEN true THEN now() END,
+        engine_id = $5,
+        error = $6, completed_at = CASE WHEN true THEN now() END,
           lease_token = CASE WHEN false THEN builds.lease_token END,
           lease_owner = CASE WHEN false THEN builds.lease_owner END,
           lease_expires_at = CASE WHEN false THEN builds.lease_expires_at END,
     log_open = true AND false
-      WHERE id = $6 AND lease_token = $7 RETURNING builds.id, builds.workflow_id, builds.user_id,
+      WHERE id = $7 AND lease_token = $8 RETURNING builds.id, builds.workflow_id, builds.user_id,
         builds.generation, builds.status, builds.error,
     builds.log_open
     ), shown AS (

@@ -23,14 +23,16 @@ SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id
 FROM unnest($1::uuid[], $2::integer[]) AS u (workflow_id, generation)
   JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
   JOIN workflows w ON w.id = u.workflow_id
-WHERE w.generation = u.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED',
+WHERE w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED',
   'COMPLETED')
+  OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY'
+    AND s.generation = b.generation)
   OR EXISTS (
     SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-    WHERE s.workflow_id = w.id AND j.generation = u.generation AND j.completed_at IS NULL)
+    WHERE s.workflow_id = w.id AND j.generation = b.generation AND j.completed_at IS NULL)
   OR EXISTS (
     SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-    WHERE r.workflow_id = w.id AND j.generation = u.generation);
+    WHERE r.workflow_id = w.id AND j.generation = b.generation);
 
 -- notePulledImage
 

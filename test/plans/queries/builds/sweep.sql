@@ -2,13 +2,14 @@
 
 -- recoverLost
 
-SELECT /* recoverLost */ FROM schedules WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE;
-
 SELECT /* recoverLost */ FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
-SELECT /* recoverLost */ id, workflow_id FROM builds WHERE completed_at IS NULL
-  AND status = 'STARTED' AND lease_expires_at < now()
+SELECT /* recoverLost */ id, workflow_id,
+  (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at < now()
 ORDER BY id LIMIT $1;
+
+SELECT /* recoverLost */ workflow_id,
+  state FROM schedules WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE;
 
 WITH /* recoverLost */ locked AS MATERIALIZED (
       SELECT id FROM builds WHERE id = ANY($1::uuid[]) AND status = 'STARTED'
@@ -36,4 +37,6 @@ WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.gene
 
 SELECT /* sweepBuilds */ id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED'
 AND NOT EXISTS (SELECT FROM turns WHERE turns.id = builds.id)
-AND coalesce(started_at, created_at) < now() - make_interval(secs => $1) ORDER BY id LIMIT $2;
+AND CASE WHEN retry_at IS NULL THEN coalesce(started_at,
+  created_at) < now() - make_interval(secs => $1) ELSE retry_at <= now() END
+ORDER BY id LIMIT $2;

@@ -6,7 +6,8 @@ WITH /* cancelBuilds */ locked AS MATERIALIZED (
     SELECT id FROM builds WHERE workflow_id = ANY($1::uuid[]) AND completed_at IS NULL
     ORDER BY id FOR UPDATE
   ), changed AS (
-    UPDATE builds SET status = 'CANCELED', completed_at = CASE WHEN true THEN now() END,
+    UPDATE builds SET status = 'CANCELED', retry_at = NULL, waits_for = NULL,
+      completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN builds.lease_token END,
       lease_owner = CASE WHEN false THEN builds.lease_owner END,
       lease_expires_at = CASE WHEN false THEN builds.lease_expires_at END,

@@ -16,7 +16,7 @@ WITH /* cancelJobs */ locked AS MATERIALIZED (
     log_open = jobs.status <> 'RUNNING' AND attempt > 0
     FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
       jobs.status, jobs.started_at, jobs.log_line_count,
-    jobs.failure_message, jobs.log_open
+    jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (
     SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')

@@ -10,7 +10,7 @@ UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, start
 FROM unnest($5::uuid[]) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts,
   CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines_before, started_at,
-  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id;
+  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;
 
 -- takeOverJobs
 
@@ -26,4 +26,4 @@ UPDATE jobs SET updated_at = now(),
 FROM orphan WHERE jobs.id = orphan.id
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts,
   CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines_before, started_at,
-  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id;
+  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;

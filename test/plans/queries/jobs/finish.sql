@@ -38,12 +38,12 @@ WITH /* endCounted */ ended AS (
     failure_reason, failure_message, log_line_count)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
     jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
-    jobs.failure_message, jobs.log_open), counted AS (
+    jobs.failure_reason, jobs.failure_message, jobs.log_open), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
   array_agg(log_line_count)
 FROM ended HAVING count(*) > 0)
-    SELECT id, workflow_id, user_id, status, failure_message, log_open FROM ended;
+    SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open FROM ended;
 
 -- endUncounted
 
@@ -62,7 +62,7 @@ WITH /* endUncounted */ ended AS (
       OR (SELECT consecutive_job_failures_count FROM workflows WHERE id = u.workflow_id) IS NOT DISTINCT FROM 0)
     RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at,
       jobs.log_line_count,
-    jobs.failure_message, jobs.log_open
+    jobs.failure_reason, jobs.failure_message, jobs.log_open
   ), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),

@@ -6,6 +6,11 @@ SELECT /* jobStates */ id, status, attempt, lease_expires_at < now() AS expired,
   lease_owner AS owner, engine_id
 FROM jobs WHERE id = ANY($1::uuid[]);
 
+-- queueReturned
+
+UPDATE /* queueReturned */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+WHERE id = $1 AND status = 'PENDING' RETURNING id;
+
 -- releaseJobs
 
 UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' FROM unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)
@@ -23,18 +28,19 @@ WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id,
 WITH /* returnJobs */ changed AS (
     UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
       uncounted_attempts = uncounted_attempts + $1::integer, started_at = NULL, queued_at = NULL,
+      lost_attempt = CASE WHEN NOT $2::boolean THEN lost_attempt END,
       completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
         lease_token = CASE WHEN false THEN jobs.lease_token END,
         lease_owner = CASE WHEN false THEN jobs.lease_owner END,
         lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
-    log_open = cancel_requested_at IS NOT NULL AND ($2 OR attempt > 1),
+    log_open = cancel_requested_at IS NOT NULL AND ($3 OR attempt > 1),
       -- the lines before an attempt that printed nothing are the lines before the next one
-      log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT $3 AND log_attempt >= attempt
+      log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT $4 AND log_attempt >= attempt
         THEN attempt + 1 ELSE log_attempt END
-    FROM unnest($4::uuid[], $5::uuid[]) AS u (id, lease_token)
+    FROM unnest($5::uuid[], $6::uuid[]) AS u (id, lease_token)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
     jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
-    jobs.failure_message, jobs.log_open
+    jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (
     SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')

@@ -15,6 +15,8 @@ WITH /* endOrReturn */ target AS MATERIALIZED (
       failure_message = CASE WHEN new_status = 'FAILED' THEN $3 END,
       log_line_count = (SELECT coalesce(max(last_number),
         0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], jobs.id))),
+      lost_attempt = CASE WHEN new_status = 'PENDING'
+        AND kind = 'CONTAINER' THEN attempt ELSE lost_attempt END,
       completed_at = CASE WHEN new_status <> 'PENDING' THEN now() END,
         lease_token = CASE WHEN false THEN jobs.lease_token END,
         lease_owner = CASE WHEN false THEN jobs.lease_owner END,
@@ -22,7 +24,7 @@ WITH /* endOrReturn */ target AS MATERIALIZED (
     log_open = new_status <> 'PENDING' AND attempt > 0
     FROM target WHERE jobs.id = target.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
       jobs.status, jobs.started_at, jobs.log_line_count,
-    jobs.failure_message, jobs.log_open
+    jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (
     SELECT * FROM changed WHERE status IN ('COMPLETED', 'FAILED', 'CANCELED')
@@ -47,8 +49,8 @@ WHERE id = ANY($1::uuid[]) AND status = 'PENDING';
 
 -- readSchedules
 
-SELECT /* readSchedules */ s.workflow_id, s.user_id, s.kind, s.state,
-  s.next_run_at <= clock_timestamp() AS slot_due,
+SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms,
+  s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
   extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in,
     request.job_id AS request_id,
   j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts,

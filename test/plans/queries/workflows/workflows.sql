@@ -5,11 +5,11 @@
 insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
   "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error", "image_id",
   "image_digest", "log_line_count", "log_attempt", "log_open", "created_at", "started_at",
-  "completed_at")
+  "completed_at", "engine_id", "retry_at", "waits", "waits_for", "awaits_engine")
 values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
   '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, default, default,
   default, default, default, default, default, default, default, default, default, default,
-  default, default)
+  default, default, default, default, default, default, default)
 returning "id";
 
 insert into "payloads" ("workflow_id", "generation", "payload")
@@ -41,16 +41,34 @@ from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
+-- presentPayload
+
+select "payload"
+from "payloads"
+where ("payloads"."workflow_id" = $1 and "payloads"."generation" = $2);
+
+-- queueBuild
+
+insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
+  "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error", "image_id",
+  "image_digest", "log_line_count", "log_attempt", "log_open", "created_at", "started_at",
+  "completed_at", "engine_id", "retry_at", "waits", "waits_for", "awaits_engine")
+values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
+  '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, default, default,
+  default, default, default, default, default, default, default, default, default, default,
+  default, default, default, default, default, default, default)
+returning "id";
+
 -- updateWorkflow
 
 insert into "builds" ("id", "workflow_id", "user_id", "generation", "status", "attempt",
   "uncounted_attempts", "lease_token", "lease_owner", "lease_expires_at", "error", "image_id",
   "image_digest", "log_line_count", "log_attempt", "log_open", "created_at", "started_at",
-  "completed_at")
+  "completed_at", "engine_id", "retry_at", "waits", "waits_for", "awaits_engine")
 values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
   '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, default, default,
   default, default, default, default, default, default, default, default, default, default,
-  default, default)
+  default, default, default, default, default, default, default)
 returning "id";
 
 insert into "payloads" ("workflow_id", "generation", "payload")

@@ -1,0 +1,55 @@
+import type { FetchAPI, Plugin } from 'graphql-yoga';
+import Negotiator from 'negotiator';
+import { EVENT_STREAM } from './event-stream.ts';
+
+/**
+ * Refuses a request that accepts no answer of ours before anything is executed, and with a body:
+ * the engine would make the change and then send nothing. The engine takes the first type that a
+ * request names, whatever its weight, so it is given the accepted types in the client's order.
+ */
+export function acceptance(): Plugin {
+  return {
+    onRequestParse({ request, endResponse, fetchAPI }) {
+      const accepted = acceptedTypes(request.headers.get('accept'));
+      if (accepted.length === 0)
+        return endResponse(notAcceptable(`Answers come as ${TYPES.join(', ')}: accept one of them.`, fetchAPI));
+      request.headers.set('accept', accepted.join());
+    },
+    // What the engine refuses: an operation whose kind of answer is not accepted.
+    onResponse({ response, setResponse, fetchAPI }) {
+      if (response.status !== 406 || response.body) return;
+      const message = `A subscription is answered as ${EVENT_STREAM}: accept that, or subscribe over a WebSocket.`;
+      setResponse(notAcceptable(message, fetchAPI));
+    },
+  };
+}
+
+const TYPES = ['application/json', 'application/graphql-response+json', EVENT_STREAM, 'multipart/mixed'];
+
+/**
+ * Our types that a client accepts, the preferred one first. An empty header says no more than none.
+ */
+function acceptedTypes(header: string | null): string[] {
+  const ranges = (header ?? '').split(',').filter((range) => range.trim() !== '');
+  if (ranges.length === 0) return TYPES;
+  return new Negotiator({ headers: { accept: ranges.flatMap(withWeightAlone).join() } }).mediaTypes(TYPES);
+}
+
+/**
+ * A range of types without its parameters, which no type of ours has, so that they would match
+ * none. A charset chooses, because answers are UTF-8.
+ */
+function withWeightAlone(range: string): string[] {
+  const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='));
+  if (charset !== undefined && !UTF_8.has(charset.replaceAll('"', ''))) return [];
+  const weight = parameters.find((parameter) => parameter.startsWith('q='));
+  return [[type === '*' ? '*/*' : type, ...(weight === undefined ? [] : [weight])].join(';')];
+}
+
+const UTF_8 = new Set(['charset=utf-8', 'charset=utf8', 'charset=*']);
+
+function notAcceptable(message: string, { Response }: FetchAPI): Response {
+  const body = JSON.stringify({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
+  return new Response(body, { status: 406, headers: { 'content-type': 'application/json; charset=utf-8' } });
+}

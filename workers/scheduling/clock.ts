@@ -1,0 +1,41 @@
+import type { Logger } from 'pino';
+import type { Db } from '../../db/client.ts';
+import { anchorSchedules, databaseClockMs, shortenBuildLeases } from '../../db/jobs/anchor.ts';
+import { inSteps } from './log-retention.ts';
+
+const SCHEDULES_PER_STEP = 1_000;
+/** The clock of a database goes back by less when it is adjusted as usual. */
+const STEP_MS_MIN = 1_000;
+
+/**
+ * Looks whether the clock of the database was set back, and then anchors the schedules anew:
+ * without this, nothing would be due until the clock is again where it was. The first look anchors
+ * too, because the clock may have been set back while no scheduler ran. Returns whether schedules
+ * have changed.
+ */
+export function createClockWatch({ db, log }: { db: Db; log: Logger }): (signal: AbortSignal) => Promise<boolean> {
+  let latestMs = Number.POSITIVE_INFINITY;
+  return async (signal) => {
+    const nowMs = await databaseClockMs(db);
+    const backMs = latestMs - nowMs;
+    if (backMs < STEP_MS_MIN) {
+      latestMs = Math.max(nowMs, latestMs);
+      return false;
+    }
+    if (Number.isFinite(backMs))
+      log.warn({ seconds: Math.round(backMs / 1_000) }, 'The clock of the database was set back.');
+    await shortenBuildLeases(db);
+    const schedules = await inSteps(signal, async (after) => {
+      const step = await anchorSchedules(db, { after, limit: SCHEDULES_PER_STEP });
+      return { after: step.after, removed: step.anchored };
+    });
+    if (signal.aborted) return schedules > 0; // the next look goes on
+    latestMs = nowMs;
+    if (schedules > 0)
+      log.warn(
+        { schedules },
+        'The next slots of workflows were more than one interval away. They begin anew from now.',
+      );
+    return schedules > 0;
+  };
+}
