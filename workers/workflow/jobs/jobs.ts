@@ -4,7 +4,6 @@ import { queueReturned, type Returned, releaseJobs, returnJobs } from '../../../
 import { enterTurns, type PassedBy, passTurn, peekTurn, peekTurnFor, takeTurn } from '../../../db/jobs/turns.ts';
 import { lastLogNumber } from '../../../db/logs/read.ts';
 import { noteVolumeUse, placesOfVolumes, placeVolumes } from '../../../db/volumes.ts';
-import { PASS_SECONDS } from '../../../domain/limits.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { createBatcher } from '../../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../../platform/async/deadline.ts';
@@ -17,6 +16,7 @@ import { settledLinesBefore } from '../../shared/lines-before.ts';
 import { createPublisher } from '../../shared/log-publisher.ts';
 import type { Parts } from '../../shared/parts.ts';
 import { createPoller } from '../../shared/poller.ts';
+import type { Pass } from '../engine/other-engines.ts';
 import { reachedEngine } from '../engine/reached-engine.ts';
 import type { Attempt } from './container.ts';
 import { createFinisher, type Finished } from './finish.ts';
@@ -112,11 +112,11 @@ export function createContainerJobs(
     const notStarted = of('NOT_STARTED', 'ELSEWHERE');
     const returned = await returnJobs(db, jobsOf(notStarted));
     await afterReturn(returned, notStarted);
-    for (const one of of('ELSEWHERE'))
-      if (returned.pending.includes(one.job.id))
-        await leaveToOthers(one).catch((error: unknown) =>
+    for (const { job, end, placed } of set)
+      if (end.type === 'ELSEWHERE' && returned.pending.includes(job.id))
+        await leaveToOthers(job, placed, end.pass).catch((error: unknown) =>
           log.warn(
-            { err: error, jobId: one.job.id },
+            { err: error, jobId: job.id },
             'A job that another engine can run got no turn; the sweep gives it one.',
           ),
         );
@@ -139,9 +139,9 @@ export function createContainerJobs(
   }
 
   /** Gives a returned job a turn that says that this engine has passed it by. */
-  async function leaveToOthers({ job, placed }: NotEnded): Promise<void> {
+  async function leaveToOthers(job: ClaimedJob, placed: Placed | undefined, pass: Pass): Promise<void> {
     placement.noteRefused(job.id);
-    const passed = placed && { ...placed, by: placed.storeId, seconds: PASS_SECONDS };
+    const passed = placed && { ...placed, ...pass, by: placed.storeId };
     await enterTurns(db, 'CONTAINER', await queueReturned(db, job.id), passed);
   }
 
@@ -157,11 +157,9 @@ export function createContainerJobs(
     const isFresh = () => leases.isFresh(job);
     const publish = createPublisher({ bus, log, isFresh, signal: leave.signal });
     const linesBefore = () => settledLinesBefore({ db, log, publish, signal: leave.signal }, job);
-    const mayRunElsewhere: RunControl['mayRunElsewhere'] = async (need) =>
-      need !== undefined &&
-      placed !== undefined &&
-      (await placement.mayRunElsewhere(placed.storeId, placed.passedBy, need));
-    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, mayRunElsewhere, linesBefore };
+    const passFor: RunControl['passFor'] = async (need) =>
+      need && placed && (await placement.passAfterClaim(placed.storeId, placed.passedBy, need));
+    const control = { leave: leave.signal, cancel: cancel.signal, isFresh, publish, passFor, linesBefore };
     const run = { job, leave, settled: Promise.resolve() };
     running.add(run);
     if (isClosing) leave.abort();

@@ -1,6 +1,7 @@
 import type { Db } from '../../../db/client.ts';
 import { type PassedBy, type Turn, waitingOf } from '../../../db/jobs/turns.ts';
 import { placesOfVolumes } from '../../../db/volumes.ts';
+import type { KnownEngine } from '../../../db/workers.ts';
 import { PASS_SECONDS, PREFER_SECONDS } from '../../../domain/limits.ts';
 import { UnreadableSecret } from '../../../domain/payload/secret.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
@@ -33,9 +34,10 @@ export interface JobPlacement {
   /** Undefined if the worker of this engine should take the turn. */
   passOf(turn: Turn, engineId: string): Promise<Pass | undefined>;
   /**
-   * Whether a job that this engine cannot run may run on another one. Asks the database anew.
+   * For a claimed job that this engine cannot run. Undefined if no other engine may run it either.
+   * Asks the database anew.
    */
-  mayRunElsewhere(engineId: string, passedBy: PassedBy, need: Need): Promise<boolean>;
+  passAfterClaim(engineId: string, passedBy: PassedBy, need: Need): Promise<Pass | undefined>;
   /** This engine could not get what the job needs: while another one may run it, that one does. */
   noteRefused(jobId: string): void;
 }
@@ -77,20 +79,15 @@ export function createJobPlacement({
       const isPreference = need.what === 'IMAGE' && !refused.has(turn.id);
       if (isPreference && engineId in turn.passedBy) return undefined;
       const beside = await engines.beside(engineId, passersOf(turn.passedBy, need), { named: enginesWith(need) });
-      const others = beside.filter((engine) => mayHave(engine, need));
-      if (others.length === 0) return undefined;
-      return {
-        seconds: isPreference ? PREFER_SECONDS : PASS_SECONDS,
-        waitsFor: others.some(({ isLive }) => isLive) ? undefined : waitingFor(need),
-      };
+      return passTo(beside, need, isPreference ? PREFER_SECONDS : PASS_SECONDS);
     },
 
-    async mayRunElsewhere(engineId, passedBy, need) {
+    async passAfterClaim(engineId, passedBy, need) {
       const passers = passersOf(passedBy, need);
-      const others = await engines.beside(engineId, passers, { anew: true, named: enginesWith(need) });
-      const mayRun = others.some((engine) => mayHave(engine, need));
-      if (mayRun) expectsAnother = true;
-      return mayRun;
+      const beside = await engines.beside(engineId, passers, { anew: true, named: enginesWith(need) });
+      const pass = passTo(beside, need, PASS_SECONDS);
+      if (pass !== undefined) expectsAnother = true;
+      return pass;
     },
 
     noteRefused(jobId) {
@@ -98,6 +95,13 @@ export function createJobPlacement({
       refused.add(jobId);
     },
   };
+}
+
+/** Leaves what needs this to those of the engines that may have it. Undefined if none may. */
+function passTo(engines: KnownEngine[], need: Need, seconds: number): Pass | undefined {
+  const others = engines.filter((engine) => mayHave(engine, need));
+  if (others.length === 0) return undefined;
+  return { seconds, waitsFor: others.some(({ isLive }) => isLive) ? undefined : waitingFor(need) };
 }
 
 /**

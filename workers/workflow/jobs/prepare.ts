@@ -17,6 +17,7 @@ import { EngineError, isContainerMissing, isEngineError } from '../../../platfor
 import { isNetworkMissing } from '../../../platform/docker/networks.ts';
 import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
+import type { Pass } from '../engine/other-engines.ts';
 import { volumePlace } from '../engine/volume-places.ts';
 import { volumeName } from '../engine/volumes.ts';
 import { containerName, toSpec } from './container.ts';
@@ -33,7 +34,7 @@ export type Prepared =
   | { type: 'NEVER'; outcome: RunOutcome; containerId: string | undefined }
   | { type: 'NOT_STARTED' }
   /** Another engine has what the job needs. No container is left. */
-  | { type: 'ELSEWHERE' }
+  | { type: 'ELSEWHERE'; pass: Pass }
   /** The engine is there and does not start it, though its payload is not at fault. No container is left. */
   | { type: 'REFUSED'; words: string }
   | { type: 'LEFT' };
@@ -106,7 +107,7 @@ export async function prepareContainer(
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startSent, containerId);
     if (control.cancel.aborted && !startTried) return never({ status: 'CANCELED' }, containerId);
-    if (error instanceof RunsElsewhere) return { type: 'ELSEWHERE' };
+    if (error instanceof RunsElsewhere) return { type: 'ELSEWHERE', pass: error.pass };
     if (error instanceof UnreadableSecret) return never(failed('SYSTEM', error.message), containerId);
     const words = isEngineError(error) ? (mask?.text(error.message) ?? error.message) : '';
     if (await isRefusal(docker, error, startTried)) {
@@ -127,7 +128,13 @@ export async function prepareContainer(
 }
 
 /** Nothing was created: the engine lacks the image or the volumes, and another one has them. */
-class RunsElsewhere extends Error {}
+class RunsElsewhere extends Error {
+  readonly pass: Pass;
+  constructor(pass: Pass) {
+    super('Another engine can run this job.');
+    this.pass = pass;
+  }
+}
 
 /** What the operator does not allow, or no longer. */
 function refusal({ network, network_name: name, capabilities }: Template, policy: ContainerPolicy): string | undefined {
@@ -278,7 +285,8 @@ async function getImage(
     if (!isEngineError(error) || error.isAway) throw error;
     const volumes = volumePlace(await findVolumes(parts, job, template));
     const need = imageNeed(template, await parts.docker.storeId(), volumes);
-    if (await control.mayRunElsewhere(need)) throw new RunsElsewhere();
+    const pass = await control.passFor(need);
+    if (pass !== undefined) throw new RunsElsewhere(pass);
     const why = error.kind === 'NOT_FOUND' && !template.isBuilt && apart(template.image, template.engineId, volumes);
     throw why ? new EngineError('NOT_FOUND', why, { cause: error }) : error;
   }
@@ -298,7 +306,8 @@ async function findVolumes(
 async function refuseDistant(places: PlacedVolume[], control: RunControl): Promise<void> {
   const need = volumeNeed(places);
   if (need === undefined) return;
-  throw (await control.mayRunElsewhere(need)) ? new RunsElsewhere() : new EngineError('NOT_FOUND', volumesGone(need));
+  const pass = await control.passFor(need);
+  throw pass ? new RunsElsewhere(pass) : new EngineError('NOT_FOUND', volumesGone(need));
 }
 
 /**

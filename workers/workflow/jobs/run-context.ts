@@ -8,6 +8,7 @@ import type { ImageSource } from '../builds/image-source.ts';
 import type { Template, Templates } from '../builds/template.ts';
 import type { EngineDisk } from '../engine/disk.ts';
 import type { UserNetworks } from '../engine/networks.ts';
+import type { Pass } from '../engine/other-engines.ts';
 import type { Removals } from '../engine/removals.ts';
 import type { Need } from './needs.ts';
 
@@ -55,8 +56,10 @@ export interface RunControl {
   /** Whether this process certainly holds the lease. */
   isFresh: () => boolean;
   publish: (chunk: LogChunk) => Promise<void>;
-  /** Whether another engine may have what this one does not, so that the job should go there. */
-  mayRunElsewhere: (need: Need | undefined) => Promise<boolean>;
+  /**
+   * Defined if another engine may have what this one does not, so that the job should go there.
+   */
+  passFor: (need: Need | undefined) => Promise<Pass | undefined>;
   /**
    * The number of lines of earlier attempts. Resolves once all of them are stored, which waits for
    * an outage of log storage to end.

@@ -12,6 +12,7 @@ import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
 import type { Period } from '../engine/disk.ts';
+import type { Pass } from '../engine/other-engines.ts';
 import { hasEngineRunOn } from './engine-end.ts';
 import {
   CHILD_KILLED,
@@ -31,7 +32,7 @@ export type RunEnd =
   /** No program was started: the attempt does not count. */
   | { type: 'NOT_STARTED' }
   /** The same, because another engine has what the job needs and this one has not. */
-  | { type: 'ELSEWHERE' }
+  | { type: 'ELSEWHERE'; pass: Pass }
   /** No program was started, because the engine refused to: the attempt counts. */
   | { type: 'REFUSED' }
   /** The container is there no more, or its engine ended it: the attempt is lost, and counts. */
@@ -73,7 +74,8 @@ export async function runContainer(
     if (prepared.type === 'NEVER') return { ...prepared, type: 'ENDED', logLineCount: await control.linesBefore() };
     // A canceled job ends by being returned.
     const isLast = job.isLastAttempt && !control.cancel.aborted;
-    if (prepared.type !== 'REFUSED' || !isLast) return { type: prepared.type };
+    if (prepared.type !== 'REFUSED') return prepared;
+    if (!isLast) return { type: 'REFUSED' };
     const outcome = failed('SYSTEM', `The Docker engine refused its container in each attempt. ${prepared.words}`);
     return { type: 'ENDED', outcome, logLineCount: await control.linesBefore(), containerId: undefined };
   } catch (error) {
