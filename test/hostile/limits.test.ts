@@ -62,11 +62,9 @@ describe('an operation', () => {
 
   test('that nests fragments is counted in full, and at once', () => {
     const spread = (n: number) => `...F${n} `.repeat(4);
-    const fragments = times(9, (n) => `fragment F${n} on Query { ${n === 8 ? 'viewer { id }' : spread(n + 1)} }`);
+    const fragments = times(20, (n) => `fragment F${n} on Query { ${n === 19 ? 'viewer { id }' : spread(n + 1)} }`);
     const document = parse(`{ ${spread(0)} } ${fragments}`);
-    const begun = performance.now();
-    expect(operationCost({ schema, document })).toBe(4 ** 9 * 2);
-    expect(performance.now() - begun).toBeLessThan(100);
+    expect(operationCost({ schema, document })).toBe(4 ** 20 * 2); // one by one, this would take hours
   });
 
   test('that requests the whole schema once is answered to everyone, the same each time', async () => {

@@ -76,17 +76,20 @@ describe('a database that cannot be used', () => {
     return { code, output: refused.output() };
   };
 
-  test.each([[['migrate']], [['up']], [['api']]])(
-    'is refused by %s with 1 and a sentence while nothing listens there',
-    async (args) => {
-      const { code, output } = await refusedWith(args, 'postgres://chronoverse:secret@127.0.0.1:1/chronoverse');
-      expect(code).toBe(1);
-      expect(output).toMatch(
-        /^The database at 127\.0\.0\.1:1\/chronoverse cannot be used: .*ECONNREFUSED.*Check DATABASE_URL\.$/m,
-      );
-      expect(output).not.toContain('secret');
-    },
-  );
+  test('is refused with 1 and a sentence while nothing listens there, by every process', async () => {
+    const url = 'postgres://chronoverse:secret@127.0.0.1:1/chronoverse';
+    // At the same time, because each of them waits for half a minute.
+    await Promise.all(
+      ['migrate', 'up', 'api'].map(async (process) => {
+        const { code, output } = await refusedWith([process], url);
+        expect(code, process).toBe(1);
+        expect(output).toMatch(
+          /^The database at 127\.0\.0\.1:1\/chronoverse cannot be used: .*ECONNREFUSED.*Check DATABASE_URL\.$/m,
+        );
+        expect(output).not.toContain('secret');
+      }),
+    );
+  });
 
   test('is refused with 2 and a sentence where the user may not create tables', async () => {
     const other = `cvtest_${randomBytes(8).toString('hex')}`;
