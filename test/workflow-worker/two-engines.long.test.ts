@@ -277,18 +277,19 @@ describe.skipIf(!canStart)('two workflow workers with an engine each', () => {
       volumes: [{ name: 'gone', path: '/data' }],
     });
     expect(ranOn.get((await here.job(withVolume, 'COMPLETED')).id)).toBe(ids[0]);
-    await workers[0]?.close();
+    for (const worker of workers) await worker.close();
     await here.database.db.execute(sql`
       UPDATE workers SET engine_seen_at = now() - make_interval(secs => ${ENGINE_AWAY_SECONDS + 1}) WHERE engine_id = ${ids[0]}`);
-    await runWorkflow(here.database.db, { userId, id: withVolume });
     // As after a stop of all: no worker has run for long enough to know that the engine is gone.
-    await here.job(withVolume, 'QUEUED', 1);
-    await until('the other engine has passed it by', async () => {
-      const [turn] = await here.database.db.execute<{ waits_for: string }>(
-        sql`SELECT waits_for FROM turns WHERE passed_by ? ${ids[1]} AND waits_for LIKE '%the volume gone%'`,
+    workers[1] = await startOn(1);
+    await runWorkflow(here.database.db, { userId, id: withVolume });
+    const turn = await until('the other engine has returned it', async () => {
+      const [turn] = await here.database.db.execute<{ waits_for: string | null }>(
+        sql`SELECT waits_for FROM turns WHERE passed_by ? ${ids[1]}`,
       );
       return turn;
     });
+    expect(turn.waits_for).toContain('the Docker engine that has the data of the volume gone');
     await here.database.db.execute(sql`
       UPDATE workers SET started_at = now() - make_interval(secs => ${ENGINE_AWAY_SECONDS + 1})`);
     await here.database.db.execute(sql`UPDATE turns SET passed_by = '{}'`);
