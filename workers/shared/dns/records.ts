@@ -40,9 +40,12 @@ export async function recordsOf(resolver: Resolver, name: string, type: DnsRecor
 /** An MX or SRV record with this name says that there is no such service. */
 const ROOT = '.';
 
-/** Node gives the flags under the name `critical`, and the value under that of its tag. */
+/**
+ * Node gives the flags under the name `critical`, and the value under that of its tag. Node 24
+ * gives the type of the record too.
+ */
 function caa({ critical, ...tags }: { critical: number }): string[] {
   return Object.entries(tags)
-    .filter(([, value]) => typeof value === 'string')
+    .filter(([tag, value]) => tag !== 'type' && typeof value === 'string')
     .map(([tag, value]) => `${critical} ${tag} ${JSON.stringify(value)}`);
 }
