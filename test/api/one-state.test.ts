@@ -6,6 +6,7 @@ import { builds, jobs, workflows } from '../../db/schema.ts';
 import { inSnapshot } from '../../db/snapshot.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
+import { waitersFor } from '../support/database.ts';
 import {
   codes,
   createWorkflow,
@@ -206,12 +207,7 @@ describe('one answer shows one state', () => {
       await tx.execute(sql`LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE`);
       const document = `{ system { database } workflow(id: "${workflow.id}") { id latestJob { id } } }`;
       const answers = Array.from({ length: 20 }, () => query(api, document, { token: ann.token }));
-      const waiting = async () =>
-        (
-          await tx.execute<{ pid: number }>(
-            sql`SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass`,
-          )
-        ).map(({ pid }) => pid);
+      const waiting = async () => (await tx.execute<{ pid: number }>(waitersFor('jobs'))).map(({ pid }) => pid);
       await expect.poll(async () => (await waiting()).length).toBe(2);
       for (let round = 0; round < 5; round += 1) {
         const { data } = await query(api, '{ viewer { id workflows { nodes { id build { id } } } } }', bob);

@@ -16,6 +16,7 @@ import { CHANGE_COST, STATEMENT_COST } from '../../api/schema/cost.ts';
 import { schema } from '../../api/schema/schema.ts';
 import { connect } from '../../db/client.ts';
 import { codes, type Person, person, query, type TestApi, testApi } from '../api/support.ts';
+import { waitersFor } from '../support/database.ts';
 
 const times = (count: number, text: (n: number) => string) =>
   Array.from({ length: count }, (_, n) => text(n)).join(' ');
@@ -247,7 +248,7 @@ describe('an operation', () => {
         answered += 1;
         return codes(answer);
       });
-      const isWaiting = sql`SELECT FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass`;
+      const isWaiting = waitersFor('jobs');
       await expect.poll(async () => (await tx.execute(isWaiting)).length).toBe(1); // one at a time
       for (const more of ['', '', '', '', '', costly]) {
         const { data, errors } = await query(api, `{ viewer { id } ${more} }`, bob);

@@ -4,7 +4,7 @@ import { jobs } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
 import { codes, person, query } from '../api/support.ts';
 import { heartbeat } from '../scheduling/support.ts';
-import { testDatabase } from '../support/database.ts';
+import { testDatabase, waitersFor } from '../support/database.ts';
 import { cleanUp, startProcess, tempFolder } from '../support/processes.ts';
 
 afterAll(cleanUp);
@@ -32,7 +32,7 @@ test(
       await tx.execute(sql`LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE`);
       const begun = performance.now();
       const sent = Array.from({ length: REQUESTS }, events);
-      const isWaiting = sql`SELECT FROM pg_locks WHERE NOT granted AND relation = 'audit_events'::regclass`;
+      const isWaiting = waitersFor('audit_events');
       await expect.poll(async () => (await tx.execute(isWaiting)).length).toBe(10);
       const { id } = await heartbeat(database.db, ann.id);
       const ofWorkflow = () => database.db.select().from(jobs).where(eq(jobs.workflowId, id));

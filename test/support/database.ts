@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import postgres from 'postgres';
 import { inject } from 'vitest';
 import { connect, type Db } from '../../db/client.ts';
@@ -49,6 +49,16 @@ export async function testUser(db: Db, name: string): Promise<string> {
   const id = newId();
   await db.insert(users).values({ id, email: `${name}-${id}@example.com`, passwordHash: '!' });
   return id;
+}
+
+/**
+ * Asks for the sessions that wait for a lock on the table. The databases of other tests are copies,
+ * in which the table has the same id.
+ */
+export function waitersFor(table: string): SQL {
+  return sql`
+    SELECT pid FROM pg_locks WHERE NOT granted AND relation = ${table}::regclass
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
 }
 
 /** The database's clock, with which schedules and leases are compared. */
