@@ -290,6 +290,7 @@ describe.skipIf(!canStart)('two workflow workers with an engine each', () => {
       return turn;
     });
     expect(turn.waits_for).toContain('the Docker engine that has the data of the volume gone');
+    await here.job(withVolume, 'QUEUED', 1);
     await here.database.db.execute(sql`
       UPDATE workers SET started_at = now() - make_interval(secs => ${ENGINE_AWAY_SECONDS + 1})`);
     await here.database.db.execute(sql`UPDATE turns SET passed_by = '{}'`);
