@@ -3,7 +3,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { createEngine } from '../../platform/docker/engine.ts';
 import { refusingEngine } from '../support/refusing-engine.ts';
-import { dockerHost, IMAGE, openDocker, openRegistry, removeAll, runLabel, startShell } from './support.ts';
+import {
+  dockerHost,
+  IMAGE,
+  openDocker,
+  openRegistry,
+  removeAll,
+  runLabel,
+  startShell,
+  untilKillSeen,
+} from './support.ts';
 
 const never = new AbortController().signal;
 
@@ -126,10 +135,16 @@ describe.skipIf(host === undefined)('on a real engine', () => {
 
   test('memory beyond the limit kills the container, and the engine reports that', async () => {
     const resources = { cpus: 1, memoryBytes: 16 * 1024 * 1024, pids: 16 };
-    // An engine can miss a kill in the first moments of a container (containerd issue 8180).
-    const id = await startShell(docker, labels, 'sleep 1; exec tail /dev/zero', { resources });
-    await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
-    expect(await docker.inspectContainer(id)).toMatchObject({ oomKilled: true });
+    const states = await untilKillSeen(
+      async () => {
+        const id = await startShell(docker, labels, 'exec tail /dev/zero', { resources });
+        await docker.waitContainer(id, { timeoutMs: 20_000, signal: never });
+        return await docker.inspectContainer(id);
+      },
+      (state) => state?.oomKilled === true,
+    );
+    for (const state of states) expect(state).toMatchObject({ status: 'ended', exitCode: 137 });
+    expect(states.at(-1)).toMatchObject({ oomKilled: true });
   });
 
   test('a stop sends SIGTERM, and SIGKILL to a process that ignores it', async () => {

@@ -11,7 +11,7 @@ const SIGNALED_FROM = 128; // shells and the init process report a signal as 128
 const KILLED_CODE = SIGNALED_FROM + constants.signals.SIGKILL;
 export const CHILD_KILLED =
   'One of its processes was killed by the kernel before, because the container had used all memory that it may.';
-/** An engine can miss a kill in a container's first moments (containerd issue 8180). */
+/** A busy engine misses the kill of a few containers in a hundred (containerd issue 8180). */
 const KILLED_UNSAID =
   'Often that is the kernel, because the container had used all memory that it may, but the engine did not say so.';
 /** The numbers of SIGRTMIN and SIGRTMAX on Linux, where Node.js has no names for them. */
