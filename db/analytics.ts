@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type TimeRange, wholeDays } from '../domain/analytics.ts';
-import { array } from './arrays.ts';
+import { array, seconds } from './arrays.ts';
 import type { Db } from './client.ts';
 
 /**
@@ -21,6 +21,17 @@ export const COUNT_MORE_LINES = sql`
   INSERT INTO totals_pending (at, weight, user_ids, workflow_ids, whats, started_ats, log_lines)
   SELECT completed_at, 0, ARRAY[user_id], ARRAY[workflow_id], ARRAY[status], ARRAY[started_at], ARRAY[more_lines]
   FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
+
+/** Whether at least `sets` sets of counts are pending, or one for `seconds` seconds. */
+export async function areTotalsDue(
+  db: Db,
+  { sets, seconds: most }: { sets: number; seconds: number },
+): Promise<boolean> {
+  const [row] = await db.execute<{ due: boolean }>(sql`
+    SELECT /* areTotalsDue */ EXISTS (SELECT FROM totals_pending ORDER BY id OFFSET ${sets - 1} LIMIT 1)
+      OR coalesce((SELECT at <= now() - ${seconds(most)} FROM totals_pending ORDER BY id LIMIT 1), false) AS due`);
+  return row?.due ?? false;
+}
 
 /**
  * Moves at most `limit` sets of pending counts into the totals. One statement deletes and adds

@@ -139,6 +139,8 @@ CREATE TABLE jobs (
   uncounted_attempts integer NOT NULL DEFAULT 0,
   log_open boolean NOT NULL DEFAULT false,
   lost_attempt integer,
+  after_failure boolean NOT NULL DEFAULT true,
+  awaited boolean NOT NULL DEFAULT true,
   CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),
@@ -148,10 +150,9 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_pkey PRIMARY KEY (id),
   CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'QUEUED'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
   CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text])))
-) WITH (fillfactor=50);
+) WITH (fillfactor=42);
 CREATE INDEX jobs_negative_log_attempt ON public.jobs USING btree (id) WHERE (log_attempt < 0);
 CREATE INDEX jobs_open_log ON public.jobs USING btree (id) WHERE log_open;
-CREATE UNIQUE INDEX jobs_slot ON public.jobs USING btree (workflow_id, scheduled_at) WHERE (trigger = 'AUTOMATIC'::text);
 CREATE INDEX jobs_user ON public.jobs USING btree (user_id, id);
 CREATE INDEX jobs_workflow ON public.jobs USING btree (workflow_id, id);
 CREATE TRIGGER jobs_negative_log_attempt AFTER UPDATE OF log_attempt ON public.jobs FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION open_logs_of_negative_attempts();
@@ -262,6 +263,7 @@ CREATE TABLE schedules (
   waiting boolean NOT NULL DEFAULT false,
   last_job_id uuid,
   requested boolean NOT NULL DEFAULT false,
+  failing boolean NOT NULL DEFAULT true,
   CONSTRAINT schedules_check CHECK (((state = 'TERMINATED'::text) = (next_run_at IS NULL))),
   CONSTRAINT schedules_pkey PRIMARY KEY (workflow_id),
   CONSTRAINT schedules_state_check CHECK ((state = ANY (ARRAY['READY'::text, 'BLOCKED'::text, 'TERMINATED'::text]))),
@@ -424,6 +426,7 @@ CREATE INDEX workflows_purging ON public.workflows USING btree (id) WHERE (purge
 CREATE INDEX workflows_user ON public.workflows USING btree (user_id, id);
 CREATE TRIGGER workflows_created AFTER INSERT ON public.workflows REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_created_workflows();
 CREATE TRIGGER workflows_deleted AFTER UPDATE OF deleted_at ON public.workflows FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION count_deleted_workflow();
+CREATE TRIGGER workflows_failing AFTER UPDATE OF consecutive_job_failures_count ON public.workflows FOR EACH ROW EXECUTE FUNCTION mark_failing_schedule();
 CREATE TRIGGER workflows_purged AFTER DELETE ON public.workflows FOR EACH ROW WHEN ((old.deleted_at IS NULL)) EXECUTE FUNCTION count_deleted_workflow();
 
 CREATE OR REPLACE FUNCTION public.block_held_schedules()
@@ -486,6 +489,16 @@ AS $function$
 BEGIN
   NEW.bytes := octet_length(NEW.payload::text);
   RETURN NEW;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.mark_failing_schedule()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  UPDATE schedules SET failing = NEW.consecutive_job_failures_count > 0
+  WHERE workflow_id = NEW.id AND failing <> (NEW.consecutive_job_failures_count > 0);
+  RETURN NULL;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.open_logs_of_negative_attempts()

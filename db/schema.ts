@@ -168,6 +168,8 @@ export const schedules = pgTable('schedules', {
   wakeAt: time('wake_at'),
   waiting: boolean('waiting').notNull().default(false),
   requested: boolean('requested').notNull().default(false), // run_requests may have a row of this workflow
+  /** False only if the failure count of the workflow is 0. A trigger of `workflows` keeps it. */
+  failing: boolean('failing').notNull().default(true),
   lastJobId: uuid('last_job_id'),
 });
 
@@ -215,6 +217,10 @@ export const jobs = pgTable('jobs', {
    * log says so already.
    */
   lostAttempt: integer('lost_attempt'),
+  /** False if the failure count of the workflow is 0 for as long as the job runs. */
+  afterFailure: boolean('after_failure').notNull().default(true),
+  /** False if the schedule does not wait for the end of the job. */
+  awaited: boolean('awaited').notNull().default(true),
 });
 export type JobRow = typeof jobs.$inferSelect;
 

@@ -73,7 +73,7 @@ export const PREFER_SECONDS = 3;
  * How many ids one event on `workflows` holds. A hint needs no more than ids, and packing them
  * gives most of the throughput.
  */
-export const IDS_PER_EVENT_MAX = 64;
+export const IDS_PER_EVENT_MAX = 256;
 /** The size of a log chunk before compression. */
 export const CHUNK_BYTES_MAX = 256 * 1024;
 /**

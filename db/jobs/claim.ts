@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Effects, noEffects } from '../../domain/effects.ts';
+import { type Effects, noEffects, type UserChange } from '../../domain/effects.ts';
 import { newId } from '../../domain/ids.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { instant } from '../../platform/async/instant.ts';
@@ -62,6 +62,10 @@ type ClaimedRow = {
  * ids. Batches overlap only if an event came twice; locking with SKIP LOCKED first would write each
  * row twice. `id = ANY` would lock in the order of any index that the planner chooses.
  *
+ * The condition on the status is one on the row set (OFFSET 0 keeps it there). Statistics are
+ * nearly always made when no job is QUEUED. A condition on `jobs` alone would then make the planner
+ * expect no row, read all jobs and compare each with each id: 2 s for 1,000 ids among 20,000 jobs.
+ *
  * `engineId` names the Docker engine that a container will run on.
  */
 export async function claimJobs(
@@ -74,11 +78,11 @@ export async function claimJobs(
     UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
-    FROM unnest(${array(ids.toSorted(), 'uuid')}) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
+    FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ids.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
+    WHERE jobs.id = u.id AND jobs.status = u.status
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
-  const changed = rows.map((row) => ({ userId: row.user_id, jobs: [row.id] }));
-  return { claimed: rows.map((row) => toClaimed(row, lease)), effects: { ...noEffects, changed } };
+  return { claimed: toClaimed(rows, lease), effects: { ...noEffects, changed: changedOf(rows) } };
 }
 
 /**
@@ -105,11 +109,18 @@ export async function takeOverJobs(
     FROM orphan WHERE jobs.id = orphan.id
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
-  return rows.map((row) => toClaimed(row, lease));
+  return toClaimed(rows, lease);
 }
 
-function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
-  return {
+/** All of a statement have begun at the same time. */
+function toClaimed(rows: ClaimedRow[], lease: Omit<Lease, 'id'>): ClaimedJob[] {
+  const instants = new Map<string, Date>();
+  const instantOf = (text: string) => {
+    const date = instants.get(text) ?? new Date(text);
+    instants.set(text, date);
+    return date;
+  };
+  return rows.map((row) => ({
     id: row.id,
     workflowId: row.workflow_id,
     userId: row.user_id,
@@ -117,10 +128,21 @@ function toClaimed(row: ClaimedRow, lease: Omit<Lease, 'id'>): ClaimedJob {
     attempt: row.attempt,
     isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
-    startedAt: new Date(row.started_at),
+    startedAt: instantOf(row.started_at),
     lostAttempt: row.lost_attempt ?? undefined,
     engineId: row.engine_id ?? undefined,
     cancelRequested: row.cancel_requested,
-    ...lease,
-  };
+    leaseToken: lease.leaseToken,
+    askedAt: lease.askedAt,
+  }));
+}
+
+function changedOf(rows: ClaimedRow[]): UserChange[] {
+  const users = new Map<string, string[]>();
+  for (const { user_id: userId, id } of rows) {
+    const ids = users.get(userId);
+    if (ids === undefined) users.set(userId, [id]);
+    else ids.push(id);
+  }
+  return [...users].map(([userId, jobs]) => ({ userId, jobs }));
 }

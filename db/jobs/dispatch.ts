@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { type DispatchedJob, type Effects, noEffects } from '../../domain/effects.ts';
+import { type DispatchedJob, type Effects, noEffects, type UserChange } from '../../domain/effects.ts';
 import { RECHECK_SECONDS } from '../../domain/limits.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
-import { array, seconds } from '../arrays.ts';
+import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
 
@@ -13,6 +13,11 @@ import { ID_SET, idInSet } from '../ids.ts';
  * - Jobs are QUEUED before their event is sent. Marking them afterwards would race the claim and
  *   write each row twice. A crash in between leaves QUEUED jobs without an event; the wake_at of
  *   their schedules finds them.
+ * - One job for each slot rests on the lock of the schedule: the statement that makes the job moves
+ *   next_run_at behind the slot.
+ * - It finds the locked rows by their place. A row that changed between the snapshot and its lock
+ *   has another place, which the snapshot does not see: the next pass, which is due at once, takes
+ *   it.
  * - The slot is the last one that has passed. Slots before it, missed while the system was down or
  *   a job ran over, are skipped.
  * - Any number of schedulers may run this: each takes rows that no other holds. A row that another
@@ -40,47 +45,46 @@ export async function queueDueSlots(
    */
   others: string[];
 }> {
-  const rows = await db.execute<{
-    workflow_id: string;
-    job_id: string | null;
-    user_id: string;
-    kind: WorkflowKind;
-  }>(sql`
+  const rows = await db.execute<
+    { kind: WorkflowKind; user_id: string; ids: string } | { kind: null; user_id: null; ids: string }
+  >(sql`
     WITH /* queueDueSlots */ due AS MATERIALIZED (
-      SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id, requested
+      SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, make_interval(mins => interval_minutes) AS every, state = 'READY' AND next_run_at <= now() AND NOT requested AS has_slot
       FROM schedules WHERE wake_at <= now()
       ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), looked AS MATERIALIZED (
-      SELECT due.*, state = 'READY' AND next_run_at <= now() AND NOT requested
-          AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+      SELECT tid, workflow_id, next_run_at, every, has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
       FROM due
         LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
-    ), slots AS MATERIALIZED (
-      SELECT looked.*, row_number() OVER () AS n, next_run_at + make_interval(mins => interval_minutes *
-        floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot
-      FROM looked WHERE idle
     ), ids AS MATERIALIZED (
       SELECT ${ID_SET}
     ), made AS MATERIALIZED (
-      SELECT slots.*, ${idInSet(sql`n`)} AS job_id, slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
+      SELECT tid, slot, slot + every AS following, ${idInSet(sql`row_number() OVER ()`)} AS job_id
+      FROM looked, ids, LATERAL (SELECT next_run_at + every * floor(date_part('epoch', now() - next_run_at) / date_part('epoch', every)) AS slot OFFSET 0) passed
+      WHERE idle
     ), advanced AS (
-      UPDATE schedules SET last_slot_at = made.slot, next_run_at = made.following, last_job_id = made.job_id,
-        waiting = false, wake_at = least(made.following, now() + ${seconds(RECHECK_SECONDS)})
-      FROM made WHERE schedules.workflow_id = made.workflow_id
+      UPDATE schedules SET last_slot_at = slot, next_run_at = following, last_job_id = job_id, waiting = false,
+        wake_at = least(following, now() + ${seconds(RECHECK_SECONDS)})
+      FROM made WHERE schedules.ctid = tid
+      RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
     ), inserted AS (
-      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at)
-      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now() FROM made
-      ON CONFLICT (workflow_id, scheduled_at) WHERE trigger = 'AUTOMATIC' DO NOTHING
+      INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at, after_failure, awaited)
+      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(), failing, false FROM advanced
     )
-    SELECT workflow_id, job_id, user_id, kind FROM made
-    UNION ALL SELECT workflow_id, NULL, user_id, kind FROM looked WHERE idle IS NOT TRUE`);
+    SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
+    UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text, ' ') FROM looked WHERE idle IS NOT TRUE HAVING count(*) > 0`);
   const dispatched: DispatchedJob[] = [];
+  const changed: UserChange[] = [];
   const others: string[] = [];
   for (const row of rows) {
-    if (row.job_id === null) others.push(row.workflow_id);
-    else dispatched.push({ id: row.job_id, userId: row.user_id, kind: row.kind });
+    const ids = words(row.ids);
+    if (row.kind === null) {
+      others.push(...ids);
+    } else {
+      for (const id of ids) dispatched.push({ id, userId: row.user_id, kind: row.kind });
+      changed.push({ userId: row.user_id, jobs: ids });
+    }
   }
-  const changed = dispatched.map(({ userId, id }) => ({ userId, jobs: [id] }));
   return { effects: { ...noEffects, dispatched, changed }, others };
 }
 
@@ -99,8 +103,10 @@ export async function nextWakeMs(db: Db): Promise<number | undefined> {
  * Makes due those schedules of these workflows that wait for the end of a job. Returns their
  * number.
  *
- * It runs after the end is committed, and reconcileSchedules looks for ended jobs after its own
- * commit, so one of the two always sees the other.
+ * A schedule is marked as waiting before its job is marked as awaited, and reconcileSchedules looks
+ * for ended jobs after both marks are committed. An end that commits before the mark of its job
+ * wakes nobody, and reconcileSchedules sees it. An end that finds the mark runs this after its
+ * commit. So one of the two always sees the other.
  */
 export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
@@ -112,4 +118,15 @@ export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number
     )
     UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
   return rows.length;
+}
+
+/** Marks jobs that have not ended, so that their ends wake the schedules that wait for them. */
+export async function markAwaited(db: Db, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await db.execute(sql`
+    WITH /* markAwaited */ locked AS MATERIALIZED (
+      SELECT id FROM jobs WHERE id = ANY(${array(ids, 'uuid')}) AND completed_at IS NULL AND NOT awaited
+      ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE jobs SET awaited = true FROM locked WHERE jobs.id = locked.id`);
 }

@@ -2,11 +2,12 @@ import { sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
-import { array } from '../arrays.ts';
+import { array, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, failureEffects, jobEffects } from '../ends/jobs.ts';
+import { storeLastLines } from '../logs/append.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 import { wakeWaiting } from './dispatch.ts';
@@ -16,21 +17,30 @@ export interface Outcome {
   workflowId: string;
   leaseToken: string;
   status: 'COMPLETED' | 'FAILED' | 'CANCELED';
-  exitCode?: number;
-  failureReason?: FailureReason;
-  failureMessage?: string;
+  exitCode?: number | undefined;
+  failureReason?: FailureReason | undefined;
+  failureMessage?: string | undefined;
   /** All lines of the job, including those of earlier attempts. */
   logLineCount: number;
+  /**
+   * The lines that are not on the bus, up to the last one, packed. They are stored with the end.
+   */
+  lastLines?: { firstNumber: number; lines: Buffer } | undefined;
 }
 
 /**
  * RUNNING -> COMPLETED, FAILED or CANCELED, for jobs under the presented leases.
  *
- * One transaction ends a job: its status, the failure count of its workflow, termination at the
- * threshold, notifications, and the totals. Nearly always the failure count does not change (a
- * success at 0, a cancellation). Then one statement suffices, which touches the jobs and one row of
- * totals for the whole set. The other ends lock workflows, then schedules, then jobs, in the order
- * that terminateWorkflow uses too.
+ * One transaction ends a job: its status, its last lines, the failure count of its workflow,
+ * termination at the threshold, notifications, and the totals. Nearly always the failure count does
+ * not change (a success at 0, a cancellation). Then one statement suffices, which touches the jobs,
+ * their lines and one row of totals for the whole set. The other ends lock workflows, then
+ * schedules, then jobs, in the order that terminateWorkflow uses too.
+ *
+ * - `after_failure` tells whether a success changes the count. It is false only if the count was 0
+ *   when the job was made, under the lock of its schedule. The count changes only at the end of a
+ *   job of the workflow, and one job is active at a time: so the count is still 0.
+ * - `awaited` tells whether the schedule may wait for the end (markAwaited in db/jobs/dispatch.ts).
  */
 export async function endJobs(
   db: Db,
@@ -51,31 +61,46 @@ export async function endJobs(
   // lease is lost changes nothing.
   const rest = outcomes.filter((outcome) => !uncounted.ended.has(outcome.id));
   const counted = await endCounted(db, rest);
-  const ended = new Set([...uncounted.ended, ...counted.ended]);
-  const workflowIds = outcomes.filter(({ id }) => ended.has(id)).map((outcome) => outcome.workflowId);
-  const wakeScheduler = (await wakeWaiting(db, workflowIds)) > 0;
-  return { ended, effects: mergeEffects(uncounted.effects, counted.effects, { ...noEffects, wakeScheduler }) };
+  const wakeScheduler = (await wakeWaiting(db, [...uncounted.awaited, ...counted.awaited])) > 0;
+  return {
+    ended: new Set([...uncounted.ended, ...counted.ended]),
+    effects: mergeEffects(uncounted.effects, counted.effects, { ...noEffects, wakeScheduler }),
+  };
 }
 
-type Finished = Awaited<ReturnType<typeof endJobs>>;
+interface Finished {
+  ended: Set<string>;
+  /** The workflows whose schedules may wait for these ends. */
+  awaited: string[];
+  effects: Effects;
+}
 
-const NOTHING: Finished = { ended: new Set(), effects: noEffects };
+const NOTHING: Finished = { ended: new Set(), awaited: [], effects: noEffects };
 
-/** Ends the jobs that change no failure count, in one statement. */
+/**
+ * Ends the jobs that change no failure count, in one statement. It answers with a row for each
+ * user.
+ */
 async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
-  const rows = await db.execute<{ id: string; user_id: string; log_open: boolean | null }>(sql`
+  const { rows: ending, texts } = toRows(outcomes);
+  const rows = await db.execute<{ user_id: string; ended: string; awaited: string; notified: string }>(sql`
     WITH /* endUncounted */ ended AS (
-      ${finishLeased(outcomes)} AND (u.status <> 'COMPLETED'
-        OR (SELECT consecutive_job_failures_count FROM workflows WHERE id = u.workflow_id) IS NOT DISTINCT FROM 0)
-      RETURNING ${CHANGED_COLUMNS}
-    ), counted AS (${COUNT_ENDED}), ${NOTIFY_COMPLETED}
-    SELECT id, user_id, log_open FROM ended UNION ALL SELECT id, user_id, NULL FROM notified`);
-  const jobs = rows.flatMap((row) => (row.log_open === null ? [] : [{ ...row, log_open: row.log_open }]));
-  const notified = rows.filter((row) => row.log_open === null).map((row) => ({ id: row.id, userId: row.user_id }));
+      ${finishLeased(ending)} AND (u.status <> 'COMPLETED' OR NOT after_failure)
+      RETURNING ${ENDED_COLUMNS}
+    ), stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED}), ${NOTIFY_COMPLETED}
+    SELECT user_id, string_agg(id::text, ' ') AS ended,
+      coalesce(string_agg(workflow_id::text, ' ') FILTER (WHERE awaited), '') AS awaited, '' AS notified
+    FROM ended GROUP BY user_id
+    UNION ALL SELECT user_id, '', '', string_agg(id::text, ' ') FROM notified GROUP BY user_id`);
+  const all = rows.map(({ user_id: userId, ended, awaited, notified }) => ({
+    awaited: words(awaited),
+    changed: { userId, jobs: words(ended), notifications: words(notified) },
+  }));
   return {
-    ended: new Set(jobs.map(({ id }) => id)),
-    effects: mergeEffects(jobEffects(jobs), notificationEffects(notified)),
+    ended: new Set(all.flatMap(({ changed }) => changed.jobs)),
+    awaited: all.flatMap(({ awaited }) => awaited),
+    effects: { ...noEffects, changed: all.map(({ changed }) => changed) },
   };
 }
 
@@ -86,6 +111,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
   const ids = outcomes.map((outcome) => outcome.workflowId);
   const workflowIds = array(ids, 'uuid');
+  const { rows, texts } = toRows(outcomes);
   return db.transaction(async (tx) => {
     await tx.execute(
       sql`SELECT /* endCounted */ FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`,
@@ -93,9 +119,10 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     await tx.execute(
       sql`SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
     );
-    const jobs = await tx.execute<ChangedJob>(sql`
-      WITH /* endCounted */ ended AS (${finishLeased(outcomes)} RETURNING ${CHANGED_COLUMNS}), counted AS (${COUNT_ENDED})
-      SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open FROM ended`);
+    const jobs = await tx.execute<ChangedJob & { awaited: boolean }>(sql`
+      WITH /* endCounted */ ended AS (${finishLeased(rows)} RETURNING ${ENDED_COLUMNS}),
+        stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED})
+      SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open, awaited FROM ended`);
     const finished = new Set(jobs.map(({ id }) => id));
     const counting = outcomes
       .filter((outcome) => finished.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
@@ -126,7 +153,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
       { ...noEffects, changed: workflows, wakeScheduler: terminated.length > 0 },
       notificationEffects(notified),
     );
-    return { ended: finished, effects };
+    return { ended: finished, awaited: jobs.filter((job) => job.awaited).map((job) => job.workflow_id), effects };
   });
 }
 
@@ -152,22 +179,54 @@ function workflowEvent({ id: workflowId, failures, terminated, recovered }: Coun
  * rows, read all jobs and compare each with each. Rows are locked in the order of their ids, as
  * renewals lock them.
  */
-function finishLeased(outcomes: Outcome[]) {
+function finishLeased(rows: Row[]) {
   return sql`
     UPDATE jobs SET status = u.status, updated_at = now(),
       exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
       log_line_count = u.log_line_count, ${endColumns('jobs')}
-    FROM ${rowSet('u', sortedById(outcomes), OUTCOME_COLUMNS)}
+    FROM ${rowSet('u', rows, OUTCOME_COLUMNS)}
     WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
 }
 
+type Row = Omit<Outcome, 'workflowId' | 'lastLines'> & { firstNumber: number | undefined; text: number | undefined };
+
+/**
+ * The outcomes in the order of their ids, and their last lines: jobs with the same ones share them.
+ */
+function toRows(outcomes: Outcome[]): { rows: Row[]; texts: Buffer[] } {
+  const places = new Map<Buffer, number>();
+  const placeOf = (lines: Buffer) => {
+    const place = places.get(lines) ?? places.size + 1;
+    places.set(lines, place);
+    return place;
+  };
+  const rows = sortedById(outcomes).map(
+    (outcome): Row => ({
+      id: outcome.id,
+      leaseToken: outcome.leaseToken,
+      status: outcome.status,
+      exitCode: outcome.exitCode,
+      failureReason: outcome.failureReason,
+      failureMessage: outcome.failureMessage,
+      logLineCount: outcome.logLineCount,
+      firstNumber: outcome.lastLines?.firstNumber,
+      text: outcome.lastLines && placeOf(outcome.lastLines.lines),
+    }),
+  );
+  return { rows, texts: [...places.keys()] };
+}
+
+/** For storeLastLines and COUNT_ENDED too. */
+const ENDED_COLUMNS = sql`${CHANGED_COLUMNS}, jobs.attempt, jobs.awaited, u.first_number, u.text`;
+
 const OUTCOME_COLUMNS = {
   id: 'uuid',
-  workflowId: 'uuid',
   leaseToken: 'uuid',
   status: 'text',
   exitCode: 'integer',
   failureReason: 'text',
   failureMessage: 'text',
   logLineCount: 'integer',
+  firstNumber: 'integer',
+  text: 'integer',
 } as const;

@@ -10,6 +10,7 @@ import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, failureEffects, jobEff
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
+import { markAwaited } from './dispatch.ts';
 
 type Row = {
   read_at_ms: number;
@@ -98,10 +99,15 @@ export async function reconcileSchedules(
     return {
       effects: mergeEffects({ ...noEffects, dispatched, changed }, ended, removed),
       again,
-      waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row.workflow_id),
+      waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row),
     };
   });
-  return { effects, again: (await wakeEnded(db, waiting)) > 0 || again };
+  await markAwaited(db, jobIds(waiting)); // not under the locks of schedules: it waits for jobs
+  const woken = await wakeEnded(
+    db,
+    waiting.map((row) => row.workflow_id),
+  );
+  return { effects, again: woken > 0 || again };
 }
 
 type Transaction = Pick<Db, 'execute'>;

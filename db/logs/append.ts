@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
@@ -38,9 +38,26 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
     WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
       (SELECT log_attempt <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
       (SELECT log_attempt <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
-    ON CONFLICT (source_id, first_number) DO UPDATE
+    ${KEEP_LONGER}`);
+}
+
+/** Of two chunks that begin at the same line, the longer one stays. */
+const KEEP_LONGER = sql`ON CONFLICT (source_id, first_number) DO UPDATE
       SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
-      WHERE excluded.last_number > log_chunks.last_number`);
+      WHERE excluded.last_number > log_chunks.last_number`;
+
+/**
+ * Stores the last lines of jobs in the statement that ends them. The statement needs a CTE `ended`
+ * with their id, attempt, first_number, log_line_count and text, which is the place in `texts` from
+ * 1 on, or null where a job has none. Their leases held, so no other attempt has lines behind
+ * these.
+ */
+export function storeLastLines(texts: readonly Buffer[]): SQL {
+  return sql`
+  INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
+  SELECT id, first_number, log_line_count, attempt, (${array(texts, 'bytea')})[text]
+  FROM ended WHERE text IS NOT NULL
+  ${KEEP_LONGER}`;
 }
 
 function compare(a: string, b: string): number {

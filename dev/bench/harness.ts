@@ -9,6 +9,8 @@ export interface Finding {
   unit: string;
   /** The peer or limit, measured in the same rounds. Absent for a figure with a fixed budget. */
   peer?: { name: string; values: number[] };
+  /** Sentences that tell where the time goes. */
+  notes?: string[];
   budget: string;
 }
 
@@ -35,7 +37,7 @@ export function percentile(values: number[], fraction: number): number {
 }
 
 export function print(findings: Finding[]): void {
-  for (const { what, ours, unit, peer, budget } of findings) {
+  for (const { what, ours, unit, peer, notes = [], budget } of findings) {
     console.log(`\n${what}`);
     console.log(`  ours    ${spread(ours)} ${unit}`);
     if (peer !== undefined) {
@@ -45,6 +47,7 @@ export function print(findings: Finding[]): void {
         `  ratio   ${median(ratios).toFixed(2)}  (each round's: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')})`,
       );
     }
+    for (const note of notes) console.log(`  ${note}`);
     console.log(`  budget  ${budget}`);
   }
 }

@@ -12,7 +12,7 @@ export async function seedUser(db: Db): Promise<string> {
 
 /**
  * Creates `count` HEARTBEAT workflows with an interval of one minute, first due in `dueInSeconds`.
- * If that is Infinity, the interval is a year, so that none is due.
+ * If that is Infinity, the interval is a year, so that none is due. None fails, as after a success.
  */
 export async function seedHeartbeats(db: Db, userId: string, count: number, dueInSeconds: number): Promise<void> {
   const [due, minutes] = Number.isFinite(dueInSeconds) ? [dueInSeconds, 1] : [364 * 86_400, 365 * 1_440];
@@ -27,8 +27,8 @@ export async function seedHeartbeats(db: Db, userId: string, count: number, dueI
     ), described AS (
       INSERT INTO payloads (workflow_id, generation, payload) SELECT id, 1, '{"kind":"HEARTBEAT"}' FROM ids
     )
-    INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
-    SELECT id, ${userId}, 'HEARTBEAT', 'READY', 1, ${minutes}::integer, now() + make_interval(secs => ${due}), now() + make_interval(secs => ${due})
+    INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at, failing)
+    SELECT id, ${userId}, 'HEARTBEAT', 'READY', 1, ${minutes}::integer, now() + make_interval(secs => ${due}), now() + make_interval(secs => ${due}), false
     FROM ids`);
 }
 

@@ -2,8 +2,14 @@ import type { Consumer } from 'kafkajs';
 import type { Logger } from 'pino';
 
 /**
- * Commits offsets, one request at a time. Offsets that arrive during a request go with the next
- * one. No handler waits for a commit.
+ * A request costs the broker and us as much as a few messages do. What was not committed comes
+ * again after a crash, and finds nothing to claim and nothing new to store.
+ */
+const COMMIT_MS = 250;
+
+/**
+ * Commits offsets, one request at a time, at most COMMIT_MS after the first of them. Offsets that
+ * arrive meanwhile go with it. No handler waits for a commit.
  */
 export interface Commits {
   /** Sets the member that commits from now on. Without one, nothing is sent. */
@@ -19,6 +25,7 @@ export function createCommits(topic: string, log: Logger): Commits {
   const waiting = new Map<number, string>();
   let member: Consumer | undefined;
   let running: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
   function start(): Promise<void> {
     running ??= commitAll().finally(() => {
@@ -47,11 +54,18 @@ export function createCommits(topic: string, log: Logger): Commits {
     },
     add(partition, offset) {
       waiting.set(partition, offset);
-      void start();
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        void start();
+      }, COMMIT_MS).unref();
     },
     forget(partition) {
       waiting.delete(partition);
     },
-    flush: start,
+    flush() {
+      clearTimeout(timer);
+      timer = undefined;
+      return start();
+    },
   };
 }

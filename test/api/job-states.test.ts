@@ -33,6 +33,8 @@ const PENDING: JobRow = {
   logAttempt: 1,
   logOpen: false,
   lostAttempt: null,
+  afterFailure: true,
+  awaited: true,
 };
 const QUEUED: JobRow = { ...PENDING, status: 'QUEUED', queuedAt: at(1) };
 const RUNNING: JobRow = { ...QUEUED, status: 'RUNNING', attempt: 1, startedAt: at(2), leaseToken: PENDING.id };

@@ -82,6 +82,8 @@ export const NO_STATEMENTS = new Set([
     'rowSet',
     'sortedById',
     'seconds',
+    'storeLastLines',
+    'words',
     'DatabaseNewer', // an error
     'NoBackup', // errors
     'NoRestore',

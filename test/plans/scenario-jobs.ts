@@ -7,7 +7,7 @@ import { once } from '../../db/idempotency.ts';
 import { anchorSchedules, databaseClockMs, shortenBuildLeases } from '../../db/jobs/anchor.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
-import { nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
+import { markAwaited, nextWakeMs, queueDueSlots, wakeWaiting } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import * as leases from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
@@ -71,6 +71,7 @@ export async function jobsOf(db: Db, drive: Drive, userId: string): Promise<void
   await drive(leases.returnJobs, db, running.slice(0, 3));
   await drive(leases.queueReturned, db, running[1]?.id ?? '');
   await drive(leases.returnJobs, db, running.slice(3), { counted: true });
+  await drive(markAwaited, db, idsOf(running).reverse());
   await drive(wakeWaiting, db, idsOf(own));
 
   // Requested runs, with every kind of end.

@@ -7,18 +7,23 @@ import type { CheckLine } from './check.ts';
 
 const MESSAGE_BYTES_MAX = 256 * 1024;
 
-/** The lines of a check that follow `linesBefore` others. */
-export async function toChunk(job: ClaimedJob, linesBefore: number, lines: CheckLine[]): Promise<LogChunk> {
+/** The lines of a check as they are stored. */
+export function packCheckLines(lines: CheckLine[]): Promise<Buffer> {
   const source = 'SYSTEM'; // a check is our own code, and runs no program of the author's
   const text = lines
     .map((line) => formatLine(line.stream, line.timestamp.toISOString(), line.text, { source }))
     .join('');
+  return packLines(Buffer.from(text));
+}
+
+/** The lines of a check that follow `linesBefore` others. */
+export async function toChunk(job: ClaimedJob, linesBefore: number, lines: CheckLine[]): Promise<LogChunk> {
   return {
     sourceId: job.id,
     attempt: job.attempt,
     firstNumber: linesBefore + 1,
     lastNumber: linesBefore + lines.length,
-    lines: await packLines(Buffer.from(text)),
+    lines: await packCheckLines(lines),
   };
 }
 

@@ -31,7 +31,8 @@ export function createPayloadCache(
   db: Db,
   sealer: Sealer,
 ): {
-  load(jobs: ClaimedJob[]): Promise<Map<GenerationKey, Runnable>>;
+  /** In the order of `jobs`. Undefined where nothing is stored any more. */
+  load(jobs: ClaimedJob[]): Promise<(Runnable | undefined)[]>;
 } {
   const cache = new LRUCache<GenerationKey, Runnable>({
     maxSize: CACHE_BYTES_MAX,
@@ -42,20 +43,17 @@ export function createPayloadCache(
   });
   return {
     async load(jobs) {
-      const found = new Map<GenerationKey, Runnable>();
-      const missing: ClaimedJob[] = [];
-      for (const job of jobs) {
-        const payload = cache.get(generationKey(job));
-        if (payload === undefined) missing.push(job);
-        else found.set(generationKey(job), payload);
-      }
+      const found = jobs.map((job) => cache.get(generationKey(job)));
+      const missing = jobs.filter((_, index) => found[index] === undefined);
+      if (missing.length === 0) return found;
+      const loaded = new Map<GenerationKey, Runnable>();
       for (const [key, { workflowId, payload }] of await loadPayloads(db, missing)) {
         if (payload.kind !== 'HEARTBEAT') continue;
         const runnable = openHeartbeat(sealer, workflowId, payload);
         if (runnable.payload !== undefined) cache.set(key, runnable);
-        found.set(key, runnable);
+        loaded.set(key, runnable);
       }
-      return found;
+      return jobs.map((job, index) => found[index] ?? loaded.get(generationKey(job)));
     },
   };
 }

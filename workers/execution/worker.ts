@@ -1,6 +1,5 @@
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
-import { generationKey } from '../../db/payloads.ts';
 import { mergeEffects, noEffects } from '../../domain/effects.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -31,6 +30,8 @@ import { createPlatformChecks } from './platform-checks.ts';
 const SET_SIZE_MAX = 1_000;
 /** Sets in flight: each hides the others' round trips. */
 const SETS_IN_FLIGHT = 2;
+/** How many partitions give their jobs to one claim. */
+const PARTITIONS_AT_ONCE = 12;
 /**
  * Checks at once. They mostly wait for slow endpoints, and take some kilobytes and a socket each.
  */
@@ -44,6 +45,12 @@ export interface ExecutionParts extends Parts {
   checksMax?: number;
   /** The most checks of one user at once. */
   checksPerUserMax?: number | undefined;
+}
+
+/** A job to claim, of one of the batches that wait for a claim. */
+interface Wanted {
+  entry: Entry;
+  batch: { claimed: () => void; failed: (error: unknown) => void };
 }
 
 /**
@@ -77,6 +84,39 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   });
 
   /**
+   * Claims what came from all partitions together, at most SET_SIZE_MAX at once: a claim of many
+   * jobs costs little more than one of few.
+   */
+  const claiming = createBatcher<Wanted>({
+    sizeMax: SET_SIZE_MAX,
+    inFlightMax: SETS_IN_FLIGHT,
+    async write(wanted) {
+      const batches = new Set(wanted.map(({ batch }) => batch));
+      try {
+        await claim(wanted.map(({ entry }) => entry));
+        for (const { batch } of wanted) batch.claimed();
+      } catch (error) {
+        for (const batch of batches) batch.failed(error);
+      }
+    },
+  });
+
+  /** Resolves when these are claimed. Rejects when some were not. */
+  function claimGathered(entries: Entry[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let left = entries.length;
+      const batch = {
+        claimed: () => {
+          left -= 1;
+          if (left === 0) resolve();
+        },
+        failed: reject,
+      };
+      for (const entry of entries) claiming.add({ entry, batch });
+    });
+  }
+
+  /**
    * Claims jobs whose capacity is already taken. Rejects when the database is away, and keeps none
    * of them.
    */
@@ -93,7 +133,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       releaseUnused(set, claimed);
       // One reading of the platform serves a whole set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
-      for (const job of claimed) void run(job, loaded.get(generationKey(job)), platformCheck);
+      for (const [index, job] of claimed.entries()) void run(job, loaded[index], platformCheck);
     } catch (error) {
       capacity.release(set.map(({ userId }) => userId));
       // If this fails too, the leases expire.
@@ -200,7 +240,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const consumer = await bus.consume({
     topic: 'workflows',
     group: 'execution',
-    concurrency: SETS_IN_FLIGHT,
+    concurrency: PARTITIONS_AT_ONCE,
     async onBatch(messages, signal) {
       const entries = messages.flatMap(heartbeats);
       for (let at = 0; at < entries.length; ) {
@@ -212,7 +252,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
           if (capacity.take(entry.userId)) set.push(entry);
           else deferred.add(entry);
         }
-        if (set.length > 0) await claim(set);
+        if (set.length > 0) await claimGathered(set);
       }
     },
   });

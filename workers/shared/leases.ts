@@ -36,6 +36,14 @@ export interface LeaseKeeper {
   close(): Promise<void>;
 }
 
+interface Run {
+  held: LeaseKey;
+  renewedAt: Instant;
+  /** Whether its `onStop` knows of the cancellation. */
+  isCanceled: boolean;
+  onStop: (reason: StopReason) => void;
+}
+
 /**
  * Renews every lease of this process by one statement each LEASE_RENEW_SECONDS. A renewal that
  * fails is tried again and stops no run: only the database's answer that the lease is gone does.
@@ -51,7 +59,7 @@ export function keepLeases({
   /** For builds it is `renewBuildLeases`, which reports a canceled build as lost. */
   renewHeld?: (db: Db, held: LeaseKey[]) => Promise<{ kept: Set<string>; cancelRequested?: Set<string> }>;
 }): LeaseKeeper {
-  const runs = new Map<string, { held: LeaseKey; onStop: (reason: StopReason) => void; renewedAt: Instant }>();
+  const runs = new Map<string, Run>();
   const wake = new Signal();
   const everyMs = LEASE_RENEW_SECONDS * 1_000;
   const close = startRepeating({ log, what: 'Renewing leases', everyMs, wake, waitsFirst: true }, renew);
@@ -75,8 +83,9 @@ export function keepLeases({
   /** A canceled run keeps its lease until its end is written. A lost run is forgotten at once. */
   function end(id: string, reason: StopReason): void {
     const run = runs.get(id);
-    if (run === undefined) return;
+    if (run === undefined || (reason === 'CANCELED' && run.isCanceled)) return;
     if (reason === 'LOST') runs.delete(id);
+    else run.isCanceled = true;
     run.onStop(reason);
   }
 
@@ -87,16 +96,7 @@ export function keepLeases({
   return {
     hold: (lease, onStop) => {
       end(lease.id, 'LOST');
-      const called = new Set<StopReason>();
-      runs.set(lease.id, {
-        held: lease,
-        renewedAt: lease.askedAt,
-        onStop: (reason) => {
-          if (called.has(reason)) return;
-          called.add(reason);
-          onStop(reason);
-        },
-      });
+      runs.set(lease.id, { held: lease, renewedAt: lease.askedAt, isCanceled: false, onStop });
       // The renewal is due already.
       if (elapsedMs(lease.askedAt) >= LEASE_RENEW_SECONDS * 1_000) wake.notify();
     },

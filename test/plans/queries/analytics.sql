@@ -1,5 +1,10 @@
 -- db/analytics.ts
 
+-- areTotalsDue
+
+SELECT /* areTotalsDue */ EXISTS (SELECT FROM totals_pending ORDER BY id OFFSET $1 LIMIT 1)
+OR coalesce((SELECT at <= now() - make_interval(secs => $2) FROM totals_pending ORDER BY id LIMIT 1), false) AS due;
+
 -- readTotals
 
 SELECT /* readTotals */ scope_id, what, bucket, sum(count)::float8 AS count,

@@ -17,7 +17,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where ("jobs"."id" = ANY($1::uuid[])
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
@@ -64,7 +65,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
@@ -76,7 +78,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where "jobs"."id" = ANY(ARRAY(
         (SELECT id FROM jobs WHERE user_id = $1 ORDER BY id DESC LIMIT $2)
@@ -92,7 +95,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where "jobs"."id" = ANY($1::uuid[] || ARRAY(
         SELECT made.id FROM unnest($2::uuid[],
@@ -108,7 +112,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where "jobs"."id" = ANY(ARRAY(
         (SELECT id FROM jobs WHERE workflow_id = $1 ORDER BY id DESC LIMIT $2)
@@ -122,7 +127,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where "jobs"."id" = ANY($1::uuid[] || ARRAY(
         SELECT made.id FROM unnest($2::uuid[],
@@ -170,13 +176,14 @@ select "newest"."id", "newest"."workflow_id", "newest"."user_id", "newest"."kind
   "newest"."engine_id", "newest"."cancel_requested_at", "newest"."exit_code",
   "newest"."failure_reason", "newest"."failure_message", "newest"."log_line_count",
   "newest"."log_attempt", "newest"."log_open", "newest"."requested_by", "newest"."requested_with",
-  "newest"."lost_attempt"
+  "newest"."lost_attempt", "newest"."after_failure", "newest"."awaited"
 from unnest($1::uuid[]) AS asked (id)
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
   "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
   "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
   "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
+  "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc

@@ -10,7 +10,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where "jobs"."id" = $1;
 

@@ -7,7 +7,8 @@ UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, start
   lease_token = $1, lease_owner = $2,
     lease_expires_at = clock_timestamp() + make_interval(secs => $3),
   engine_id = $4
-FROM unnest($5::uuid[]) AS u (id) WHERE jobs.id = u.id AND status = 'QUEUED'
+FROM (SELECT id, 'QUEUED' AS status FROM unnest($5::uuid[]) AS asked (id) OFFSET 0) u
+WHERE jobs.id = u.id AND jobs.status = u.status
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts,
   CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines_before, started_at,
   cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;

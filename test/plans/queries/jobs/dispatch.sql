@@ -1,5 +1,13 @@
 -- db/jobs/dispatch.ts
 
+-- markAwaited
+
+WITH /* markAwaited */ locked AS MATERIALIZED (
+  SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL AND NOT awaited
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE jobs SET awaited = true FROM locked WHERE jobs.id = locked.id;
+
 -- nextWakeMs
 
 SELECT /* nextWakeMs */ (extract(epoch FROM min(wake_at) - clock_timestamp()) * 1000)::float8 AS ms
@@ -8,40 +16,41 @@ FROM schedules WHERE wake_at IS NOT NULL;
 -- queueDueSlots
 
 WITH /* queueDueSlots */ due AS MATERIALIZED (
-  SELECT workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id,
-    requested
+  SELECT ctid AS tid, workflow_id, last_job_id, next_run_at,
+    make_interval(mins => interval_minutes) AS every, state = 'READY' AND next_run_at <= now()
+    AND NOT requested AS has_slot
   FROM schedules WHERE wake_at <= now()
   ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), looked AS MATERIALIZED (
-  SELECT due.*, state = 'READY' AND next_run_at <= now() AND NOT requested
-      AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+  SELECT tid, workflow_id, next_run_at, every, has_slot
+    AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
   FROM due
     LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
-), slots AS MATERIALIZED (
-  SELECT looked.*, row_number() OVER () AS n, next_run_at + make_interval(mins => interval_minutes *
-    floor(extract(epoch FROM now() - next_run_at) / (interval_minutes * 60))::integer) AS slot
-  FROM looked WHERE idle
 ), ids AS MATERIALIZED (
   SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint << 12 AS id_base,
     right(gen_random_uuid()::text, 17) AS id_end
 ), made AS MATERIALIZED (
-  SELECT slots.*, (overlay(lpad(to_hex(id_base + n), 15,
-    '0') PLACING '7' FROM 13 FOR 0) || id_end)::uuid AS job_id,
-    slot + make_interval(mins => interval_minutes) AS following FROM ids, slots
+  SELECT tid, slot, slot + every AS following,
+    (overlay(lpad(to_hex(id_base + row_number() OVER ()), 15,
+    '0') PLACING '7' FROM 13 FOR 0) || id_end)::uuid AS job_id
+  FROM looked, ids, LATERAL (SELECT next_run_at + every * floor(date_part('epoch',
+    now() - next_run_at) / date_part('epoch', every)) AS slot OFFSET 0) passed
+  WHERE idle
 ), advanced AS (
-  UPDATE schedules SET last_slot_at = made.slot, next_run_at = made.following,
-    last_job_id = made.job_id,
-    waiting = false, wake_at = least(made.following, now() + make_interval(secs => $2))
-  FROM made WHERE schedules.workflow_id = made.workflow_id
+  UPDATE schedules SET last_slot_at = slot, next_run_at = following, last_job_id = job_id,
+    waiting = false,
+    wake_at = least(following, now() + make_interval(secs => $2))
+  FROM made WHERE schedules.ctid = tid
+  RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
 ), inserted AS (
   INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at,
-    queued_at)
-  SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot,
-    now() FROM made
-  ON CONFLICT (workflow_id, scheduled_at) WHERE trigger = 'AUTOMATIC' DO NOTHING
+    queued_at, after_failure, awaited)
+  SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(),
+    failing, false FROM advanced
 )
-SELECT workflow_id, job_id, user_id, kind FROM made
-UNION ALL SELECT workflow_id, NULL, user_id, kind FROM looked WHERE idle IS NOT TRUE;
+SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
+UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text,
+  ' ') FROM looked WHERE idle IS NOT TRUE HAVING count(*) > 0;
 
 -- wakeWaiting
 

@@ -33,17 +33,26 @@ WITH /* endCounted */ ended AS (
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
       lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
     log_open = true AND false
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[],
-    $7::text[], $8::integer[]) AS u (id, workflow_id, lease_token, status, exit_code,
-    failure_reason, failure_message, log_line_count)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[],
+    $7::integer[], $8::integer[], $9::integer[]) AS u (id, lease_token, status, exit_code,
+    failure_reason, failure_message, log_line_count, first_number, text)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
     jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
-    jobs.failure_reason, jobs.failure_message, jobs.log_open), counted AS (
+    jobs.failure_reason, jobs.failure_message, jobs.log_open, jobs.attempt, jobs.awaited,
+      u.first_number, u.text),
+      stored AS (
+INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
+SELECT id, first_number, log_line_count, attempt, ($10::bytea[])[text]
+FROM ended WHERE text IS NOT NULL
+ON CONFLICT (source_id, first_number) DO UPDATE
+    SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
+    WHERE excluded.last_number > log_chunks.last_number), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
   array_agg(log_line_count)
 FROM ended HAVING count(*) > 0)
-    SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open FROM ended;
+    SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open,
+      awaited FROM ended;
 
 -- endUncounted
 
@@ -55,15 +64,22 @@ WITH /* endUncounted */ ended AS (
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
       lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
     log_open = true AND false
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[],
-    $7::text[], $8::integer[]) AS u (id, workflow_id, lease_token, status, exit_code,
-    failure_reason, failure_message, log_line_count)
-  WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token AND (u.status <> 'COMPLETED'
-      OR (SELECT consecutive_job_failures_count FROM workflows WHERE id = u.workflow_id) IS NOT DISTINCT FROM 0)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[],
+    $7::integer[], $8::integer[], $9::integer[]) AS u (id, lease_token, status, exit_code,
+    failure_reason, failure_message, log_line_count, first_number, text)
+  WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token
+    AND (u.status <> 'COMPLETED' OR NOT after_failure)
     RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at,
       jobs.log_line_count,
-    jobs.failure_reason, jobs.failure_message, jobs.log_open
-  ), counted AS (
+    jobs.failure_reason, jobs.failure_message, jobs.log_open, jobs.attempt, jobs.awaited,
+      u.first_number, u.text
+  ), stored AS (
+INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
+SELECT id, first_number, log_line_count, attempt, ($10::bytea[])[text]
+FROM ended WHERE text IS NOT NULL
+ON CONFLICT (source_id, first_number) DO UPDATE
+    SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
+    WHERE excluded.last_number > log_chunks.last_number), counted AS (
 INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
   array_agg(log_line_count)
@@ -80,4 +96,8 @@ eager AS MATERIALIZED (
   WHERE ended.status = 'COMPLETED'
   RETURNING id, user_id
 )
-  SELECT id, user_id, log_open FROM ended UNION ALL SELECT id, user_id, NULL FROM notified;
+  SELECT user_id, string_agg(id::text, ' ') AS ended,
+    coalesce(string_agg(workflow_id::text, ' ') FILTER (WHERE awaited), '') AS awaited,
+      '' AS notified
+  FROM ended GROUP BY user_id
+  UNION ALL SELECT user_id, '', '', string_agg(id::text, ' ') FROM notified GROUP BY user_id;

@@ -37,7 +37,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where ("jobs"."user_id" = $1 and exists (select 1
 from "workflows"
@@ -50,7 +51,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where ("jobs"."user_id" = $1 and exists (select 1
 from "workflows"
@@ -63,7 +65,8 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
   "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
+  "awaited"
 from "jobs"
 where ("jobs"."user_id" = $1 and exists (select 1
 from "workflows"
@@ -77,7 +80,8 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
   "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
   "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt"
+  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
+  "page"."after_failure", "page"."awaited"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -85,7 +89,8 @@ cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "s
   "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
   "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
   "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
+  "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc
@@ -99,7 +104,8 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
   "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
   "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt"
+  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
+  "page"."after_failure", "page"."awaited"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -107,7 +113,8 @@ cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "s
   "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
   "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
   "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
+  "after_failure", "awaited"
 from "jobs"
 where ("jobs"."workflow_id" = asked.id and "jobs"."id" > $3)
 order by "jobs"."id" asc
@@ -123,13 +130,15 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
   "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
   "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt"
+  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
+  "page"."after_failure", "page"."awaited"
 from unnest($1::text[]::uuid[]) AS asked (id)
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
   "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
   "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
   "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt"
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
+  "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc

@@ -16,9 +16,9 @@ insert into "payloads" ("workflow_id", "generation", "payload")
 values ($1, $2, $3);
 
 insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation",
-  "interval_minutes", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested",
+  "interval_minutes", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing",
   "last_job_id")
-values ($1, $2, $3, $4, $5, $6, default, now(), now(), default, default, default);
+values ($1, $2, $3, $4, $5, $6, default, now(), now(), default, default, default, default);
 
 insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes",
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
