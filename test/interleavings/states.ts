@@ -80,6 +80,14 @@ export const STATES = {
     await endJobs(db, [{ ...held(subject), ...FAILED, workflowId: subject.workflowId, logLineCount: 0 }]);
     return claimed(db, { ...subject, jobId: await request(db, subject) });
   },
+  /** Runs after a success, so that its own success changes nothing but the job. */
+  'RUNNING, SUCCEEDED BEFORE': async (db, userId) => {
+    const subject = await running(db, userId);
+    const { workflowId } = subject;
+    await endJobs(db, [{ ...held(subject), status: 'COMPLETED', workflowId, logLineCount: 0 }]);
+    await timePasses(db, 3_601);
+    return claimed(db, subject);
+  },
   /** Runs when one more failure terminates the workflow. */
   'RUNNING, LAST CHANCE': (db, userId) => running(db, userId, { failuresAllowed: 1 }),
   STOPPING: async (db, userId) => {

@@ -54,9 +54,12 @@ export const VERBS = {
     ['LOST', 'LOST, LAST ATTEMPT'],
     (db, { jobId, attempt }) => takeOverJobs(db, [{ id: jobId, attempt }], { owner: 'worker 4', engineId: ENGINE }),
   ],
-  complete: [[...HELD, 'RUNNING, WAITED FOR', 'RUNNING, FAILED BEFORE'], ending({ status: 'COMPLETED' })],
+  complete: [
+    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, FAILED BEFORE', 'RUNNING, SUCCEEDED BEFORE'],
+    ending({ status: 'COMPLETED' }),
+  ],
   fail: [
-    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, LAST CHANCE'],
+    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, LAST CHANCE', 'RUNNING, SUCCEEDED BEFORE'],
     ending({ status: 'FAILED', failureReason: 'EXIT_CODE', failureMessage: 'It exited with the code 1.' }),
   ],
   'end canceled': [['STOPPING'], ending({ status: 'CANCELED' })],
@@ -80,17 +83,24 @@ export const VERBS = {
     },
   ],
   request: [
-    [...JOB, 'DUE', 'REQUESTED', 'PENDING'],
+    [...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, SUCCEEDED BEFORE'],
     async (db, { userId, workflowId }, { requested }) => {
       const answer = await runWorkflow(db, { userId, id: workflowId });
       if (answer.outcome === 'REQUESTED') requested.push(answer.job.id);
     },
   ],
-  dispatch: [[...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'LOST, LAST ATTEMPT'], dispatch],
+  dispatch: [
+    [...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'RUNNING, SUCCEEDED BEFORE', 'LOST, LAST ATTEMPT'],
+    dispatch,
+  ],
   update: [
     [...JOB, 'DUE', 'REQUESTED', ...BUILDING],
     (db, { userId, workflowId }) =>
       updateWorkflow(db, { userId, id: workflowId, payload: { kind: 'CONTAINER', image: 'image:2' } }),
+  ],
+  'change the interval': [
+    [...JOB, 'DUE', 'REQUESTED', 'RUNNING, SUCCEEDED BEFORE'],
+    (db, { userId, workflowId }) => updateWorkflow(db, { userId, id: workflowId, intervalMinutes: 30 }),
   ],
   rebuild: [
     [...JOB, 'DUE', 'REQUESTED', ...BUILDING],

@@ -47,6 +47,9 @@ const BROKEN = {
     SELECT w.id FROM workflows w WHERE NOT EXISTS (SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.generation = w.generation)
       OR kind = 'CONTAINER' AND purge_requested_at IS NULL
         AND NOT EXISTS (SELECT FROM builds b WHERE b.workflow_id = w.id AND b.generation = w.generation)`,
+  'failures that a schedule or an active job does not know of': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id LEFT JOIN jobs j ON j.id = s.last_job_id AND j.completed_at IS NULL
+    WHERE w.consecutive_job_failures_count > 0 AND (NOT s.failing OR NOT j.after_failure)`,
   'a termination for failures that were not as many, or none for as many': sql`
     SELECT id FROM workflows WHERE termination_reason = 'FAILURES'
       AND consecutive_job_failures_count < max_consecutive_job_failures_allowed`,

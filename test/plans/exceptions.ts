@@ -83,6 +83,7 @@ export const NO_STATEMENTS = new Set([
     'sortedById',
     'seconds',
     'storeLastLines',
+    'warmUp', // runs the statements of others
     'words',
     'DatabaseNewer', // an error
     'NoBackup', // errors

@@ -22,6 +22,7 @@ import { type RunningCheck, startLiveLines } from './live-lines.ts';
 import { createConnectivity } from './network/connectivity.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
 import { createPlatformChecks } from './platform-checks.ts';
+import { warmUpExecution } from './warm-up.ts';
 
 /**
  * Jobs in one statement; more gains nothing, fewer loses (250: 13,600 jobs a second, 1,000:
@@ -59,6 +60,7 @@ interface Wanted {
  */
 export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const { db, bus, cache, log, owner, allow, checksMax = CHECKS_MAX, checksPerUserMax } = parts;
+  await warmUpExecution(parts);
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);

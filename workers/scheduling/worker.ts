@@ -30,9 +30,10 @@ import { startWatch, type Watch } from './database-watch.ts';
 import { createLogRetention, inSteps } from './log-retention.ts';
 import { schedulingPass } from './pass.ts';
 import { runRedispatch } from './redispatch.ts';
+import { warmUpScheduling } from './warm-up.ts';
 
 const SLOTS_PER_PASS_MAX = 1_000;
-/** A pass gets ids for every slot that it may find, so a pass that expects few asks for few. */
+/** The slots of an idle system come one by one. */
 const SLOTS_PER_PASS_IDLE = 64;
 /** Hints may be lost: a new workflow then waits at most this long. */
 const IDLE_MS = 5_000;
@@ -78,6 +79,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
   const stop = new AbortController();
   const wake = new Signal();
   const { db, lone = db, log } = parts;
+  await warmUpScheduling(parts);
   const redispatch = new Signal();
   const hinted = (message: string) => {
     if (message === QUEUED_LOST) redispatch.notify();
