@@ -9,11 +9,8 @@ import { failure } from './errors.ts';
 export class AnswerBudget {
   #left = ANSWER_TEXT_LENGTH_MAX;
   #readLeft = ANSWER_TEXT_LENGTH_MAX;
-  /**
-   * Limits how many pages of logs are read at a time: each holds what it reads until it has its
-   * lines.
-   */
-  readonly logPages = new Semaphore(LOG_PAGES_AT_ONCE);
+  /** Limits how many chunks of logs are held unpacked at a time. */
+  readonly unpacking = new Semaphore(UNPACKED_CHUNKS_MAX);
 
   /** Counts `length` characters of the answer. Throws BAD_REQUEST when it becomes too long. */
   take(length: number): void {
@@ -39,4 +36,4 @@ function tooLong(): GraphQLError {
 }
 
 export const ANSWER_TEXT_LENGTH_MAX = 16 * 1024 * 1024;
-const LOG_PAGES_AT_ONCE = 4;
+const UNPACKED_CHUNKS_MAX = 4;

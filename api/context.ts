@@ -18,6 +18,7 @@ import type { Changes } from './live/changes.ts';
 import type { Streams } from './live/streams.ts';
 import type { Loaders } from './loaders.ts';
 import type { LogFeed } from './logs/feed.ts';
+import type { LogPages } from './logs/page.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What all requests of this process share. */
@@ -70,6 +71,7 @@ export interface Context {
   asker: Asker;
   viewer: Identity | undefined;
   load: Loaders;
+  logPages: LogPages;
   budget: AnswerBudget;
   rows: AnswerRows;
   /** Whether everything is read from one snapshot of the database. */
@@ -102,8 +104,9 @@ export function resumedAfter({ client }: Context, after: string | null | undefin
 /**
  * The context of a subscription, without what its transport added to it, such as the whole request.
  */
-export function contextAlone({ services, client, asker, viewer, load, budget, rows, isSnapshot }: Context): Context {
-  return { services, client, asker, viewer, load, budget, rows, isSnapshot };
+export function contextAlone(context: Context): Context {
+  const { services, client, asker, viewer, load, logPages, budget, rows, isSnapshot } = context;
+  return { services, client, asker, viewer, load, logPages, budget, rows, isSnapshot };
 }
 
 /**

@@ -20,6 +20,7 @@ import { AnswerBudget } from '../answer-budget.ts';
 import { AnswerRows } from '../answer-rows.ts';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
+import { LogPages } from '../logs/page.ts';
 import { costProblem, operationCost } from './cost.ts';
 import { EVENT_ID, GuardedStream, maskResult, type StreamResult } from './guarded-stream.ts';
 import { fromSnapshot, readsSeveral } from './snapshot.ts';
@@ -84,7 +85,9 @@ export async function subscribeSlim(
   // again.
   const isNested = readsSeveral(kept.schema, kept.document, kept.operationName, readsAgain(kept) ? 1 : 2);
   const resultOf = async (event: unknown) => {
-    const own = { ...contextValue, budget: new AnswerBudget(), rows: new AnswerRows() };
+    const budget = new AnswerBudget();
+    const logPages = new LogPages(contextValue.services.db, budget);
+    const own = { ...contextValue, logPages, budget, rows: new AnswerRows() };
     const answer = { ...kept, contextValue: own, rootValue: event };
     const result: StreamResult = maskResult(
       await (isNested ? fromSnapshot(answer, own, execute) : execute(answer)),

@@ -21,6 +21,7 @@ import type { Db } from '../../db/client.ts';
 import { inSnapshot } from '../../db/snapshot.ts';
 import { type Context, contextAlone } from '../context.ts';
 import { createLoaders } from '../loaders.ts';
+import { LogPages } from '../logs/page.ts';
 
 /**
  * Answers a query that reads several objects from one snapshot of the database, so that what it
@@ -52,7 +53,8 @@ export async function fromSnapshot<Result>(
   return new Promise((resolve) => {
     const answer = async (db: Db) => {
       const load = createLoaders(db, () => viewer.user.id);
-      const own = { ...contextAlone(context), services: { ...services, db }, load, isSnapshot: true };
+      const logPages = new LogPages(db, context.budget);
+      const own = { ...contextAlone(context), services: { ...services, db }, load, logPages, isSnapshot: true };
       resolve(await run({ ...args, contextValue: own }));
     };
     services.admission

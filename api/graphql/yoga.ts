@@ -7,6 +7,7 @@ import { AnswerRows } from '../answer-rows.ts';
 import type { Context, Services } from '../context.ts';
 import { maskErrors, unauthenticated } from '../errors.ts';
 import { createLoaders, type Loaders } from '../loaders.ts';
+import { LogPages } from '../logs/page.ts';
 import { schema } from '../schema/schema.ts';
 import { acceptance } from './acceptance.ts';
 import { compression } from './compression.ts';
@@ -80,13 +81,15 @@ async function createContext(
     client.setSession(undefined); // so that the browser does not send it again
     throw unauthenticated();
   }
+  const budget = new AnswerBudget();
   return {
     services,
     client,
     asker,
     viewer,
     load: loadersOf(viewer?.user.id),
-    budget: new AnswerBudget(),
+    logPages: new LogPages(services.db, budget),
+    budget,
     rows: new AnswerRows(),
     isSnapshot: false,
   };

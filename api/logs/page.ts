@@ -1,5 +1,5 @@
+import DataLoader from 'dataloader';
 import type { Db } from '../../db/client.ts';
-import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
@@ -11,39 +11,95 @@ import { failure } from '../errors.ts';
 import { type Page, type PagingArgs, pageSize } from '../paging.ts';
 import { logCursor } from './cursor.ts';
 import { type LogSource, placesOf } from './retention.ts';
+import { type ReadChunks, SetOfReads } from './set-of-reads.ts';
 
 export const LOG_PAGE_SIZE = 100;
 export const LOG_PAGE_SIZE_MAX = 1_000;
 export const SEARCH_LENGTH_MAX = 1_000;
 
+type LogPageArgs = PagingArgs & LogFilter;
+
 /**
- * One page of a stored log. It reads a bounded part of the log. So a page may have fewer lines than
- * requested, or none; it then says that there is more and where to continue.
+ * Reads the pages of logs for one answer. Pages that are asked for in the same turn with the same
+ * arguments, such as those of the jobs of a list, are read together.
  */
-export async function logPage(
-  db: Db,
-  source: LogSource,
-  args: PagingArgs & LogFilter,
-  budget: AnswerBudget,
-): Promise<Page<LogLine>> {
-  await budget.logPages.acquire();
-  try {
-    return await readPage(db, source, args, budget);
-  } finally {
-    budget.logPages.release();
+export class LogPages {
+  readonly #db: Db;
+  readonly #budget: AnswerBudget;
+  readonly #sets = new Map<string, DataLoader<LogSource, Page<LogLine>>>();
+  #before: Promise<unknown> = Promise.resolve();
+
+  constructor(db: Db, budget: AnswerBudget) {
+    this.#db = db;
+    this.#budget = budget;
+  }
+
+  /**
+   * One page of a stored log. It reads a bounded part of the log. So a page may have fewer lines
+   * than requested, or none; it then says that there is more and where to continue. Rejects with
+   * BAD_REQUEST.
+   */
+  page(source: LogSource, args: LogPageArgs): Promise<Page<LogLine>> {
+    const key = JSON.stringify(args);
+    const set = this.#sets.get(key) ?? this.#beginSet(key, args);
+    return set.load(source);
+  }
+
+  #beginSet(key: string, args: LogPageArgs): DataLoader<LogSource, Page<LogLine>> {
+    const set = new DataLoader<LogSource, Page<LogLine>>(
+      (sources) => {
+        this.#sets.delete(key);
+        // One set after the other, because a set holds what it reads.
+        const pages = this.#before.then(() => readPages(this.#db, sources, args, this.#budget));
+        this.#before = pages.catch(() => undefined); // a failure is its own set's
+        return pages;
+      },
+      { cache: false, maxBatchSize: PAGES_PER_SET_MAX },
+    );
+    this.#sets.set(key, set);
+    return set;
   }
 }
 
-async function readPage(
+const PAGES_PER_SET_MAX = 100;
+
+/** Each of the pages, or why it cannot be read. Throws what is wrong with all of them. */
+async function readPages(
   db: Db,
-  source: LogSource,
-  args: PagingArgs & LogFilter,
+  sources: readonly LogSource[],
+  args: LogPageArgs,
   budget: AnswerBudget,
-): Promise<Page<LogLine>> {
-  const { id: sourceId } = source;
-  const { count, backwards } = pageSize(args, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX);
+): Promise<(Page<LogLine> | Error)[]> {
+  const size = pageSize(args, LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX);
   refuseBadSearch(args.search);
-  const bounds = await boundsOf(db, source, args, backwards);
+  const reads = new SetOfReads(db, { pages: sources.length, backwards: size.backwards });
+  return Promise.all(
+    sources.map(async (source) => {
+      try {
+        const bounds = await boundsOf(db, source, args);
+        return await readPage(source, args, { ...size, bounds, budget, read: (place) => reads.read(place) });
+      } catch (error) {
+        return error instanceof Error ? error : new Error(String(error));
+      } finally {
+        reads.leave();
+      }
+    }),
+  );
+}
+
+interface Reading {
+  count: number;
+  backwards: boolean;
+  bounds: Bounds;
+  budget: AnswerBudget;
+  read: ReadChunks;
+}
+
+async function readPage(
+  { id: sourceId }: LogSource,
+  args: LogPageArgs,
+  { count, backwards, bounds, budget, read }: Reading,
+): Promise<Page<LogLine>> {
   const lines: LogLine[] = [];
   let bytes = 0;
   let reached: number | undefined; // where the next page continues if this one is cut short
@@ -57,7 +113,10 @@ async function readPage(
     }
     return true;
   };
-  const scan = (backwards ? scanBackwards : scanForwards)(db, sourceId, bounds);
+  // If all lines are shown, each chunk has one, and one chunk more shows that there is more.
+  const isSearched = typeof args.stream === 'string' || typeof args.search === 'string';
+  const chunksAtFirst = isSearched ? CHUNKS_PER_READ_MIN : Math.min(CHUNKS_PER_READ_MIN, count + 1);
+  const scan = (backwards ? scanBackwards : scanForwards)(read, { sourceId, chunksAtFirst, ...bounds });
   const select = lineSelector(args);
   let more = false;
   let scanned = 0;
@@ -69,7 +128,9 @@ async function readPage(
     }
     scanned += unpackedBytes(chunk.lines);
     chunks += 1;
-    const selected = select(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt);
+    const selected = await budget.unpacking.run(async () =>
+      select(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt),
+    );
     const wanted = selected.filter(({ number }) => number >= from && number <= to);
     if (!take(backwards ? wanted.reverse() : wanted)) {
       more = true;
@@ -101,16 +162,16 @@ function refuseBadSearch(search: string | null | undefined): void {
 /** A page lies between these line numbers, both excluded. */
 interface Bounds {
   after: number;
-  before: number;
+  /** Null is behind the last stored line. */
+  before: number | null;
   /** The first line that is stored. */
   first: number;
 }
 
-async function boundsOf(db: Db, source: LogSource, args: PagingArgs, backwards: boolean): Promise<Bounds> {
+async function boundsOf(db: Db, source: LogSource, args: PagingArgs): Promise<Bounds> {
   const hasCursor = typeof args.after === 'string' || typeof args.before === 'string';
-  const { after = 0, before, first = 1 } = hasCursor ? await placesOf(db, source, args) : {};
-  const end = async () => (backwards ? (await lastLogNumber(db, source.id)) + 1 : Number.POSITIVE_INFINITY);
-  return { after, before: before ?? (await end()), first };
+  const { after = 0, before = null, first = 1 } = hasCursor ? await placesOf(db, source, args) : {};
+  return { after, before, first };
 }
 
 /** The lines of a chunk from one number to another, both included. */
@@ -135,39 +196,53 @@ const SCAN_CHUNKS_MAX = 2_048;
 const CHUNKS_PER_READ_MIN = 4;
 const CHUNKS_PER_READ_MAX = 128;
 
-async function* scanForwards(db: Db, sourceId: string, { after, before }: Bounds): AsyncGenerator<Span> {
+interface Scanned extends Bounds {
+  sourceId: string;
+  chunksAtFirst: number;
+}
+
+async function* scanForwards(
+  read: ReadChunks,
+  { sourceId, chunksAtFirst, after, before }: Scanned,
+): AsyncGenerator<Span> {
+  const end = before ?? Number.POSITIVE_INFINITY;
   let next = after + 1;
-  let count = CHUNKS_PER_READ_MIN;
-  while (next < before) {
-    const chunks = await chunksAfter(db, sourceId, next - 1, count);
+  let count = chunksAtFirst;
+  while (next < end) {
+    const chunks = await read({ sourceId, at: next, count });
     // Fewer chunks than `count` are not the end: one that begins before all of them may reach
     // further.
     if (chunks.length === 0) return;
     for (const chunk of chunks) {
       if (chunk.lastNumber < next) continue; // chunks may overlap
-      if (chunk.firstNumber >= before) return;
+      if (chunk.firstNumber >= end) return;
       // A chunk that was not read may fill the gap before this one.
       if (chunk.firstNumber > next && chunk !== chunks[0]) break;
-      yield { chunk, from: Math.max(next, chunk.firstNumber), to: Math.min(before - 1, chunk.lastNumber) };
+      yield { chunk, from: Math.max(next, chunk.firstNumber), to: Math.min(end - 1, chunk.lastNumber) };
       next = chunk.lastNumber + 1;
     }
-    count = Math.min(CHUNKS_PER_READ_MAX, count * 2);
+    count = Math.min(CHUNKS_PER_READ_MAX, Math.max(CHUNKS_PER_READ_MIN, count * 2));
   }
 }
 
-async function* scanBackwards(db: Db, sourceId: string, { after, before }: Bounds): AsyncGenerator<Span> {
+async function* scanBackwards(
+  read: ReadChunks,
+  { sourceId, chunksAtFirst, after, before }: Scanned,
+): AsyncGenerator<Span> {
   let end = before;
-  let count = CHUNKS_PER_READ_MIN;
-  while (end > after + 1) {
-    const chunks = await chunksBefore(db, sourceId, end, count);
-    if (chunks.length === 0) return;
+  let count = chunksAtFirst;
+  while (end === null || end > after + 1) {
+    const chunks = await read({ sourceId, at: end && end - 1, count });
+    const [held] = chunks;
+    if (held === undefined) return;
+    end ??= held.lastNumber + 1;
     for (const chunk of chunks) {
       if (chunk.lastNumber <= after) return;
       // A chunk that was not read may fill the gap behind this one.
-      if (chunk.lastNumber < end - 1 && chunk !== chunks[0]) break;
+      if (chunk.lastNumber < end - 1 && chunk !== held) break;
       yield { chunk, from: Math.max(after + 1, chunk.firstNumber), to: Math.min(end - 1, chunk.lastNumber) };
       end = chunk.firstNumber;
     }
-    count = Math.min(CHUNKS_PER_READ_MAX, count * 2);
+    count = Math.min(CHUNKS_PER_READ_MAX, Math.max(CHUNKS_PER_READ_MIN, count * 2));
   }
 }

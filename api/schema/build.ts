@@ -3,7 +3,7 @@ import { mapped } from '../../platform/async/iterator.ts';
 import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { wholeBatch } from '../logs/batch.ts';
-import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
+import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
 import { followLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
@@ -86,7 +86,7 @@ Build.implement({
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
       extensions: LOG_PAGE_COST,
-      resolve: (build, args, { services, budget }) => logPage(services.db, build, args, budget),
+      resolve: (build, args, { logPages }) => logPages.page(build, args),
     }),
   }),
 });

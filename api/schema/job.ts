@@ -5,7 +5,7 @@ import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followJob, followJobsOf, followJobsOfUser } from '../live/jobs.ts';
 import { batchOfStream, wholeBatch } from '../logs/batch.ts';
-import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX, logPage } from '../logs/page.ts';
+import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
 import { followLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
@@ -126,7 +126,7 @@ Job.implement({
         search: t.arg.string({ description: SEARCH_DESCRIPTION }),
       },
       extensions: LOG_PAGE_COST,
-      resolve: (job, args, { services, budget }) => logPage(services.db, job, args, budget),
+      resolve: (job, args, { logPages }) => logPages.page(job, args),
     }),
     createdAt: t.field({
       type: 'DateTime',

@@ -1,9 +1,10 @@
-import { and, asc, desc, eq, gte, lte, type SQL, sql } from 'drizzle-orm';
+import { and, asc, eq, gte, type SQL, sql } from 'drizzle-orm';
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { LINE_BYTES_MIN } from '../../domain/logs/decode.ts';
 import type { Db } from '../client.ts';
 import { named } from '../named.ts';
+import { rowSet } from '../row-set.ts';
 import { logChunks } from '../schema.ts';
 
 /** The most lines that a chunk can hold. */
@@ -33,27 +34,68 @@ export async function chunksAfter(db: Db, sourceId: string, after: number, count
   );
 }
 
-/**
- * The same backwards: the last chunk first, beginning with the chunk that holds the line before
- * `before`.
- */
-export async function chunksBefore(db: Db, sourceId: string, before: number, count: number): Promise<LogChunk[]> {
-  const last = before - 1;
-  return named(
-    'chunksBefore',
-    db
-      .select()
-      .from(logChunks)
-      .where(
-        and(
-          eq(logChunks.sourceId, sourceId),
-          lte(logChunks.firstNumber, sql`coalesce(${firstOfHolding(sourceId, last)}, ${last})`),
-        ),
-      )
-      .orderBy(desc(logChunks.firstNumber))
-      .limit(count),
-  );
+/** Where a reader of a log goes on. */
+export interface LogPlace {
+  sourceId: string;
+  /**
+   * The first line that it wants, or the last one if it reads backwards. Null is the last stored
+   * line.
+   */
+  at: number | null;
+  /** How many chunks it wants at most. */
+  count: number;
 }
+
+/**
+ * The chunks at each of these places, in one statement: the chunk that holds the line first, then
+ * those behind it, or before it if it reads `backwards`. What chunksAfter says of them is true here
+ * too.
+ *
+ * Stops behind the chunk with which the chunks have `bytesMax` bytes together. Then it returns
+ * fewer lists than there are places, but one at least; the last one may lack chunks.
+ */
+export async function chunksOfLogs(
+  db: Db,
+  places: LogPlace[],
+  { backwards, bytesMax }: { backwards: boolean; bytesMax: number },
+): Promise<LogChunk[][]> {
+  const asked = rowSet(
+    'asked',
+    places.map((place, n) => ({ n, ...place })),
+    { n: 'integer', sourceId: 'uuid', at: 'integer', count: 'integer' },
+  );
+  const statement = backwards
+    ? sql`WITH /* chunksOfLogs */ found AS (
+        SELECT asked.n, chunk.* FROM ${asked}, LATERAL (
+          SELECT * FROM log_chunks WHERE source_id = asked.source_id
+            AND first_number <= CASE WHEN asked.at IS NULL THEN ${FIRST_OF_LAST} ELSE ${FIRST_OF_HOLDING} END
+          ORDER BY first_number DESC LIMIT asked.count) chunk)
+      SELECT * FROM (SELECT found.*, sum(octet_length(lines)) OVER (ORDER BY n, first_number DESC) AS bytes FROM found) counted
+      WHERE bytes - octet_length(lines) < ${bytesMax} ORDER BY n, first_number DESC`
+    : sql`WITH /* chunksOfLogs */ found AS (
+        SELECT asked.n, chunk.* FROM ${asked}, LATERAL (
+          SELECT * FROM log_chunks WHERE source_id = asked.source_id AND first_number >= ${FIRST_OF_HOLDING}
+          ORDER BY first_number LIMIT asked.count) chunk)
+      SELECT * FROM (SELECT found.*, sum(octet_length(lines)) OVER (ORDER BY n, first_number) AS bytes FROM found) counted
+      WHERE bytes - octet_length(lines) < ${bytesMax} ORDER BY n, first_number`;
+  const rows = await db.execute<ChunkRow>(statement);
+  const last = rows.at(-1);
+  const isCut = last !== undefined && Number(last.bytes) >= bytesMax;
+  const lists: LogChunk[][] = places.slice(0, isCut ? last.n + 1 : places.length).map(() => []);
+  for (const { n, source_id, first_number, last_number, attempt, lines } of rows)
+    lists[n]?.push({ sourceId: source_id, firstNumber: first_number, lastNumber: last_number, attempt, lines });
+  return lists;
+}
+
+type ChunkRow = {
+  n: number;
+  source_id: string;
+  first_number: number;
+  last_number: number;
+  attempt: number;
+  lines: Buffer;
+  bytes: string;
+};
 
 /**
  * The number of the last stored line, or 0. A chunk that begins earlier than the last chunk may end
@@ -75,3 +117,13 @@ function firstOfHolding(sourceId: string, number: number): SQL {
   return sql`(SELECT max(held.first_number) FROM log_chunks held WHERE held.source_id = ${sourceId}
     AND held.first_number BETWEEN ${number - CHUNK_LINES_MAX} AND ${number} AND held.last_number >= ${number})`;
 }
+
+/** The same for a place of chunksOfLogs. If no chunk holds the line, it is the line itself. */
+const FIRST_OF_HOLDING = sql`coalesce((SELECT max(held.first_number) FROM log_chunks held WHERE held.source_id = asked.source_id
+    AND held.first_number BETWEEN asked.at - ${sql.raw(String(CHUNK_LINES_MAX))} AND asked.at AND held.last_number >= asked.at), asked.at)`;
+
+/** The first line of the chunk that holds the last stored line, as lastLogNumber finds it. */
+const FIRST_OF_LAST = sql`(SELECT tail.first_number FROM log_chunks tail WHERE tail.source_id = asked.source_id
+    AND tail.first_number > ${sql.raw(String(-CHUNK_LINES_MAX))} + (
+      SELECT first_number FROM log_chunks WHERE source_id = asked.source_id ORDER BY first_number DESC LIMIT 1)
+    ORDER BY tail.last_number DESC, tail.first_number DESC LIMIT 1)`;

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { insertChunks } from '../../db/logs/append.ts';
@@ -6,7 +7,7 @@ import { formatLine } from '../../domain/logs/encode.ts';
 import type { LogLine } from '../../domain/logs/line.ts';
 import { packLines } from '../../domain/logs/packing.ts';
 import { insertJob } from '../support/jobs.ts';
-import { codes, type Person, person, query, type TestApi, testApi } from './support.ts';
+import { codes, createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 interface Page {
   edges: { cursor: string }[];
@@ -36,8 +37,8 @@ describe('a page of a log', () => {
   });
   afterAll(() => api.close());
 
-  const newJob = (logLineCount: number) =>
-    insertJob(api.db, ann.id, { status: 'COMPLETED', completedAt: new Date(), logLineCount });
+  const newJob = (logLineCount: number, changes: { workflowId?: string } = {}) =>
+    insertJob(api.db, ann.id, { status: 'COMPLETED', completedAt: new Date(), logLineCount, ...changes });
 
   /** Stores the lines as chunks with these first and last numbers. */
   async function store(sourceId: string, lines: Pick<LogLine, 'stream' | 'text'>[], spans: [number, number][]) {
@@ -91,6 +92,43 @@ describe('a page of a log', () => {
     }
     return spans;
   };
+
+  test('has the lines of its own log among many that are read together, also if they fill several statements', async () => {
+    const { workflow } = await createWorkflow(api, ann);
+    const ids = await Promise.all(Array.from({ length: 20 }, () => newJob(3, { workflowId: workflow.id })));
+    for (const [n, id] of ids.entries()) {
+      // Random text stays as long: 20 times 250 kB are more than one statement reads.
+      const long = randomBytes(125_000).toString('hex');
+      const texts = n === 7 ? [] : [`first of ${n}`, ...(long.match(/.{1,10000}/g) ?? []), `last of ${n}`];
+      const lines = texts.map((text) => ({ stream: 'STDOUT' as const, text }));
+      if (lines.length > 0) await store(id, lines, [[1, lines.length]]);
+    }
+    const ask = async (args: string) => {
+      const list = `{ workflow(id: "${workflow.id}") { jobs { nodes { id logs(${args}) { nodes { text } pageInfo { hasNextPage } } } } } }`;
+      const { data, errors } = await query(api, list, { token: ann.token });
+      expect(errors).toBeUndefined();
+      const nodes: { id: string; logs: { nodes: { text: string }[] } }[] = data.workflow.jobs.nodes;
+      return new Map(nodes.map(({ id, logs }) => [id, logs.nodes.map(({ text }) => text)]));
+    };
+    const [first, last, found] = [await ask('first: 1'), await ask('last: 1'), await ask('first: 5, search: "of 1"')];
+    for (const [n, id] of ids.entries()) {
+      expect(first.get(id)).toEqual(n === 7 ? [] : [`first of ${n}`]);
+      expect(last.get(id)).toEqual(n === 7 ? [] : [`last of ${n}`]);
+      expect(found.get(id)).toEqual(n === 1 || n >= 10 ? [`first of ${n}`, `last of ${n}`] : []);
+    }
+  });
+
+  test('that cannot be read is an error in its own place', async () => {
+    const { workflow } = await createWorkflow(api, ann);
+    const [a, b] = [await newJob(1, { workflowId: workflow.id }), await newJob(1, { workflowId: workflow.id })];
+    for (const id of [a, b]) await store(id, [{ stream: 'STDOUT', text: 'hello' }], [[1, 1]]);
+    const { edges } = await page(a, { first: 1 });
+    const list = `{ workflow(id: "${workflow.id}") { jobs { nodes { id logs(before: "${edges[0]?.cursor}") { nodes { text } } } } } }`;
+    const answer = await query(api, list, { token: ann.token });
+    expect(codes(answer)).toEqual(['BAD_REQUEST']);
+    const newest = 0; // b, to which the cursor does not belong
+    expect(answer.errors?.[0]?.path).toEqual(['workflow', 'jobs', 'nodes', newest, 'logs']);
+  });
 
   test('gives each line once, in order, in both directions, by stream and by search, however chunks overlap', async () => {
     const texts = fc.constantFrom('Alpha', 'ALPHA beta', 'Größe', '2026-01-01', 'a.b*c', '', 'nul\0l', '[x] $&');

@@ -3,7 +3,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Db, PLANNER } from '../../db/client.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
-import { chunksAfter, chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
+import { chunksAfter, chunksOfLogs, lastLogNumber } from '../../db/logs/read.ts';
 import { firstLineNumbers, lastLineNumbers } from '../../db/lookup.ts';
 import { newId } from '../../domain/ids.ts';
 import { formatLine } from '../../domain/logs/encode.ts';
@@ -84,16 +84,23 @@ describe('a log of 10,000,000 lines', () => {
     };
   }
 
+  /** One log of a set, backwards from the line before `before`. */
+  async function chunksBefore(sourceId: string, before: number, count: number) {
+    const place = { sourceId, at: before - 1, count };
+    const [chunks = []] = await chunksOfLogs(db, [place], { backwards: true, bytesMax: 4 * 1024 * 1024 });
+    return chunks;
+  }
+
   const flat = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flat)];
 
   test('is read from any line, forwards and backwards, with as few rows and pages as a short one, from one partition', async () => {
     expect(await cost(() => chunksAfter(db, short, 0, CHUNKS))).toEqual(FEW);
     for (const at of [0, 1, 2_500, 1_234_567, 5_000_000, 9_985_000]) {
       expect(await cost(() => chunksAfter(db, long, at, CHUNKS))).toEqual(FEW);
-      expect(await cost(() => chunksBefore(db, long, at + 12_501, CHUNKS))).toEqual(FEW);
+      expect(await cost(() => chunksBefore(long, at + 12_501, CHUNKS))).toEqual(FEW);
       const [next] = await chunksAfter(db, long, at, 1);
       expect(next?.firstNumber).toBe(Math.floor(at / CHUNK_LINES) * CHUNK_LINES + 1);
-      const [last] = await chunksBefore(db, long, at + 12_501, 1);
+      const [last] = await chunksBefore(long, at + 12_501, 1);
       expect(last?.lastNumber).toBe(Math.floor((at + 12_499) / CHUNK_LINES + 1) * CHUNK_LINES);
     }
   });

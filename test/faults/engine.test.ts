@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, describe, expect, test } from 'vitest';
 import { cancelJob } from '../../db/jobs/cancel.ts';
-import { chunksBefore, lastLogNumber } from '../../db/logs/read.ts';
+import { chunksOfLogs, lastLogNumber } from '../../db/logs/read.ts';
 import { jobs } from '../../db/schema.ts';
 import { parseLines } from '../../domain/logs/decode.ts';
 import { unpackLines } from '../../domain/logs/packing.ts';
@@ -70,7 +70,8 @@ describe.skipIf(!canStart)('an engine that ends while a container prints', () =>
     });
     for await (const part of await docker.openLog(id, { follow: false, tail: 1, signal })) demultiplexer.write(part);
     await until('it is stored', async () => {
-      const [chunk] = await chunksBefore(database.db, jobId, 0x7fff_ffff, 1);
+      const place = { sourceId: jobId, at: 0x7fff_ffff, count: 1 };
+      const [[chunk] = []] = await chunksOfLogs(database.db, [place], { backwards: true, bytesMax: 1 });
       const lines = chunk === undefined ? [] : parseLines(await unpackLines(chunk.lines), 1, 1);
       return Number(lines.at(-1)?.text) >= printed;
     });

@@ -102,7 +102,10 @@ async function rowsOf(db: Db, drive: Drive, { userId, workflowIds, jobIds, build
 async function linesOf(db: Db, drive: Drive, jobIds: string[]): Promise<void> {
   const [id = NO_ID] = jobIds;
   await drive(logs.chunksAfter, db, id, 0, 10);
-  await drive(logs.chunksBefore, db, id, 10, 10);
+  const places = jobIds.map((sourceId) => ({ sourceId, at: null, count: 10 }));
+  await drive(logs.chunksOfLogs, db, places, { backwards: true, bytesMax: 1_000_000 });
+  const starts = places.map((place) => ({ ...place, at: 1 }));
+  await drive(logs.chunksOfLogs, db, starts, { backwards: false, bytesMax: 1_000_000 });
   await drive(logs.lastLogNumber, db, id);
   await drive(lookup.firstLineNumbers, db, jobIds);
   await drive(lookup.lastLineNumbers, db, jobIds);

@@ -106,7 +106,7 @@ const HOT = [
   ],
   ...[
     'chunksAfter',
-    'chunksBefore',
+    'chunksOfLogs',
     'lastLogNumber',
     'listJobs',
     'listWorkflows',
