@@ -1,9 +1,10 @@
+import { graphql } from './graphql/main.ts';
 import { type Benchmark, print } from './harness.ts';
 import { heartbeats } from './heartbeats.ts';
 import { logs } from './logs/main.ts';
 import { scheduling } from './scheduling.ts';
 
-const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, logs];
+const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, logs, graphql];
 
 const [wanted] = process.argv.slice(2);
 const chosen = BENCHMARKS.filter(({ name }) => wanted === undefined || name === wanted);

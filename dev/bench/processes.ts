@@ -34,14 +34,23 @@ export async function startProcess(
   env: Record<string, string>,
   { inspect = false } = {},
 ): Promise<BenchProcess> {
-  const child = spawn(
-    process.execPath,
-    [...(inspect ? ['--inspect=127.0.0.1:0'] : []), 'bin/chronoverse.js', ...args],
-    {
-      env: { ...process.env, LOG_FORMAT: 'json', LOG_LEVEL: 'info', ...env },
-      stdio: ['ignore', 'pipe', inspect ? 'pipe' : 'inherit'],
-    },
-  );
+  return start(['bin/chronoverse.js', ...args], { LOG_FORMAT: 'json', LOG_LEVEL: 'info', ...env }, { inspect });
+}
+
+/** Starts a script of TypeScript that says in the same way when it is ready. */
+export async function startScript(path: string, env: Record<string, string>): Promise<BenchProcess> {
+  return start(['--import', 'tsx', path], env, { inspect: false });
+}
+
+async function start(
+  args: string[],
+  env: Record<string, string>,
+  { inspect }: { inspect: boolean },
+): Promise<BenchProcess> {
+  const child = spawn(process.execPath, [...(inspect ? ['--inspect=127.0.0.1:0'] : []), ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', inspect ? 'pipe' : 'inherit'],
+  });
   const inspector = inspect ? inspectorOf(child) : undefined;
   const url = await ready(child, args.join(' '));
   return {
