@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Finding, percentile } from '../harness.ts';
+import { now, toMs } from '../time.ts';
 import { type System, startJob } from './system.ts';
-import { now, toMs } from './time.ts';
 
 const SLOW_LINES = 1_000;
 const PRINT_SLOWLY = ['sh', '-c', `i=0; while [ $i -lt ${SLOW_LINES} ]; do i=$((i+1)); echo $i; usleep 9000; done`];

@@ -5,8 +5,8 @@ import { lastLogNumber } from '../../../db/logs/read.ts';
 import { createDemultiplexer } from '../../../platform/docker/demultiplexer.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { type Finding, ROUNDS } from '../harness.ts';
+import { now, toMs } from '../time.ts';
 import { ASK_MS, IMAGE, type System, startJob, textBatch } from './system.ts';
-import { now, toMs } from './time.ts';
 
 export const LINES = 1_000_000;
 /** Lines of 60 bytes, the length of a typical log line. */
