@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Identity } from '../db/accounts/tokens.ts';
 import type { Db } from '../db/client.ts';
 import type { Sealer } from '../domain/payload/secret.ts';
+import type { SharedWork } from '../platform/async/shared-work.ts';
 import type { Bus } from '../platform/bus/bus.ts';
 import type { Cache } from '../platform/cache/cache.ts';
 import type { Docker } from '../platform/docker/docker.ts';
@@ -15,10 +16,12 @@ import type { Passwords } from './auth/passwords.ts';
 import type { Identifier } from './auth/tokens.ts';
 import { failure, unauthenticated } from './errors.ts';
 import type { Changes } from './live/changes.ts';
+import type { Frame } from './live/frame.ts';
 import type { Streams } from './live/streams.ts';
 import type { Loaders } from './loaders.ts';
 import type { LogFeed } from './logs/feed.ts';
 import type { LogPages } from './logs/page.ts';
+import type { Tails } from './logs/tail.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What all requests of this process share. */
@@ -41,6 +44,9 @@ export interface Services {
   changes: Changes;
   logFeed: LogFeed;
   streams: Streams;
+  /** The tails of followed logs, and the frames that are being made. */
+  tails: Tails;
+  frames: SharedWork<Frame | undefined>;
   admission: Admission;
   places: AllPlaces;
 }

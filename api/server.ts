@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { defaultDeadline, settledBefore } from '../platform/async/deadline.ts';
+import { SharedWork } from '../platform/async/shared-work.ts';
 import { createAdmission } from './admission/admission.ts';
 import { countsBody, watchConnections } from './admission/connections.ts';
 import { createPlaces } from './admission/places.ts';
@@ -18,6 +19,7 @@ import { serializeRequests } from './http/serializer.ts';
 import { createChanges } from './live/changes.ts';
 import { createStreams } from './live/streams.ts';
 import { createLogFeed } from './logs/feed.ts';
+import { Tails } from './logs/tail.ts';
 import type { ApiSettings } from './settings.ts';
 import { serveWebSockets } from './websocket/server.ts';
 
@@ -71,6 +73,8 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
     logFeed: createLogFeed(parts),
     refusals: createRefusals(db, log),
     streams: createStreams(db, log, places.streams),
+    tails: new Tails(),
+    frames: new SharedWork(),
     places,
     admission: createAdmission(),
   };

@@ -1,69 +1,100 @@
-import type { FetchAPI, Plugin } from 'graphql-yoga';
-import { withoutHttp } from '../errors.ts';
-import { EVENT_ID, INTERRUPTED, type StreamResult } from './guarded-stream.ts';
+import type { ServerResponse } from 'node:http';
+import type { Plugin } from 'graphql-yoga';
+import type { Client } from '../context.ts';
+import type { Frame, Sink } from '../live/frame.ts';
+import type { GuardedStream } from './guarded-stream.ts';
+import type { Transport } from './transport.ts';
+
+/** The subscriptions over HTTP that have begun, by their clients. */
+export type BegunStreams = WeakMap<Client, { stream: GuardedStream; isAnswered: boolean }>;
 
 /**
- * Sends the results of a subscription as server-sent events, in place of the engine's own way. An
- * event of a stream that can be resumed has its cursor as its id: browsers send the last one back
- * as Last-Event-ID. A stream that the server interrupts ends without `complete`, so that clients
- * reconnect.
+ * Answers a subscription with the head of a stream of server-sent events. `sendEvents` sends the
+ * events past the engine, whose streams cost more than the subscription itself.
  */
-export function eventStreams(): Plugin {
+export function eventStreams(begun: BegunStreams): Plugin<object, Transport> {
   return {
-    onResultProcess({ result, resultProcessor, setResultProcessor }) {
+    onResultProcess({ result, serverContext: { client }, resultProcessor, setResultProcessor }) {
       // Without one the client accepts no events.
       if (!resultProcessor || !(Symbol.asyncIterator in result)) return;
-      setResultProcessor((_, fetchAPI) => eventsOf(result, fetchAPI), EVENT_STREAM);
+      setResultProcessor((_, { Response }) => {
+        const found = begun.get(client);
+        if (!found) throw new Error('A subscription was not guarded.');
+        found.isAnswered = true;
+        return new Response(null, { headers: HEADERS });
+      }, EVENT_STREAM);
     },
   };
 }
 
 export const EVENT_STREAM = 'text/event-stream';
+const HEADERS = {
+  'content-type': EVENT_STREAM,
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no', // a proxy must not keep events back
+};
 const PING_MS = 12_000; // proxies in between see traffic
 const PING = ':\n\n';
 const COMPLETE = 'event: complete\ndata:\n\n';
 
-function eventsOf(results: AsyncIterable<StreamResult>, { ReadableStream, Response, TextEncoder }: FetchAPI): Response {
-  const encoder = new TextEncoder();
-  const iterator = results[Symbol.asyncIterator]();
-  let pings: NodeJS.Timeout | undefined;
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const send = (text: string) => controller.enqueue(encoder.encode(text));
-      send(PING); // some browsers wait for the first bytes
-      pings = setInterval(() => {
-        if (controller.desiredSize === null) clearInterval(pings);
-        else if (controller.desiredSize > 0) send(PING);
-      }, PING_MS);
-    },
-    async pull(controller) {
-      try {
-        const { value, done } = await iterator.next();
-        if (!done && value !== INTERRUPTED) return controller.enqueue(encoder.encode(eventOf(value)));
-        clearInterval(pings);
-        if (done) controller.enqueue(encoder.encode(COMPLETE));
-        controller.close();
-      } catch (error) {
-        clearInterval(pings);
-        controller.error(error);
-      }
-    },
-    async cancel() {
-      clearInterval(pings);
-      await iterator.return?.();
-    },
-  });
-  return new Response(body, {
-    headers: {
-      'content-type': EVENT_STREAM,
-      'cache-control': 'no-cache, no-transform',
-      'x-accel-buffering': 'no', // a proxy must not keep events back
-    },
-  });
+/**
+ * Sends the results of a subscription as server-sent events. An event of a stream that can be
+ * resumed has its cursor as its id: browsers send the last one back as Last-Event-ID. A stream that
+ * the server interrupts ends without `complete`, so that clients reconnect.
+ */
+export async function sendEvents(response: ServerResponse, stream: GuardedStream): Promise<void> {
+  const sink = new EventSink(response);
+  response.write(PING); // some browsers wait for the first bytes
+  const pings = setInterval(() => {
+    if (!sink.isFull) response.write(PING);
+  }, PING_MS);
+  try {
+    const outcome = await stream.deliver(sink);
+    response.end(outcome === 'COMPLETE' ? COMPLETE : undefined);
+  } finally {
+    clearInterval(pings);
+  }
 }
 
-function eventOf(result: StreamResult): string {
-  const { [EVENT_ID]: id } = result;
-  const shown = result.errors ? { ...result, errors: result.errors.map(withoutHttp) } : result;
-  return `event: next\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(shown)}\n\n`;
+class EventSink implements Sink {
+  readonly #response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  get isFull(): boolean {
+    return this.#response.writableNeedDrain && !this.#response.destroyed;
+  }
+
+  send(frame: Frame): void {
+    if (!this.#response.destroyed) this.#response.write(eventOf(frame));
+  }
+
+  onceDrained(run: () => void): void {
+    if (!this.isFull) {
+      run();
+      return;
+    }
+    const response = this.#response;
+    const once = () => {
+      response.off('drain', once);
+      response.off('close', once);
+      run();
+    };
+    response.on('drain', once);
+    response.on('close', once);
+  }
+}
+
+/** The same bytes for all who are sent it. */
+const events = new WeakMap<Frame, Buffer>();
+
+function eventOf(frame: Frame): Buffer {
+  const known = events.get(frame);
+  if (known) return known;
+  const head = `event: next\n${frame.id === undefined ? '' : `id: ${frame.id}\n`}data: `;
+  const event = Buffer.concat([Buffer.from(head), frame.json, Buffer.from('\n\n')]);
+  events.set(frame, event);
+  return event;
 }

@@ -1,34 +1,60 @@
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { EndableIterator } from '../../platform/async/iterator.ts';
+import { withoutHttp } from '../errors.ts';
+import type { Frame, Sink } from '../live/frame.ts';
 
-/** The key of a result's id: its cursor. JSON leaves it out. */
-export const EVENT_ID = Symbol('the id of an event');
+/** How a stream ended: an interrupted one is not complete, and its client is to subscribe again. */
+export type StreamOutcome = 'COMPLETE' | 'INTERRUPTED';
 
-/** A result of a subscription, with its cursor if the subscription can be resumed after it. */
-export type StreamResult = ExecutionResult & { [EVENT_ID]?: string };
-
-/** The last result of a stream that a shutdown ends. No client sees it. */
-export const INTERRUPTED: StreamResult = Object.freeze({});
+/** The last frame of a stream that a shutdown ends. No client sees it. */
+const INTERRUPTED: Frame = Object.freeze({ json: Buffer.alloc(0), hasErrors: false });
 
 /**
- * The results of one subscription, which the server can end at any moment with an error as the last
- * result.
+ * The frames of a subscription. With a sink they may be sent to it directly, while `next` waits.
  */
-export class GuardedStream extends EndableIterator<StreamResult> {
+export interface Frames extends AsyncIterable<Frame> {
+  attach?(sink: Sink): void;
+}
+
+/**
+ * The frames of one subscription, which the server can end at any moment with an error as the last
+ * one.
+ */
+export class GuardedStream extends EndableIterator<Frame> {
+  readonly #frames: Frames;
+
   /** `mask` logs an error and returns what the client may see of it. */
-  constructor(results: AsyncIterable<StreamResult>, mask: (error: unknown) => GraphQLError) {
-    super(results, (error) => ({ errors: [mask(error)] }));
+  constructor(frames: Frames, mask: (error: unknown) => GraphQLError) {
+    super(frames, (error) => frameOf({ errors: [mask(error)] }));
+    this.#frames = frames;
+  }
+
+  /** Sends everything to `sink`. Resolves at the end. */
+  async deliver(sink: Sink): Promise<StreamOutcome> {
+    this.#frames.attach?.(sink);
+    for await (const frame of this) {
+      if (frame === INTERRUPTED) return 'INTERRUPTED';
+      sink.send(frame);
+      if (sink.isFull) await new Promise<void>((resolve) => sink.onceDrained(resolve));
+    }
+    return 'COMPLETE';
   }
 
   /** Ends the stream now, with `error` as its last result. */
   fail(error: GraphQLError): void {
-    this.end({ errors: [error] });
+    this.end(frameOf({ errors: [error] }));
   }
 
   /** Ends the stream now, though it is not complete: the client is to subscribe again. */
   interrupt(): void {
     this.end(INTERRUPTED);
   }
+}
+
+export function frameOf(result: ExecutionResult, id?: string): Frame {
+  const hasErrors = result.errors !== undefined;
+  const shown = result.errors ? { ...result, errors: result.errors.map(withoutHttp) } : result;
+  return { json: Buffer.from(JSON.stringify(shown)), id, hasErrors };
 }
 
 /** Masks the errors of a result. Errors that are already masked stay as they are. */

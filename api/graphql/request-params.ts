@@ -1,9 +1,9 @@
 import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { abandoned } from '../admission/request-work.ts';
 import type { Context } from '../context.ts';
 import { failure, shortened } from '../errors.ts';
 import { type Params, paramsOf, paramsOfQuery, parseJson } from './params.ts';
+import { bodyOf } from './request-body.ts';
 import type { Transport } from './transport.ts';
 
 /**
@@ -15,7 +15,7 @@ import type { Transport } from './transport.ts';
  */
 export function requestParams(): Plugin<Context, Transport> {
   return {
-    onRequestParse({ request, setRequestParser, serverContext: { turn, client } }) {
+    onRequestParse({ request, setRequestParser, serverContext: { turn, incoming } }) {
       if (request.method === 'GET') {
         const [, text = ''] = request.url.split(/\?(.*)/s);
         setRequestParser(async () => {
@@ -26,11 +26,9 @@ export function requestParams(): Plugin<Context, Transport> {
       }
       if (request.method !== 'POST') return; // the engine refuses it
       const read = readerOf(request.headers);
-      setRequestParser(async (sent) => {
-        const body = await sent.arrayBuffer().catch((error: unknown) => {
-          // The client reset the connection; no part of ours failed.
-          throw client.work?.isAbandoned ? abandoned() : error;
-        });
+      setRequestParser(async () => {
+        if (!incoming) throw new Error('A request over HTTP has a body.');
+        const body = await bodyOf(incoming);
         await turn?.begin(body.byteLength);
         return read(textOf(body));
       });
@@ -57,7 +55,7 @@ function readerOf(headers: Headers): (body: string) => Params {
 }
 
 /** The text of a body. A mark of the byte order says nothing of UTF-8 and is left out. */
-function textOf(body: ArrayBuffer): string {
+function textOf(body: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(body);
   } catch {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   createSourceEventStream,
   type DefinitionNode,
@@ -20,9 +21,13 @@ import { AnswerBudget } from '../answer-budget.ts';
 import { AnswerRows } from '../answer-rows.ts';
 import type { Context } from '../context.ts';
 import { failure } from '../errors.ts';
+import type { Frame } from '../live/frame.ts';
+import type { Batch } from '../logs/batch.ts';
+import { LogEvents } from '../logs/events.ts';
+import { LogStream } from '../logs/log-stream.ts';
 import { LogPages } from '../logs/page.ts';
 import { costProblem, operationCost } from './cost.ts';
-import { EVENT_ID, GuardedStream, maskResult, type StreamResult } from './guarded-stream.ts';
+import { frameOf, GuardedStream, maskResult } from './guarded-stream.ts';
 import { fromSnapshot, readsSeveral } from './snapshot.ts';
 
 /**
@@ -67,8 +72,9 @@ export const SUBSCRIPTION_LENGTH_MAX = 32 * 1024;
 const BYTES_PER_CHARACTER = 8; // a parsed document takes about this much
 
 /**
- * Begins a subscription with the request as it was `sent`, and makes its results from the part that
- * is kept, each with a place of `semaphore`.
+ * Begins a subscription with the request as it was `sent`, and makes its frames from the part that
+ * is kept, each with a place of `semaphore`. What several subscriptions make of one event is made
+ * once, if they ask the same of the same user.
  */
 export async function subscribeSlim(
   sent: ExecutionArgs & { contextValue: Context },
@@ -80,23 +86,73 @@ export async function subscribeSlim(
   if (problem) return { errors: [problem] };
   const source = await createSourceEventStream(sent);
   if (!(Symbol.asyncIterator in source)) return maskResult(source, mask);
-  const { contextValue } = sent;
+  const { frames, tails } = sent.contextValue.services;
+  const shape = shapeOf(kept, sent.contextValue);
+  const make = executor(kept, sent.contextValue, mask);
+  if (!(source instanceof LogEvents)) {
+    const shared = (event: unknown) =>
+      typeof event === 'object' && event !== null ? frames.run(event, shape, () => make(event)) : make(event);
+    return new GuardedStream(mapped(source, shared, semaphore), mask);
+  }
+  const render = (batch: Batch) => {
+    const [first] = batch.slices;
+    const slices = batch.slices.map(({ chunk, from }) => `${chunk.serial}:${from}`);
+    return frames.run(first?.chunk ?? batch, `${shape} ${slices}`, async () => {
+      const event = await source.eventOf(batch);
+      return event && make(event);
+    });
+  };
+  const stream = new LogStream(source, { tails, key: `${source.key} ${shape}`, render, semaphore });
+  return new GuardedStream(stream, mask);
+}
+
+/** The function that executes the operation for an event. */
+function executor(
+  kept: ExecutionArgs,
+  contextValue: Context,
+  mask: (error: unknown) => GraphQLError,
+): (event: unknown) => Promise<Frame> {
   // One statement needs no snapshot, and what the event carries is read only if the field reads it
   // again.
   const isNested = readsSeveral(kept.schema, kept.document, kept.operationName, readsAgain(kept) ? 1 : 2);
-  const resultOf = async (event: unknown) => {
+  return async (event) => {
     const budget = new AnswerBudget();
     const logPages = new LogPages(contextValue.services.db, budget);
     const own = { ...contextValue, logPages, budget, rows: new AnswerRows() };
     const answer = { ...kept, contextValue: own, rootValue: event };
-    const result: StreamResult = maskResult(
-      await (isNested ? fromSnapshot(answer, own, execute) : execute(answer)),
-      mask,
-    );
-    const cursor = cursorOf(event);
-    return cursor === undefined ? result : { ...result, [EVENT_ID]: cursor };
+    const result = await (isNested ? fromSnapshot(answer, own, execute) : execute(answer));
+    return frameOf(maskResult(result, mask), cursorOf(event));
   };
-  return new GuardedStream(mapped(source, resultOf, semaphore), mask);
+}
+
+/**
+ * The same for all subscriptions that make the same frame of an event: the document, its variables
+ * apart from the cursor, and the user.
+ */
+function shapeOf({ document, variableValues }: ExecutionArgs, { viewer }: Context): string {
+  const { digest, cursorVariable } = digests.get(document) ?? { digest: '', cursorVariable: undefined };
+  const variables = { ...variableValues, ...(cursorVariable !== undefined && { [cursorVariable]: undefined }) };
+  const parts = JSON.stringify([digest, viewer?.user.id, viewer?.kind, variables]);
+  return createHash('sha256').update(parts).digest('base64');
+}
+
+/**
+ * The variable that is only the argument `after` of the field of a subscription, which decides
+ * where the events begin and nothing else.
+ */
+function cursorVariableOf(document: DocumentNode): string | undefined {
+  const [root] = getOperationAST(document)?.selectionSet.selections ?? [];
+  const after = root?.kind === Kind.FIELD ? root.arguments?.find(({ name }) => name.value === 'after') : undefined;
+  if (after?.value.kind !== Kind.VARIABLE) return undefined;
+  const { value: name } = after.value.name;
+  let uses = 0;
+  visit(document, {
+    VariableDefinition: () => false,
+    Variable: (node) => {
+      if (node.name.value === name) uses += 1;
+    },
+  });
+  return uses === 1 ? name : undefined;
 }
 
 function readsAgain({ schema, document, operationName }: ExecutionArgs): boolean {
@@ -118,6 +174,8 @@ interface Used {
 
 /** Shared by all subscriptions of the same parsed document. */
 const known = new WeakMap<OperationDefinitionNode, Used>();
+/** What tells the documents that are kept apart, by their text. */
+const digests = new WeakMap<DocumentNode, { digest: string; cursorVariable: string | undefined }>();
 
 function usedDocument(document: DocumentNode, operation: OperationDefinitionNode): Used {
   const before = known.get(operation);
@@ -137,5 +195,7 @@ function usedDocument(document: DocumentNode, operation: OperationDefinitionNode
   const text = print({ kind: Kind.DOCUMENT, definitions: [...definitions] });
   const used = { document: parse(text, { noLocation: true }), length: text.length };
   known.set(operation, used);
+  const digest = createHash('sha256').update(text).digest('base64');
+  digests.set(used.document, { digest, cursorVariable: cursorVariableOf(used.document) });
   return used;
 }

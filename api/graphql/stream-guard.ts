@@ -4,6 +4,7 @@ import { Semaphore } from '../../platform/async/semaphore.ts';
 import { type Context, contextAlone } from '../context.ts';
 import { unauthenticated } from '../errors.ts';
 import type { StreamEnd } from '../live/streams.ts';
+import type { BegunStreams } from './event-stream.ts';
 import { GuardedStream } from './guarded-stream.ts';
 import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
 
@@ -12,7 +13,7 @@ import { slimSubscription, subscribeSlim } from './slim-subscription.ts';
  * stream ends when its client leaves, its token ends or the process shuts down. (A WebSocket is
  * closed as a whole; see api/websocket/operations.ts.)
  */
-export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin<Context> {
+export function streamGuard(maskError: (error: unknown) => GraphQLError, begun: BegunStreams): Plugin<Context> {
   return {
     onSubscribe({ args, setSubscribeFn, setResultAndStopExecution }) {
       const { client, services, viewer, asker } = args.contextValue;
@@ -54,6 +55,7 @@ export function streamGuard(maskError: (error: unknown) => GraphQLError): Plugin
         onSubscribeResult({ result }) {
           if (!(result instanceof GuardedStream)) return release();
           stream = result;
+          begun.set(client, { stream, isAnswered: false });
           stream.onEnd(release);
           client.onGone?.(() => stream?.end());
           if (ended) end(ended);

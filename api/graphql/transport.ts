@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Identity } from '../../db/accounts/tokens.ts';
 import type { Asker } from '../admission/admission.ts';
 import type { Client } from '../context.ts';
@@ -12,6 +13,8 @@ export interface Transport {
   /** When the lookup began, by performance.now(). */
   askedAt: number;
   asker: Asker;
+  /** Over HTTP: the request, whose body is not read yet. */
+  incoming?: IncomingMessage;
   /** The turn of an operation over HTTP, which begins when its body has arrived. */
   turn?: Turn;
 }

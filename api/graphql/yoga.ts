@@ -1,7 +1,8 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { sendNodeResponse } from '@whatwg-node/server';
 import type { ExecutionArgs } from 'graphql';
 import { createYoga, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
-import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { AnswerBudget } from '../answer-budget.ts';
 import { AnswerRows } from '../answer-rows.ts';
 import type { Context, Services } from '../context.ts';
@@ -12,7 +13,7 @@ import { schema } from '../schema/schema.ts';
 import { acceptance } from './acceptance.ts';
 import { compression } from './compression.ts';
 import { documents } from './documents.ts';
-import { eventStreams } from './event-stream.ts';
+import { type BegunStreams, eventStreams, sendEvents } from './event-stream.ts';
 import { hiddenSchema, withoutSuggestion } from './introspection.ts';
 import { operationLimits } from './limits.ts';
 import { requestParams } from './request-params.ts';
@@ -31,6 +32,7 @@ export function createGraphql(services: Services) {
   const maskError = hidesSchema ? (error: unknown) => withoutSuggestion(mask(error)) : mask;
   const loadersOf = loadersByUser(services);
   const contextOf = (transport: Transport) => createContext(services, loadersOf, transport);
+  const begun: BegunStreams = new WeakMap();
   const yoga = createYoga<Transport, Context>({
     schema,
     graphqlEndpoint: ENDPOINT,
@@ -38,7 +40,7 @@ export function createGraphql(services: Services) {
     cors: false, // the router answers it, for downloads too
     batching: false,
     multipart: false,
-    maxRequestBodySize: REQUEST_BYTES_MAX,
+    maxRequestBodySize: false, // api/graphql/request-body.ts limits it
     landingPage: false,
     graphiql: false, // the router serves it
     parserAndValidationCache: false, // api/graphql/documents.ts has its own
@@ -51,14 +53,29 @@ export function createGraphql(services: Services) {
       snapshots(), // within the turn that the limits give
       operationLimits(services.admission),
       ...(hidesSchema ? [hiddenSchema()] : []),
-      streamGuard(maskError),
+      streamGuard(maskError, begun),
       countedExecution(),
-      eventStreams(),
+      eventStreams(begun),
       compression(),
       { onResponse: ({ response }) => keepPrivate(response.headers) },
     ],
   });
-  return { yoga, maskError, contextOf };
+  /** Answers a request. Resolves with its subscription, if it has begun one. */
+  async function answer(request: IncomingMessage, response: ServerResponse, transport: Transport) {
+    const { client } = transport;
+    // Not with the response: a signal of the engine's would be held until that is closed.
+    const answered = await yoga.handleNodeRequest(request, transport);
+    const { stream, isAnswered } = begun.get(client) ?? {};
+    if (stream && isAnswered) response.writeHead(answered.status, Object.fromEntries(answered.headers));
+    else await sendNodeResponse(answered, response, request, true);
+    return isAnswered ? stream : undefined;
+  }
+  /** Answers a request, and sends the events of a subscription: then the answer is not held. */
+  async function handle(request: IncomingMessage, response: ServerResponse, transport: Transport): Promise<void> {
+    const stream = await answer(request, response, transport);
+    return stream && sendEvents(response, stream);
+  }
+  return { yoga, maskError, contextOf, handle };
 }
 
 function keepPrivate(headers: Headers): void {

@@ -76,7 +76,7 @@ export async function answer(
     return work.run(() => downloadLog(request, response, logId, transport, services, graphql));
   }
   response.appendHeader('vary', 'Accept-Encoding');
-  await graphql.yoga.handle(request, response, transport);
+  return graphql.handle(request, response, transport);
 }
 
 const SAFETY_HEADERS: [string, string][] = [

@@ -40,7 +40,7 @@ export async function httpTransport(
     refuse(request, response, error);
     return undefined;
   }
-  return { client, token, identity, askedAt, asker, turn: turnOf(services, asker, work) };
+  return { client, token, identity, askedAt, asker, incoming: request, turn: turnOf(services, asker, work) };
 }
 
 /**

@@ -42,6 +42,13 @@ export function* batchesOf(chunks: SharedChunk[], next: number): Generator<Batch
   if (slices.length > 0) yield { slices, firstNumber, lastNumber: number - 1 };
 }
 
+/** The lines of a batch from `next` on, which it holds. */
+export function cutBatch({ slices, lastNumber }: Batch, next: number): Batch {
+  const left = slices.filter(({ chunk }) => chunk.lastNumber >= next);
+  const cut = left.map(({ chunk, from }) => ({ chunk, from: Math.max(from, next) }));
+  return { slices: cut, firstNumber: next, lastNumber };
+}
+
 /** A batch as a subscriber gets it. Only the fields that the client selects are made. */
 export interface LogBatchShape {
   firstNumber: number;

@@ -18,7 +18,7 @@ export interface LogFeed {
    * A follower of this log that begins behind line `after`. It reads the store, and live chunks too
    * once it has joined.
    */
-  follower(sourceId: string, after: number): LogFollower;
+  follower(sourceId: string, after: number, onIdle?: () => void): LogFollower;
   /** Gives the follower live chunks from now on. Call the returned function to leave. */
   join(sourceId: string, follower: LogFollower): () => void;
   /**
@@ -96,8 +96,8 @@ export function createLogFeed({ bus, db, log }: { bus: Bus; db: Db; log: Logger 
   start();
 
   return {
-    follower: (sourceId, after) =>
-      new LogFollower(after, { read: (number, count) => store.read(sourceId, number, count), now: store.now }),
+    follower: (sourceId, after, onIdle) =>
+      new LogFollower(after, { read: (number, count) => store.read(sourceId, number, count), now: store.now }, onIdle),
     join(sourceId, follower) {
       const following = followers.get(sourceId) ?? new Set();
       followers.set(sourceId, following.add(follower));

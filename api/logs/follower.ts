@@ -32,6 +32,7 @@ interface Store {
  */
 export class LogFollower {
   readonly #store: Store;
+  readonly #onIdle: (() => void) | undefined;
   readonly #buffer = new LogBuffer();
   readonly #wake = new Signal();
   #next: number;
@@ -44,9 +45,11 @@ export class LogFollower {
   #failedReads = 0;
   #end: End | undefined;
 
-  constructor(after: number, store: Store) {
+  /** `onIdle` is called whenever all lines so far are delivered. It may end the follower. */
+  constructor(after: number, store: Store, onIdle?: () => void) {
     this.#next = after + 1;
     this.#store = store;
+    this.#onIdle = onIdle;
   }
 
   /**
@@ -119,8 +122,10 @@ export class LogFollower {
       }
       if (this.#reading || this.#isComplete()) continue;
       const gap = this.#buffer.peek(this.#next) !== undefined;
-      if (!gap && !this.#end) await this.#wake.wait(signal);
-      else await this.#lookAgain(signal, gap); // the missing chunk is on its way to the store
+      if (!gap && !this.#end) {
+        this.#onIdle?.();
+        await this.#wake.wait(signal);
+      } else await this.#lookAgain(signal, gap); // the missing chunk is on its way to the store
     }
   }
 

@@ -57,6 +57,9 @@ export function createLogStore(db: Db, log: Logger): LogStore {
  * unpacking.
  */
 export class SharedChunk {
+  static #made = 0;
+  /** Tells chunks apart within the process: a line can come in several. */
+  readonly serial = SharedChunk.#count();
   readonly firstNumber: number;
   readonly lastNumber: number;
   readonly attempt: number;
@@ -74,6 +77,11 @@ export class SharedChunk {
     this.bytes = lines.length;
     this.textBytes = unpackedBytes(lines);
     this.#packed = lines;
+  }
+
+  static #count(): number {
+    SharedChunk.#made += 1;
+    return SharedChunk.#made;
   }
 
   lines(): Promise<Buffer> {

@@ -7,7 +7,7 @@ import type { Batch } from './batch.ts';
 import type { LogFeed } from './feed.ts';
 import { refuseMissing, startAfter } from './retention.ts';
 
-interface Sources {
+export interface Sources {
   db: Db;
   changes: Changes;
   logFeed: LogFeed;
@@ -34,7 +34,7 @@ export async function followLog(
   cursor: string | null | undefined,
 ): Promise<OpenedLog> {
   const after = await startAfter(db, row, cursor);
-  return { batches: follow({ db, changes, logFeed }, row, after), after };
+  return { batches: followFrom({ db, changes, logFeed }, followedOf(row), after), after };
 }
 
 /**
@@ -64,6 +64,18 @@ export async function readLog(
 /** The columns that say where a log ends. */
 type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen'>;
 
+/** What a follower of a log keeps of its row, for as long as it follows. */
+export interface Followed extends LogEnd {
+  id: string;
+  userId: string;
+  isJob: boolean;
+}
+
+export function followedOf(row: JobRow | BuildRow): Followed {
+  const { id, userId, attempt, completedAt, logLineCount, logOpen } = row;
+  return { id, userId, attempt, completedAt, logLineCount, logOpen, isJob: 'trigger' in row };
+}
+
 /**
  * A subscriber may join while a job ends. The subscriber reads the row (R), watches the row (W),
  * gets live chunks (L), reads the row again (A) and reads the store (S). The job's last chunk is on
@@ -77,11 +89,17 @@ type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen
  *   B before L          S finds it if P came first; else E shows that lines are missing: S repeats
  *   B after L           it comes live, or from the store if it does not follow on the position
  *   P during S          S finds nothing; the next event (B, E, a stored number) repeats S
+ *
+ * `row` may be old: A reads it again. `onIdle` is called whenever there are no more lines for now.
  */
-function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after: number): Batches {
-  // The whole row would stay in memory for as long as the log is followed.
-  const { id, userId } = row;
-  const follower = logFeed.follower(id, after);
+export function followFrom(
+  { db, changes, logFeed }: Sources,
+  row: Followed,
+  after: number,
+  onIdle?: () => void,
+): Batches {
+  const { id, userId, isJob } = row;
+  const follower = logFeed.follower(id, after, onIdle);
   const onRow = ({ attempt, completedAt, logOpen, logLineCount }: LogEnd) => {
     follower.isAt(attempt);
     if (completedAt === null) return;
@@ -93,7 +111,6 @@ function follow({ db, changes, logFeed }: Sources, row: JobRow | BuildRow, after
     if (changed) onRow(changed);
     else follower.ended({ lastNumber: 0, at: new Date(0) }); // purged, together with its log
   };
-  const isJob = 'trigger' in row;
   onRow(row);
   return cancellable(async function* (signal) {
     const leave = await changes.join(userId);

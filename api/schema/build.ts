@@ -1,10 +1,8 @@
 import type { BuildRow } from '../../db/schema.ts';
-import { mapped } from '../../platform/async/iterator.ts';
 import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
-import { wholeBatch } from '../logs/batch.ts';
+import { logEvents } from '../logs/events.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
-import { followLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
 import { BuildStatusEnum } from './enums.ts';
@@ -113,9 +111,7 @@ builder.subscriptionField('buildLogs', (t) =>
       viewerOf(context);
       const build = await context.load.build(buildId);
       if (!build) throw failure('NOT_FOUND', 'You have no build with this id.');
-      const { id } = build;
-      const { batches } = await followLog(context.services, build, resumedAfter(context, after));
-      return mapped(batches, (batch) => wholeBatch(id, batch));
+      return logEvents(context.services, build, { after: resumedAfter(context, after) });
     },
     resolve: (batch) => batch,
   }),

@@ -1,12 +1,10 @@
 import type { JobRow } from '../../db/schema.ts';
 import { isEnded } from '../../domain/states.ts';
-import { mapped } from '../../platform/async/iterator.ts';
 import { resumedAfter, viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followJob, followJobsOf, followJobsOfUser } from '../live/jobs.ts';
-import { batchOfStream, wholeBatch } from '../logs/batch.ts';
+import { logEvents } from '../logs/events.ts';
 import { LOG_PAGE_SIZE, LOG_PAGE_SIZE_MAX } from '../logs/page.ts';
-import { followLog } from '../logs/stream.ts';
 import { builder } from './builder.ts';
 import { pagingArgs } from './connection.ts';
 import { FailureReasonEnum, JobStatusEnum, JobTriggerEnum, LogStreamEnum } from './enums.ts';
@@ -167,7 +165,7 @@ builder.subscriptionField('jobUpdated', (t) =>
   t.field({
     type: Job,
     description:
-      'With `jobId`: the job as it is now, then after each change; completes when the job has ended. With `workflowId`: the newest job of the workflow, if there is one, then each of its jobs after each change; completes when the workflow is purged. With neither: each of your jobs after each change. Give at most one of the two.',
+      'With `jobId`: the job as it is now, then after each change; completes when the job has ended. With `workflowId`: the newest job of the workflow, if there is one, then each of its jobs after each change; completes when the workflow is purged. With neither: each of your jobs after each change. Give at most one of the two. It shows the newest state: states in between may be skipped.',
     args: {
       jobId: t.arg.id({ description: 'The id of the job.' }),
       workflowId: t.arg.id({ description: 'The id of the workflow.' }),
@@ -205,9 +203,7 @@ builder.subscriptionField('jobLogs', (t) =>
       viewerOf(context);
       const job = await context.load.job(jobId);
       if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
-      const { batches } = await followLog(context.services, job, resumedAfter(context, after));
-      const { id } = job;
-      return mapped(batches, (batch) => (stream ? batchOfStream(id, batch, stream) : wholeBatch(id, batch)));
+      return logEvents(context.services, job, { after: resumedAfter(context, after), stream });
     },
     resolve: (batch) => batch,
   }),

@@ -133,7 +133,7 @@ builder.subscriptionField('workflowUpdated', (t) =>
   t.field({
     type: Workflow,
     description:
-      'With an id: the workflow as it is now, then after each change. Completes when the workflow is purged. Without an id: each of your workflows after each of its changes; the last one is its purge, with `purgedAt`.',
+      'With an id: the workflow as it is now, then after each change. Completes when the workflow is purged. Without an id: each of your workflows after each of its changes; the last one is its purge, with `purgedAt`. It shows the newest state: states in between may be skipped.',
     args: { workflowId: t.arg.id({ description: 'The id of the workflow.' }) },
     subscribe: async (_, { workflowId }, context) => {
       const { user } = viewerOf(context);

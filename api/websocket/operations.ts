@@ -1,6 +1,7 @@
-import type { ExecutionArgs, GraphQLError } from 'graphql';
+import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql';
 import { CloseCode, makeServer, type Server, type SubscribePayload } from 'graphql-ws';
 import { addressKey } from '../../domain/network/address-key.ts';
+import { CancellableIterator } from '../../platform/async/iterator.ts';
 import type { Semaphore } from '../../platform/async/semaphore.ts';
 import { askerOf } from '../admission/admission.ts';
 import { abandoned } from '../admission/request-work.ts';
@@ -13,6 +14,7 @@ import { paramsOf } from '../graphql/params.ts';
 import { slimSubscription, subscribeSlim } from '../graphql/slim-subscription.ts';
 import type { Transport } from '../graphql/transport.ts';
 import type { Graphql } from '../graphql/yoga.ts';
+import type { Sink } from '../live/frame.ts';
 import type { Sent, SocketMessages } from './messages.ts';
 
 /** One WebSocket as the protocol sees it: its client, and how to close it. */
@@ -30,6 +32,8 @@ export type Peer = {
   close(code: number, reason: string): void;
   /** Limits how many results of its subscriptions are made and sent at a time. */
   semaphore: Semaphore;
+  /** The way of the results of the operation with this id. */
+  sinkOf(id: string): Sink;
   messages: SocketMessages;
   /** Operations that are not over, also those that the client has completed. */
   underWay: number;
@@ -44,6 +48,7 @@ export type Peer = {
 };
 
 interface Prepared {
+  id: string;
   engine: ReturnType<Graphql['yoga']['getEnveloped']>;
   peer: Peer;
   /**
@@ -64,6 +69,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
 
   async function prepare(
     peer: Peer,
+    id: string,
     { params, length }: Sent,
     isWanted: () => boolean,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
@@ -76,7 +82,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       const leave = await admission.turn(asker, length);
       try {
         if (!isWanted()) throw abandoned(); // meanwhile the client has left
-        const args = await parsed(peer, { params, identity, askedAt, asker }, leave);
+        const args = await parsed(peer, { id, params, identity, askedAt, asker }, leave);
         if (Array.isArray(args)) leave(); // errors
         return args;
       } catch (error) {
@@ -95,11 +101,12 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   async function parsed(
     peer: Peer,
     {
+      id,
       params,
       identity,
       askedAt,
       asker,
-    }: Pick<Transport, 'identity' | 'askedAt' | 'asker'> & { params: SubscribePayload },
+    }: Pick<Transport, 'identity' | 'askedAt' | 'asker'> & { id: string; params: SubscribePayload },
     leave: () => void,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { address, userAgent } = peer;
@@ -113,11 +120,11 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     const contextValue = contextAlone(await engine.contextFactory());
     const sent = { schema: engine.schema, document, operationName, variableValues, contextValue };
     if (operation !== 'subscription') {
-      prepared.set(sent, { engine, peer, sent, leave, release: () => undefined });
+      prepared.set(sent, { id, engine, peer, sent, leave, release: () => undefined });
       return sent;
     }
     const { args, bytes } = slimSubscription(sent);
-    prepared.set(args, { engine, peer, sent, leave, release: admission.hold(asker, bytes) });
+    prepared.set(args, { id, engine, peer, sent, leave, release: admission.hold(asker, bytes) });
     return args;
   }
 
@@ -168,7 +175,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       // The client has not completed it, and the socket is open.
       const isWanted = () => id in socket.subscriptions;
       try {
-        const args = await prepare(peer, sent, isWanted);
+        const args = await prepare(peer, id, sent, isWanted);
         if (Array.isArray(args)) peer.underWay -= 1; // errors
         return args;
       } catch (error) {
@@ -191,7 +198,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
     // Not the engine's subscribe: that would be held with its plugins for the whole subscription, a
     // third of its cost.
     async subscribe(args) {
-      const { peer, sent, leave, release } = take(args);
+      const { id, peer, sent, leave, release } = take(args);
       let endPlace: (() => void) | undefined;
       const releaseAll = () => {
         release();
@@ -201,14 +208,16 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       try {
         endPlace = streams.openOnSocket({ viewer: sent.contextValue.viewer, address: peer.address });
         const stream = await subscribeSlim(sent, args, maskError, peer.semaphore);
-        if (stream instanceof GuardedStream) {
-          peer.streams.add(stream);
-          stream.onEnd(() => {
-            peer.streams.delete(stream);
-            releaseAll();
-          });
-        } else releaseAll();
-        return stream;
+        if (!(stream instanceof GuardedStream)) {
+          releaseAll();
+          return stream;
+        }
+        peer.streams.add(stream);
+        stream.onEnd(() => {
+          peer.streams.delete(stream);
+          releaseAll();
+        });
+        return new Delivery(stream, peer.sinkOf(id));
       } catch (error) {
         releaseAll();
         return { errors: [maskError(error)] }; // throwing would close the socket
@@ -217,9 +226,35 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
       }
     },
     onNext: (_, __, ___, ____, result) =>
+      // Of a query, or of a subscription that has not begun.
       result.errors ? { ...result, errors: result.errors.map(withoutHttp) } : undefined,
     onError: (_, __, ___, errors) => errors.map(withoutHttp),
   });
+}
+
+/**
+ * A subscription as the library sees it: without results, which go to the socket past it. It says
+ * only when the subscription is complete.
+ */
+class Delivery extends CancellableIterator<ExecutionResult> {
+  readonly #stream: GuardedStream;
+  readonly #sink: Sink;
+
+  constructor(stream: GuardedStream, sink: Sink) {
+    super();
+    this.#stream = stream;
+    this.#sink = sink;
+  }
+
+  async next(): Promise<IteratorResult<ExecutionResult, void>> {
+    await this.#stream.deliver(this.#sink);
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<ExecutionResult, void>> {
+    this.#stream.end();
+    return { done: true, value: undefined };
+  }
 }
 
 export const GOING_AWAY = 1001;

@@ -9,6 +9,7 @@ import type { Caller } from '../auth/caller.ts';
 import { bearerToken, sessionCookie } from '../auth/cookies.ts';
 import { SocketMessages } from './messages.ts';
 import type { createSocketOperations, Peer } from './operations.ts';
+import { Outlet } from './outlet.ts';
 import { ReusedIds } from './reused-ids.ts';
 
 export interface SocketParts {
@@ -36,6 +37,7 @@ export function serveSocket(
   };
   const belongsTo = (userId: string) => connections.belongsTo(raw, `user ${userId}`);
   const { address, hostIsKnown, secure } = caller;
+  const outlet = new Outlet(socket, raw);
   const peer: Peer = {
     address,
     hostIsKnown,
@@ -46,6 +48,7 @@ export function serveSocket(
     onGone,
     belongsTo,
     semaphore: new Semaphore(MESSAGES_AT_ONCE),
+    sinkOf: (id) => outlet.sinkOf(id),
     messages: new SocketMessages(),
     underWay: 0,
     streams: new Set(),

@@ -1,0 +1,237 @@
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
+import type { Frame, Sink } from '../live/frame.ts';
+import { type Batch, cutBatch } from './batch.ts';
+
+/** What the end of a membership is followed by: the end of the log, or the member's own reading. */
+export type Departure = 'DONE' | 'ALONE';
+
+/** A subscriber in a tail. */
+export interface Member {
+  sink: Sink;
+  /** The number of the next line that it lacks. */
+  next: number;
+  /** Called once, unless the member leaves by itself. */
+  depart(how: Departure): void;
+}
+
+/** Makes the frame of a batch. Undefined if it has nothing to show. */
+export type Render = (batch: Batch) => Promise<Frame | undefined>;
+
+interface Shared {
+  batch: Batch;
+  frame: Frame | undefined;
+}
+
+/**
+ * The live end of one log, for all who see the same of it: a batch is made into a frame once, and
+ * the frame goes to every member that lacks its first line. A member has a place of its own, so
+ * that nothing depends on when it joins or how fast it is:
+ *
+ *   it lacks a later line     the frame is passed over
+ *   a line within the frame   the frame is cut for it
+ *   an earlier line           it leaves, reads what it lacks from the store, and joins again
+ *
+ * A member whose connection is full is passed over until it has drained. The tail keeps few frames
+ * for those, and goes on as long as one member takes them. An error ends the tail, and each member
+ * goes on by itself and meets its own. Everything but rendering, and the turns between members, is
+ * synchronous: a member that joins or leaves in between finds one state.
+ */
+export class Tail {
+  readonly #render: Render;
+  readonly #members = new Set<Member>();
+  readonly #full = new Set<Member>();
+  readonly #source: AsyncGenerator<Batch, void, undefined>;
+  readonly #onEnd: () => void;
+  #kept: Shared[] = [];
+  #next: number;
+  #isEnded = false;
+  #resume: (() => void) | undefined;
+
+  /** `pending` is the first batch of `source`, which begins with line `next`. */
+  constructor(
+    source: AsyncGenerator<Batch, void, undefined>,
+    { pending, next, render }: { pending: Promise<IteratorResult<Batch, void>>; next: number; render: Render },
+    onEnd: () => void,
+  ) {
+    this.#source = source;
+    this.#next = next;
+    this.#render = render;
+    this.#onEnd = onEnd;
+    void this.#run(pending);
+  }
+
+  /** Whether a member that lacks line `next` is served in time. */
+  serves(next: number): boolean {
+    if (this.#isEnded) return false;
+    const first = this.#kept[0]?.batch.firstNumber ?? this.#next;
+    return next >= first && next <= this.#next + AHEAD_LINES_MAX;
+  }
+
+  join(member: Member): void {
+    this.#members.add(member);
+    this.#serve(member);
+    this.#resume?.();
+  }
+
+  leave(member: Member): void {
+    this.#members.delete(member);
+    this.#full.delete(member);
+    if (this.#members.size === 0) this.#end('ALONE');
+    else this.#resume?.();
+  }
+
+  async #run(first: Promise<IteratorResult<Batch, void>>): Promise<void> {
+    try {
+      for (let pending = first; !this.#isEnded; pending = this.#source.next()) {
+        const { done, value: batch } = await pending;
+        if (done) return this.#end('DONE');
+        const frame = await this.#render(batch);
+        if (frame?.hasErrors) return this.#end('ALONE');
+        if (this.#isEnded) return;
+        this.#kept.push({ batch, frame });
+        this.#next = batch.lastNumber + 1;
+        await this.#serveAll();
+        this.#drop();
+        await this.#untilTaken();
+      }
+    } catch {
+      this.#end('ALONE'); // each member meets the error itself, and it is logged there
+    }
+  }
+
+  /**
+   * Serves the members in turns, and rests in proportion: lines that come meanwhile are one batch.
+   */
+  async #serveAll(): Promise<void> {
+    const begun = performance.now();
+    let served = 0;
+    for (const member of this.#members) {
+      this.#serve(member);
+      served += 1;
+      if (served % MEMBERS_PER_TURN === 0) await turn();
+      if (this.#isEnded) return;
+    }
+    const restMs = Math.min(REST_MS_MAX, REST_RATIO * (performance.now() - begun));
+    if (restMs >= 1) await delay(restMs);
+  }
+
+  #serve(member: Member): void {
+    if (this.#full.has(member)) return;
+    for (const { batch, frame } of this.#kept) {
+      if (batch.lastNumber < member.next) continue;
+      if (batch.firstNumber > member.next) this.#dismiss(member, 'ALONE');
+      else if (member.sink.isFull) this.#waitFor(member);
+      else if (batch.firstNumber < member.next) void this.#sendCut(member, batch);
+      else {
+        member.next = batch.lastNumber + 1;
+        if (frame) member.sink.send(frame);
+        continue;
+      }
+      return;
+    }
+  }
+
+  #waitFor(member: Member): void {
+    this.#full.add(member);
+    member.sink.onceDrained(() => this.#takesMore(member));
+  }
+
+  #takesMore(member: Member): void {
+    if (!this.#full.delete(member)) return; // it has left
+    this.#serve(member);
+    this.#resume?.();
+  }
+
+  /** Sends what a member lacks of a batch. Meanwhile it counts as full. */
+  async #sendCut(member: Member, batch: Batch): Promise<void> {
+    this.#full.add(member);
+    const frame = await this.#render(cutBatch(batch, member.next)).catch(() => undefined);
+    if (!this.#full.has(member)) return; // it has left
+    if (!frame || frame.hasErrors) return this.#dismiss(member, 'ALONE');
+    member.next = batch.lastNumber + 1;
+    member.sink.send(frame);
+    this.#takesMore(member);
+  }
+
+  /** Keeps what members lack whose connections are full, within bounds, and some for who joins. */
+  #drop(): void {
+    let first = this.#next;
+    for (const { next } of this.#full) first = Math.min(first, next);
+    const forJoining = Math.min(this.#members.size, KEPT_FOR_JOINING_MAX);
+    let bytes = 0;
+    let kept = 0;
+    for (const { batch, frame } of [...this.#kept].reverse()) {
+      bytes += frame?.json.length ?? 0;
+      const isBounded = kept === 0 || (kept < KEPT_MAX && bytes <= KEPT_BYTES_MAX);
+      if (!isBounded || (kept >= forJoining && batch.lastNumber < first)) break;
+      kept += 1;
+    }
+    this.#kept.splice(0, this.#kept.length - kept);
+  }
+
+  /** Waits while nobody takes anything, so that the fastest member sets the pace. */
+  async #untilTaken(): Promise<void> {
+    while (!this.#isEnded && this.#full.size === this.#members.size)
+      await new Promise<void>((resolve) => {
+        this.#resume = resolve;
+      });
+    this.#resume = undefined;
+  }
+
+  #dismiss(member: Member, how: Departure): void {
+    this.#members.delete(member);
+    this.#full.delete(member);
+    member.depart(how);
+    if (this.#members.size === 0) this.#end('ALONE');
+  }
+
+  #end(how: Departure): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#onEnd();
+    const members = [...this.#members];
+    this.#members.clear();
+    this.#full.clear();
+    this.#kept = [];
+    for (const member of members) member.depart(how === 'DONE' && member.next >= this.#next ? 'DONE' : 'ALONE');
+    this.#resume?.();
+    this.#source.return().catch(() => undefined); // what it failed with ends the tail anyway
+  }
+}
+
+/** A turn of the event loop with so many members takes about two milliseconds. */
+const MEMBERS_PER_TURN = 200;
+/** More rest costs latency, less costs a write for each line to each member. */
+const REST_RATIO = 2;
+const REST_MS_MAX = 20;
+/** Frames that are kept for members that are behind. */
+const KEPT_MAX = 64;
+const KEPT_BYTES_MAX = 1024 * 1024;
+/** Frames that are kept for subscribers that are about to join: not more than there are members. */
+const KEPT_FOR_JOINING_MAX = 16;
+/** A tail that is further behind than this goes at the pace of a slow member. */
+const AHEAD_LINES_MAX = 2_000;
+
+/** The tails of one process, by what their members see. */
+export class Tails {
+  readonly #byKey = new Map<string, Tail>();
+
+  /** The tail in which a subscriber that lacks line `next` is served in time. */
+  find(key: string, next: number): Tail | undefined {
+    const tail = this.#byKey.get(key);
+    return tail?.serves(next) ? tail : undefined;
+  }
+
+  /** Begins a tail. One with the same key, which does not serve, keeps its members. */
+  begin(
+    key: string,
+    source: AsyncGenerator<Batch, void, undefined>,
+    from: ConstructorParameters<typeof Tail>[1],
+  ): Tail {
+    const tail: Tail = new Tail(source, from, () => {
+      if (this.#byKey.get(key) === tail) this.#byKey.delete(key);
+    });
+    this.#byKey.set(key, tail);
+    return tail;
+  }
+}

@@ -1,0 +1,184 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import type { Frame, Sink } from '../../api/live/frame.ts';
+import type { Batch } from '../../api/logs/batch.ts';
+import { SharedChunk } from '../../api/logs/store.ts';
+import { type Departure, type Member, Tails } from '../../api/logs/tail.ts';
+import { cancellable } from '../../platform/async/iterator.ts';
+import { Signal } from '../../platform/async/signal.ts';
+
+/** A log whose batches the test gives. */
+function sourceOf() {
+  const batches: Batch[] = [];
+  const wake = new Signal();
+  let isOver = false;
+  let isReturned = false;
+  const source = cancellable<Batch>(async function* (signal) {
+    try {
+      while (!signal.aborted) {
+        const next = batches.shift();
+        if (next) yield next;
+        else if (isOver) return;
+        else await wake.wait(signal);
+      }
+    } finally {
+      isReturned = true;
+    }
+  });
+  return {
+    source,
+    give(firstNumber: number, lastNumber: number) {
+      const lines = Buffer.alloc(0);
+      const chunk = new SharedChunk({ sourceId: 'a', attempt: 1, firstNumber, lastNumber, lines });
+      batches.push({ slices: [{ chunk, from: firstNumber }], firstNumber, lastNumber });
+      wake.notify();
+    },
+    end() {
+      isOver = true;
+      wake.notify();
+    },
+    isReturned: () => isReturned,
+  };
+}
+
+/** A member whose connection the test fills and drains. */
+function memberAt(next: number) {
+  const sent: string[] = [];
+  const departures: Departure[] = [];
+  const waiting: (() => void)[] = [];
+  let isFull = false;
+  const sink: Sink = {
+    get isFull() {
+      return isFull;
+    },
+    send: ({ json }) => void sent.push(String(json)),
+    onceDrained: (run) => void waiting.push(run),
+  };
+  const member: Member = { sink, next, depart: (how) => void departures.push(how) };
+  const drain = () => {
+    isFull = false;
+    for (const run of waiting.splice(0)) run();
+  };
+  return { member, sent, departures, fill: () => (isFull = true), drain };
+}
+
+const turns = async () => {
+  for (let n = 0; n < 10; n += 1) await turn();
+};
+
+describe('the tail of a log', () => {
+  function tailFrom(next: number, frameOf: (batch: Batch) => Partial<Frame> | Error | undefined = () => ({})) {
+    const log = sourceOf();
+    const rendered: string[] = [];
+    const render = async ({ firstNumber, lastNumber }: Batch) => {
+      const name = `${firstNumber}-${lastNumber}`;
+      rendered.push(name);
+      const made = frameOf({ slices: [], firstNumber, lastNumber });
+      if (made instanceof Error) throw made;
+      return made && { json: Buffer.from(name), hasErrors: false, ...made };
+    };
+    const tails = new Tails();
+    const tail = tails.begin('key', log.source, { pending: log.source.next(), next, render });
+    return { ...log, rendered, tails, tail };
+  }
+
+  test('makes each frame once, and sends each member what it lacks', async () => {
+    const { tail, tails, give, end, rendered } = tailFrom(1);
+    const [one, ahead, late] = [memberAt(1), memberAt(5), memberAt(2)];
+    tail.join(one.member);
+    tail.join(ahead.member);
+    give(1, 3);
+    await turns();
+    tail.join(late.member); // within the frame that was sent last
+    await turns();
+    give(4, 6);
+    await turns();
+    give(7, 7);
+    await turns();
+    expect(one.sent).toEqual(['1-3', '4-6', '7-7']);
+    expect(ahead.sent).toEqual(['5-6', '7-7']);
+    expect(late.sent).toEqual(['2-3', '4-6', '7-7']);
+    expect(rendered.filter((name) => !['2-3', '5-6'].includes(name))).toEqual(['1-3', '4-6', '7-7']);
+    expect(tails.find('key', 8)).toBe(tail);
+    end();
+    await turns();
+    for (const { departures } of [one, ahead, late]) expect(departures).toEqual(['DONE']);
+    expect(tails.find('key', 8)).toBeUndefined();
+  });
+
+  test('passes over a member whose connection is full, and dismisses it when it is far behind', async () => {
+    const { tail, give } = tailFrom(1);
+    const [fast, slow, stuck] = [memberAt(1), memberAt(1), memberAt(1)];
+    for (const { member } of [fast, slow, stuck]) tail.join(member);
+    slow.fill();
+    stuck.fill();
+    for (let number = 1; number <= 10; number += 1) {
+      give(number, number);
+      await turns();
+    }
+    expect([fast.sent.length, slow.sent.length]).toEqual([10, 0]);
+    slow.drain();
+    expect(slow.sent).toEqual(fast.sent);
+    for (let number = 11; number <= 200; number += 1) {
+      give(number, number);
+      await turns();
+    }
+    stuck.drain();
+    expect([stuck.sent, stuck.departures, stuck.member.next]).toEqual([[], ['ALONE'], 1]);
+    expect([slow.sent.length, slow.departures]).toEqual([200, []]);
+  });
+
+  test('goes at the pace of its only member, and is not joined by one that is far ahead', async () => {
+    const { tail, tails, give, rendered } = tailFrom(1);
+    const slow = memberAt(1);
+    tail.join(slow.member);
+    slow.fill();
+    for (let number = 0; number < 100; number += 1) give(number * 100 + 1, number * 100 + 100);
+    await turns();
+    expect(rendered).toEqual(['1-100']);
+    expect(tails.find('key', 10_001)).toBeUndefined();
+    slow.drain();
+    await expect.poll(() => slow.sent.length).toBe(100);
+  });
+
+  test.each([
+    ['that is an answer with errors', { hasErrors: true }],
+    ['that is thrown', new Error('no')],
+  ])('ends with an error %s: each member goes on alone from its own place', async (_, failure) => {
+    const { tail, tails, give, isReturned } = tailFrom(1, ({ firstNumber }) => (firstNumber > 1 ? failure : {}));
+    const [one, other] = [memberAt(1), memberAt(2)];
+    tail.join(one.member);
+    tail.join(other.member);
+    give(1, 1);
+    await turns();
+    give(2, 2);
+    await turns();
+    expect([one.departures, other.departures]).toEqual([['ALONE'], ['ALONE']]);
+    expect([one.member.next, other.member.next]).toEqual([2, 2]);
+    expect([isReturned(), tails.find('key', 2)]).toEqual([true, undefined]);
+  });
+
+  test('ends when the last member leaves, also while a frame is made or cut for it', async () => {
+    for (const next of [1, 2]) {
+      const { tail, tails, give, isReturned } = tailFrom(1);
+      const only = memberAt(next);
+      tail.join(only.member);
+      give(1, 3);
+      await Promise.resolve();
+      tail.leave(only.member);
+      await turns();
+      expect([only.sent, only.departures, isReturned()]).toEqual([[], [], true]);
+      expect(tails.find('key', 1)).toBeUndefined();
+    }
+  });
+
+  test('passes over what has nothing to show', async () => {
+    const { tail, give, end } = tailFrom(1, ({ firstNumber }) => (firstNumber === 2 ? undefined : {}));
+    const one = memberAt(1);
+    tail.join(one.member);
+    for (const number of [1, 2, 3]) give(number, number);
+    end();
+    await turns();
+    expect([one.sent, one.departures]).toEqual([['1-1', '3-3'], ['DONE']]);
+  });
+});
