@@ -1,4 +1,5 @@
 import type { Benchmark } from '../harness.ts';
+import { measureCrowd } from './crowd.ts';
 import { measureLatency } from './latency.ts';
 import { measureOthers } from './other-jobs.ts';
 import { LINES, measureRate } from './rate.ts';
@@ -18,6 +19,7 @@ export const logs: Benchmark = {
       return [
         ...(await measureRate(system, progress)),
         await measureLatency(system, progress),
+        await measureCrowd(system, progress),
         await measureSubscribers(system, progress),
         ...(await measureOthers(system, progress)),
       ];

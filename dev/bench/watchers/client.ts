@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { now } from '../time.ts';
+import { now, toMs } from '../time.ts';
 import type { Opening, Report, Request } from './protocol.ts';
 
 /**
@@ -9,7 +9,9 @@ import type { Opening, Report, Request } from './protocol.ts';
  * check every line at a small part of the server's cost: both share the machine.
  */
 
-const LINE = /"firstNumber":(\d+),"lastNumber":(\d+),"cursor":"([^"]*)","text":"/;
+const BATCH = /"firstNumber":(\d+),"lastNumber":(\d+),"cursor":"([^"]*)",("text":")?/;
+/** The engine's time of a line, where the query asks for lines. */
+const TIMESTAMP = /"timestamp":"([^"]*)"/g;
 /** The length of a line of printer.ts in JSON, and of the time that it begins with. */
 const LINE_LENGTH = 61;
 const TIME_LENGTH = 17;
@@ -44,23 +46,30 @@ function problem(text: string): void {
 function take(subscriber: Subscriber, result: string): void {
   events += 1;
   subscriber.events += 1;
-  const found = LINE.exec(result);
+  const found = BATCH.exec(result);
   if (!found) {
     if (result.includes('"errors"')) problem(result.slice(0, 300));
     return;
   }
-  const [head, first, last, cursor] = found;
+  const [head, first, last, cursor, isText] = found;
   if (Number(first) !== subscriber.next) problem(`line ${first} came, and ${subscriber.next} was expected`);
   subscriber.next = Number(last) + 1;
   subscriber.cursor = cursor;
   const at = now();
+  if (isText === undefined) {
+    for (const [, timestamp = ''] of result.matchAll(TIMESTAMP)) note(toMs(timestamp), at);
+    return;
+  }
   let place = found.index + head.length;
   for (let number = Number(first); number <= Number(last); number += 1, place += LINE_LENGTH) {
-    const printed = Number(result.slice(place, place + TIME_LENGTH));
-    if (printed < since) continue;
-    const ms = Math.round(at - printed);
-    buckets.set(ms, (buckets.get(ms) ?? 0) + 1);
+    note(Number(result.slice(place, place + TIME_LENGTH)), at);
   }
+}
+
+function note(printed: number, at: number): void {
+  if (printed < since) return;
+  const ms = Math.round(at - printed);
+  buckets.set(ms, (buckets.get(ms) ?? 0) + 1);
 }
 
 function frame(message: object): Buffer {
