@@ -9,9 +9,14 @@ export type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'd
  * element, and the driver mistakes arrays of bytes or booleans for a single value.
  */
 export function array(values: readonly Value[], type: ElementType): SQL {
+  return sql`${arrayText(values, type)}::${sql.raw(type)}[]`;
+}
+
+/** The array literal alone, as the value of a placeholder. */
+export function arrayText(values: readonly Value[], type: ElementType): string {
   const toText = type === 'text' ? quote : type === 'bytea' ? toHex : String;
   const elements = values.map((value) => (value === null || value === undefined ? 'NULL' : toText(value)));
-  return sql`${`{${elements.join(',')}}`}::${sql.raw(type)}[]`;
+  return `{${elements.join(',')}}`;
 }
 
 function quote(value: Value): string {

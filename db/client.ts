@@ -40,6 +40,12 @@ export interface PoolOptions {
   tls?: TlsMaterial | undefined;
   /** The database cancels a statement that takes longer (57014). Without it, none is cancelled. */
   statementSecondsMax?: number;
+  /**
+   * Whether each connection plans a statement once, for any values. The database would plan a page
+   * of jobs for its values each time, which takes longer than reading it: it takes the page for a
+   * tenth of the jobs. (test/plans checks the plans for any values too.)
+   */
+  plansOnce?: boolean;
 }
 
 /**
@@ -56,10 +62,15 @@ export function connect(url: string, { max, ...options }: PoolOptions): Connecti
   return { db: drizzle(pool), lone: drizzle(lone), close };
 }
 
-function openPool(url: string, { max, application, tls, statementSecondsMax }: PoolOptions): postgres.Sql {
+function openPool(url: string, options: PoolOptions): postgres.Sql {
+  const { max, application, tls, statementSecondsMax, plansOnce = false } = options;
   const limit = statementSecondsMax === undefined ? {} : { statement_timeout: statementSecondsMax * 1_000 };
+  const plans = plansOnce ? { plan_cache_mode: 'force_generic_plan' } : {};
   const client = postgres({
-    ...driverOptions(url, { tls, session: { application_name: application, TimeZone: 'UTC', ...limit, ...PLANNER } }),
+    ...driverOptions(url, {
+      tls,
+      session: { application_name: application, TimeZone: 'UTC', ...limit, ...plans, ...PLANNER },
+    }),
     max,
     connect_timeout: 10,
     idle_timeout: 60,

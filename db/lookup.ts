@@ -1,8 +1,9 @@
 import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Payload } from '../domain/payload/payload.ts';
-import { array } from './arrays.ts';
+import { array, arrayText } from './arrays.ts';
 import type { Db } from './client.ts';
 import { named } from './named.ts';
+import { preparedByShape } from './prepared.ts';
 import { rowSet } from './row-set.ts';
 import {
   type BuildRow,
@@ -21,72 +22,106 @@ import {
  * of one user. The ids must be UUIDs. Workflows that are being purged are left out.
  */
 
+const IDS = sql`${sql.placeholder('ids')}::uuid[]`;
+const ANY_ID = sql`ANY(${IDS})`;
+const ASKED = sql`unnest(${IDS}) AS asked (id)`;
+
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid'), userId };
+  return workflowsOfQuery(db, values).execute(values);
+}
+
+const workflowsOfQuery = preparedByShape((db, _, name) =>
+  named(
     'workflowsOf',
     db
       .select()
       .from(workflows)
       .where(
         and(
-          eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`),
-          eq(workflows.userId, userId),
+          eq(workflows.id, ANY_ID),
+          eq(workflows.userId, sql.placeholder('userId')),
           isNull(workflows.purgeRequestedAt),
         ),
       ),
-  );
-}
+  ).prepare(name),
+);
 
 export async function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid'), userId };
+  return jobsOfQuery(db, values).execute(values);
+}
+
+const jobsOfQuery = preparedByShape((db, _, name) =>
+  named(
     'jobsOf',
     db
       .select()
       .from(jobs)
-      .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId))),
-  );
-}
+      .where(and(eq(jobs.id, ANY_ID), eq(jobs.userId, sql.placeholder('userId')), isKept(jobs.workflowId))),
+  ).prepare(name),
+);
 
 export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<BuildRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid'), userId };
+  return buildsOfQuery(db, values).execute(values);
+}
+
+const buildsOfQuery = preparedByShape((db, _, name) =>
+  named(
     'buildsOf',
     db
       .select()
       .from(builds)
-      .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), eq(builds.userId, userId), isKept(builds.workflowId))),
-  );
-}
+      .where(and(eq(builds.id, ANY_ID), eq(builds.userId, sql.placeholder('userId')), isKept(builds.workflowId))),
+  ).prepare(name),
+);
 
 /** Rows of any user, for streams that checked the owner when they began. */
 export async function anyWorkflows(db: Db, ids: string[]): Promise<WorkflowRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid') };
+  return anyWorkflowsQuery(db, values).execute(values);
+}
+
+const anyWorkflowsQuery = preparedByShape((db, _, name) =>
+  named(
     'anyWorkflows',
     db
       .select()
       .from(workflows)
-      .where(and(eq(workflows.id, sql`ANY(${array(ids, 'uuid')})`), isNull(workflows.purgeRequestedAt))),
-  );
-}
+      .where(and(eq(workflows.id, ANY_ID), isNull(workflows.purgeRequestedAt))),
+  ).prepare(name),
+);
 
 export async function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid') };
+  return anyJobsQuery(db, values).execute(values);
+}
+
+const anyJobsQuery = preparedByShape((db, _, name) =>
+  named(
     'anyJobs',
     db
       .select()
       .from(jobs)
-      .where(and(eq(jobs.id, sql`ANY(${array(ids, 'uuid')})`), isKept(jobs.workflowId))),
-  );
-}
+      .where(and(eq(jobs.id, ANY_ID), isKept(jobs.workflowId))),
+  ).prepare(name),
+);
 
 export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
-  return named(
+  const values = { ids: arrayText(ids, 'uuid') };
+  return anyBuildsQuery(db, values).execute(values);
+}
+
+const anyBuildsQuery = preparedByShape((db, _, name) =>
+  named(
     'anyBuilds',
     db
       .select()
       .from(builds)
-      .where(and(eq(builds.id, sql`ANY(${array(ids, 'uuid')})`), isKept(builds.workflowId))),
-  );
-}
+      .where(and(eq(builds.id, ANY_ID), isKept(builds.workflowId))),
+  ).prepare(name),
+);
 
 /**
  * The condition that the workflow of a row is not being purged. The index that it reads is nearly
@@ -98,37 +133,41 @@ export function isKept(workflowId: Column): SQL {
 
 /** The newest build of each of the workflows. */
 export async function newestBuilds(db: Db, workflowIds: string[]): Promise<BuildRow[]> {
-  return named(
+  const values = { ids: arrayText(workflowIds, 'uuid') };
+  return newestBuildsQuery(db, values).execute(values);
+}
+
+const newestBuildsQuery = preparedByShape((db, _, name) =>
+  named(
     'newestBuilds',
     db
       .selectDistinctOn([builds.workflowId])
       .from(builds)
-      .where(eq(builds.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`))
+      .where(eq(builds.workflowId, ANY_ID))
       .orderBy(builds.workflowId, desc(builds.generation)),
-  );
-}
+  ).prepare(name),
+);
 
 /**
  * The newest `count` jobs of each of the workflows, newest first. Reads a short range of an index
  * for each.
  */
 export async function newestJobs(db: Db, workflowIds: string[], count: number): Promise<JobRow[]> {
+  const values = { ids: arrayText(workflowIds, 'uuid'), count };
+  const rows = await newestJobsQuery(db, values).execute(values);
+  return rows.map((row) => row.newest);
+}
+
+const newestJobsQuery = preparedByShape((db, _, name) => {
   const newest = db
     .select()
     .from(jobs)
     .where(sql`${jobs.workflowId} = asked.id`)
     .orderBy(desc(jobs.id))
-    .limit(count)
+    .limit(sql.placeholder('count'))
     .as('newest');
-  const rows = await named(
-    'newestJobs',
-    db
-      .select()
-      .from(sql`unnest(${array(workflowIds, 'uuid')}) AS asked (id)`)
-      .crossJoinLateral(newest),
-  );
-  return rows.map((row) => row.newest);
-}
+  return named('newestJobs', db.select().from(ASKED).crossJoinLateral(newest)).prepare(name);
+});
 
 /** The newest `count` jobs of a workflow and all that have not ended, in the order of their ids. */
 export async function jobsToFollow(db: Db, workflowId: string, count: number): Promise<JobRow[]> {
@@ -292,17 +331,28 @@ export async function nextRuns(
   db: Db,
   workflowIds: string[],
 ): Promise<{ workflowId: string; nextRunAt: Date | null }[]> {
-  return named(
+  const values = { ids: arrayText(workflowIds, 'uuid') };
+  return nextRunsQuery(db, values).execute(values);
+}
+
+const nextRunsQuery = preparedByShape((db, _, name) =>
+  named(
     'nextRuns',
     db
       .select({ workflowId: schedules.workflowId, nextRunAt: schedules.nextRunAt })
       .from(schedules)
-      .where(and(eq(schedules.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`), eq(schedules.state, 'READY'))),
-  );
-}
+      .where(and(eq(schedules.workflowId, ANY_ID), eq(schedules.state, 'READY'))),
+  ).prepare(name),
+);
 
 /** The number of the first stored line of each job or build. Those without lines are left out. */
 export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
+  const values = { ids: arrayText(sourceIds, 'uuid') };
+  const rows = await firstLineNumbersQuery(db, values).execute(values);
+  return new Map(rows.map((row) => [row.sourceId, row.firstNumber]));
+}
+
+const firstLineNumbersQuery = preparedByShape((db, _, name) => {
   const first = db
     .select({ sourceId: logChunks.sourceId, firstNumber: logChunks.firstNumber })
     .from(logChunks)
@@ -310,18 +360,20 @@ export async function firstLineNumbers(db: Db, sourceIds: string[]): Promise<Map
     .orderBy(logChunks.firstNumber)
     .limit(1)
     .as('first');
-  const rows = await named(
+  return named(
     'firstLineNumbers',
-    db
-      .select({ sourceId: first.sourceId, firstNumber: first.firstNumber })
-      .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
-      .crossJoinLateral(first),
-  );
-  return new Map(rows.map((row) => [row.sourceId, row.firstNumber]));
-}
+    db.select({ sourceId: first.sourceId, firstNumber: first.firstNumber }).from(ASKED).crossJoinLateral(first),
+  ).prepare(name);
+});
 
 /** The number of the last stored line of each job or build. Those without lines are left out. */
 export async function lastLineNumbers(db: Db, sourceIds: string[]): Promise<Map<string, number>> {
+  const values = { ids: arrayText(sourceIds, 'uuid') };
+  const rows = await lastLineNumbersQuery(db, values).execute(values);
+  return new Map(rows.map((row) => [row.sourceId, row.lastNumber]));
+}
+
+const lastLineNumbersQuery = preparedByShape((db, _, name) => {
   const last = db
     .select({ sourceId: logChunks.sourceId, lastNumber: logChunks.lastNumber })
     .from(logChunks)
@@ -329,12 +381,8 @@ export async function lastLineNumbers(db: Db, sourceIds: string[]): Promise<Map<
     .orderBy(desc(logChunks.firstNumber))
     .limit(1)
     .as('last');
-  const rows = await named(
+  return named(
     'lastLineNumbers',
-    db
-      .select({ sourceId: last.sourceId, lastNumber: last.lastNumber })
-      .from(sql`unnest(${array(sourceIds, 'uuid')}) AS asked (id)`)
-      .crossJoinLateral(last),
-  );
-  return new Map(rows.map((row) => [row.sourceId, row.lastNumber]));
-}
+    db.select({ sourceId: last.sourceId, lastNumber: last.lastNumber }).from(ASKED).crossJoinLateral(last),
+  ).prepare(name);
+});

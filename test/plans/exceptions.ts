@@ -79,7 +79,9 @@ export const READS_MORE: (Exception & { rowsMax: number; scans?: string })[] = [
 export const NO_STATEMENTS = new Set([
   ...[
     'array',
+    'arrayText',
     'rowSet',
+    'rowMapper',
     'sortedById',
     'seconds',
     'storeLastLines',
