@@ -188,6 +188,8 @@ export const jobs = pgTable('jobs', {
    * container before its start.
    */
   uncountedAttempts: integer('uncounted_attempts').notNull().default(0),
+  /** How often a worker has taken over an attempt. */
+  adoptions: integer('adoptions').notNull().default(0),
   scheduledAt: time('scheduled_at').notNull(),
   createdAt: time('created_at').notNull().defaultNow(),
   updatedAt: time('updated_at').notNull().defaultNow(),
@@ -204,8 +206,8 @@ export const jobs = pgTable('jobs', {
   failureMessage: text('failure_message'),
   logLineCount: integer('log_line_count').notNull().default(0),
   /**
-   * The first attempt whose lines count. Chunks of earlier attempts are dropped
-   * (db/logs/markers.ts).
+   * The epoch (domain/logs/chunk.ts) from which on lines count. Chunks of earlier epochs are
+   * dropped (db/logs/markers.ts).
    */
   logAttempt: integer('log_attempt').notNull().default(1),
   /** The job has ended, but lines printed before its end may still arrive. */

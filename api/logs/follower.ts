@@ -41,7 +41,7 @@ export class LogFollower {
   #emptyReads = 0;
   #isLost = false; // the missing lines will not come
   #readSinceEnd = false; // the last read found no more lines
-  #attempt = 0;
+  #epoch = 0;
   #failedReads = 0;
   #end: End | undefined;
 
@@ -53,13 +53,13 @@ export class LogFollower {
   }
 
   /**
-   * Takes a live chunk. If a newer attempt has begun, a chunk of an older one may come from a
-   * worker that was frozen: only the store knows whether it counts.
+   * Takes a live chunk. If a newer epoch has begun, a chunk of an older one may come from a worker
+   * that was frozen: only the store knows whether it counts.
    */
   push(chunk: SharedChunk): void {
-    this.isAt(chunk.attempt);
+    this.isAt(chunk.epoch);
     if (chunk.lastNumber < this.#next) return;
-    if (chunk.attempt < this.#attempt || !this.#buffer.push(chunk)) this.#reading = true;
+    if (chunk.epoch < this.#epoch || !this.#buffer.push(chunk)) this.#reading = true;
     this.#wake.notify();
   }
 
@@ -75,16 +75,16 @@ export class LogFollower {
   }
 
   /**
-   * Takes a marker from the bus. Chunks of earlier attempts that follow it do not count. The marker
+   * Takes a marker from the bus. Chunks of earlier epochs that follow it do not count. The marker
    * may arrive before the change of the row does.
    */
   reached(marker: LogMarker): void {
-    this.isAt(marker.kind === 'attempt-marker' ? marker.attempt : Number.POSITIVE_INFINITY);
+    this.isAt(marker.kind === 'attempt-marker' ? marker.epoch : Number.POSITIVE_INFINITY);
   }
 
-  /** Notes that the job or build has reached this attempt. */
-  isAt(attempt: number): void {
-    this.#attempt = Math.max(this.#attempt, attempt);
+  /** Notes that the job or build has reached this epoch. */
+  isAt(epoch: number): void {
+    this.#epoch = Math.max(this.#epoch, epoch);
   }
 
   ended(end: End): void {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { chunksAfter } from '../../db/logs/read.ts';
 import { databaseNow } from '../../db/lookup.ts';
-import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { epochOf, type LogChunk } from '../../domain/logs/chunk.ts';
 import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 import { isOutage } from '../../platform/postgres/outage.ts';
 
@@ -63,6 +63,7 @@ export class SharedChunk {
   readonly firstNumber: number;
   readonly lastNumber: number;
   readonly attempt: number;
+  readonly epoch: number;
   /** The packed size. */
   readonly bytes: number;
   readonly textBytes: number;
@@ -70,10 +71,12 @@ export class SharedChunk {
   // Weak: for a slow subscriber only the packed bytes stay.
   #lines: WeakRef<Promise<Buffer>> | undefined;
 
-  constructor({ firstNumber, lastNumber, attempt, lines }: LogChunk) {
+  constructor(chunk: LogChunk) {
+    const { firstNumber, lastNumber, attempt, lines } = chunk;
     this.firstNumber = firstNumber;
     this.lastNumber = lastNumber;
     this.attempt = attempt;
+    this.epoch = epochOf(chunk);
     this.bytes = lines.length;
     this.textBytes = unpackedBytes(lines);
     this.#packed = lines;

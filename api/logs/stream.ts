@@ -62,7 +62,7 @@ export async function readLog(
 }
 
 /** The columns that say where a log ends. */
-type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen'>;
+type LogEnd = Pick<JobRow, 'attempt' | 'completedAt' | 'logLineCount' | 'logOpen'> & { adoptions?: number };
 
 /** What a follower of a log keeps of its row, for as long as it follows. */
 export interface Followed extends LogEnd {
@@ -73,7 +73,8 @@ export interface Followed extends LogEnd {
 
 export function followedOf(row: JobRow | BuildRow): Followed {
   const { id, userId, attempt, completedAt, logLineCount, logOpen } = row;
-  return { id, userId, attempt, completedAt, logLineCount, logOpen, isJob: 'trigger' in row };
+  const adoptions = 'adoptions' in row ? row.adoptions : 0;
+  return { id, userId, attempt, adoptions, completedAt, logLineCount, logOpen, isJob: 'trigger' in row };
 }
 
 /**
@@ -100,8 +101,8 @@ export function followFrom(
 ): Batches {
   const { id, userId, isJob } = row;
   const follower = logFeed.follower(id, after, onIdle);
-  const onRow = ({ attempt, completedAt, logOpen, logLineCount }: LogEnd) => {
-    follower.isAt(attempt);
+  const onRow = ({ attempt, adoptions = 0, completedAt, logOpen, logLineCount }: LogEnd) => {
+    follower.isAt(attempt + adoptions);
     if (completedAt === null) return;
     if (logOpen)
       logFeed.askForEnd(id); // lines may be on their way; the marker behind them closes the log

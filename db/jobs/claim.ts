@@ -18,13 +18,15 @@ export interface ClaimedJob extends Lease {
   generation: number;
   /** The number of the attempt. It is unique within the job. */
   attempt: number;
+  /** What its chunks and its marker carry (domain/logs/chunk.ts). */
+  epoch: number;
   /**
    * Whether the job fails when this attempt is lost. Attempts that were returned uncounted do not
    * count.
    */
   isLastAttempt: boolean;
   /**
-   * The lines of earlier attempts; undefined until their number is settled (db/logs/markers.ts).
+   * The lines of earlier epochs; undefined until their number is settled (db/logs/markers.ts).
    */
   linesBefore: number | undefined;
   startedAt: Date;
@@ -39,7 +41,7 @@ export interface ClaimedJob extends Lease {
   cancelRequested: boolean;
 }
 
-const LINES_BEFORE = sql`CASE WHEN log_attempt >= attempt THEN log_line_count END`;
+const LINES_BEFORE = sql`CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END`;
 
 type ClaimedRow = {
   id: string;
@@ -47,6 +49,7 @@ type ClaimedRow = {
   user_id: string;
   generation: number;
   attempt: number;
+  epoch: number;
   uncounted_attempts: number;
   lines_before: number | null;
   started_at: string;
@@ -80,7 +83,7 @@ export async function claimJobs(
       engine_id = ${engineId ?? null}
     FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ids.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
     WHERE jobs.id = u.id AND jobs.status = u.status
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   return { claimed: toClaimed(rows, lease), effects: { ...noEffects, changed: changedOf(rows) } };
 }
@@ -104,10 +107,10 @@ export async function takeOverJobs(
           AND engine_id = ${engineId} AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
         LIMIT 1 FOR UPDATE SKIP LOCKED) orphan
     )
-    UPDATE jobs SET updated_at = now(),
+    UPDATE jobs SET adoptions = adoptions + 1, updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   return toClaimed(rows, lease);
 }
@@ -126,6 +129,7 @@ function toClaimed(rows: ClaimedRow[], lease: Omit<Lease, 'id'>): ClaimedJob[] {
     userId: row.user_id,
     generation: row.generation,
     attempt: row.attempt,
+    epoch: row.epoch,
     isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: instantOf(row.started_at),

@@ -64,8 +64,8 @@ export async function returnJobs(
         lost_attempt = CASE WHEN NOT ${ran}::boolean THEN lost_attempt END,
         ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${printed} OR attempt > 1)` })},
         -- the lines before an attempt that printed nothing are the lines before the next one
-        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${printed} AND log_attempt >= attempt
-          THEN attempt + 1 ELSE log_attempt END
+        log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${printed} AND log_attempt >= attempt + adoptions
+          THEN attempt + adoptions + 1 ELSE log_attempt END
       ${underLeases(leases)} RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);

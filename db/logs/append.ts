@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { LogChunk } from '../../domain/logs/chunk.ts';
+import { epochOf, type LogChunk } from '../../domain/logs/chunk.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { rowSet } from '../row-set.ts';
@@ -9,35 +9,38 @@ import { rowSet } from '../row-set.ts';
  * at the same line and ends earlier: the lines of an adopted container are divided into chunks
  * anew. So stored chunks may overlap, and readers skip the lines that they have read.
  *
- * Drops chunks of attempts below `log_attempt`, which come behind a marker (db/logs/markers.ts):
- * their numbers belong to another attempt, or the log is closed. Drops chunks of purged jobs and
- * builds too.
+ * Drops chunks of epochs below `log_attempt`, which come behind a marker (db/logs/markers.ts):
+ * their numbers belong to another attempt or to the worker that adopted its container, or the log
+ * is closed. Drops chunks of purged jobs and builds too.
  */
 export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
-  // ON CONFLICT refuses to change a row twice in one statement. So only the longest of several
-  // chunks with the same key is sent.
-  const longest = new Map<string, LogChunk>();
+  // ON CONFLICT refuses to change a row twice in one statement. So only one of several chunks with
+  // the same key is sent: the longest of the newest epoch, because an older one may not count.
+  const newest = new Map<string, LogChunk & { epoch: number }>();
   for (const chunk of chunks) {
     const key = `${chunk.sourceId}:${chunk.firstNumber}`;
-    const other = longest.get(key);
-    if (other === undefined || chunk.lastNumber > other.lastNumber) longest.set(key, chunk);
+    const epoch = epochOf(chunk);
+    const other = newest.get(key);
+    if (other === undefined || epoch > other.epoch || (epoch === other.epoch && chunk.lastNumber > other.lastNumber))
+      newest.set(key, { ...chunk, epoch });
   }
-  const unique = [...longest.values()].toSorted(
+  const unique = [...newest.values()].toSorted(
     (a, b) => compare(a.sourceId, b.sourceId) || a.firstNumber - b.firstNumber, // rows are locked in this order
   );
   if (unique.length === 0) return;
   await db.execute(sql`
     INSERT /* insertChunks */ INTO log_chunks (source_id, first_number, last_number, attempt, lines)
-    SELECT u.* FROM ${rowSet('u', unique, {
+    SELECT u.source_id, u.first_number, u.last_number, u.attempt, u.lines FROM ${rowSet('u', unique, {
       sourceId: 'uuid',
       firstNumber: 'integer',
       lastNumber: 'integer',
       attempt: 'integer',
       lines: 'bytea',
+      epoch: 'integer',
     })}
     WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
-      (SELECT log_attempt <= u.attempt FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
-      (SELECT log_attempt <= u.attempt FROM builds WHERE builds.id = u.source_id LIMIT 1))
+      (SELECT log_attempt <= u.epoch FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
+      (SELECT log_attempt <= u.epoch FROM builds WHERE builds.id = u.source_id LIMIT 1))
     ${KEEP_LONGER}`);
 }
 

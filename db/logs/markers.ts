@@ -13,19 +13,20 @@ export interface SettledEnd {
 }
 
 /**
- * Settles how many lines a log has where the lines of one attempt end and those of the next begin,
+ * Settles how many lines a log has where the lines of one epoch end and those of the next begin,
  * and where the log ends.
  *
  * Attempt markers: a worker that dies leaves lines on the bus. Their number is unknown, and
- * subscribers may have them already, so the first line of the next attempt needs the number after
- * them. An attempt that follows another therefore publishes a marker to the same partition before
- * its first line. When the joblogs worker reaches the marker, all lines before it are stored. Until
- * then, the lines of the new attempt wait in the engine's log. Chunks of earlier attempts that come
- * after the marker, from a worker that was frozen, are dropped (db/logs/append.ts).
+ * subscribers may have them already, so the first line of the next worker needs the number after
+ * them. An attempt that follows another, and a worker that adopts a container, therefore publishes
+ * a marker to the same partition before its first line. When the joblogs worker reaches the marker,
+ * all lines before it are stored. Until then, the new lines wait in the engine's log. Chunks of
+ * earlier epochs that come after the marker, from a worker that was frozen, are dropped
+ * (db/logs/append.ts).
  *
  * End-of-log markers: one closes a log that is open (`log_open`) because a process other than its
  * worker has ended the job or build. Nothing after the marker counts: `log_attempt` is then beyond
- * the last attempt. Resolves with the logs that this call closed.
+ * the last epoch. Resolves with the logs that this call closed.
  *
  * The totals of an ended job contain the lines stored by its end; the same statement adds the lines
  * settled now. The number never falls: retention may have removed lines before the marker came. A
@@ -38,22 +39,23 @@ export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<Settl
   if (markers.length === 0) return [];
   const given = markers.map((marker) => ({
     id: marker.sourceId,
-    attempt: marker.kind === 'attempt-marker' ? marker.attempt : undefined,
+    epoch: marker.kind === 'attempt-marker' ? marker.epoch : undefined,
   }));
   const ended: SettledEnd[] = [];
   for (const of of ['jobs', 'builds'] as const) {
+    const epoch = of === 'jobs' ? sql`source.attempt + source.adoptions` : sql`source.attempt`;
     const rows = await db.execute<{ id: string; user_id: string }>(sql`
       WITH /* settleMarkers */ given AS MATERIALIZED (
-        SELECT id, max(attempt) AS attempt, bool_or(attempt IS NULL) AS ends
-        FROM ${rowSet('u', given, { id: 'uuid', attempt: 'integer' })} GROUP BY id ORDER BY id
+        SELECT id, max(epoch) AS epoch, bool_or(epoch IS NULL) AS ends
+        FROM ${rowSet('u', given, { id: 'uuid', epoch: 'integer' })} GROUP BY id ORDER BY id
       ), locked AS MATERIALIZED (
-        SELECT given.id, given.attempt, source.log_line_count, source.log_open AND given.ends AS closes FROM given, LATERAL (
+        SELECT given.id, given.epoch, source.log_line_count, source.log_open AND given.ends AS closes FROM given, LATERAL (
           SELECT log_line_count, log_open FROM ${sql.identifier(of)} WHERE id = given.id
-            AND (log_open AND given.ends OR log_attempt < given.attempt AND (log_open OR completed_at IS NULL))
+            AND (log_open AND given.ends OR log_attempt < given.epoch AND (log_open OR completed_at IS NULL))
           LIMIT 1 FOR NO KEY UPDATE) source
       ), settled AS (
         UPDATE ${sql.identifier(of)} AS source
-        SET log_attempt = CASE WHEN u.closes THEN source.attempt + 1 ELSE u.attempt END,
+        SET log_attempt = CASE WHEN u.closes THEN ${epoch} + 1 ELSE u.epoch END,
           log_open = source.log_open AND NOT u.closes,
           log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
         FROM locked AS u WHERE source.id = u.id
@@ -92,12 +94,12 @@ export function storedLines(id: SQL): SQL {
 }
 
 /**
- * The number of lines that the attempts before `attempt` printed. Undefined until the marker of
- * `attempt` is settled.
+ * The number of lines that were printed before `epoch`. Undefined until the marker of `epoch` is
+ * settled.
  */
-export async function settledLines(db: Db, sourceId: string, attempt: number): Promise<number | undefined> {
+export async function settledLines(db: Db, sourceId: string, epoch: number): Promise<number | undefined> {
   const [row] = await db.execute<{ lines: number }>(sql`
-    SELECT /* settledLines */ log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${attempt}
-    UNION ALL SELECT log_line_count FROM builds WHERE id = ${sourceId} AND log_attempt >= ${attempt}`);
+    SELECT /* settledLines */ log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${epoch}
+    UNION ALL SELECT log_line_count FROM builds WHERE id = ${sourceId} AND log_attempt >= ${epoch}`);
   return row?.lines;
 }

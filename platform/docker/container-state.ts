@@ -13,6 +13,8 @@ export interface ContainerState {
   stopSignal?: string | undefined;
   /** The user that it runs as, as its image or its creator named it. Empty means root. */
   user?: string | undefined;
+  /** How the engine keeps its log. */
+  logDriver?: string | undefined;
   labels: Record<string, string>;
 }
 
@@ -32,11 +34,12 @@ const inspected = z.object({
     User: z.string().optional(),
     Labels: z.record(z.string(), z.string()).nullish(),
   }),
+  HostConfig: z.object({ LogConfig: z.object({ Type: z.string() }).optional() }).optional(),
 });
 
 /** Reads the engine's answer about one container. */
 export function containerState(answer: unknown): ContainerState {
-  const { Id, State, Config } = inspected.parse(answer);
+  const { Id, State, Config, HostConfig } = inspected.parse(answer);
   const startedAt = time(State.StartedAt);
   return {
     id: Id,
@@ -48,6 +51,7 @@ export function containerState(answer: unknown): ContainerState {
     finishedAt: time(State.FinishedAt),
     stopSignal: Config.StopSignal || undefined,
     user: Config.User,
+    logDriver: HostConfig?.LogConfig?.Type,
     labels: Config.Labels ?? {},
   };
 }

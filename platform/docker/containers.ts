@@ -72,6 +72,16 @@ export interface Containers {
     id: string,
     options: { follow: boolean; since?: string; tail?: number; signal: AbortSignal },
   ): Promise<IncomingMessage>;
+  /**
+   * What the container prints from now on, in the multiplexed format, without timestamps: frames
+   * hold parts of lines. Opened before the start, it gives everything. It ends with the container,
+   * and also when the engine ends.
+   *
+   * The engine keeps 1 MB for a reader that is slow. Beyond that, the container waits when it
+   * prints. When the container ends, the engine waits for the reader for 2 seconds, and drops what
+   * it has not read from its pipe by then, for its log too.
+   */
+  attachOutput(id: string, options: { signal: AbortSignal }): Promise<IncomingMessage>;
 }
 
 /** The time beyond the grace for the engine to kill a container that does not end by itself. */
@@ -216,6 +226,12 @@ export function createContainers(engine: Engine, about: EngineInfo, log: Logger)
       };
       const path = `${container(id)}/logs`;
       return ofContainer(engine.open({ method: 'GET', path, query, signal, headTimeoutMs: LOG_HEAD_TIMEOUT_MS }));
+    },
+
+    async attachOutput(id, { signal }) {
+      const query = { stream: true, stdout: true, stderr: true };
+      const path = `${container(id)}/attach`;
+      return ofContainer(engine.open({ method: 'POST', path, query, signal, headTimeoutMs: LOG_HEAD_TIMEOUT_MS }));
     },
   };
 }

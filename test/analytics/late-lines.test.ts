@@ -163,7 +163,7 @@ describe('lines that are stored after the end of their job', () => {
     const job = await running(ATTEMPTS_MAX);
     await look(job);
     await store(job.id, 1, 20);
-    await settleMarkers(api.db, [{ kind: 'attempt-marker', sourceId: job.id, attempt: ATTEMPTS_MAX }]);
+    await settleMarkers(api.db, [{ kind: 'attempt-marker', sourceId: job.id, epoch: ATTEMPTS_MAX }]);
     expect(await totals()).toMatchObject([{ logLineCount: 20 }, { logLineCount: 20 }]);
     await store(job.id, 21, 30, ATTEMPTS_MAX);
     await settle(job.id);

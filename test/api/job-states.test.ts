@@ -13,6 +13,7 @@ const PENDING: JobRow = {
   generation: 1,
   attempt: 0,
   uncountedAttempts: 0,
+  adoptions: 0,
   scheduledAt: at(0),
   createdAt: at(0),
   updatedAt: at(0),

@@ -51,7 +51,7 @@ type Actor = (db: Db, rows: Row[]) => Promise<unknown>;
 const markers: Actor = (db, rows) =>
   settleMarkers(
     db,
-    rows.map(({ id }) => ({ kind: 'attempt-marker', sourceId: id, attempt: 7 })),
+    rows.map(({ id }) => ({ kind: 'attempt-marker', sourceId: id, epoch: 7 })),
   );
 
 const onJobs: Record<string, Actor> = {

@@ -53,7 +53,7 @@ test('P4: the lines of each log are counted correctly even if some rows change w
       await tx.execute(sql.raw(`UPDATE jobs SET lease_expires_at = now() WHERE id IN (${changed})`));
       settled = settleMarkers(
         settler.db,
-        ids.map((sourceId) => ({ kind: 'attempt-marker', sourceId, attempt: 2 })),
+        ids.map((sourceId) => ({ kind: 'attempt-marker', sourceId, epoch: 2 })),
       );
       await until('it waits', async () => {
         const [row] = await db.execute(sql`

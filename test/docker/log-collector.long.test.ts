@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { parseLines } from '../../domain/logs/decode.ts';
+import { formatLine } from '../../domain/logs/encode.ts';
+import type { LogLine } from '../../domain/logs/line.ts';
 import { unpackLines } from '../../domain/logs/packing.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { type ChunkSource, createChunkWriter } from '../../workers/shared/log-collector/chunk-writer.ts';
 import { collectLog } from '../../workers/shared/log-collector/collector.ts';
+import { readStoredLog, type StoredLog } from '../../workers/shared/log-collector/stored-log.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
@@ -34,7 +37,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     containerId: string,
     source: Partial<ChunkSource> = {},
     signal = new AbortController().signal,
-    options: { docker?: Docker; retryMs?: number } = {},
+    { stored, ...options }: { docker?: Docker; retryMs?: number; stored?: LogLine[] } = {},
   ) {
     const chunks: LogChunk[] = [];
     const writer = createChunkWriter({
@@ -46,6 +49,7 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
       },
       ...source,
     });
+    if (stored !== undefined) writer.resume(await storedLog(stored));
     const { state, isCutShort } = await collectLog({ docker, containerId, writer, log: quiet, signal, ...options });
     await writer.end();
     const parsed = chunks.map(async (chunk) => parseLines(await unpackLines(chunk.lines), chunk.firstNumber, 1));
@@ -144,7 +148,8 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
   test('a second reader gives the same lines the same numbers, and sends only those that are not stored', async () => {
     const id = await startShell(docker, labels, 'seq 1 1000; head -c 100000 /dev/zero | tr "\\0" x; echo; echo end');
     const whole = await collector(id, { linesBefore: 10 });
-    const rest = await collector(id, { linesBefore: 10, storedNumber: 600 });
+    const stored = whole.lines.filter(({ number }) => number <= 600);
+    const rest = await collector(id, { linesBefore: 10 }, undefined, { stored });
     expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > 600));
     expect(rest.writer.lastNumber).toBe(whole.writer.lastNumber);
   });
@@ -166,12 +171,16 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect(whole.writer.lastNumber).toBe(10 + kept + 1);
     // A worker that reads the log again cuts it at the same line, wherever the stored part ends.
     for (const storedNumber of [10 + 5, 10 + kept, 10 + kept + 1]) {
-      const rest = await collector(id, { linesBefore: 10, bytesMax, storedNumber });
+      const stored = whole.lines.filter(({ number }) => number <= storedNumber);
+      const rest = await collector(id, { linesBefore: 10, bytesMax }, undefined, { stored });
       expect(rest.lines).toEqual(whole.lines.filter(({ number }) => number > storedNumber));
       expect(rest.writer.lastNumber).toBe(whole.writer.lastNumber);
     }
-    const lowered = await collector(id, { linesBefore: 10, bytesMax: 1_000, storedNumber: 10 + kept });
-    expect([lowered.lines, lowered.writer.lastNumber]).toEqual([[], 10 + kept]);
+    const stored = whole.lines.slice(0, -1);
+    const lowered = await collector(id, { linesBefore: 10, bytesMax: 1_000 }, undefined, { stored });
+    expect(lowered.lines).toMatchObject([
+      { number: 10 + kept + 1, source: 'SYSTEM', text: expect.stringMatching(/^The log was cut here: 1,000 bytes/) },
+    ]);
   });
 
   test('a line cut by the maximum ends before the line that reports the cut, on both streams', async () => {
@@ -244,6 +253,14 @@ describe.skipIf(host === undefined)('the log of a real container', () => {
     expect((await collected).state).toBeUndefined();
   });
 });
+
+/** What a worker reads of a store that has these lines. */
+function storedLog(lines: LogLine[]): Promise<StoredLog> {
+  const text = lines.map((line) => formatLine(line.stream, line.timestamp, line.text, line)).join('');
+  const [firstNumber = 1, lastNumber = 0] = [lines[0]?.number, lines.at(-1)?.number];
+  const chunk = { sourceId: 'test', attempt: 1, firstNumber, lastNumber, lines: Buffer.from(text) };
+  return readStoredLog(1, async (after) => (after < lastNumber ? [chunk] : []));
+}
 
 function deferred<T>() {
   let resolve: (value: T) => void = () => undefined;

@@ -110,8 +110,8 @@ export const VERBS = {
     [...HELD, ...HELD_BUILD],
     (db, { jobId, buildId }) =>
       settleMarkers(db, [
-        { kind: 'attempt-marker', sourceId: jobId, attempt: 2 },
-        { kind: 'attempt-marker', sourceId: buildId, attempt: 2 },
+        { kind: 'attempt-marker', sourceId: jobId, epoch: 2 },
+        { kind: 'attempt-marker', sourceId: buildId, epoch: 2 },
       ]),
   ],
   'claim build': [

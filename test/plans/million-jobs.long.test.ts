@@ -118,7 +118,7 @@ async function driveHot(db: Db): Promise<void> {
   await during(() =>
     settleMarkers(
       db,
-      claimed.map(({ id }) => ({ kind: 'attempt-marker', sourceId: id, attempt: 2 })),
+      claimed.map(({ id }) => ({ kind: 'attempt-marker', sourceId: id, epoch: 2 })),
     ),
   );
   await during(() => chunksAfter(db, ids[0] ?? NO_ID, 0, 10));

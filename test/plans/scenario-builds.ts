@@ -148,7 +148,7 @@ export async function logsOf(db: Db, drive: Drive, userId: string): Promise<void
   await drive(
     settleMarkers,
     db,
-    [...ids, ...built].map((sourceId) => ({ kind: 'attempt-marker' as const, sourceId, attempt: 2 })),
+    [...ids, ...built].map((sourceId) => ({ kind: 'attempt-marker' as const, sourceId, epoch: 2 })),
   );
   await drive(settledLines, db, ids[0] ?? '', 2);
   await drive(openEnds, db, { seconds: 60, after: NO_ID, limit: 10 });

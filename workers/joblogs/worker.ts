@@ -1,7 +1,7 @@
 import { insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
 import { noEffects } from '../../domain/effects.ts';
-import { decodeChunks, isChunk, isMarker, type LogChunk, type LogEntry } from '../../domain/logs/chunk.ts';
+import { decodeChunks, epochOf, isChunk, isMarker, type LogChunk, type LogEntry } from '../../domain/logs/chunk.ts';
 import { allAborted, unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
 import { retry } from '../../platform/async/retry.ts';
@@ -69,9 +69,15 @@ export async function startJoblogs({ db, bus, cache, log }: Parts): Promise<Work
 
 /** Whether the table accepts this entry. One that it refuses must not stop those behind it. */
 function isWellFormed(entry: LogEntry): boolean {
-  if (isMarker(entry)) return entry.kind === 'end-marker' || entry.attempt <= INTEGER_MAX;
+  if (isMarker(entry)) return entry.kind === 'end-marker' || entry.epoch <= INTEGER_MAX;
   const { firstNumber, lastNumber, attempt } = entry;
-  return attempt <= INTEGER_MAX && firstNumber > 0 && lastNumber >= firstNumber && lastNumber <= INTEGER_MAX;
+  return (
+    attempt <= INTEGER_MAX &&
+    epochOf(entry) <= INTEGER_MAX &&
+    firstNumber > 0 &&
+    lastNumber >= firstNumber &&
+    lastNumber <= INTEGER_MAX
+  );
 }
 
 const INTEGER_MAX = 0x7fff_ffff; // the most that the table's columns hold

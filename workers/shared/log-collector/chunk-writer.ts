@@ -11,6 +11,7 @@ import {
 import type { LogSource, LogStream } from '../../../domain/logs/line.ts';
 import { completeFlag, continuesIn, streamOf } from '../../../domain/logs/line-flags.ts';
 import { packLines } from '../../../domain/logs/packing.ts';
+import type { StoredLog } from './stored-log.ts';
 
 /**
  * Collects lines into chunks and publishes the chunks one after the other, in order. It sends a
@@ -30,8 +31,13 @@ export interface ChunkWriter {
    * chunk could not be published for good.
    */
   room(): Promise<void> | undefined;
-  /** Resolves when all lines are published. Write nothing afterwards. */
+  /** Resolves when all lines are published. Write nothing meanwhile. */
   end(): Promise<void>;
+  /**
+   * From now on the container's log is written from its beginning. Lines that are stored are left
+   * out; the first one that is not follows the last stored number.
+   */
+  resume(stored: StoredLog): void;
   /** The number of the last line that was written. */
   readonly lastNumber: number;
   /** The beginning of the last line's text. */
@@ -41,16 +47,14 @@ export interface ChunkWriter {
 export interface ChunkSource {
   sourceId: string;
   attempt: number;
-  /** How many lines the earlier attempts printed. */
+  /** Undefined for the attempt (domain/logs/chunk.ts). */
+  epoch?: number;
+  /** How many lines there are before the first one. */
   linesBefore: number;
   /**
-   * Lines up to this number are stored already. The writer counts them and does not publish them.
-   */
-  storedNumber?: number;
-  /**
    * The most bytes of lines to keep of one attempt, counted as they stand in chunks. Stored lines
-   * count too, so that a second reading of the same log is cut at the same line. A line of
-   * Chronoverse's own says that the log was cut, and the writer drops the rest.
+   * count too, so that a log is cut at the same place whoever reads it. A line of Chronoverse's own
+   * says that the log was cut, and the writer drops the rest.
    */
   bytesMax?: number | undefined;
   /**
@@ -74,7 +78,7 @@ interface Waiting {
 }
 
 export function createChunkWriter(source: ChunkSource): ChunkWriter {
-  const stored = source.storedNumber ?? 0;
+  const { sourceId, attempt, epoch = attempt } = source;
   const bytesMax = source.bytesMax ?? JOB_LOG_BYTES_MAX;
   const waiting: Waiting[] = [];
   const lines = new LineBuffer();
@@ -82,6 +86,7 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
   let firstNumber = 0; // of the buffer's lines
   let taken = 0; // bytes of lines, stored ones included
   let isCutOff = false;
+  let stored: StoredLog | undefined;
   // The streams whose last line continues, each as the flag of its complete line.
   const continued = new Set<number>();
   let flushMs = FLUSH_MS_MIN;
@@ -93,32 +98,31 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
   function append(flag: number, bytes: Buffer, start: number, end: number): void {
     if (isCutOff) return;
-    taken += 1 + end - start;
-    if (taken > bytesMax) {
+    const isStored = stored?.takes(flag, bytes, start, end) ?? false;
+    if (!isStored) taken += 1 + end - start;
+    if (!isStored && taken > bytesMax) {
       isCutOff = true;
       sayCutOff(timestampAt(bytes, start)); // the timestamp of the line that is left out
       return;
     }
     if (continuesIn(flag)) continued.add(completeFlag(flag));
     else if (continued.size > 0) continued.delete(flag);
-    put(flag, bytes, start, end);
+    if (!isStored) put(flag, bytes, start, end);
   }
 
   function sayCutOff(timestamp: string): void {
     // Closes the open lines first: otherwise our line would seem to continue one of them.
     for (const flag of continued) writeLine(put, streamOf(flag), timestamp, '');
-    writeLine(put, 'STDERR', timestamp, cutOffText(bytesMax), { source: 'SYSTEM' });
+    writeLine(put, 'STDERR', timestamp, `${CUT_OFF} ${keptText(bytesMax)}`, { source: 'SYSTEM' });
   }
 
   function put(flag: number, bytes: Buffer, start: number, end: number): void {
-    if (number >= stored) {
-      if (!lines.fits(1 + end - start)) {
-        cut();
-        send();
-      }
-      if (lines.length === 0) begin();
-      lines.add(flag, bytes, start, end);
+    if (!lines.fits(1 + end - start)) {
+      cut();
+      send();
     }
+    if (lines.length === 0) begin();
+    lines.add(flag, bytes, start, end);
     number += 1;
   }
 
@@ -167,9 +171,8 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
   async function sendWaiting(): Promise<void> {
     for (let chunk = waiting[0]; chunk !== undefined; chunk = waiting[0]) {
-      const { sourceId, attempt } = source;
       const { firstNumber, lastNumber } = chunk;
-      await source.publish({ sourceId, attempt, firstNumber, lastNumber, lines: await packLines(chunk.text) });
+      await source.publish({ sourceId, attempt, epoch, firstNumber, lastNumber, lines: await packLines(chunk.text) });
       waiting.shift();
     }
   }
@@ -186,23 +189,33 @@ export function createChunkWriter(source: ChunkSource): ChunkWriter {
 
   return {
     onLine: append,
-    say: (text, { stream = 'STDOUT', source = 'SYSTEM' } = {}) =>
-      writeLine(append, stream, new Date().toISOString(), text, { source }),
+    say(text, { stream = 'STDOUT', source = 'SYSTEM' } = {}) {
+      if (stored?.said.has(text)) return; // by the worker before
+      writeLine(append, stream, new Date().toISOString(), text, { source });
+    },
     room: () => (failure === undefined && waiting.length <= WAITING_CHUNKS_MAX ? undefined : drain(WAITING_CHUNKS_MAX)),
     end: async () => {
       clearTimeout(timer);
       timer = undefined;
       await drain(0);
     },
+    resume(log) {
+      stored = log;
+      number = Math.max(number, log.lastNumber);
+      taken = log.bytes;
+      isCutOff = [...log.said].some((text) => text.startsWith(CUT_OFF));
+      continued.clear();
+    },
     get lastNumber() {
-      // A lowered maximum may cut the log before lines that are stored already.
-      return Math.max(number, stored);
+      return number;
     },
     lastText: () => printedText(lines.length > 0 ? lines.lastLine(LAST_TEXT_BYTES_MAX) : lastLine),
   };
 }
 
-function cutOffText(bytesMax: number): string {
+const CUT_OFF = 'The log was cut here:';
+
+function keptText(bytesMax: number): string {
   const bytes = bytesMax.toLocaleString('en');
-  return `The log was cut here: ${bytes} bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.`;
+  return `${bytes} bytes of it are kept at most. What printed it goes on, and nothing more of that is kept.`;
 }

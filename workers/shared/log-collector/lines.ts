@@ -53,7 +53,7 @@ export function createLineCutter(onLine: OnLine): LineCutter {
         const isWhole = text === space + 1 && stop === end - 1 && !line.isOpen && stop - text <= LINE_BYTES_MAX;
         // Nearly every frame takes this path, which copies nothing.
         if (isWhole) return onLine(FLAGS[stream].whole, bytes, start, end);
-        line.add(bytes, { start, space }, text, stop);
+        line.add(bytes, { start, space }, bytes, text, stop);
         if (!goesOn) line.close();
         text = stop + 1;
         if (stop >= end - 1) return;
@@ -65,6 +65,48 @@ export function createLineCutter(onLine: OnLine): LineCutter {
     },
 
     openSince: () => [open[1], open[2]].flatMap((line) => (line.isOpen ? [line.timestamp()] : [])),
+  };
+}
+
+export interface TextCutter {
+  /** Takes what a stream has printed next, without a timestamp, cut anywhere. */
+  onFrame: OnFrame;
+  /** The timestamp of the lines that begin from now on. */
+  setTime(time: Date): void;
+  /** Call it at the end of the output. A last line without a newline is a line too. */
+  end(): void;
+}
+
+/** Makes of the container's output the same lines as `createLineCutter` makes of its log. */
+export function createTextCutter(onLine: OnLine): TextCutter {
+  const open = { 1: createOpenLine(1, onLine), 2: createOpenLine(2, onLine) };
+  const head = TIMESTAMP_BYTES + 1; // the timestamp and a space
+  const whole = Buffer.alloc(head + LINE_BYTES_MAX + 1);
+
+  return {
+    onFrame(stream, bytes, start, end) {
+      const line = open[stream];
+      for (let at = start; at < end; ) {
+        const newline = bytes.indexOf(NEWLINE, at);
+        const stop = newline === -1 || newline >= end ? end : newline;
+        if (stop < end && !line.isOpen && stop - at <= LINE_BYTES_MAX) {
+          bytes.copy(whole, head, at, stop + 1);
+          onLine(FLAGS[stream].whole, whole, 0, head + stop + 1 - at);
+        } else {
+          line.add(whole, { start: 0, space: head - 1 }, bytes, at, stop);
+          if (stop < end) line.close();
+        }
+        at = stop + 1;
+      }
+    },
+
+    setTime(time) {
+      whole.write(`${time.toISOString().slice(0, -1)}000000Z `, 'latin1');
+    },
+
+    end() {
+      for (const stream of [open[1], open[2]]) if (stream.isOpen) stream.close();
+    },
   };
 }
 
@@ -90,12 +132,13 @@ function createOpenLine(stream: StreamType, onLine: OnLine) {
 
     timestamp: () => buffer.toString('latin1', 0, textStart - 1),
 
-    add(bytes: Buffer, head: { start: number; space: number }, from: number, to: number) {
+    /** `head` says where in `stamped` the timestamp and its space stand. */
+    add(stamped: Buffer, head: { start: number; space: number }, bytes: Buffer, from: number, to: number) {
       if (textStart === 0) {
         textStart = head.space + 1 - head.start;
         length = textStart;
         buffer = Buffer.allocUnsafe(textStart + LINE_BYTES_MAX + 1);
-        bytes.copy(buffer, 0, head.start, head.space + 1);
+        stamped.copy(buffer, 0, head.start, head.space + 1);
       }
       for (let at = from; at < to; ) {
         const room = textStart + LINE_BYTES_MAX - length;

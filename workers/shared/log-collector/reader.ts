@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import { settledWithin } from '../../../platform/async/deadline.ts';
 import { retry } from '../../../platform/async/retry.ts';
 import {
   createDemultiplexer,
@@ -7,10 +6,11 @@ import {
   type OnFrame,
   type StreamType,
 } from '../../../platform/docker/demultiplexer.ts';
-import { type Docker, logBroken } from '../../../platform/docker/docker.ts';
+import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import type { ChunkWriter } from './chunk-writer.ts';
 import { createLineCutter } from './lines.ts';
+import { partsOf } from './parts.ts';
 import { createPosition, secondsOf } from './position.ts';
 
 /** The part of a ChunkWriter that the collector writes to. */
@@ -41,8 +41,8 @@ export interface Reader {
   /** When the engine gave its last sign of life, in milliseconds. */
   lastContact(): number;
   /**
-   * Whether the engine restarted since it gave the last frame or, before the first frame, since the
-   * container started.
+   * Whether the engine restarted since it gave the last frame or, before the first frame, since
+   * `seenAt` or the start of the container.
    */
   isOtherEngine(): Promise<boolean>;
 }
@@ -54,11 +54,6 @@ interface Frame {
   end: number;
 }
 
-/**
- * A silent log is normal, but a network may drop a connection without notice. After this long
- * without bytes, the reader asks for the container's state.
- */
-const QUIET_MS = 30_000;
 /** Beyond this many frames behind a damage, the older ones are left out. */
 const FRAMES_BEHIND_MAX = 2 ** 26;
 /** How often an engine may go away while it gives the frames behind a damage. */
@@ -66,13 +61,31 @@ const DEATHS_MAX = 2;
 const PIECE_BYTES_MIN = 16 * 1024;
 const SPACE = 0x20;
 
-export function createReader(docker: Docker, containerId: string, writer: LineWriter, signal: AbortSignal): Reader {
+export function createReader(
+  docker: Docker,
+  {
+    containerId,
+    writer,
+    seenAt,
+    signal,
+  }: {
+    containerId: string;
+    writer: LineWriter;
+    /** When the engine was last seen to run with this container, by its own clock. */
+    seenAt?: Date | undefined;
+    signal: AbortSignal;
+  },
+): Reader {
   const position = createPosition();
   const cutter = createLineCutter(writer.onLine);
   let lastContact = Date.now();
   let advanced = false;
   // Changed in place, so that a frame allocates no object.
   const last: Frame = { stream: 1, bytes: Buffer.alloc(0), start: 0, end: 0 };
+
+  const onContact = () => {
+    lastContact = Date.now();
+  };
 
   async function frames(
     options: { follow: boolean; since?: string; tail?: number },
@@ -81,43 +94,18 @@ export function createReader(docker: Docker, containerId: string, writer: LineWr
   ): Promise<void> {
     const demultiplexer = createDemultiplexer(onFrame);
     const stream = await docker.openLog(containerId, { ...options, signal });
-    lastContact = Date.now();
+    onContact();
     onOpen();
-    const parts = stream[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const part = await next(parts);
-        if (part === undefined) return;
-        lastContact = Date.now();
-        demultiplexer.write(part);
-        const room = writer.room();
-        // Nothing is read while this waits: the engine waits, or its log grows.
-        if (room !== undefined) await room;
-      }
-    } finally {
-      stream.destroy();
+    for await (const part of partsOf(docker, containerId, stream, onContact)) {
+      demultiplexer.write(part);
+      const room = writer.room();
+      // Nothing is read while this waits: the engine waits, or its log grows.
+      if (room !== undefined) await room;
     }
-  }
-
-  /**
-   * The next bytes, or undefined at the end. When a broken connection hides the end, the state of
-   * the container shows it.
-   */
-  async function next(parts: AsyncIterator<Buffer>): Promise<Buffer | undefined> {
-    const part = parts.next().catch((error: unknown) => {
-      throw logBroken(docker, error);
-    });
-    while (!(await settledWithin(part, QUIET_MS))) {
-      const state = await docker.inspectContainer(containerId);
-      if (state?.status !== 'running') return undefined;
-      lastContact = Date.now();
-    }
-    const { done, value } = await part;
-    return done ? undefined : value;
   }
 
   async function startStamp(): Promise<string | undefined> {
-    return (await docker.inspectContainer(containerId))?.startedAt?.toISOString();
+    return (seenAt ?? (await docker.inspectContainer(containerId))?.startedAt)?.toISOString();
   }
 
   return {

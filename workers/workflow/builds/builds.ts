@@ -144,7 +144,7 @@ export function createBuilds(
     const writer = createChunkWriter({
       sourceId: build.id,
       attempt: build.attempt,
-      linesBefore: await settledLinesBefore({ db, log, publish, signal }, build),
+      linesBefore: await settledLinesBefore({ db, log, publish, signal }, { ...build, epoch: build.attempt }),
       bytesMax: parts.maxLogBytes,
       publish,
     });

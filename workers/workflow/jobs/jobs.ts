@@ -2,7 +2,7 @@ import type { Db } from '../../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../../db/jobs/claim.ts';
 import { queueReturned, type Returned, releaseJobs, returnJobs } from '../../../db/jobs/leases.ts';
 import { enterTurns, type PassedBy, passTurn, peekTurn, peekTurnFor, takeTurn } from '../../../db/jobs/turns.ts';
-import { lastLogNumber } from '../../../db/logs/read.ts';
+import { chunksAfter, lastLogNumber } from '../../../db/logs/read.ts';
 import { noteVolumeUse, placesOfVolumes, placeVolumes } from '../../../db/volumes.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { createBatcher } from '../../../platform/async/batcher.ts';
@@ -55,11 +55,12 @@ interface Placed {
 }
 
 const SET_SIZE_MAX = 1_000;
+const CHUNKS_PER_READ = 8;
 
 /** The CONTAINER jobs that this process runs. */
 export function createContainerJobs(
   parts: Parts &
-    Omit<RunParts, 'noteVolumeUse' | 'placeVolumes' | 'placesOfVolumes' | 'lastLogNumber'> & {
+    Omit<RunParts, 'noteVolumeUse' | 'placeVolumes' | 'placesOfVolumes' | 'lastLogNumber' | 'chunksAfter'> & {
       capacity: number;
       perUserMax?: number | undefined;
     },
@@ -83,6 +84,7 @@ export function createContainerJobs(
     placesOfVolumes: (use) => placesOfVolumes(db, use),
     placeVolumes: (use) => placeVolumes(db, use),
     lastLogNumber: (jobId) => lastLogNumber(db, jobId),
+    chunksAfter: (jobId, after) => chunksAfter(db, jobId, after, CHUNKS_PER_READ),
   };
 
   const ending = createBatcher<Finished & { done: () => void }>({

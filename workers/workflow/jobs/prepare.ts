@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
 import type { PlacedVolume } from '../../../db/volumes.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
@@ -74,6 +75,8 @@ export async function prepareContainer(
   };
   let containerId = found;
   let mask: ReturnType<typeof createMask>;
+  let output: IncomingMessage | undefined;
+  let isStarted = false;
   try {
     const template = await retry(retries, () => templates.load(job));
     if (template === undefined)
@@ -101,8 +104,12 @@ export async function prepareContainer(
       const onSend = () => {
         startSent = true;
       };
-      const state = await retry(retries, () => start(parts, job, template, created, control, onSend));
-      return started(template, state, false);
+      const attach = async (before: ContainerState) => {
+        output ??= await attachTo(docker, before, job, control.leave);
+      };
+      const state = await retry(retries, () => start(parts, job, template, created, control, { attach, onSend }));
+      isStarted = true;
+      return started(template, state, false, output);
     });
   } catch (error) {
     if (control.leave.aborted) return await leave(docker, startSent, containerId);
@@ -124,6 +131,34 @@ export async function prepareContainer(
     log.info({ err: error, jobId: job.id }, 'A job could not be started.');
     const reason = error.kind === 'NOT_FOUND' || error.kind === 'DENIED' ? 'SYSTEM' : 'START_FAILED';
     return never(failed(reason, words), containerId);
+  } finally {
+    if (!isStarted) output?.destroy();
+  }
+}
+
+/**
+ * What the container will print, if that may be read live. Otherwise its log is read.
+ *
+ * - The log must give back the same bytes, because another worker continues from there.
+ * - The lines before must be counted: while this worker waits for that, the container would wait.
+ * - The engine must be on this machine. It would wait for a connection that a network has dropped,
+ *   for a quarter of an hour.
+ */
+async function attachTo(
+  docker: Docker,
+  { id, logDriver }: ContainerState,
+  { linesBefore }: ClaimedJob,
+  signal: AbortSignal,
+): Promise<IncomingMessage | undefined> {
+  if (logDriver !== 'local' || linesBefore === undefined || !docker.address.startsWith('unix://')) return undefined;
+  try {
+    const output = await docker.attachOutput(id, { signal });
+    output.on('error', () => undefined); // it may break before anybody reads it; its reader sees that
+    return output;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isEngineError(error)) throw error;
+    return undefined;
   }
 }
 
@@ -201,7 +236,7 @@ function never(outcome: RunOutcome, containerId?: string): Prepared {
   return { type: 'NEVER', outcome, containerId };
 }
 
-function started(template: Template, state: ContainerState, adopted: boolean): Prepared {
+function started(template: Template, state: ContainerState, adopted: boolean, output?: IncomingMessage): Prepared {
   return {
     type: 'STARTED',
     containerId: state.id,
@@ -209,6 +244,7 @@ function started(template: Template, state: ContainerState, adopted: boolean): P
     startedAt: state.startedAt ?? new Date(),
     adopted,
     endedUnseen: adopted && state.status === 'ended',
+    output,
   };
 }
 
@@ -360,12 +396,13 @@ async function start(
   template: Template,
   containerId: string,
   control: RunControl,
-  onSend: () => void,
+  { attach, onSend }: { attach: (before: ContainerState) => Promise<void>; onSend: () => void },
 ): Promise<ContainerState> {
   const before = await docker.inspectContainer(containerId);
   if (before === undefined) throw new EngineError('NOT_FOUND', `No such container: ${containerId}`);
   if (before.status !== 'created') return before;
   await setVolumeOwners(docker, before, template, control.leave);
+  await attach(before);
   refuseUnlessFresh(control);
   control.leave.throwIfAborted();
   onSend();

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { PlacedVolume } from '../../../db/volumes.ts';
 import type { LogChunk } from '../../../domain/logs/chunk.ts';
@@ -37,6 +38,8 @@ export interface RunParts {
   placeVolumes: (use: VolumeUse) => Promise<{ deleted: string[]; places: PlacedVolume[] }>;
   /** The number of the job's last stored line. */
   lastLogNumber: (jobId: string) => Promise<number>;
+  /** Stored chunks of the job behind line `after`, in order. */
+  chunksAfter: (jobId: string, after: number) => Promise<LogChunk[]>;
 }
 
 interface VolumeUse {
@@ -61,8 +64,8 @@ export interface RunControl {
    */
   passFor: (need: Need | undefined) => Promise<Pass | undefined>;
   /**
-   * The number of lines of earlier attempts. Resolves once all of them are stored, which waits for
-   * an outage of log storage to end.
+   * The number of lines that were printed before this worker had the job. Resolves once all of them
+   * are stored, which waits for an outage of log storage to end.
    */
   linesBefore: () => Promise<number>;
 }
@@ -74,4 +77,6 @@ export interface Started {
   adopted: boolean;
   /** The container had ended before this worker adopted it. */
   endedUnseen: boolean;
+  /** What it prints, from its start on. Undefined if that has to be read from its log. */
+  output: IncomingMessage | undefined;
 }

@@ -4,13 +4,14 @@ import { STOP_GRACE_SECONDS } from '../../../domain/limits.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
 import { unlessAborted } from '../../../platform/async/abort.ts';
 import { callAfter } from '../../../platform/async/long-timer.ts';
-import { retry } from '../../../platform/async/retry.ts';
+import { retry, waitAfter } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
+import { readStoredLog } from '../../shared/log-collector/stored-log.ts';
 import type { Period } from '../engine/disk.ts';
 import type { Pass } from '../engine/other-engines.ts';
 import { hasEngineRunOn } from './engine-end.ts';
@@ -103,10 +104,10 @@ async function unforeseen(
 }
 
 async function follow(
-  { docker, disk, log, lastLogNumber, maxLogBytes }: RunParts,
+  { docker, disk, log, lastLogNumber, chunksAfter, maxLogBytes }: RunParts,
   job: ClaimedJob,
   control: RunControl,
-  { containerId, template, startedAt, adopted, endedUnseen }: Started,
+  { containerId, template, startedAt, adopted, endedUnseen, output }: Started,
 ): Promise<RunEnd> {
   const graceSeconds = template.stop_grace_seconds ?? STOP_GRACE_SECONDS;
   const stopper = createStopper(docker, { containerId, graceSeconds }, control, log);
@@ -118,17 +119,30 @@ async function follow(
   control.cancel.addEventListener('abort', onCancel);
   if (control.cancel.aborted) onCancel();
   try {
+    const linesBefore = await control.linesBefore();
     const writer = createChunkWriter({
       sourceId: job.id,
       attempt: job.attempt,
-      linesBefore: await control.linesBefore(),
-      storedNumber: adopted
-        ? await retry({ log, what: ASKING_LINE, signal: control.leave }, () => lastLogNumber(job.id))
-        : 0,
+      epoch: job.epoch,
+      linesBefore,
       bytesMax: maxLogBytes,
       publish: control.publish,
     });
-    // Every worker that follows this container says it first, so its lines keep their numbers.
+    const retries = { log, what: ASKING_LINE, signal: control.leave };
+    const readStored = async () =>
+      writer.resume(await readStoredLog(job.attempt, (after) => retry(retries, () => chunksAfter(job.id, after))));
+    /** What this worker has published comes to the store, however long that takes. */
+    const resume = async () => {
+      await writer.end();
+      const isStored = async () =>
+        writer.lastNumber === linesBefore || (await lastLogNumber(job.id)) >= writer.lastNumber;
+      for (let asked = 1; !(await retry(retries, isStored)); asked += 1)
+        await waitAfter(asked, { ...STORED_WAIT_MS, signal: control.leave });
+      await readStored();
+      return maskLines(writer, mask);
+    };
+    if (adopted) await readStored();
+    // Every worker that follows this container says it, unless it is said.
     if (job.lostAttempt !== undefined) writer.say(attemptLost(job.lostAttempt), { stream: 'STDERR' });
     const mask = createMask(template.secrets);
     const masked = maskLines(writer, mask);
@@ -136,7 +150,16 @@ async function follow(
     const onDamage = () => {
       damagedAfter = writer.lastNumber;
     };
-    const collected = await collectLog({ docker, containerId, writer: masked, log, signal: control.leave, onDamage });
+    const live = output && { output, resume };
+    const collected = await collectLog({
+      docker,
+      containerId,
+      writer: masked,
+      log,
+      signal: control.leave,
+      onDamage,
+      live,
+    });
     const { state, away } = collected;
     if (state === undefined && (await isElsewhere(docker, job, log, control.leave))) return { type: 'LEFT' };
     const lastText = writer.lastText();
@@ -167,6 +190,7 @@ async function follow(
   } finally {
     clearTimeLimit();
     control.cancel.removeEventListener('abort', onCancel);
+    output?.destroy();
   }
 }
 
@@ -341,6 +365,7 @@ function createStopper(
   };
 }
 
-const ASKING_LINE = 'Asking for the last stored line';
+const STORED_WAIT_MS = { minMs: 10, maxMs: 1_000 };
+const ASKING_LINE = 'Asking for stored lines';
 const ASKING_ENGINE = 'Asking the engine for its id';
 const ASKING_AGE = 'Asking for how long a container has run';
