@@ -7,10 +7,11 @@ import { attemptMarker } from '../../domain/logs/chunk.ts';
 import { plainText } from '../../domain/logs/decode.ts';
 import { formatLine } from '../../domain/logs/encode.ts';
 
-const chunk = (firstNumber: number, lastNumber: number, attempt = 1) =>
+const chunk = (firstNumber: number, lastNumber: number, attempt = 1, epoch = attempt) =>
   new SharedChunk({
     sourceId: 'a',
     attempt,
+    epoch,
     firstNumber,
     lastNumber,
     lines: Buffer.from(
@@ -122,6 +123,20 @@ describe('a subscriber to a log', () => {
     store.chunks.push(chunk(6, 9, 2));
     follower.push(chunk(6, 9, 2));
     follower.ended({ lastNumber: 9, at: new Date() });
+    expect(await text).toBe(numbered(9));
+  });
+
+  test('takes no live chunk of the worker whose container another one has adopted in the same attempt', async () => {
+    const store = storeOf([chunk(1, 5, 1)]);
+    const follower = new LogFollower(0, { now, read: (after, count) => store.read(after, count) });
+    const text = textOf(follower.batches(new AbortController().signal));
+    await expect.poll(() => store.reads).toBe(2);
+    follower.reached(attemptMarker('a', 2));
+    follower.push(chunk(6, 12, 1));
+    await expect.poll(() => store.reads).toBe(3);
+    follower.push(chunk(6, 9, 1, 2));
+    follower.ended({ lastNumber: 9, at: new Date() });
+    store.chunks.push(chunk(6, 9, 1));
     expect(await text).toBe(numbered(9));
   });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseLines } from '../../domain/logs/decode.ts';
-import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
+import { createLineCutter, createTextCutter } from '../../workers/shared/log-collector/lines.ts';
 import { createPosition } from '../../workers/shared/log-collector/position.ts';
 
 const KIB_16 = 16 * 1024;
@@ -141,4 +141,75 @@ test('a second reading from where the first one stopped gives the same lines as 
       expect(read).toEqual(log);
     }),
   );
+});
+
+/** Output of one stream as the driver `local` keeps it: pieces of 16 KiB, the last one of them without its newline. */
+function logOf(stream: 1 | 2, output: Buffer): Frame[] {
+  const frames: Frame[] = [];
+  for (let start = 0; start < output.length; ) {
+    const newline = output.indexOf(0x0a, start);
+    const end = newline === -1 ? output.length : newline;
+    let from = start;
+    for (; end - from >= KIB_16; from += KIB_16) frames.push(frame(stream, output.subarray(from, from + KIB_16)));
+    const isPiece = from > start;
+    if (newline !== -1) frames.push(frame(stream, output.subarray(from, isPiece ? end : end + 1)));
+    else if (end > from) frames.push(frame(stream, output.subarray(from, end)));
+    start = end + 1;
+  }
+  return frames;
+}
+
+/** Lines of a live output, which arrives in parts of these sizes. */
+function cutLive(outputs: Record<1 | 2, Buffer>, sizes: number[]) {
+  const chunk: Buffer[] = [];
+  const cutter = createTextCutter((flag, bytes, start, end) =>
+    chunk.push(Buffer.from([flag]), Buffer.from(bytes.subarray(start, end))),
+  );
+  const at = { 1: 0, 2: 0 };
+  for (let n = 0; at[1] < outputs[1].length || at[2] < outputs[2].length; n += 1) {
+    const stream = n % 2 === 0 ? 1 : 2;
+    const size = sizes[n % sizes.length] ?? 1;
+    const part = outputs[stream].subarray(at[stream], at[stream] + size);
+    at[stream] += part.length;
+    cutter.setTime(new Date(n));
+    cutter.onFrame(stream, Buffer.concat([Buffer.from('x'), part, Buffer.from('\n')]), 1, 1 + part.length);
+  }
+  cutter.end();
+  return parseLines(Buffer.concat(chunk), 1, 1);
+}
+
+const output = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom('', 'a', '\r', '\0', 'é😀', ' '),
+      fc
+        .constantFrom(KIB_16 - 1, KIB_16, KIB_16 + 1, 2 * KIB_16, KIB_64, KIB_64 + 1, 3 * KIB_64)
+        .map((n) => 'x'.repeat(n)),
+      fc.constant(`y${'é'.repeat(KIB_64)}`),
+      fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+    ),
+    { maxLength: 12 },
+  )
+  .chain((lines) => fc.boolean().map((ends) => ({ lines, ends })))
+  .map(({ lines, ends }) => {
+    const text = Buffer.concat(lines.flatMap((line) => [Buffer.from(line), Buffer.from('\n')]));
+    return ends ? text : text.subarray(0, -1);
+  });
+
+test('live output gives the lines of the log, per stream, however it is divided', () => {
+  fc.assert(
+    fc.property(output, output, fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1 }), (out, err, sizes) => {
+      const live = cutLive({ 1: out, 2: err }, sizes);
+      const stored = cut([...logOf(1, out), ...logOf(2, err)]);
+      const of = (lines: typeof live, stream: string) =>
+        lines.filter((line) => line.stream === stream).map(({ text, continues }) => ({ text, continues }));
+      for (const stream of ['STDOUT', 'STDERR']) expect(of(live, stream)).toEqual(of(stored, stream));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('a live line has the time at which its first part came, as the engine writes it', () => {
+  const lines = cutLive({ 1: Buffer.from('abc\n'), 2: Buffer.alloc(0) }, [2]);
+  expect(lines).toMatchObject([{ text: 'abc', timestamp: '1970-01-01T00:00:00.000000000Z' }]);
 });

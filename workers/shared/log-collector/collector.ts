@@ -27,6 +27,8 @@ export interface CollectedLog {
   startedAnew: boolean;
   /** Whether the engine did not give the log to its end, though the container has ended. */
   isCutShort: boolean;
+  /** Whether all of it came live, and none from what the engine keeps. */
+  isLive: boolean;
 }
 
 /** What a container prints, from before its start on. */
@@ -80,11 +82,15 @@ interface Collecting {
  * the connection breaks, or the reader was too slow, the log is read from its beginning, without
  * the lines that are stored (stored-log.ts).
  */
-export async function collectLog({ live, ...collecting }: Collecting & { live?: Live | undefined }) {
+export async function collectLog({
+  live,
+  ...collecting
+}: Collecting & { live?: Live | undefined }): Promise<CollectedLog> {
   const { docker, containerId, writer, signal } = collecting;
   if (live === undefined) return readLog(collecting, createReader(docker, { containerId, writer, signal }));
   const found = await readLive(collecting, live);
-  if (found.type === 'WHOLE') return { state: found.state, away: undefined, startedAnew: false, isCutShort: false };
+  if (found.type === 'WHOLE')
+    return { state: found.state, away: undefined, startedAnew: false, isCutShort: false, isLive: true };
   const rest = { ...collecting, writer: await live.resume() };
   const { seenAt } = found;
   return readLog(rest, createReader(docker, { containerId, writer: rest.writer, seenAt, signal }), found.awayFrom);
@@ -154,7 +160,7 @@ async function readLog(
   let unreadable = 0; // readings in a row that ended in an error of the engine's
   const collected = (state: ContainerState | undefined, { isCutShort = false } = {}): CollectedLog => {
     reader.end();
-    return { state, away, startedAnew, isCutShort };
+    return { state, away, startedAnew, isCutShort, isLive: false };
   };
 
   for (;;) {

@@ -167,7 +167,7 @@ async function follow(
     else if (collected.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
     else if (collected.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
     if (damagedAfter !== undefined) writer.say(logDamaged(damagedAfter), { stream: 'STDERR' });
-    const full = disk.fullSince(startedAt);
+    const full = collected.isLive ? undefined : disk.fullSince(startedAt);
     if (full !== undefined) writer.say(diskFull(full), { stream: 'STDERR' });
     if (state?.oomKilled && !isOutOfMemory(state)) writer.say(CHILD_KILLED, { stream: 'STDERR' });
     await writer.end();

@@ -35,8 +35,9 @@ WITH /* returnJobs */ changed AS (
         lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
     log_open = cancel_requested_at IS NOT NULL AND ($3 OR attempt > 1),
       -- the lines before an attempt that printed nothing are the lines before the next one
-      log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT $4 AND log_attempt >= attempt
-        THEN attempt + 1 ELSE log_attempt END
+      log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT $4
+        AND log_attempt >= attempt + adoptions
+        THEN attempt + adoptions + 1 ELSE log_attempt END
     FROM unnest($5::uuid[], $6::uuid[]) AS u (id, lease_token)
   WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
     jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,

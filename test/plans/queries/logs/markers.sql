@@ -8,18 +8,18 @@
 -- settleMarkers
 
 WITH /* settleMarkers */ given AS MATERIALIZED (
-      SELECT id, max(attempt) AS attempt, bool_or(attempt IS NULL) AS ends
-      FROM unnest($1::uuid[], $2::integer[]) AS u (id, attempt) GROUP BY id ORDER BY id
+      SELECT id, max(epoch) AS epoch, bool_or(epoch IS NULL) AS ends
+      FROM unnest($1::uuid[], $2::integer[]) AS u (id, epoch) GROUP BY id ORDER BY id
     ), locked AS MATERIALIZED (
-      SELECT given.id, given.attempt, source.log_line_count, source.log_open
+      SELECT given.id, given.epoch, source.log_line_count, source.log_open
         AND given.ends AS closes FROM given, LATERAL (
         SELECT log_line_count, log_open FROM "jobs" WHERE id = given.id
-          AND (log_open AND given.ends OR log_attempt < given.attempt
+          AND (log_open AND given.ends OR log_attempt < given.epoch
             AND (log_open OR completed_at IS NULL))
         LIMIT 1 FOR NO KEY UPDATE) source
     ), settled AS (
       UPDATE "jobs" AS source
-      SET log_attempt = CASE WHEN u.closes THEN source.attempt + 1 ELSE u.attempt END,
+      SET log_attempt = CASE WHEN u.closes THEN source.attempt + source.adoptions + 1 ELSE u.epoch END,
         log_open = source.log_open AND NOT u.closes,
         log_line_count = greatest(u.log_line_count, (SELECT coalesce(max(last_number),
           0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], u.id))))
@@ -33,18 +33,18 @@ FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0)
     SELECT id, user_id FROM settled WHERE closes;
 
 WITH /* settleMarkers */ given AS MATERIALIZED (
-  SELECT id, max(attempt) AS attempt, bool_or(attempt IS NULL) AS ends
-  FROM unnest($1::uuid[], $2::integer[]) AS u (id, attempt) GROUP BY id ORDER BY id
+  SELECT id, max(epoch) AS epoch, bool_or(epoch IS NULL) AS ends
+  FROM unnest($1::uuid[], $2::integer[]) AS u (id, epoch) GROUP BY id ORDER BY id
 ), locked AS MATERIALIZED (
-  SELECT given.id, given.attempt, source.log_line_count, source.log_open
+  SELECT given.id, given.epoch, source.log_line_count, source.log_open
     AND given.ends AS closes FROM given, LATERAL (
     SELECT log_line_count, log_open FROM "builds" WHERE id = given.id
-      AND (log_open AND given.ends OR log_attempt < given.attempt
+      AND (log_open AND given.ends OR log_attempt < given.epoch
         AND (log_open OR completed_at IS NULL))
     LIMIT 1 FOR NO KEY UPDATE) source
 ), settled AS (
   UPDATE "builds" AS source
-  SET log_attempt = CASE WHEN u.closes THEN source.attempt + 1 ELSE u.attempt END,
+  SET log_attempt = CASE WHEN u.closes THEN source.attempt + 1 ELSE u.epoch END,
     log_open = source.log_open AND NOT u.closes,
     log_line_count = greatest(u.log_line_count, (SELECT coalesce(max(last_number),
       0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], u.id))))
