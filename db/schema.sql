@@ -141,6 +141,7 @@ CREATE TABLE jobs (
   lost_attempt integer,
   after_failure boolean NOT NULL DEFAULT true,
   awaited boolean NOT NULL DEFAULT true,
+  adoptions integer NOT NULL DEFAULT 0,
   CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),

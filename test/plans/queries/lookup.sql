@@ -14,8 +14,8 @@ where ("builds"."id" = ANY($1::uuid[])
 -- anyJobs
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -62,8 +62,8 @@ limit $2) "first" /* firstLineNumbers */;
 -- jobsOf
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -75,8 +75,8 @@ where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
 -- jobsOfUserToFollow
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -92,8 +92,8 @@ order by "jobs"."id" /* jobsOfUserToFollow */;
 -- jobsOfUsersToRecheck
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -109,8 +109,8 @@ order by "jobs"."id" /* jobsOfUsersToRecheck */;
 -- jobsToFollow
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -124,8 +124,8 @@ order by "jobs"."id" /* jobsToFollow */;
 -- jobsToRecheck
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -170,20 +170,20 @@ order by "builds"."workflow_id", "builds"."generation" desc /* newestBuilds */;
 
 select "newest"."id", "newest"."workflow_id", "newest"."user_id", "newest"."kind",
   "newest"."trigger", "newest"."status", "newest"."generation", "newest"."attempt",
-  "newest"."uncounted_attempts", "newest"."scheduled_at", "newest"."created_at",
-  "newest"."updated_at", "newest"."queued_at", "newest"."started_at", "newest"."completed_at",
-  "newest"."lease_token", "newest"."lease_owner", "newest"."lease_expires_at",
-  "newest"."engine_id", "newest"."cancel_requested_at", "newest"."exit_code",
-  "newest"."failure_reason", "newest"."failure_message", "newest"."log_line_count",
-  "newest"."log_attempt", "newest"."log_open", "newest"."requested_by", "newest"."requested_with",
-  "newest"."lost_attempt", "newest"."after_failure", "newest"."awaited"
+  "newest"."uncounted_attempts", "newest"."adoptions", "newest"."scheduled_at",
+  "newest"."created_at", "newest"."updated_at", "newest"."queued_at", "newest"."started_at",
+  "newest"."completed_at", "newest"."lease_token", "newest"."lease_owner",
+  "newest"."lease_expires_at", "newest"."engine_id", "newest"."cancel_requested_at",
+  "newest"."exit_code", "newest"."failure_reason", "newest"."failure_message",
+  "newest"."log_line_count", "newest"."log_attempt", "newest"."log_open", "newest"."requested_by",
+  "newest"."requested_with", "newest"."lost_attempt", "newest"."after_failure", "newest"."awaited"
 from unnest($1::uuid[]) AS asked (id)
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
-  "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
-  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
-  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
-  "after_failure", "awaited"
+  "generation", "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at",
+  "updated_at", "queued_at", "started_at", "completed_at", "lease_token", "lease_owner",
+  "lease_expires_at", "engine_id", "cancel_requested_at", "exit_code", "failure_reason",
+  "failure_message", "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with",
+  "lost_attempt", "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc

@@ -9,8 +9,9 @@ UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, start
   engine_id = $4
 FROM (SELECT id, 'QUEUED' AS status FROM unnest($5::uuid[]) AS asked (id) OFFSET 0) u
 WHERE jobs.id = u.id AND jobs.status = u.status
-RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts,
-  CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines_before, started_at,
+RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
+  uncounted_attempts,
+  CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,
   cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;
 
 -- takeOverJobs
@@ -21,10 +22,11 @@ WITH /* takeOverJobs */ orphan AS MATERIALIZED (
       AND engine_id = $3 AND (lease_expires_at < now() OR lease_owner = ANY($4::text[]))
     LIMIT 1 FOR UPDATE SKIP LOCKED) orphan
 )
-UPDATE jobs SET updated_at = now(),
+UPDATE jobs SET adoptions = adoptions + 1, updated_at = now(),
   lease_token = $5, lease_owner = $6,
     lease_expires_at = clock_timestamp() + make_interval(secs => $7)
 FROM orphan WHERE jobs.id = orphan.id
-RETURNING jobs.id, workflow_id, user_id, generation, attempt, uncounted_attempts,
-  CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines_before, started_at,
+RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
+  uncounted_attempts,
+  CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,
   cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;

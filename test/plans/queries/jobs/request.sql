@@ -3,18 +3,19 @@
 -- runWorkflow
 
 insert into "jobs" ("id", "workflow_id", "user_id", "kind", "trigger", "status", "generation",
-  "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited")
+  "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at",
+  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
+  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
+  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
+  "after_failure", "awaited")
 values ((lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
   '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, $1, $2, $3, $4, $5, $6, default,
-  default, now(), default, default, default, default, default, default, default, default, default,
-  default, default, default, default, default, default, default, $7, $8, default, default, default)
+  default, default, now(), default, default, default, default, default, default, default, default,
+  default, default, default, default, default, default, default, default, $7, $8, default, default,
+  default)
 returning "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited";

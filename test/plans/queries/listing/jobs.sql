@@ -34,8 +34,8 @@ limit $2) "counted" group by asked.id /* countJobsByWorkflow */;
 -- listJobs
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -48,8 +48,8 @@ order by "jobs"."id" asc
 limit $3 /* listJobs */;
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -62,8 +62,8 @@ order by "jobs"."id" asc
 limit $3 /* listJobs */;
 
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "scheduled_at", "created_at", "updated_at", "queued_at", "started_at",
-  "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
+  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
+  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
@@ -76,21 +76,22 @@ limit $2 /* listJobs */;
 
 select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page"."trigger",
   "page"."status", "page"."generation", "page"."attempt", "page"."uncounted_attempts",
-  "page"."scheduled_at", "page"."created_at", "page"."updated_at", "page"."queued_at",
-  "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
-  "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
-  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
-  "page"."after_failure", "page"."awaited"
+  "page"."adoptions", "page"."scheduled_at", "page"."created_at", "page"."updated_at",
+  "page"."queued_at", "page"."started_at", "page"."completed_at", "page"."lease_token",
+  "page"."lease_owner", "page"."lease_expires_at", "page"."engine_id",
+  "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
+  "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
+  "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
+  "page"."awaited"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
-  "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
-  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
-  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
-  "after_failure", "awaited"
+  "generation", "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at",
+  "updated_at", "queued_at", "started_at", "completed_at", "lease_token", "lease_owner",
+  "lease_expires_at", "engine_id", "cancel_requested_at", "exit_code", "failure_reason",
+  "failure_message", "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with",
+  "lost_attempt", "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc
@@ -100,21 +101,22 @@ limit $4 /* listJobs */;
 
 select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page"."trigger",
   "page"."status", "page"."generation", "page"."attempt", "page"."uncounted_attempts",
-  "page"."scheduled_at", "page"."created_at", "page"."updated_at", "page"."queued_at",
-  "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
-  "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
-  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
-  "page"."after_failure", "page"."awaited"
+  "page"."adoptions", "page"."scheduled_at", "page"."created_at", "page"."updated_at",
+  "page"."queued_at", "page"."started_at", "page"."completed_at", "page"."lease_token",
+  "page"."lease_owner", "page"."lease_expires_at", "page"."engine_id",
+  "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
+  "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
+  "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
+  "page"."awaited"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
-  "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
-  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
-  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
-  "after_failure", "awaited"
+  "generation", "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at",
+  "updated_at", "queued_at", "started_at", "completed_at", "lease_token", "lease_owner",
+  "lease_expires_at", "engine_id", "cancel_requested_at", "exit_code", "failure_reason",
+  "failure_message", "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with",
+  "lost_attempt", "after_failure", "awaited"
 from "jobs"
 where ("jobs"."workflow_id" = asked.id and "jobs"."id" > $3)
 order by "jobs"."id" asc
@@ -126,19 +128,20 @@ limit $5 /* listJobs */;
 
 select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page"."trigger",
   "page"."status", "page"."generation", "page"."attempt", "page"."uncounted_attempts",
-  "page"."scheduled_at", "page"."created_at", "page"."updated_at", "page"."queued_at",
-  "page"."started_at", "page"."completed_at", "page"."lease_token", "page"."lease_owner",
-  "page"."lease_expires_at", "page"."engine_id", "page"."cancel_requested_at", "page"."exit_code",
-  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_attempt",
-  "page"."log_open", "page"."requested_by", "page"."requested_with", "page"."lost_attempt",
-  "page"."after_failure", "page"."awaited"
+  "page"."adoptions", "page"."scheduled_at", "page"."created_at", "page"."updated_at",
+  "page"."queued_at", "page"."started_at", "page"."completed_at", "page"."lease_token",
+  "page"."lease_owner", "page"."lease_expires_at", "page"."engine_id",
+  "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
+  "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
+  "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
+  "page"."awaited"
 from unnest($1::text[]::uuid[]) AS asked (id)
 cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
-  "generation", "attempt", "uncounted_attempts", "scheduled_at", "created_at", "updated_at",
-  "queued_at", "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at",
-  "engine_id", "cancel_requested_at", "exit_code", "failure_reason", "failure_message",
-  "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt",
-  "after_failure", "awaited"
+  "generation", "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at",
+  "updated_at", "queued_at", "started_at", "completed_at", "lease_token", "lease_owner",
+  "lease_expires_at", "engine_id", "cancel_requested_at", "exit_code", "failure_reason",
+  "failure_message", "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with",
+  "lost_attempt", "after_failure", "awaited"
 from "jobs"
 where "jobs"."workflow_id" = asked.id
 order by "jobs"."id" desc
