@@ -15,7 +15,7 @@ LogLine.implement({
     }),
     timestamp: t.field({
       type: 'DateTime',
-      description: 'When the line was printed.',
+      description: 'When the line arrived from the engine, or its time in the log of the engine.',
       resolve: ({ timestamp }) => timestamp,
     }),
     stream: t.field({

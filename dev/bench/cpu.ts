@@ -4,6 +4,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 
 const TICKS_PER_SECOND = 100;
 const LISTENING = '0A';
+const ACCEPTS = '00010000'; // __SO_ACCEPTCON
 
 /** The seconds of CPU of a process and its descendants, those that have ended included. */
 export async function treeCpuSeconds(root: number): Promise<number> {
@@ -21,16 +22,14 @@ export async function treeCpuSeconds(root: number): Promise<number> {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** The process on this machine that listens on the port of this address; undefined if none does. */
+/**
+ * The process on this machine that listens at this address, a socket's path or one with a port.
+ * Undefined if none does.
+ */
 export async function listenerOf(address: string): Promise<number | undefined> {
-  const port = Number(/:(\d+)(?:[/?].*)?$/.exec(address)?.[1]);
-  const inodes = new Set<string>();
-  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
-    for (const line of (await readFile(table, 'utf8')).split('\n').slice(1)) {
-      const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
-      if (state === LISTENING && Number.parseInt(local.split(':')[1] ?? '', 16) === port) inodes.add(inode);
-    }
-  }
+  const inodes = address.startsWith('unix://')
+    ? await pathListeners(address.slice('unix://'.length))
+    : await portListeners(Number(/:(\d+)(?:[/?].*)?$/.exec(address)?.[1]));
   for (const pid of await processIds()) {
     for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
       const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
@@ -38,6 +37,26 @@ export async function listenerOf(address: string): Promise<number | undefined> {
     }
   }
   return undefined;
+}
+
+async function portListeners(port: number): Promise<Set<string>> {
+  const inodes = new Set<string>();
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of (await readFile(table, 'utf8')).split('\n').slice(1)) {
+      const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+      if (state === LISTENING && Number.parseInt(local.split(':')[1] ?? '', 16) === port) inodes.add(inode);
+    }
+  }
+  return inodes;
+}
+
+async function pathListeners(path: string): Promise<Set<string>> {
+  const inodes = new Set<string>();
+  for (const line of (await readFile('/proc/net/unix', 'utf8')).split('\n').slice(1)) {
+    const [, , , flags, , , inode = '', bound] = line.trim().split(/\s+/);
+    if (bound === path && flags === ACCEPTS) inodes.add(inode);
+  }
+  return inodes;
 }
 
 async function processIds(): Promise<number[]> {

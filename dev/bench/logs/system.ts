@@ -23,6 +23,8 @@ export interface System {
   token: string;
   topicPrefix: string;
   processes: Record<'api' | 'joblogs' | 'scheduling' | 'workflow', BenchProcess>;
+  /** Replaces the workflow worker by one that reaches the engine at this address. */
+  reachEngineAt(host: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,6 +65,10 @@ export async function startSystem(): Promise<System> {
     token: signUp.token,
     topicPrefix: prefix,
     processes,
+    async reachEngineAt(host) {
+      await processes.workflow.stop();
+      processes.workflow = await startProcess(['worker', 'workflow'], { ...env, DOCKER_HOST: host });
+    },
     async stop() {
       await client.close();
       for (const started of [processes.scheduling, processes.workflow, processes.joblogs, processes.api])
