@@ -143,7 +143,10 @@ test('a second reading from where the first one stopped gives the same lines as 
   );
 });
 
-/** Output of one stream as the driver `local` keeps it: pieces of 16 KiB, the last one of them without its newline. */
+/**
+ * Output of one stream as the driver `local` keeps it: pieces of 16 KiB, the last one of them
+ * without its newline.
+ */
 function logOf(stream: 1 | 2, output: Buffer): Frame[] {
   const frames: Frame[] = [];
   for (let start = 0; start < output.length; ) {

@@ -16,10 +16,10 @@ const ASK_MS_MIN = 10;
 const ASK_MS_MAX = 1_000;
 
 /**
- * Returns how many lines the log has before the first one of this worker: those of earlier attempts,
- * and of the worker whose container it has adopted. When that is not settled, it publishes an
- * attempt marker and waits until everything before the marker is stored, however long that takes.
- * Rejects when `signal` aborts.
+ * Returns how many lines the log has before the first one of this worker: those of earlier
+ * attempts, and of the worker whose container it has adopted. When that is not settled, it
+ * publishes an attempt marker and waits until everything before the marker is stored, however long
+ * that takes. Rejects when `signal` aborts.
  */
 export async function settledLinesBefore(
   {

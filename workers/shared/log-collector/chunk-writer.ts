@@ -53,7 +53,7 @@ export interface ChunkSource {
   linesBefore: number;
   /**
    * The most bytes of lines to keep of one attempt, counted as they stand in chunks. Stored lines
-   * count too, so that a log is cut at the same place whoever reads it. A line of Chronoverse's own
+   * count too, so that every worker cuts a log at the same place. A line of Chronoverse's own
    * says that the log was cut, and the writer drops the rest.
    */
   bytesMax?: number | undefined;

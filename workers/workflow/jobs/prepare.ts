@@ -153,7 +153,7 @@ async function attachTo(
   if (logDriver !== 'local' || linesBefore === undefined || !docker.address.startsWith('unix://')) return undefined;
   try {
     const output = await docker.attachOutput(id, { signal });
-    output.on('error', () => undefined); // it may break before anybody reads it; its reader sees that
+    output.on('error', () => undefined); // it may break before it is read, and its reader sees that
     return output;
   } catch (error) {
     signal.throwIfAborted();
