@@ -107,7 +107,7 @@ type LiveEnd =
  * engine. So the engine must have run since.
  */
 async function readLive({ docker, containerId, writer, log, signal }: Collecting, { output }: Live): Promise<LiveEnd> {
-  const reader = createLiveReader(docker, { containerId, output, writer });
+  const reader = createLiveReader(docker, { containerId, output, writer, signal });
   const left = (awayFrom?: number): LiveEnd => {
     log.debug({ containerId, awayFrom }, 'The live output of a container was left; its log is read.');
     return { type: 'LEFT', seenAt, ...(awayFrom === undefined ? {} : { awayFrom }) };
@@ -121,10 +121,12 @@ async function readLive({ docker, containerId, writer, log, signal }: Collecting
     const state = await settled(docker, containerId, signal);
     if (state?.status === 'running') return left();
     if (state !== undefined && !(await hasRunSince(docker, seenAt, signal))) return left(reader.lastContact());
+    if (state !== undefined && !(await reader.isWhole())) return left();
     reader.end();
     return { type: 'WHOLE', state };
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof EngineLogError) return left();
     if (!isEngineError(error)) throw error;
     return left(isEngineError(error, 'UNREACHABLE') ? reader.lastContact() : undefined);
   }
