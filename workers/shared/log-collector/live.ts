@@ -14,8 +14,8 @@ export interface LiveReader {
    */
   read(): Promise<boolean>;
   /**
-   * Whether the output ends as the container's log does. The container must have ended. A connection
-   * that breaks may look like the end of the output.
+   * Whether the output ends as the container's log does. The container must have ended. A
+   * connection that breaks may look like the end of the output.
    */
   isWhole(): Promise<boolean>;
   /** The lines that are not complete are complete. Call it when nothing can follow. */
@@ -106,7 +106,7 @@ function createEnd() {
       const other = withoutNewline(text);
       const at = own.length - other.length;
       if (length === 0 || at < 0 || !own.subarray(at).equals(other)) return false;
-      // The last piece of a long line is not told from a part of a line: the log is read then.
+      // The last piece of a long line looks like a part of a line: the log is read then.
       return at === 0 || own[at - 1] === NEWLINE || other.length === FRAME_TEXT_BYTES_MAX - 1;
     },
   };
