@@ -26,9 +26,12 @@ export async function benchDatabase(label: string): Promise<BenchDatabase> {
   };
 }
 
-/** Makes `count` random schedules due now, as if their last jobs had ended. */
+/** Makes `count` random schedules due now, and no others, as if their last jobs had ended. */
 export async function makeDue(database: BenchDatabase, count: number): Promise<void> {
   await database.db.execute(sql`TRUNCATE jobs`);
+  await database.db.execute(
+    sql`UPDATE schedules SET wake_at = next_run_at, last_job_id = NULL WHERE last_job_id IS NOT NULL`,
+  );
   await database.db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now(), last_job_id = NULL WHERE workflow_id IN (
       SELECT workflow_id FROM schedules ORDER BY random() LIMIT ${count})`);
