@@ -3,6 +3,7 @@ import { listSessions } from '../db/accounts/sessions.ts';
 import { listApiTokens } from '../db/accounts/tokens.ts';
 import { readWorkflowTotals, type Total } from '../db/analytics.ts';
 import type { Db } from '../db/client.ts';
+import { newestJobs } from '../db/jobs/follow.ts';
 import { waitsOfTurns } from '../db/jobs/turns.ts';
 import { countJobsByWorkflow, type JobFilter, listJobsByWorkflow } from '../db/listing/jobs.ts';
 import type { IdWindow } from '../db/listing/window.ts';
@@ -12,7 +13,6 @@ import {
   jobsOf,
   lastLineNumbers,
   newestBuilds,
-  newestJobs,
   nextRuns,
   payloadsOf,
   workflowsOf,

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 
 export type Value = string | number | boolean | Buffer | null | undefined;
-export type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'double precision';
+export type ElementType = 'uuid' | 'text' | 'integer' | 'bytea' | 'boolean' | 'double precision' | 'timestamptz';
 
 /**
  * One parameter that holds a whole array, as PostgreSQL's array literal. A list of parameters would
@@ -14,7 +14,7 @@ export function array(values: readonly Value[], type: ElementType): SQL {
 
 /** The array literal alone, as the value of a placeholder. */
 export function arrayText(values: readonly Value[], type: ElementType): string {
-  const toText = type === 'text' ? quote : type === 'bytea' ? toHex : String;
+  const toText = type === 'text' || type === 'timestamptz' ? quote : type === 'bytea' ? toHex : String;
   const elements = values.map((value) => (value === null || value === undefined ? 'NULL' : toText(value)));
   return `{${elements.join(',')}}`;
 }

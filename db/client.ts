@@ -59,7 +59,32 @@ export function connect(url: string, { max, ...options }: PoolOptions): Connecti
     const ended = Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
     await settledBefore(ended, deadline);
   };
-  return { db: drizzle(pool), lone: drizzle(lone), close };
+  return { db: rooted(drizzle(pool)), lone: rooted(drizzle(lone)), close };
+}
+
+const roots = new WeakMap<object, object>();
+
+/**
+ * The database of a transaction, or `db` itself if it is none: the key under which a process keeps
+ * what it knows of a database.
+ */
+export function rootOf(db: object): object {
+  return roots.get(db) ?? db;
+}
+
+/** Lets its transactions know `root`. */
+function rooted<Database extends Pick<Db, 'transaction'>>(db: Database, root: object = db): Database {
+  const { transaction } = db;
+  db.transaction = (work, config) =>
+    transaction.call(
+      db,
+      (tx) => {
+        roots.set(tx, root);
+        return work(rooted(tx, root));
+      },
+      config,
+    ) as ReturnType<typeof work>;
+  return db;
 }
 
 function openPool(url: string, options: PoolOptions): postgres.Sql {

@@ -1,7 +1,8 @@
-import { and, type Column, desc, eq, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { and, type Column, desc, eq, getTableColumns, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Payload } from '../domain/payload/payload.ts';
 import { array, arrayText } from './arrays.ts';
 import type { Db } from './client.ts';
+import { eachDayOf, jobsIn } from './jobs/by-day.ts';
 import { named } from './named.ts';
 import { preparedByShape } from './prepared.ts';
 import { rowSet } from './row-set.ts';
@@ -47,20 +48,17 @@ const workflowsOfQuery = preparedByShape((db, _, name) =>
   ).prepare(name),
 );
 
-export async function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
-  const values = { ids: arrayText(ids, 'uuid'), userId };
-  return jobsOfQuery(db, values).execute(values);
+export function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
+  return eachDayOf(db, ids, (source, ofDay) =>
+    named(
+      'jobsOf',
+      db
+        .select(getTableColumns(jobs))
+        .from(jobsIn(source))
+        .where(and(eq(jobs.id, sql`ANY(${array(ofDay, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId))),
+    ),
+  );
 }
-
-const jobsOfQuery = preparedByShape((db, _, name) =>
-  named(
-    'jobsOf',
-    db
-      .select()
-      .from(jobs)
-      .where(and(eq(jobs.id, ANY_ID), eq(jobs.userId, sql.placeholder('userId')), isKept(jobs.workflowId))),
-  ).prepare(name),
-);
 
 export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<BuildRow[]> {
   const values = { ids: arrayText(ids, 'uuid'), userId };
@@ -93,20 +91,17 @@ const anyWorkflowsQuery = preparedByShape((db, _, name) =>
   ).prepare(name),
 );
 
-export async function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
-  const values = { ids: arrayText(ids, 'uuid') };
-  return anyJobsQuery(db, values).execute(values);
+export function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
+  return eachDayOf(db, ids, (source, ofDay) =>
+    named(
+      'anyJobs',
+      db
+        .select(getTableColumns(jobs))
+        .from(jobsIn(source))
+        .where(and(eq(jobs.id, sql`ANY(${array(ofDay, 'uuid')})`), isKept(jobs.workflowId))),
+    ),
+  );
 }
-
-const anyJobsQuery = preparedByShape((db, _, name) =>
-  named(
-    'anyJobs',
-    db
-      .select()
-      .from(jobs)
-      .where(and(eq(jobs.id, ANY_ID), isKept(jobs.workflowId))),
-  ).prepare(name),
-);
 
 export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
   const values = { ids: arrayText(ids, 'uuid') };
@@ -147,120 +142,6 @@ const newestBuildsQuery = preparedByShape((db, _, name) =>
       .orderBy(builds.workflowId, desc(builds.generation)),
   ).prepare(name),
 );
-
-/**
- * The newest `count` jobs of each of the workflows, newest first. Reads a short range of an index
- * for each.
- */
-export async function newestJobs(db: Db, workflowIds: string[], count: number): Promise<JobRow[]> {
-  const values = { ids: arrayText(workflowIds, 'uuid'), count };
-  const rows = await newestJobsQuery(db, values).execute(values);
-  return rows.map((row) => row.newest);
-}
-
-const newestJobsQuery = preparedByShape((db, _, name) => {
-  const newest = db
-    .select()
-    .from(jobs)
-    .where(sql`${jobs.workflowId} = asked.id`)
-    .orderBy(desc(jobs.id))
-    .limit(sql.placeholder('count'))
-    .as('newest');
-  return named('newestJobs', db.select().from(ASKED).crossJoinLateral(newest)).prepare(name);
-});
-
-/** The newest `count` jobs of a workflow and all that have not ended, in the order of their ids. */
-export async function jobsToFollow(db: Db, workflowId: string, count: number): Promise<JobRow[]> {
-  return named(
-    'jobsToFollow',
-    db
-      .select()
-      .from(jobs)
-      .where(
-        sql`${jobs.id} = ANY(ARRAY(
-        (SELECT id FROM jobs WHERE workflow_id = ${workflowId} ORDER BY id DESC LIMIT ${count})
-        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ${workflowId}
-        UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ${workflowId}))`,
-      )
-      .orderBy(jobs.id),
-  );
-}
-
-/**
- * For each workflow: the first `count` jobs behind `after`, the job that was dispatched last, and
- * the jobs in `open`. One query returns all of them in the order of their ids.
- */
-export async function jobsToRecheck(
-  db: Db,
-  asked: { workflowId: string; after: string; open: Iterable<string> }[],
-  count: number,
-): Promise<JobRow[]> {
-  const workflowIds = asked.map(({ workflowId }) => workflowId);
-  const open = asked.flatMap((of) => [...of.open]);
-  return named(
-    'jobsToRecheck',
-    db
-      .select()
-      .from(jobs)
-      .where(
-        sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
-        SELECT made.id FROM ${rowSet('asked', asked, { workflowId: 'uuid', after: 'uuid' })}, LATERAL (
-          SELECT id FROM jobs WHERE workflow_id = asked.workflow_id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made
-        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))`,
-      )
-      .orderBy(jobs.id),
-  );
-}
-
-/**
- * The newest `count` jobs of a user and those that have not ended, at most `openMax`, in the order
- * of their ids.
- */
-export async function jobsOfUserToFollow(
-  db: Db,
-  userId: string,
-  { count, openMax }: { count: number; openMax: number },
-): Promise<JobRow[]> {
-  return named(
-    'jobsOfUserToFollow',
-    db
-      .select()
-      .from(jobs)
-      .where(
-        sql`${jobs.id} = ANY(ARRAY(
-        (SELECT id FROM jobs WHERE user_id = ${userId} ORDER BY id DESC LIMIT ${count})
-        UNION ALL (SELECT last.id FROM workflows, LATERAL (SELECT last_job_id FROM schedules WHERE workflow_id = workflows.id LIMIT 1) schedule,
-            LATERAL (SELECT id FROM jobs WHERE id = schedule.last_job_id AND completed_at IS NULL LIMIT 1) last
-          WHERE workflows.user_id = ${userId} LIMIT ${openMax})
-        UNION ALL (SELECT job_id FROM run_requests WHERE user_id = ${userId} LIMIT ${openMax})))`,
-      )
-      .orderBy(jobs.id),
-  );
-}
-
-/**
- * For each user: the first `count` jobs behind `after`, and the jobs in `open`. One query returns
- * all of them in the order of their ids.
- */
-export async function jobsOfUsersToRecheck(
-  db: Db,
-  asked: { userId: string; after: string; open: Iterable<string> }[],
-  count: number,
-): Promise<JobRow[]> {
-  const open = asked.flatMap((of) => [...of.open]);
-  return named(
-    'jobsOfUsersToRecheck',
-    db
-      .select()
-      .from(jobs)
-      .where(
-        sql`${jobs.id} = ANY(${array(open, 'uuid')} || ARRAY(
-        SELECT made.id FROM ${rowSet('asked', asked, { userId: 'uuid', after: 'uuid' })}, LATERAL (
-          SELECT id FROM jobs WHERE user_id = asked.user_id AND jobs.id > asked.after ORDER BY id LIMIT ${count}) made))`,
-      )
-      .orderBy(jobs.id),
-  );
-}
 
 /**
  * Workflows of these users that changed since `since`. With it, a stream of all workflows of a user

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Payload } from '../domain/payload/payload.ts';
+import { array } from './arrays.ts';
 import type { Db } from './client.ts';
+import { eachDayOf } from './jobs/by-day.ts';
 import { rowSet } from './row-set.ts';
 
 export interface Generation {
@@ -68,12 +70,29 @@ export async function loadPayloads(
  * made meanwhile.
  */
 export async function pruneGenerations(tx: Pick<Db, 'execute'>, { workflowId, generation }: Generation): Promise<void> {
+  const generations = (await generationsInUse(tx, [workflowId])).map((used) => used.generation);
   await tx.execute(sql`
-    DELETE /* pruneGenerations */ FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation} AND generation NOT IN (
-      SELECT schedules.generation FROM schedules WHERE schedules.workflow_id = ${workflowId} AND state = 'READY'
-      UNION ALL
-      SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
-      WHERE schedules.workflow_id = ${workflowId} AND jobs.completed_at IS NULL
-      UNION ALL
-      SELECT jobs.generation FROM run_requests JOIN jobs ON jobs.id = job_id WHERE run_requests.workflow_id = ${workflowId})`);
+    DELETE /* pruneGenerations */ FROM payloads WHERE workflow_id = ${workflowId} AND generation < ${generation}
+      AND generation <> ALL(${array(generations, 'integer')})
+      AND generation NOT IN (SELECT schedules.generation FROM schedules WHERE schedules.workflow_id = ${workflowId} AND state = 'READY')`);
+}
+
+/**
+ * The generations that unfinished jobs of these workflows use: the job that was dispatched last,
+ * and those that are requested.
+ */
+export async function generationsInUse(db: Pick<Db, 'execute'>, workflowIds: string[]): Promise<Generation[]> {
+  if (workflowIds.length === 0) return [];
+  const ids = array(workflowIds, 'uuid');
+  const rows = await db.execute<{ id: string }>(sql`
+    SELECT /* generationsInUse */ last_job_id AS id FROM schedules WHERE workflow_id = ANY(${ids}) AND last_job_id IS NOT NULL
+    UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY(${ids})`);
+  const used = await eachDayOf(
+    db,
+    rows.map(({ id }) => id),
+    (jobs, ofDay) =>
+      db.execute<{ workflow_id: string; generation: number }>(sql`
+    SELECT /* generationsInUse */ workflow_id, generation FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL`),
+  );
+  return used.map((job) => ({ workflowId: job.workflow_id, generation: job.generation }));
 }

@@ -15,12 +15,16 @@ export function preparedByShape<Query extends object>(
   return (db, values) => {
     const names = Object.keys(values).filter((name) => values[name] !== undefined);
     const key = names.join();
+    if (shapes.size >= SHAPES_MAX && !shapes.has(key)) shapes.clear();
     const known = shapes.get(key) ?? mappedQuickly(build(db, shapeOf(names), `shape_${key}`));
     shapes.set(key, known);
     // The query as it is, sent by the client of this pool or transaction.
     return Object.create(known, { client: { value: Reflect.get(db._.session, 'client') } });
   };
 }
+
+/** Queries that name a day make a new shape each day. */
+const SHAPES_MAX = 1_000;
 
 /** Replaces how the builder maps the rows of a query, where that can be done. */
 function mappedQuickly<Query extends object>(query: Query): Query {
@@ -36,6 +40,7 @@ function mappedQuickly<Query extends object>(query: Query): Query {
 export type Values = Record<string, unknown>;
 
 export interface Shape {
+  names: readonly string[];
   has(name: string): boolean;
   /**
    * The placeholder for the value of this name. Undefined if the value is absent: the condition is
@@ -46,6 +51,7 @@ export interface Shape {
 
 function shapeOf(names: string[]): Shape {
   return {
+    names,
     has: (name) => names.includes(name),
     placeholder: (name) => (names.includes(name) ? sql.placeholder(name) : undefined),
   };

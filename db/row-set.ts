@@ -27,7 +27,7 @@ export function rowSet<Key extends string, Row extends { readonly [K in Key]?: V
 
 /** The column types that can hold a value of the type `V`. */
 type TypeOf<V> = V extends string
-  ? 'uuid' | 'text'
+  ? 'uuid' | 'text' | 'timestamptz'
   : V extends number
     ? 'integer' | 'double precision'
     : V extends boolean

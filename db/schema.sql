@@ -151,12 +151,61 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_pkey PRIMARY KEY (id),
   CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'QUEUED'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
   CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text])))
-) WITH (fillfactor=42);
-CREATE INDEX jobs_negative_log_attempt ON public.jobs USING btree (id) WHERE (log_attempt < 0);
-CREATE INDEX jobs_open_log ON public.jobs USING btree (id) WHERE log_open;
-CREATE INDEX jobs_user ON public.jobs USING btree (user_id, id);
-CREATE INDEX jobs_workflow ON public.jobs USING btree (workflow_id, id);
+) PARTITION BY RANGE (id);
+CREATE INDEX jobs_negative_log_attempt ON ONLY public.jobs USING btree (id) WHERE (log_attempt < 0);
+CREATE INDEX jobs_open_log ON ONLY public.jobs USING btree (id) WHERE log_open;
+CREATE INDEX jobs_user ON ONLY public.jobs USING btree (user_id, id);
+CREATE INDEX jobs_workflow ON ONLY public.jobs USING btree (workflow_id, id);
 CREATE TRIGGER jobs_negative_log_attempt AFTER UPDATE OF log_attempt ON public.jobs FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION open_logs_of_negative_attempts();
+
+CREATE TABLE jobs_other PARTITION OF jobs DEFAULT (
+  id uuid NOT NULL,
+  workflow_id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  kind text NOT NULL,
+  trigger text NOT NULL,
+  status text NOT NULL,
+  generation integer NOT NULL,
+  attempt integer NOT NULL DEFAULT 0,
+  scheduled_at timestamp with time zone NOT NULL,
+  created_at timestamp with time zone NOT NULL DEFAULT now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),
+  queued_at timestamp with time zone,
+  started_at timestamp with time zone,
+  completed_at timestamp with time zone,
+  lease_token uuid,
+  lease_owner text,
+  lease_expires_at timestamp with time zone,
+  engine_id text,
+  cancel_requested_at timestamp with time zone,
+  exit_code integer,
+  failure_reason text,
+  failure_message text,
+  log_line_count integer NOT NULL DEFAULT 0,
+  log_attempt integer NOT NULL DEFAULT 1,
+  requested_by uuid,
+  requested_with text,
+  uncounted_attempts integer NOT NULL DEFAULT 0,
+  log_open boolean NOT NULL DEFAULT false,
+  lost_attempt integer,
+  after_failure boolean NOT NULL DEFAULT true,
+  awaited boolean NOT NULL DEFAULT true,
+  adoptions integer NOT NULL DEFAULT 0,
+  CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
+  CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
+  CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),
+  CONSTRAINT jobs_check3 CHECK (((status <> ALL (ARRAY['RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text])) OR (started_at IS NOT NULL))),
+  CONSTRAINT jobs_failure_reason_check CHECK ((failure_reason = ANY (ARRAY['EXIT_CODE'::text, 'CHECK_FAILED'::text, 'TIMEOUT'::text, 'OUT_OF_MEMORY'::text, 'START_FAILED'::text, 'SYSTEM'::text]))),
+  CONSTRAINT jobs_log_open_check CHECK (((NOT log_open) OR (completed_at IS NOT NULL))),
+  CONSTRAINT jobs_other_days CHECK (((id < 'a day'::uuid) OR (id >= 'a day'::uuid))),
+  CONSTRAINT jobs_other_pkey PRIMARY KEY (id),
+  CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'QUEUED'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
+  CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text])))
+) WITH (fillfactor=42);
+CREATE INDEX jobs_other_negative_log_attempt ON public.jobs_other USING btree (id) WHERE (log_attempt < 0);
+CREATE INDEX jobs_other_open_log ON public.jobs_other USING btree (id) WHERE log_open;
+CREATE INDEX jobs_other_user ON public.jobs_other USING btree (user_id, id);
+CREATE INDEX jobs_other_workflow ON public.jobs_other USING btree (workflow_id, id);
 
 CREATE TABLE known_addresses (
   user_id uuid NOT NULL,

@@ -7,7 +7,8 @@ import { array } from './arrays.ts';
 import type { Db } from './client.ts';
 import { countUpTo } from './listing/count.ts';
 import type { IdWindow } from './listing/window.ts';
-import { rowSet } from './row-set.ts';
+import { generationKey, generationsInUse } from './payloads.ts';
+import { rowSet, sortedById } from './row-set.ts';
 import { volumes } from './schema.ts';
 
 export interface VolumeRow {
@@ -130,17 +131,17 @@ export async function deleteVolume(db: Db, { userId, name }: { userId: string; n
     );
     if (volume === undefined) return { outcome: 'NOT_FOUND' };
     const naming = JSON.stringify({ volumes: [{ name }] });
-    const [user] = await tx.execute<{ id: string }>(sql`
-      SELECT /* deleteVolume */ w.id FROM workflows w
-      WHERE w.user_id = ${userId} AND w.kind = 'CONTAINER' AND EXISTS (
-        SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> ${naming}::jsonb AND (
-          p.generation = w.generation AND w.terminated_at IS NULL
-          OR EXISTS (SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-            WHERE s.workflow_id = w.id AND j.generation = p.generation AND j.completed_at IS NULL)
-          OR EXISTS (SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-            WHERE r.workflow_id = w.id AND j.generation = p.generation))
-        OFFSET 0) -- a fence: stale statistics make the planner begin with everybody's payloads
-      ORDER BY w.id LIMIT 1`);
+    const users = await tx.execute<{ id: string; generation: number; current: boolean }>(sql`
+      SELECT /* deleteVolume */ w.id, p.generation, p.generation = w.generation AND w.terminated_at IS NULL AS current
+      FROM workflows w, LATERAL (
+        SELECT generation FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> ${naming}::jsonb
+        OFFSET 0) p -- a fence: stale statistics make the planner begin with everybody's payloads
+      WHERE w.user_id = ${userId} AND w.kind = 'CONTAINER'`);
+    const others = users.filter(({ current }) => !current).map(({ id }) => id);
+    const inUse = new Set((await generationsInUse(tx, others)).map(generationKey));
+    const user = sortedById(users).find(
+      ({ id, generation, current }) => current || inUse.has(generationKey({ workflowId: id, generation })),
+    );
     if (user !== undefined) return { outcome: 'IN_USE', workflowId: user.id };
     await tx.execute(sql`
       UPDATE /* deleteVolume */ volumes SET delete_requested_at = coalesce(delete_requested_at, now()) WHERE id = ${volume.id}`);

@@ -1,5 +1,5 @@
 import type { Db } from '../../db/client.ts';
-import { jobsOfUsersToRecheck, jobsOfUserToFollow, jobsToFollow, jobsToRecheck } from '../../db/lookup.ts';
+import { jobsOfUsersToRecheck, jobsOfUserToFollow, jobsToFollow, jobsToRecheck } from '../../db/jobs/follow.ts';
 import type { ListKind } from './job-lists.ts';
 
 /** The jobs of one workflow. */

@@ -1,6 +1,7 @@
 import postgres from 'postgres';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { driverOptions } from '../driver-options.ts';
+import { idsIn } from '../jobs/by-day.ts';
 import { END_OF_BACKUP, END_OF_ROWS, FORMAT, type Header } from './format.ts';
 import { backupTables, quoted, quotedColumns } from './tables.ts';
 
@@ -54,12 +55,27 @@ async function headerOf(client: postgres.Sql): Promise<Header> {
   const begun = known.progress ? await client`SELECT 1 FROM schema_migration_progress` : [];
   if (begun.length > 0)
     throw new NoBackup('A migration of this database has begun and not ended: run chronoverse migrate first.');
-  const [row] = await client<{ version: number; at: string; days: string[]; keys: boolean }[]>`
+  const [row] = await client<
+    { version: number; at: string; days: string[]; jobDays: string[]; jobDayIds: string | null; keys: boolean }[]
+  >`
     SELECT (SELECT max(version) FROM schema_migrations) AS version, now()::text AS at,
       ARRAY(SELECT right(relname, 8) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
         WHERE inhparent = to_regclass('log_chunks') AND relname ~ '^log_chunks_[0-9]{8}$' ORDER BY relname) AS days,
+      ARRAY(SELECT right(relname, 8) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = to_regclass('jobs') AND relname ~ '^jobs_[0-9]{8}$' ORDER BY relname) AS "jobDays",
+      (SELECT pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE conrelid = to_regclass('jobs_other') AND conname = 'jobs_other_days') AS "jobDayIds",
       EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('installations') AND attname = 'secret_key_ids') AS keys`;
   if (row === undefined) throw new Error('The database said nothing about itself.');
   const [keys] = row.keys ? await client<{ ids: string[] }[]>`SELECT secret_key_ids AS ids FROM installations` : [];
-  return { format: FORMAT, version: row.version, at: row.at, secretKeyIds: keys?.ids ?? [], logDays: row.days };
+  const [from, until] = row.jobDayIds === null ? [] : idsIn(row.jobDayIds);
+  return {
+    format: FORMAT,
+    version: row.version,
+    at: row.at,
+    secretKeyIds: keys?.ids ?? [],
+    logDays: row.days,
+    jobDays: row.jobDays,
+    ...(from === undefined || until === undefined ? {} : { jobDayIds: [from, until] }),
+  };
 }

@@ -3,9 +3,10 @@ import postgres from 'postgres';
 import type { z } from 'zod';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { driverOptions } from '../driver-options.ts';
-import { logPartitionOf } from '../logs/partitions.ts';
+import { boundStatement, dayStatements } from '../jobs/by-day.ts';
 import { migrate } from '../migrate/migrate.ts';
 import { readMigrations } from '../migrate/migrations.ts';
+import { partitionOfDay } from '../partitions.ts';
 import { END_OF_BACKUP, Header, TableLine } from './format.ts';
 import { BackupReader, BadBackup } from './reader.ts';
 import { backupTables, quoted, quotedColumns } from './tables.ts';
@@ -97,11 +98,12 @@ async function load(
 ): Promise<void> {
   const tables = new Map((await backupTables(client)).map((table) => [table.name, table]));
   for (const day of header.logDays) {
-    const { name, from, until } = logPartitionOf(day);
+    const { name, from, until } = partitionOfDay('log_chunks', day);
     await client.unsafe(
       `CREATE TABLE IF NOT EXISTS ${quoted(name)} PARTITION OF log_chunks FOR VALUES FROM ('${from}') TO ('${until}')`,
     );
   }
+  if (header.jobDayIds !== undefined) await makeJobDaysOf(client, header.jobDayIds, header.jobDays);
   // Triggers count what is made; the totals in the backup count it already.
   for (const { name } of tables.values()) await client.unsafe(`ALTER TABLE ${quoted(name)} DISABLE TRIGGER USER`);
   await requireEmpty(client); // once more, now that the tables are locked: a server may run on them
@@ -128,6 +130,17 @@ async function load(
   }
   for (const { name } of tables.values()) await client.unsafe(`ALTER TABLE ${quoted(name)} ENABLE TRIGGER USER`);
   await advanceSequences(client);
+}
+
+/** Divides the jobs into the days that they were divided into when the backup was made. */
+async function makeJobDaysOf(client: postgres.Sql, [from, until]: [string, string], days: string[]): Promise<void> {
+  const made = await client<{ name: string }[]>`
+    SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'jobs'::regclass AND relname <> 'jobs_other'`;
+  for (const { name } of made) await client.unsafe(`DROP TABLE ${quoted(name)}`);
+  await client.unsafe(boundStatement({ from, until }));
+  for (const day of days)
+    for (const statement of dayStatements(partitionOfDay('jobs', day))) await client.unsafe(statement);
 }
 
 /**

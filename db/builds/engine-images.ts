@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { generationKey, generationsInUse } from '../payloads.ts';
 import { rowSet } from '../row-set.ts';
 import { IS_NEEDED } from './images.ts';
 
@@ -152,7 +153,14 @@ export async function isImageNeeded(db: Pick<Db, 'execute'>, imageId: string): P
   const rows = await db.execute(sql`
     SELECT /* isImageNeeded */ FROM builds b JOIN workflows w ON w.id = b.workflow_id
     WHERE b.image_id = ${imageId} AND (${IS_NEEDED}) LIMIT 1`);
-  return rows.length > 0;
+  if (rows.length > 0) return true;
+  const built = await db.execute<{ workflow_id: string; generation: number }>(sql`
+    SELECT /* isImageNeeded */ b.workflow_id, b.generation FROM builds b WHERE b.image_id = ${imageId}`);
+  const used = await generationsInUse(db, [...new Set(built.map((build) => build.workflow_id))]);
+  const inUse = new Set(used.map(generationKey));
+  return built.some((build) =>
+    inUse.has(generationKey({ workflowId: build.workflow_id, generation: build.generation })),
+  );
 }
 
 /** What a build that waits or runs is for. */

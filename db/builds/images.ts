@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { type Generation, type GenerationKey, generationKey } from '../payloads.ts';
+import { eachDay } from '../jobs/by-day.ts';
+import { type Generation, type GenerationKey, generationKey, generationsInUse } from '../payloads.ts';
 import { rowSet } from '../row-set.ts';
 
 /** The workflows among these that have a running build. */
@@ -14,18 +15,12 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 }
 
 /**
- * Whether the generation of the build `b` of the workflow `w` is needed. A live workflow needs its
- * current generation unless its build failed. An unfinished job needs the generation that it uses
- * or waits for. A workflow that is built again needs the generation that it runs meanwhile.
+ * Whether the generation of the build `b` of the workflow `w` is needed, even if no unfinished job
+ * uses it (generationsInUse). A live workflow needs its current generation unless its build failed.
+ * A workflow that is built again needs the generation that it runs meanwhile.
  */
 export const IS_NEEDED = sql`w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
-      OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY' AND s.generation = b.generation)
-      OR EXISTS (
-        SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-        WHERE s.workflow_id = w.id AND j.generation = b.generation AND j.completed_at IS NULL)
-      OR EXISTS (
-        SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-        WHERE r.workflow_id = w.id AND j.generation = b.generation)`;
+      OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY' AND s.generation = b.generation)`;
 
 /**
  * Those of the generations whose image is needed, with the image id of their build (null while the
@@ -36,18 +31,23 @@ export async function neededGenerations(
   generations: Generation[],
 ): Promise<Map<GenerationKey, { imageId: string | null }>> {
   if (generations.length === 0) return new Map();
-  const rows = await db.execute<{ workflow_id: string; generation: number; image_id: string | null }>(sql`
-    SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id
+  const rows = await db.execute<{
+    workflow_id: string;
+    generation: number;
+    image_id: string | null;
+    needed: boolean;
+  }>(sql`
+    SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id, ${IS_NEEDED} AS needed
     FROM ${rowSet('u', generations, { workflowId: 'uuid', generation: 'integer' })}
       JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
-      JOIN workflows w ON w.id = u.workflow_id
-    WHERE ${IS_NEEDED}`);
-  return new Map(
-    rows.map((row) => [
-      generationKey({ workflowId: row.workflow_id, generation: row.generation }),
-      { imageId: row.image_id },
-    ]),
-  );
+      JOIN workflows w ON w.id = u.workflow_id`);
+  const others = rows.filter(({ needed }) => !needed).map((row) => row.workflow_id);
+  const inUse = new Set((await generationsInUse(db, others)).map(generationKey));
+  const found = rows.map((row) => {
+    const key = generationKey({ workflowId: row.workflow_id, generation: row.generation });
+    return { key, imageId: row.image_id, isNeeded: row.needed || inUse.has(key) };
+  });
+  return new Map(found.filter(({ isNeeded }) => isNeeded).map(({ key, imageId }) => [key, { imageId }]));
 }
 
 /** The full name of an image on an engine: `docker.io/library/alpine:3`. */
@@ -115,9 +115,22 @@ export async function endedPrivatePulls(db: Db, engineId: string, countMax: numb
     SELECT /* endedPrivatePulls */ puller, image, repository FROM private_pulls p
     WHERE engine_id = ${engineId} AND started_at < ${margin}
       AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
-      AND NOT EXISTS (SELECT FROM jobs WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
-    ORDER BY started_at LIMIT ${countMax}`);
-  return rows.map((row) => ({ puller: row.puller, image: row.image, repository: row.repository, engineId }));
+    ORDER BY started_at`);
+  const pulling = await eachDay(
+    db,
+    rows,
+    ({ puller }) => puller,
+    (jobs, ofDay) =>
+      db.execute<{ id: string }>(sql`
+    SELECT /* endedPrivatePulls */ id FROM ${jobs} WHERE id = ANY(${array(
+      ofDay.map(({ puller }) => puller),
+      'uuid',
+    )})
+      AND (completed_at IS NULL OR completed_at >= ${margin})`),
+  );
+  const kept = new Set(pulling.map(({ id }) => id));
+  const ended = rows.filter(({ puller }) => !kept.has(puller)).slice(0, countMax);
+  return ended.map((row) => ({ puller: row.puller, image: row.image, repository: row.repository, engineId }));
 }
 
 /**

@@ -1,7 +1,8 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf } from '../jobs/by-day.ts';
 import { endColumns } from './columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './jobs.ts';
 
@@ -29,16 +30,18 @@ export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: strin
 export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promise<Effects> {
   if (ids.length === 0) return noEffects;
   const isRunning = sql`jobs.status = 'RUNNING'`;
-  const canceled = await tx.execute<ChangedJob>(sql`
+  const cancel = (jobs: SQL, ofDay: string[]) =>
+    tx.execute<ChangedJob>(sql`
     WITH /* cancelJobs */ locked AS MATERIALIZED (
-      SELECT id FROM jobs WHERE id = ANY(${array(ids, 'uuid')}) AND completed_at IS NULL ORDER BY id FOR UPDATE
+      SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL ORDER BY id FOR UPDATE
     ), changed AS (
-      UPDATE jobs SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
+      UPDATE ${jobs} SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
         cancel_requested_at = CASE WHEN ${isRunning} THEN coalesce(cancel_requested_at, now()) END,
         ${endColumns('jobs', { ends: sql`jobs.status <> 'RUNNING'`, keepsLease: isRunning, linesMayFollow: sql`attempt > 0` })}
       FROM locked WHERE jobs.id = locked.id RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);
+  const canceled = await eachDayOf(tx, ids, cancel);
   const jobIds = canceled.filter((job) => job.status === 'RUNNING').map(({ id }) => id);
   return { ...jobEffects(canceled), stopping: { jobIds, buildIds: [] } };
 }

@@ -3,6 +3,7 @@ import { RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { LEASE_END } from '../lease.ts';
+import { eachDayOf } from './by-day.ts';
 
 /**
  * The clock of the database, in milliseconds since 1970. A value below an earlier one means that
@@ -49,7 +50,8 @@ export async function anchorSchedules(
     ORDER BY workflow_id LIMIT ${limit}`);
   if (found.length === 0) return { after: undefined, anchored: 0 };
   const ids = found.map((row) => row.workflow_id);
-  const anchored = await db.execute(sql`
+  const anchored = await db.transaction(async (tx) => {
+    const schedules = await tx.execute<{ last_job_id: string | null }>(sql`
     WITH /* anchorSchedules */ locked AS MATERIALIZED (
       SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')}) AND ${IS_TOO_FAR}
       ORDER BY workflow_id FOR UPDATE
@@ -60,18 +62,26 @@ export async function anchorSchedules(
           THEN now() + make_interval(secs => random() +
             mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)
           ELSE next_run_at END
-      FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING schedules.workflow_id, last_job_id
-    ), active AS MATERIALIZED (
-      SELECT job.id FROM anchored, LATERAL (
-        SELECT id FROM jobs WHERE jobs.id = anchored.last_job_id AND completed_at IS NULL
-        LIMIT 1 FOR UPDATE SKIP LOCKED) job
-    ), corrected AS (
-      UPDATE jobs SET updated_at = least(updated_at, now()),
-        lease_expires_at = CASE WHEN lease_expires_at > ${LEASE_END} THEN ${LEASE_END} ELSE lease_expires_at END
-      FROM active WHERE jobs.id = active.id
+      FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING last_job_id
     )
-    SELECT workflow_id FROM anchored`);
+    SELECT last_job_id FROM anchored`);
+    await eachDayOf(tx, lastJobs(schedules), (jobs, ofDay) =>
+      tx.execute(sql`
+    WITH /* anchorSchedules */ active AS MATERIALIZED (
+      SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL
+      ORDER BY id FOR UPDATE SKIP LOCKED
+    )
+    UPDATE ${jobs} SET updated_at = least(updated_at, now()),
+      lease_expires_at = CASE WHEN lease_expires_at > ${LEASE_END} THEN ${LEASE_END} ELSE lease_expires_at END
+    FROM active WHERE jobs.id = active.id`),
+    );
+    return schedules;
+  });
   return { after: found.length < limit ? undefined : ids.at(-1), anchored: anchored.length };
+}
+
+function lastJobs(schedules: { last_job_id: string | null }[]): string[] {
+  return schedules.flatMap((schedule) => schedule.last_job_id ?? []);
 }
 
 /** The same for the leases of builds: a lost worker's build is found in time. */

@@ -1,9 +1,9 @@
-import { and, eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import type { Db } from '../client.ts';
 import { cancelJobs } from '../ends/cancel-jobs.ts';
-import { isKept } from '../lookup.ts';
-import { type JobRow, jobs } from '../schema.ts';
+import { anyJobs, jobsOf } from '../lookup.ts';
+import type { JobRow } from '../schema.ts';
 import { wakeWaiting } from './dispatch.ts';
 
 export type JobCanceled =
@@ -16,17 +16,14 @@ export type JobCanceled =
  */
 export async function cancelJob(db: Db, { userId, id }: { userId: string; id: string }): Promise<JobCanceled> {
   const canceled = await db.transaction(async (tx): Promise<JobCanceled> => {
-    const [found] = await tx
-      .select({ workflowId: jobs.workflowId })
-      .from(jobs)
-      .where(and(eq(jobs.id, id), eq(jobs.userId, userId), isKept(jobs.workflowId)));
+    const [found] = await jobsOf(tx, userId, [id]);
     if (found === undefined) return { outcome: 'NOT_FOUND' };
     // The schedule is locked before the job.
     await tx.execute(sql`SELECT /* cancelJob */ FROM schedules WHERE workflow_id = ${found.workflowId} FOR UPDATE`);
     const effects = await cancelJobs(tx, [id]);
     if (effects.changed.length === 0) return { outcome: 'ENDED' };
     await tx.execute(sql`DELETE /* cancelJob */ FROM run_requests WHERE job_id = ${id}`);
-    const [job] = await tx.select().from(jobs).where(eq(jobs.id, id));
+    const [job] = await anyJobs(tx, [id]);
     if (job === undefined) throw new Error('A job that is locked was not found.');
     return { outcome: job.status === 'RUNNING' ? 'STOPPING' : 'CANCELED', job, effects };
   });

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects, type UserChange } from '../../domain/effects.ts';
 import { newId } from '../../domain/ids.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
@@ -6,7 +6,8 @@ import { instant } from '../../platform/async/instant.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { LEASE_END, type Lease } from '../lease.ts';
-import { rowSet } from '../row-set.ts';
+import { rowSet, sortedById } from '../row-set.ts';
+import { eachDay, eachDayOf } from './by-day.ts';
 
 /**
  * A job under the lease of its worker. Every later write of the attempt presents the lease. If the
@@ -77,14 +78,16 @@ export async function claimJobs(
   { owner, engineId }: { owner: string; engineId?: string },
 ): Promise<{ claimed: ClaimedJob[]; effects: Effects }> {
   const lease = { leaseToken: newId(), askedAt: instant() };
-  const rows = await db.execute<ClaimedRow>(sql`
-    UPDATE /* claimJobs */ jobs SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
+  const claim = (jobs: SQL, ofDay: string[]) =>
+    db.execute<ClaimedRow>(sql`
+    UPDATE /* claimJobs */ ${jobs} SET status = 'RUNNING', attempt = attempt + 1, started_at = now(), updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
-    FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ids.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
+    FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ofDay.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
     WHERE jobs.id = u.id AND jobs.status = u.status
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
+  const rows = await eachDayOf(db, ids, claim);
   return { claimed: toClaimed(rows, lease), effects: { ...noEffects, changed: changedOf(rows) } };
 }
 
@@ -100,19 +103,20 @@ export async function takeOverJobs(
 ): Promise<ClaimedJob[]> {
   if (attempts.length === 0) return [];
   const lease = { leaseToken: newId(), askedAt: instant() };
-  const rows = await db.execute<ClaimedRow>(sql`
+  const takeOver = (jobs: SQL, ofDay: typeof attempts) =>
+    db.execute<ClaimedRow>(sql`
     WITH /* takeOverJobs */ orphan AS MATERIALIZED (
-      SELECT u.id FROM ${rowSet('u', attempts, { id: 'uuid', attempt: 'integer' })}, LATERAL (
-        SELECT FROM jobs WHERE jobs.id = u.id AND jobs.attempt = u.attempt AND status = 'RUNNING'
+      SELECT u.id FROM ${rowSet('u', sortedById(ofDay), { id: 'uuid', attempt: 'integer' })}, LATERAL (
+        SELECT FROM ${jobs} WHERE jobs.id = u.id AND jobs.attempt = u.attempt AND status = 'RUNNING'
           AND engine_id = ${engineId} AND (lease_expires_at < now() OR lease_owner = ANY(${array(endedOwners, 'text')}))
         LIMIT 1 FOR UPDATE SKIP LOCKED) orphan
     )
-    UPDATE jobs SET adoptions = adoptions + 1, updated_at = now(),
+    UPDATE ${jobs} SET adoptions = adoptions + 1, updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = orphan.id
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
-  return toClaimed(rows, lease);
+  return toClaimed(await eachDay(db, attempts, ({ id }) => id, takeOver), lease);
 }
 
 /** All of a statement have begun at the same time. */

@@ -5,6 +5,7 @@ import type { WorkflowKind } from '../../domain/states.ts';
 import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
+import { eachDayOf, recentJob, withJobDay } from './by-day.ts';
 
 /**
  * Turns due slots of idle workflows into QUEUED jobs, in one statement over at most `limit`
@@ -24,8 +25,8 @@ import { ID_SET, idInSet } from '../ids.ts';
  *   scheduler has advanced meanwhile is read again under the lock and no longer matches, because
  *   advancing moves wake_at into the future.
  * - A last job that the snapshot does not contain (another scheduler has just made it) counts as
- *   active. So does one that is gone. reconcileSchedules reads with a snapshot that was taken under
- *   the lock, and distinguishes the two.
+ *   active. So does one that is gone, or that was made before yesterday. reconcileSchedules reads
+ *   with a snapshot that was taken under the lock, and distinguishes them.
  * - A request for a run may commit between the snapshot and the lock of the schedule. The snapshot
  *   lacks the row of run_requests, and moving wake_at would overwrite the wake_at of the request.
  *   So the request also sets `schedules.requested` in its transaction, and this statement reads
@@ -45,9 +46,9 @@ export async function queueDueSlots(
    */
   others: string[];
 }> {
-  const rows = await db.execute<
-    { kind: WorkflowKind; user_id: string; ids: string } | { kind: null; user_id: null; ids: string }
-  >(sql`
+  const queue = async () => {
+    const lastJob = await recentJob(db, sql`due.last_job_id`, sql`completed_at`);
+    return db.execute<Dispatched | { kind: null; user_id: null; ids: string }>(sql`
     WITH /* queueDueSlots */ due AS MATERIALIZED (
       SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, make_interval(mins => interval_minutes) AS every, state = 'READY' AND next_run_at <= now() AND NOT requested AS has_slot
       FROM schedules WHERE wake_at <= now()
@@ -55,7 +56,7 @@ export async function queueDueSlots(
     ), looked AS MATERIALIZED (
       SELECT tid, workflow_id, next_run_at, every, has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
       FROM due
-        LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
+        LEFT JOIN LATERAL ${lastJob} last_job ON true
     ), ids AS MATERIALIZED (
       SELECT ${ID_SET}
     ), made AS MATERIALIZED (
@@ -73,6 +74,8 @@ export async function queueDueSlots(
     )
     SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
     UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text, ' ') FROM looked WHERE idle IS NOT TRUE HAVING count(*) > 0`);
+  };
+  const rows = await withJobDay(db, queue);
   const dispatched: DispatchedJob[] = [];
   const changed: UserChange[] = [];
   const others: string[] = [];
@@ -87,6 +90,8 @@ export async function queueDueSlots(
   }
   return { effects: { ...noEffects, dispatched, changed }, others };
 }
+
+type Dispatched = { kind: WorkflowKind; user_id: string; ids: string };
 
 /**
  * Milliseconds until the next schedule is due, by the database's clock: 0 if one is due now,
@@ -123,10 +128,12 @@ export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number
 /** Marks jobs that have not ended, so that their ends wake the schedules that wait for them. */
 export async function markAwaited(db: Db, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  await db.execute(sql`
+  await eachDayOf(db, ids, (jobs, ofDay) =>
+    db.execute(sql`
     WITH /* markAwaited */ locked AS MATERIALIZED (
-      SELECT id FROM jobs WHERE id = ANY(${array(ids, 'uuid')}) AND completed_at IS NULL AND NOT awaited
+      SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL AND NOT awaited
       ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE jobs SET awaited = true FROM locked WHERE jobs.id = locked.id`);
+    UPDATE ${jobs} SET awaited = true FROM locked WHERE jobs.id = locked.id`),
+  );
 }

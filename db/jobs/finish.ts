@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
@@ -10,6 +10,7 @@ import { CHANGED_COLUMNS, type ChangedJob, failureEffects, jobEffects } from '..
 import { storeLastLines } from '../logs/append.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
+import { eachDay } from './by-day.ts';
 import { wakeWaiting } from './dispatch.ts';
 
 export interface Outcome {
@@ -78,21 +79,24 @@ interface Finished {
 const NOTHING: Finished = { ended: new Set(), awaited: [], effects: noEffects };
 
 /**
- * Ends the jobs that change no failure count, in one statement. It answers with a row for each
- * user.
+ * Ends the jobs that change no failure count, in one statement for each day. It answers with a row
+ * for each user.
  */
 async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
-  const { rows: ending, texts } = toRows(outcomes);
-  const rows = await db.execute<{ user_id: string; ended: string; awaited: string; notified: string }>(sql`
+  const end = (jobs: SQL, ofDay: Outcome[]) => {
+    const { rows: ending, texts } = toRows(ofDay);
+    return db.execute<{ user_id: string; ended: string; awaited: string; notified: string }>(sql`
     WITH /* endUncounted */ ended AS (
-      ${finishLeased(ending)} AND (u.status <> 'COMPLETED' OR NOT after_failure)
+      ${finishLeased(jobs, ending)} AND (u.status <> 'COMPLETED' OR NOT after_failure)
       RETURNING ${ENDED_COLUMNS}
     ), stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED}), ${NOTIFY_COMPLETED}
     SELECT user_id, string_agg(id::text, ' ') AS ended,
       coalesce(string_agg(workflow_id::text, ' ') FILTER (WHERE awaited), '') AS awaited, '' AS notified
     FROM ended GROUP BY user_id
     UNION ALL SELECT user_id, '', '', string_agg(id::text, ' ') FROM notified GROUP BY user_id`);
+  };
+  const rows = await eachDay(db, outcomes, idOf, end);
   const all = rows.map(({ user_id: userId, ended, awaited, notified }) => ({
     awaited: words(awaited),
     changed: { userId, jobs: words(ended), notifications: words(notified) },
@@ -111,7 +115,6 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   if (outcomes.length === 0) return NOTHING;
   const ids = outcomes.map((outcome) => outcome.workflowId);
   const workflowIds = array(ids, 'uuid');
-  const { rows, texts } = toRows(outcomes);
   return db.transaction(async (tx) => {
     await tx.execute(
       sql`SELECT /* endCounted */ FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`,
@@ -119,10 +122,14 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     await tx.execute(
       sql`SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
     );
-    const jobs = await tx.execute<ChangedJob & { awaited: boolean }>(sql`
-      WITH /* endCounted */ ended AS (${finishLeased(rows)} RETURNING ${ENDED_COLUMNS}),
+    const end = (jobs: SQL, ofDay: Outcome[]) => {
+      const { rows, texts } = toRows(ofDay);
+      return tx.execute<ChangedJob & { awaited: boolean }>(sql`
+      WITH /* endCounted */ ended AS (${finishLeased(jobs, rows)} RETURNING ${ENDED_COLUMNS}),
         stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED})
       SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open, awaited FROM ended`);
+    };
+    const jobs = await eachDay(tx, outcomes, idOf, end);
     const finished = new Set(jobs.map(({ id }) => id));
     const counting = outcomes
       .filter((outcome) => finished.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
@@ -179,14 +186,16 @@ function workflowEvent({ id: workflowId, failures, terminated, recovered }: Coun
  * rows, read all jobs and compare each with each. Rows are locked in the order of their ids, as
  * renewals lock them.
  */
-function finishLeased(rows: Row[]) {
+function finishLeased(jobs: SQL, rows: Row[]) {
   return sql`
-    UPDATE jobs SET status = u.status, updated_at = now(),
+    UPDATE ${jobs} SET status = u.status, updated_at = now(),
       exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
       log_line_count = u.log_line_count, ${endColumns('jobs')}
     FROM ${rowSet('u', rows, OUTCOME_COLUMNS)}
     WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
 }
+
+const idOf = ({ id }: Outcome) => id;
 
 type Row = Omit<Outcome, 'workflowId' | 'lastLines'> & { firstNumber: number | undefined; text: number | undefined };
 

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
@@ -6,6 +6,7 @@ import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from '../ends/jobs.ts';
 import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
+import { eachDay, eachDayOf } from './by-day.ts';
 
 /**
  * Renews these leases. A lease that is not in `kept` is lost: another worker or the sweep has taken
@@ -16,9 +17,11 @@ export async function renewLeases(
   leases: LeaseKey[],
 ): Promise<{ kept: Set<string>; cancelRequested: Set<string> }> {
   if (leases.length === 0) return { kept: new Set(), cancelRequested: new Set() };
-  const rows = await db.execute<{ id: string; cancel: boolean }>(sql`
-    UPDATE /* renewLeases */ jobs SET lease_expires_at = ${LEASE_END}
-    ${underLeases(leases)} RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel`);
+  const renew = (jobs: SQL, ofDay: LeaseKey[]) =>
+    db.execute<{ id: string; cancel: boolean }>(sql`
+    UPDATE /* renewLeases */ ${jobs} SET lease_expires_at = ${LEASE_END}
+    ${underLeases(ofDay)} RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel`);
+  const rows = await eachDay(db, leases, idOf, renew);
   return {
     kept: new Set(rows.map((row) => row.id)),
     cancelRequested: new Set(rows.filter((row) => row.cancel).map((row) => row.id)),
@@ -31,8 +34,10 @@ export async function renewLeases(
  */
 export async function releaseJobs(db: Db, leases: LeaseKey[]): Promise<void> {
   if (leases.length === 0) return;
-  await db.execute(sql`
-    UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' ${underLeases(leases)}`);
+  await eachDay(db, leases, idOf, (jobs, ofDay) =>
+    db.execute(sql`
+    UPDATE /* releaseJobs */ ${jobs} SET lease_expires_at = now() - interval '1 millisecond' ${underLeases(ofDay)}`),
+  );
 }
 
 /** The jobs whose leases were still valid. */
@@ -57,18 +62,20 @@ export async function returnJobs(
 ): Promise<Returned> {
   if (leases.length === 0) return { pending: [], canceled: [], effects: noEffects };
   const isCanceled = sql`cancel_requested_at IS NOT NULL`;
-  const returned = await db.execute<ChangedJob>(sql`
+  const giveBack = (jobs: SQL, ofDay: LeaseKey[]) =>
+    db.execute<ChangedJob>(sql`
     WITH /* returnJobs */ changed AS (
-      UPDATE jobs SET status = CASE WHEN ${isCanceled} THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
+      UPDATE ${jobs} SET status = CASE WHEN ${isCanceled} THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
         uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, started_at = NULL, queued_at = NULL,
         lost_attempt = CASE WHEN NOT ${ran}::boolean THEN lost_attempt END,
         ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${printed} OR attempt > 1)` })},
         -- the lines before an attempt that printed nothing are the lines before the next one
         log_attempt = CASE WHEN cancel_requested_at IS NULL AND NOT ${printed} AND log_attempt >= attempt + adoptions
           THEN attempt + adoptions + 1 ELSE log_attempt END
-      ${underLeases(leases)} RETURNING ${CHANGED_COLUMNS}
+      ${underLeases(ofDay)} RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);
+  const returned = await eachDay(db, leases, idOf, giveBack);
   const workflowIds = returned.map((job) => job.workflow_id);
   await db.execute(sql`
     WITH /* returnJobs */ locked AS MATERIALIZED (
@@ -87,9 +94,11 @@ export async function returnJobs(
  * id if it is QUEUED now.
  */
 export async function queueReturned(db: Db, id: string): Promise<string[]> {
-  const queued = await db.execute<{ id: string }>(sql`
-    UPDATE /* queueReturned */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
-    WHERE id = ${id} AND status = 'PENDING' RETURNING id`);
+  const queued = await eachDayOf(db, [id], (jobs) =>
+    db.execute<{ id: string }>(sql`
+    UPDATE /* queueReturned */ ${jobs} SET status = 'QUEUED', queued_at = now(), updated_at = now()
+    WHERE id = ${id} AND status = 'PENDING' RETURNING id`),
+  );
   return queued.map((row) => row.id);
 }
 
@@ -104,17 +113,18 @@ export interface JobState {
 
 /** The states of these jobs. Unknown ids are missing from the result. */
 export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobState>> {
-  if (ids.length === 0) return new Map();
-  const rows = await db.execute<{
-    id: string;
-    status: string;
-    attempt: number;
-    expired: boolean | null;
-    owner: string | null;
-    engine_id: string | null;
-  }>(sql`
+  const read = (jobs: SQL, ofDay: string[]) =>
+    db.execute<{
+      id: string;
+      status: string;
+      attempt: number;
+      expired: boolean | null;
+      owner: string | null;
+      engine_id: string | null;
+    }>(sql`
     SELECT /* jobStates */ id, status, attempt, lease_expires_at < now() AS expired, lease_owner AS owner, engine_id
-    FROM jobs WHERE id = ANY(${array(ids, 'uuid')})`);
+    FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')})`);
+  const rows = await eachDayOf(db, ids, read);
   return new Map(
     rows.map(({ id, status, attempt, expired, owner, engine_id: engineId }) => [
       id,
@@ -122,6 +132,8 @@ export async function jobStates(db: Db, ids: string[]): Promise<Map<string, JobS
     ]),
   );
 }
+
+const idOf = ({ id }: LeaseKey) => id;
 
 /**
  * The end of a statement that changes the RUNNING jobs of these leases, in the order of their ids.

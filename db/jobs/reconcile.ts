@@ -1,7 +1,7 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type DispatchedJob, type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { type Decision, type Reconcilable, reconcile } from '../../domain/reconcile.ts';
-import type { JobStatus, ScheduleState, WorkflowKind } from '../../domain/states.ts';
+import { isEnded, type JobStatus, type ScheduleState, type WorkflowKind } from '../../domain/states.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelRequests } from '../ends/cancel-jobs.ts';
@@ -10,10 +10,10 @@ import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, failureEffects, jobEff
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
+import { eachDay, eachDayOf } from './by-day.ts';
 import { markAwaited } from './dispatch.ts';
 
-type Row = {
-  read_at_ms: number;
+type ScheduleRow = {
   workflow_id: string;
   user_id: string;
   kind: WorkflowKind;
@@ -21,13 +21,22 @@ type Row = {
   slot_due: boolean | null;
   next_run_in: number | null;
   request_id: string | null;
-  job_id: string | null;
-  status: JobStatus | null;
-  attempts: number | null;
-  age: number | null;
-  lease_expired: number | null;
-  cancel_requested: boolean | null;
+  last_job_id: string | null;
+  read_at_ms: number;
 };
+
+type LastJobRow = {
+  id: string;
+  status: JobStatus;
+  attempts: number;
+  age: number;
+  lease_expired: number | null;
+  cancel_requested: boolean;
+  read_at_ms: number;
+};
+
+/** A schedule, and its last job unless that is gone. */
+type Row = ScheduleRow & { job: LastJobRow | undefined };
 
 /**
  * Acts on schedules that are due for another reason than a slot of an idle workflow
@@ -68,7 +77,7 @@ export async function reconcileSchedules(
       tx,
       locked.map((row) => row.workflow_id),
     );
-    const watched = watchedSeconds(Math.max(...rows.map((row) => row.read_at_ms)));
+    const watched = watchedSeconds(Math.max(...rows.map((row) => row.job?.read_at_ms ?? row.read_at_ms)));
     const decided = rows.map((row) => ({
       row,
       decision: reconcile({ ...toReconcilable(row), watchedSeconds: watched }),
@@ -77,7 +86,7 @@ export async function reconcileSchedules(
 
     const requested = of('DISPATCH_REQUESTED');
     const dispatched = [
-      ...of('DISPATCH_AGAIN').map((row) => ({ id: row.job_id ?? '', userId: row.user_id, kind: row.kind })),
+      ...of('DISPATCH_AGAIN').map((row) => ({ id: row.job?.id ?? '', userId: row.user_id, kind: row.kind })),
       ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
     ];
     await lockPending(tx, dispatched, of('REMOVE'));
@@ -114,18 +123,25 @@ type Transaction = Pick<Db, 'execute'>;
 
 async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Row[]> {
   if (workflowIds.length === 0) return [];
-  return tx.execute<Row>(sql`
-    SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms, s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
-      extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id,
-      j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts, extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
-      extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
-      j.cancel_requested_at IS NOT NULL AS cancel_requested
+  const schedules = await tx.execute<ScheduleRow>(sql`
+    SELECT /* readSchedules */ ${READ_AT}, s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
+      extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id, s.last_job_id
     FROM schedules s
-      LEFT JOIN LATERAL (SELECT * FROM jobs WHERE id = s.last_job_id LIMIT 1) j ON true
       LEFT JOIN LATERAL (
         SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
     WHERE s.workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+  const lastJobs = schedules.flatMap((schedule) => schedule.last_job_id ?? []);
+  const read = (jobs: SQL, ids: string[]) =>
+    tx.execute<LastJobRow>(sql`
+    SELECT /* readSchedules */ ${READ_AT}, id, status, attempt - uncounted_attempts AS attempts,
+      extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age,
+      extract(epoch FROM clock_timestamp() - lease_expires_at)::float8 AS lease_expired, cancel_requested_at IS NOT NULL AS cancel_requested
+    FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')})`);
+  const found = new Map((await eachDayOf(tx, lastJobs, read)).map((job) => [job.id, job]));
+  return schedules.map((schedule) => ({ ...schedule, job: found.get(schedule.last_job_id ?? '') }));
 }
+
+const READ_AT = sql`(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms`;
 
 function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
   return {
@@ -134,21 +150,18 @@ function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
     slotDue: row.slot_due ?? false,
     nextRunInSeconds: row.next_run_in ?? undefined,
     requested: row.request_id !== null,
-    lastJob:
-      row.status === null
-        ? undefined
-        : {
-            status: row.status,
-            attempts: row.attempts ?? 0,
-            ageSeconds: row.age ?? 0,
-            leaseExpiredSeconds: row.lease_expired ?? 0,
-            cancelRequested: row.cancel_requested ?? false,
-          },
+    lastJob: row.job && {
+      status: row.job.status,
+      attempts: row.job.attempts,
+      ageSeconds: row.job.age,
+      leaseExpiredSeconds: row.job.lease_expired ?? 0,
+      cancelRequested: row.job.cancel_requested,
+    },
   };
 }
 
 function jobIds(rows: Row[]): string[] {
-  return rows.flatMap((row) => row.job_id ?? []);
+  return rows.flatMap((row) => row.job?.id ?? []);
 }
 
 /**
@@ -157,13 +170,18 @@ function jobIds(rows: Row[]): string[] {
  */
 async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed: Row[]): Promise<void> {
   if (dispatched.length + removed.length === 0) return;
-  const ids = dispatched.map(({ id }) => id);
   const workflowIds = removed.map((row) => row.workflow_id);
-  await tx.execute(sql`
-    SELECT /* lockPending */ FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
-      SELECT unnest(${array(ids, 'uuid')})
-      UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})))
-    ORDER BY id FOR NO KEY UPDATE`);
+  const requested =
+    removed.length === 0
+      ? []
+      : await tx.execute<{ id: string }>(sql`
+    SELECT /* lockPending */ job_id AS id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+  const ids = [...dispatched, ...requested].map(({ id }) => id);
+  await eachDayOf(tx, ids, (jobs, ofDay) =>
+    tx.execute(sql`
+    SELECT /* lockPending */ FROM ${jobs} WHERE status = 'PENDING' AND id = ANY(${array(ofDay, 'uuid')})
+    ORDER BY id FOR NO KEY UPDATE`),
+  );
 }
 
 /**
@@ -181,15 +199,16 @@ async function endOrReturn(
     ...failed.map((id) => ({ id, status: 'FAILED' })),
     ...canceled.map((id) => ({ id, status: 'CANCELED' })),
   ];
-  const jobs = await tx.execute<ChangedJob>(sql`
+  const change = (jobs: SQL, ofDay: typeof targets) =>
+    tx.execute<ChangedJob>(sql`
     WITH /* endOrReturn */ target AS MATERIALIZED (
-      SELECT u.id, u.status AS new_status FROM ${rowSet('u', targets, { id: 'uuid', status: 'text' })}, LATERAL (
-        SELECT FROM jobs WHERE jobs.id = u.id AND (
+      SELECT u.id, u.status AS new_status FROM ${rowSet('u', ofDay, { id: 'uuid', status: 'text' })}, LATERAL (
+        SELECT FROM ${jobs} WHERE jobs.id = u.id AND (
           jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
           OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
         LIMIT 1 FOR UPDATE SKIP LOCKED) lost
     ), changed AS (
-      UPDATE jobs SET status = new_status, updated_at = now(),
+      UPDATE ${jobs} SET status = new_status, updated_at = now(),
         failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
         failure_message = CASE WHEN new_status = 'FAILED' THEN ${LOST_MESSAGE} END,
         log_line_count = ${storedLines(sql`jobs.id`)},
@@ -198,6 +217,7 @@ async function endOrReturn(
       FROM target WHERE jobs.id = target.id RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);
+  const jobs = await eachDay(tx, targets, ({ id }) => id, change);
   const failures = jobs.filter((job) => job.status === 'FAILED');
   const notified = await notify(
     tx,
@@ -211,9 +231,11 @@ const LOST_MESSAGE = 'The worker that ran it was lost, and so was each one that 
 /** PENDING -> QUEUED. Jobs that are already QUEUED do not change. */
 async function markQueued(tx: Transaction, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  await tx.execute(sql`
-    UPDATE /* markQueued */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
-    WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'PENDING'`);
+  await eachDayOf(tx, ids, (jobs, ofDay) =>
+    tx.execute(sql`
+    UPDATE /* markQueued */ ${jobs} SET status = 'QUEUED', queued_at = now(), updated_at = now()
+    WHERE id = ANY(${array(ofDay, 'uuid')}) AND status = 'PENDING'`),
+  );
 }
 
 async function takeRequests(tx: Transaction, rows: Row[]): Promise<void> {
@@ -235,13 +257,21 @@ async function removeTerminated(tx: Transaction, rows: Row[]): Promise<Effects> 
   return canceled;
 }
 
+/**
+ * A schedule forgets a job that has ended: queueDueSlots sees only the ends of jobs that were made
+ * today or yesterday.
+ */
+function activeJob({ job }: Row): string | undefined {
+  return job === undefined || isEnded(job.status) ? undefined : job.id;
+}
+
 async function setWake(tx: Transaction, decided: { row: Row; decision: Decision }[]): Promise<void> {
   if (decided.length === 0) return;
   const wakes = decided.map(({ row, decision }) => ({
     workflowId: row.workflow_id,
     wakeInSeconds: decision.wakeInSeconds,
     waiting: decision.waiting,
-    lastJobId: decision.act === 'DISPATCH_REQUESTED' ? row.request_id : row.job_id,
+    lastJobId: decision.act === 'DISPATCH_REQUESTED' ? row.request_id : activeJob(row),
   }));
   await tx.execute(sql`
     UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
@@ -262,11 +292,21 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
  */
 async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
   if (workflowIds.length === 0) return 0;
+  const waiting = await db.execute<{ id: string; workflow_id: string }>(sql`
+    SELECT /* wakeEnded */ workflow_id, last_job_id AS id FROM schedules
+    WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND last_job_id IS NOT NULL`);
+  const read = (jobs: SQL, ids: string[]) =>
+    db.execute<{ id: string }>(sql`
+    SELECT /* wakeEnded */ id FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')}) AND completed_at IS NOT NULL`);
+  if (waiting.length === 0) return 0;
+  const lastJobs = waiting.map(({ id }) => id);
+  const ended = new Set((await eachDayOf(db, lastJobs, read)).map(({ id }) => id));
+  const workflowsToWake = waiting.filter(({ id }) => ended.has(id)).map((row) => row.workflow_id);
   const rows = await db.execute(sql`
     WITH /* wakeEnded */ locked AS MATERIALIZED (
       SELECT workflow_id FROM schedules
-      WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
-        AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL
+      WHERE workflow_id = ANY(${array(workflowsToWake, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
+        AND last_job_id = ANY(${array([...ended], 'uuid')})
       ORDER BY workflow_id FOR UPDATE
     )
     UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);

@@ -1,7 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { RECHECK_SECONDS, RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
-import { seconds } from '../arrays.ts';
+import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { rowSet } from '../row-set.ts';
+import { eachDay } from './by-day.ts';
 
 /** The position at which a step ended. */
 export interface RedispatchPlace {
@@ -33,28 +35,39 @@ export async function redispatchQueued(
     after === undefined
       ? sql`wake_at > now()`
       : sql`wake_at >= ${after.wakeAt} AND (wake_at, workflow_id) > (${after.wakeAt}, ${after.workflowId})`;
-  const [row] = await db.execute<{ count: number; read: number; wake_at: string; workflow_id: string }>(sql`
-    WITH /* redispatchQueued */ near AS MATERIALIZED (
-      SELECT workflow_id, wake_at, last_job_id FROM schedules
-      WHERE ${place} AND wake_at <= now() + ${seconds(Math.max(...Object.values(RECHECK_SECONDS_MAX)))}
-      ORDER BY wake_at, workflow_id LIMIT ${limit}
-    ), forgotten AS MATERIALIZED (
-      SELECT near.workflow_id FROM near, LATERAL (
-        SELECT FROM jobs WHERE id = near.last_job_id AND status = 'QUEUED'
-          AND ${dispatchedAt} < now() - ${seconds(RECHECK_SECONDS)} LIMIT 1) job
-    ), free AS MATERIALIZED (
-      SELECT schedules.workflow_id FROM forgotten, LATERAL (
-        SELECT workflow_id FROM schedules WHERE schedules.workflow_id = forgotten.workflow_id AND wake_at > now()
-        LIMIT 1 FOR UPDATE SKIP LOCKED) schedules
-    ), woken AS (
-      UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = free.workflow_id RETURNING 1
+  const near = await db.execute<Near>(sql`
+    SELECT /* redispatchQueued */ workflow_id AS "workflowId", wake_at::text AS "wakeAt", last_job_id AS "lastJobId" FROM schedules
+    WHERE ${place} AND wake_at <= now() + ${seconds(Math.max(...Object.values(RECHECK_SECONDS_MAX)))}
+    ORDER BY wake_at, workflow_id LIMIT ${limit}`);
+  const dispatched = near.filter((schedule) => schedule.lastJobId !== null);
+  const forgotten = await eachDay(
+    db,
+    dispatched,
+    (schedule) => schedule.lastJobId ?? '',
+    (jobs, ofDay) =>
+      db.execute<{ workflow_id: string }>(sql`
+    SELECT /* redispatchQueued */ near.workflow_id
+    FROM ${rowSet('near', ofDay, { workflowId: 'uuid', wakeAt: 'timestamptz', lastJobId: 'uuid' })}, LATERAL (
+      SELECT FROM ${jobs} WHERE id = near.last_job_id AND status = 'QUEUED'
+        AND ${dispatchedAt} < now() - ${seconds(RECHECK_SECONDS)} LIMIT 1) job`),
+  );
+  const woken = await wake(
+    db,
+    forgotten.map((row) => row.workflow_id),
+  );
+  return { count: woken.length, next: near.length < limit ? undefined : near.at(-1) };
+}
+
+type Near = { workflowId: string; wakeAt: string; lastJobId: string | null };
+
+/** Skips schedules that another transaction has locked: it acts on them now. */
+function wake(db: Db, workflowIds: string[]): Promise<unknown[]> {
+  return db.execute(sql`
+    WITH /* wake */ free AS MATERIALIZED (
+      SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND (wake_at > now()) IS TRUE -- so, by the key alone
+      ORDER BY workflow_id FOR UPDATE SKIP LOCKED
     )
-    SELECT (SELECT count(*) FROM woken)::integer AS count, (SELECT count(*) FROM near)::integer AS read,
-      wake_at::text, workflow_id
-    FROM near ORDER BY near.wake_at DESC, workflow_id DESC LIMIT 1`);
-  if (row === undefined) return { count: 0, next: undefined };
-  const next = row.read < limit ? undefined : { wakeAt: row.wake_at, workflowId: row.workflow_id };
-  return { count: row.count, next };
+    UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = free.workflow_id RETURNING 1`);
 }
 
 /**

@@ -5,6 +5,7 @@ import { checkRequests, lockUser } from '../accounts/user-limits.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
 import { type JobRow, jobs, runRequests, schedules, workflows } from '../schema.ts';
+import { withJobDay } from './by-day.ts';
 
 export type Requested =
   | { outcome: 'REQUESTED'; job: JobRow; effects: Effects }
@@ -18,7 +19,7 @@ export type Requested =
  * sees the request and cancels it. Throws LimitExceeded if as many jobs of the user wait as the
  * limit allows.
  */
-export async function runWorkflow(
+export function runWorkflow(
   db: Db,
   {
     userId,
@@ -27,7 +28,7 @@ export async function runWorkflow(
   }: { userId: string; id: string; requestedBy?: { userId: string; tokenName: string | null } },
   limits: UserLimits = USER_LIMITS,
 ): Promise<Requested> {
-  return db.transaction(async (tx): Promise<Requested> => {
+  const request = async (tx: Db): Promise<Requested> => {
     await lockUser(tx, userId);
     const [schedule] = await tx
       .select()
@@ -70,5 +71,6 @@ export async function runWorkflow(
       .where(eq(schedules.workflowId, id));
     const effects = { ...noEffects, changed: [{ userId, jobs: [job.id] }], wakeScheduler: true };
     return { outcome: 'REQUESTED', job, effects };
-  });
+  };
+  return withJobDay(db, () => db.transaction(request));
 }

@@ -1,9 +1,12 @@
 import { sql } from 'drizzle-orm';
+import { firstIdAt } from '../../domain/ids.ts';
+import { DAY_MS } from '../../domain/limits.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { firstIdBefore } from '../ids.ts';
 import { deleteChunks } from '../logs/append.ts';
 import { hasEndedFor } from '../logs/retention.ts';
+import { partitionsOfJobs } from './by-day.ts';
 
 /**
  * Removes jobs that ended at least `days` days ago by the database's clock: at most `limit` behind
@@ -16,14 +19,21 @@ export async function removeOldJobs(
   db: Db,
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
 ): Promise<{ after: string | undefined; removed: number }> {
-  const rows = await db.execute<{ id: string }>(sql`
-    SELECT /* removeOldJobs */ id FROM jobs WHERE id > ${after} AND id < ${firstIdBefore(sql`${days}`)} AND ${hasEndedFor(sql`${days}`)}
+  const { now, partitions } = await partitionsOfJobs(db);
+  const last = firstIdAt(new Date(now.getTime() - days * DAY_MS));
+  for (const { name, from, until } of partitions) {
+    if (until <= after || from > last) continue;
+    const jobs = sql.raw(`${name} AS jobs`);
+    const rows = await db.execute<{ id: string }>(sql`
+    SELECT /* removeOldJobs */ id FROM ${jobs} WHERE id > ${after} AND id < ${firstIdBefore(sql`${days}`)} AND ${hasEndedFor(sql`${days}`)}
     ORDER BY id LIMIT ${limit}`);
-  const ids = rows.map(({ id }) => id);
-  if (ids.length === 0) return { after: undefined, removed: 0 };
-  // There may be more chunks.
-  if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
-  const removed = await db.execute(sql`
-    DELETE /* removeOldJobs */ FROM jobs USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
-  return { after: ids.length === limit ? ids.at(-1) : undefined, removed: removed.length };
+    const ids = rows.map(({ id }) => id);
+    if (ids.length === 0) continue;
+    // There may be more chunks.
+    if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
+    const removed = await db.execute(sql`
+    DELETE /* removeOldJobs */ FROM ${jobs} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
+    return { after: ids.at(-1), removed: removed.length };
+  }
+  return { after: undefined, removed: 0 };
 }

@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import type { Generation } from '../payloads.ts';
+import { eachDayOf } from './by-day.ts';
 
 /**
  * Turns decide which CONTAINER job or build comes next when there are few slots, across all
@@ -17,7 +18,15 @@ import type { Generation } from '../payloads.ts';
  */
 export type TurnKind = 'CONTAINER' | 'BUILD';
 
-const TABLES = { CONTAINER: sql`jobs`, BUILD: sql`builds` };
+/** Sends a statement for the builds, or for each day of the jobs. */
+function eachTable<Row>(
+  db: Pick<Db, 'execute'>,
+  kind: TurnKind,
+  ids: string[],
+  send: (table: SQL, ids: string[]) => Promise<readonly Row[]>,
+): Promise<readonly Row[]> {
+  return kind === 'BUILD' ? send(sql`builds AS builds`, ids) : eachDayOf(db, ids, send);
+}
 
 /**
  * The engines whose workers left a turn to others because they cannot run what it names, and until
@@ -48,18 +57,20 @@ export async function enterTurns(
   await db.transaction(async (tx) => {
     // Calls take turns: two at once would give the rows of a user the same rounds.
     await tx.execute(sql`SELECT /* enterTurns */ pg_advisory_xact_lock(hashtext(${`turns of ${kind}`}))`);
-    await tx.execute(sql`
+    await eachTable(tx, kind, ids, (table, some) =>
+      tx.execute(sql`
       WITH /* enterTurns */ entering AS (
-        SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM ${TABLES[kind]} queued
-        WHERE id = ANY(${array(ids, 'uuid')}) AND status = 'QUEUED'
-          AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+        SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
+        FROM (SELECT id, user_id FROM ${table} WHERE id = ANY(${array(some, 'uuid')}) AND status = 'QUEUED') queued
+        WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
       )
       INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
       SELECT id, ${kind}, user_id, coalesce(${passed?.round ?? null}::bigint, nth + greatest(
         (SELECT round FROM turn_rounds WHERE kind = ${kind}) - 1,
         coalesce((SELECT max(round) FROM turns WHERE kind = ${kind} AND turns.user_id = entering.user_id), 0))),
         ${passed === undefined ? sql`NULL` : passedBy(passed)}, ${passed?.waitsFor ?? null}
-      FROM entering ORDER BY id ON CONFLICT DO NOTHING`);
+      FROM entering ORDER BY id ON CONFLICT DO NOTHING`),
+    );
   });
 }
 
@@ -112,8 +123,10 @@ export async function waitingOf(
   kind: TurnKind,
   { id }: Turn,
 ): Promise<(Generation & { userId: string }) | undefined> {
-  const [row] = await db.execute<{ workflow_id: string; user_id: string; generation: number }>(sql`
-    SELECT /* waitingOf */ workflow_id, user_id, generation FROM ${TABLES[kind]} WHERE id = ${id} AND status = 'QUEUED'`);
+  const [row] = await eachTable(db, kind, [id], (table) =>
+    db.execute<{ workflow_id: string; user_id: string; generation: number }>(sql`
+    SELECT /* waitingOf */ workflow_id, user_id, generation FROM ${table} WHERE id = ${id} AND status = 'QUEUED'`),
+  );
   return row && { workflowId: row.workflow_id, userId: row.user_id, generation: row.generation };
 }
 
@@ -160,21 +173,25 @@ export async function sweepTurns(
   db: Db,
   { after, limit }: { after: string; limit: number },
 ): Promise<{ after: string | undefined; removed: number }> {
-  const [row] = await db.execute<{ looked: number; last: string | null; removed: number }>(sql`
-    WITH /* sweepTurns */ looked AS MATERIALIZED (
-      SELECT id FROM turns WHERE id > ${after} ORDER BY id LIMIT ${limit}
-    ), left_behind AS MATERIALIZED (
-      SELECT looked.id FROM looked, LATERAL (
-        SELECT FROM turns WHERE turns.id = looked.id
-          AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
-          AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
-        LIMIT 1 FOR UPDATE SKIP LOCKED) turn
-    ), removed AS (
-      DELETE FROM turns WHERE id = ANY(ARRAY(SELECT id FROM left_behind)) RETURNING 1
-    )
-    SELECT count(*)::integer AS looked, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
-      (SELECT count(*) FROM removed)::integer AS removed FROM looked`);
-  return { after: row?.looked === limit ? (row.last ?? undefined) : undefined, removed: row?.removed ?? 0 };
+  const looked = await db.execute<{ id: string }>(sql`
+    SELECT /* sweepTurns */ id FROM turns WHERE id > ${after} ORDER BY id LIMIT ${limit}`);
+  const ids = looked.map(({ id }) => id);
+  const stillWaits = (table: SQL, some: string[]) =>
+    db.execute<{ id: string }>(sql`
+    SELECT /* sweepTurns */ id FROM ${table} WHERE id = ANY(${array(some, 'uuid')}) AND status = 'QUEUED'`);
+  const waiting = new Set<string>();
+  for (const kind of ['CONTAINER', 'BUILD'] as const)
+    for (const { id } of await eachTable(db, kind, ids, stillWaits)) waiting.add(id);
+  const leftBehind = ids.filter((id) => !waiting.has(id));
+  const removed = leftBehind.length === 0 ? [] : await removeTurns(db, leftBehind);
+  return { after: ids.length === limit ? ids.at(-1) : undefined, removed: removed.length };
+}
+
+/** Leaves out turns that a worker is taking. */
+function removeTurns(db: Db, ids: string[]): Promise<unknown[]> {
+  return db.execute(sql`
+    DELETE /* removeTurns */ FROM turns WHERE id = ANY(ARRAY(
+      SELECT id FROM turns WHERE id = ANY(${array(ids, 'uuid')}) ORDER BY id FOR UPDATE SKIP LOCKED)) RETURNING 1`);
 }
 
 function nextOf(kind: TurnKind, fullUsers: string[], engineId?: string | undefined): SQL {

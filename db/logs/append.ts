@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { epochOf, type LogChunk } from '../../domain/logs/chunk.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDay } from '../jobs/by-day.ts';
 import { rowSet } from '../row-set.ts';
 
 /**
@@ -28,9 +29,10 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
     (a, b) => compare(a.sourceId, b.sourceId) || a.firstNumber - b.firstNumber, // rows are locked in this order
   );
   if (unique.length === 0) return;
-  await db.execute(sql`
+  const insert = (jobs: SQL, ofDay: LogChunk[]) =>
+    db.execute(sql`
     INSERT /* insertChunks */ INTO log_chunks (source_id, first_number, last_number, attempt, lines)
-    SELECT u.source_id, u.first_number, u.last_number, u.attempt, u.lines FROM ${rowSet('u', unique, {
+    SELECT u.source_id, u.first_number, u.last_number, u.attempt, u.lines FROM ${rowSet('u', ofDay, {
       sourceId: 'uuid',
       firstNumber: 'integer',
       lastNumber: 'integer',
@@ -39,9 +41,10 @@ export async function insertChunks(db: Db, chunks: LogChunk[]): Promise<void> {
       epoch: 'integer',
     })}
     WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
-      (SELECT log_attempt <= u.epoch FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
+      (SELECT log_attempt <= u.epoch FROM ${jobs} WHERE jobs.id = u.source_id LIMIT 1),
       (SELECT log_attempt <= u.epoch FROM builds WHERE builds.id = u.source_id LIMIT 1))
     ${KEEP_LONGER}`);
+  await eachDay(db, unique, ({ sourceId }) => sourceId, insert);
 }
 
 /** Of two chunks that begin at the same line, the longer one stays. */

@@ -3,7 +3,11 @@ import type { LogMarker } from '../../domain/logs/chunk.ts';
 import { COUNT_MORE_LINES } from '../analytics.ts';
 import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDay, eachDayOf, jobsOfPiece, piecesOfJobs } from '../jobs/by-day.ts';
 import { rowSet } from '../row-set.ts';
+
+const epochOfRow = (of: 'jobs' | 'builds') =>
+  of === 'jobs' ? sql`jobs.attempt + jobs.adoptions` : sql`builds.attempt`;
 
 /** A log that an end-of-log marker has closed. */
 export interface SettledEnd {
@@ -42,28 +46,36 @@ export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<Settl
     epoch: marker.kind === 'attempt-marker' ? marker.epoch : undefined,
   }));
   const ended: SettledEnd[] = [];
-  for (const of of ['jobs', 'builds'] as const) {
-    const epoch = of === 'jobs' ? sql`source.attempt + source.adoptions` : sql`source.attempt`;
-    const rows = await db.execute<{ id: string; user_id: string }>(sql`
-      WITH /* settleMarkers */ given AS MATERIALIZED (
-        SELECT id, max(epoch) AS epoch, bool_or(epoch IS NULL) AS ends
-        FROM ${rowSet('u', given, { id: 'uuid', epoch: 'integer' })} GROUP BY id ORDER BY id
-      ), locked AS MATERIALIZED (
-        SELECT given.id, given.epoch, source.log_line_count, source.log_open AND given.ends AS closes FROM given, LATERAL (
-          SELECT log_line_count, log_open FROM ${sql.identifier(of)} WHERE id = given.id
-            AND (log_open AND given.ends OR log_attempt < given.epoch AND (log_open OR completed_at IS NULL))
-          LIMIT 1 FOR NO KEY UPDATE) source
-      ), settled AS (
-        UPDATE ${sql.identifier(of)} AS source
-        SET log_attempt = CASE WHEN u.closes THEN ${epoch} + 1 ELSE u.epoch END,
-          log_open = source.log_open AND NOT u.closes,
-          log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
-        FROM locked AS u WHERE source.id = u.id
-        RETURNING source.*, u.closes, source.log_line_count - u.log_line_count AS more_lines
-      )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
-      SELECT id, user_id FROM settled WHERE closes`);
-    ended.push(...rows.map((row) => ({ id: row.id, userId: row.user_id, of })));
-  }
+  const settle = (of: SettledEnd['of'], source: SQL, some: typeof given) =>
+    db.execute<{ id: string; user_id: string }>(sql`
+    WITH /* settleMarkers */ given AS MATERIALIZED (
+      SELECT id, max(epoch) AS epoch, bool_or(epoch IS NULL) AS ends
+      FROM ${rowSet('u', some, { id: 'uuid', epoch: 'integer' })} GROUP BY id ORDER BY id
+    ), locked AS MATERIALIZED (
+      SELECT given.id, given.epoch, source.log_line_count, source.log_open AND given.ends AS closes FROM given, LATERAL (
+        SELECT log_line_count, log_open FROM ${source} WHERE id = given.id
+          AND (log_open AND given.ends OR log_attempt < given.epoch AND (log_open OR completed_at IS NULL))
+        LIMIT 1 FOR NO KEY UPDATE) source
+    ), settled AS (
+      UPDATE ${source}
+      SET log_attempt = CASE WHEN u.closes THEN ${epochOfRow(of)} + 1 ELSE u.epoch END,
+        log_open = ${sql.raw(of)}.log_open AND NOT u.closes,
+        log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
+      FROM locked AS u WHERE ${sql.raw(of)}.id = u.id
+      RETURNING ${sql.raw(of)}.*, u.closes, ${sql.raw(of)}.log_line_count - u.log_line_count AS more_lines
+    )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
+    SELECT id, user_id FROM settled WHERE closes`);
+  const rowsOf = {
+    jobs: await eachDay(
+      db,
+      given,
+      ({ id }) => id,
+      (jobs, some) => settle('jobs', jobs, some),
+    ),
+    builds: await settle('builds', sql`builds AS builds`, given),
+  };
+  for (const of of ['jobs', 'builds'] as const)
+    ended.push(...rowsOf[of].map((row) => ({ id: row.id, userId: row.user_id, of })));
   return ended;
 }
 
@@ -76,10 +88,17 @@ export async function openEnds(
   db: Db,
   { seconds: ago, after, limit }: { seconds: number; after: string; limit: number },
 ): Promise<string[]> {
-  const open = sql`id > ${after} AND log_open AND completed_at < now() - ${seconds(ago)} ORDER BY id LIMIT ${limit}`;
-  const rows = await db.execute<{ id: string }>(sql`
-    (SELECT /* openEnds */ id FROM jobs WHERE ${open}) UNION ALL (SELECT id FROM builds WHERE ${open}) ORDER BY id LIMIT ${limit}`);
-  return rows.map(({ id }) => id);
+  const open = sql`id > ${after} AND log_open AND completed_at < now() - ${seconds(ago)}`;
+  const builds = await db.execute<{ id: string }>(sql`
+    SELECT /* openEnds */ id FROM builds WHERE ${open} ORDER BY id LIMIT ${limit}`);
+  const jobs: { id: string }[] = [];
+  for (const piece of await piecesOfJobs(db, { ascending: true, above: after })) {
+    if (jobs.length >= limit) break;
+    const page = jobsOfPiece(piece, { columns: sql`id`, where: open, order: 'ASC', limit: sql`${limit}` });
+    jobs.push(...(await db.execute<{ id: string }>(sql`SELECT /* openEnds */ id FROM ${page} AS jobs ORDER BY id`)));
+  }
+  const ids = [...builds, ...jobs].map(({ id }) => id);
+  return ids.toSorted((a, b) => (a < b ? -1 : 1)).slice(0, limit);
 }
 
 /**
@@ -98,8 +117,11 @@ export function storedLines(id: SQL): SQL {
  * settled.
  */
 export async function settledLines(db: Db, sourceId: string, epoch: number): Promise<number | undefined> {
-  const [row] = await db.execute<{ lines: number }>(sql`
-    SELECT /* settledLines */ log_line_count AS lines FROM jobs WHERE id = ${sourceId} AND log_attempt >= ${epoch}
-    UNION ALL SELECT log_line_count FROM builds WHERE id = ${sourceId} AND log_attempt >= ${epoch}`);
-  return row?.lines;
+  const ofJob = await eachDayOf(db, [sourceId], (jobs) =>
+    db.execute<{ lines: number }>(sql`
+    SELECT /* settledLines */ log_line_count AS lines FROM ${jobs} WHERE id = ${sourceId} AND log_attempt >= ${epoch}`),
+  );
+  const ofBuild = await db.execute<{ lines: number }>(sql`
+    SELECT /* settledLines */ log_line_count AS lines FROM builds WHERE id = ${sourceId} AND log_attempt >= ${epoch}`);
+  return [...ofJob, ...ofBuild][0]?.lines;
 }

@@ -5,6 +5,7 @@ import postgres from 'postgres';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Db, PLANNER } from '../client.ts';
 import { driverOptions } from '../driver-options.ts';
+import { makeJobDays } from '../jobs/by-day.ts';
 import { makeLogPartitions } from '../logs/partitions.ts';
 import { type Migration, readMigrations } from './migrations.ts';
 import { applyParts, type PartOptions, type Turn } from './parts.ts';
@@ -12,6 +13,8 @@ import { applyParts, type PartOptions, type Turn } from './parts.ts';
 /** An arbitrary number. Processes that migrate the same database take turns under this lock. */
 const ADVISORY_LOCK = 5_243_991;
 const TURN_POLL_MS = 200;
+/** Behind the days of which jobs_other has jobs, up to the third one from now. */
+const DAYS_AHEAD = 3;
 
 /** The version of the database is newer than this program knows. */
 export class DatabaseNewer extends Error {}
@@ -54,8 +57,11 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const missing = migrations.slice(current, options.upTo);
     if (current === 0) await makeAll(client, missing);
     else for (const migration of missing) await applyParts(turn, migration, options);
-    // The partitions must exist before the first line is stored.
-    if (options.upTo === undefined) await makeLogPartitions(drizzle(client), { daysAhead: 1 });
+    // The partitions must exist before the first job is made and its first line is stored.
+    if (options.upTo === undefined) {
+      await makeLogPartitions(drizzle(client), { daysAhead: 1 });
+      await makeJobDays(drizzle(client), { daysAhead: DAYS_AHEAD });
+    }
     return missing.map((migration) => migration.name);
   } finally {
     await client.end({ timeout: 5 }); // closing the connection also releases the lock

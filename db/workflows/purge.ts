@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf, jobsOfPiece, piecesOfJobs } from '../jobs/by-day.ts';
 import { deleteChunks } from '../logs/append.ts';
 
 /**
@@ -20,13 +21,13 @@ export async function purgeSome(db: Db): Promise<boolean> {
         AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = workflows.id)
       ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`);
     if (workflow === undefined) return false;
-    const jobs = await tx.execute<{ id: string }>(sql`
-      SELECT /* purgeSome */ id FROM jobs WHERE workflow_id = ${workflow.id} ORDER BY id LIMIT ${JOBS_PER_CALL_MAX}`);
-    const jobIds = jobs.map((job) => job.id);
+    const jobIds = await firstJobs(tx, workflow.id);
     if (jobIds.length === 0) return purgeRest(tx, workflow.id);
     if (await hasChunksLeft(tx, jobIds)) return true;
-    await tx.execute(
-      sql`DELETE /* purgeSome */ FROM jobs USING unnest(${array(jobIds, 'uuid')}) AS u (id) WHERE jobs.id = u.id`,
+    await eachDayOf(tx, jobIds, (partition, ids) =>
+      tx.execute(
+        sql`DELETE /* purgeSome */ FROM ${partition} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id`,
+      ),
     );
     return true;
   });
@@ -45,6 +46,21 @@ export async function purgeDeleted(db: Db, { days, limit }: { days: number; limi
 }
 
 type Transaction = Pick<Db, 'execute'>;
+
+/** Jobs of the workflow, from the oldest piece that has some. */
+async function firstJobs(tx: Transaction, workflowId: string): Promise<string[]> {
+  for (const piece of await piecesOfJobs(tx, { ascending: true })) {
+    const page = jobsOfPiece(piece, {
+      columns: sql`id`,
+      where: sql`workflow_id = ${workflowId}`,
+      order: 'ASC',
+      limit: sql`${JOBS_PER_CALL_MAX}`,
+    });
+    const rows = await tx.execute<{ id: string }>(sql`SELECT /* firstJobs */ id FROM ${page} AS jobs`);
+    if (rows.length > 0) return rows.map(({ id }) => id);
+  }
+  return [];
+}
 
 /**
  * Removes the builds of a purged workflow without jobs, then the workflow itself together with its

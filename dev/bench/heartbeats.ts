@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { sql } from 'drizzle-orm';
 import { Redis } from 'ioredis';
 import { migrate } from '../../db/migrate/migrate.ts';
+import { partitionOf } from '../../db/partitions.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { listenerOf, treeCpuSeconds } from './cpu.ts';
 import { type BenchDatabase, benchDatabase } from './database.ts';
@@ -21,7 +22,7 @@ const LATENCY_SPACING_MS = 25;
 const ASK_MS = 20;
 const ROUND_MS_MAX = 120_000;
 const SEED_SET = 50_000;
-const WORKERS = ['joblogs', 'execution', 'scheduling'];
+export const WORKERS = ['joblogs', 'execution', 'scheduling'];
 
 const exec = promisify(execFile);
 
@@ -96,12 +97,12 @@ export const heartbeats: Benchmark = {
 };
 
 /** A process, or a server with its processes. */
-interface Part {
+export interface Part {
   name: string;
   cpuSeconds: () => Promise<number>;
 }
 
-async function partsOf(processes: BenchProcess[]): Promise<Part[]> {
+export async function partsOf(processes: BenchProcess[]): Promise<Part[]> {
   const own = processes.map(({ cpuSeconds }, index): Part => ({ name: WORKERS[index] ?? '', cpuSeconds }));
   const servers = [
     { name: 'PostgreSQL', address: process.env.DATABASE_URL ?? '' },
@@ -121,13 +122,14 @@ async function partsOf(processes: BenchProcess[]): Promise<Part[]> {
  * Makes `size` workflows due at once and waits until the last job has ended and the last line is
  * stored.
  */
-async function runRound(
+export async function runRound(
   database: BenchDatabase,
   size: number,
   parts: Part[],
   wake: () => Promise<unknown>,
 ): Promise<{ rate: number; cpuOfJob: Map<string, number> }> {
-  await database.db.execute(sql`TRUNCATE jobs, log_chunks`);
+  const [jobs, chunks] = today();
+  await database.db.execute(sql.raw(`TRUNCATE ${jobs}, ${chunks}`));
   await settle(database.db);
   await database.db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now(), last_job_id = NULL
@@ -156,20 +158,25 @@ async function runRound(
  */
 async function isDone(database: BenchDatabase, size: number): Promise<boolean> {
   const [newest] = await database.db.execute<{ ended: boolean }>(
-    sql`SELECT completed_at IS NOT NULL AS ended FROM jobs ORDER BY id DESC LIMIT 1`,
+    sql.raw(`SELECT completed_at IS NOT NULL AS ended FROM ${today()[0]} ORDER BY id DESC LIMIT 1`),
   );
   if (newest?.ended !== true) return false;
   return database.db.transaction(async (tx) => {
     await tx.execute(sql`SET LOCAL enable_seqscan = on`);
     const [jobs] = await tx.execute<{ n: number }>(
-      sql`SELECT count(*)::integer AS n FROM jobs WHERE status = 'COMPLETED'`,
+      sql.raw(`SELECT count(*)::integer AS n FROM ${today()[0]} WHERE status = 'COMPLETED'`),
     );
     if ((jobs?.n ?? 0) < size) return false;
     const [lines] = await tx.execute<{ n: number }>(
-      sql`SELECT count(DISTINCT source_id)::integer AS n FROM log_chunks`,
+      sql.raw(`SELECT count(DISTINCT source_id)::integer AS n FROM ${today()[1]}`),
     );
     return (lines?.n ?? 0) >= size;
   });
+}
+
+/** The partitions of today: of jobs, and of their lines. A run over midnight fails. */
+function today(): [string, string] {
+  return [partitionOf('jobs', new Date()).name, partitionOf('log_chunks', new Date()).name];
 }
 
 async function runPeer(size: number): Promise<number> {

@@ -1,11 +1,12 @@
 import { graphql } from './graphql/main.ts';
 import { type Benchmark, print } from './harness.ts';
 import { heartbeats } from './heartbeats.ts';
+import { history } from './history.ts';
 import { logs } from './logs/main.ts';
 import { scheduling } from './scheduling.ts';
 import { watchers } from './watchers/main.ts';
 
-const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, logs, graphql, watchers];
+const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, history, logs, graphql, watchers];
 
 const [wanted] = process.argv.slice(2);
 const chosen = BENCHMARKS.filter(({ name }) => wanted === undefined || name === wanted);

@@ -19,7 +19,7 @@ export async function writeDown(db: Db): Promise<void> {
       was text, status text, attempt integer, is_late boolean);
     CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       INSERT INTO happened (source, id, workflow_id, was, status, attempt, is_late) VALUES (
-        TG_TABLE_NAME, NEW.id, NEW.workflow_id, OLD.status, NEW.status, NEW.attempt,
+        regexp_replace(TG_TABLE_NAME, '^jobs_.*', 'jobs'), NEW.id, NEW.workflow_id, OLD.status, NEW.status, NEW.attempt,
         OLD.completed_at IS NOT NULL AND (OLD.status, OLD.completed_at) IS DISTINCT FROM (NEW.status, NEW.completed_at));
       RETURN NULL;
     END $$;

@@ -32,7 +32,7 @@ export async function withoutIndexes(db: Db, table: string, work: () => Promise<
     FROM pg_index WHERE indrelid = ${table}::regclass AND NOT indisprimary`);
   for (const { name } of indexes) await db.execute(sql.raw(`DROP INDEX ${name}`));
   await work();
-  for (const { definition } of indexes) await db.execute(sql.raw(definition));
+  for (const { definition } of indexes) await db.execute(sql.raw(definition.replace(' ON ONLY ', ' ON ')));
 }
 
 /**

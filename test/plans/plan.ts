@@ -51,7 +51,7 @@ const nodeSchema: z.ZodType<Plan> = z
   })
   .transform((node) => ({
     type: node['Node Type'],
-    relation: node['Relation Name'],
+    relation: node['Relation Name']?.replace(/^jobs_(\d{8}|other)$/, 'jobs'),
     index: node['Index Name'],
     condition: `${node['Index Cond'] ?? ''} ${node.Filter?.includes(' OR ') ? '' : (node.Filter ?? '')}`,
     sortKey: node['Sort Key']?.[0],

@@ -9,7 +9,7 @@ import { type Recorder, record, type Statement } from './recorder.ts';
 import { runScenario } from './scenario.ts';
 import { readsOf } from './scenario-reads.ts';
 import type { Drive } from './scenario-rows.ts';
-import { isFrom, lockingTemplates, modulesOfDb, withoutName } from './statements.ts';
+import { isFrom, lockingTemplates, modulesOfDb, withoutDays, withoutName } from './statements.ts';
 
 /**
  * Executes every statement of db/ beside the data of other users: with statistics from when the
@@ -138,7 +138,7 @@ function describe({ by, statistics, mode, text }: Statement, what: string): stri
 
 /** The statement on one line, without its name. */
 function flat(text: string): string {
-  return withoutName(text).replace(/\s+/g, ' ').trim();
+  return withoutDays(withoutName(text)).replace(/\s+/g, ' ').trim();
 }
 
 function unique(texts: string[]): string[] {

@@ -18,7 +18,7 @@ import { runWorkflow } from '../../db/jobs/request.ts';
 import * as turns from '../../db/jobs/turns.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
 import { openEnds, settledLines, settleMarkers } from '../../db/logs/markers.ts';
-import { pruneGenerations } from '../../db/payloads.ts';
+import { generationsInUse, pruneGenerations } from '../../db/payloads.ts';
 import * as volumes from '../../db/volumes.ts';
 import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import * as workflows from '../../db/workflows/workflows.ts';
@@ -112,6 +112,7 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
     await drive(cancelBuilds, tx, [id]);
     await drive(lockWorkflowsOf, tx, [last[0]?.buildId ?? '']);
     await drive(pruneGenerations, tx, { workflowId: id, generation: 2 });
+    await drive(generationsInUse, tx, [id]);
     await drive(volumes.reserveVolumes, tx, { userId, payload: CONTAINER }, USER_LIMITS);
     await drive(userLimits.checkBuilds, tx, userId, USER_LIMITS);
     await drive(userLimits.checkPayloads, tx, { userId, workflowId: id }, USER_LIMITS);

@@ -62,6 +62,11 @@ export function withoutName(text: string): string {
   return text.replace(/ \/\* \w+ \*\//, '');
 }
 
+/** The text with `jobs` in the place of its partitions. */
+export function withoutDays(text: string): string {
+  return text.replace(/\bjobs_(\d{8}|other) AS jobs\b/g, 'jobs');
+}
+
 /** An SQL template in db/ that writes or locks rows. */
 export interface Template {
   /** The file and the line. */

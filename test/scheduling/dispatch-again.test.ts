@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { NEW_ID } from '../../db/ids.ts';
 import { type RedispatchPlace, redispatchQueued } from '../../db/jobs/redispatch.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
@@ -34,7 +35,7 @@ async function waiting(count: number, { minutes = 10, kind = 'HEARTBEAT' } = {})
       INSERT INTO payloads (workflow_id, generation, payload) SELECT id, 1, jsonb_build_object('kind', ${kind}::text) FROM w
     ), j AS (
       INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at, updated_at)
-      SELECT gen_random_uuid(), id, ${ann}, ${kind}, 'AUTOMATIC', 'QUEUED', 1, now(), now() - make_interval(mins => ${minutes}),
+      SELECT ${NEW_ID}, id, ${ann}, ${kind}, 'AUTOMATIC', 'QUEUED', 1, now(), now() - make_interval(mins => ${minutes}),
         now() - make_interval(mins => ${minutes}) FROM w RETURNING id, workflow_id
     )
     INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, last_job_id, wake_at)

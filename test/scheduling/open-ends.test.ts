@@ -4,6 +4,7 @@ import { readUserTotals } from '../../db/analytics.ts';
 import { claimBuilds } from '../../db/builds/claim.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { openEnds } from '../../db/logs/markers.ts';
+import { partitionOf } from '../../db/partitions.ts';
 import { builds, jobs } from '../../db/schema.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
@@ -81,10 +82,13 @@ test('looking for open logs reads no other jobs', async () => {
     INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, started_at, completed_at)
     SELECT (left(${newId()}, 24) || lpad(n::text, 12, '0'))::uuid, ${newId()}, ${ann}, 'HEARTBEAT', 'MANUAL', 'COMPLETED', 1, now(), now(),
       now() - interval '2 days' FROM generate_series(1, 5000) n`);
+  const { name: today } = partitionOf('jobs', new Date());
+  const [index] = await db.execute<{ name: string }>(sql`
+    SELECT indexname AS name FROM pg_indexes WHERE tablename = ${today} AND indexdef LIKE '%WHERE log_open'`);
   for (const analyzed of [false, true]) {
     if (analyzed) await db.execute(sql`ANALYZE jobs`);
     const rows = await db.execute<{ 'QUERY PLAN': string }>(sql`
-      EXPLAIN SELECT id FROM jobs WHERE id > ${NO_ID} AND log_open AND completed_at < now() ORDER BY id LIMIT 1000`);
-    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('using jobs_open_log');
+      EXPLAIN SELECT id FROM ${sql.identifier(today)} WHERE id > ${NO_ID} AND log_open AND completed_at < now() ORDER BY id LIMIT 1000`);
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain(`using ${index?.name} `);
   }
 });

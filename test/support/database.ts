@@ -57,7 +57,8 @@ export async function testUser(db: Db, name: string): Promise<string> {
  */
 export function waitersFor(table: string): SQL {
   return sql`
-    SELECT pid FROM pg_locks WHERE NOT granted AND relation = ${table}::regclass
+    SELECT pid FROM pg_locks WHERE NOT granted
+      AND (relation = ${table}::regclass OR relation IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ${table}::regclass))
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
 }
 

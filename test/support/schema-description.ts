@@ -13,7 +13,7 @@ export async function describeSchema(client: postgres.Sql): Promise<string> {
         (SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = pg_class.oid) AS parent
       FROM pg_class
       WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-        AND relname !~ '^(log_chunks_[0-9]|schema_migration)'
+        AND relname !~ '^((log_chunks|jobs)_[0-9]|schema_migration)'
     ), columns AS (
       SELECT attrelid AS oid, attnum AS position, concat_ws(' ',
         attname, format_type(atttypid, atttypmod),
@@ -27,7 +27,7 @@ export async function describeSchema(client: postgres.Sql): Promise<string> {
     ), lines AS (
       SELECT oid, 1 AS part, position, NULL AS name, line FROM columns
       UNION ALL
-      SELECT conrelid, 2, 0, conname::text, concat_ws(' ', 'CONSTRAINT', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+      SELECT conrelid, 2, 0, conname::text, concat_ws(' ', 'CONSTRAINT', conname, regexp_replace(pg_get_constraintdef(oid), '[0-9a-f]{8}-[0-9a-f]{4}-0000-0000-0{12}', 'a day', 'g')) FROM pg_constraint
       WHERE contype <> 'n' -- NOT NULL, which stands with the columns
     ), after AS (
       SELECT indrelid AS oid, 1 AS part, indexrelid::regclass::text AS name,

@@ -1,15 +1,10 @@
 import type { Db } from '../../db/client.ts';
-import {
-  dropLogPartition,
-  type LogPartition,
-  logPartitionsBefore,
-  OTHER_LOG_PARTITION,
-} from '../../db/logs/partitions.ts';
-import { lookThrough, removeChunksOfWorkflows, removeOldChunks } from '../../db/logs/retention.ts';
+import { dropLogPartition, logPartitionsBefore, OTHER_LOG_PARTITION } from '../../db/logs/partitions.ts';
+import { removeChunksOfWorkflows, removeOldChunks } from '../../db/logs/retention.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { LOG_RETENTION_DAYS } from '../../domain/limits.ts';
+import { createDayCheck } from './day-check.ts';
 
-const JOBS_PER_LOOK = 10_000;
 const SOURCES_PER_STEP = 500;
 const WORKFLOWS_PER_STEP = 50;
 const JOBS_PER_WORKFLOW_AND_STEP = 20;
@@ -32,37 +27,13 @@ export interface Removed {
  * once.
  *
  * The lines of a day go with its partition, when all jobs and builds of that day have ended long
- * enough ago. This process's memory alone keeps how far it looked through a partition's jobs. It
- * looks at each job once while the day is kept, and once more before the partition goes. Lines are
- * deleted job by job when one job keeps a day for longer, when they are in the default partition,
- * and when their workflow keeps its lines for a shorter time.
+ * enough ago (day-check.ts). Lines are deleted job by job when one job keeps a day for longer, when
+ * they are in the default partition, and when their workflow keeps its lines for a shorter time.
  */
 export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; days?: number | undefined }): {
   pass(signal: AbortSignal): Promise<Removed>;
 } {
-  // From the name of a partition to the last job that was looked at.
-  const looked = new Map<string, string | undefined>();
-
-  /**
-   * Continues at the job that kept the day at the last look. When it comes to the end from there,
-   * it looks at everything once more: a machine whose clock is behind may have made a job with an
-   * earlier id since. (Ids follow the database's clock, but those of older versions did not.)
-   */
-  async function isClear(partition: LogPartition, signal: AbortSignal): Promise<boolean> {
-    let isWhole = !looked.has(partition.name);
-    while (!signal.aborted) {
-      const look = await lookThrough(db, partition, { days, after: looked.get(partition.name), limit: JOBS_PER_LOOK });
-      looked.set(partition.name, look.to);
-      if (look.found === 'KEPT') return false;
-      if (look.found === 'MORE') continue;
-      looked.delete(partition.name);
-      if (isWhole) return true;
-      isWhole = true;
-    }
-    looked.delete(partition.name);
-    return false;
-  }
-
+  const { isClear } = createDayCheck({ db, days });
   return {
     async pass(signal) {
       const removed: Removed = { partitions: 0, chunks: 0 };

@@ -3,8 +3,8 @@ import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
+import { makeJobDays } from '../../db/jobs/by-day.ts';
 import { nextWakeMs } from '../../db/jobs/dispatch.ts';
-import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { sweepTurns } from '../../db/jobs/turns.ts';
 import { openEnds } from '../../db/logs/markers.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
@@ -14,12 +14,7 @@ import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { NO_ID } from '../../domain/ids.ts';
-import {
-  AUDIT_RETENTION_DAYS,
-  DELETED_RETENTION_DAYS,
-  JOB_RETENTION_DAYS,
-  NOTIFICATION_RETENTION_DAYS,
-} from '../../domain/limits.ts';
+import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, NOTIFICATION_RETENTION_DAYS } from '../../domain/limits.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
@@ -27,7 +22,8 @@ import { logFailures, publishEffects, publishHints, publishToBus } from '../../p
 import type { Parts, Worker } from '../shared/parts.ts';
 import { createClockWatch } from './clock.ts';
 import { startWatch, type Watch } from './database-watch.ts';
-import { createLogRetention, inSteps } from './log-retention.ts';
+import { createJobRetention } from './job-retention.ts';
+import { createLogRetention } from './log-retention.ts';
 import { schedulingPass } from './pass.ts';
 import { runRedispatch } from './redispatch.ts';
 import { warmUpScheduling } from './warm-up.ts';
@@ -49,7 +45,8 @@ const PENDING_SETS_MAX = 128;
 const ROLL_UP_LOOK_MS = 2_000;
 // A set holds up to 1,000 jobs. All sets take a statement of a few hundred milliseconds at most.
 const SETS_PER_ROLL_UP_MAX = 16;
-const LOG_PARTITION_DAYS_AHEAD = 3;
+/** Partitions of jobs and of their lines are made so many days early. */
+const DAYS_AHEAD = 3;
 /** Each pass may delay all log lines for a moment: see db/logs/partitions.ts. */
 const RETENTION_MS = 60_000;
 /**
@@ -58,8 +55,6 @@ const RETENTION_MS = 60_000;
 const PURGE_STEPS_MAX = 200;
 const PURGES_PER_SWEEP_MAX = 1_000;
 const TURNS_PER_SWEEP_MAX = 20_000;
-const OLD_JOBS_PER_STEP = 1_000;
-const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
 
 export interface SchedulingParts extends Parts {
   /** A connection for the watch alone. Without it, the watch asks on one of the pool. */
@@ -156,7 +151,7 @@ async function runScheduling(
 }
 
 /**
- * Finds builds whose event or worker was lost, removes what has expired, and creates the log
+ * Finds builds whose event or worker was lost, removes what has expired, and creates the
  * partitions of the next days.
  */
 async function runSweep(
@@ -168,7 +163,8 @@ async function runSweep(
   const correctClock = createClockWatch({ db, log });
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
     if (await correctClock(signal)) wake.notify();
-    await makeLogPartitions(db, { daysAhead: LOG_PARTITION_DAYS_AHEAD });
+    await makeLogPartitions(db, { daysAhead: DAYS_AHEAD });
+    await makeJobDays(db, { daysAhead: DAYS_AHEAD });
     const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
     // A later sweep finds again what the bus does not take.
     await publishEffects({ bus, cache, log }, effects);
@@ -199,19 +195,19 @@ async function runRetention(
     db,
     log,
     logRetentionDays,
-    jobRetentionDays = JOB_RETENTION_DAYS,
+    jobRetentionDays,
     auditRetentionDays = AUDIT_RETENTION_DAYS,
     notificationRetentionDays = NOTIFICATION_RETENTION_DAYS,
   }: SchedulingParts,
   signal: AbortSignal,
 ): Promise<void> {
   const retention = createLogRetention({ db, days: logRetentionDays });
-  const ofJobs = { days: jobRetentionDays, limit: OLD_JOBS_PER_STEP, chunks: CHUNKS_PER_STEP };
+  const ofJobs = createJobRetention({ db, days: jobRetentionDays });
   await repeat({ log, what: 'Removing old log lines and jobs', everyMs: RETENTION_MS, signal }, async () => {
     const removed = await retention.pass(signal);
     if (removed.partitions + removed.chunks > 0) log.info(removed, 'Old log lines were removed.');
-    const jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...ofJobs, after }));
-    if (jobs > 0) log.info({ jobs }, 'Old jobs were removed.');
+    const old = await ofJobs.pass(signal);
+    if (old.days + old.jobs > 0) log.info(old, 'Old jobs were removed.');
     const events = await untilDone(signal, (limit) => removeOldAuditEvents(db, { days: auditRetentionDays, limit }));
     if (events > 0) log.info({ events }, 'Old audit events were removed.');
     const notifications = await untilDone(signal, (limit) =>

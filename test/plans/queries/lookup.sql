@@ -19,7 +19,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
-from "jobs"
+from (SELECT * FROM jobs_20261129 AS jobs) "jobs"
 where ("jobs"."id" = ANY($1::uuid[])
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
   AND purged.purge_requested_at IS NOT NULL)) /* anyJobs */;
@@ -67,77 +67,10 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
   "awaited"
-from "jobs"
+from (SELECT * FROM jobs_20261129 AS jobs) "jobs"
 where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
   AND purged.purge_requested_at IS NOT NULL)) /* jobsOf */;
-
--- jobsOfUserToFollow
-
-select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
-from "jobs"
-where "jobs"."id" = ANY(ARRAY(
-        (SELECT id FROM jobs WHERE user_id = $1 ORDER BY id DESC LIMIT $2)
-        UNION ALL (SELECT last.id FROM workflows, LATERAL (SELECT last_job_id FROM schedules WHERE workflow_id = workflows.id LIMIT 1) schedule,
-            LATERAL (SELECT id FROM jobs WHERE id = schedule.last_job_id AND completed_at IS NULL LIMIT 1) last
-          WHERE workflows.user_id = $3 LIMIT $4)
-        UNION ALL (SELECT job_id FROM run_requests WHERE user_id = $5 LIMIT $6)))
-order by "jobs"."id" /* jobsOfUserToFollow */;
-
--- jobsOfUsersToRecheck
-
-select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
-from "jobs"
-where "jobs"."id" = ANY($1::uuid[] || ARRAY(
-        SELECT made.id FROM unnest($2::uuid[],
-  $3::uuid[]) AS asked (user_id, after),
-  LATERAL (
-          SELECT id FROM jobs WHERE user_id = asked.user_id
-  AND jobs.id > asked.after ORDER BY id LIMIT $4) made))
-order by "jobs"."id" /* jobsOfUsersToRecheck */;
-
--- jobsToFollow
-
-select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
-from "jobs"
-where "jobs"."id" = ANY(ARRAY(
-        (SELECT id FROM jobs WHERE workflow_id = $1 ORDER BY id DESC LIMIT $2)
-        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = $3
-        UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = $4))
-order by "jobs"."id" /* jobsToFollow */;
-
--- jobsToRecheck
-
-select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
-  "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
-  "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
-  "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
-  "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
-from "jobs"
-where "jobs"."id" = ANY($1::uuid[] || ARRAY(
-        SELECT made.id FROM unnest($2::uuid[],
-  $3::uuid[]) AS asked (workflow_id, after),
-  LATERAL (
-          SELECT id FROM jobs WHERE workflow_id = asked.workflow_id
-  AND jobs.id > asked.after ORDER BY id LIMIT $4) made
-        UNION ALL SELECT last_job_id FROM schedules WHERE workflow_id = ANY($5::uuid[])))
-order by "jobs"."id" /* jobsToRecheck */;
 
 -- keptWorkflows
 
@@ -165,29 +98,6 @@ select distinct on ("builds"."workflow_id") "id", "workflow_id", "user_id", "gen
 from "builds"
 where "builds"."workflow_id" = ANY($1::uuid[])
 order by "builds"."workflow_id", "builds"."generation" desc /* newestBuilds */;
-
--- newestJobs
-
-select "newest"."id", "newest"."workflow_id", "newest"."user_id", "newest"."kind",
-  "newest"."trigger", "newest"."status", "newest"."generation", "newest"."attempt",
-  "newest"."uncounted_attempts", "newest"."adoptions", "newest"."scheduled_at",
-  "newest"."created_at", "newest"."updated_at", "newest"."queued_at", "newest"."started_at",
-  "newest"."completed_at", "newest"."lease_token", "newest"."lease_owner",
-  "newest"."lease_expires_at", "newest"."engine_id", "newest"."cancel_requested_at",
-  "newest"."exit_code", "newest"."failure_reason", "newest"."failure_message",
-  "newest"."log_line_count", "newest"."log_attempt", "newest"."log_open", "newest"."requested_by",
-  "newest"."requested_with", "newest"."lost_attempt", "newest"."after_failure", "newest"."awaited"
-from unnest($1::uuid[]) AS asked (id)
-cross join lateral (select "id", "workflow_id", "user_id", "kind", "trigger", "status",
-  "generation", "attempt", "uncounted_attempts", "adoptions", "scheduled_at", "created_at",
-  "updated_at", "queued_at", "started_at", "completed_at", "lease_token", "lease_owner",
-  "lease_expires_at", "engine_id", "cancel_requested_at", "exit_code", "failure_reason",
-  "failure_message", "log_line_count", "log_attempt", "log_open", "requested_by", "requested_with",
-  "lost_attempt", "after_failure", "awaited"
-from "jobs"
-where "jobs"."workflow_id" = asked.id
-order by "jobs"."id" desc
-limit $2) "newest" /* newestJobs */;
 
 -- newestWorkflowsOf
 

@@ -1,5 +1,13 @@
 -- db/payloads.ts
 
+-- generationsInUse
+
+SELECT /* generationsInUse */ last_job_id AS id FROM schedules WHERE workflow_id = ANY($1::uuid[]) AND last_job_id IS NOT NULL
+UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY($2::uuid[]);
+
+SELECT /* generationsInUse */ workflow_id,
+  generation FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL;
+
 -- loadPayloads
 
 SELECT /* loadPayloads */ p.workflow_id, p.generation, p.payload, b.image_id, b.image_digest,
@@ -11,10 +19,5 @@ FROM unnest($1::uuid[], $2::integer[]) AS u (workflow_id, generation)
 -- pruneGenerations
 
 DELETE /* pruneGenerations */ FROM payloads WHERE workflow_id = $1 AND generation < $2
-  AND generation NOT IN (
-SELECT schedules.generation FROM schedules WHERE schedules.workflow_id = $3 AND state = 'READY'
-UNION ALL
-SELECT jobs.generation FROM schedules JOIN jobs ON jobs.id = last_job_id
-WHERE schedules.workflow_id = $4 AND jobs.completed_at IS NULL
-UNION ALL
-SELECT jobs.generation FROM run_requests JOIN jobs ON jobs.id = job_id WHERE run_requests.workflow_id = $5);
+AND generation <> ALL($3::integer[])
+AND generation NOT IN (SELECT schedules.generation FROM schedules WHERE schedules.workflow_id = $4 AND state = 'READY');

@@ -12,16 +12,12 @@ limit $2) "counted" /* countVolumes */;
 
 SELECT /* deleteVolume */ id FROM volumes WHERE user_id = $1 AND name = $2 FOR UPDATE;
 
-SELECT /* deleteVolume */ w.id FROM workflows w
-WHERE w.user_id = $1 AND w.kind = 'CONTAINER' AND EXISTS (
-  SELECT FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> $2::jsonb AND (
-    p.generation = w.generation AND w.terminated_at IS NULL
-    OR EXISTS (SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-      WHERE s.workflow_id = w.id AND j.generation = p.generation AND j.completed_at IS NULL)
-    OR EXISTS (SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-      WHERE r.workflow_id = w.id AND j.generation = p.generation))
-  OFFSET 0) -- a fence: stale statistics make the planner begin with everybody's payloads
-ORDER BY w.id LIMIT 1;
+SELECT /* deleteVolume */ w.id, p.generation, p.generation = w.generation
+  AND w.terminated_at IS NULL AS current
+FROM workflows w, LATERAL (
+  SELECT generation FROM payloads p WHERE p.workflow_id = w.id AND p.payload @> $1::jsonb
+  OFFSET 0) p -- a fence: stale statistics make the planner begin with everybody's payloads
+WHERE w.user_id = $2 AND w.kind = 'CONTAINER';
 
 UPDATE /* deleteVolume */ volumes SET delete_requested_at = coalesce(delete_requested_at,
   now()) WHERE id = $1;

@@ -27,13 +27,9 @@ SELECT /* isImageNeeded */ FROM builds b JOIN workflows w ON w.id = b.workflow_i
 WHERE b.image_id = $1 AND (w.generation = b.generation AND w.terminated_at IS NULL
   AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
   OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY'
-    AND s.generation = b.generation)
-  OR EXISTS (
-    SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-    WHERE s.workflow_id = w.id AND j.generation = b.generation AND j.completed_at IS NULL)
-  OR EXISTS (
-    SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-    WHERE r.workflow_id = w.id AND j.generation = b.generation)) LIMIT 1;
+    AND s.generation = b.generation)) LIMIT 1;
+
+SELECT /* isImageNeeded */ b.workflow_id, b.generation FROM builds b WHERE b.image_id = $1;
 
 -- noteEngineImage
 

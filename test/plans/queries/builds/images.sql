@@ -9,30 +9,25 @@ ON CONFLICT DO NOTHING;
 
 -- endedPrivatePulls
 
+SELECT /* endedPrivatePulls */ id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+AND (completed_at IS NULL OR completed_at >= now() - make_interval(mins => $2));
+
 SELECT /* endedPrivatePulls */ puller, image, repository FROM private_pulls p
 WHERE engine_id = $1 AND started_at < now() - make_interval(mins => $2)
   AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller
     AND (completed_at IS NULL OR completed_at >= now() - make_interval(mins => $3)))
-  AND NOT EXISTS (SELECT FROM jobs WHERE id = p.puller
-    AND (completed_at IS NULL OR completed_at >= now() - make_interval(mins => $4)))
-ORDER BY started_at LIMIT $5;
+ORDER BY started_at;
 
 -- neededGenerations
 
-SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id
-FROM unnest($1::uuid[], $2::integer[]) AS u (workflow_id, generation)
-  JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
-  JOIN workflows w ON w.id = u.workflow_id
-WHERE w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED',
+SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id,
+  w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED',
   'COMPLETED')
   OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY'
-    AND s.generation = b.generation)
-  OR EXISTS (
-    SELECT FROM schedules s JOIN jobs j ON j.id = s.last_job_id
-    WHERE s.workflow_id = w.id AND j.generation = b.generation AND j.completed_at IS NULL)
-  OR EXISTS (
-    SELECT FROM run_requests r JOIN jobs j ON j.id = r.job_id
-    WHERE r.workflow_id = w.id AND j.generation = b.generation);
+    AND s.generation = b.generation) AS needed
+FROM unnest($1::uuid[], $2::integer[]) AS u (workflow_id, generation)
+  JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
+  JOIN workflows w ON w.id = u.workflow_id;
 
 -- notePulledImage
 

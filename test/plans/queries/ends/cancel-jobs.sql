@@ -3,10 +3,10 @@
 -- cancelJobs
 
 WITH /* cancelJobs */ locked AS MATERIALIZED (
-    SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL ORDER BY id FOR UPDATE
+    SELECT id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+      AND completed_at IS NULL ORDER BY id FOR UPDATE
   ), changed AS (
-    UPDATE jobs SET status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END,
-      updated_at = now(),
+    UPDATE jobs_20261129 AS jobs SET status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
       cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at,
         now()) END,
       completed_at = CASE WHEN jobs.status <> 'RUNNING' THEN now() END,

@@ -8,6 +8,14 @@ OR wake_at > now() + make_interval(secs => $2) AND wake_at < coalesce(next_run_a
   'infinity') - interval '1 second')
   ORDER BY workflow_id LIMIT $3;
 
+WITH /* anchorSchedules */ active AS MATERIALIZED (
+  SELECT id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL
+  ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs_20261129 AS jobs SET updated_at = least(updated_at, now()),
+  lease_expires_at = CASE WHEN lease_expires_at > clock_timestamp() + make_interval(secs => $2) THEN clock_timestamp() + make_interval(secs => $3) ELSE lease_expires_at END
+FROM active WHERE jobs.id = active.id;
+
 WITH /* anchorSchedules */ locked AS MATERIALIZED (
     SELECT workflow_id FROM schedules WHERE workflow_id = ANY($1::uuid[])
       AND (next_run_at > now() + make_interval(mins => interval_minutes)
@@ -21,18 +29,9 @@ OR wake_at > now() + make_interval(secs => $2) AND wake_at < coalesce(next_run_a
         THEN now() + make_interval(secs => random() +
           mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)
         ELSE next_run_at END
-    FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING schedules.workflow_id,
-      last_job_id
-  ), active AS MATERIALIZED (
-    SELECT job.id FROM anchored, LATERAL (
-      SELECT id FROM jobs WHERE jobs.id = anchored.last_job_id AND completed_at IS NULL
-      LIMIT 1 FOR UPDATE SKIP LOCKED) job
-  ), corrected AS (
-    UPDATE jobs SET updated_at = least(updated_at, now()),
-      lease_expires_at = CASE WHEN lease_expires_at > clock_timestamp() + make_interval(secs => $3) THEN clock_timestamp() + make_interval(secs => $4) ELSE lease_expires_at END
-    FROM active WHERE jobs.id = active.id
+    FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING last_job_id
   )
-  SELECT workflow_id FROM anchored;
+  SELECT last_job_id FROM anchored;
 
 -- databaseClockMs
 

@@ -3,10 +3,11 @@
 -- markAwaited
 
 WITH /* markAwaited */ locked AS MATERIALIZED (
-  SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL AND NOT awaited
+  SELECT id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]) AND completed_at IS NULL
+    AND NOT awaited
   ORDER BY id FOR NO KEY UPDATE
 )
-UPDATE jobs SET awaited = true FROM locked WHERE jobs.id = locked.id;
+UPDATE jobs_20261129 AS jobs SET awaited = true FROM locked WHERE jobs.id = locked.id;
 
 -- nextWakeMs
 
@@ -25,7 +26,7 @@ WITH /* queueDueSlots */ due AS MATERIALIZED (
   SELECT tid, workflow_id, next_run_at, every, has_slot
     AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
   FROM due
-    LEFT JOIN LATERAL (SELECT completed_at FROM jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
+    LEFT JOIN LATERAL (SELECT completed_at FROM jobs_20261129 AS jobs WHERE id = due.last_job_id UNION ALL SELECT completed_at FROM jobs_other AS jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
 ), ids AS MATERIALIZED (
   SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint << 12 AS id_base,
     right(gen_random_uuid()::text, 17) AS id_end

@@ -26,7 +26,7 @@ RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminat
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
 
 WITH /* endCounted */ ended AS (
-  UPDATE jobs SET status = u.status, updated_at = now(),
+  UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,
@@ -57,7 +57,7 @@ FROM ended HAVING count(*) > 0)
 -- endUncounted
 
 WITH /* endUncounted */ ended AS (
-  UPDATE jobs SET status = u.status, updated_at = now(),
+  UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,

@@ -4,21 +4,22 @@
 
 SELECT /* jobStates */ id, status, attempt, lease_expires_at < now() AS expired,
   lease_owner AS owner, engine_id
-FROM jobs WHERE id = ANY($1::uuid[]);
+FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]);
 
 -- queueReturned
 
-UPDATE /* queueReturned */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+UPDATE /* queueReturned */ jobs_20261129 AS jobs SET status = 'QUEUED', queued_at = now(),
+  updated_at = now()
 WHERE id = $1 AND status = 'PENDING' RETURNING id;
 
 -- releaseJobs
 
-UPDATE /* releaseJobs */ jobs SET lease_expires_at = now() - interval '1 millisecond' FROM unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)
+UPDATE /* releaseJobs */ jobs_20261129 AS jobs SET lease_expires_at = now() - interval '1 millisecond' FROM unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)
 WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token;
 
 -- renewLeases
 
-UPDATE /* renewLeases */ jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => $1)
+UPDATE /* renewLeases */ jobs_20261129 AS jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => $1)
 FROM unnest($2::uuid[], $3::uuid[]) AS u (id, lease_token)
 WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id,
   cancel_requested_at IS NOT NULL AS cancel;
@@ -26,7 +27,7 @@ WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id,
 -- returnJobs
 
 WITH /* returnJobs */ changed AS (
-    UPDATE jobs SET status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
+    UPDATE jobs_20261129 AS jobs SET status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
       uncounted_attempts = uncounted_attempts + $1::integer, started_at = NULL, queued_at = NULL,
       lost_attempt = CASE WHEN NOT $2::boolean THEN lost_attempt END,
       completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,

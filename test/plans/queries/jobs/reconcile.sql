@@ -5,12 +5,12 @@
 WITH /* endOrReturn */ target AS MATERIALIZED (
     SELECT u.id, u.status AS new_status FROM unnest($1::uuid[], $2::text[]) AS u (id, status),
       LATERAL (
-      SELECT FROM jobs WHERE jobs.id = u.id AND (
+      SELECT FROM jobs_20261129 AS jobs WHERE jobs.id = u.id AND (
         jobs.status = 'RUNNING' AND lease_expires_at < now() -- when this began: none that was renewed since, however long ago
         OR jobs.status IN ('PENDING', 'QUEUED') AND u.status = 'CANCELED')
       LIMIT 1 FOR UPDATE SKIP LOCKED) lost
   ), changed AS (
-    UPDATE jobs SET status = new_status, updated_at = now(),
+    UPDATE jobs_20261129 AS jobs SET status = new_status, updated_at = now(),
       failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
       failure_message = CASE WHEN new_status = 'FAILED' THEN $3 END,
       log_line_count = (SELECT coalesce(max(last_number),
@@ -37,28 +37,32 @@ FROM ended HAVING count(*) > 0)
 
 -- lockPending
 
-SELECT /* lockPending */ FROM jobs WHERE status = 'PENDING' AND id = ANY(ARRAY(
-  SELECT unnest($1::uuid[])
-  UNION ALL SELECT job_id FROM run_requests WHERE workflow_id = ANY($2::uuid[])))
+SELECT /* lockPending */ FROM jobs_20261129 AS jobs WHERE status = 'PENDING'
+  AND id = ANY($1::uuid[])
 ORDER BY id FOR NO KEY UPDATE;
+
+SELECT /* lockPending */ job_id AS id FROM run_requests WHERE workflow_id = ANY($1::uuid[]);
 
 -- markQueued
 
-UPDATE /* markQueued */ jobs SET status = 'QUEUED', queued_at = now(), updated_at = now()
+UPDATE /* markQueued */ jobs_20261129 AS jobs SET status = 'QUEUED', queued_at = now(),
+  updated_at = now()
 WHERE id = ANY($1::uuid[]) AND status = 'PENDING';
 
 -- readSchedules
 
 SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms,
+  id, status, attempt - uncounted_attempts AS attempts,
+  extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age,
+  extract(epoch FROM clock_timestamp() - lease_expires_at)::float8 AS lease_expired,
+    cancel_requested_at IS NOT NULL AS cancel_requested
+FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]);
+
+SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms,
   s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
   extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in,
-    request.job_id AS request_id,
-  j.id AS job_id, j.status, j.attempt - j.uncounted_attempts AS attempts,
-    extract(epoch FROM clock_timestamp() - j.updated_at)::float8 AS age,
-  extract(epoch FROM clock_timestamp() - j.lease_expires_at)::float8 AS lease_expired,
-  j.cancel_requested_at IS NOT NULL AS cancel_requested
+    request.job_id AS request_id, s.last_job_id
 FROM schedules s
-  LEFT JOIN LATERAL (SELECT * FROM jobs WHERE id = s.last_job_id LIMIT 1) j ON true
   LEFT JOIN LATERAL (
     SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
 WHERE s.workflow_id = ANY($1::uuid[]);
@@ -88,10 +92,16 @@ DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY($1::uuid[]);
 
 -- wakeEnded
 
+SELECT /* wakeEnded */ id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+  AND completed_at IS NOT NULL;
+
+SELECT /* wakeEnded */ workflow_id, last_job_id AS id FROM schedules
+WHERE workflow_id = ANY($1::uuid[]) AND waiting AND last_job_id IS NOT NULL;
+
 WITH /* wakeEnded */ locked AS MATERIALIZED (
   SELECT workflow_id FROM schedules
   WHERE workflow_id = ANY($1::uuid[]) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
-    AND (SELECT completed_at FROM jobs WHERE id = last_job_id) IS NOT NULL
+    AND last_job_id = ANY($2::uuid[])
   ORDER BY workflow_id FOR UPDATE
 )
 UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1;

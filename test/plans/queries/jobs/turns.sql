@@ -5,9 +5,10 @@
 SELECT /* enterTurns */ pg_advisory_xact_lock(hashtext($1));
 
 WITH /* enterTurns */ entering AS (
-  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM builds queued
-  WHERE id = ANY($1::uuid[]) AND status = 'QUEUED'
-    AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
+  FROM (SELECT id, user_id FROM builds AS builds WHERE id = ANY($1::uuid[])
+    AND status = 'QUEUED') queued
+  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
@@ -18,9 +19,10 @@ SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
 FROM entering ORDER BY id ON CONFLICT DO NOTHING;
 
 WITH /* enterTurns */ entering AS (
-  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM jobs queued
-  WHERE id = ANY($1::uuid[]) AND status = 'QUEUED'
-    AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
+  FROM (SELECT id, user_id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+    AND status = 'QUEUED') queued
+  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
@@ -31,9 +33,10 @@ SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
 FROM entering ORDER BY id ON CONFLICT DO NOTHING;
 
 WITH /* enterTurns */ entering AS (
-  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth FROM jobs queued
-  WHERE id = ANY($1::uuid[]) AND status = 'QUEUED'
-    AND NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
+  FROM (SELECT id, user_id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+    AND status = 'QUEUED') queued
+  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
@@ -65,21 +68,21 @@ SELECT /* peekTurnFor */ id, passed_by FROM turns WHERE kind = $1
   AND user_id <> ALL($2::uuid[]) AND (passed_by IS NULL OR coalesce((passed_by->>$3)::float8,
   0) <= extract(epoch FROM clock_timestamp())) ORDER BY round, id LIMIT 1;
 
+-- removeTurns
+
+DELETE /* removeTurns */ FROM turns WHERE id = ANY(ARRAY(
+SELECT id FROM turns WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE SKIP LOCKED)) RETURNING 1;
+
 -- sweepTurns
 
-WITH /* sweepTurns */ looked AS MATERIALIZED (
-  SELECT id FROM turns WHERE id > $1 ORDER BY id LIMIT $2
-), left_behind AS MATERIALIZED (
-  SELECT looked.id FROM looked, LATERAL (
-    SELECT FROM turns WHERE turns.id = looked.id
-      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = turns.id AND status = 'QUEUED' OFFSET 0)
-      AND NOT EXISTS (SELECT FROM builds WHERE builds.id = turns.id AND status = 'QUEUED' OFFSET 0)
-    LIMIT 1 FOR UPDATE SKIP LOCKED) turn
-), removed AS (
-  DELETE FROM turns WHERE id = ANY(ARRAY(SELECT id FROM left_behind)) RETURNING 1
-)
-SELECT count(*)::integer AS looked, (SELECT id FROM looked ORDER BY id DESC LIMIT 1) AS last,
-  (SELECT count(*) FROM removed)::integer AS removed FROM looked;
+SELECT /* sweepTurns */ id FROM builds AS builds WHERE id = ANY($1::uuid[]) AND status = 'QUEUED';
+
+SELECT /* sweepTurns */ id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+  AND status = 'QUEUED';
+
+SELECT /* sweepTurns */ id FROM jobs_other AS jobs WHERE id = ANY($1::uuid[]) AND status = 'QUEUED';
+
+SELECT /* sweepTurns */ id FROM turns WHERE id > $1 ORDER BY id LIMIT $2;
 
 -- takeTurn
 
@@ -94,10 +97,10 @@ UPDATE /* takeTurn */ turn_rounds SET round = $1 WHERE kind = $2 AND round < $3;
 
 -- waitingOf
 
-SELECT /* waitingOf */ workflow_id, user_id, generation FROM builds WHERE id = $1
-  AND status = 'QUEUED';
+SELECT /* waitingOf */ workflow_id, user_id,
+  generation FROM jobs_20261129 AS jobs WHERE id = $1 AND status = 'QUEUED';
 
-SELECT /* waitingOf */ workflow_id, user_id, generation FROM jobs WHERE id = $1
+SELECT /* waitingOf */ workflow_id, user_id, generation FROM builds AS builds WHERE id = $1
   AND status = 'QUEUED';
 
 -- waitsOfTurns

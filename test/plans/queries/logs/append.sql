@@ -19,7 +19,7 @@ SELECT u.source_id, u.first_number, u.last_number, u.attempt, u.lines FROM unnes
   $2::integer[], $3::integer[], $4::integer[], $5::bytea[], $6::integer[]) AS u (source_id,
   first_number, last_number, attempt, lines, epoch)
 WHERE coalesce( -- one lookup a chunk, the second for builds alone (joining both takes 3 microseconds more)
-  (SELECT log_attempt <= u.epoch FROM jobs WHERE jobs.id = u.source_id LIMIT 1),
+  (SELECT log_attempt <= u.epoch FROM jobs_20261129 AS jobs WHERE jobs.id = u.source_id LIMIT 1),
   (SELECT log_attempt <= u.epoch FROM builds WHERE builds.id = u.source_id LIMIT 1))
 ON CONFLICT (source_id, first_number) DO UPDATE
   SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt

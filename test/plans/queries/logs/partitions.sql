@@ -1,17 +1,10 @@
 -- db/logs/partitions.ts
 
--- changePartitions
+-- dropLogDay
 
-SELECT /* changePartitions */ pg_advisory_xact_lock(hashtext('log_chunks partitions'));
+SELECT /* dropLogDay */ 1 FROM log_chunks_other WHERE source_id >= $1 AND source_id < $2 LIMIT 1;
 
--- logPartitionsBefore
-
-SELECT /* logPartitionsBefore */ to_date(right(relname, 8),
-  'YYYYMMDD')::text AS day FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
-WHERE inhparent = 'log_chunks'::regclass AND relname ~ '^log_chunks_[0-9]{8}$'
-  AND to_date(right(relname, 8),
-    'YYYYMMDD') + 1 <= now() AT TIME ZONE 'UTC' - make_interval(days => $1)
-ORDER BY relname;
+SELECT /* dropLogDay */ 1 FROM pg_class WHERE relname = $1;
 
 -- makeLogPartitions
 

@@ -4,7 +4,7 @@
 
 WITH /* lookThrough */ part AS MATERIALIZED (
   SELECT id, (completed_at IS NOT NULL
-    AND completed_at <= now() - make_interval(days => $1)) AS gone FROM jobs
+    AND completed_at <= now() - make_interval(days => $1)) AS gone FROM jobs_20261129 AS jobs
   WHERE id > $2 AND id < $3 ORDER BY id LIMIT $4
 ), kept AS (SELECT id FROM part WHERE NOT gone ORDER BY id LIMIT 1)
 SELECT (SELECT count(*) FROM part)::integer AS count,
@@ -16,32 +16,18 @@ SELECT (SELECT count(*) FROM part)::integer AS count,
 
 -- removeChunksOfWorkflows
 
+SELECT /* removeChunksOfWorkflows */ id, log_retention_days AS days, greatest(logs_removed_to,
+  (lpad(to_hex(greatest(0, extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint),
+  12, '0') || repeat('0', 20))::uuid) AS done
+FROM workflows WHERE log_retention_days IS NOT NULL AND id > $2 ORDER BY id LIMIT $3;
+
 UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
 FROM unnest($1::uuid[], $2::uuid[]) AS u (workflow, last) WHERE workflows.id = u.workflow;
 
-WITH /* removeChunksOfWorkflows */ asked AS MATERIALIZED (
-  SELECT id, log_retention_days AS days, greatest(logs_removed_to, (lpad(to_hex(greatest(0,
-    extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint), 12, '0') || repeat('0',
-    20))::uuid) AS done
-  FROM workflows WHERE log_retention_days IS NOT NULL AND id > $2 ORDER BY id LIMIT $3
-)
-SELECT asked.id AS workflow, source.id, source.gone FROM asked LEFT JOIN LATERAL (
-  SELECT * FROM (
-    (SELECT id, (completed_at IS NOT NULL
-      AND completed_at <= now() - make_interval(days => asked.days)) AS gone FROM jobs
-      WHERE workflow_id = asked.id AND id > asked.done AND id < (lpad(to_hex(greatest(0,
-        extract(epoch FROM now() - make_interval(days => asked.days)) * 1000)::bigint), 12,
-        '0') || repeat('0', 20))::uuid ORDER BY id LIMIT $4)
-    UNION ALL
-    (SELECT id, (completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => asked.days)) AS gone FROM ( -- a fence: the key would be read over everybody's builds
-        SELECT id, completed_at FROM builds WHERE workflow_id = asked.id OFFSET 0
-      ) own WHERE id > asked.done AND id < (lpad(to_hex(greatest(0,
-        extract(epoch FROM now() - make_interval(days => asked.days)) * 1000)::bigint), 12,
-        '0') || repeat('0', 20))::uuid ORDER BY id LIMIT $5)
-  ) both_kinds ORDER BY id LIMIT $6
-) source ON true ORDER BY asked.id, source.id;
-
 -- removeOldChunks
+
+SELECT /* removeOldChunks */ id FROM builds WHERE id = ANY($1::uuid[])
+  AND NOT (completed_at IS NOT NULL AND completed_at <= now() - make_interval(days => $2));
 
 WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the partition's ids, by one step of the index each, however many lines they have
   (SELECT source_id, 1 FROM "log_chunks_other" WHERE source_id > $1
@@ -56,9 +42,4 @@ WITH RECURSIVE /* removeOldChunks */ source (id, n) AS ( -- the partition's ids,
       '0') || repeat('0', 20))::uuid ORDER BY source_id LIMIT 1
   ) following WHERE n < $4
 )
-SELECT id, coalesce( -- one key lookup each; with NOT EXISTS the planner would read all builds
-    (SELECT (completed_at IS NOT NULL
-      AND completed_at <= now() - make_interval(days => $5)) FROM jobs WHERE jobs.id = source.id),
-    (SELECT (completed_at IS NOT NULL
-      AND completed_at <= now() - make_interval(days => $6)) FROM builds WHERE builds.id = source.id), true) AS gone
-FROM source ORDER BY n;
+SELECT id FROM source ORDER BY n;
