@@ -2,7 +2,7 @@ import { and, type Column, desc, eq, getTableColumns, gt, isNull, or, type SQL, 
 import type { Payload } from '../domain/payload/payload.ts';
 import { array, arrayText } from './arrays.ts';
 import type { Db } from './client.ts';
-import { eachDayOf, jobsIn } from './jobs/by-day.ts';
+import { eachDayOf, jobsIn } from './job-days.ts';
 import { named } from './named.ts';
 import { preparedByShape } from './prepared.ts';
 import { rowSet } from './row-set.ts';

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Payload } from '../domain/payload/payload.ts';
 import { array } from './arrays.ts';
 import type { Db } from './client.ts';
-import { eachDayOf } from './jobs/by-day.ts';
+import { eachDayOf } from './job-days.ts';
 import { rowSet } from './row-set.ts';
 
 export interface Generation {

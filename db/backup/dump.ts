@@ -1,7 +1,7 @@
 import postgres from 'postgres';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { driverOptions } from '../driver-options.ts';
-import { idsIn } from '../jobs/by-day.ts';
+import { idsIn } from '../job-days.ts';
 import { END_OF_BACKUP, END_OF_ROWS, FORMAT, type Header } from './format.ts';
 import { backupTables, quoted, quotedColumns } from './tables.ts';
 

@@ -3,7 +3,7 @@ import postgres from 'postgres';
 import type { z } from 'zod';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { driverOptions } from '../driver-options.ts';
-import { boundStatement, dayStatements } from '../jobs/by-day.ts';
+import { boundStatement, dayStatements } from '../job-days.ts';
 import { migrate } from '../migrate/migrate.ts';
 import { readMigrations } from '../migrate/migrations.ts';
 import { partitionOfDay } from '../partitions.ts';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { eachDay } from '../jobs/by-day.ts';
+import { eachDay } from '../job-days.ts';
 import { type Generation, type GenerationKey, generationKey, generationsInUse } from '../payloads.ts';
 import { rowSet } from '../row-set.ts';
 

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { eachDayOf } from '../jobs/by-day.ts';
+import { eachDayOf } from '../job-days.ts';
 import { endColumns } from './columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from './jobs.ts';
 

@@ -2,8 +2,8 @@ import { sql } from 'drizzle-orm';
 import { RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf } from '../job-days.ts';
 import { LEASE_END } from '../lease.ts';
-import { eachDayOf } from './by-day.ts';
 
 /**
  * The clock of the database, in milliseconds since 1970. A value below an earlier one means that

@@ -5,9 +5,9 @@ import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { instant } from '../../platform/async/instant.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDay, eachDayOf } from '../job-days.ts';
 import { LEASE_END, type Lease } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
-import { eachDay, eachDayOf } from './by-day.ts';
 
 /**
  * A job under the lease of its worker. Every later write of the attempt presents the lease. If the

@@ -5,7 +5,7 @@ import type { WorkflowKind } from '../../domain/states.ts';
 import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
-import { eachDayOf, recentJob, withJobDay } from './by-day.ts';
+import { eachDayOf, recentJob, withJobDay } from '../job-days.ts';
 
 /**
  * Turns due slots of idle workflows into QUEUED jobs, in one statement over at most `limit`

@@ -7,10 +7,10 @@ import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, failureEffects, jobEffects } from '../ends/jobs.ts';
+import { eachDay } from '../job-days.ts';
 import { storeLastLines } from '../logs/append.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
-import { eachDay } from './by-day.ts';
 import { wakeWaiting } from './dispatch.ts';
 
 export interface Outcome {

@@ -2,10 +2,10 @@ import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { NO_ID } from '../../domain/ids.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf, jobsIn, jobsOfPiece, piecesOfJobs, yesterdayOfJobs } from '../job-days.ts';
 import { named } from '../named.ts';
 import { rowSet } from '../row-set.ts';
 import { type JobRow, jobs } from '../schema.ts';
-import { eachDayOf, jobsIn, jobsOfPiece, piecesOfJobs, yesterdayOfJobs } from './by-day.ts';
 
 /**
  * The jobs that live streams begin with, and those in which they look for changes whose hints were

@@ -4,9 +4,9 @@ import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, jobEffects } from '../ends/jobs.ts';
+import { eachDay, eachDayOf } from '../job-days.ts';
 import { LEASE_END, type LeaseKey } from '../lease.ts';
 import { rowSet, sortedById } from '../row-set.ts';
-import { eachDay, eachDayOf } from './by-day.ts';
 
 /**
  * Renews these leases. A lease that is not in `kept` is lost: another worker or the sweep has taken

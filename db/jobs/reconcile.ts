@@ -7,10 +7,10 @@ import type { Db } from '../client.ts';
 import { cancelRequests } from '../ends/cancel-jobs.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, failureEffects, jobEffects } from '../ends/jobs.ts';
+import { eachDay, eachDayOf } from '../job-days.ts';
 import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
-import { eachDay, eachDayOf } from './by-day.ts';
 import { markAwaited } from './dispatch.ts';
 
 type ScheduleRow = {

@@ -2,8 +2,8 @@ import { sql } from 'drizzle-orm';
 import { RECHECK_SECONDS, RECHECK_SECONDS_MAX } from '../../domain/limits.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDay } from '../job-days.ts';
 import { rowSet } from '../row-set.ts';
-import { eachDay } from './by-day.ts';
 
 /** The position at which a step ended. */
 export interface RedispatchPlace {

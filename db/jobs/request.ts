@@ -4,8 +4,8 @@ import { REQUESTED_JOBS_MAX, USER_LIMITS, type UserLimits } from '../../domain/l
 import { checkRequests, lockUser } from '../accounts/user-limits.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
+import { withJobDay } from '../job-days.ts';
 import { type JobRow, jobs, runRequests, schedules, workflows } from '../schema.ts';
-import { withJobDay } from './by-day.ts';
 
 export type Requested =
   | { outcome: 'REQUESTED'; job: JobRow; effects: Effects }

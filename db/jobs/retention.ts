@@ -4,9 +4,9 @@ import { DAY_MS } from '../../domain/limits.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { firstIdBefore } from '../ids.ts';
+import { partitionsOfJobs } from '../job-days.ts';
 import { deleteChunks } from '../logs/append.ts';
 import { hasEndedFor } from '../logs/retention.ts';
-import { partitionsOfJobs } from './by-day.ts';
 
 /**
  * Removes jobs that ended at least `days` days ago by the database's clock: at most `limit` behind

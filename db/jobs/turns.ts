@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf } from '../job-days.ts';
 import type { Generation } from '../payloads.ts';
-import { eachDayOf } from './by-day.ts';
 
 /**
  * Turns decide which CONTAINER job or build comes next when there are few slots, across all

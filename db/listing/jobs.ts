@@ -1,7 +1,7 @@
 import { aliasedTable, and, eq, exists, getTableColumns, gte, isNull, lt, type SQL, Subquery, sql } from 'drizzle-orm';
 import type { JobStatus, JobTrigger } from '../../domain/states.ts';
 import type { Db } from '../client.ts';
-import { jobsOfPiece, type Piece, piecesOfJobs } from '../jobs/by-day.ts';
+import { jobsOfPiece, type Piece, piecesOfJobs } from '../job-days.ts';
 import { named } from '../named.ts';
 import { preparedByShape, type Shape } from '../prepared.ts';
 import { type JobRow, jobs, workflows } from '../schema.ts';

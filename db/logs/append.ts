@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { epochOf, type LogChunk } from '../../domain/logs/chunk.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { eachDay } from '../jobs/by-day.ts';
+import { eachDay } from '../job-days.ts';
 import { rowSet } from '../row-set.ts';
 
 /**

@@ -3,7 +3,7 @@ import type { LogMarker } from '../../domain/logs/chunk.ts';
 import { COUNT_MORE_LINES } from '../analytics.ts';
 import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { eachDay, eachDayOf, jobsOfPiece, piecesOfJobs } from '../jobs/by-day.ts';
+import { eachDay, eachDayOf, jobsOfPiece, piecesOfJobs } from '../job-days.ts';
 import { rowSet } from '../row-set.ts';
 
 const epochOfRow = (of: 'jobs' | 'builds') =>

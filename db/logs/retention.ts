@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { firstIdBefore } from '../ids.ts';
-import { eachDayOf, jobsOfPiece, piecesOfJobs } from '../jobs/by-day.ts';
+import { eachDayOf, jobsOfPiece, piecesOfJobs } from '../job-days.ts';
 import { rowSet } from '../row-set.ts';
 import { deleteChunks } from './append.ts';
 import type { LogPartition } from './partitions.ts';

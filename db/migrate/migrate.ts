@@ -5,7 +5,7 @@ import postgres from 'postgres';
 import type { TlsMaterial } from '../../platform/pem.ts';
 import { type Db, PLANNER } from '../client.ts';
 import { driverOptions } from '../driver-options.ts';
-import { makeJobDays } from '../jobs/by-day.ts';
+import { makeJobDays } from '../job-days.ts';
 import { makeLogPartitions } from '../logs/partitions.ts';
 import { type Migration, readMigrations } from './migrations.ts';
 import { applyParts, type PartOptions, type Turn } from './parts.ts';

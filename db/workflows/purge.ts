@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { eachDayOf, jobsOfPiece, piecesOfJobs } from '../jobs/by-day.ts';
+import { eachDayOf, jobsOfPiece, piecesOfJobs } from '../job-days.ts';
 import { deleteChunks } from '../logs/append.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { Redis } from 'ioredis';
 import type { Db } from '../../db/client.ts';
-import { boundStatement, makeJobDay } from '../../db/jobs/by-day.ts';
+import { boundStatement, makeJobDay } from '../../db/job-days.ts';
 import { countJobs, listJobs } from '../../db/listing/jobs.ts';
 import { migrate } from '../../db/migrate/migrate.ts';
 import { partitionOf } from '../../db/partitions.ts';

@@ -11,7 +11,7 @@ import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import type { Db } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { getInstallation } from '../../db/installation.ts';
-import * as byDay from '../../db/jobs/by-day.ts';
+import * as byDay from '../../db/job-days.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';

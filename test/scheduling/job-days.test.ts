@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { makeJobDays } from '../../db/jobs/by-day.ts';
+import { makeJobDays } from '../../db/job-days.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { partitionOf } from '../../db/partitions.ts';
 import { logChunks } from '../../db/schema.ts';

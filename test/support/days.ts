@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import type { Db } from '../../db/client.ts';
-import { boundStatement, makeJobDay, makeJobDays } from '../../db/jobs/by-day.ts';
+import { boundStatement, makeJobDay, makeJobDays } from '../../db/job-days.ts';
 import { partitionOf } from '../../db/partitions.ts';
 import { jobs } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';

@@ -1,5 +1,5 @@
 import type { Db } from '../../db/client.ts';
-import { dropJobDay } from '../../db/jobs/by-day.ts';
+import { dropJobDay } from '../../db/job-days.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { dropLogDay } from '../../db/logs/partitions.ts';
 import { partitionsBefore } from '../../db/partitions.ts';

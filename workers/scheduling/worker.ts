@@ -3,7 +3,7 @@ import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
-import { makeJobDays } from '../../db/jobs/by-day.ts';
+import { makeJobDays } from '../../db/job-days.ts';
 import { nextWakeMs } from '../../db/jobs/dispatch.ts';
 import { sweepTurns } from '../../db/jobs/turns.ts';
 import { openEnds } from '../../db/logs/markers.ts';

@@ -1,4 +1,4 @@
--- db/jobs/by-day.ts
+-- db/job-days.ts
 
 -- makeJobDay
 

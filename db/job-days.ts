@@ -1,7 +1,7 @@
 import { getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
-import { NO_ID, timeOfId } from '../../domain/ids.ts';
-import { DAY_MS } from '../../domain/limits.ts';
-import { type Db, rootOf } from '../client.ts';
+import { NO_ID, timeOfId } from '../domain/ids.ts';
+import { DAY_MS } from '../domain/limits.ts';
+import { type Db, rootOf } from './client.ts';
 import {
   changePartitions,
   constraintOf,
@@ -10,8 +10,8 @@ import {
   partitionOf,
   partitionOfDay,
   stateOf,
-} from '../partitions.ts';
-import { jobs } from '../schema.ts';
+} from './partitions.ts';
+import { jobs } from './schema.ts';
 
 /**
  * The rows of `jobs` lie in a partition for each day on which they were made, by the database's
