@@ -17,6 +17,11 @@ export interface Connection {
 }
 
 const CLOSE_SECONDS = 5;
+/**
+ * A new connection prepares its statements anew. Those that name the partition of a day add up, so
+ * no connection lasts for ever.
+ */
+const CONNECTION_SECONDS_MAX = 6 * 3_600;
 const RECONNECT_SECONDS_MIN = 0.05;
 const RECONNECT_SECONDS_MAX = 1;
 
@@ -99,6 +104,7 @@ function openPool(url: string, options: PoolOptions): postgres.Sql {
     max,
     connect_timeout: 10,
     idle_timeout: 60,
+    max_lifetime: CONNECTION_SECONDS_MAX,
     backoff: reconnectSeconds,
     onnotice: () => undefined, // notices are for interactive sessions
   });

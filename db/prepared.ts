@@ -18,8 +18,12 @@ export function preparedByShape<Query extends object>(
     if (shapes.size >= SHAPES_MAX && !shapes.has(key)) shapes.clear();
     const known = shapes.get(key) ?? mappedQuickly(build(db, shapeOf(names), `shape_${key}`));
     shapes.set(key, known);
-    // The query as it is, sent by the client of this pool or transaction.
-    return Object.create(known, { client: { value: Reflect.get(db._.session, 'client') } });
+    // The query as it is, sent by the client of this pool or transaction, and logged by its logger.
+    const { session } = db._;
+    return Object.create(known, {
+      client: { value: Reflect.get(session, 'client') },
+      logger: { value: Reflect.get(session, 'logger') },
+    });
   };
 }
 

@@ -8,7 +8,7 @@ import {
   unwantedVolumes,
   volumesRemoved,
 } from '../../db/volumes.ts';
-import { NO_ID } from '../../domain/ids.ts';
+import { NO_ID, newId } from '../../domain/ids.ts';
 import { createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const UPDATE = `mutation ($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) {
@@ -91,7 +91,7 @@ describe('the volumes of a user', () => {
     // A job of the generation that named the volume still runs.
     await api.db.execute(sql`
       WITH job AS (INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at)
-        SELECT gen_random_uuid(), id, user_id, kind, 'AUTOMATIC', 'PENDING', 1, now() FROM workflows WHERE id = ${workflow.id}
+        SELECT ${newId()}, id, user_id, kind, 'AUTOMATIC', 'PENDING', 1, now() FROM workflows WHERE id = ${workflow.id}
         RETURNING id)
       INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, last_job_id, next_run_at, wake_at)
         SELECT workflows.id, user_id, kind, 'READY', 1, 1, job.id, now(), now() FROM workflows, job WHERE workflows.id = ${workflow.id}`);

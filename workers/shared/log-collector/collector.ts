@@ -36,9 +36,10 @@ export interface Live {
   output: IncomingMessage;
   /**
    * The writer for the container's log, when that has to be read from its beginning after all: it
-   * leaves out what is written already. Resolves when that is stored.
+   * leaves out what is written already. Resolves when that is stored, or with undefined when the
+   * container is gone, and its log with it.
    */
-  resume: () => Promise<LineWriter>;
+  resume: () => Promise<LineWriter | undefined>;
 }
 
 /** From the last sign of life to the next one, in milliseconds of this process's clock. */
@@ -89,9 +90,14 @@ export async function collectLog({
   const { docker, containerId, writer, signal } = collecting;
   if (live === undefined) return readLog(collecting, createReader(docker, { containerId, writer, signal }));
   const found = await readLive(collecting, live);
-  if (found.type === 'WHOLE')
-    return { state: found.state, away: undefined, startedAnew: false, isCutShort: false, isLive: true };
-  const rest = { ...collecting, writer: await live.resume() };
+  const whole = { away: undefined, startedAnew: false, isCutShort: false, isLive: true };
+  if (found.type === 'WHOLE') return { ...whole, state: found.state };
+  const resumed = await live.resume();
+  if (resumed === undefined) {
+    found.end();
+    return { ...whole, state: undefined };
+  }
+  const rest = { ...collecting, writer: resumed };
   const { seenAt } = found;
   return readLog(rest, createReader(docker, { containerId, writer: rest.writer, seenAt, signal }), found.awayFrom);
 }
@@ -99,8 +105,11 @@ export async function collectLog({
 type LiveEnd =
   /** The container has ended, or is gone. */
   | { type: 'WHOLE'; state: ContainerState | undefined }
-  /** `awayFrom` is the engine's last sign of life, in milliseconds, if it went away. */
-  | { type: 'LEFT'; seenAt: Date; awayFrom?: number };
+  /**
+   * `awayFrom` is the engine's last sign of life, in milliseconds, if it went away. `end` completes
+   * the lines that are not complete.
+   */
+  | { type: 'LEFT'; seenAt: Date; awayFrom?: number; end: () => void };
 
 /**
  * Reads live output to its end. The engine ends it with the container, and so does the end of an
@@ -110,7 +119,7 @@ async function readLive({ docker, containerId, writer, log, signal }: Collecting
   const reader = createLiveReader(docker, { containerId, output, writer, signal });
   const left = (awayFrom?: number): LiveEnd => {
     log.debug({ containerId, awayFrom }, 'The live output of a container was left; its log is read.');
-    return { type: 'LEFT', seenAt, ...(awayFrom === undefined ? {} : { awayFrom }) };
+    return { type: 'LEFT', seenAt, end: reader.end, ...(awayFrom === undefined ? {} : { awayFrom }) };
   };
   let seenAt = new Date();
   try {

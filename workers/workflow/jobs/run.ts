@@ -131,13 +131,18 @@ async function follow(
     const retries = { log, what: ASKING_LINE, signal: control.leave };
     const readStored = async () =>
       writer.resume(await readStoredLog(job.attempt, (after) => retry(retries, () => chunksAfter(job.id, after))));
-    /** What this worker has published comes to the store, however long that takes. */
+    /**
+     * What this worker has published comes to the store, however long that takes. Nothing waits for
+     * it if the container has gone.
+     */
     const resume = async () => {
       await writer.end();
       const isStored = async () =>
         writer.lastNumber === linesBefore || (await lastLogNumber(job.id)) >= writer.lastNumber;
-      for (let asked = 1; !(await retry(retries, isStored)); asked += 1)
+      for (let asked = 1; !(await retry(retries, isStored)); asked += 1) {
+        if (await isGone(docker, containerId)) return undefined;
         await waitAfter(asked, { ...STORED_WAIT_MS, signal: control.leave });
+      }
       await readStored();
       return maskLines(writer, mask);
     };
@@ -369,3 +374,13 @@ const STORED_WAIT_MS = { minMs: 10, maxMs: 1_000 };
 const ASKING_LINE = 'Asking for stored lines';
 const ASKING_ENGINE = 'Asking the engine for its id';
 const ASKING_AGE = 'Asking for how long a container has run';
+
+/** Whether the engine answers that it has no such container. */
+async function isGone(docker: Docker, containerId: string): Promise<boolean> {
+  try {
+    return (await docker.inspectContainer(containerId)) === undefined;
+  } catch (error) {
+    if (isEngineError(error)) return false;
+    throw error;
+  }
+}
