@@ -148,6 +148,7 @@ describe('the statements of an answer', () => {
   /** The number of statements. Undefined if a list of so many is above the limit of costs. */
   async function ask(way: Step[], count: number): Promise<number | undefined> {
     const document = documentOf(way, ids, count);
+    await counter.quiet();
     const before = counter.count();
     const { data, errors } = await query(api, document, { token: ann.token });
     if (errors?.[0]?.message.startsWith('The operation costs')) return undefined;
@@ -155,6 +156,7 @@ describe('the statements of an answer', () => {
     const [step] = way;
     if (step && isPage(getNamedType(step.field.type)))
       expect(data[step.field.name].nodes, document).toHaveLength(count);
+    await counter.quiet(); // the end of its snapshot is one of its statements
     return counter.count() - before;
   }
 
