@@ -28,6 +28,7 @@ import { LogStream } from '../logs/log-stream.ts';
 import { LogPages } from '../logs/page.ts';
 import { costProblem, operationCost } from './cost.ts';
 import { frameOf, GuardedStream, maskResult } from './guarded-stream.ts';
+import { executePlanned } from './planned-execution.ts';
 import { fromSnapshot, readsSeveral } from './snapshot.ts';
 
 /**
@@ -120,7 +121,8 @@ function executor(
     const logPages = new LogPages(contextValue.services.db, budget);
     const own = { ...contextValue, logPages, budget, rows: new AnswerRows() };
     const answer = { ...kept, contextValue: own, rootValue: event };
-    const result = await (isNested ? fromSnapshot(answer, own, execute) : execute(answer));
+    const run = (read: ExecutionArgs) => executePlanned(read, execute);
+    const result = await (isNested ? fromSnapshot(answer, own, run) : run(answer));
     return frameOf(maskResult(result, mask), cursorOf(event));
   };
 }

@@ -16,6 +16,7 @@ import { documents } from './documents.ts';
 import { type BegunStreams, eventStreams, sendEvents } from './event-stream.ts';
 import { hiddenSchema, withoutSuggestion } from './introspection.ts';
 import { operationLimits } from './limits.ts';
+import { executePlanned } from './planned-execution.ts';
 import { requestParams } from './request-params.ts';
 import { snapshots } from './snapshot.ts';
 import { streamGuard } from './stream-guard.ts';
@@ -50,6 +51,7 @@ export function createGraphql(services: Services) {
       acceptance(),
       requestParams(),
       documents(),
+      plannedExecution(),
       snapshots(), // within the turn that the limits give
       operationLimits(services.admission),
       ...(hidesSchema ? [hiddenSchema()] : []),
@@ -132,6 +134,13 @@ function loadersByUser({ db }: Services): (userId: string | undefined) => Loader
 }
 
 const LOADERS_MAX = 1_000;
+
+function plannedExecution(): Plugin<Context> {
+  return {
+    onExecute: ({ executeFn, setExecuteFn }) =>
+      setExecuteFn((operation: ExecutionArgs) => executePlanned(operation, executeFn)),
+  };
+}
 
 /**
  * Counts executions as work of their request. It is the last plugin, so that it covers what the

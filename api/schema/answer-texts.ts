@@ -1,5 +1,4 @@
 import {
-  defaultFieldResolver,
   type GraphQLField,
   type GraphQLSchema,
   getNamedType,
@@ -10,6 +9,7 @@ import {
   isScalarType,
 } from 'graphql';
 import type { Context } from '../context.ts';
+import { changeValues } from './resolver.ts';
 
 /** Roughly what an item of a list takes in an answer beside its text. */
 const ITEM_LENGTH = 4;
@@ -22,7 +22,7 @@ const ITEM_LENGTH = 4;
 export function countAnswerTexts(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || type.name.startsWith('__')) continue;
-    for (const field of Object.values(type.getFields())) if (isCounted(field)) countField(field);
+    for (const field of Object.values(type.getFields())) if (isCounted(field)) changeValues(field, counted);
   }
   return schema;
 }
@@ -31,15 +31,6 @@ export function countAnswerTexts(schema: GraphQLSchema): GraphQLSchema {
 function isCounted({ type }: GraphQLField<unknown, Context>): boolean {
   const named = getNamedType(type);
   return named.name === 'String' || (isListType(getNullableType(type)) && (isScalarType(named) || isEnumType(named)));
-}
-
-function countField(field: GraphQLField<unknown, Context>): void {
-  const { resolve = defaultFieldResolver } = field;
-  field.resolve = (source, args, context, info) => {
-    const value: unknown = resolve(source, args, context, info);
-    if (!(value instanceof Promise)) return counted(value, context);
-    return value.then((settled: unknown) => counted(settled, context));
-  };
 }
 
 function counted<T>(value: T, { budget }: Context): T {

@@ -1,5 +1,6 @@
 import { defaultFieldResolver, type GraphQLField, type GraphQLSchema, getNamedType, isObjectType } from 'graphql';
 import type { Context } from '../context.ts';
+import { changeValues } from './resolver.ts';
 
 /** The types whose rows change while an answer is made, and are reached on several ways. */
 const CHANGING = new Set(['Workflow', 'Job', 'Build']);
@@ -13,20 +14,13 @@ export function showOneState(schema: GraphQLSchema): GraphQLSchema {
     if (!isObjectType(type)) continue;
     for (const field of Object.values(type.getFields()))
       if (type === schema.getMutationType()) beginAnew(field);
-      else if (CHANGING.has(getNamedType(field.type).name)) unify(field);
+      else if (CHANGING.has(getNamedType(field.type).name)) changeValues(field, shown);
   }
   return schema;
 }
 
-function unify(field: GraphQLField<unknown, Context>): void {
-  const { resolve = defaultFieldResolver } = field;
-  const shown = (value: unknown, { rows }: Context): unknown =>
-    Array.isArray(value) ? value.map((row) => rows.shown(row)) : rows.shown(value);
-  field.resolve = (source, args, context, info) => {
-    const value: unknown = resolve(source, args, context, info);
-    if (!(value instanceof Promise)) return shown(value, context);
-    return value.then((settled: unknown) => shown(settled, context));
-  };
+function shown(value: unknown, { rows }: Context): unknown {
+  return Array.isArray(value) ? value.map((row) => rows.shown(row)) : rows.shown(value);
 }
 
 function beginAnew(field: GraphQLField<unknown, Context>): void {
