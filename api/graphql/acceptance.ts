@@ -1,4 +1,5 @@
 import type { FetchAPI, Plugin } from 'graphql-yoga';
+import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { EVENT_STREAM } from './event-stream.ts';
 
@@ -25,6 +26,21 @@ export function acceptance(): Plugin {
 }
 
 const TYPES = ['application/json', 'application/graphql-response+json', EVENT_STREAM, 'multipart/mixed'];
+
+/**
+ * The type in which a client wants JSON. Undefined if it accepts none: an answer to a query is JSON
+ * wherever that is accepted, whatever else is.
+ */
+export function jsonTypeFor(header = ''): string | undefined {
+  const known = jsonTypes.get(header);
+  if (known !== undefined) return known;
+  const type = acceptedTypes(header).find((accepted) => accepted.endsWith('json'));
+  if (type !== undefined) jsonTypes.set(header, type);
+  return type;
+}
+
+/** By headers: clients send few different ones. */
+const jsonTypes = new LRUCache<string, string>({ max: 100 });
 
 /**
  * Our types that a client accepts, the preferred one first. An empty header says no more than none.

@@ -37,6 +37,16 @@ export function compression(): Plugin<Context, Transport> {
   };
 }
 
+/** The body of an answer to a query, in the encoding that the client prefers. */
+export async function packedFor(
+  accepted: string | undefined,
+  text: string,
+): Promise<{ body: string | Buffer; encoding?: string }> {
+  const encoding = accepted === undefined ? 'identity' : encodingFor(accepted);
+  if (encoding === 'identity' || Buffer.byteLength(text) < BYTES_MIN) return { body: text };
+  return { body: await COMPRESS[encoding](text), encoding };
+}
+
 /** Below this, the headers are most of an answer. */
 const BYTES_MIN = 1_024;
 /** Faster than gzip and shorter. Each level above costs more than it saves in a local network. */

@@ -1,10 +1,11 @@
+import type { IncomingMessage } from 'node:http';
 import type { GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { Context } from '../context.ts';
 import { failure, shortened } from '../errors.ts';
 import { type Params, paramsOf, paramsOfQuery, parseJson } from './params.ts';
 import { bodyOf } from './request-body.ts';
-import type { Transport } from './transport.ts';
+import type { Transport, Turn } from './transport.ts';
 
 /**
  * Reads what a request asks for, in place of the engine's own parsers: those let a parameter that
@@ -15,7 +16,7 @@ import type { Transport } from './transport.ts';
  */
 export function requestParams(): Plugin<Context, Transport> {
   return {
-    onRequestParse({ request, setRequestParser, serverContext: { turn, incoming } }) {
+    onRequestParse({ request, setRequestParser, serverContext: { turn, incoming, params } }) {
       if (request.method === 'GET') {
         const [, text = ''] = request.url.split(/\?(.*)/s);
         setRequestParser(async () => {
@@ -25,16 +26,37 @@ export function requestParams(): Plugin<Context, Transport> {
         return;
       }
       if (request.method !== 'POST') return; // the engine refuses it
+      if (params) return setRequestParser(() => params);
       const read = readerOf(request.headers);
       setRequestParser(async () => {
         if (!incoming) throw new Error('A request over HTTP has a body.');
-        const body = await bodyOf(incoming);
-        await turn?.begin(body.byteLength);
-        return read(textOf(body));
+        return read(await bodyInTurn(incoming, turn));
       });
     },
     onResponse: ({ serverContext }) => serverContext.turn?.end(),
   };
+}
+
+/** Whether the body of a request is an operation in JSON, which is not compressed. */
+export function isPlainJson({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'POST' &&
+    headers['content-encoding'] === undefined &&
+    PLAIN_JSON.includes(headers['content-type']?.toLowerCase() ?? '')
+  );
+}
+
+const PLAIN_JSON = ['application/json', 'application/json; charset=utf-8', 'application/json;charset=utf-8'];
+
+/** What such a request asks for. Rejects with BAD_REQUEST, and with RATE_LIMITED. */
+export async function bodyParams(request: IncomingMessage, { turn }: Transport): Promise<Params> {
+  return readJson(await bodyInTurn(request, turn));
+}
+
+async function bodyInTurn(request: IncomingMessage, turn: Turn | undefined): Promise<string> {
+  const body = await bodyOf(request);
+  await turn?.begin(body.byteLength);
+  return textOf(body);
 }
 
 /** The function that reads a body of this type. Throws BAD_REQUEST for one that is not taken. */
@@ -57,7 +79,7 @@ function readerOf(headers: Headers): (body: string) => Params {
 /** The text of a body. A mark of the byte order says nothing of UTF-8 and is left out. */
 function textOf(body: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body);
+    return UTF_8_TEXT.decode(body);
   } catch {
     throw failure('BAD_REQUEST', 'The body must be text in UTF-8, and some of its bytes are not.', {
       http: { status: 400 },
@@ -76,4 +98,5 @@ const READERS = new Map<string, (body: string) => Params>([
   ['application/graphql', (body) => paramsOf({ query: body })],
   ['application/x-www-form-urlencoded', paramsOfQuery],
 ]);
+const UTF_8_TEXT = new TextDecoder('utf-8', { fatal: true });
 const UTF_8 = ['utf-8', 'utf8', 'us-ascii'];

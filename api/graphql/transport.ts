@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Identity } from '../../db/accounts/tokens.ts';
 import type { Asker } from '../admission/admission.ts';
 import type { Client } from '../context.ts';
+import type { Params } from './params.ts';
 
 /** What a transport knows about an operation. */
 export interface Transport {
@@ -15,6 +16,8 @@ export interface Transport {
   asker: Asker;
   /** Over HTTP: the request, whose body is not read yet. */
   incoming?: IncomingMessage;
+  /** What the body asks for, if it is being read already. */
+  params?: Promise<Params> | undefined;
   /** The turn of an operation over HTTP, which begins when its body has arrived. */
   turn?: Turn;
 }

@@ -12,6 +12,7 @@ import { LogPages } from '../logs/page.ts';
 import { schema } from '../schema/schema.ts';
 import { acceptance } from './acceptance.ts';
 import { compression } from './compression.ts';
+import { answerDirectly } from './direct-answer.ts';
 import { documents } from './documents.ts';
 import { type BegunStreams, eventStreams, sendEvents } from './event-stream.ts';
 import { hiddenSchema, withoutSuggestion } from './introspection.ts';
@@ -64,9 +65,11 @@ export function createGraphql(services: Services) {
   });
   /** Answers a request. Resolves with its subscription, if it has begun one. */
   async function answer(request: IncomingMessage, response: ServerResponse, transport: Transport) {
+    if (await answerDirectly({ yoga, maskError }, request, response, transport)) return undefined;
     const { client } = transport;
     // Not with the response: a signal of the engine's would be held until that is closed.
     const answered = await yoga.handleNodeRequest(request, transport);
+    transport.params = undefined; // a subscription lasts, and keeps its own part
     const { stream, isAnswered } = begun.get(client) ?? {};
     if (stream && isAnswered) response.writeHead(answered.status, Object.fromEntries(answered.headers));
     else await sendNodeResponse(answered, response, request, true);
