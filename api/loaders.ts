@@ -24,9 +24,11 @@ import type { TimeRange } from '../domain/analytics.ts';
 import { isId } from '../domain/ids.ts';
 import { COUNTED_MAX, VOLUME_WORKFLOWS_MAX } from '../domain/limits.ts';
 import type { Payload } from '../domain/payload/payload.ts';
+import { setReads } from '../platform/async/set-reads.ts';
 
 /**
- * Reads rows for the requests of one user: what resolvers ask for in the same tick is one query.
+ * Reads rows for the requests of one user: what resolvers ask for in the same tick is one query,
+ * and rows by their ids are read in sets for all of the user's requests.
  * Nothing is cached, because a mutation changes rows and a subscription lasts for hours. The first
  * four return only the viewer's own rows; the others must be given ids that came from those.
  */
@@ -72,7 +74,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = new Map((await nextRuns(db, ids)).map((row) => [row.workflowId, row.nextRunAt ?? undefined]));
     return (id) => found.get(id);
   });
-  const firstLineNumber = batched<number | undefined>(async (ids) => {
+  const firstLineNumber = setReads<number | undefined>(async (ids) => {
     const found = await firstLineNumbers(db, ids);
     return (id) => found.get(id);
   });
@@ -161,7 +163,7 @@ const PAYLOADS_PER_READ_MAX = 20;
 
 /** Treats a malformed id as an unknown one. */
 function byId<Row extends { id: string }>(read: (ids: string[]) => Promise<Row[]>) {
-  const load = batched<Row | undefined>(async (ids) => {
+  const load = setReads<Row | undefined>(async (ids) => {
     const found = new Map((await read(ids)).map((row) => [row.id, row]));
     return (id) => found.get(id);
   });

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import DataLoader from 'dataloader';
 import type { Logger } from 'pino';
 import { findIdentities, type Identity, markTokensUsed } from '../../db/accounts/tokens.ts';
 import type { Db } from '../../db/client.ts';
+import { setReads } from '../../platform/async/set-reads.ts';
 
 export interface Identifier {
   /** The session or API token with this secret. Undefined if it is not valid (any more). */
@@ -10,20 +10,17 @@ export interface Identifier {
 }
 
 /**
- * Looks up the tokens of one turn of the event loop by one query. It caches nothing, so that a
- * revoked token is refused at once.
+ * Looks up the tokens that are presented at about the same time by one query. It caches nothing, so
+ * that a revoked token is refused at once.
  */
 export function createIdentifier(db: Db, log: Logger): Identifier {
-  const loader = new DataLoader<string, Identity | undefined>(
-    async (presented) => {
-      const found = await findIdentities(db, presented.map(hashToken));
-      const byHash = new Map(found.map((identity) => [identity.hash, identity]));
-      noteUse(db, log, found);
-      return presented.map((token) => byHash.get(hashToken(token).toString('hex')));
-    },
-    { cache: false, maxBatchSize: BATCH_MAX, batchScheduleFn: (run) => setImmediate(run) },
-  );
-  return { identify: async (token) => (isToken(token) ? loader.load(token) : undefined) };
+  const lookUp = setReads<Identity | undefined>(async (presented) => {
+    const found = await findIdentities(db, presented.map(hashToken));
+    const byHash = new Map(found.map((identity) => [identity.hash, identity]));
+    noteUse(db, log, found);
+    return (token) => byHash.get(hashToken(token).toString('hex'));
+  });
+  return { identify: async (token) => (isToken(token) ? lookUp(token) : undefined) };
 }
 
 /**
@@ -48,7 +45,6 @@ export function isToken(text: string | undefined): text is string {
 }
 
 const TOKEN = /^cv[sa]_[A-Za-z0-9_-]{43}$/;
-const BATCH_MAX = 500;
 const USE_NOTED_EVERY_SECONDS = 60;
 
 function noteUse(db: Db, log: Logger, identities: Identity[]): void {

@@ -18,7 +18,7 @@ export interface Batch {
 }
 
 const TEXT_BYTES_MAX = CHUNK_BYTES_MAX;
-const SLICES_MAX = 256;
+export const SLICES_MAX = 256;
 
 /** Batches of a bounded size from line `next` on, to the first gap. Chunks may overlap. */
 export function* batchesOf(chunks: SharedChunk[], next: number): Generator<Batch, void, undefined> {

@@ -2,7 +2,7 @@ import type { BuildRow, JobRow } from '../../db/schema.ts';
 import type { LogLine } from '../../domain/logs/line.ts';
 import { mapped } from '../../platform/async/iterator.ts';
 import { type Batch, batchOfStream, type LogBatchShape, wholeBatch } from './batch.ts';
-import { startAfter } from './retention.ts';
+import { type FirstLine, startAfter } from './retention.ts';
 import { type Followed, followedOf, followFrom, type Sources } from './stream.ts';
 
 /**
@@ -53,7 +53,8 @@ export async function logEvents(
   { db, changes, logFeed }: Sources,
   row: JobRow | BuildRow,
   { after, stream }: { after: string | undefined; stream?: LogLine['stream'] | null | undefined },
+  firstLine: FirstLine,
 ): Promise<LogEvents> {
-  const number = await startAfter(db, row, after);
+  const number = await startAfter(db, row, after, firstLine);
   return new LogEvents({ db, changes, logFeed }, followedOf(row), number + 1, stream ?? undefined);
 }

@@ -3,7 +3,7 @@ import type { Semaphore } from '../../platform/async/semaphore.ts';
 import type { Frame, Sink } from '../live/frame.ts';
 import type { Batch } from './batch.ts';
 import type { LogEvents } from './events.ts';
-import type { Departure, Member, Render, Tail, Tails } from './tail.ts';
+import type { Departure, Lead, Member, Render, Tail, Tails } from './tail.ts';
 
 interface Parts {
   tails: Tails;
@@ -29,8 +29,11 @@ export class LogStream extends CancellableIterator<Frame> {
   #next: number;
   #sink: Sink | undefined;
   #alone: AsyncGenerator<Batch, void, undefined> | undefined;
+  /** If it is the first of those who ask the same. */
+  #lead: Lead | undefined;
   #onIdle: (() => void) | undefined;
   #tail: { left: Promise<Departure>; leave(): void } | undefined;
+  #hasWaited = false;
   #hasPlace = false;
   #isEnded = false;
 
@@ -50,6 +53,8 @@ export class LogStream extends CancellableIterator<Frame> {
     for (;;) {
       this.#release(); // the consumer is done with the last frame
       if (this.#isEnded) return DONE;
+      await this.#untilLed();
+      if (this.#isEnded) return DONE;
       const tail = this.#sink && this.#parts.tails.find(this.#parts.key, this.#next);
       if (tail) this.#join(tail);
       const taken = this.#tail ? undefined : await this.#take();
@@ -63,6 +68,7 @@ export class LogStream extends CancellableIterator<Frame> {
       await this.#parts.semaphore.acquire();
       this.#hasPlace = true;
       if (this.#isEnded) continue;
+      this.#lead?.add(taken.value);
       const frame = await this.#parts.render(taken.value);
       this.#next = taken.value.lastNumber + 1;
       if (frame) return { done: false, value: frame };
@@ -73,10 +79,26 @@ export class LogStream extends CancellableIterator<Frame> {
     this.#isEnded = true;
     this.#release();
     this.#sink = undefined;
+    this.#lead?.end();
     this.#onIdle = undefined;
     this.#tail?.leave();
     await this.#leaveAlone();
     return DONE;
+  }
+
+  /**
+   * Waits, once, for another subscriber that comes back to the log and reads what this one lacks.
+   * If there is none, this is the one.
+   */
+  async #untilLed(): Promise<void> {
+    const { tails, key } = this.#parts;
+    if (!this.#sink || this.#alone || tails.find(key, this.#next)) return;
+    const lead = tails.leadOf(key);
+    if (!lead) this.#lead = tails.lead(key);
+    else if (!this.#hasWaited && this.#next > 1) {
+      this.#hasWaited = true;
+      await lead.over;
+    }
   }
 
   /** Reads the next batch by itself, or joins a tail when there is none for now. */
@@ -109,7 +131,8 @@ export class LogStream extends CancellableIterator<Frame> {
     else if (this.#alone) {
       const source = this.#alone;
       this.#alone = undefined;
-      this.#join(tails.begin(key, source, { pending, next: this.#next, render }));
+      const recent = this.#lead?.recent;
+      this.#join(tails.begin(key, source, { pending, next: this.#next, recent, render }));
     }
     return true;
   }
@@ -136,7 +159,9 @@ export class LogStream extends CancellableIterator<Frame> {
     };
     this.#tail = { left, leave };
     void this.#leaveAlone();
-    tail.join(member);
+    tail.join(member, this.#lead?.recent);
+    this.#lead?.end(); // others find the tail now
+    this.#lead = undefined;
   }
 
   async #leaveAlone(): Promise<void> {

@@ -15,6 +15,9 @@ export interface Places {
   first: number | undefined;
 }
 
+/** Reads the number of the first stored line of a log. */
+export type FirstLine = (id: string) => Promise<number | undefined>;
+
 /**
  * The line numbers of these cursors. Throws BAD_REQUEST for a cursor of another log, and for one
  * whose neighboring line was removed by retention.
@@ -23,11 +26,12 @@ export async function placesOf(
   db: Db,
   source: LogSource,
   cursors: { after?: string | null | undefined; before?: string | null | undefined },
+  firstLine: FirstLine = (id) => firstStoredLine(db, { id }),
 ): Promise<Places> {
   const numberOf = (cursor: string | null | undefined) =>
     typeof cursor === 'string' ? logCursorNumber(source.id, cursor) : undefined;
   const [after, before] = [numberOf(cursors.after), numberOf(cursors.before)];
-  const first = await firstStoredLine(db, source);
+  const first = await firstLine(source.id);
   if (after !== undefined) await refuseRemoved(db, source, first, after + 1);
   if (before !== undefined) await refuseRemoved(db, source, first, before);
   return { after, before, first };
@@ -37,8 +41,13 @@ export async function placesOf(
  * The number of the line after which a reader begins: that of the cursor, or the one before the
  * first stored line. Throws as placesOf does.
  */
-export async function startAfter(db: Db, source: LogSource, cursor: string | null | undefined): Promise<number> {
-  const { after, first = 1 } = await placesOf(db, source, { after: cursor });
+export async function startAfter(
+  db: Db,
+  source: LogSource,
+  cursor: string | null | undefined,
+  firstLine: FirstLine = (id) => firstStoredLine(db, { id }),
+): Promise<number> {
+  const { after, first = 1 } = await placesOf(db, source, { after: cursor }, firstLine);
   return after ?? first - 1;
 }
 

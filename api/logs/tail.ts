@@ -1,6 +1,7 @@
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Frame, Sink } from '../live/frame.ts';
 import { type Batch, cutBatch } from './batch.ts';
+import { RecentLines } from './recent.ts';
 
 /** What the end of a membership is followed by: the end of the log, or the member's own reading. */
 export type Departure = 'DONE' | 'ALONE';
@@ -17,6 +18,15 @@ export interface Member {
 /** Makes the frame of a batch. Undefined if it has nothing to show. */
 export type Render = (batch: Batch) => Promise<Frame | undefined>;
 
+/** Where a tail begins: `pending` is the first batch of its source and begins with line `next`. */
+export interface Beginning {
+  pending: Promise<IteratorResult<Batch, void>>;
+  next: number;
+  /** The lines before `next`. */
+  recent?: RecentLines | undefined;
+  render: Render;
+}
+
 interface Shared {
   batch: Batch;
   frame: Frame | undefined;
@@ -31,6 +41,9 @@ interface Shared {
  *   a line within the frame   the frame is cut for it
  *   an earlier line           it leaves, reads what it lacks from the store, and joins again
  *
+ * One that joins a little behind is first sent the recent lines that it lacks, in frames that are
+ * shared with others who join at the same place: after a restart a thousand do.
+ *
  * A member whose connection is full is passed over until it has drained. The tail keeps few frames
  * for those, and goes on as long as one member takes them. An error ends the tail, and each member
  * goes on by itself and meets its own. Everything but rendering, and the turns between members, is
@@ -42,19 +55,24 @@ export class Tail {
   readonly #full = new Set<Member>();
   readonly #source: AsyncGenerator<Batch, void, undefined>;
   readonly #onEnd: () => void;
+  /** What members that join lack. */
+  readonly #recent: RecentLines;
+  /** Frames of recent lines by their places. */
+  readonly #ofRecent = new Map<number, { batch: Batch; frame: Promise<Frame | undefined> }>();
+  #caughtUpAt = performance.now();
   #kept: Shared[] = [];
   #next: number;
   #isEnded = false;
   #resume: (() => void) | undefined;
 
-  /** `pending` is the first batch of `source`, which begins with line `next`. */
   constructor(
     source: AsyncGenerator<Batch, void, undefined>,
-    { pending, next, render }: { pending: Promise<IteratorResult<Batch, void>>; next: number; render: Render },
+    { pending, next, recent, render }: Beginning,
     onEnd: () => void,
   ) {
     this.#source = source;
     this.#next = next;
+    this.#recent = recent ?? new RecentLines();
     this.#render = render;
     this.#onEnd = onEnd;
     void this.#run(pending);
@@ -63,14 +81,24 @@ export class Tail {
   /** Whether a member that lacks line `next` is served in time. */
   serves(next: number): boolean {
     if (this.#isEnded) return false;
-    const first = this.#kept[0]?.batch.firstNumber ?? this.#next;
+    const first = Math.min(this.#firstKept, this.#recent.first ?? this.#next);
     return next >= first && next <= this.#next + AHEAD_LINES_MAX;
   }
 
-  join(member: Member): void {
+  /** `recent` is what the member has read before, for others who come after it. */
+  join(member: Member, recent?: RecentLines): void {
     this.#members.add(member);
-    this.#serve(member);
+    if (recent && recent !== this.#recent) {
+      this.#recent.precede(recent, this.#next);
+      this.#caughtUpAt = performance.now();
+    }
+    if (member.next < this.#firstKept) void this.#catchUp(member);
+    else this.#serve(member);
     this.#resume?.();
+  }
+
+  get #firstKept(): number {
+    return this.#kept[0]?.batch.firstNumber ?? this.#next;
   }
 
   leave(member: Member): void {
@@ -89,6 +117,8 @@ export class Tail {
         if (frame?.hasErrors) return this.#end('ALONE');
         if (this.#isEnded) return;
         this.#kept.push({ batch, frame });
+        this.#recent.add(batch);
+        this.#forgetLast();
         this.#next = batch.lastNumber + 1;
         await this.#serveAll();
         this.#drop();
@@ -101,6 +131,8 @@ export class Tail {
 
   /**
    * Serves the members in turns, and rests in proportion: lines that come meanwhile are one batch.
+   * Few members take little time and get each line soon; ten thousand take most of a tenth of a
+   * second, and the rest leaves some of the core to others.
    */
   async #serveAll(): Promise<void> {
     const begun = performance.now();
@@ -111,14 +143,17 @@ export class Tail {
       if (served % MEMBERS_PER_TURN === 0) await turn();
       if (this.#isEnded) return;
     }
-    const restMs = Math.min(REST_MS_MAX, REST_RATIO * (performance.now() - begun));
+    const tookMs = performance.now() - begun;
+    const restMs = Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
     if (restMs >= 1) await delay(restMs);
   }
 
   #serve(member: Member): void {
     if (this.#full.has(member)) return;
-    for (const { batch, frame } of this.#kept) {
-      if (batch.lastNumber < member.next) continue;
+    if (member.next >= this.#next) return;
+    let at = this.#kept.length;
+    while (at > 0 && (this.#kept[at - 1]?.batch.lastNumber ?? 0) >= member.next) at -= 1;
+    for (const { batch, frame } of this.#kept.slice(at)) {
       if (batch.firstNumber > member.next) this.#dismiss(member, 'ALONE');
       else if (member.sink.isFull) this.#waitFor(member);
       else if (batch.firstNumber < member.next) void this.#sendCut(member, batch);
@@ -140,6 +175,47 @@ export class Tail {
     if (!this.#full.delete(member)) return; // it has left
     this.#serve(member);
     this.#resume?.();
+  }
+
+  /** Sends a member that joins the recent lines that it lacks. Meanwhile it counts as full. */
+  async #catchUp(member: Member): Promise<void> {
+    this.#full.add(member);
+    while (member.next < this.#firstKept) {
+      if (member.sink.isFull) await new Promise<void>((resolve) => member.sink.onceDrained(resolve));
+      if (!this.#full.has(member)) return; // it has left
+      const shared = this.#recentFrom(member.next);
+      if (!shared) return this.#dismiss(member, 'ALONE');
+      const frame = await shared.frame.catch(() => FAILED);
+      if (!this.#full.has(member)) return;
+      if (frame?.hasErrors) return this.#dismiss(member, 'ALONE');
+      if (member.sink.isFull) continue; // by another subscription of its socket
+      member.next = shared.batch.lastNumber + 1;
+      if (frame) member.sink.send(frame);
+    }
+    this.#takesMore(member);
+  }
+
+  /** The frame of the recent lines from `next` on, for all who join there meanwhile. */
+  #recentFrom(next: number): { batch: Batch; frame: Promise<Frame | undefined> } | undefined {
+    const known = this.#ofRecent.get(next);
+    this.#caughtUpAt = performance.now();
+    if (known) return known;
+    const batch = this.#recent.from(next);
+    if (!batch) return undefined;
+    const made = { batch, frame: this.#render(batch) };
+    if (this.#ofRecent.size < OF_RECENT_MAX) this.#ofRecent.set(next, made);
+    return made;
+  }
+
+  /** Forgets frames of recent lines that ended with the last line so far: now there are more. */
+  #forgetLast(): void {
+    for (const [place, { batch }] of this.#ofRecent)
+      if (batch.lastNumber + 1 === this.#next || !this.#areComing) this.#ofRecent.delete(place);
+  }
+
+  /** Those who come back after a restart come soon after each other. */
+  get #areComing(): boolean {
+    return performance.now() - this.#caughtUpAt < COMING_MS;
   }
 
   /** Sends what a member lacks of a batch. Meanwhile it counts as full. */
@@ -167,6 +243,7 @@ export class Tail {
       kept += 1;
     }
     this.#kept.splice(0, this.#kept.length - kept);
+    if (!this.#areComing) this.#recent.keep(Math.min(this.#members.size, RECENT_CHUNKS_OF_LATER_MAX));
   }
 
   /** Waits while nobody takes anything, so that the fastest member sets the pace. */
@@ -203,18 +280,81 @@ export class Tail {
 const MEMBERS_PER_TURN = 200;
 /** More rest costs latency, less costs a write for each line to each member. */
 const REST_RATIO = 2;
-const REST_MS_MAX = 20;
+const REST_MS_OF_FEW = 20;
+const REST_MS_MAX = 100;
 /** Frames that are kept for members that are behind. */
 const KEPT_MAX = 64;
 const KEPT_BYTES_MAX = 1024 * 1024;
 /** Frames that are kept for subscribers that are about to join: not more than there are members. */
 const KEPT_FOR_JOINING_MAX = 16;
+/**
+ * For so long after it begins, or after somebody has caught up, a tail keeps as many recent lines
+ * as it can. Then it keeps fewer, and fewer still if it has few members.
+ */
+const COMING_MS = 10_000;
+const RECENT_CHUNKS_OF_LATER_MAX = 1_024;
+/** Frames of recent lines that are kept for others who join at the same places. */
+const OF_RECENT_MAX = 64;
+const FAILED: Frame = { json: Buffer.alloc(0), hasErrors: true };
 /** A tail that is further behind than this goes at the pace of a slow member. */
 const AHEAD_LINES_MAX = 2_000;
+
+/**
+ * A subscriber that reads by itself and is about to begin a tail. Others who come back to the same
+ * log wait for that: each of a thousand would read the same lines. It is over when it stops for
+ * LEAD_IDLE_MS, or goes on for LEAD_MS_MAX.
+ */
+export class Lead {
+  /** What it has read. */
+  recent: RecentLines | undefined = new RecentLines();
+  readonly over: Promise<void>;
+  readonly end: () => void;
+  readonly #timer: NodeJS.Timeout;
+  readonly #begunAt = performance.now();
+
+  constructor(onEnd: () => void) {
+    let resolve: () => void = () => undefined;
+    this.over = new Promise((settle) => {
+      resolve = settle;
+    });
+    this.#timer = setTimeout(() => this.end(), LEAD_IDLE_MS).unref();
+    this.end = () => {
+      clearTimeout(this.#timer);
+      onEnd();
+      this.recent = undefined;
+      resolve();
+    };
+  }
+
+  add(batch: Batch): void {
+    if (!this.recent) return;
+    this.recent.add(batch);
+    if (performance.now() - this.#begunAt < LEAD_MS_MAX) this.#timer.refresh();
+  }
+}
+
+/** So long may a slow reader hold up others, once, and hold what it has read. */
+const LEAD_IDLE_MS = 1_000;
+const LEAD_MS_MAX = 4_000;
 
 /** The tails of one process, by what their members see. */
 export class Tails {
   readonly #byKey = new Map<string, Tail>();
+  readonly #leads = new Map<string, Lead>();
+
+  /** The subscriber that is about to begin a tail with this key. */
+  leadOf(key: string): Lead | undefined {
+    return this.#leads.get(key);
+  }
+
+  /** Notes that a subscriber begins to read by itself. It ends the lead when it joins a tail. */
+  lead(key: string): Lead {
+    const lead: Lead = new Lead(() => {
+      if (this.#leads.get(key) === lead) this.#leads.delete(key);
+    });
+    this.#leads.set(key, lead);
+    return lead;
+  }
 
   /** The tail in which a subscriber that lacks line `next` is served in time. */
   find(key: string, next: number): Tail | undefined {
@@ -223,11 +363,7 @@ export class Tails {
   }
 
   /** Begins a tail. One with the same key, which does not serve, keeps its members. */
-  begin(
-    key: string,
-    source: AsyncGenerator<Batch, void, undefined>,
-    from: ConstructorParameters<typeof Tail>[1],
-  ): Tail {
+  begin(key: string, source: AsyncGenerator<Batch, void, undefined>, from: Beginning): Tail {
     const tail: Tail = new Tail(source, from, () => {
       if (this.#byKey.get(key) === tail) this.#byKey.delete(key);
     });

@@ -111,7 +111,8 @@ builder.subscriptionField('buildLogs', (t) =>
       viewerOf(context);
       const build = await context.load.build(buildId);
       if (!build) throw failure('NOT_FOUND', 'You have no build with this id.');
-      return logEvents(context.services, build, { after: resumedAfter(context, after) });
+      const from = { after: resumedAfter(context, after) };
+      return logEvents(context.services, build, from, context.load.firstLineNumber);
     },
     resolve: (batch) => batch,
   }),

@@ -203,7 +203,8 @@ builder.subscriptionField('jobLogs', (t) =>
       viewerOf(context);
       const job = await context.load.job(jobId);
       if (!job) throw failure('NOT_FOUND', 'You have no job with this id.');
-      return logEvents(context.services, job, { after: resumedAfter(context, after), stream });
+      const from = { after: resumedAfter(context, after), stream };
+      return logEvents(context.services, job, from, context.load.firstLineNumber);
     },
     resolve: (batch) => batch,
   }),

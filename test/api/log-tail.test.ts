@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Frame, Sink } from '../../api/live/frame.ts';
 import type { Batch } from '../../api/logs/batch.ts';
+import { RecentLines } from '../../api/logs/recent.ts';
 import { SharedChunk } from '../../api/logs/store.ts';
 import { type Departure, type Member, Tails } from '../../api/logs/tail.ts';
 import { cancellable } from '../../platform/async/iterator.ts';
@@ -28,9 +29,7 @@ function sourceOf() {
   return {
     source,
     give(firstNumber: number, lastNumber: number) {
-      const lines = Buffer.alloc(0);
-      const chunk = new SharedChunk({ sourceId: 'a', attempt: 1, firstNumber, lastNumber, lines });
-      batches.push({ slices: [{ chunk, from: firstNumber }], firstNumber, lastNumber });
+      batches.push(batchOf(firstNumber, lastNumber));
       wake.notify();
     },
     end() {
@@ -39,6 +38,11 @@ function sourceOf() {
     },
     isReturned: () => isReturned,
   };
+}
+
+function batchOf(firstNumber: number, lastNumber: number): Batch {
+  const chunk = new SharedChunk({ sourceId: 'a', attempt: 1, firstNumber, lastNumber, lines: Buffer.alloc(0) });
+  return { slices: [{ chunk, from: firstNumber }], firstNumber, lastNumber };
 }
 
 /** A member whose connection the test fills and drains. */
@@ -67,7 +71,12 @@ const turns = async () => {
 };
 
 describe('the tail of a log', () => {
-  function tailFrom(next: number, frameOf: (batch: Batch) => Partial<Frame> | Error | undefined = () => ({})) {
+  function tailFrom(
+    next: number,
+    frameOf: (batch: Batch) => Partial<Frame> | Error | undefined = () => ({}),
+    recent?: RecentLines,
+  ) {
+    for (let number = 1; recent && number < next; number += 1) recent.add(batchOf(number, number));
     const log = sourceOf();
     const rendered: string[] = [];
     const render = async ({ firstNumber, lastNumber }: Batch) => {
@@ -78,7 +87,7 @@ describe('the tail of a log', () => {
       return made && { json: Buffer.from(name), hasErrors: false, ...made };
     };
     const tails = new Tails();
-    const tail = tails.begin('key', log.source, { pending: log.source.next(), next, render });
+    const tail = tails.begin('key', log.source, { pending: log.source.next(), next, recent, render });
     return { ...log, rendered, tails, tail };
   }
 
@@ -125,7 +134,55 @@ describe('the tail of a log', () => {
     }
     stuck.drain();
     expect([stuck.sent, stuck.departures, stuck.member.next]).toEqual([[], ['ALONE'], 1]);
-    expect([slow.sent.length, slow.departures]).toEqual([200, []]);
+    await expect.poll(() => slow.sent.length).toBe(200);
+    expect(slow.departures).toEqual([]);
+  });
+
+  test('sends who comes back the recent lines, in frames that all of the same place share', async () => {
+    const recent = new RecentLines();
+    const { tail, tails, give, rendered } = tailFrom(301, () => ({}), recent);
+    const first = memberAt(301);
+    tail.join(first.member);
+    expect(tails.find('key', 0)).toBeUndefined();
+    expect(tails.find('key', 2)).toBe(tail);
+    const later = Array.from({ length: 100 }, (_, n) => memberAt(n % 2 === 0 ? 1 : 3));
+    for (const { member } of later) tail.join(member);
+    give(301, 302);
+    await turns();
+    await expect.poll(() => later.every(({ member }) => member.next === 303)).toBe(true);
+    for (const { sent, departures } of later) {
+      expect(sent[0]).toMatch(/^[13]-/);
+      expect(sent.at(-1)).toBe('301-302');
+      expect(departures).toEqual([]);
+    }
+    expect(new Set(later.map(({ sent }) => sent.join()))).toEqual(
+      new Set(['1-256,257-300,301-302', '3-258,259-300,301-302']),
+    );
+    expect(rendered).toHaveLength(5);
+  });
+
+  test('takes over what a member that joins has read before', async () => {
+    const { tail, tails } = tailFrom(101);
+    const read = new RecentLines();
+    for (let number = 41; number <= 90; number += 1) read.add(batchOf(number, number));
+    tail.join(memberAt(101).member, read);
+    expect(tails.find('key', 41)).toBeUndefined(); // lines 91 to 100 are missing
+    for (let number = 91; number <= 100; number += 1) read.add(batchOf(number, number));
+    tail.join(memberAt(101).member, read);
+    const late = memberAt(41);
+    expect(tails.find('key', 41)).toBe(tail);
+    tail.join(late.member);
+    await expect.poll(() => late.sent).toEqual(['41-100']);
+  });
+
+  test('lets one of those who come back read first, for a bounded time', async () => {
+    const tails = new Tails();
+    const lead = tails.lead('key');
+    expect([tails.leadOf('key'), tails.leadOf('other')]).toEqual([lead, undefined]);
+    await lead.over; // by itself, after a second
+    expect([tails.leadOf('key'), lead.recent]).toEqual([undefined, undefined]);
+    tails.lead('key').end();
+    expect(tails.leadOf('key')).toBeUndefined();
   });
 
   test('goes at the pace of its only member, and is not joined by one that is far ahead', async () => {

@@ -1,0 +1,37 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { setReads } from '../../platform/async/set-reads.ts';
+
+test('reads what is asked meanwhile in one set, after its questions', async () => {
+  const reads: string[][] = [];
+  const answers: (() => void)[] = [];
+  const load = setReads<string>(async (keys) => {
+    reads.push(keys);
+    await new Promise<void>((resolve) => answers.push(resolve));
+    return (key) => `${key}!`;
+  });
+  const given: string[] = [];
+  const ask = (key: string) => load(key).then((value) => given.push(value));
+  void ask('a');
+  await turn();
+  void ask('b');
+  await turn();
+  for (const key of ['c', 'a', 'c']) void ask(key);
+  await turn();
+  expect(reads).toEqual([['a'], ['b']]);
+  answers[1]?.(); // the first one is stuck
+  await expect.poll(() => reads).toEqual([['a'], ['b'], ['c', 'a']]);
+  answers[2]?.();
+  await expect.poll(() => given).toEqual(['b!', 'c!', 'a!', 'c!']);
+});
+
+test('fails the questions of the set that fails, and no others', async () => {
+  let fails = true;
+  const load = setReads<number>(async () => {
+    if (fails) throw new Error('away');
+    return () => 1;
+  });
+  await expect(Promise.all([load('a'), load('b')])).rejects.toThrow('away');
+  fails = false;
+  expect(await load('a')).toBe(1);
+});
