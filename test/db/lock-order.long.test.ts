@@ -15,6 +15,7 @@ import { removeOldJobs } from '../../db/jobs/retention.ts';
 import type { LeaseKey } from '../../db/lease.ts';
 import { deleteChunks, insertChunks } from '../../db/logs/append.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
+import { newId } from '../../domain/ids.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { until } from '../support/time.ts';
 
@@ -174,7 +175,7 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
     id: FIRST_ID.slice(0, 24) + randomUUID().slice(-12), // made long ago, in no order
     workflowId: randomUUID(),
     leaseToken: randomUUID(),
-    jobId: randomUUID(),
+    jobId: `${newId().slice(0, 15)}${randomUUID().slice(15)}`, // of now, and in no order
     status: statuses[n % statuses.length] ?? '',
   }));
   const column = (name: keyof (typeof rows)[number], type: 'uuid' | 'text') => {

@@ -36,7 +36,7 @@ const SET = 50;
  * reads a whole table or index reads a hundred times as much.
  */
 const BOUNDS: Record<string, { rows: number; blocks: number }> = {
-  queueDueSlots: { rows: 2 * SET, blocks: 200 },
+  queueDueSlots: { rows: 2 * SET, blocks: 2_000 }, // and writes: its answer comes from what it has written
   enterTurns: { rows: 2 * SET, blocks: 2_500 },
   takeTurn: { rows: 10, blocks: 50 },
   claimJobs: { rows: 2 * SET, blocks: 1_000 },
@@ -47,8 +47,8 @@ const BOUNDS: Record<string, { rows: number; blocks: number }> = {
   endUncounted: { rows: 2 * SET, blocks: 1_500 },
   endCounted: { rows: 2 * SET, blocks: 1_500 },
   readSchedules: { rows: 2 * SET, blocks: 1_000 },
-  listJobs: { rows: 2 * SET, blocks: 500 },
-  countJobs: { rows: 2 * SET, blocks: 500 },
+  listJobs: { rows: 2 * SET, blocks: 2_500 }, // of a day, then of a month and of what is older
+  countJobs: { rows: 2 * SET, blocks: 1_500 },
   listWorkflows: { rows: 2 * SET, blocks: 50 },
   listNotifications: { rows: 2 * SET, blocks: 50 },
   findIdentities: { rows: 10, blocks: 50 },
