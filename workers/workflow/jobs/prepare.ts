@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 import type { ClaimedJob } from '../../../db/jobs/claim.ts';
-import type { PlacedVolume } from '../../../db/volumes.ts';
 import { createMask } from '../../../domain/masking/mask.ts';
 import {
   type ContainerPolicy,
@@ -20,14 +19,14 @@ import type { ImageRequest } from '../builds/image-source.ts';
 import type { Template } from '../builds/template.ts';
 import type { Pass } from '../engine/other-engines.ts';
 import { volumePlace } from '../engine/volume-places.ts';
-import { volumeName } from '../engine/volumes.ts';
 import { containerName, toSpec } from './container.ts';
 import { fetchImage } from './fetch-image.ts';
-import { apart, volumeNeed, volumesGone } from './needs.ts';
+import { apart } from './needs.ts';
 import { failed, type RunOutcome } from './outcome.ts';
 import { imageNeed } from './placement.ts';
 import type { RunControl, RunParts, Started } from './run-context.ts';
 import { setVolumeOwners } from './volume-owners.ts';
+import { findVolumes, noteVolumes, placeVolumes, RunsElsewhere, refuseDistant } from './volumes.ts';
 
 export type Prepared =
   | ({ type: 'STARTED' } & Started)
@@ -159,15 +158,6 @@ async function attachTo(
     signal.throwIfAborted();
     if (!isEngineError(error)) throw error;
     return undefined;
-  }
-}
-
-/** Nothing was created: the engine lacks the image or the volumes, and another one has them. */
-class RunsElsewhere extends Error {
-  readonly pass: Pass;
-  constructor(pass: Pass) {
-    super('Another engine can run this job.');
-    this.pass = pass;
   }
 }
 
@@ -326,64 +316,6 @@ async function getImage(
     const why = error.kind === 'NOT_FOUND' && !template.isBuilt && apart(template.image, template.engineId, volumes);
     throw why ? new EngineError('NOT_FOUND', why, { cause: error }) : error;
   }
-}
-
-/** Those of its volumes that some engine has. */
-async function findVolumes(
-  { docker, placesOfVolumes }: RunParts,
-  { userId }: ClaimedJob,
-  { volumes = [] }: Template,
-): Promise<PlacedVolume[]> {
-  const names = volumes.map(({ name }) => name);
-  return placesOfVolumes({ userId, names, engineId: await docker.storeId() });
-}
-
-/** A job whose volumes are on another engine needs no image here. */
-async function refuseDistant(places: PlacedVolume[], control: RunControl): Promise<void> {
-  const need = volumeNeed(places);
-  if (need === undefined) return;
-  const pass = await control.passFor(need);
-  throw pass ? new RunsElsewhere(pass) : new EngineError('NOT_FOUND', volumesGone(need));
-}
-
-/**
- * Records the volumes before the engine makes them, because a user cannot delete a volume that has
- * no row. A job whose volumes are on another engine runs there or not at all.
- */
-async function placeVolumes(
-  { docker, placeVolumes: place }: RunParts,
-  { userId }: ClaimedJob,
-  { volumes = [] }: Template,
-  control: RunControl,
-): Promise<void> {
-  if (volumes.length === 0) return;
-  const names = volumes.map(({ name }) => name);
-  const { deleted, places } = await place({ userId, names, engineId: await docker.storeId() });
-  if (deleted[0] !== undefined) throw volumeDeleted(deleted[0]);
-  await refuseDistant(places, control);
-}
-
-/**
- * Records the volumes again when the engine has made them: when this worker lost the job meanwhile,
- * a user may have deleted the volumes before the engine made them anew.
- */
-async function noteVolumes(
-  { docker, noteVolumeUse, installation }: RunParts,
-  { userId }: ClaimedJob,
-  { volumes = [] }: Template,
-  containerId: string,
-): Promise<void> {
-  if (volumes.length === 0) return;
-  const names = volumes.map(({ name }) => name);
-  const deleted = await noteVolumeUse({ userId, names, engineId: await docker.storeId() });
-  if (deleted[0] === undefined) return;
-  await docker.removeContainer(containerId, { force: false });
-  for (const name of deleted) await docker.removeVolume(volumeName({ installation, userId, name }));
-  throw volumeDeleted(deleted[0]);
-}
-
-function volumeDeleted(name: string): EngineError {
-  return new EngineError('NOT_FOUND', `The volume ${name} of this job was deleted.`);
 }
 
 /**
