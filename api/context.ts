@@ -21,7 +21,7 @@ import type { Streams } from './live/streams.ts';
 import type { Loaders } from './loaders.ts';
 import type { LogFeed } from './logs/feed.ts';
 import type { LogPages } from './logs/page.ts';
-import type { Tails } from './logs/tail.ts';
+import type { Tails } from './logs/tails.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** What all requests of this process share. */

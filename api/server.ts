@@ -19,7 +19,7 @@ import { serializeRequests } from './http/serializer.ts';
 import { createChanges } from './live/changes.ts';
 import { createStreams } from './live/streams.ts';
 import { createLogFeed } from './logs/feed.ts';
-import { Tails } from './logs/tail.ts';
+import { Tails } from './logs/tails.ts';
 import type { ApiSettings } from './settings.ts';
 import { serveWebSockets } from './websocket/server.ts';
 

@@ -132,7 +132,9 @@ function executor(
  * apart from the cursor, and the user.
  */
 function shapeOf({ document, variableValues }: ExecutionArgs, { viewer }: Context): string {
-  const { digest, cursorVariable } = digests.get(document) ?? { digest: '', cursorVariable: undefined };
+  const found = digests.get(document);
+  if (!found) throw new Error('A subscription was not shortened.');
+  const { digest, cursorVariable } = found;
   const variables = { ...variableValues, ...(cursorVariable !== undefined && { [cursorVariable]: undefined }) };
   const parts = JSON.stringify([digest, viewer?.user.id, viewer?.kind, variables]);
   return createHash('sha256').update(parts).digest('base64');

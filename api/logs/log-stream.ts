@@ -3,7 +3,8 @@ import type { Semaphore } from '../../platform/async/semaphore.ts';
 import type { Frame, Sink } from '../live/frame.ts';
 import type { Batch } from './batch.ts';
 import type { LogEvents } from './events.ts';
-import type { Departure, Lead, Member, Render, Tail, Tails } from './tail.ts';
+import type { Departure, Member, Render, Tail } from './tail.ts';
+import type { Lead, Tails } from './tails.ts';
 
 interface Parts {
   tails: Tails;
@@ -19,8 +20,8 @@ type Taken = IteratorResult<Batch, void>;
 /**
  * The frames of one subscription to a log. It reads by itself until it has all lines so far, then
  * joins the tail that serves its place, or begins one: meanwhile `next` waits, and the tail sends
- * to the sink. Whenever a tail dismisses it, it reads by itself from its own place. Without a sink
- * it joins none.
+ * to the sink. Whenever a tail dismisses it, it reads at least one batch by itself from its own
+ * place. Without a sink it joins none.
  */
 export class LogStream extends CancellableIterator<Frame> {
   readonly #log: LogEvents;
@@ -34,6 +35,8 @@ export class LogStream extends CancellableIterator<Frame> {
   #onIdle: (() => void) | undefined;
   #tail: { left: Promise<Departure>; leave(): void } | undefined;
   #hasWaited = false;
+  /** A tail has dismissed it. The tail may still serve its place, and fail at the same lines. */
+  #isDismissed = false;
   #hasPlace = false;
   #isEnded = false;
 
@@ -55,13 +58,14 @@ export class LogStream extends CancellableIterator<Frame> {
       if (this.#isEnded) return DONE;
       await this.#untilLed();
       if (this.#isEnded) return DONE;
-      const tail = this.#sink && this.#parts.tails.find(this.#parts.key, this.#next);
+      const tail = this.#findTail();
       if (tail) this.#join(tail);
       const taken = this.#tail ? undefined : await this.#take();
       if (this.#tail) {
         const how = await this.#tail.left;
         this.#tail = undefined;
         if (how === 'DONE') return DONE;
+        this.#isDismissed = true;
         continue;
       }
       if (!taken || taken.done || this.#isEnded) return DONE;
@@ -71,6 +75,7 @@ export class LogStream extends CancellableIterator<Frame> {
       this.#lead?.add(taken.value);
       const frame = await this.#parts.render(taken.value);
       this.#next = taken.value.lastNumber + 1;
+      this.#isDismissed = false;
       if (frame) return { done: false, value: frame };
     }
   }
@@ -92,7 +97,7 @@ export class LogStream extends CancellableIterator<Frame> {
    */
   async #untilLed(): Promise<void> {
     const { tails, key } = this.#parts;
-    if (!this.#sink || this.#alone || tails.find(key, this.#next)) return;
+    if (!this.#sink || this.#alone || this.#findTail()) return;
     const lead = tails.leadOf(key);
     if (!lead) this.#lead = tails.lead(key);
     else if (!this.#hasWaited && this.#next > 1) {
@@ -125,8 +130,8 @@ export class LogStream extends CancellableIterator<Frame> {
   /** Joins the tail that serves its place. If there is none, its own reading becomes one. */
   #joinWith(pending: Promise<Taken>): boolean {
     const { tails, key, render } = this.#parts;
-    if (!this.#sink || this.#tail) return false;
-    const known = tails.find(key, this.#next);
+    if (!this.#sink || this.#tail || this.#isDismissed) return false;
+    const known = this.#findTail();
     if (known) this.#join(known);
     else if (this.#alone) {
       const source = this.#alone;
@@ -135,6 +140,11 @@ export class LogStream extends CancellableIterator<Frame> {
       this.#join(tails.begin(key, source, { pending, next: this.#next, recent, render }));
     }
     return true;
+  }
+
+  #findTail(): Tail | undefined {
+    const { tails, key } = this.#parts;
+    return this.#sink && !this.#isDismissed ? tails.find(key, this.#next) : undefined;
   }
 
   #join(tail: Tail): void {

@@ -1,7 +1,8 @@
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Frame, Sink } from '../live/frame.ts';
 import { type Batch, cutBatch } from './batch.ts';
-import { RecentLines } from './recent.ts';
+import type { Forgettable, KeptBytes } from './kept-bytes.ts';
+import { type Made, RecentFrames, RecentLines } from './recent.ts';
 
 /** What the end of a membership is followed by: the end of the log, or the member's own reading. */
 export type Departure = 'DONE' | 'ALONE';
@@ -49,7 +50,7 @@ interface Shared {
  * goes on by itself and meets its own. Everything but rendering, and the turns between members, is
  * synchronous: a member that joins or leaves in between finds one state.
  */
-export class Tail {
+export class Tail implements Forgettable {
   readonly #render: Render;
   readonly #members = new Set<Member>();
   readonly #full = new Set<Member>();
@@ -57,8 +58,9 @@ export class Tail {
   readonly #onEnd: () => void;
   /** What members that join lack. */
   readonly #recent: RecentLines;
-  /** Frames of recent lines by their places. */
-  readonly #ofRecent = new Map<number, { batch: Batch; frame: Promise<Frame | undefined> }>();
+  readonly #recentFrames = new RecentFrames();
+  /** Counts the recent lines, their frames and the kept frames. */
+  readonly #keptBytes: KeptBytes;
   #caughtUpAt = performance.now();
   #kept: Shared[] = [];
   #next: number;
@@ -68,12 +70,13 @@ export class Tail {
   constructor(
     source: AsyncGenerator<Batch, void, undefined>,
     { pending, next, recent, render }: Beginning,
-    onEnd: () => void,
+    { keptBytes, onEnd }: { keptBytes: KeptBytes; onEnd: () => void },
   ) {
     this.#source = source;
     this.#next = next;
     this.#recent = recent ?? new RecentLines();
     this.#render = render;
+    this.#keptBytes = keptBytes;
     this.#onEnd = onEnd;
     void this.#run(pending);
   }
@@ -92,9 +95,17 @@ export class Tail {
       this.#recent.precede(recent, this.#next);
       this.#caughtUpAt = performance.now();
     }
+    this.#noteKept();
     if (member.next < this.#firstKept) void this.#catchUp(member);
     else this.#serve(member);
     this.#resume?.();
+  }
+
+  /** Members that lack something of this go on by themselves. */
+  forget(): void {
+    this.#kept = [];
+    this.#recent.keep(0);
+    this.#recentFrames.forget();
   }
 
   get #firstKept(): number {
@@ -118,10 +129,12 @@ export class Tail {
         if (this.#isEnded) return;
         this.#kept.push({ batch, frame });
         this.#recent.add(batch);
-        this.#forgetLast();
+        this.#forgetFrames();
         this.#next = batch.lastNumber + 1;
+        this.#noteKept();
         await this.#serveAll();
         this.#drop();
+        this.#noteKept();
         await this.#untilTaken();
       }
     } catch {
@@ -149,13 +162,15 @@ export class Tail {
   }
 
   #serve(member: Member): void {
-    if (this.#full.has(member)) return;
-    if (member.next >= this.#next) return;
+    if (this.#full.has(member) || member.next >= this.#next) return;
+    if (member.next < this.#firstKept) {
+      this.#dismiss(member);
+      return;
+    }
     let at = this.#kept.length;
     while (at > 0 && (this.#kept[at - 1]?.batch.lastNumber ?? 0) >= member.next) at -= 1;
     for (const { batch, frame } of this.#kept.slice(at)) {
-      if (batch.firstNumber > member.next) this.#dismiss(member, 'ALONE');
-      else if (member.sink.isFull) this.#waitFor(member);
+      if (member.sink.isFull) this.#waitFor(member);
       else if (batch.firstNumber < member.next) void this.#sendCut(member, batch);
       else {
         member.next = batch.lastNumber + 1;
@@ -181,52 +196,60 @@ export class Tail {
   async #catchUp(member: Member): Promise<void> {
     this.#full.add(member);
     while (member.next < this.#firstKept) {
-      if (member.sink.isFull) await new Promise<void>((resolve) => member.sink.onceDrained(resolve));
-      if (!this.#full.has(member)) return; // it has left
-      const shared = this.#recentFrom(member.next);
-      if (!shared) return this.#dismiss(member, 'ALONE');
-      const frame = await shared.frame.catch(() => FAILED);
-      if (!this.#full.has(member)) return;
-      if (frame?.hasErrors) return this.#dismiss(member, 'ALONE');
-      if (member.sink.isFull) continue; // by another subscription of its socket
-      member.next = shared.batch.lastNumber + 1;
-      if (frame) member.sink.send(frame);
+      if (!(await this.#untilDrained(member))) return;
+      const made = this.#recentFrom(member.next);
+      if (!made) return this.#dismiss(member);
+      if (!(await this.#sendMade(member, made))) return;
     }
+    this.#noteKept();
     this.#takesMore(member);
-  }
-
-  /** The frame of the recent lines from `next` on, for all who join there meanwhile. */
-  #recentFrom(next: number): { batch: Batch; frame: Promise<Frame | undefined> } | undefined {
-    const known = this.#ofRecent.get(next);
-    this.#caughtUpAt = performance.now();
-    if (known) return known;
-    const batch = this.#recent.from(next);
-    if (!batch) return undefined;
-    const made = { batch, frame: this.#render(batch) };
-    if (this.#ofRecent.size < OF_RECENT_MAX) this.#ofRecent.set(next, made);
-    return made;
-  }
-
-  /** Forgets frames of recent lines that ended with the last line so far: now there are more. */
-  #forgetLast(): void {
-    for (const [place, { batch }] of this.#ofRecent)
-      if (batch.lastNumber + 1 === this.#next || !this.#areComing) this.#ofRecent.delete(place);
-  }
-
-  /** Those who come back after a restart come soon after each other. */
-  get #areComing(): boolean {
-    return performance.now() - this.#caughtUpAt < COMING_MS;
   }
 
   /** Sends what a member lacks of a batch. Meanwhile it counts as full. */
   async #sendCut(member: Member, batch: Batch): Promise<void> {
     this.#full.add(member);
-    const frame = await this.#render(cutBatch(batch, member.next)).catch(() => undefined);
-    if (!this.#full.has(member)) return; // it has left
-    if (!frame || frame.hasErrors) return this.#dismiss(member, 'ALONE');
+    const cut = cutBatch(batch, member.next);
+    if (await this.#sendMade(member, { batch: cut, frame: this.#render(cut) })) this.#takesMore(member);
+  }
+
+  /** Sends a frame to one member. Resolves with false if the member has left or is dismissed. */
+  async #sendMade(member: Member, { batch, frame: making }: Made): Promise<boolean> {
+    const frame = await making.catch(() => FAILED);
+    // Meanwhile another subscription of its socket may have filled that.
+    if (!(await this.#untilDrained(member))) return false;
+    if (frame?.hasErrors) {
+      this.#dismiss(member);
+      return false;
+    }
     member.next = batch.lastNumber + 1;
-    member.sink.send(frame);
-    this.#takesMore(member);
+    if (frame) member.sink.send(frame);
+    return true;
+  }
+
+  /** Resolves with false if the member has left. */
+  async #untilDrained(member: Member): Promise<boolean> {
+    while (member.sink.isFull && this.#full.has(member))
+      await new Promise<void>((resolve) => member.sink.onceDrained(resolve));
+    return this.#full.has(member);
+  }
+
+  /** The frame of the recent lines from `next` on, for all who join there meanwhile. */
+  #recentFrom(next: number): Made | undefined {
+    this.#caughtUpAt = performance.now();
+    return this.#recentFrames.at(next, () => {
+      const batch = this.#recent.from(next);
+      return batch && { batch, frame: this.#render(batch) };
+    });
+  }
+
+  /** Forgets frames of recent lines that ended with the last line so far: now there are more. */
+  #forgetFrames(): void {
+    this.#recentFrames.forget(({ lastNumber }) => lastNumber + 1 === this.#next || !this.#areComing);
+  }
+
+  /** Those who come back after a restart come soon after each other. */
+  get #areComing(): boolean {
+    return performance.now() - this.#caughtUpAt < COMING_MS;
   }
 
   /** Keeps what members lack whose connections are full, within bounds, and some for who joins. */
@@ -246,6 +269,11 @@ export class Tail {
     if (!this.#areComing) this.#recent.keep(Math.min(this.#members.size, RECENT_CHUNKS_OF_LATER_MAX));
   }
 
+  #noteKept(): void {
+    const bytes = this.#kept.reduce((sum, { frame }) => sum + (frame?.json.length ?? 0), 0);
+    this.#keptBytes.note(this, bytes + this.#recent.bytes + this.#recentFrames.bytes);
+  }
+
   /** Waits while nobody takes anything, so that the fastest member sets the pace. */
   async #untilTaken(): Promise<void> {
     while (!this.#isEnded && this.#full.size === this.#members.size)
@@ -255,10 +283,11 @@ export class Tail {
     this.#resume = undefined;
   }
 
-  #dismiss(member: Member, how: Departure): void {
+  /** The member goes on by itself. */
+  #dismiss(member: Member): void {
     this.#members.delete(member);
     this.#full.delete(member);
-    member.depart(how);
+    member.depart('ALONE');
     if (this.#members.size === 0) this.#end('ALONE');
   }
 
@@ -269,7 +298,8 @@ export class Tail {
     const members = [...this.#members];
     this.#members.clear();
     this.#full.clear();
-    this.#kept = [];
+    this.forget();
+    this.#keptBytes.note(this, 0);
     for (const member of members) member.depart(how === 'DONE' && member.next >= this.#next ? 'DONE' : 'ALONE');
     this.#resume?.();
     this.#source.return().catch(() => undefined); // what it failed with ends the tail anyway
@@ -293,81 +323,6 @@ const KEPT_FOR_JOINING_MAX = 16;
  */
 const COMING_MS = 10_000;
 const RECENT_CHUNKS_OF_LATER_MAX = 1_024;
-/** Frames of recent lines that are kept for others who join at the same places. */
-const OF_RECENT_MAX = 64;
 const FAILED: Frame = { json: Buffer.alloc(0), hasErrors: true };
 /** A tail that is further behind than this goes at the pace of a slow member. */
 const AHEAD_LINES_MAX = 2_000;
-
-/**
- * A subscriber that reads by itself and is about to begin a tail. Others who come back to the same
- * log wait for that: each of a thousand would read the same lines. It is over when it stops for
- * LEAD_IDLE_MS, or goes on for LEAD_MS_MAX.
- */
-export class Lead {
-  /** What it has read. */
-  recent: RecentLines | undefined = new RecentLines();
-  readonly over: Promise<void>;
-  readonly end: () => void;
-  readonly #timer: NodeJS.Timeout;
-  readonly #begunAt = performance.now();
-
-  constructor(onEnd: () => void) {
-    let resolve: () => void = () => undefined;
-    this.over = new Promise((settle) => {
-      resolve = settle;
-    });
-    this.#timer = setTimeout(() => this.end(), LEAD_IDLE_MS).unref();
-    this.end = () => {
-      clearTimeout(this.#timer);
-      onEnd();
-      this.recent = undefined;
-      resolve();
-    };
-  }
-
-  add(batch: Batch): void {
-    if (!this.recent) return;
-    this.recent.add(batch);
-    if (performance.now() - this.#begunAt < LEAD_MS_MAX) this.#timer.refresh();
-  }
-}
-
-/** So long may a slow reader hold up others, once, and hold what it has read. */
-const LEAD_IDLE_MS = 1_000;
-const LEAD_MS_MAX = 4_000;
-
-/** The tails of one process, by what their members see. */
-export class Tails {
-  readonly #byKey = new Map<string, Tail>();
-  readonly #leads = new Map<string, Lead>();
-
-  /** The subscriber that is about to begin a tail with this key. */
-  leadOf(key: string): Lead | undefined {
-    return this.#leads.get(key);
-  }
-
-  /** Notes that a subscriber begins to read by itself. It ends the lead when it joins a tail. */
-  lead(key: string): Lead {
-    const lead: Lead = new Lead(() => {
-      if (this.#leads.get(key) === lead) this.#leads.delete(key);
-    });
-    this.#leads.set(key, lead);
-    return lead;
-  }
-
-  /** The tail in which a subscriber that lacks line `next` is served in time. */
-  find(key: string, next: number): Tail | undefined {
-    const tail = this.#byKey.get(key);
-    return tail?.serves(next) ? tail : undefined;
-  }
-
-  /** Begins a tail. One with the same key, which does not serve, keeps its members. */
-  begin(key: string, source: AsyncGenerator<Batch, void, undefined>, from: Beginning): Tail {
-    const tail: Tail = new Tail(source, from, () => {
-      if (this.#byKey.get(key) === tail) this.#byKey.delete(key);
-    });
-    this.#byKey.set(key, tail);
-    return tail;
-  }
-}

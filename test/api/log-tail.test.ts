@@ -4,7 +4,8 @@ import type { Frame, Sink } from '../../api/live/frame.ts';
 import type { Batch } from '../../api/logs/batch.ts';
 import { RecentLines } from '../../api/logs/recent.ts';
 import { SharedChunk } from '../../api/logs/store.ts';
-import { type Departure, type Member, Tails } from '../../api/logs/tail.ts';
+import type { Departure, Member } from '../../api/logs/tail.ts';
+import { Tails } from '../../api/logs/tails.ts';
 import { cancellable } from '../../platform/async/iterator.ts';
 import { Signal } from '../../platform/async/signal.ts';
 
@@ -75,6 +76,7 @@ describe('the tail of a log', () => {
     next: number,
     frameOf: (batch: Batch) => Partial<Frame> | Error | undefined = () => ({}),
     recent?: RecentLines,
+    { tails = new Tails(), key = 'key' } = {},
   ) {
     for (let number = 1; recent && number < next; number += 1) recent.add(batchOf(number, number));
     const log = sourceOf();
@@ -86,8 +88,7 @@ describe('the tail of a log', () => {
       if (made instanceof Error) throw made;
       return made && { json: Buffer.from(name), hasErrors: false, ...made };
     };
-    const tails = new Tails();
-    const tail = tails.begin('key', log.source, { pending: log.source.next(), next, recent, render });
+    const tail = tails.begin(key, log.source, { pending: log.source.next(), next, recent, render });
     return { ...log, rendered, tails, tail };
   }
 
@@ -173,6 +174,47 @@ describe('the tail of a log', () => {
     expect(tails.find('key', 41)).toBe(tail);
     tail.join(late.member);
     await expect.poll(() => late.sent).toEqual(['41-100']);
+  });
+
+  test('and those of other logs keep no more than their bound together, and lose nobody', async () => {
+    const tails = new Tails({ keptBytesMax: 20_000 });
+    const first = tailFrom(21, () => ({}), new RecentLines(), { tails, key: 'first' });
+    const [stuck, fast] = [memberAt(21), memberAt(21)];
+    for (const { member } of [stuck, fast]) first.tail.join(member);
+    stuck.fill();
+    first.give(21, 21);
+    await turns();
+    expect(tails.find('first', 1)).toBe(first.tail);
+    const second = tailFrom(41, () => ({}), new RecentLines(), { tails, key: 'second' });
+    second.tail.join(memberAt(41).member); // with the lines of the first, that is too much
+    expect([tails.find('first', 1), tails.find('first', 21), tails.find('second', 1)]).toEqual([
+      undefined,
+      undefined,
+      second.tail,
+    ]);
+    first.give(22, 22);
+    await turns();
+    stuck.drain();
+    expect([fast.sent, fast.departures]).toEqual([['21-21', '22-22'], []]);
+    expect([stuck.sent, stuck.departures, stuck.member.next]).toEqual([[], ['ALONE'], 21]);
+    const lead = tails.lead('third');
+    for (let number = 1; number <= 41; number += 1) lead.add(batchOf(number, number));
+    expect([lead.recent?.first, tails.find('second', 1)]).toEqual([1, undefined]);
+    lead.end();
+  });
+
+  test('sends nothing to a connection that fills while a frame is made for it', async () => {
+    const { tail, give } = tailFrom(1, () => ({}));
+    const [one, late] = [memberAt(1), memberAt(3)];
+    tail.join(one.member);
+    give(1, 4);
+    await turns();
+    tail.join(late.member);
+    late.fill(); // by another subscription of its socket
+    await turns();
+    expect(late.sent).toEqual([]);
+    late.drain();
+    await expect.poll(() => late.sent).toEqual(['3-4']);
   });
 
   test('lets one of those who come back read first, for a bounded time', async () => {

@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { startApi } from '../../api/server.ts';
 import { insertChunks } from '../../db/logs/append.ts';
+import { purgeSome } from '../../db/workflows/purge.ts';
 import { encodeChunks, type LogChunk } from '../../domain/logs/chunk.ts';
-import { endJob, runningJob } from '../support/jobs.ts';
+import { endJob, insertJob, runningJob } from '../support/jobs.ts';
 import { numberedChunk } from '../support/lines.ts';
+import { testSealer } from '../support/workers.ts';
 import { createWorkflow, type Person, person, query, type TestApi, testApi } from './support.ts';
 
 const FOLLOW = `subscription ($id: ID!, $after: String) {
@@ -30,7 +34,7 @@ class Subscriptions {
     });
   }
 
-  static async open({ url }: TestApi, token: string): Promise<Subscriptions> {
+  static async open({ url }: { url: string }, token: string): Promise<Subscriptions> {
     const socket = new WebSocket(url.replace('http', 'ws'), 'graphql-transport-ws');
     await once(socket, 'open');
     socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } }));
@@ -147,6 +151,67 @@ describe('a log that many follow', () => {
       expect(next).toBe(last + 1);
     }
   }, 60_000);
+
+  test('P4: goes on behind each cursor after a restart, while lines come', async () => {
+    const id = await runningJob(api, ann);
+    for (let first = 1; first < 300; first += 10) await print(await numberedChunk(id, first, first + 9));
+    const cursors = await cursorsOf(id);
+    const { db, bus, cache } = api;
+    const settings = { port: 0, host: '127.0.0.1', databaseEmbedded: true, maxJobSeconds: 1 };
+    const again = await startApi({ db, bus, cache, log: pino({ level: 'silent' }), sealer: testSealer, settings });
+    const sockets = await Promise.all(Array.from({ length: 12 }, () => Subscriptions.open(again, ann.token)));
+    open.push(...sockets);
+    sockets[0]?.socket.pause(); // the first of them stands still
+    let last = 300;
+    for (let n = 0; n < 120; n += 1) {
+      sockets[n % 12]?.subscribe(String(n), FOLLOW, { id, after: cursors[(n * 7) % 100] });
+      if (n % 4 > 0) continue;
+      await print(await numberedChunk(id, last + 1, last + 1));
+      last += 1;
+    }
+    sockets[0]?.socket.resume();
+    await endJob(api, ann, id, last);
+    await expect
+      .poll(() => sockets.reduce((sum, { completed }) => sum + completed.size, 0), { timeout: 20_000 })
+      .toBe(120);
+    for (let n = 0; n < 120; n += 1)
+      expect([n, sockets[n % 12]?.text(String(n))]).toEqual([n, numbered(((n * 7) % 100) + 2, last)]);
+    await again.close();
+  });
+
+  test('is complete for all who follow it when its workflow is purged', async () => {
+    const { workflow } = await createWorkflow(api, ann, { interval: 60 });
+    const id = await insertJob(api.db, ann.id, { workflowId: workflow.id });
+    const one = await socket();
+    for (const name of ['first', 'second']) one.subscribe(name, FOLLOW, { id });
+    await print(await numberedChunk(id, 1, 5));
+    await expect.poll(() => ['first', 'second'].map((name) => one.text(name))).toEqual(Array(2).fill(numbered(1, 5)));
+    const remove = 'mutation ($id: ID!) { deleteWorkflow(input: { id: $id, purge: true }) { userErrors { code } } }';
+    await query(api, remove, { token: ann.token, variables: { id: workflow.id } });
+    while (await purgeSome(api.db)) {}
+    await expect.poll(() => [...one.completed], { timeout: 6_000 }).toEqual(['first', 'second']);
+    for (const name of ['first', 'second']) {
+      expect(one.text(name)).toBe(numbered(1, 5));
+      expect(one.results.get(name)?.filter(({ errors }) => errors)).toEqual([]);
+    }
+  });
+
+  test('shows each who meets lines that cannot be read an error, and the lines behind them', async () => {
+    const id = await runningJob(api, ann);
+    await print(await numberedChunk(id, 1, 100));
+    const cursors = await cursorsOf(id);
+    const whole = await numberedChunk(id, 101, 300);
+    await print({ ...whole, lines: whole.lines.fill(0, 20, 60) });
+    const one = await socket();
+    const errorsOf = (name: string) => (one.results.get(name) ?? []).filter(({ errors }) => errors).length;
+    for (const [n, name] of ['first', 'second', 'third'].entries()) {
+      one.subscribe(name, FOLLOW, { id, after: cursors[n] });
+      await expect.poll(() => errorsOf(name)).toBe(1);
+    }
+    await print(await numberedChunk(id, 301, 301));
+    for (const name of ['first', 'second', 'third'])
+      await expect.poll(() => one.batches(name).at(-1)).toMatchObject({ text: numbered(301, 301) });
+  });
 
   test('ends for the one whose token ends, and for nobody else', async () => {
     const id = await runningJob(api, ann);
