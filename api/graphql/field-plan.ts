@@ -38,8 +38,8 @@ export interface FieldPlan {
   parent: GraphQLObjectType;
   definition: GraphQLField<unknown, unknown>;
   resolve: Resolver;
-  /** The arguments, if they are the same in each execution. */
-  args: Record<string, unknown> | undefined;
+  /** The arguments, if they are the same in each execution. All of them share these. */
+  args: Readonly<Record<string, unknown>> | undefined;
   shape: Shape;
 }
 
@@ -50,8 +50,9 @@ export interface OperationPlan {
 
 /**
  * The plan of an operation: what an executor finds out about its fields, found out once for a
- * document. Undefined for an operation that is left to the executor of the engine: a mutation, and
- * one with directives, with introspection, or with fields of interfaces and unions.
+ * document. Undefined for an operation that is left to the executor of the engine: a mutation, one
+ * with directives, with introspection, or with fields of interfaces and unions, and one whose
+ * fragments make too many fields.
  */
 export function planOf({ schema, document, operationName }: ExecutionArgs): OperationPlan | undefined {
   const operation = getOperationAST(document, operationName);
@@ -74,31 +75,45 @@ function makePlan(
   operation: OperationDefinitionNode,
 ): OperationPlan | undefined {
   const root = schema.getRootType(operation.operation);
-  if (!root || hasDirectives(document)) return undefined;
+  const { fields, directives } = nodesOf(document);
+  if (!root || directives > 0) return undefined;
   try {
-    return { operation, fields: new Planner(schema, document).fieldsOf(root, [operation.selectionSet]) };
+    const planner = new Planner(schema, document, fields * FIELDS_PER_NODE_MAX);
+    return { operation, fields: planner.fieldsOf(root, [operation.selectionSet]) };
   } catch (error) {
     if (error instanceof Unplanned) return undefined;
     throw error;
   }
 }
 
-function hasDirectives(document: DocumentNode): boolean {
-  let found = false;
+/**
+ * Fragments in fragments can make thousands of fields of a few lines, and plans are kept for as
+ * long as their documents, whose length alone is limited. So a plan has at most so many fields for
+ * each that is written. A field takes about 200 bytes.
+ */
+const FIELDS_PER_NODE_MAX = 3;
+
+function nodesOf(document: DocumentNode): { fields: number; directives: number } {
+  const count = { fields: 0, directives: 0 };
   visit(document, {
+    Field: () => {
+      count.fields += 1;
+    },
     Directive: () => {
-      found = true;
+      count.directives += 1;
     },
   });
-  return found;
+  return count;
 }
 
 class Planner {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
+  #fieldsLeft: number;
 
-  constructor(schema: GraphQLSchema, document: DocumentNode) {
+  constructor(schema: GraphQLSchema, document: DocumentNode, fieldsMax: number) {
     this.#schema = schema;
+    this.#fieldsLeft = fieldsMax;
     for (const definition of document.definitions)
       if (definition.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(definition.name.value, definition);
   }
@@ -144,6 +159,8 @@ class Planner {
   #fieldOf(parent: GraphQLObjectType, key: string, nodes: [FieldNode, ...FieldNode[]]): FieldPlan {
     const [node] = nodes;
     const { value: name } = node.name;
+    this.#fieldsLeft -= 1;
+    if (this.#fieldsLeft < 0) throw new Unplanned();
     // An object of JavaScript has no field of this name.
     if (key === '__proto__') throw new Unplanned();
     if (name === TypeNameMetaFieldDef.name) return typeName(parent, key, nodes);
@@ -158,7 +175,7 @@ class Planner {
   #shapeOf(given: GraphQLOutputType, nodes: FieldNode[]): Shape {
     const isNullable = !isNonNullType(given);
     const type = isNonNullType(given) ? given.ofType : given;
-    if (isLeafType(type)) return { isNullable, kind: 'LEAF', type };
+    if (isLeafType(type)) return leafShape(given, { isNullable, kind: 'LEAF', type });
     if (isListType(type)) return { isNullable, kind: 'LIST', of: this.#shapeOf(type.ofType, nodes) };
     if (!isObjectType(type) || type.isTypeOf) throw new Unplanned();
     const sets = nodes.flatMap(({ selectionSet }) => selectionSet ?? []);
@@ -167,20 +184,30 @@ class Planner {
   }
 }
 
+/** One for each type, because most fields are leaves. */
+function leafShape(given: GraphQLOutputType, made: Shape): Shape {
+  const shape = leafShapes.get(given) ?? made;
+  leafShapes.set(given, shape);
+  return shape;
+}
+
+const leafShapes = new WeakMap<GraphQLOutputType, Shape>();
+
 function typeName(parent: GraphQLObjectType, key: string, nodes: FieldNode[]): FieldPlan {
   const { name } = parent;
   const type = TypeNameMetaFieldDef.type;
   const leaf = isNonNullType(type) && isLeafType(type.ofType) ? type.ofType : undefined;
   if (!leaf) throw new Unplanned();
   const shape: Shape = { isNullable: false, kind: 'LEAF', type: leaf };
-  return { key, nodes, parent, definition: TypeNameMetaFieldDef, resolve: () => name, args: {}, shape };
+  return { key, nodes, parent, definition: TypeNameMetaFieldDef, resolve: () => name, args: NO_ARGS, shape };
 }
 
 /** Undefined if the arguments contain variables, or are wrong: then each execution reads them. */
 function constantArgs(
   definition: GraphQLField<unknown, unknown>,
   node: FieldNode,
-): Record<string, unknown> | undefined {
+): Readonly<Record<string, unknown>> | undefined {
+  if (definition.args.length === 0) return NO_ARGS;
   let isConstant = true;
   for (const argument of node.arguments ?? [])
     visit(argument, {
@@ -190,8 +217,16 @@ function constantArgs(
     });
   if (!isConstant) return undefined;
   try {
-    return getArgumentValues(definition, node);
+    return frozen(getArgumentValues(definition, node));
   } catch {
     return undefined; // the execution reports it, at the place of the field
   }
+}
+
+const NO_ARGS: Readonly<Record<string, unknown>> = Object.freeze({});
+
+/** A resolver that changed its arguments would change those of other users. */
+function frozen<Value extends object>(value: Value): Value {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) frozen(part);
+  return Object.freeze(value);
 }

@@ -28,6 +28,7 @@ export function executePlanned(args: ExecutionArgs, otherwise: Execute): Executi
 
 const NO_VARIABLES = { coerced: {} };
 
+type Args = Readonly<Record<string, unknown>>;
 type Holder = Record<string, unknown> | unknown[];
 
 /** An object or a list of the answer, and its place in it. */
@@ -52,7 +53,7 @@ class Execution {
   readonly #context: Context;
   readonly #errors: GraphQLError[] = [];
   /** What fields with variables in their arguments are given: the same for all objects. */
-  #args: Map<FieldPlan, Record<string, unknown>> | undefined;
+  #args: Map<FieldPlan, Args> | undefined;
   #pending = 0;
   #settle: (() => void) | undefined;
 
@@ -91,7 +92,7 @@ class Execution {
     }
   }
 
-  #argsOf(field: FieldPlan): Record<string, unknown> {
+  #argsOf(field: FieldPlan): Args {
     this.#args ??= new Map();
     const known = this.#args.get(field);
     if (known) return known;
@@ -106,7 +107,8 @@ class Execution {
     this.#pending += 1;
     promise.then(
       (value) => {
-        if (!isDropped(frame)) this.#tryToComplete(frame, key, field, shape, value);
+        if (isDropped(frame)) forsake(value);
+        else this.#tryToComplete(frame, key, field, shape, value);
         this.#done();
       },
       (error: unknown) => {
@@ -161,10 +163,13 @@ class Execution {
   #items(frame: Frame, holder: unknown[], field: FieldPlan, shape: Shape, items: Iterable<unknown>): void {
     let index = 0;
     for (const item of items) {
+      if (frame.isDropped) {
+        forsake(item);
+        continue;
+      }
       holder.push(null);
       if (isPromise(item)) this.#await(frame, index, field, shape, item);
       else this.#tryToComplete(frame, index, field, shape, item);
-      if (frame.isDropped) return;
       index += 1;
     }
   }
@@ -182,6 +187,12 @@ class Execution {
     }
     if (around) put(around.holder, at, null);
   }
+}
+
+/** Takes no notice of a value, nor of the promises in it: a rejection would end the process. */
+function forsake(value: unknown): void {
+  if (isPromise(value)) value.then(forsake, () => undefined);
+  else if (isIterable(value)) for (const item of value) forsake(item);
 }
 
 function frameIn(parent: Frame, key: string | number, holder: Holder, { isNullable }: Shape): Frame {

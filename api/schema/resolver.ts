@@ -2,7 +2,7 @@ import type { GraphQLField } from 'graphql';
 import type { Context } from '../context.ts';
 
 /** How a value of a field is found. */
-export type Resolver = (source: unknown, args: Record<string, unknown>, context: Context) => unknown;
+export type Resolver = (source: unknown, args: Readonly<Record<string, unknown>>, context: Context) => unknown;
 
 /**
  * How a value of a field is found, if no place in a document is needed for that. Undefined for a

@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createWorkflow, type Person, person, type TestApi, testApi } from './support.ts';
 
@@ -10,6 +11,8 @@ const NOBODY = `Bearer cva_${'x'.repeat(43)}`;
 /** Headers that differ from answer to answer. */
 const OWN = new Set(['date', 'set-cookie']);
 
+const REQUEST_ID = /"requestId":"[^"]*"/g;
+
 describe('an answer that is sent past the engine', () => {
   let api: TestApi;
   let ann: Person;
@@ -20,13 +23,23 @@ describe('an answer that is sent past the engine', () => {
   });
   afterAll(() => api.close());
 
-  async function answer(type: string, body: string, headers: Record<string, string>) {
-    const response = await fetch(api.url, { method: 'POST', headers: { 'content-type': type, ...headers }, body });
-    const shown = [...response.headers].filter(([name]) => !OWN.has(name)).toSorted(([a], [b]) => (a < b ? -1 : 1));
-    return { status: response.status, headers: shown, body: await response.text() };
+  async function answer(type: string, body: string | Buffer, headers: Record<string, string>) {
+    const parts = await new Promise<{ status: number | undefined; raw: string[]; body: Buffer }>((resolve, reject) => {
+      const sent = request(api.url, { method: 'POST', headers: { 'content-type': type, ...headers } }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk)).once('error', reject);
+        response.once('end', () =>
+          resolve({ status: response.statusCode, raw: response.rawHeaders, body: Buffer.concat(chunks) }),
+        );
+      });
+      sent.once('error', reject).end(body);
+    });
+    const pairs = parts.raw.flatMap((name, n) => (n % 2 ? [] : [[name.toLowerCase(), parts.raw[n + 1] ?? '']]));
+    const shown = pairs.filter(([name = '']) => !OWN.has(name)).toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1));
+    return { status: parts.status, headers: shown, body: parts.body.toString('latin1').replaceAll(REQUEST_ID, '') };
   }
 
-  const requests: [what: string, sent: object | string][] = [
+  const requests: [what: string, sent: object | string | Buffer][] = [
     ['a query', { query: '{ viewer { email } __typename }' }],
     ['a long answer', { query: '{ workflows { nodes { id name kind interval createdAt payload { json } } } }' }],
     ['variables', { query: 'query ($n: Int) { jobs(first: $n) { nodes { id } } }', variables: { n: 1 } }],
@@ -50,6 +63,33 @@ describe('an answer that is sent past the engine', () => {
     ['no JSON', '{ query'],
     ['a list', '[]'],
     ['nothing', ''],
+    ['a query twice', '{"query": "{ nothing }", "query": "{ __typename }"}'],
+    ['a mark of the byte order', '\ufeff{"query": "{ __typename }"}'],
+    ['bytes that are no UTF-8', Buffer.from('{"query": "{ __typename } # \xff"}', 'latin1')],
+    ['no data', { query: 'query ($n: Int) { jobs(first: $n) { nodes { id } } }', variables: { n: 0 } }],
+    [
+      'errors of several fields',
+      { query: '{ a: jobs(first: 0) { hasMore } b: workflow(id: "") { id } c: __typename }' },
+    ],
+    ['an object of any type', { query: '{ node(id: "0") { __typename id ... on Job { status } } }' }],
+    [
+      'a field that is left out',
+      { query: 'query ($a: Boolean!) { __typename id: __typename @skip(if: $a) }', variables: { a: true } },
+    ],
+    ['data beside the schema', { query: '{ viewer { id } __type(name: "Job") { name } }' }],
+    [
+      'an expensive query',
+      { query: '{ jobs(first: 100) { nodes { workflow { jobs(first: 90) { nodes { id } } } } } }' },
+    ],
+    ['unknown variables', { query: '{ __typename }', variables: { n: 1 } }],
+    ['variables that are no object', { query: '{ __typename }', variables: [1] }],
+    ['extensions', { query: '{ __typename }', extensions: { a: 1 } }],
+    ['a hash of a query', { extensions: { persistedQuery: { version: 1, sha256Hash: '0'.repeat(64) } } }],
+    ['a name that is no text', { query: '{ __typename }', operationName: 1 }],
+    ['a document with nothing to run', { query: 'fragment F on Query { __typename }' }],
+    ['an empty document', { query: '' }],
+    ['a deep document', { query: `{ ${'a { '.repeat(300)} b ${'} '.repeat(300)} }` }],
+    ['too large a body', { query: `{ __typename } # ${'x'.repeat(1024 * 1024)}` }],
   ];
   const accepts = [
     'application/json',
@@ -57,17 +97,43 @@ describe('an answer that is sent past the engine', () => {
     '*/*',
     'text/html',
     'text/event-stream;q=0.5, application/json',
+    'text/event-stream, application/json',
+    'multipart/mixed, application/graphql-response+json;q=0.1',
+    'application/json;q=0, */*',
+    'application/json;q=0.8, application/graphql-response+json;q=0.9',
+    'application/json; charset=utf-16',
+    'APPLICATION/JSON; Charset="UTF-8"',
+    'application/*',
+    '',
+  ];
+  const others: Record<string, string>[] = [
+    { 'accept-encoding': 'br' },
+    { 'accept-encoding': 'gzip, br;q=0.1' },
+    { 'accept-encoding': 'identity' },
+    { 'accept-encoding': 'identity;q=0, *;q=0' },
+    { authorization: NOBODY },
+    { origin: 'http://localhost' },
+    { origin: 'https://example.com' },
+    { origin: 'null' },
+    { 'sec-fetch-site': 'cross-site' },
+    { cookie: 'chronoverse_session=no', authorization: '' },
+    { host: 'example.com' },
+    { 'x-forwarded-proto': 'https' },
+    { 'last-event-id': 'x' },
+    { 'content-encoding': 'gzip' },
   ];
 
   test.each(requests)('is what the engine sends, for %s', async (_, sent) => {
-    const body = typeof sent === 'string' ? sent : JSON.stringify(sent);
+    const body = typeof sent === 'string' || Buffer.isBuffer(sent) ? sent : JSON.stringify(sent);
     const isStream = body.includes('subscription');
-    const asked: Record<string, string>[] = accepts.map((accept) => ({ accept }));
-    asked.push({ 'accept-encoding': 'br' }, { 'accept-encoding': 'identity' }, { authorization: NOBODY });
-    for (const headers of asked) {
-      if (isStream && /event|\*/.test(headers.accept ?? '*')) continue; // it would last
-      const all = { authorization: `Bearer ${ann.token}`, ...headers };
-      expect(await answer(DIRECT, body, all), JSON.stringify(headers)).toEqual(await answer(BY_ENGINE, body, all));
-    }
+    const asked: Record<string, string>[] = [...accepts.map((accept) => ({ accept })), ...others];
+    await Promise.all(
+      asked.map(async (headers) => {
+        if (isStream && /event|\*|^$/.test(headers.accept ?? '*')) return; // it would last
+        const all = { authorization: `Bearer ${ann.token}`, ...headers };
+        const [ours, usual] = await Promise.all([answer(DIRECT, body, all), answer(BY_ENGINE, body, all)]);
+        expect(ours, JSON.stringify(headers)).toEqual(usual);
+      }),
+    );
   });
 });

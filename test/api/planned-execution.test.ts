@@ -114,6 +114,29 @@ test('what has no plan is left to the usual executor', async () => {
   expect(wrong.planned).toEqual(wrong.usual);
 });
 
+test('a plan has no more than three fields for each that the document has', async () => {
+  const schema = schemaOf(valueAt);
+  const isPlanned = (text: string) => planOf({ schema, document: parse(text) }) !== undefined;
+  const parts = 'fragment F on Thing { text color odd texts }';
+  expect(isPlanned(`{ thing { ...F thing { ...F } more: thing { ...F } } } ${parts}`)).toBe(true);
+  const levels = Array.from(
+    { length: 12 },
+    (_, n) => `fragment F${n + 1} on Thing { a: thing { ...F${n} } b: thing { ...F${n} } }`,
+  );
+  const text = `{ thing { ...F12 } } ${levels.join(' ')} fragment F0 on Thing { text }`;
+  expect(isPlanned(text)).toBe(false);
+});
+
+test('a resolver cannot change arguments that later executions are given', () => {
+  const schema = schemaOf(valueAt);
+  const document = parse('{ thing { number(with: { a: 1, b: ["x"] }) text } }');
+  const [thing] = planOf({ schema, document })?.fields ?? [];
+  const [number, text] = thing?.shape.kind === 'OBJECT' ? thing.shape.fields : [];
+  expect(number?.args).toEqual({ by: 1, with: { a: 1, b: ['x'] } });
+  for (const part of [number?.args, number?.args?.with, Reflect.get(Object(number?.args?.with), 'b'), text?.args])
+    expect(Object.isFrozen(part)).toBe(true);
+});
+
 const FAILURES: [what: string, at: string, outcome: () => unknown][] = [
   [
     'an error thrown',

@@ -1,0 +1,108 @@
+import fc from 'fast-check';
+import { type GraphQLArgument, parse, validate } from 'graphql';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { planOf } from '../../api/graphql/field-plan.ts';
+import { schema } from '../../api/schema/schema.ts';
+import { insertChunks } from '../../db/logs/append.ts';
+import { notifications } from '../../db/schema.ts';
+import { newId } from '../../domain/ids.ts';
+import { insertJob } from '../support/jobs.ts';
+import { numberedChunk } from '../support/lines.ts';
+import { type Dice, diceOf, randomDocument } from '../support/random-document.ts';
+import { createWorkflow, type Person, query, type TestApi, withAnnAndBob } from './support.ts';
+
+/*
+ * A document has the same answer on each way that there is: by its plan or by the usual executor,
+ * past the engine's requests and responses or through them.
+ */
+
+const DIRECT = 'application/json';
+const BY_ENGINE = 'application/graphql+json';
+
+/** A field that is left out: a document with a directive has no plan. */
+const UNPLANNED = ' unplanned: __typename @skip(if: true) }';
+
+/** Headers that differ from answer to answer. */
+const OWN = new Set(['date', 'content-length']);
+
+/** They differ from moment to moment, or read other machines. */
+const UNSTEADY = new Set(['System.now', 'Query.system', 'ApiToken.lastUsedAt', 'Session.lastUsedAt']);
+
+describe('any document', () => {
+  let api: TestApi;
+  let ann: Person;
+  const ids: string[] = [newId(), 'no id'];
+  const cursors: string[] = ['no cursor'];
+  withAnnAndBob((made) => {
+    ({ api, ann } = made);
+    ids.push(made.bob.id, ann.id);
+  });
+  beforeAll(async () => {
+    for (let n = 0; n < 4; n++) {
+      const payload =
+        n % 2 ? { heartbeat: {} } : { container: { image: 'alpine:3', volumes: [{ name: `v${n}`, path: '/d' }] } };
+      const { workflow } = await createWorkflow(api, ann, { payload, name: `w${n}` }, 'id build { id }');
+      const of = { workflowId: workflow.id };
+      const ended = await insertJob(api.db, ann.id, {
+        ...of,
+        status: 'COMPLETED',
+        completedAt: new Date(),
+        logLineCount: 3,
+      });
+      await insertChunks(api.db, [await numberedChunk(ended, 1, 3)]);
+      const notice = { id: newId(), userId: ann.id, workflowName: 'a', kind: 'JOB_FAILED' as const };
+      await api.db.insert(notifications).values({ ...notice, ...of, jobId: ended });
+      ids.push(workflow.id, ended, notice.id, ...(workflow.build ? [workflow.build.id] : []));
+    }
+    const { data } = await query(api, '{ jobs(first: 2) { pageInfo { endCursor } } }', { token: ann.token });
+    cursors.push(data.jobs.pageInfo.endCursor);
+  });
+
+  async function answer(type: string, sent: object) {
+    const headers = { 'content-type': type, authorization: `Bearer ${ann.token}` };
+    const response = await fetch(api.url, { method: 'POST', headers, body: JSON.stringify(sent) });
+    const shown = [...response.headers].filter(([name]) => !OWN.has(name)).toSorted();
+    const text = (await response.text()).replaceAll(DIFFERING, '');
+    return { status: response.status, headers: shown, text };
+  }
+
+  function given({ name }: GraphQLArgument, dice: Dice): string | undefined {
+    const some = (from: string[]) => JSON.stringify(from[dice.roll(from.length)]);
+    if (name === 'id') return some(ids);
+    if (name === 'ids') return `[${some(ids)}, ${some(ids)}]`;
+    if (name === 'first' || name === 'last') return String(dice.roll(4));
+    return name === 'after' || name === 'before' ? some(cursors) : undefined;
+  }
+
+  test('has one answer, whichever way it goes', async () => {
+    const allows = (on: string, field: string) => !UNSTEADY.has(`${on}.${field}`);
+    const counts = { planned: 0, whole: 0 };
+    const property = fc.asyncProperty(fc.integer(), async (seed) => {
+      const document = randomDocument(schema, diceOf(seed), { depth: 3, allows, given });
+      const parsed = parse(document.query);
+      const isValid = validate(schema, parsed).length === 0;
+      const other = isValid ? document.query.replace(/ }$/m, UNPLANNED) : document.query;
+      const direct = await answer(DIRECT, document);
+      expect(await answer(BY_ENGINE, document), document.query).toEqual(direct);
+      const usual = await answer(DIRECT, { ...document, query: other });
+      expect({ ...usual, text: sorted(usual.text) }, document.query).toEqual({ ...direct, text: sorted(direct.text) });
+      if (isValid && planOf({ schema, document: parsed, operationName: document.operationName })) counts.planned += 1;
+      if (direct.text.startsWith('{"data"')) counts.whole += 1;
+    });
+    await fc.assert(property, { numRuns: RUNS, endOnFailure: true });
+    expect(counts.planned).toBeGreaterThan(RUNS / 3);
+    expect(counts.whole).toBeGreaterThan(RUNS / 3);
+  });
+});
+
+const RUNS = 100;
+
+/** The errors are in no order. */
+function sorted(text: string): unknown {
+  const answer: { data?: unknown; errors?: unknown[] } = JSON.parse(text);
+  const errors = answer.errors?.map((error) => JSON.stringify(error)).toSorted();
+  return { data: JSON.stringify(answer.data), errors };
+}
+
+/** The ids of failures, and costs: a field that is left out has one. */
+const DIFFERING = /"requestId":"[^"]*"|costs \d+ values/g;
