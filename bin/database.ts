@@ -88,7 +88,6 @@ export function openApiDatabase({ settings, shutdown }: CommandContext, url: str
     application: 'chronoverse',
     tls: settings.databaseTls,
     statementSecondsMax: API_STATEMENT_SECONDS_MAX,
-    plansOnce: true,
   });
   shutdown.add('database connections', 'database connections of the api', close);
   return db;

@@ -43,7 +43,7 @@ export async function rollUpTotals(db: Db, { limit }: { limit: number }): Promis
     WITH /* rollUpTotals */ chosen AS MATERIALIZED (
       SELECT id FROM totals_pending ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), taken AS MATERIALIZED (
-      DELETE FROM totals_pending USING chosen WHERE totals_pending.id = chosen.id RETURNING totals_pending.*
+      DELETE FROM totals_pending USING chosen WHERE totals_pending.id = ANY(ARRAY[chosen.id]) RETURNING totals_pending.*
     ), happened AS MATERIALIZED (
       SELECT scope_id, of_user, what, hour, bucket, sum(count) AS count, sum(log_lines) AS log_lines, sum(duration_ms) AS duration_ms
       FROM (${happened(sql`taken`)}) happened GROUP BY scope_id, of_user, what, hour, bucket

@@ -27,16 +27,23 @@ const RECONNECT_SECONDS_MAX = 1;
 
 /**
  * Makes every query find its rows by an index. During a burst, statistics are stale, and the
- * planner would choose sequential scans and hash joins over tables that have grown since. Compiling
- * a statement (JIT) never pays off either. Without bitmap scans, `id = ANY(...)` visits rows in the
- * order of their ids.
+ * planner would choose sequential scans, hash joins, and joins with all of a table kept in memory,
+ * over tables that have grown since. Compiling a statement (JIT) never pays off either. Without
+ * bitmap scans, `id = ANY(...)` visits rows in the order of their ids.
+ *
+ * So a plan is good for any values, and for a table of any size. Each connection makes it once for
+ * a statement, which takes longer than to run most of them. Joins of a set with a table write
+ * `id = ANY(ARRAY[u.id])`: an equality would let the planner read all of a table that is small now
+ * (test/plans/kept-plans.test.ts).
  */
 export const PLANNER = {
   enable_seqscan: 'off',
   enable_bitmapscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
+  enable_material: 'off',
   jit: 'off',
+  plan_cache_mode: 'force_generic_plan',
 };
 
 export interface PoolOptions {
@@ -45,15 +52,6 @@ export interface PoolOptions {
   tls?: TlsMaterial | undefined;
   /** The database cancels a statement that takes longer (57014). Without it, none is cancelled. */
   statementSecondsMax?: number;
-  /**
-   * Whether each connection plans a statement once, for any values: planning a page of jobs takes
-   * longer than reading it. (test/plans checks the plans for any values too.)
-   *
-   * Without it, the database plans for the values each time. The statements of the hot path join
-   * sets with the jobs of a day. A plan that was made when the day was young would read all of its
-   * jobs for each of the set.
-   */
-  plansOnce?: boolean;
 }
 
 /**
@@ -96,13 +94,12 @@ function rooted<Database extends Pick<Db, 'transaction'>>(db: Database, root: ob
 }
 
 function openPool(url: string, options: PoolOptions): postgres.Sql {
-  const { max, application, tls, statementSecondsMax, plansOnce = false } = options;
+  const { max, application, tls, statementSecondsMax } = options;
   const limit = statementSecondsMax === undefined ? {} : { statement_timeout: statementSecondsMax * 1_000 };
-  const plans = { plan_cache_mode: plansOnce ? 'force_generic_plan' : 'force_custom_plan' };
   const client = postgres({
     ...driverOptions(url, {
       tls,
-      session: { application_name: application, TimeZone: 'UTC', ...limit, ...plans, ...PLANNER },
+      session: { application_name: application, TimeZone: 'UTC', ...limit, ...PLANNER },
     }),
     max,
     connect_timeout: 10,

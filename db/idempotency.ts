@@ -66,12 +66,10 @@ export async function once<Result>(
 /** Removes expired keys, at most KEYS_PER_SWEEP_MAX, and returns their number. */
 export async function sweepIdempotencyKeys(db: Db): Promise<number> {
   const rows = await db.execute(sql`
-    WITH /* sweepIdempotencyKeys */ expired AS MATERIALIZED (
-      SELECT user_id, mutation, key FROM idempotency_keys WHERE created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
-      ORDER BY created_at LIMIT ${KEYS_PER_SWEEP_MAX} FOR UPDATE SKIP LOCKED
-    )
-    DELETE FROM idempotency_keys old USING expired
-    WHERE (old.user_id, old.mutation, old.key) = (expired.user_id, expired.mutation, expired.key) RETURNING 1`);
+    DELETE /* sweepIdempotencyKeys */ FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM idempotency_keys WHERE created_at <= now() - ${seconds(IDEMPOTENCY_SECONDS)}
+      ORDER BY created_at LIMIT ${KEYS_PER_SWEEP_MAX} FOR UPDATE SKIP LOCKED))
+    RETURNING 1`);
   return rows.length;
 }
 

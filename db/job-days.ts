@@ -39,7 +39,11 @@ interface Days {
 
 type Executor = Pick<Db, 'execute'>;
 
-const known = new WeakMap<object, Promise<Days>>();
+/**
+ * What was read, and no promise of it: who waits for what another caller reads would wait for that
+ * one's transaction, or for a connection, while it holds one itself.
+ */
+const known = new WeakMap<object, Days>();
 
 /**
  * Sends a statement for each day of these rows, oldest first: `work` gets the partition, to stand
@@ -287,18 +291,14 @@ export async function withJobDay<Result>(db: Db, work: () => Promise<Result>): P
   }
 }
 
-function daysOf(db: Executor): Promise<Days> {
-  return known.get(rootOf(db)) ?? learn(db);
+async function daysOf(db: Executor): Promise<Days> {
+  return known.get(rootOf(db)) ?? (await learn(db));
 }
 
 /** Reads the partitions anew. */
-function learn(db: Executor): Promise<Days> {
-  const root = rootOf(db);
-  const days = readDays(db);
-  known.set(root, days);
-  days.catch(() => {
-    if (known.get(root) === days) known.delete(root);
-  });
+async function learn(db: Executor): Promise<Days> {
+  const days = await readDays(db);
+  known.set(rootOf(db), days);
   return days;
 }
 

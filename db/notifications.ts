@@ -34,7 +34,7 @@ export async function notify(tx: Pick<Db, 'execute'>, events: Event[]): Promise<
     INSERT /* notify */ INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id, detail)
     SELECT ${newIdAfter(sql`CASE WHEN job_id IS NULL THEN 1 ELSE 0 END`)}, workflows.user_id, u.kind, workflows.id, workflows.name, u.job_id, u.detail
     FROM ${rowSet('u', events, { kind: 'text', workflowId: 'uuid', jobId: 'uuid', detail: 'text' })}
-      JOIN workflows ON workflows.id = u.workflow_id JOIN users ON users.id = workflows.user_id
+      JOIN workflows ON workflows.id = ANY(ARRAY[u.workflow_id]) JOIN users ON users.id = ANY(ARRAY[workflows.user_id])
     WHERE notification_preference = 'ALL' OR notification_preference = 'ALERTS' AND u.kind <> 'JOB_COMPLETED'
     RETURNING id, user_id`);
   return rows.map((row) => ({ id: row.id, userId: row.user_id }));
@@ -52,11 +52,11 @@ export function notificationEffects(notified: readonly Notified[]): Effects {
  */
 export const NOTIFY_COMPLETED = sql`
   eager AS MATERIALIZED (
-    SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended) AND notification_preference = 'ALL'
+    SELECT id FROM users WHERE id = ANY(ARRAY(SELECT DISTINCT user_id FROM ended)) AND notification_preference = 'ALL'
   ), notified AS (
     INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
     SELECT ${NEW_ID}, ended.user_id, 'JOB_COMPLETED', workflows.id, workflows.name, ended.id
-    FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ended.workflow_id
+    FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ANY(ARRAY[ended.workflow_id])
     WHERE ended.status = 'COMPLETED'
     RETURNING id, user_id
   )`;

@@ -214,7 +214,8 @@ export async function placeVolumes(
 ): Promise<{ deleted: string[]; places: PlacedVolume[] }> {
   return db.transaction(async (tx) => {
     await tx.execute(sql`
-      SELECT /* placeVolumes */ FROM volumes WHERE user_id = ${use.userId} AND name = ANY(${array(use.names, 'text')})
+      SELECT /* placeVolumes */ FROM volumes WHERE id = ANY(ARRAY(
+        SELECT id FROM volumes WHERE user_id = ${use.userId} AND name = ANY(${array(use.names, 'text')})))
       ORDER BY id FOR NO KEY UPDATE`);
     // A separate statement: it sees what the last holder of the locks made.
     const places = await placesOfVolumes(tx, use);
@@ -246,7 +247,7 @@ export async function volumesRemoved(db: Db, engineId: string, ids: string[]): P
           SELECT volume_id FROM volume_copies WHERE engine_id = ${engineId} AND volume_id = ANY(${array(ids, 'uuid')})
           ORDER BY volume_id FOR UPDATE
         )
-        DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = locked.volume_id`,
+        DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = ANY(ARRAY[locked.volume_id])`,
     );
     await removeForgotten(tx, ids);
   });
@@ -258,8 +259,8 @@ async function removeForgotten(tx: Transaction, ids: string[]): Promise<void> {
     WITH /* removeForgotten */ locked AS MATERIALIZED (
       SELECT id FROM volumes WHERE id = ANY(${array(ids, 'uuid')}) AND delete_requested_at IS NOT NULL ORDER BY id FOR UPDATE
     )
-    DELETE FROM volumes USING locked WHERE volumes.id = locked.id
-      AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = volumes.id)`);
+    DELETE FROM volumes USING locked WHERE volumes.id = ANY(ARRAY[locked.id])
+      AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = ANY(ARRAY[volumes.id]))`);
 }
 
 export interface FoundVolume {
@@ -285,7 +286,7 @@ export async function noteFoundVolumes(db: Db, engineId: string, found: FoundVol
       INSERT /* noteFoundVolumes */ INTO volume_copies (volume_id, engine_id, size_bytes)
       SELECT v.id, ${engineId}, u.size_bytes::bigint
       FROM ${rowSet('u', found, { userId: 'uuid', name: 'text', sizeBytes: 'double precision' })}
-        JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
+        CROSS JOIN LATERAL (SELECT id FROM volumes WHERE user_id = u.user_id AND name = u.name LIMIT 1) v
       ORDER BY v.id
       ON CONFLICT (engine_id, volume_id) DO UPDATE SET size_bytes = coalesce(excluded.size_bytes, volume_copies.size_bytes)
       RETURNING volume_id`);
@@ -308,11 +309,11 @@ export async function forgetCopies(db: Db, engineId: string, found: { userId: st
   await db.execute(sql`
     WITH /* forgetCopies */ locked AS MATERIALIZED (
       SELECT c.volume_id FROM ${rowSet('u', found, { userId: 'uuid', name: 'text' })}
-        JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
-        JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = ${engineId}
-      ORDER BY c.volume_id FOR UPDATE OF c
+        CROSS JOIN LATERAL (SELECT id FROM volumes WHERE user_id = u.user_id AND name = u.name LIMIT 1) v
+        JOIN volume_copies c ON c.volume_id = ANY(ARRAY[v.id]) AND c.engine_id = ${engineId}
+      ORDER BY v.id FOR UPDATE OF c
     )
-    DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = locked.volume_id`);
+    DELETE FROM volume_copies USING locked WHERE engine_id = ${engineId} AND volume_copies.volume_id = ANY(ARRAY[locked.volume_id])`);
 }
 
 /** The longest time from the note that a job uses a volume until the engine has made it. */

@@ -1,4 +1,4 @@
-import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
+import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
 import type { TokenScope } from '../../domain/account/token-scope.ts';
 import { newId } from '../../domain/ids.ts';
 import { array } from '../arrays.ts';
@@ -82,7 +82,13 @@ export async function markTokensUsed(db: Db, ids: string[], { everySeconds }: { 
     .where(and(eq(tokens.id, sql`ANY(${array(ids, 'uuid')})`), or(isNull(tokens.lastUsedAt), longAgo)))
     // Waiting for one row while holding others could deadlock.
     .for('no key update', { skipLocked: true });
-  await named('markTokensUsed', db.update(tokens).set({ lastUsedAt: sql`now()` }).where(inArray(tokens.id, stale)));
+  await named(
+    'markTokensUsed',
+    db
+      .update(tokens)
+      .set({ lastUsedAt: sql`now()` })
+      .where(eq(tokens.id, sql`ANY(ARRAY(${stale}))`)),
+  );
 }
 
 /** The API tokens of these users, oldest first. Their number is bounded when they are created. */

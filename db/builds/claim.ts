@@ -55,11 +55,12 @@ export async function claimBuilds(
         UPDATE builds SET status = 'STARTED', attempt = attempt + 1, started_at = now(), retry_at = NULL,
           waits_for = NULL, awaits_engine = false,
           lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
-        FROM free WHERE builds.id = free.id
+        FROM free WHERE builds.id = ANY(ARRAY[free.id])
         RETURNING ${CHANGED_COLUMNS}, attempt, waits, NOT ${HAS_ATTEMPTS_LEFT} AS is_last,
           CASE WHEN log_attempt >= attempt THEN log_line_count END AS lines
       ), shown AS (${SHOW_STATUS})
-      SELECT changed.*, payloads.payload FROM changed JOIN payloads USING (workflow_id, generation)`);
+      SELECT changed.*, payloads.payload FROM changed
+        JOIN payloads ON payloads.workflow_id = ANY(ARRAY[changed.workflow_id]) AND payloads.generation = changed.generation`);
   });
   const claimed = rows.map((row) => ({
     id: row.id,

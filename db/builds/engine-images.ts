@@ -80,13 +80,10 @@ export async function engineImages(db: Db, engineId: string): Promise<KnownImage
 export async function forgetEngineImages(db: Db, engineId: string, gone: KnownImage[]): Promise<void> {
   if (gone.length === 0) return;
   await db.execute(sql`
-    WITH /* forgetEngineImages */ locked AS MATERIALIZED (
-      SELECT e.engine_id, e.image_id FROM ${rowSet('u', gone, { imageId: 'text', version: 'text' })}
+    DELETE /* forgetEngineImages */ FROM engine_images WHERE ctid = ANY(ARRAY(
+      SELECT e.ctid FROM ${rowSet('u', gone, { imageId: 'text', version: 'text' })}
         JOIN engine_images e ON e.engine_id = ${engineId} AND e.image_id = u.image_id
-      WHERE e.pulled_at = u.version::timestamptz ORDER BY e.image_id FOR UPDATE OF e SKIP LOCKED
-    )
-    DELETE FROM engine_images USING locked
-    WHERE engine_images.engine_id = locked.engine_id AND engine_images.image_id = locked.image_id`);
+      WHERE e.pulled_at = u.version::timestamptz ORDER BY e.image_id FOR UPDATE OF e SKIP LOCKED))`);
 }
 
 /** Forgets names that an image has lost: who gives it one of them later is somebody else. */

@@ -17,10 +17,11 @@ export async function workflowsBuilding(db: Db, workflowIds: string[]): Promise<
 /**
  * Whether the generation of the build `b` of the workflow `w` is needed, even if no unfinished job
  * uses it (generationsInUse). A live workflow needs its current generation unless its build failed.
- * A workflow that is built again needs the generation that it runs meanwhile.
+ * A workflow that is built again needs the generation that it runs meanwhile. Without the fence
+ * (OFFSET 0), all schedules are hashed.
  */
 export const IS_NEEDED = sql`w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
-      OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY' AND s.generation = b.generation)`;
+      OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY' AND s.generation = b.generation OFFSET 0)`;
 
 /**
  * Those of the generations whose image is needed, with the image id of their build (null while the
@@ -114,7 +115,7 @@ export async function endedPrivatePulls(db: Db, engineId: string, countMax: numb
   const rows = await db.execute<{ puller: string; image: string; repository: string }>(sql`
     SELECT /* endedPrivatePulls */ puller, image, repository FROM private_pulls p
     WHERE engine_id = ${engineId} AND started_at < ${margin}
-      AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller AND (completed_at IS NULL OR completed_at >= ${margin}))
+      AND NOT EXISTS (SELECT FROM builds WHERE id = ANY(ARRAY[p.puller]) AND (completed_at IS NULL OR completed_at >= ${margin}))
     ORDER BY started_at`);
   const pulling = await eachDay(
     db,

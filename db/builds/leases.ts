@@ -61,5 +61,5 @@ export const HAS_ATTEMPTS_LEFT = sql`(attempt - uncounted_attempts < ${ATTEMPTS_
  */
 function underBuildLeases(leases: LeaseKey[]): SQL {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}
-    WHERE builds.id = u.id AND builds.lease_token = u.lease_token`;
+    WHERE builds.id = ANY(ARRAY[u.id]) AND builds.lease_token = u.lease_token`;
 }

@@ -57,7 +57,7 @@ export async function endWaitsForEngine(db: Db): Promise<Effects> {
       SELECT id FROM builds WHERE completed_at IS NULL AND status = 'QUEUED' AND awaits_engine AND retry_at > now()
       ORDER BY id LIMIT ${DUE_MAX} FOR UPDATE SKIP LOCKED
     )
-    UPDATE builds SET retry_at = now() FROM waiting WHERE builds.id = waiting.id
+    UPDATE builds SET retry_at = now() FROM waiting WHERE builds.id = ANY(ARRAY[waiting.id])
     RETURNING builds.id, builds.workflow_id, builds.user_id`);
   const changed = due.map((row) => ({ userId: row.user_id, builds: [row.id], workflows: [row.workflow_id] }));
   return { ...noEffects, changed, queuedBuildIds: due.map(({ id }) => id) };

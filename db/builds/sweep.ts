@@ -65,7 +65,7 @@ function recoverLost(db: Db, { watchedSeconds }: Watched): Promise<Effects> {
           error = CASE WHEN ${HAS_ATTEMPTS_LEFT} THEN NULL ELSE ${LOST_MESSAGE} END,
           log_line_count = ${storedLines(sql`builds.id`)},
           ${endColumns('builds', { ends: sql`NOT ${HAS_ATTEMPTS_LEFT}`, linesMayFollow: sql`true` })}
-        FROM locked WHERE builds.id = locked.id RETURNING ${CHANGED_COLUMNS}
+        FROM locked WHERE builds.id = ANY(ARRAY[locked.id]) RETURNING ${CHANGED_COLUMNS}
       ), shown AS (${SHOW_STATUS})
       SELECT * FROM changed`);
     const failed = swept.filter((build) => build.status === 'FAILED');

@@ -27,7 +27,7 @@ export type ChangedBuild = {
  */
 export const SHOW_STATUS = sql`
   UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-  WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation`;
+  WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation`;
 
 /**
  * The effects of a change of these builds. A canceled build may still run; its worker must stop it.

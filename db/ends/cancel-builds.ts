@@ -17,7 +17,7 @@ export async function cancelBuilds(tx: Pick<Db, 'execute'>, workflowIds: string[
       ORDER BY id FOR UPDATE
     ), changed AS (
       UPDATE builds SET status = 'CANCELED', retry_at = NULL, waits_for = NULL, ${endColumns('builds', { linesMayFollow: sql`started_at IS NOT NULL` })}
-      FROM locked WHERE builds.id = locked.id RETURNING ${CHANGED_COLUMNS}
+      FROM locked WHERE builds.id = ANY(ARRAY[locked.id]) RETURNING ${CHANGED_COLUMNS}
     ), shown AS (${SHOW_STATUS})
     SELECT * FROM changed`);
   return buildEffects(canceled);

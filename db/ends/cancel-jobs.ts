@@ -38,7 +38,7 @@ export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promis
       UPDATE ${jobs} SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
         cancel_requested_at = CASE WHEN ${isRunning} THEN coalesce(cancel_requested_at, now()) END,
         ${endColumns('jobs', { ends: sql`jobs.status <> 'RUNNING'`, keepsLease: isRunning, linesMayFollow: sql`attempt > 0` })}
-      FROM locked WHERE jobs.id = locked.id RETURNING ${CHANGED_COLUMNS}
+      FROM locked WHERE jobs.id = ANY(ARRAY[locked.id]) RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);
   const canceled = await eachDayOf(tx, ids, cancel);

@@ -62,7 +62,7 @@ export async function anchorSchedules(
           THEN now() + make_interval(secs => random() +
             mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)
           ELSE next_run_at END
-      FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING last_job_id
+      FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING last_job_id
     )
     SELECT last_job_id FROM anchored`);
     await eachDayOf(tx, lastJobs(schedules), (jobs, ofDay) =>
@@ -73,7 +73,7 @@ export async function anchorSchedules(
     )
     UPDATE ${jobs} SET updated_at = least(updated_at, now()),
       lease_expires_at = CASE WHEN lease_expires_at > ${LEASE_END} THEN ${LEASE_END} ELSE lease_expires_at END
-    FROM active WHERE jobs.id = active.id`),
+    FROM active WHERE jobs.id = ANY(ARRAY[active.id])`),
     );
     return schedules;
   });
@@ -91,5 +91,6 @@ export async function shortenBuildLeases(db: Db): Promise<void> {
       SELECT id FROM builds WHERE completed_at IS NULL AND status = 'STARTED' AND lease_expires_at > ${LEASE_END}
       ORDER BY id FOR UPDATE
     )
-    UPDATE builds SET lease_expires_at = ${LEASE_END} FROM locked WHERE builds.id = locked.id`);
+    UPDATE builds SET lease_expires_at = ${LEASE_END}
+    WHERE id = ANY(ARRAY(SELECT id FROM locked))`);
 }

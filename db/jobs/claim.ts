@@ -84,7 +84,7 @@ export async function claimJobs(
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END},
       engine_id = ${engineId ?? null}
     FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ofDay.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
-    WHERE jobs.id = u.id AND jobs.status = u.status
+    WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.status = u.status
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   const rows = await eachDayOf(db, ids, claim);
@@ -113,7 +113,7 @@ export async function takeOverJobs(
     )
     UPDATE ${jobs} SET adoptions = adoptions + 1, updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
-    FROM orphan WHERE jobs.id = orphan.id
+    FROM orphan WHERE jobs.id = ANY(ARRAY[orphan.id])
     RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
       cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
   return toClaimed(await eachDay(db, attempts, ({ id }) => id, takeOver), lease);

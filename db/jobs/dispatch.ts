@@ -121,7 +121,7 @@ export async function wakeWaiting(db: Db, workflowIds: string[]): Promise<number
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
       ORDER BY workflow_id FOR UPDATE
     )
-    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING 1`);
   return rows.length;
 }
 
@@ -134,6 +134,6 @@ export async function markAwaited(db: Db, ids: string[]): Promise<void> {
       SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL AND NOT awaited
       ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE ${jobs} SET awaited = true FROM locked WHERE jobs.id = locked.id`),
+    UPDATE ${jobs} SET awaited = true FROM locked WHERE jobs.id = ANY(ARRAY[locked.id])`),
   );
 }

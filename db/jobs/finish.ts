@@ -143,7 +143,7 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
         SELECT u.*, alive.failures FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
           SELECT consecutive_job_failures_count AS failures FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
       ) u
-      WHERE workflows.id = u.id
+      WHERE workflows.id = ANY(ARRAY[u.id])
       RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated, NOT u.failed AND u.failures > 0 AS recovered,
         CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures`);
     const terminated = counted.filter((row) => row.terminated).map(({ id }) => id);
@@ -192,7 +192,7 @@ function finishLeased(jobs: SQL, rows: Row[]) {
       exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
       log_line_count = u.log_line_count, ${endColumns('jobs')}
     FROM ${rowSet('u', rows, OUTCOME_COLUMNS)}
-    WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
+    WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token`;
 }
 
 const idOf = ({ id }: Outcome) => id;

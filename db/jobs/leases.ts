@@ -82,7 +82,7 @@ export async function returnJobs(
       SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})
       ORDER BY workflow_id FOR UPDATE
     )
-    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id`);
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id])`);
   const of = (status: string) => returned.filter((job) => job.status === status).map(({ id }) => id);
   const effects = { ...jobEffects(returned), wakeScheduler: returned.length > 0 };
   return { pending: of('PENDING'), canceled: of('CANCELED'), effects };
@@ -141,5 +141,5 @@ const idOf = ({ id }: LeaseKey) => id;
  */
 function underLeases(leases: LeaseKey[]) {
   return sql`FROM ${rowSet('u', sortedById(leases), { id: 'uuid', leaseToken: 'uuid' })}
-    WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token`;
+    WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token`;
 }

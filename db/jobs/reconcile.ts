@@ -214,7 +214,7 @@ async function endOrReturn(
         log_line_count = ${storedLines(sql`jobs.id`)},
         lost_attempt = CASE WHEN new_status = 'PENDING' AND kind = 'CONTAINER' THEN attempt ELSE lost_attempt END,
         ${endColumns('jobs', { ends: sql`new_status <> 'PENDING'`, linesMayFollow: sql`attempt > 0` })}
-      FROM target WHERE jobs.id = target.id RETURNING ${CHANGED_COLUMNS}
+      FROM target WHERE jobs.id = ANY(ARRAY[target.id]) RETURNING ${CHANGED_COLUMNS}
     ), ${COUNT_CHANGED}
     SELECT * FROM changed`);
   const jobs = await eachDay(tx, targets, ({ id }) => id, change);
@@ -283,7 +283,7 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
       waiting: 'boolean',
       lastJobId: 'uuid',
     })}
-    WHERE schedules.workflow_id = u.workflow_id`);
+    WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id])`);
 }
 
 /**
@@ -309,6 +309,6 @@ async function wakeEnded(db: Db, workflowIds: string[]): Promise<number> {
         AND last_job_id = ANY(${array([...ended], 'uuid')})
       ORDER BY workflow_id FOR UPDATE
     )
-    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1`);
+    UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING 1`);
   return rows.length;
 }

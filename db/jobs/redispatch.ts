@@ -67,7 +67,7 @@ function wake(db: Db, workflowIds: string[]): Promise<unknown[]> {
       SELECT workflow_id FROM schedules WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND (wake_at > now()) IS TRUE -- so, by the key alone
       ORDER BY workflow_id FOR UPDATE SKIP LOCKED
     )
-    UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = free.workflow_id RETURNING 1`);
+    UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = ANY(ARRAY[free.workflow_id]) RETURNING 1`);
 }
 
 /**

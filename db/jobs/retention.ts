@@ -32,7 +32,7 @@ export async function removeOldJobs(
     // There may be more chunks.
     if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
     const removed = await db.execute(sql`
-    DELETE /* removeOldJobs */ FROM ${jobs} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id RETURNING 1`);
+    DELETE /* removeOldJobs */ FROM ${jobs} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = ANY(ARRAY[u.id]) RETURNING 1`);
     return { after: ids.at(-1), removed: removed.length };
   }
   return { after: undefined, removed: 0 };

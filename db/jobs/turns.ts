@@ -62,7 +62,7 @@ export async function enterTurns(
       WITH /* enterTurns */ entering AS (
         SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
         FROM (SELECT id, user_id FROM ${table} WHERE id = ANY(${array(some, 'uuid')}) AND status = 'QUEUED') queued
-        WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+        WHERE (SELECT id FROM turns WHERE turns.id = queued.id) IS NULL -- for each by its key
       )
       INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
       SELECT id, ${kind}, user_id, coalesce(${passed?.round ?? null}::bigint, nth + greatest(

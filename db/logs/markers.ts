@@ -61,7 +61,7 @@ export async function settleMarkers(db: Db, markers: LogMarker[]): Promise<Settl
       SET log_attempt = CASE WHEN u.closes THEN ${epochOfRow(of)} + 1 ELSE u.epoch END,
         log_open = ${sql.raw(of)}.log_open AND NOT u.closes,
         log_line_count = greatest(u.log_line_count, ${storedLines(sql`u.id`)})
-      FROM locked AS u WHERE ${sql.raw(of)}.id = u.id
+      FROM locked AS u WHERE ${sql.raw(of)}.id = ANY(ARRAY[u.id])
       RETURNING ${sql.raw(of)}.*, u.closes, ${sql.raw(of)}.log_line_count - u.log_line_count AS more_lines
     )${of === 'jobs' ? sql`, counted AS (${COUNT_MORE_LINES})` : sql``}
     SELECT id, user_id FROM settled WHERE closes`);

@@ -118,7 +118,7 @@ export async function removeChunksOfWorkflows(
   if (removed === chunks) return { after, removed };
   await db.execute(sql`
     UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
-    FROM ${rowSet('u', gone, { workflow: 'uuid', last: 'uuid' })} WHERE workflows.id = u.workflow`);
+    FROM ${rowSet('u', gone, { workflow: 'uuid', last: 'uuid' })} WHERE workflows.id = ANY(ARRAY[u.workflow])`);
   if (gone.some(({ ids }) => ids.length === limit)) return { after, removed };
   return { after: asked.length === workflows ? asked.at(-1)?.id : undefined, removed };
 }

@@ -26,7 +26,7 @@ export async function purgeSome(db: Db): Promise<boolean> {
     if (await hasChunksLeft(tx, jobIds)) return true;
     await eachDayOf(tx, jobIds, (partition, ids) =>
       tx.execute(
-        sql`DELETE /* purgeSome */ FROM ${partition} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = u.id`,
+        sql`DELETE /* purgeSome */ FROM ${partition} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = ANY(ARRAY[u.id])`,
       ),
     );
     return true;
@@ -73,7 +73,7 @@ async function purgeRest(tx: Transaction, workflowId: string): Promise<boolean> 
   if (buildIds.length > 0) {
     if (await hasChunksLeft(tx, buildIds)) return true;
     await tx.execute(
-      sql`DELETE /* purgeRest */ FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = u.id`,
+      sql`DELETE /* purgeRest */ FROM builds USING unnest(${array(buildIds, 'uuid')}) AS u (id) WHERE builds.id = ANY(ARRAY[u.id])`,
     );
     return true;
   }

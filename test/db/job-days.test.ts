@@ -1,6 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { connect } from '../../db/client.ts';
+import { eachDayOf } from '../../db/job-days.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
@@ -50,6 +52,18 @@ async function aroundMidnight(count: number): Promise<string[]> {
     }),
   );
 }
+
+test('transactions that hold every connection learn the days at the same time', async () => {
+  const { db, close } = connect(database.url, { max: 2, application: 'chronoverse-test' });
+  const ids = [newId(), newId(), newId()];
+  try {
+    const looks = ids.map((id) => db.transaction((tx) => eachDayOf(tx, [id], async (_, ofDay) => ofDay)));
+    const found = await Promise.all([...looks, eachDayOf(db, ids, async (_, ofDay) => ofDay)]);
+    expect(found).toEqual([...ids.map((id) => [id]), ids]);
+  } finally {
+    await close();
+  }
+});
 
 test('a set of jobs around midnight is claimed, renewed, ended, listed and counted as one', async () => {
   const { db } = database;

@@ -4,18 +4,29 @@ import { DAY_MS } from '../../domain/limits.ts';
 
 /**
  * Stores the data of other users: `rows` jobs (or `jobs`, if given), and the matching number of
- * rows in all other tables. Everything has ended, or is running and needs no work now.
+ * rows in all other tables. Everything has ended, or is running and needs no work now. The newest
+ * ids are of the time `newestMs`.
  */
-export async function fillHistory(db: Db, rows: number, { jobs = rows } = {}): Promise<void> {
-  for (const statement of statements(rows, jobs)) await db.execute(sql.raw(statement));
+export async function fillHistory(
+  db: Db,
+  rows: number,
+  { jobs = rows, newestMs = Date.now() - 2 * DAY_MS } = {},
+): Promise<void> {
+  for (const statement of statements(rows, jobs))
+    await db.execute(sql.raw(statement.replaceAll(NEWEST_MS, String(newestMs))));
 }
 
 /** Uses DELETE, which leaves the statistics of the tables unchanged. */
 export async function emptyHistory(db: Db): Promise<void> {
+  for (const name of await tablesOf(db)) await db.execute(sql.raw(`DELETE FROM ${name}`));
+}
+
+/** The tables that have rows of users. */
+export async function tablesOf(db: Db): Promise<string[]> {
   const tables = await db.execute<{ name: string }>(sql`
     SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relkind IN ('r', 'p') AND NOT relispartition
       AND relnamespace = 'public'::regnamespace AND relname NOT IN ('schema_migrations', 'turn_rounds', 'installations')`);
-  for (const { name } of tables) await db.execute(sql.raw(`DELETE FROM ${name}`));
+  return tables.map(({ name }) => name);
 }
 
 /** Turns autovacuum off, so that the statistics only change when the test wants it. */
@@ -49,14 +60,15 @@ export async function withoutForeignKeys(db: Db, work: () => Promise<void>): Pro
     await db.execute(sql.raw(`ALTER TABLE ${table} ADD CONSTRAINT ${name} ${definition} NOT VALID`));
 }
 
-const TWO_DAYS_AGO_MS = Date.now() - 2 * DAY_MS;
+/** Stands for the time of the newest id. */
+const NEWEST_MS = '{newestMs}';
 
 /**
- * Ids of objects of the kind `kind`. Object `n` was made `n` tenths of a second before the time two
- * days ago. Their order is that of UUIDv7.
+ * Ids of objects of the kind `kind`. Object `n` was made `n` tenths of a second before the newest
+ * one. Their order is that of UUIDv7.
  */
 function id(kind: string, n: string): string {
-  return `(lpad(to_hex(${TWO_DAYS_AGO_MS} - (${n}) * 100::bigint), 12, '0') || '7${kind}' || lpad(to_hex(${n}), 17, '0'))::uuid`;
+  return `(lpad(to_hex(${NEWEST_MS} - (${n}) * 100::bigint), 12, '0') || '7${kind}' || lpad(to_hex(${n}), 17, '0'))::uuid`;
 }
 
 const owner = (n: string) => id('01', `(${n}) % users`);
@@ -137,17 +149,17 @@ function statements(rows: number, jobs: number): string[] {
     fill(
       'log_chunks (source_id, first_number, last_number, attempt, lines)',
       `${id('05', 'n')}, 1, 3, 1, '\\x00'`,
-      rows / 2,
+      Math.ceil(rows / 2),
     ),
     fill(
       'notifications (id, user_id, kind, workflow_id, workflow_name, job_id, read_at)',
       `${id('06', 'n')}, ${owner('n')}, 'JOB_FAILED', ${workflow('n')}, 'other', ${id('05', 'n')}, CASE n % 2 WHEN 0 THEN now() END`,
-      rows / 2,
+      Math.ceil(rows / 2),
     ),
     fill(
       'audit_events (id, action, outcome, user_id)',
       `${id('07', 'n')}, 'workflow.create', 'DONE', ${owner('n')}`,
-      rows / 2,
+      Math.ceil(rows / 2),
     ),
     fill(
       'totals (scope_id, what, hour, bucket, count, log_lines, duration_ms)',
@@ -162,7 +174,7 @@ function statements(rows: number, jobs: number): string[] {
     fill(
       'totals_pending (user_ids, workflow_ids, whats, started_ats, log_lines)',
       `ARRAY[${owner('n')}], ARRAY[${workflow('n')}], ARRAY['COMPLETED'], ARRAY[now()], ARRAY[1]`,
-      tenth / 10,
+      Math.ceil(tenth / 10),
     ),
     fill(
       'idempotency_keys (user_id, mutation, key, input_hash, object_id)',

@@ -7,6 +7,8 @@ export interface Plan {
   index: string | undefined;
   /** The conditions on the index and the further conditions on the rows. */
   condition: string;
+  /** Whether there are conditions on the index. */
+  isByKey: boolean;
   sortKey: string | undefined;
   cte: string | undefined;
   /** The name of the subplan, such as `CTE locked`, if this node is its top. */
@@ -54,6 +56,7 @@ const nodeSchema: z.ZodType<Plan> = z
     relation: node['Relation Name']?.replace(/^jobs_(\d{8}|other)$/, 'jobs'),
     index: node['Index Name'],
     condition: `${node['Index Cond'] ?? ''} ${node.Filter?.includes(' OR ') ? '' : (node.Filter ?? '')}`,
+    isByKey: node['Index Cond'] !== undefined,
     sortKey: node['Sort Key']?.[0],
     cte: node['CTE Name'],
     name: node['Subplan Name'],

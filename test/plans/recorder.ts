@@ -140,3 +140,15 @@ function literal(value: unknown): string {
     return `'{${value.map((element) => `"${String(element).replace(/["\\]/g, '\\$&')}"`).join(',')}}'`;
   return `'${String(value).replaceAll("'", "''")}'`;
 }
+
+/** The plan of a statement for any values, with the settings of the connection. */
+export async function planFor(db: Db, { text, parameters }: Pick<Statement, 'text' | 'parameters'>): Promise<Plan> {
+  const client: postgres.Sql = Reflect.get(db, '$client');
+  const call = parameters.length === 0 ? 'cv_plan' : `cv_plan(${parameters.map(literal).join(', ')})`;
+  const results: unknown = await client.unsafe(
+    `PREPARE cv_plan AS ${text}; EXPLAIN (FORMAT JSON) EXECUTE ${call}; DEALLOCATE cv_plan`,
+  );
+  const [answer] = answersSchema.parse(results);
+  if (answer === undefined) throw new Error('EXPLAIN answers with a plan.');
+  return answer.Plan;
+}

@@ -102,8 +102,8 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
       .toSorted((a, b) => (a.id < b.id ? 1 : -1))
       .map((job) => ({ ...job, status: 'FAILED', failureReason: 'EXIT_CODE', logLineCount: 0 })),
   );
+  const last = await make(db, userId, CONTAINER, 1);
   await db.transaction(async (tx) => {
-    const last = await make(db, userId, CONTAINER, 1);
     const id = last[0]?.id ?? '';
     const row = await drive(workflows.lockWorkflow, tx, { userId, id });
     if (row === undefined) throw new Error('The workflow is there.');

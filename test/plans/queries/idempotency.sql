@@ -53,11 +53,7 @@ where "schedules"."workflow_id" = $2;
 
 -- sweepIdempotencyKeys
 
-WITH /* sweepIdempotencyKeys */ expired AS MATERIALIZED (
-  SELECT user_id, mutation,
-    key FROM idempotency_keys WHERE created_at <= now() - make_interval(secs => $1)
-  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM idempotency_keys old USING expired
-WHERE (old.user_id, old.mutation, old.key) = (expired.user_id, expired.mutation,
-  expired.key) RETURNING 1;
+DELETE /* sweepIdempotencyKeys */ FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM idempotency_keys WHERE created_at <= now() - make_interval(secs => $1)
+  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1;

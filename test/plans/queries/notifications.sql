@@ -97,7 +97,7 @@ INSERT /* notify */ INTO notifications (id, user_id, kind, workflow_id, workflow
   detail)
 SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + CASE WHEN job_id IS NULL THEN 1 ELSE 0 END), 12, '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, workflows.user_id, u.kind, workflows.id, workflows.name, u.job_id, u.detail
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[]) AS u (kind, workflow_id, job_id, detail)
-  JOIN workflows ON workflows.id = u.workflow_id JOIN users ON users.id = workflows.user_id
+  JOIN workflows ON workflows.id = ANY(ARRAY[u.workflow_id]) JOIN users ON users.id = ANY(ARRAY[workflows.user_id])
 WHERE notification_preference = 'ALL' OR notification_preference = 'ALERTS'
   AND u.kind <> 'JOB_COMPLETED'
 RETURNING id, user_id;

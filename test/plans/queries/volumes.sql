@@ -26,12 +26,13 @@ UPDATE /* deleteVolume */ volumes SET delete_requested_at = coalesce(delete_requ
 
 WITH /* forgetCopies */ locked AS MATERIALIZED (
   SELECT c.volume_id FROM unnest($1::uuid[], $2::text[]) AS u (user_id, name)
-    JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
-    JOIN volume_copies c ON c.volume_id = v.id AND c.engine_id = $3
-  ORDER BY c.volume_id FOR UPDATE OF c
+    CROSS JOIN LATERAL (SELECT id FROM volumes WHERE user_id = u.user_id
+      AND name = u.name LIMIT 1) v
+    JOIN volume_copies c ON c.volume_id = ANY(ARRAY[v.id]) AND c.engine_id = $3
+  ORDER BY v.id FOR UPDATE OF c
 )
 DELETE FROM volume_copies USING locked WHERE engine_id = $4
-  AND volume_copies.volume_id = locked.volume_id;
+  AND volume_copies.volume_id = ANY(ARRAY[locked.volume_id]);
 
 -- listVolumes
 
@@ -63,7 +64,7 @@ RETURNING volume_id;
 INSERT /* noteFoundVolumes */ INTO volume_copies (volume_id, engine_id, size_bytes)
 SELECT v.id, $1, u.size_bytes::bigint
 FROM unnest($2::uuid[], $3::text[], $4::double precision[]) AS u (user_id, name, size_bytes)
-  JOIN volumes v ON v.user_id = u.user_id AND v.name = u.name
+  CROSS JOIN LATERAL (SELECT id FROM volumes WHERE user_id = u.user_id AND name = u.name LIMIT 1) v
 ORDER BY v.id
 ON CONFLICT (engine_id, volume_id) DO UPDATE SET size_bytes = coalesce(excluded.size_bytes,
   volume_copies.size_bytes)
@@ -90,7 +91,8 @@ SELECT name FROM kept;
 
 -- placeVolumes
 
-SELECT /* placeVolumes */ FROM volumes WHERE user_id = $1 AND name = ANY($2::text[])
+SELECT /* placeVolumes */ FROM volumes WHERE id = ANY(ARRAY(
+  SELECT id FROM volumes WHERE user_id = $1 AND name = ANY($2::text[])))
 ORDER BY id FOR NO KEY UPDATE;
 
 -- placesOfVolumes
@@ -105,8 +107,8 @@ WITH /* removeForgotten */ locked AS MATERIALIZED (
   SELECT id FROM volumes WHERE id = ANY($1::uuid[])
     AND delete_requested_at IS NOT NULL ORDER BY id FOR UPDATE
 )
-DELETE FROM volumes USING locked WHERE volumes.id = locked.id
-  AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = volumes.id);
+DELETE FROM volumes USING locked WHERE volumes.id = ANY(ARRAY[locked.id])
+  AND NOT EXISTS (SELECT FROM volume_copies WHERE volume_id = ANY(ARRAY[volumes.id]));
 
 -- reserveVolumes
 
@@ -130,7 +132,7 @@ WITH /* volumesRemoved */ locked AS MATERIALIZED (
   ORDER BY volume_id FOR UPDATE
 )
 DELETE FROM volume_copies USING locked WHERE engine_id = $3
-  AND volume_copies.volume_id = locked.volume_id;
+  AND volume_copies.volume_id = ANY(ARRAY[locked.volume_id]);
 
 -- workflowsByVolume
 

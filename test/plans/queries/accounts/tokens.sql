@@ -72,11 +72,11 @@ order by "tokens"."id" /* listApiTokens */;
 
 update "tokens"
 set "last_used_at" = now()
-where "tokens"."id" in (select "id"
+where "tokens"."id" = ANY(ARRAY((select "id"
 from "tokens"
 where ("tokens"."id" = ANY($1::uuid[])
   and ("tokens"."last_used_at" is null or "tokens"."last_used_at" < now() - $2 * interval '1 second'))
-for no key update skip locked) /* markTokensUsed */;
+for no key update skip locked))) /* markTokensUsed */;
 
 -- revokeToken
 

@@ -7,13 +7,10 @@ SELECT /* engineImages */ image_id, names,
 
 -- forgetEngineImages
 
-WITH /* forgetEngineImages */ locked AS MATERIALIZED (
-  SELECT e.engine_id, e.image_id FROM unnest($1::text[], $2::text[]) AS u (image_id, version)
-    JOIN engine_images e ON e.engine_id = $3 AND e.image_id = u.image_id
-  WHERE e.pulled_at = u.version::timestamptz ORDER BY e.image_id FOR UPDATE OF e SKIP LOCKED
-)
-DELETE FROM engine_images USING locked
-WHERE engine_images.engine_id = locked.engine_id AND engine_images.image_id = locked.image_id;
+DELETE /* forgetEngineImages */ FROM engine_images WHERE ctid = ANY(ARRAY(
+SELECT e.ctid FROM unnest($1::text[], $2::text[]) AS u (image_id, version)
+  JOIN engine_images e ON e.engine_id = $3 AND e.image_id = u.image_id
+WHERE e.pulled_at = u.version::timestamptz ORDER BY e.image_id FOR UPDATE OF e SKIP LOCKED));
 
 -- forgetImageNames
 
@@ -27,7 +24,7 @@ SELECT /* isImageNeeded */ FROM builds b JOIN workflows w ON w.id = b.workflow_i
 WHERE b.image_id = $1 AND (w.generation = b.generation AND w.terminated_at IS NULL
   AND b.status IN ('QUEUED', 'STARTED', 'COMPLETED')
   OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY'
-    AND s.generation = b.generation)) LIMIT 1;
+    AND s.generation = b.generation OFFSET 0)) LIMIT 1;
 
 SELECT /* isImageNeeded */ b.workflow_id, b.generation FROM builds b WHERE b.image_id = $1;
 

@@ -29,5 +29,5 @@ WITH /* endBuild */ changed AS (
     builds.log_open
     ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
     SELECT * FROM changed;

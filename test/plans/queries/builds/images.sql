@@ -14,7 +14,7 @@ AND (completed_at IS NULL OR completed_at >= now() - make_interval(mins => $2));
 
 SELECT /* endedPrivatePulls */ puller, image, repository FROM private_pulls p
 WHERE engine_id = $1 AND started_at < now() - make_interval(mins => $2)
-  AND NOT EXISTS (SELECT FROM builds WHERE id = p.puller
+  AND NOT EXISTS (SELECT FROM builds WHERE id = ANY(ARRAY[p.puller])
     AND (completed_at IS NULL OR completed_at >= now() - make_interval(mins => $3)))
 ORDER BY started_at;
 
@@ -24,7 +24,7 @@ SELECT /* neededGenerations */ b.workflow_id, b.generation, b.image_id,
   w.generation = b.generation AND w.terminated_at IS NULL AND b.status IN ('QUEUED', 'STARTED',
   'COMPLETED')
   OR EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.state = 'READY'
-    AND s.generation = b.generation) AS needed
+    AND s.generation = b.generation OFFSET 0) AS needed
 FROM unnest($1::uuid[], $2::integer[]) AS u (workflow_id, generation)
   JOIN builds b ON b.workflow_id = u.workflow_id AND b.generation = u.generation
   JOIN workflows w ON w.id = u.workflow_id;

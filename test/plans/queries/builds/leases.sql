@@ -15,13 +15,13 @@ WITH /* releaseBuilds */ changed AS (
           lease_expires_at = CASE WHEN false THEN builds.lease_expires_at END,
     log_open = false AND false
       FROM unnest($2::uuid[], $3::uuid[]) AS u (id, lease_token)
-  WHERE builds.id = u.id AND builds.lease_token = u.lease_token
+  WHERE builds.id = ANY(ARRAY[u.id]) AND builds.lease_token = u.lease_token
       RETURNING builds.id, builds.workflow_id, builds.user_id, builds.generation, builds.status,
         builds.error,
     builds.log_open
     ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
     SELECT * FROM changed;
 
 WITH /* releaseBuilds */ changed AS (
@@ -32,17 +32,17 @@ WITH /* releaseBuilds */ changed AS (
           lease_expires_at = CASE WHEN false THEN builds.lease_expires_at END,
     log_open = false AND false
       FROM unnest($2::uuid[], $3::uuid[]) AS u (id, lease_token)
-  WHERE builds.id = u.id AND builds.lease_token = u.lease_token
+  WHERE builds.id = ANY(ARRAY[u.id]) AND builds.lease_token = u.lease_token
     AND (attempt - uncounted_attempts < $4)
       RETURNING builds.id, builds.workflow_id, builds.user_id, builds.generation, builds.status,
         builds.error,
     builds.log_open
     ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
     SELECT * FROM changed;
 
 -- renewBuildLeases
 
 UPDATE /* renewBuildLeases */ builds SET lease_expires_at = clock_timestamp() + make_interval(secs => $1) FROM unnest($2::uuid[], $3::uuid[]) AS u (id, lease_token)
-WHERE builds.id = u.id AND builds.lease_token = u.lease_token RETURNING builds.id;
+WHERE builds.id = ANY(ARRAY[u.id]) AND builds.lease_token = u.lease_token RETURNING builds.id;

@@ -7,7 +7,7 @@ WITH /* endWaitsForEngine */ waiting AS MATERIALIZED (
     AND retry_at > now()
   ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 )
-UPDATE builds SET retry_at = now() FROM waiting WHERE builds.id = waiting.id
+UPDATE builds SET retry_at = now() FROM waiting WHERE builds.id = ANY(ARRAY[waiting.id])
 RETURNING builds.id, builds.workflow_id, builds.user_id;
 
 -- postponeBuild
@@ -27,7 +27,7 @@ WITH /* postponeBuild */ changed AS (
     builds.log_open
     ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
     SELECT * FROM changed;
 
 WITH /* postponeBuild */ changed AS (
@@ -45,5 +45,5 @@ WITH /* postponeBuild */ changed AS (
     builds.log_open
     ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
     SELECT * FROM changed;

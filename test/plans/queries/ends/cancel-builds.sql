@@ -12,10 +12,10 @@ WITH /* cancelBuilds */ locked AS MATERIALIZED (
       lease_owner = CASE WHEN false THEN builds.lease_owner END,
       lease_expires_at = CASE WHEN false THEN builds.lease_expires_at END,
     log_open = true AND started_at IS NOT NULL
-    FROM locked WHERE builds.id = locked.id RETURNING builds.id, builds.workflow_id,
+    FROM locked WHERE builds.id = ANY(ARRAY[locked.id]) RETURNING builds.id, builds.workflow_id,
       builds.user_id, builds.generation, builds.status, builds.error,
     builds.log_open
   ), shown AS (
 UPDATE workflows SET build_status = changed.status, updated_at = now() FROM changed
-WHERE workflows.id = changed.workflow_id AND workflows.generation = changed.generation)
+WHERE workflows.id = ANY(ARRAY[changed.workflow_id]) AND workflows.generation = changed.generation)
   SELECT * FROM changed;

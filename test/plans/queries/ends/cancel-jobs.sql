@@ -14,8 +14,8 @@ WITH /* cancelJobs */ locked AS MATERIALIZED (
         lease_owner = CASE WHEN jobs.status = 'RUNNING' THEN jobs.lease_owner END,
         lease_expires_at = CASE WHEN jobs.status = 'RUNNING' THEN jobs.lease_expires_at END,
     log_open = jobs.status <> 'RUNNING' AND attempt > 0
-    FROM locked WHERE jobs.id = locked.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
-      jobs.status, jobs.started_at, jobs.log_line_count,
+    FROM locked WHERE jobs.id = ANY(ARRAY[locked.id]) RETURNING jobs.id, jobs.workflow_id,
+      jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
     jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (

@@ -14,7 +14,7 @@ WITH /* anchorSchedules */ active AS MATERIALIZED (
 )
 UPDATE jobs_20261129 AS jobs SET updated_at = least(updated_at, now()),
   lease_expires_at = CASE WHEN lease_expires_at > clock_timestamp() + make_interval(secs => $2) THEN clock_timestamp() + make_interval(secs => $3) ELSE lease_expires_at END
-FROM active WHERE jobs.id = active.id;
+FROM active WHERE jobs.id = ANY(ARRAY[active.id]);
 
 WITH /* anchorSchedules */ locked AS MATERIALIZED (
     SELECT workflow_id FROM schedules WHERE workflow_id = ANY($1::uuid[])
@@ -29,7 +29,7 @@ OR wake_at > now() + make_interval(secs => $2) AND wake_at < coalesce(next_run_a
         THEN now() + make_interval(secs => random() +
           mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)
         ELSE next_run_at END
-    FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING last_job_id
+    FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING last_job_id
   )
   SELECT last_job_id FROM anchored;
 
@@ -44,4 +44,5 @@ WITH /* shortenBuildLeases */ locked AS MATERIALIZED (
     AND lease_expires_at > clock_timestamp() + make_interval(secs => $1)
   ORDER BY id FOR UPDATE
 )
-UPDATE builds SET lease_expires_at = clock_timestamp() + make_interval(secs => $2) FROM locked WHERE builds.id = locked.id;
+UPDATE builds SET lease_expires_at = clock_timestamp() + make_interval(secs => $2)
+WHERE id = ANY(ARRAY(SELECT id FROM locked));

@@ -8,7 +8,7 @@ UPDATE /* claimJobs */ jobs_20261129 AS jobs SET status = 'RUNNING', attempt = a
     lease_expires_at = clock_timestamp() + make_interval(secs => $3),
   engine_id = $4
 FROM (SELECT id, 'QUEUED' AS status FROM unnest($5::uuid[]) AS asked (id) OFFSET 0) u
-WHERE jobs.id = u.id AND jobs.status = u.status
+WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.status = u.status
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
   uncounted_attempts,
   CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,
@@ -26,7 +26,7 @@ WITH /* takeOverJobs */ orphan AS MATERIALIZED (
 UPDATE jobs_20261129 AS jobs SET adoptions = adoptions + 1, updated_at = now(),
   lease_token = $5, lease_owner = $6,
     lease_expires_at = clock_timestamp() + make_interval(secs => $7)
-FROM orphan WHERE jobs.id = orphan.id
+FROM orphan WHERE jobs.id = ANY(ARRAY[orphan.id])
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
   uncounted_attempts,
   CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,

@@ -7,7 +7,7 @@ WITH /* markAwaited */ locked AS MATERIALIZED (
     AND NOT awaited
   ORDER BY id FOR NO KEY UPDATE
 )
-UPDATE jobs_20261129 AS jobs SET awaited = true FROM locked WHERE jobs.id = locked.id;
+UPDATE jobs_20261129 AS jobs SET awaited = true FROM locked WHERE jobs.id = ANY(ARRAY[locked.id]);
 
 -- nextWakeMs
 
@@ -60,4 +60,4 @@ WITH /* wakeWaiting */ locked AS MATERIALIZED (
   WHERE workflow_id = ANY($1::uuid[]) AND waiting AND (wake_at > now()) IS TRUE -- so, by the key alone
   ORDER BY workflow_id FOR UPDATE
 )
-UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1;
+UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING 1;

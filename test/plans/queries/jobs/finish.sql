@@ -20,7 +20,7 @@ FROM (
     SELECT consecutive_job_failures_count AS failures FROM workflows WHERE id = u.id
       AND terminated_at IS NULL LIMIT 1) alive
 ) u
-WHERE workflows.id = u.id
+WHERE workflows.id = ANY(ARRAY[u.id])
 RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated,
   NOT u.failed AND u.failures > 0 AS recovered,
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
@@ -36,8 +36,8 @@ WITH /* endCounted */ ended AS (
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[],
     $7::integer[], $8::integer[], $9::integer[]) AS u (id, lease_token, status, exit_code,
     failure_reason, failure_message, log_line_count, first_number, text)
-  WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
-    jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
+  WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token RETURNING jobs.id,
+    jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
     jobs.failure_reason, jobs.failure_message, jobs.log_open, jobs.attempt, jobs.awaited,
       u.first_number, u.text),
       stored AS (
@@ -67,7 +67,7 @@ WITH /* endUncounted */ ended AS (
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[],
     $7::integer[], $8::integer[], $9::integer[]) AS u (id, lease_token, status, exit_code,
     failure_reason, failure_message, log_line_count, first_number, text)
-  WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token
+  WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token
     AND (u.status <> 'COMPLETED' OR NOT after_failure)
     RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at,
       jobs.log_line_count,
@@ -85,14 +85,14 @@ SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(
   array_agg(log_line_count)
 FROM ended HAVING count(*) > 0),
 eager AS MATERIALIZED (
-  SELECT id FROM users WHERE id IN (SELECT DISTINCT user_id FROM ended)
+  SELECT id FROM users WHERE id = ANY(ARRAY(SELECT DISTINCT user_id FROM ended))
     AND notification_preference = 'ALL'
 ), notified AS (
   INSERT INTO notifications (id, user_id, kind, workflow_id, workflow_name, job_id)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
     '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, ended.user_id, 'JOB_COMPLETED',
     workflows.id, workflows.name, ended.id
-  FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ended.workflow_id
+  FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ANY(ARRAY[ended.workflow_id])
   WHERE ended.status = 'COMPLETED'
   RETURNING id, user_id
 )

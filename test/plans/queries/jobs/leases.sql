@@ -15,13 +15,13 @@ WHERE id = $1 AND status = 'PENDING' RETURNING id;
 -- releaseJobs
 
 UPDATE /* releaseJobs */ jobs_20261129 AS jobs SET lease_expires_at = now() - interval '1 millisecond' FROM unnest($1::uuid[], $2::uuid[]) AS u (id, lease_token)
-WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token;
+WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token;
 
 -- renewLeases
 
 UPDATE /* renewLeases */ jobs_20261129 AS jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => $1)
 FROM unnest($2::uuid[], $3::uuid[]) AS u (id, lease_token)
-WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id,
+WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token RETURNING jobs.id,
   cancel_requested_at IS NOT NULL AS cancel;
 
 -- returnJobs
@@ -40,8 +40,8 @@ WITH /* returnJobs */ changed AS (
         AND log_attempt >= attempt + adoptions
         THEN attempt + adoptions + 1 ELSE log_attempt END
     FROM unnest($5::uuid[], $6::uuid[]) AS u (id, lease_token)
-  WHERE jobs.id = u.id AND jobs.lease_token = u.lease_token RETURNING jobs.id, jobs.workflow_id,
-    jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
+  WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token RETURNING jobs.id,
+    jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
     jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (
@@ -57,4 +57,4 @@ WITH /* returnJobs */ locked AS MATERIALIZED (
   SELECT workflow_id FROM schedules WHERE workflow_id = ANY($1::uuid[])
   ORDER BY workflow_id FOR UPDATE
 )
-UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id;
+UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]);

@@ -22,8 +22,8 @@ WITH /* endOrReturn */ target AS MATERIALIZED (
         lease_owner = CASE WHEN false THEN jobs.lease_owner END,
         lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
     log_open = new_status <> 'PENDING' AND attempt > 0
-    FROM target WHERE jobs.id = target.id RETURNING jobs.id, jobs.workflow_id, jobs.user_id,
-      jobs.status, jobs.started_at, jobs.log_line_count,
+    FROM target WHERE jobs.id = ANY(ARRAY[target.id]) RETURNING jobs.id, jobs.workflow_id,
+      jobs.user_id, jobs.status, jobs.started_at, jobs.log_line_count,
     jobs.failure_reason, jobs.failure_message, jobs.log_open
   ),
   ended AS (
@@ -84,7 +84,7 @@ UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(s
     SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
 FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::uuid[]) AS u (workflow_id,
   wake_in_seconds, waiting, last_job_id)
-WHERE schedules.workflow_id = u.workflow_id;
+WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
 
 -- takeRequests
 
@@ -104,4 +104,4 @@ WITH /* wakeEnded */ locked AS MATERIALIZED (
     AND last_job_id = ANY($2::uuid[])
   ORDER BY workflow_id FOR UPDATE
 )
-UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = locked.workflow_id RETURNING 1;
+UPDATE schedules SET wake_at = now() FROM locked WHERE schedules.workflow_id = ANY(ARRAY[locked.workflow_id]) RETURNING 1;

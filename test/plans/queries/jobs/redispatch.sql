@@ -28,4 +28,4 @@ WITH /* wake */ free AS MATERIALIZED (
   SELECT workflow_id FROM schedules WHERE workflow_id = ANY($1::uuid[]) AND (wake_at > now()) IS TRUE -- so, by the key alone
   ORDER BY workflow_id FOR UPDATE SKIP LOCKED
 )
-UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = free.workflow_id RETURNING 1;
+UPDATE schedules SET wake_at = now() FROM free WHERE schedules.workflow_id = ANY(ARRAY[free.workflow_id]) RETURNING 1;

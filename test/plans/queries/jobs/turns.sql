@@ -8,7 +8,7 @@ WITH /* enterTurns */ entering AS (
   SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
   FROM (SELECT id, user_id FROM builds AS builds WHERE id = ANY($1::uuid[])
     AND status = 'QUEUED') queued
-  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  WHERE (SELECT id FROM turns WHERE turns.id = queued.id) IS NULL -- for each by its key
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
@@ -22,7 +22,7 @@ WITH /* enterTurns */ entering AS (
   SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
   FROM (SELECT id, user_id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
     AND status = 'QUEUED') queued
-  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  WHERE (SELECT id FROM turns WHERE turns.id = queued.id) IS NULL -- for each by its key
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(
@@ -36,7 +36,7 @@ WITH /* enterTurns */ entering AS (
   SELECT id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth
   FROM (SELECT id, user_id FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
     AND status = 'QUEUED') queued
-  WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = queued.id)
+  WHERE (SELECT id FROM turns WHERE turns.id = queued.id) IS NULL -- for each by its key
 )
 INSERT INTO turns (id, kind, user_id, round, passed_by, waits_for)
 SELECT id, $2, user_id, coalesce($3::bigint, nth + greatest(

@@ -30,7 +30,7 @@ WITH /* settleMarkers */ given AS MATERIALIZED (
       log_open = jobs.log_open AND NOT u.closes,
       log_line_count = greatest(u.log_line_count, (SELECT coalesce(max(last_number),
         0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], u.id))))
-    FROM locked AS u WHERE jobs.id = u.id
+    FROM locked AS u WHERE jobs.id = ANY(ARRAY[u.id])
     RETURNING jobs.*, u.closes, jobs.log_line_count - u.log_line_count AS more_lines
   ), counted AS (
 INSERT INTO totals_pending (at, weight, user_ids, workflow_ids, whats, started_ats, log_lines)
@@ -55,7 +55,7 @@ WITH /* settleMarkers */ given AS MATERIALIZED (
     log_open = builds.log_open AND NOT u.closes,
     log_line_count = greatest(u.log_line_count, (SELECT coalesce(max(last_number),
       0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], u.id))))
-  FROM locked AS u WHERE builds.id = u.id
+  FROM locked AS u WHERE builds.id = ANY(ARRAY[u.id])
   RETURNING builds.*, u.closes, builds.log_line_count - u.log_line_count AS more_lines
 )
 SELECT id, user_id FROM settled WHERE closes;

@@ -22,7 +22,8 @@ SELECT /* removeChunksOfWorkflows */ id, log_retention_days AS days, greatest(lo
 FROM workflows WHERE log_retention_days IS NOT NULL AND id > $2 ORDER BY id LIMIT $3;
 
 UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
-FROM unnest($1::uuid[], $2::uuid[]) AS u (workflow, last) WHERE workflows.id = u.workflow;
+FROM unnest($1::uuid[], $2::uuid[]) AS u (workflow,
+  last) WHERE workflows.id = ANY(ARRAY[u.workflow]);
 
 -- removeOldChunks
 

@@ -17,7 +17,7 @@ ORDER BY deleted_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)) RETURNING 1;
 
 -- purgeRest
 
-DELETE /* purgeRest */ FROM builds USING unnest($1::uuid[]) AS u (id) WHERE builds.id = u.id;
+DELETE /* purgeRest */ FROM builds USING unnest($1::uuid[]) AS u (id) WHERE builds.id = ANY(ARRAY[u.id]);
 
 DELETE /* purgeRest */ FROM run_requests WHERE workflow_id = $1;
 
@@ -27,7 +27,7 @@ SELECT /* purgeRest */ id FROM builds WHERE workflow_id = $1 ORDER BY id LIMIT $
 
 -- purgeSome
 
-DELETE /* purgeSome */ FROM jobs_20261129 AS jobs USING unnest($1::uuid[]) AS u (id) WHERE jobs.id = u.id;
+DELETE /* purgeSome */ FROM jobs_20261129 AS jobs USING unnest($1::uuid[]) AS u (id) WHERE jobs.id = ANY(ARRAY[u.id]);
 
 SELECT /* purgeSome */ id FROM workflows WHERE purge_requested_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM schedules WHERE workflow_id = workflows.id)
