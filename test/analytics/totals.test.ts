@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { readUserTotals, readWorkflowTotals, rollUpTotals } from '../../db/analytics.ts';
+import { areTotalsDue, readUserTotals, readWorkflowTotals, rollUpTotals } from '../../db/analytics.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
@@ -102,6 +102,12 @@ test('P10: a roll-up counts each set once despite concurrent roll-ups, and chang
   for (const job of await claim(db, await schedule(db)))
     await endJobs(db, [{ ...job, status: 'COMPLETED', logLineCount: 2 }]);
   const before = await totalsOf(ann);
+  for (const [bound, due] of [
+    [{ jobs: 20, seconds: 3_600 }, true],
+    [{ jobs: 20_000, seconds: 3_600 }, false],
+    [{ jobs: 20_000, seconds: 0 }, true],
+  ] as const)
+    expect(await areTotalsDue(db, bound)).toBe(due);
   expect(before).toMatchObject({ COMPLETED: { count: 20, lines: 40 }, WORKFLOW_CREATED: { count: 20 } });
   const fold = async () => {
     let taken = 0;

@@ -38,10 +38,10 @@ const SWEEP_MS = 10_000;
  * Readers add pending jobs to the totals, so waiting makes no total wrong. Waiting rolls up more
  * jobs at once, which is cheaper (measured: 9 to 12 microseconds of the database's CPU for a job
  * that is the only one of its workflow), and leaves short bursts alone. A reader of totals looks
- * through all sets that wait, and adds up those of its user: so there are few.
+ * through all that wait, and adds up those of its user: so there are few.
  */
 const PENDING_SECONDS_MAX = 30;
-const PENDING_SETS_MAX = 128;
+const PENDING_JOBS_MAX = 128_000;
 const ROLL_UP_LOOK_MS = 2_000;
 // A set holds up to 1,000 jobs. All sets take a statement of a few hundred milliseconds at most.
 const SETS_PER_ROLL_UP_MAX = 16;
@@ -183,7 +183,7 @@ async function runSweep(
  */
 async function runRollUp({ db, log }: Parts, signal: AbortSignal): Promise<void> {
   await repeat({ log, what: 'Rolling up totals', everyMs: ROLL_UP_LOOK_MS, signal }, async () => {
-    if (!(await areTotalsDue(db, { sets: PENDING_SETS_MAX, seconds: PENDING_SECONDS_MAX }))) return ROLL_UP_LOOK_MS;
+    if (!(await areTotalsDue(db, { jobs: PENDING_JOBS_MAX, seconds: PENDING_SECONDS_MAX }))) return ROLL_UP_LOOK_MS;
     const taken = await rollUpTotals(db, { limit: SETS_PER_ROLL_UP_MAX });
     return taken < SETS_PER_ROLL_UP_MAX ? ROLL_UP_LOOK_MS : 0;
   });

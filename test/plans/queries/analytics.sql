@@ -2,8 +2,8 @@
 
 -- areTotalsDue
 
-SELECT /* areTotalsDue */ EXISTS (SELECT FROM totals_pending ORDER BY id OFFSET $1 LIMIT 1)
-OR coalesce((SELECT at <= now() - make_interval(secs => $2) FROM totals_pending ORDER BY id LIMIT 1), false) AS due;
+SELECT /* areTotalsDue */ coalesce(sum(pg_column_size(log_lines)) / 4 >= $1 OR min(at) <= now() - make_interval(secs => $2), false) AS due
+FROM totals_pending;
 
 -- readTotals
 
