@@ -80,9 +80,14 @@ export interface Context {
   logPages: LogPages;
   budget: AnswerBudget;
   rows: AnswerRows;
+  /** The types of which the answer shows so little that a summary of their rows is enough. */
+  summaries: ReadonlySet<string>;
   /** Whether everything is read from one snapshot of the database. */
   isSnapshot: boolean;
 }
+
+/** For an operation without a plan, which may show anything. */
+export const NO_SUMMARIES: ReadonlySet<string> = new Set();
 
 /** The caller. Throws UNAUTHENTICATED if nobody is signed in. */
 export function viewerOf(context: Context): Identity {
@@ -111,8 +116,8 @@ export function resumedAfter({ client }: Context, after: string | null | undefin
  * The context of a subscription, without what its transport added to it, such as the whole request.
  */
 export function contextAlone(context: Context): Context {
-  const { services, client, asker, viewer, load, logPages, budget, rows, isSnapshot } = context;
-  return { services, client, asker, viewer, load, logPages, budget, rows, isSnapshot };
+  const { services, client, asker, viewer, load, logPages, budget, rows, summaries, isSnapshot } = context;
+  return { services, client, asker, viewer, load, logPages, budget, rows, summaries, isSnapshot };
 }
 
 /**

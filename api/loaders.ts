@@ -5,7 +5,13 @@ import { readWorkflowTotals, type Total } from '../db/analytics.ts';
 import type { Db } from '../db/client.ts';
 import { newestJobs } from '../db/jobs/follow.ts';
 import { waitsOfTurns } from '../db/jobs/turns.ts';
-import { countJobsByWorkflow, type JobFilter, listJobsByWorkflow } from '../db/listing/jobs.ts';
+import {
+  countJobsByWorkflow,
+  type JobFilter,
+  type JobSummary,
+  listJobSummariesByWorkflow,
+  listJobsByWorkflow,
+} from '../db/listing/jobs.ts';
 import type { IdWindow } from '../db/listing/window.ts';
 import {
   buildsOf,
@@ -15,6 +21,8 @@ import {
   newestBuilds,
   nextRuns,
   payloadsOf,
+  type WorkflowLabel,
+  workflowLabelsOf,
   workflowsOf,
 } from '../db/lookup.ts';
 import { notificationsOf } from '../db/notifications.ts';
@@ -30,17 +38,19 @@ import { setReads } from '../platform/async/set-reads.ts';
  * Reads rows for the requests of one user: what resolvers ask for in the same tick is one query,
  * and rows by their ids are read in sets for all of the user's requests.
  * Nothing is cached, because a mutation changes rows and a subscription lasts for hours. The first
- * four return only the viewer's own rows; the others must be given ids that came from those.
+ * five return only the viewer's own rows; the others must be given ids that came from those.
  */
 export interface Loaders {
   workflow(id: string): Promise<WorkflowRow | undefined>;
+  workflowLabel(id: string): Promise<WorkflowLabel | undefined>;
   job(id: string): Promise<JobRow | undefined>;
   build(id: string): Promise<BuildRow | undefined>;
   notification(id: string): Promise<NotificationRow | undefined>;
 
   newestBuild(workflowId: string): Promise<BuildRow | undefined>;
   newestJob(workflowId: string): Promise<JobRow | undefined>;
-  jobs(page: { workflowId: string; filter: JobFilter; window: IdWindow }): Promise<JobRow[]>;
+  jobs(page: JobPage): Promise<JobRow[]>;
+  jobSummaries(page: JobPage): Promise<JobSummary[]>;
   /** The number of the jobs, or COUNTED_MAX + 1 if there are more than COUNTED_MAX. */
   jobCount(asked: { workflowId: string; filter: JobFilter }): Promise<number>;
   nextRun(workflowId: string): Promise<Date | undefined>;
@@ -56,8 +66,15 @@ export interface Loaders {
   workflowsOfVolume(name: string): Promise<string[]>;
 }
 
+interface JobPage {
+  workflowId: string;
+  filter: JobFilter;
+  window: IdWindow;
+}
+
 export function createLoaders(db: Db, userId: () => string): Loaders {
   const workflow = byId((ids) => workflowsOf(db, userId(), ids));
+  const workflowLabel = byId((ids) => workflowLabelsOf(db, userId(), ids));
   const job = byId((ids) => jobsOf(db, userId(), ids));
   const build = byId((ids) => buildsOf(db, userId(), ids));
   const notification = byId((ids) => notificationsOf(db, userId(), ids));
@@ -114,11 +131,31 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = await countJobsByWorkflow(db, ids, filter, COUNTED_MAX);
     return (id) => found.get(id) ?? 0;
   });
+  const jobs = pages(listJobsByWorkflow);
+  const jobSummaries = pages(listJobSummariesByWorkflow);
   /** One loader for each requested window: few, because a document has few fields. */
-  const pages = new Map<string, (workflowId: string) => Promise<JobRow[]>>();
+  function pages<Row>(read: (...asked: Parameters<typeof listJobsByWorkflow>) => Promise<Map<string, Row[]>>) {
+    const byWindow = new Map<string, (workflowId: string) => Promise<Row[]>>();
+    return ({ workflowId, filter, window }: JobPage): Promise<Row[]> => {
+      const key = JSON.stringify([filter, window]);
+      const page =
+        byWindow.get(key) ??
+        batched<Row[]>(
+          async (ids) => {
+            byWindow.delete(key);
+            const found = await read(db, ids, filter, window);
+            return (id) => found.get(id) ?? [];
+          },
+          Math.ceil(ROWS_PER_READ_AIM / window.count),
+        );
+      byWindow.set(key, page);
+      return page(workflowId);
+    };
+  }
 
   return {
     workflow,
+    workflowLabel,
     job,
     build,
     notification,
@@ -131,24 +168,11 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     apiTokens,
     sessions,
     workflowsOfVolume,
+    jobs,
+    jobSummaries,
     totals: ({ workflowId, range }) => totals(range, workflowId),
     jobCount: ({ workflowId, filter }) => jobCount(filter, workflowId),
     payload: ({ id, generation }) => payload(`${id}${generation}`),
-    jobs: ({ workflowId, filter, window }) => {
-      const key = JSON.stringify([filter, window]);
-      const page =
-        pages.get(key) ??
-        batched<JobRow[]>(
-          async (ids) => {
-            pages.delete(key);
-            const found = await listJobsByWorkflow(db, ids, filter, window);
-            return (id) => found.get(id) ?? [];
-          },
-          Math.ceil(ROWS_PER_READ_AIM / window.count),
-        );
-      pages.set(key, page);
-      return page(workflowId);
-    },
   };
 }
 

@@ -2,13 +2,14 @@ import type { IdWindow } from '../db/listing/window.ts';
 import { isId } from '../domain/ids.ts';
 import { failure } from './errors.ts';
 
-/** A page of a list, as in Relay. */
+/** A page of a list, as in Relay. Few documents show a cursor, so they are made on demand. */
 export interface Page<T> {
-  edges: { cursor: string; node: T }[];
+  nodes: T[];
+  cursorOf(node: T): string;
   hasNextPage: boolean;
   hasPreviousPage: boolean;
   /**
-   * Where to go on if that is not the last edge: a search may have looked further than it found.
+   * Where to go on if that is not the last node: a search may have looked further than it found.
    */
   endCursor?: string;
   startCursor?: string;
@@ -69,7 +70,8 @@ export function pageOf<Row extends { id: string }>(
   const more = rows.length === count;
   const shown = more ? (backwards ? rows.slice(1) : rows.slice(0, -1)) : rows;
   return {
-    edges: shown.map((node) => ({ cursor: cursorOf(node), node })),
+    nodes: shown,
+    cursorOf,
     hasNextPage: backwards ? before !== undefined : more,
     hasPreviousPage: backwards ? more : after !== undefined,
   };

@@ -65,7 +65,22 @@ export function connect(url: string, { max, ...options }: PoolOptions): Connecti
     const ended = Promise.all([pool, lone].map((client) => client.end({ timeout: CLOSE_SECONDS })));
     await settledBefore(ended, deadline);
   };
-  return { db: rooted(drizzle(pool)), lone: rooted(drizzle(lone)), close };
+  return { db: rooted(openingTransactions(pool)), lone: rooted(openingTransactions(lone)), close };
+}
+
+/** The builder's database. The mode of a transaction goes with its BEGIN: no statement sets it. */
+function openingTransactions(client: postgres.Sql): Db {
+  const db = drizzle(client);
+  const { transaction } = db;
+  db.transaction = (work, mode) => {
+    if (mode === undefined) return transaction.call(db, work) as ReturnType<typeof work>;
+    const { isolationLevel = 'read committed', accessMode = 'read write', deferrable } = mode;
+    const text = `isolation level ${isolationLevel} ${accessMode}${deferrable === true ? ' deferrable' : ''}`;
+    const begin = <T>(begun: Work<T>) => client.begin(text, begun);
+    const inMode: postgres.Sql = Object.create(client, { begin: { value: begin } });
+    return transaction.call(drizzle(inMode), work) as ReturnType<typeof work>;
+  };
+  return db;
 }
 
 const roots = new WeakMap<object, object>();

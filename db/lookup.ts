@@ -27,25 +27,32 @@ const IDS = sql`${sql.placeholder('ids')}::uuid[]`;
 const ANY_ID = sql`ANY(${IDS})`;
 const ASKED = sql`unnest(${IDS}) AS asked (id)`;
 
+const OF_USER = and(
+  eq(workflows.id, ANY_ID),
+  eq(workflows.userId, sql.placeholder('userId')),
+  isNull(workflows.purgeRequestedAt),
+);
+
 export async function workflowsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowRow[]> {
   const values = { ids: arrayText(ids, 'uuid'), userId };
   return workflowsOfQuery(db, values).execute(values);
 }
 
 const workflowsOfQuery = preparedByShape((db, _, name) =>
-  named(
-    'workflowsOf',
-    db
-      .select()
-      .from(workflows)
-      .where(
-        and(
-          eq(workflows.id, ANY_ID),
-          eq(workflows.userId, sql.placeholder('userId')),
-          isNull(workflows.purgeRequestedAt),
-        ),
-      ),
-  ).prepare(name),
+  named('workflowsOf', db.select().from(workflows).where(OF_USER)).prepare(name),
+);
+
+const LABEL = { id: workflows.id, name: workflows.name, kind: workflows.kind };
+export type WorkflowLabel = Pick<WorkflowRow, keyof typeof LABEL>;
+
+/** What lists of jobs show of their workflows. Reading all columns takes three times as long. */
+export async function workflowLabelsOf(db: Db, userId: string, ids: string[]): Promise<WorkflowLabel[]> {
+  const values = { ids: arrayText(ids, 'uuid'), userId };
+  return workflowLabelsOfQuery(db, values).execute(values);
+}
+
+const workflowLabelsOfQuery = preparedByShape((db, _, name) =>
+  named('workflowLabelsOf', db.select(LABEL).from(workflows).where(OF_USER)).prepare(name),
 );
 
 export function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {

@@ -22,6 +22,7 @@ import {
   visit,
 } from 'graphql';
 import { type Resolver, resolverOf } from '../schema/resolver.ts';
+import { needsWholeRow, SUMMARY_FIELDS } from '../schema/summary.ts';
 
 /** What a field resolves to: the type, read once. */
 export type Shape = { isNullable: boolean } & (
@@ -46,6 +47,8 @@ export interface FieldPlan {
 export interface OperationPlan {
   operation: OperationDefinitionNode;
   fields: FieldPlan[];
+  /** The types of which it shows no more than a summary of their rows (api/schema/summary.ts). */
+  summaries: ReadonlySet<string>;
 }
 
 /**
@@ -79,7 +82,8 @@ function makePlan(
   if (!root || directives > 0) return undefined;
   try {
     const planner = new Planner(schema, document, fields * FIELDS_PER_NODE_MAX);
-    return { operation, fields: planner.fieldsOf(root, [operation.selectionSet]) };
+    const planned = planner.fieldsOf(root, [operation.selectionSet]);
+    return { operation, fields: planned, summaries: planner.summaries };
   } catch (error) {
     if (error instanceof Unplanned) return undefined;
     throw error;
@@ -109,6 +113,7 @@ function nodesOf(document: DocumentNode): { fields: number; directives: number }
 class Planner {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
+  readonly #summaries = new Set(Object.keys(SUMMARY_FIELDS));
   #fieldsLeft: number;
 
   constructor(schema: GraphQLSchema, document: DocumentNode, fieldsMax: number) {
@@ -116,6 +121,10 @@ class Planner {
     this.#fieldsLeft = fieldsMax;
     for (const definition of document.definitions)
       if (definition.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(definition.name.value, definition);
+  }
+
+  get summaries(): ReadonlySet<string> {
+    return this.#summaries;
   }
 
   /** The fields that these selections select of an object, in the order in which they are shown. */
@@ -166,6 +175,7 @@ class Planner {
     if (name === TypeNameMetaFieldDef.name) return typeName(parent, key, nodes);
     const definition = parent.getFields()[name];
     if (!definition) throw new Unplanned(); // introspection
+    if (needsWholeRow(parent.name, name)) this.#summaries.delete(parent.name);
     const resolve = resolverOf(definition);
     if (!resolve) throw new Unplanned();
     const plan = { key, nodes, parent, definition, resolve };

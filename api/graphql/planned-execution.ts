@@ -23,7 +23,8 @@ export function executePlanned(args: ExecutionArgs, otherwise: Execute): Executi
     ? getVariableValues(args.schema, operation.variableDefinitions, args.variableValues ?? {}, { maxErrors: 1 })
     : NO_VARIABLES;
   if (variables.coerced === undefined) return otherwise(args);
-  return new Execution(plan, variables.coerced, args.contextValue as Context).run(args.rootValue);
+  const context: Context = { ...(args.contextValue as Context), summaries: plan.summaries };
+  return new Execution(plan, variables.coerced, context).run(args.rootValue);
 }
 
 const NO_VARIABLES = { coerced: {} };

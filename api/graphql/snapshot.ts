@@ -9,6 +9,7 @@ import {
   type GraphQLSchema,
   getNamedType,
   getOperationAST,
+  isAbstractType,
   isCompositeType,
   isInterfaceType,
   isObjectType,
@@ -19,6 +20,8 @@ import {
 import type { Plugin } from 'graphql-yoga';
 import type { Db } from '../../db/client.ts';
 import { inSnapshot } from '../../db/snapshot.ts';
+import { AnswerBudget } from '../answer-budget.ts';
+import { AnswerRows } from '../answer-rows.ts';
 import { type Context, contextAlone } from '../context.ts';
 import { createLoaders } from '../loaders.ts';
 import { LogPages } from '../logs/page.ts';
@@ -31,11 +34,30 @@ import { LogPages } from '../logs/page.ts';
 export function snapshots(): Plugin<Context> {
   return {
     onExecute({ args, executeFn, setExecuteFn }) {
-      const operation = getOperationAST(args.document, args.operationName);
-      if (operation?.operation === 'query' && readsSeveral(args.schema, args.document, args.operationName, 1))
-        setExecuteFn((query: ExecutionArgs) => fromSnapshot(query, args.contextValue, executeFn));
+      if (getOperationAST(args.document, args.operationName)?.operation !== 'query') return;
+      const { objects, logs } = readsOf(args.schema, args.document, args.operationName);
+      if (objects + logs <= 1) return;
+      const { contextValue } = args;
+      if (objects > 1) setExecuteFn((query: ExecutionArgs) => fromSnapshot(query, contextValue, executeFn));
+      else setExecuteFn((query: ExecutionArgs) => besideLogs(query, contextValue, executeFn));
     },
   };
+}
+
+/**
+ * Executes an operation that reads logs beside one list or object. Of jobs and builds that have
+ * ended neither the rows nor the logs change, so these need no snapshot, which takes as long as all
+ * the rest. If a log still grows, the operation is executed again in one.
+ */
+async function besideLogs<Result>(
+  args: ExecutionArgs,
+  context: Context,
+  run: (args: ExecutionArgs) => Result | Promise<Result>,
+): Promise<Result | ExecutionResult> {
+  const logPages = new LogPages(context.services.db, context.budget, { endedOnly: true });
+  const result = await run({ ...args, contextValue: { ...contextAlone(context), logPages } });
+  if (!logPages.hasMetOpen) return result;
+  return fromSnapshot(args, { ...context, budget: new AnswerBudget(), rows: new AnswerRows() }, run);
 }
 
 /**
@@ -80,16 +102,27 @@ export function readsSeveral(
   operationName: string | null | undefined,
   count: number,
 ): boolean {
+  const { objects, logs } = readsOf(schema, document, operationName);
+  return objects + logs > count;
+}
+
+/** How many objects and lists an operation reads, and how many fields that are pages of logs. */
+interface Reads {
+  objects: number;
+  logs: number;
+}
+
+function readsOf(schema: GraphQLSchema, document: DocumentNode, operationName: string | null | undefined): Reads {
   const operation = getOperationAST(document, operationName);
   const root = operation && schema.getRootType(operation.operation);
-  if (!operation || !root) return false;
+  if (!operation || !root) return { objects: 0, logs: 0 };
   const known = counts.get(operation.selectionSet) ?? countOf(schema, document, operation.selectionSet, root);
   counts.set(operation.selectionSet, known);
-  return known > count;
+  return known;
 }
 
 /** Documents are parsed once, so this is computed once for each. */
-const counts = new WeakMap<SelectionSetNode, number>();
+const counts = new WeakMap<SelectionSetNode, Reads>();
 const PARTS_OF_PAGE = new Set(['edges', 'node', 'nodes', 'pageInfo']);
 
 /**
@@ -108,7 +141,7 @@ function countOf(
   document: DocumentNode,
   selectionSet: SelectionSetNode,
   type: GraphQLCompositeType,
-): number {
+): Reads {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions)
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
@@ -118,7 +151,8 @@ function countOf(
     const narrowed = name === undefined ? parent : schema.getType(name);
     if (narrowed && isCompositeType(narrowed)) left.push({ set, parent: narrowed });
   };
-  let count = 0;
+  const reads: Reads = { objects: 0, logs: 0 };
+  let isOfAnyType = false;
   for (let next = left.pop(); next; next = left.pop()) {
     const { set, parent } = next;
     for (const selection of set.selections) {
@@ -135,10 +169,16 @@ function countOf(
         if (!field) continue; // of the schema itself
         const isPart = PARTS_OF_PAGE.has(value) && parent !== schema.getQueryType();
         const isRoot = set === selectionSet;
-        if (!isPart && (isRoot || !isLabel(selection))) count += 1;
-        enter(selection.selectionSet, getNamedType(field.type).name, parent);
+        const type = getNamedType(field.type).name;
+        if (type === LOG_PAGE) reads.logs += 1;
+        else if (!isPart && (isRoot || !isLabel(selection))) reads.objects += 1;
+        isOfAnyType ||= isAbstractType(schema.getType(type)) && isRoot;
+        enter(selection.selectionSet, type, parent);
       }
     }
   }
-  return count;
+  // An object of any type takes a statement for each type: too many to send again.
+  return isOfAnyType ? { objects: reads.objects + reads.logs, logs: 0 } : reads;
 }
+
+const LOG_PAGE = 'LogLineConnection';

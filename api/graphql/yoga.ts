@@ -5,7 +5,7 @@ import { createYoga, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import { AnswerBudget } from '../answer-budget.ts';
 import { AnswerRows } from '../answer-rows.ts';
-import type { Context, Services } from '../context.ts';
+import { type Context, NO_SUMMARIES, type Services } from '../context.ts';
 import { maskErrors, unauthenticated } from '../errors.ts';
 import { createLoaders, type Loaders } from '../loaders.ts';
 import { LogPages } from '../logs/page.ts';
@@ -113,6 +113,7 @@ async function createContext(
     logPages: new LogPages(services.db, budget),
     budget,
     rows: new AnswerRows(),
+    summaries: NO_SUMMARIES,
     isSnapshot: false,
   };
 }

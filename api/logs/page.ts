@@ -4,7 +4,7 @@ import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
 import type { LogLine } from '../../domain/logs/line.ts';
-import { unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
+import { isPacked, unpackedBytes, unpackLines } from '../../domain/logs/packing.ts';
 import { characterCount } from '../../domain/text.ts';
 import type { AnswerBudget } from '../answer-budget.ts';
 import { failure } from '../errors.ts';
@@ -26,12 +26,16 @@ type LogPageArgs = PagingArgs & LogFilter;
 export class LogPages {
   readonly #db: Db;
   readonly #budget: AnswerBudget;
+  readonly #endedOnly: boolean;
+  /** Whether it was asked for a log that may get more lines, and refused it. */
+  hasMetOpen = false;
   readonly #sets = new Map<string, DataLoader<LogSource, Page<LogLine>>>();
   #before: Promise<unknown> = Promise.resolve();
 
-  constructor(db: Db, budget: AnswerBudget) {
+  constructor(db: Db, budget: AnswerBudget, { endedOnly = false } = {}) {
     this.#db = db;
     this.#budget = budget;
+    this.#endedOnly = endedOnly;
   }
 
   /**
@@ -39,7 +43,11 @@ export class LogPages {
    * than requested, or none; it then says that there is more and where to continue. Rejects with
    * BAD_REQUEST.
    */
-  page(source: LogSource, args: LogPageArgs): Promise<Page<LogLine>> {
+  page(source: LogSource & { logOpen: boolean }, args: LogPageArgs): Promise<Page<LogLine>> {
+    if (this.#endedOnly && (source.completedAt === null || source.logOpen)) {
+      this.hasMetOpen = true;
+      throw new Error('The log is still open.'); // nobody sees it
+    }
     const key = JSON.stringify(args);
     const set = this.#sets.get(key) ?? this.#beginSet(key, args);
     return set.load(source);
@@ -54,7 +62,9 @@ export class LogPages {
         this.#before = pages.catch(() => undefined); // a failure is its own set's
         return pages;
       },
-      { cache: false, maxBatchSize: PAGES_PER_SET_MAX },
+      // In the turn in which rows by their ids are read (platform/async/set-reads.ts), so that the
+      // statements of both go to the database in one piece.
+      { cache: false, maxBatchSize: PAGES_PER_SET_MAX, batchScheduleFn: (read) => void setImmediate(read) },
     );
     this.#sets.set(key, set);
     return set;
@@ -128,9 +138,10 @@ async function readPage(
     }
     scanned += unpackedBytes(chunk.lines);
     chunks += 1;
-    const selected = await budget.unpacking.run(async () =>
-      select(await unpackLines(chunk.lines), chunk.firstNumber, chunk.attempt),
-    );
+    const { firstNumber, attempt } = chunk;
+    const selected = isPacked(chunk.lines)
+      ? await budget.unpacking.run(async () => select(await unpackLines(chunk.lines), firstNumber, attempt))
+      : select(chunk.lines, firstNumber, attempt);
     const wanted = selected.filter(({ number }) => number >= from && number <= to);
     if (!take(backwards ? wanted.reverse() : wanted)) {
       more = true;
@@ -138,13 +149,14 @@ async function readPage(
     }
     reached = backwards ? from : to;
   }
-  const end = reached === undefined ? undefined : logCursor(sourceId, reached);
+  const end = more && reached !== undefined ? logCursor(sourceId, reached) : undefined;
   if (backwards) lines.reverse();
   return {
-    edges: lines.map((node) => ({ cursor: logCursor(sourceId, node.number), node })),
+    nodes: lines,
+    cursorOf: ({ number }) => logCursor(sourceId, number),
     hasNextPage: backwards ? typeof args.before === 'string' : more,
     hasPreviousPage: backwards ? more : bounds.after >= bounds.first,
-    ...(more && end ? (backwards ? { startCursor: end } : { endCursor: end }) : {}),
+    ...(end === undefined ? {} : backwards ? { startCursor: end } : { endCursor: end }),
   };
 }
 

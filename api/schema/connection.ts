@@ -6,14 +6,7 @@ import { COUNT_COST, cost } from './cost.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
 
-interface PageInfoShape {
-  hasNextPage: boolean;
-  hasPreviousPage: boolean;
-  startCursor: string | undefined;
-  endCursor: string | undefined;
-}
-
-const PageInfo = builder.objectRef<PageInfoShape>('PageInfo');
+const PageInfo = builder.objectRef<Page<unknown>>('PageInfo');
 PageInfo.implement({
   description: 'The position of a page in its list.',
   fields: (t) => ({
@@ -21,12 +14,14 @@ PageInfo.implement({
     hasPreviousPage: t.exposeBoolean('hasPreviousPage', {
       description: 'Whether there are more items before the page.',
     }),
-    startCursor: t.exposeString('startCursor', {
+    startCursor: t.string({
       nullable: true,
+      resolve: ({ nodes, cursorOf, startCursor }) => startCursor ?? (nodes.length > 0 ? cursorOf(nodes[0]) : null),
       description: 'Give it as `before` to get the page before this one. Null if the list has nothing to go on from.',
     }),
-    endCursor: t.exposeString('endCursor', {
+    endCursor: t.string({
       nullable: true,
+      resolve: ({ nodes, cursorOf, endCursor }) => endCursor ?? (nodes.length > 0 ? cursorOf(nodes.at(-1)) : null),
       description: 'Give it as `after` to get the page after this one. Null if the list has nothing to go on from.',
     }),
   }),
@@ -55,22 +50,17 @@ export function connectionOf<Node extends object, Shape extends Page<Node> = Pag
       edges: t.field({
         type: [edge],
         description: 'The items on the page, each with its cursor.',
-        resolve: (page) => page.edges,
+        resolve: ({ nodes, cursorOf }) => nodes.map((node) => ({ cursor: cursorOf(node), node })),
       }),
       nodes: t.field({
         type: [node],
         description: 'The items on the page.',
-        resolve: (page): object[] => page.edges.map((shown) => shown.node),
+        resolve: ({ nodes }): object[] => nodes,
       }),
       pageInfo: t.field({
         type: PageInfo,
         description: 'The position of the page in the list.',
-        resolve: ({ edges, hasNextPage, hasPreviousPage, startCursor, endCursor }) => ({
-          hasNextPage,
-          hasPreviousPage,
-          startCursor: startCursor ?? edges[0]?.cursor,
-          endCursor: endCursor ?? edges.at(-1)?.cursor,
-        }),
+        resolve: (page) => page,
       }),
     }),
   });

@@ -1,4 +1,4 @@
-import { countJobs, type JobFilter as JobFilterShape, listJobs } from '../../db/listing/jobs.ts';
+import { countJobs, type JobFilter as JobFilterShape, listJobSummaries, listJobs } from '../../db/listing/jobs.ts';
 import type { JobRow } from '../../db/schema.ts';
 import { isId } from '../../domain/ids.ts';
 import { COUNTED_MAX } from '../../domain/limits.ts';
@@ -13,6 +13,7 @@ import { cost, SEARCH_COST, STATEMENT_COST } from './cost.ts';
 import { JobStatusEnum, JobTriggerEnum } from './enums.ts';
 import { Job } from './job.ts';
 import { orderOf } from './order.ts';
+import { jobsFor } from './summary.ts';
 import { Workflow } from './workflow.ts';
 
 const JobConnection = countedConnectionOf<JobRow>(Job, 'Job', 'newest first unless `orderBy` says otherwise');
@@ -57,12 +58,20 @@ builder.objectField(Workflow, 'jobs', (t) =>
     description: 'The jobs of the workflow. You can read them after its deletion too.',
     extensions: cost({ given: { arguments: ['filter'], cost: SEARCH_COST }, pageSize: PAGE_SIZE }),
     args: args(),
-    resolve: async ({ id }, { filter: given, orderBy, ...paging }: Given, { load }) => {
+    resolve: async ({ id }, { filter: given, orderBy, ...paging }: Given, context) => {
+      const { load } = context;
       const by = order.asked(orderBy);
       const window = orderedWindowOf(paging, by);
       const { workflowIds, filter } = partsOf(given);
       const isAsked = workflowIds === undefined || workflowIds.includes(id);
-      const rows = isAsked ? await load.jobs({ workflowId: id, filter, window }) : [];
+      const asked = { workflowId: id, filter, window };
+      const read = () =>
+        jobsFor(
+          context,
+          () => load.jobs(asked),
+          () => load.jobSummaries(asked),
+        );
+      const rows = isAsked ? await read() : [];
       const page = pageOf(rows, window, orderedCursorOf(by));
       return counted(page, async () => (isAsked ? load.jobCount({ workflowId: id, filter }) : 0));
     },
@@ -98,13 +107,19 @@ builder.objectField(User, 'jobs', (t) =>
 async function pageOfJobs(
   userId: string,
   { filter: given, orderBy, ...paging }: Given,
-  { services: { db } }: Context,
+  context: Context,
 ): Promise<CountedPage<JobRow>> {
+  const { db } = context.services;
   const by = order.asked(orderBy);
   const window = orderedWindowOf(paging, by);
   const { workflowIds, filter } = partsOf(given);
   const of = { userId, workflowIds };
-  const page = pageOf(await listJobs(db, of, filter, window), window, orderedCursorOf(by));
+  const rows = await jobsFor(
+    context,
+    () => listJobs(db, of, filter, window),
+    () => listJobSummaries(db, of, filter, window),
+  );
+  const page = pageOf(rows, window, orderedCursorOf(by));
   return counted(page, () => countJobs(db, of, filter, COUNTED_MAX));
 }
 

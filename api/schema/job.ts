@@ -18,6 +18,7 @@ import {
   SEARCH_DESCRIPTION,
 } from './log.ts';
 import { Node } from './node.ts';
+import { workflowFor } from './summary.ts';
 import { Workflow } from './workflow.ts';
 
 const STREAM_DESCRIPTION = 'Only lines of this stream.';
@@ -42,7 +43,7 @@ Job.implement({
     workflow: t.field({
       type: Workflow,
       description: 'The workflow that the job runs.',
-      resolve: async (job, _, { load }) => orNotFound(await load.workflow(job.workflowId)),
+      resolve: async (job, _, context) => orNotFound(await workflowFor(context, job.workflowId)),
     }),
     trigger: t.field({
       type: JobTriggerEnum,

@@ -20,8 +20,38 @@ export interface JobsOfUser {
   workflowIds?: string[] | undefined;
 }
 
+/** What most lists of jobs show. */
+const SUMMARY = [
+  'id',
+  'workflowId',
+  'trigger',
+  'status',
+  'attempt',
+  'scheduledAt',
+  'startedAt',
+  'completedAt',
+  'exitCode',
+  'failureReason',
+  'failureMessage',
+  'logLineCount',
+  'logOpen',
+] as const satisfies (keyof JobRow)[];
+export type JobSummary = Pick<JobRow, (typeof SUMMARY)[number]>;
+
 /** A user's jobs, by default newest first. */
-export async function listJobs(db: Db, of: JobsOfUser, filter: JobFilter, window: IdWindow): Promise<JobRow[]> {
+export function listJobs(db: Db, of: JobsOfUser, filter: JobFilter, window: IdWindow): Promise<JobRow[]> {
+  return readJobs(db, of, filter, window);
+}
+
+/** The same without the columns that most lists do not show. */
+export function listJobSummaries(db: Db, of: JobsOfUser, filter: JobFilter, window: IdWindow): Promise<JobSummary[]> {
+  return readJobs(db, of, { ...filter, summary: true }, window);
+}
+
+/** A filter, and whether the rows are summaries. */
+type Asked = JobFilter & { summary?: true };
+
+async function readJobs(db: Db, of: JobsOfUser, filter: Asked, window: IdWindow): Promise<JobRow[]> {
   const rows: JobRow[] = [];
   for (const piece of await piecesOf(db, window)) {
     const count = window.count - rows.length;
@@ -51,10 +81,29 @@ export async function countJobs(db: Db, of: JobsOfUser, filter: JobFilter, max: 
 /**
  * The same window of the jobs of several workflows. Includes jobs of deleted workflows.
  */
-export async function listJobsByWorkflow(
+export function listJobsByWorkflow(
   db: Db,
   workflowIds: string[],
   filter: JobFilter,
+  window: IdWindow,
+): Promise<Map<string, JobRow[]>> {
+  return readJobsByWorkflow(db, workflowIds, filter, window);
+}
+
+/** The same without the columns that most lists do not show. */
+export function listJobSummariesByWorkflow(
+  db: Db,
+  workflowIds: string[],
+  filter: JobFilter,
+  window: IdWindow,
+): Promise<Map<string, JobSummary[]>> {
+  return readJobsByWorkflow(db, workflowIds, { ...filter, summary: true }, window);
+}
+
+async function readJobsByWorkflow(
+  db: Db,
+  workflowIds: string[],
+  filter: Asked,
   window: IdWindow,
 ): Promise<Map<string, JobRow[]>> {
   const byWorkflow = new Map<string, JobRow[]>();
@@ -123,7 +172,7 @@ const jobsQuery = preparedByShape((db, shape, name) =>
   named(
     'listJobs',
     db
-      .select(getTableColumns(jobs))
+      .select(shown(getTableColumns(jobs), shape))
       .from(new Subquery(page(shape, and(...ofUser(db), ...conditions(shape))), getTableColumns(jobs), 'jobs'))
       .orderBy(...order(jobs.id, shape))
       .limit(sql.placeholder('count')),
@@ -135,7 +184,7 @@ const jobsOfSomeQuery = preparedByShape((db, shape, name) =>
   named(
     'listJobs',
     db
-      .select({ page: PAGE })
+      .select({ page: shown(PAGE, shape) })
       .from(ASKED_OF_USER)
       .crossJoinLateral(new Subquery(pageOfAsked(shape), PAGE, 'page'))
       .orderBy(sql`page.id ${direction(shape)}`)
@@ -147,7 +196,7 @@ const jobsByWorkflowQuery = preparedByShape((db, shape, name) =>
   named(
     'listJobsByWorkflow',
     db
-      .select({ page: PAGE })
+      .select({ page: shown(PAGE, shape) })
       .from(ASKED)
       .crossJoinLateral(new Subquery(pageOfAsked(shape), PAGE, 'page')),
   ).prepare(name),
@@ -182,6 +231,13 @@ const countByWorkflowQuery = preparedByShape((db, shape, name) =>
 );
 
 const PAGE = getTableColumns(aliasedTable(jobs, 'page'));
+
+/** The columns that the caller asks for. */
+function shown(columns: typeof PAGE, shape: Shape): typeof PAGE {
+  if (!shape.has('summary')) return columns;
+  const summary: Partial<typeof PAGE> = Object.fromEntries(SUMMARY.map((name) => [name, columns[name]]));
+  return summary as typeof PAGE; // listJobSummaries has the type of what is left
+}
 
 const COUNT = sql<number>`count(*)::integer`;
 

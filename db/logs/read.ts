@@ -2,9 +2,10 @@ import { and, asc, eq, gte, type SQL, sql } from 'drizzle-orm';
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { LINE_BYTES_MIN } from '../../domain/logs/decode.ts';
+import { arrayText } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { named } from '../named.ts';
-import { rowSet } from '../row-set.ts';
+import { preparedByShape } from '../prepared.ts';
 import { logChunks } from '../schema.ts';
 
 /** The most lines that a chunk can hold. */
@@ -59,43 +60,52 @@ export async function chunksOfLogs(
   places: LogPlace[],
   { backwards, bytesMax }: { backwards: boolean; bytesMax: number },
 ): Promise<LogChunk[][]> {
-  const asked = rowSet(
-    'asked',
-    places.map((place, n) => ({ n, ...place })),
-    { n: 'integer', sourceId: 'uuid', at: 'integer', count: 'integer' },
-  );
-  const statement = backwards
-    ? sql`WITH /* chunksOfLogs */ found AS (
-        SELECT asked.n, chunk.* FROM ${asked}, LATERAL (
-          SELECT * FROM log_chunks WHERE source_id = asked.source_id
-            AND first_number <= CASE WHEN asked.at IS NULL THEN ${FIRST_OF_LAST} ELSE ${FIRST_OF_HOLDING} END
-          ORDER BY first_number DESC LIMIT asked.count) chunk)
-      SELECT * FROM (SELECT found.*, sum(octet_length(lines)) OVER (ORDER BY n, first_number DESC) AS bytes FROM found) counted
-      WHERE bytes - octet_length(lines) < ${bytesMax} ORDER BY n, first_number DESC`
-    : sql`WITH /* chunksOfLogs */ found AS (
-        SELECT asked.n, chunk.* FROM ${asked}, LATERAL (
-          SELECT * FROM log_chunks WHERE source_id = asked.source_id AND first_number >= ${FIRST_OF_HOLDING}
-          ORDER BY first_number LIMIT asked.count) chunk)
-      SELECT * FROM (SELECT found.*, sum(octet_length(lines)) OVER (ORDER BY n, first_number) AS bytes FROM found) counted
-      WHERE bytes - octet_length(lines) < ${bytesMax} ORDER BY n, first_number`;
-  const rows = await db.execute<ChunkRow>(statement);
+  const ids = places.map(({ sourceId }) => sourceId);
+  const integers = (numbers: (number | null)[]) => arrayText(numbers, 'integer');
+  const values = {
+    backwards: backwards || undefined,
+    n: integers(places.map((_, n) => n)),
+    sourceId: arrayText(ids, 'uuid'),
+    at: integers(places.map(({ at }) => at)),
+    count: integers(places.map(({ count }) => count)),
+    bytesMax,
+  };
+  const rows = await chunksOfLogsQuery(db, values).execute(values);
   const last = rows.at(-1);
   const isCut = last !== undefined && Number(last.bytes) >= bytesMax;
   const lists: LogChunk[][] = places.slice(0, isCut ? last.n + 1 : places.length).map(() => []);
-  for (const { n, source_id, first_number, last_number, attempt, lines } of rows)
-    lists[n]?.push({ sourceId: source_id, firstNumber: first_number, lastNumber: last_number, attempt, lines });
+  for (const { n, bytes: _, ...chunk } of rows) lists[n]?.push(chunk);
   return lists;
 }
 
-type ChunkRow = {
-  n: number;
-  source_id: string;
-  first_number: number;
-  last_number: number;
-  attempt: number;
-  lines: Buffer;
-  bytes: string;
-};
+const chunksOfLogsQuery = preparedByShape((db, shape, name) => {
+  const asked = sql`unnest(${sql.placeholder('n')}::integer[], ${sql.placeholder('sourceId')}::uuid[],
+    ${sql.placeholder('at')}::integer[], ${sql.placeholder('count')}::integer[]) AS asked (n, source_id, at, count)`;
+  const direction = sql.raw(shape.has('backwards') ? 'DESC' : 'ASC');
+  const inPlace = shape.has('backwards')
+    ? sql`first_number <= CASE WHEN asked.at IS NULL THEN ${FIRST_OF_LAST} ELSE ${FIRST_OF_HOLDING} END`
+    : sql`first_number >= ${FIRST_OF_HOLDING}`;
+  const found = sql`(SELECT asked.n, chunk.* FROM ${asked}, LATERAL (SELECT * FROM log_chunks
+    WHERE source_id = asked.source_id AND ${inPlace} ORDER BY first_number ${direction} LIMIT asked.count) chunk) found`;
+  const counted = sql`(SELECT found.*, sum(octet_length(lines)) OVER (ORDER BY n, first_number ${direction}) AS bytes
+    FROM ${found}) counted`;
+  return named(
+    'chunksOfLogs',
+    db
+      .select({
+        n: sql<number>`n`,
+        sourceId: sql<string>`source_id`,
+        firstNumber: sql<number>`first_number`,
+        lastNumber: sql<number>`last_number`,
+        attempt: sql<number>`attempt`,
+        lines: sql<Buffer>`lines`,
+        bytes: sql<string>`bytes`,
+      })
+      .from(counted)
+      .where(sql`bytes - octet_length(lines) < ${sql.placeholder('bytesMax')}`)
+      .orderBy(sql`n, first_number ${direction}`),
+  ).prepare(name);
+});
 
 /**
  * The number of the last stored line, or 0. A chunk that begins earlier than the last chunk may end

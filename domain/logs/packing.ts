@@ -23,13 +23,18 @@ export async function packLines(text: Buffer): Promise<Buffer> {
  * size take 2.5 times the CPU and twice the memory.
  */
 export async function unpackLines(lines: Buffer): Promise<Buffer> {
-  if (lines[0] !== GZIP_MAGIC) return lines;
+  if (!isPacked(lines)) return lines;
   // One spare byte shows zlib that it is done.
   const chunkSize = Math.min(unpackedBytes(lines) + 1, UNPACK_BYTES_MAX);
   return gunzipAsync(lines, { chunkSize: Math.max(chunkSize, constants.Z_MIN_CHUNK) });
 }
 
+/** Whether a chunk is compressed. The short ones are not. */
+export function isPacked(lines: Buffer): boolean {
+  return lines[0] === GZIP_MAGIC;
+}
+
 /** The size of a chunk's text, without unpacking it: the size ends a gzip file. */
 export function unpackedBytes(lines: Buffer): number {
-  return lines[0] === GZIP_MAGIC && lines.length >= 4 ? lines.readUInt32LE(lines.length - 4) : lines.length;
+  return isPacked(lines) && lines.length >= 4 ? lines.readUInt32LE(lines.length - 4) : lines.length;
 }

@@ -2,11 +2,13 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WorkflowLists } from '../../api/live/workflow-lists.ts';
 import { connect } from '../../db/client.ts';
+import { insertChunks } from '../../db/logs/append.ts';
 import { builds, jobs, workflows } from '../../db/schema.ts';
 import { inSnapshot } from '../../db/snapshot.ts';
 import { encodeChanged, userChannel } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { waitersFor } from '../support/database.ts';
+import { numberedChunk } from '../support/lines.ts';
 import {
   codes,
   createWorkflow,
@@ -153,6 +155,37 @@ describe('one answer shows one state', () => {
       await stream.stop();
     }
     await client.dispose();
+  });
+
+  test('of a job and its log, whether the log grows or is at its end', async () => {
+    const { workflow } = await createWorkflow(api, ann, { name: 'printer' });
+    const id = await run(workflow.id);
+    await moveOn(id);
+    let number = 0;
+    const print = () =>
+      api.db.transaction(async (tx) => {
+        number += 1;
+        await insertChunks(tx, [await numberedChunk(id, number, number)]);
+        await tx.update(jobs).set({ attempt: number }).where(eq(jobs.id, id));
+      });
+    const document = `{ jobs(filter: { workflowId: "${workflow.id}" }) {
+      nodes { status attempt logs(last: 1) { nodes { number } } } } }`;
+    const read = async () => (await query(api, document, { token: ann.token })).data.jobs.nodes[0];
+    const readMeanwhile = async () => {
+      const stop = writing(print);
+      const shown = [];
+      for (let round = 0; round < ROUNDS; round += 1) shown.push(await read());
+      await stop();
+      for (const { attempt, logs } of shown) expect(logs.nodes).toEqual([{ number: attempt }]);
+    };
+    const set = (to: Partial<typeof jobs.$inferInsert>) => api.db.update(jobs).set(to).where(eq(jobs.id, id));
+    await print();
+    await readMeanwhile();
+    const now = new Date();
+    await set({ status: 'COMPLETED', startedAt: now, completedAt: now, leaseToken: null, logOpen: true });
+    await readMeanwhile();
+    await set({ logOpen: false });
+    expect(await read()).toEqual({ status: 'COMPLETED', attempt: number, logs: { nodes: [{ number }] } });
   });
 
   test('or an error if the database refuses it, and a WebSocket stays open', async () => {

@@ -3,6 +3,7 @@ import { type GraphQLArgument, parse, validate } from 'graphql';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { planOf } from '../../api/graphql/field-plan.ts';
 import { schema } from '../../api/schema/schema.ts';
+import { SUMMARY_FIELDS } from '../../api/schema/summary.ts';
 import { insertChunks } from '../../db/logs/append.ts';
 import { notifications } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
@@ -56,6 +57,37 @@ describe('any document', () => {
     }
     const { data } = await query(api, '{ jobs(first: 2) { pageInfo { endCursor } } }', { token: ann.token });
     cursors.push(data.jobs.pageInfo.endCursor);
+  });
+
+  test('shows the same of summaries of rows as of whole rows', async () => {
+    const { id } = (await createWorkflow(api, ann, { name: 'summary' })).workflow;
+    const states = [
+      { status: 'FAILED', completedAt: new Date(), exitCode: 3, failureReason: 'EXIT_CODE', failureMessage: 'no' },
+      { status: 'RUNNING', attempt: 2, logLineCount: 1 },
+      { status: 'COMPLETED', completedAt: new Date(), trigger: 'MANUAL', logLineCount: 2 },
+    ] as const;
+    for (const state of states) {
+      const job = await insertJob(api.db, ann.id, { workflowId: id, ...state });
+      await insertChunks(api.db, [await numberedChunk(job, 1, 2)]);
+    }
+    const selected = (type: string) => [...(SUMMARY_FIELDS[type] ?? [])];
+    const parts: Record<string, string> = {
+      workflow: `workflow { ${selected('Workflow').join(' ')} }`,
+      logs: 'logs(last: 1) { nodes { text } }',
+    };
+    const job = selected('Job').map((name) => parts[name] ?? name);
+    expect(job.length).toBeGreaterThan(10);
+    for (const list of [`jobs(filter: { workflowId: "${id}" })`, `workflow(id: "${id}") { jobs`]) {
+      const text = `{ ${list} { nodes { ${job.join(' ')} } }${list.endsWith('jobs') ? ' }' : ''} }`;
+      const document = parse(text);
+      expect(planOf({ schema, document })?.summaries.has('Job')).toBe(true);
+      const summaries = await answer(DIRECT, { query: text });
+      expect(summaries.text).not.toContain('errors');
+      expect(summaries.text).toContain('EXIT_CODE');
+      expect(await answer(DIRECT, { query: text.replace(/ }$/, UNPLANNED) })).toEqual(summaries);
+      const more = text.replace('nodes {', 'nodes { createdAt');
+      expect(planOf({ schema, document: parse(more) })?.summaries.has('Job')).toBe(false);
+    }
   });
 
   async function answer(type: string, sent: object) {

@@ -173,6 +173,18 @@ describe('the statements of an answer', () => {
     }
     expect(tooMany).toEqual([]);
   });
+
+  test('are three and the lookup of the token for jobs that have ended, with their workflows and logs', async () => {
+    const document = `{ jobs(first: ${MANY / 2}, filter: { status: [COMPLETED] }) {
+      nodes { status workflow { name } logs(last: 1) { nodes { text } } } } }`;
+    await counter.quiet();
+    const before = counter.count();
+    const { data } = await query(api, document, { token: ann.token });
+    expect(data.jobs.nodes).toHaveLength(MANY / 2);
+    expect(data.jobs.nodes[0].logs.nodes).toEqual([{ text: expect.any(String) }]);
+    await counter.quiet();
+    expect(counter.count() - before).toBe(4);
+  });
 });
 
 /** Whether objects of a list lead to the last field of the way. */

@@ -51,6 +51,7 @@ async function pagesOf(db: Db, drive: Drive, of: { userId: string; workflowIds: 
     await drive(listWorkflows, db, userId, {}, window);
     await drive(jobLists.listJobs, db, { userId }, {}, window);
     await drive(jobLists.listJobs, db, { userId, workflowIds }, {}, window);
+    await drive(jobLists.listJobSummaries, db, { userId }, {}, window);
     await drive(volumes.listVolumes, db, userId, window);
     for (const unreadOnly of [true, false])
       await drive(notifications.listNotifications, db, { userId, unreadOnly }, window);
@@ -62,7 +63,9 @@ async function pagesOf(db: Db, drive: Drive, of: { userId: string; workflowIds: 
   for (const order of ['UPDATED_AT', 'NEXT_RUN_AT'] as const)
     await drive(listWorkflows, db, userId, {}, { ...by, order, backwards: true, afterKey: '1' });
   await drive(jobLists.listJobs, db, { userId }, { status: ['QUEUED', 'RUNNING'] }, { ...first, ascending: true });
+  await drive(jobLists.listJobSummaries, db, { userId, workflowIds }, {}, first);
   await drive(jobLists.listJobsByWorkflow, db, workflowIds, {}, first);
+  await drive(jobLists.listJobSummariesByWorkflow, db, workflowIds, {}, first);
   await drive(countWorkflows, db, userId, filter, 10);
   for (const of of [{ userId }, { userId, workflowIds }])
     await drive(jobLists.countJobs, db, of, { status: ['QUEUED'] }, 10);
@@ -79,6 +82,7 @@ type Ids = { userId: string; workflowIds: string[]; jobIds: string[]; buildIds: 
 
 async function rowsOf(db: Db, drive: Drive, { userId, workflowIds, jobIds, buildIds }: Ids): Promise<void> {
   await drive(lookup.workflowsOf, db, userId, workflowIds);
+  await drive(lookup.workflowLabelsOf, db, userId, workflowIds);
   await drive(lookup.jobsOf, db, userId, jobIds);
   await drive(lookup.buildsOf, db, userId, buildIds);
   await drive(lookup.anyWorkflows, db, workflowIds);

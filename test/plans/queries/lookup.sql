@@ -123,6 +123,13 @@ from "payloads"
 where ("payloads"."workflow_id", "payloads"."generation") IN (SELECT * FROM unnest($1::uuid[],
   $2::integer[]) AS asked (workflow_id, generation)) /* payloadsOf */;
 
+-- workflowLabelsOf
+
+select "id", "name", "kind"
+from "workflows"
+where ("workflows"."id" = ANY($1::uuid[]) and "workflows"."user_id" = $2
+  and "workflows"."purge_requested_at" is null) /* workflowLabelsOf */;
+
 -- workflowsChangedSince
 
 select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",

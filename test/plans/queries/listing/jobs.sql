@@ -69,6 +69,98 @@ from unnest($1::text[]::uuid[]) AS asked (id) CROSS JOIN LATERAL (SELECT * FROM 
 
 -- listJobs
 
+select "id", "workflow_id", "trigger", "status", "attempt", "scheduled_at", "started_at",
+  "completed_at", "exit_code", "failure_reason", "failure_message", "log_line_count", "log_open"
+from (((SELECT * FROM jobs_other AS jobs WHERE (("jobs"."user_id" = $1 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $2) AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
+  AND jobs.id <= '019acd55-0000-0000-0000-000000000000' ORDER BY id ASC LIMIT $3))) "jobs"
+order by "jobs"."id" asc
+limit $4 /* listJobs */;
+
+select "id", "workflow_id", "trigger", "status", "attempt", "scheduled_at", "started_at",
+  "completed_at", "exit_code", "failure_reason", "failure_message", "log_line_count", "log_open"
+from ((SELECT * FROM ((SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $1
+  and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $2) ORDER BY id ASC LIMIT $3) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $4 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $5) ORDER BY id ASC LIMIT $6) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $7 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $8) ORDER BY id ASC LIMIT $9) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $10 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $11) ORDER BY id ASC LIMIT $12) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $13 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $14) ORDER BY id ASC LIMIT $15) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $16 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $17) ORDER BY id ASC LIMIT $18) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $19 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $20) ORDER BY id ASC LIMIT $21) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $22 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $23) ORDER BY id ASC LIMIT $24) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $25 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $26) ORDER BY id ASC LIMIT $27) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $28 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $29) ORDER BY id ASC LIMIT $30) UNION ALL (SELECT * FROM jobs_other AS jobs WHERE (("jobs"."user_id" = $31 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  and "jobs"."id" > $32) AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
+  AND jobs.id <= 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id ASC LIMIT $33)) AS jobs ORDER BY id ASC LIMIT $34)) "jobs"
+order by "jobs"."id" asc
+limit $35 /* listJobs */;
+
+select "id", "workflow_id", "trigger", "status", "attempt", "scheduled_at", "started_at",
+  "completed_at", "exit_code", "failure_reason", "failure_message", "log_line_count", "log_open"
+from ((SELECT * FROM ((SELECT * FROM jobs_other AS jobs WHERE ("jobs"."user_id" = $1
+  and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
+  AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
+  AND jobs.id <= 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id DESC LIMIT $2) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $3 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $4) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $5 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $6) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $7 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $8) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $9 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $10) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $11 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $12) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $13 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $14) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $15 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $16) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $17 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $18) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $19 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $20) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $21 and exists (select 1
+from "workflows"
+where ("workflows"."id" = "jobs"."workflow_id"
+  and "workflows"."deleted_at" is null))) ORDER BY id DESC LIMIT $22)) AS jobs ORDER BY id DESC LIMIT $23)) "jobs"
+order by "jobs"."id" desc
+limit $24 /* listJobs */;
+
 select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation", "attempt",
   "uncounted_attempts", "adoptions", "scheduled_at", "created_at", "updated_at", "queued_at",
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
@@ -232,6 +324,28 @@ where ("workflows"."id" = "jobs"."workflow_id"
 order by "jobs"."id" desc
 limit $24 /* listJobs */;
 
+select "page"."id", "page"."workflow_id", "page"."trigger", "page"."status", "page"."attempt",
+  "page"."scheduled_at", "page"."started_at", "page"."completed_at", "page"."exit_code",
+  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_open"
+from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
+ 
+  AND deleted_at IS NULL) AS asked
+cross join lateral (((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id
+  AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
+  AND jobs.id <= '019acd55-0000-0000-0000-000000000000' ORDER BY id DESC LIMIT $3))) "page"
+order by page.id DESC
+limit $4 /* listJobs */;
+
+select "page"."id", "page"."workflow_id", "page"."trigger", "page"."status", "page"."attempt",
+  "page"."scheduled_at", "page"."started_at", "page"."completed_at", "page"."exit_code",
+  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_open"
+from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
+ 
+  AND deleted_at IS NULL) AS asked
+cross join lateral ((SELECT * FROM ((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id AND jobs.id >= '019acd55-0000-0000-0000-000000000000' AND jobs.id <= 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id DESC LIMIT $3) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $4) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $5) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $6) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $7) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $8) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $9) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $10) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $11) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $12) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $13)) AS jobs ORDER BY id DESC LIMIT $14)) "page"
+order by page.id DESC
+limit $15 /* listJobs */;
+
 select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page"."trigger",
   "page"."status", "page"."generation", "page"."attempt", "page"."uncounted_attempts",
   "page"."adoptions", "page"."scheduled_at", "page"."created_at", "page"."updated_at",
@@ -301,6 +415,20 @@ order by page.id DESC
 limit $15 /* listJobs */;
 
 -- listJobsByWorkflow
+
+select "page"."id", "page"."workflow_id", "page"."trigger", "page"."status", "page"."attempt",
+  "page"."scheduled_at", "page"."started_at", "page"."completed_at", "page"."exit_code",
+  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_open"
+from unnest($1::text[]::uuid[]) AS asked (id)
+cross join lateral (((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id
+  AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
+  AND jobs.id <= '019acd55-0000-0000-0000-000000000000' ORDER BY id DESC LIMIT $2))) "page" /* listJobsByWorkflow */;
+
+select "page"."id", "page"."workflow_id", "page"."trigger", "page"."status", "page"."attempt",
+  "page"."scheduled_at", "page"."started_at", "page"."completed_at", "page"."exit_code",
+  "page"."failure_reason", "page"."failure_message", "page"."log_line_count", "page"."log_open"
+from unnest($1::text[]::uuid[]) AS asked (id)
+cross join lateral ((SELECT * FROM ((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id AND jobs.id >= '019acd55-0000-0000-0000-000000000000' AND jobs.id <= 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id DESC LIMIT $2) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $3) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $4) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $5) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $6) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $7) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $8) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $9) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $10) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $11) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $12)) AS jobs ORDER BY id DESC LIMIT $13)) "page" /* listJobsByWorkflow */;
 
 select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page"."trigger",
   "page"."status", "page"."generation", "page"."attempt", "page"."uncounted_attempts",
