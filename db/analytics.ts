@@ -23,15 +23,17 @@ export const COUNT_MORE_LINES = sql`
   FROM settled WHERE completed_at IS NOT NULL AND more_lines > 0`;
 
 /**
- * Whether the counts of about `jobs` jobs are pending, or one for `seconds` seconds. The size of an
- * array tells their number without reading it: 4 bytes for each, and a few more for each set.
+ * Whether counts are pending and nothing has ended for `idleSeconds`, or those of about `jobs` jobs
+ * are pending, or one for `seconds`. The size of an array tells the number without reading it: 4
+ * bytes for each, and a few more for each set.
  */
 export async function areTotalsDue(
   db: Db,
-  { jobs, seconds: most }: { jobs: number; seconds: number },
+  { idleSeconds, jobs, seconds: most }: { idleSeconds: number; jobs: number; seconds: number },
 ): Promise<boolean> {
   const [row] = await db.execute<{ due: boolean }>(sql`
-    SELECT /* areTotalsDue */ coalesce(sum(pg_column_size(log_lines)) / 4 >= ${jobs} OR min(at) <= now() - ${seconds(most)}, false) AS due
+    SELECT /* areTotalsDue */ coalesce(max(at) <= now() - ${seconds(idleSeconds)}
+      OR min(at) <= now() - ${seconds(most)} OR sum(pg_column_size(log_lines)) / 4 >= ${jobs}, false) AS due
     FROM totals_pending`);
   return row?.due ?? false;
 }

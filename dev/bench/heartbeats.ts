@@ -20,6 +20,7 @@ const WORKFLOWS = Math.max(...SIZES.map(({ jobs }) => jobs));
 const LATENCY_SLOTS = 1_000;
 const LATENCY_SPACING_MS = 25;
 const ASK_MS = 20;
+const ASK_AFTER_MS = 500;
 const ROUND_MS_MAX = 120_000;
 const SEED_SET = 50_000;
 export const WORKERS = ['joblogs', 'execution', 'scheduling'];
@@ -57,11 +58,13 @@ export const heartbeats: Benchmark = {
       for (const { jobs: size, budget } of SIZES) {
         const ours: number[] = [];
         const peer: number[] = [];
+        const after: number[] = [];
         const cpu = new Map(parts.map(({ name }) => [name, [] as number[]]));
         for (let round = 0; round < ROUNDS; round++) {
           peer.push(await runPeer(size));
-          const { rate, cpuOfJob } = await runRound(database, size, parts, wake);
+          const { rate, cpuOfJob, cpuAfter } = await runRound(database, size, parts, wake);
           ours.push(rate);
+          after.push(cpuAfter);
           for (const [name, microseconds] of cpuOfJob) cpu.get(name)?.push(microseconds);
           progress(
             `round ${round + 1} of ${size.toLocaleString('en')}: ${rate.toFixed(0)} a second, graphile-worker ${peer.at(-1)?.toFixed(0)}`,
@@ -73,7 +76,7 @@ export const heartbeats: Benchmark = {
           unit: 'jobs a second',
           peer: { name: 'graphile-worker', values: peer },
           notes: [
-            `CPU a job in microseconds: ${[...cpu].map(([name, values]) => `${name} ${median(values).toFixed(1)}`).join(', ')}`,
+            `CPU a job in microseconds: ${[...cpu].map(([name, values]) => `${name} ${median(values).toFixed(1)}`).join(', ')}; afterwards, to roll totals up: ${median(after).toFixed(1)}`,
           ],
           budget,
         });
@@ -118,23 +121,33 @@ export async function partsOf(processes: BenchProcess[]): Promise<Part[]> {
   return [...own, ...found.flat()];
 }
 
+export interface Round {
+  /** Jobs a second. */
+  rate: number;
+  /** Microseconds of CPU for a job, by part. */
+  cpuOfJob: Map<string, number>;
+  /** The same for all parts together, after the round: totals are rolled up when nothing ends. */
+  cpuAfter: number;
+}
+
 /**
  * Makes `size` workflows due at once and waits until the last job has ended and the last line is
- * stored.
+ * stored. Resolves when the totals are rolled up too.
  */
 export async function runRound(
   database: BenchDatabase,
   size: number,
   parts: Part[],
   wake: () => Promise<unknown>,
-): Promise<{ rate: number; cpuOfJob: Map<string, number> }> {
+): Promise<Round> {
   const [jobs, chunks] = today();
   await database.db.execute(sql.raw(`TRUNCATE ${jobs}, ${chunks}`));
   await settle(database.db);
   await database.db.execute(sql`
     UPDATE schedules SET next_run_at = now(), wake_at = now(), last_job_id = NULL
     WHERE workflow_id IN (SELECT workflow_id FROM schedules ORDER BY workflow_id LIMIT ${size})`);
-  const before = await Promise.all(parts.map(({ cpuSeconds }) => cpuSeconds()));
+  const cpuSeconds = () => Promise.all(parts.map((part) => part.cpuSeconds()));
+  const before = await cpuSeconds();
   const started = performance.now();
   await wake();
   while (!(await isDone(database, size))) {
@@ -142,14 +155,24 @@ export async function runRound(
     await new Promise((resolve) => setTimeout(resolve, ASK_MS));
   }
   const seconds = (performance.now() - started) / 1_000;
-  const after = await Promise.all(parts.map(({ cpuSeconds }) => cpuSeconds()));
+  const after = await cpuSeconds();
+  while (!(await isRolledUp(database))) await new Promise((resolve) => setTimeout(resolve, ASK_AFTER_MS));
+  const end = await cpuSeconds();
   await database.db.execute(
     sql`UPDATE schedules SET next_run_at = now() + interval '1 year', wake_at = now() + interval '1 year'`,
   );
-  const cpuOfJob = new Map(
-    parts.map(({ name }, index) => [name, (((after[index] ?? 0) - (before[index] ?? 0)) * 1e6) / size]),
-  );
-  return { rate: size / seconds, cpuOfJob };
+  const ofJob = (from: number[], to: number[]) =>
+    parts.map((_, index) => (((to[index] ?? 0) - (from[index] ?? 0)) * 1e6) / size);
+  const during = ofJob(before, after);
+  return {
+    rate: size / seconds,
+    cpuOfJob: new Map(parts.map(({ name }, index) => [name, during[index] ?? 0])),
+    cpuAfter: ofJob(after, end).reduce((sum, value) => sum + value, 0),
+  };
+}
+
+async function isRolledUp({ db }: BenchDatabase): Promise<boolean> {
+  return (await db.execute(sql`SELECT FROM totals_pending LIMIT 1`)).length === 0;
 }
 
 /**

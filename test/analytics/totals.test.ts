@@ -103,9 +103,10 @@ test('P10: a roll-up counts each set once despite concurrent roll-ups, and chang
     await endJobs(db, [{ ...job, status: 'COMPLETED', logLineCount: 2 }]);
   const before = await totalsOf(ann);
   for (const [bound, due] of [
-    [{ jobs: 20, seconds: 3_600 }, true],
-    [{ jobs: 20_000, seconds: 3_600 }, false],
-    [{ jobs: 20_000, seconds: 0 }, true],
+    [{ idleSeconds: 3_600, jobs: 20_000, seconds: 3_600 }, false],
+    [{ idleSeconds: 3_600, jobs: 20, seconds: 3_600 }, true],
+    [{ idleSeconds: 3_600, jobs: 20_000, seconds: 0 }, true],
+    [{ idleSeconds: 0, jobs: 20_000, seconds: 3_600 }, true],
   ] as const)
     expect(await areTotalsDue(db, bound)).toBe(due);
   expect(before).toMatchObject({ COMPLETED: { count: 20, lines: 40 }, WORKFLOW_CREATED: { count: 20 } });

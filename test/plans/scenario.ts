@@ -140,7 +140,7 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
   await drive(removeOldJobs, db, { ...step, chunks: 100 });
   await drive(logRetention.removeOldChunks, db, { name: partitions.OTHER_LOG_PARTITION }, step);
   await drive(logRetention.removeChunksOfWorkflows, db, { ...step, days: 30, workflows: 10, chunks: 1_000 });
-  await drive(areTotalsDue, db, { jobs: 10, seconds: 10 });
+  await drive(areTotalsDue, db, { idleSeconds: 10, jobs: 10, seconds: 10 });
   await drive(rollUpTotals, db, { limit: 10 });
   await drive(audit.removeOldAuditEvents, db, { days: 1, limit: 10 });
   await drive(notifications.removeOldNotifications, db, { days: 1, limit: 10 });
