@@ -1,10 +1,11 @@
 import { and, type Column, desc, eq, getTableColumns, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { PgDialect } from 'drizzle-orm/pg-core';
 import type { Payload } from '../domain/payload/payload.ts';
 import { array, arrayText } from './arrays.ts';
 import type { Db } from './client.ts';
 import { eachDayOf, jobsIn } from './job-days.ts';
 import { named } from './named.ts';
-import { preparedByShape } from './prepared.ts';
+import { preparedByShape, type Shape } from './prepared.ts';
 import { rowSet } from './row-set.ts';
 import {
   type BuildRow,
@@ -56,16 +57,34 @@ const workflowLabelsOfQuery = preparedByShape((db, _, name) =>
 );
 
 export function jobsOf(db: Db, userId: string, ids: string[]): Promise<JobRow[]> {
-  return eachDayOf(db, ids, (source, ofDay) =>
-    named(
-      'jobsOf',
-      db
-        .select(getTableColumns(jobs))
-        .from(jobsIn(source))
-        .where(and(eq(jobs.id, sql`ANY(${array(ofDay, 'uuid')})`), eq(jobs.userId, userId), isKept(jobs.workflowId))),
-    ),
-  );
+  return eachDayOf(db, ids, async (day, ofDay) => {
+    const values = { ids: arrayText(ofDay, 'uuid'), userId, ...inDay(day) };
+    return jobsOfQuery(db, values).execute(values);
+  });
 }
+
+const jobsOfQuery = preparedByShape((db, shape, name) =>
+  named(
+    'jobsOf',
+    db
+      .select(getTableColumns(jobs))
+      .from(jobsIn(dayOf(shape)))
+      .where(and(eq(jobs.id, ANY_ID), eq(jobs.userId, sql.placeholder('userId')), isKept(jobs.workflowId))),
+  ).prepare(name),
+);
+
+/** The day is a part of the shape: each has its own statement. */
+function inDay(day: SQL): Record<string, true> {
+  return { [IN_DAY + DIALECT.sqlToQuery(day).sql]: true };
+}
+
+function dayOf({ names }: Shape): SQL {
+  const [name = ''] = names.filter((one) => one.startsWith(IN_DAY));
+  return sql.raw(name.slice(IN_DAY.length));
+}
+
+const IN_DAY = 'in ';
+const DIALECT = new PgDialect();
 
 export async function buildsOf(db: Db, userId: string, ids: string[]): Promise<BuildRow[]> {
   const values = { ids: arrayText(ids, 'uuid'), userId };
@@ -99,16 +118,21 @@ const anyWorkflowsQuery = preparedByShape((db, _, name) =>
 );
 
 export function anyJobs(db: Db, ids: string[]): Promise<JobRow[]> {
-  return eachDayOf(db, ids, (source, ofDay) =>
-    named(
-      'anyJobs',
-      db
-        .select(getTableColumns(jobs))
-        .from(jobsIn(source))
-        .where(and(eq(jobs.id, sql`ANY(${array(ofDay, 'uuid')})`), isKept(jobs.workflowId))),
-    ),
-  );
+  return eachDayOf(db, ids, async (day, ofDay) => {
+    const values = { ids: arrayText(ofDay, 'uuid'), ...inDay(day) };
+    return anyJobsQuery(db, values).execute(values);
+  });
 }
+
+const anyJobsQuery = preparedByShape((db, shape, name) =>
+  named(
+    'anyJobs',
+    db
+      .select(getTableColumns(jobs))
+      .from(jobsIn(dayOf(shape)))
+      .where(and(eq(jobs.id, ANY_ID), isKept(jobs.workflowId))),
+  ).prepare(name),
+);
 
 export async function anyBuilds(db: Db, ids: string[]): Promise<BuildRow[]> {
   const values = { ids: arrayText(ids, 'uuid') };

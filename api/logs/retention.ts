@@ -47,6 +47,8 @@ export async function startAfter(
   cursor: string | null | undefined,
   firstLine: FirstLine = (id) => firstStoredLine(db, { id }),
 ): Promise<number> {
+  // Retention removes no line of what has not ended: its first line is line 1.
+  if (source.completedAt === null) return typeof cursor === 'string' ? logCursorNumber(source.id, cursor) : 0;
   const { after, first = 1 } = await placesOf(db, source, { after: cursor }, firstLine);
   return after ?? first - 1;
 }
