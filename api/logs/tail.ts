@@ -64,6 +64,8 @@ export class Tail implements Forgettable {
   #caughtUpAt = performance.now();
   #kept: Shared[] = [];
   #next: number;
+  /** How many have joined since the last pass. */
+  #joined = 0;
   #isEnded = false;
   #resume: (() => void) | undefined;
 
@@ -91,6 +93,7 @@ export class Tail implements Forgettable {
   /** `recent` is what the member has read before, for others who come after it. */
   join(member: Member, recent?: RecentLines): void {
     this.#members.add(member);
+    this.#joined += 1;
     if (recent && recent !== this.#recent) {
       this.#recent.precede(recent, this.#next);
       this.#caughtUpAt = performance.now();
@@ -145,7 +148,8 @@ export class Tail implements Forgettable {
   /**
    * Serves the members in turns, and rests in proportion: lines that come meanwhile are one batch.
    * Few members take little time and get each line soon; ten thousand take most of a tenth of a
-   * second, and the rest leaves some of the core to others.
+   * second, and the rest leaves some of the core to others. It leaves more while subscribers join:
+   * after a restart, frames for those who are back would take a third of it from those who are not.
    */
   async #serveAll(): Promise<void> {
     const begun = performance.now();
@@ -157,7 +161,11 @@ export class Tail implements Forgettable {
       if (this.#isEnded) return;
     }
     const tookMs = performance.now() - begun;
-    const restMs = Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
+    const areJoining = this.#joined >= JOINING_MIN;
+    this.#joined = 0;
+    const restMs = areJoining
+      ? REST_MS_WHILE_JOINING
+      : Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
     if (restMs >= 1) await delay(restMs);
   }
 
@@ -312,6 +320,9 @@ const MEMBERS_PER_TURN = 200;
 const REST_RATIO = 2;
 const REST_MS_OF_FEW = 20;
 const REST_MS_MAX = 100;
+/** The rest where at least so many have joined since the pass before. */
+const REST_MS_WHILE_JOINING = 60;
+const JOINING_MIN = 5;
 /** Frames that are kept for members that are behind. */
 const KEPT_MAX = 64;
 const KEPT_BYTES_MAX = 1024 * 1024;
