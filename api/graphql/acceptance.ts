@@ -11,7 +11,7 @@ import { EVENT_STREAM } from './event-stream.ts';
 export function acceptance(): Plugin {
   return {
     onRequestParse({ request, endResponse, fetchAPI }) {
-      const accepted = acceptedTypes(request.headers.get('accept'));
+      const accepted = acceptedTypes(request.headers.get('accept') ?? undefined);
       if (accepted.length === 0)
         return endResponse(notAcceptable(`Answers come as ${TYPES.join(', ')}: accept one of them.`, fetchAPI));
       request.headers.set('accept', accepted.join());
@@ -31,25 +31,34 @@ const TYPES = ['application/json', 'application/graphql-response+json', EVENT_ST
  * The type in which a client wants JSON. Undefined if it accepts none: an answer to a query is JSON
  * wherever that is accepted, whatever else is.
  */
-export function jsonTypeFor(header = ''): string | undefined {
-  const known = jsonTypes.get(header);
-  if (known !== undefined) return known;
-  const type = acceptedTypes(header).find((accepted) => accepted.endsWith('json'));
-  if (type !== undefined) jsonTypes.set(header, type);
-  return type;
+export function jsonTypeFor(header: string | undefined): string | undefined {
+  return acceptedTypes(header).find((accepted) => accepted.endsWith('json'));
 }
 
-/** By headers: clients send few different ones. */
-const jsonTypes = new LRUCache<string, string>({ max: 100 });
+/** Whether a client accepts the events of a subscription. */
+export function acceptsEvents(header: string | undefined): boolean {
+  return acceptedTypes(header).includes(EVENT_STREAM);
+}
 
 /**
  * Our types that a client accepts, the preferred one first. An empty header says no more than none.
  */
-function acceptedTypes(header: string | null): string[] {
-  const ranges = (header ?? '').split(',').filter((range) => range.trim() !== '');
-  if (ranges.length === 0) return TYPES;
-  return new Negotiator({ headers: { accept: ranges.flatMap(withWeightAlone).join() } }).mediaTypes(TYPES);
+function acceptedTypes(header = ''): string[] {
+  const known = knownHeaders.get(header);
+  if (known) return known;
+  const ranges = header.split(',').filter((range) => range.trim() !== '');
+  const accept = ranges.flatMap(withWeightAlone).join();
+  const types = ranges.length === 0 ? TYPES : new Negotiator({ headers: { accept } }).mediaTypes(TYPES);
+  knownHeaders.set(header, types);
+  return types;
 }
+
+/** Clients send few different headers, and short ones. */
+const knownHeaders = new LRUCache<string, string[]>({
+  max: 100,
+  maxSize: 100_000,
+  sizeCalculation: (_, header) => header.length + 1,
+});
 
 /**
  * A range of types without its parameters, which no type of ours has, so that they would match

@@ -21,14 +21,15 @@ export function eventStreams(begun: BegunStreams): Plugin<object, Transport> {
         const found = begun.get(client);
         if (!found) throw new Error('A subscription was not guarded.');
         found.isAnswered = true;
-        return new Response(null, { headers: HEADERS });
+        return new Response(null, { headers: EVENT_HEADERS });
       }, EVENT_STREAM);
     },
   };
 }
 
 export const EVENT_STREAM = 'text/event-stream';
-const HEADERS = {
+/** The head of every stream of events. */
+export const EVENT_HEADERS = {
   'content-type': EVENT_STREAM,
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no', // a proxy must not keep events back

@@ -17,16 +17,9 @@ import type { Transport, Turn } from './transport.ts';
 export function requestParams(): Plugin<Context, Transport> {
   return {
     onRequestParse({ request, setRequestParser, serverContext: { turn, incoming, params } }) {
-      if (request.method === 'GET') {
-        const [, text = ''] = request.url.split(/\?(.*)/s);
-        setRequestParser(async () => {
-          await turn?.begin(0);
-          return paramsOfQuery(text);
-        });
-        return;
-      }
-      if (request.method !== 'POST') return; // the engine refuses it
       if (params) return setRequestParser(() => params);
+      if (request.method === 'GET') return setRequestParser(() => queryParams(request, { turn }));
+      if (request.method !== 'POST') return; // the engine refuses it
       const read = readerOf(request.headers);
       setRequestParser(async () => {
         if (!incoming) throw new Error('A request over HTTP has a body.');
@@ -48,7 +41,17 @@ export function isPlainJson({ method, headers }: IncomingMessage): boolean {
 
 const PLAIN_JSON = ['application/json', 'application/json; charset=utf-8', 'application/json;charset=utf-8'];
 
-/** What such a request asks for. Rejects with BAD_REQUEST, and with RATE_LIMITED. */
+/** What a request by GET asks for. Rejects with BAD_REQUEST, and with RATE_LIMITED. */
+export async function queryParams(
+  { url = '' }: { url?: string | undefined },
+  { turn }: Pick<Transport, 'turn'>,
+): Promise<Params> {
+  const [, text = ''] = url.split(/\?(.*)/s);
+  await turn?.begin(0);
+  return paramsOfQuery(text);
+}
+
+/** What a request with such a body asks for. Rejects with BAD_REQUEST, and with RATE_LIMITED. */
 export async function bodyParams(request: IncomingMessage, { turn }: Transport): Promise<Params> {
   return readJson(await bodyInTurn(request, turn));
 }

@@ -13,6 +13,7 @@ import { schema } from '../schema/schema.ts';
 import { acceptance } from './acceptance.ts';
 import { compression } from './compression.ts';
 import { answerDirectly } from './direct-answer.ts';
+import { subscribeDirectly } from './direct-subscription.ts';
 import { documents } from './documents.ts';
 import { type BegunStreams, eventStreams, sendEvents } from './event-stream.ts';
 import { hiddenSchema, withoutSuggestion } from './introspection.ts';
@@ -66,6 +67,11 @@ export function createGraphql(services: Services) {
   /** Answers a request. Resolves with its subscription, if it has begun one. */
   async function answer(request: IncomingMessage, response: ServerResponse, transport: Transport) {
     if (await answerDirectly({ yoga, maskError }, request, response, transport)) return undefined;
+    const direct = await subscribeDirectly({ yoga, begun }, request, response, transport);
+    if (direct) {
+      transport.params = undefined;
+      return direct;
+    }
     const { client } = transport;
     // Not with the response: a signal of the engine's would be held until that is closed.
     const answered = await yoga.handleNodeRequest(request, transport);
