@@ -66,10 +66,10 @@ describe.skipIf(host === undefined)('the live output of a real container', () =>
     const { signal } = new AbortController();
     const collecting = collectLog({ docker, containerId: id, writer, log: quiet, signal, live: { output, resume } });
     const lines = async () => {
-      const { state } = await collecting;
+      const { state, isLate } = await collecting;
       await writer.end();
       const parsed = stored.map(async (one) => parseLines(await unpackLines(one.lines), one.firstNumber, 1));
-      return { state, lines: (await Promise.all(parsed)).flat(), resumed };
+      return { state, isLate, lines: (await Promise.all(parsed)).flat(), resumed };
     };
     return { id, lines };
   }
@@ -116,6 +116,20 @@ describe.skipIf(host === undefined)('the live output of a real container', () =>
     await writer.end();
     expect(lines.map(({ text }) => text)).toEqual(fromLog);
     expect(lines.slice(0, 3).map(({ text }) => text)).toEqual(['a\0b\r', '', '\ufffd']);
+  });
+
+  test('P4: says that lines may be missing when this process stood still at the end, and the engine had more than it keeps', async () => {
+    const printed = [19_800, 5_000];
+    const scripts = printed.map(
+      (lines) =>
+        `sleep 0.3; awk 'BEGIN { for (i = 1; i <= ${lines}; i++) printf "out %d, and what makes it as long as many lines are, sixty.\\n", i }'`,
+    );
+    const [much, little] = await Promise.all(scripts.map((script) => collect(script)));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_500); // as SIGSTOP does
+    expect(await much?.lines()).toMatchObject({ isLate: true, resumed: 0 });
+    const whole = await little?.lines();
+    expect(whole).toMatchObject({ isLate: false, resumed: 0 });
+    expect(whole?.lines).toHaveLength(5_000);
   });
 
   test('is left when its connection breaks, and nothing is missing or repeated', async () => {

@@ -5,7 +5,7 @@ import type { ContainerState } from '../../../platform/docker/container-state.ts
 import { EngineLogError } from '../../../platform/docker/demultiplexer.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
-import { createLiveReader } from './live.ts';
+import { createLiveReader, type LiveReader } from './live.ts';
 import { secondsOf } from './position.ts';
 import { createReader, type LineWriter, type Reader } from './reader.ts';
 
@@ -29,6 +29,8 @@ export interface CollectedLog {
   isCutShort: boolean;
   /** Whether all of it came live, and none from what the engine keeps. */
   isLive: boolean;
+  /** Whether this process stood still at the end, so that the engine may have dropped lines. */
+  isLate: boolean;
 }
 
 /** What a container prints, from before its start on. */
@@ -90,26 +92,31 @@ export async function collectLog({
   const { docker, containerId, writer, signal } = collecting;
   if (live === undefined) return readLog(collecting, createReader(docker, { containerId, writer, signal }));
   const found = await readLive(collecting, live);
-  const whole = { away: undefined, startedAnew: false, isCutShort: false, isLive: true };
-  if (found.type === 'WHOLE') return { ...whole, state: found.state };
+  const whole = { away: undefined, startedAnew: false, isCutShort: false, isLive: true, isLate: false };
+  const isLate = (state: ContainerState | undefined) =>
+    state?.finishedAt !== undefined && found.mayLack(state.finishedAt);
+  if (found.type === 'WHOLE') return { ...whole, state: found.state, isLate: isLate(found.state) };
   const resumed = await live.resume();
   if (resumed === undefined) {
     found.end();
     return { ...whole, state: undefined };
   }
-  const rest = { ...collecting, writer: resumed };
-  const { seenAt } = found;
-  return readLog(rest, createReader(docker, { containerId, writer: rest.writer, seenAt, signal }), found.awayFrom);
+  const { seenAt, awayFrom } = found;
+  const reader = createReader(docker, { containerId, writer: resumed, seenAt, signal });
+  const collected = await readLog({ ...collecting, writer: resumed }, reader, awayFrom);
+  return { ...collected, isLate: isLate(collected.state) };
 }
 
-type LiveEnd =
+type LiveEnd = Pick<LiveReader, 'mayLack'> &
   /** The container has ended, or is gone. */
-  | { type: 'WHOLE'; state: ContainerState | undefined }
-  /**
-   * `awayFrom` is the engine's last sign of life, in milliseconds, if it went away. `end` completes
-   * the lines that are not complete.
-   */
-  | { type: 'LEFT'; seenAt: Date; awayFrom?: number; end: () => void };
+  (
+    | { type: 'WHOLE'; state: ContainerState | undefined }
+    /**
+     * `awayFrom` is the engine's last sign of life, in milliseconds, if it went away. `end` completes
+     * the lines that are not complete.
+     */
+    | { type: 'LEFT'; seenAt: Date; awayFrom?: number; end: () => void }
+  );
 
 /**
  * Reads live output to its end. The engine ends it with the container, and so does the end of an
@@ -117,9 +124,10 @@ type LiveEnd =
  */
 async function readLive({ docker, containerId, writer, log, signal }: Collecting, { output }: Live): Promise<LiveEnd> {
   const reader = createLiveReader(docker, { containerId, output, writer, signal });
+  const { mayLack } = reader;
   const left = (awayFrom?: number): LiveEnd => {
     log.debug({ containerId, awayFrom }, 'The live output of a container was left; its log is read.');
-    return { type: 'LEFT', seenAt, end: reader.end, ...(awayFrom === undefined ? {} : { awayFrom }) };
+    return { type: 'LEFT', seenAt, mayLack, end: reader.end, ...(awayFrom === undefined ? {} : { awayFrom }) };
   };
   let seenAt = new Date();
   try {
@@ -132,7 +140,7 @@ async function readLive({ docker, containerId, writer, log, signal }: Collecting
     if (state !== undefined && !(await hasRunSince(docker, seenAt, signal))) return left(reader.lastContact());
     if (state !== undefined && !(await reader.isWhole())) return left();
     reader.end();
-    return { type: 'WHOLE', state };
+    return { type: 'WHOLE', state, mayLack };
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof EngineLogError) return left();
@@ -171,7 +179,7 @@ async function readLog(
   let unreadable = 0; // readings in a row that ended in an error of the engine's
   const collected = (state: ContainerState | undefined, { isCutShort = false } = {}): CollectedLog => {
     reader.end();
-    return { state, away, startedAnew, isCutShort, isLive: false };
+    return { state, away, startedAnew, isCutShort, isLive: false, isLate: false };
   };
 
   for (;;) {

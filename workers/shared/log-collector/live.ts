@@ -18,6 +18,12 @@ export interface LiveReader {
    * connection that breaks may look like the end of the output.
    */
   isWhole(): Promise<boolean>;
+  /**
+   * Whether the engine may have dropped what the container printed last, for its log too: it had
+   * more for this reader than it keeps, and this process had stood still (SIGSTOP, for example)
+   * since before the container ended, for longer than the engine waits.
+   */
+  mayLack(finishedAt: Date): boolean;
   /** The lines that are not complete are complete. Call it when nothing can follow. */
   end(): void;
   /** When the engine gave its last sign of life, in milliseconds. */
@@ -30,6 +36,9 @@ export interface LiveReader {
  * seconds for what a container printed last, so this must be less.
  */
 const STALL_MS = 500;
+/** Less than what the engine waits: it begins to wait a moment after the end. */
+const PATIENCE_MS = 1_500;
+const KEPT_BYTES = 1_000_000;
 const SPACE = 0x20;
 const NEWLINE = 0x0a;
 /** The engine's log has no longer frame. */
@@ -46,7 +55,11 @@ export function createLiveReader(
 ): LiveReader {
   const cutter = createTextCutter(writer.onLine);
   const ends = { [STDOUT]: createEnd(), [STDERR]: createEnd() };
+  let partAt = Date.now();
+  let readOnAt = partAt; // after the last time without a part
+  let waiting = { [STDOUT]: 0, [STDERR]: 0 }; // bytes since then
   const demultiplexer = createDemultiplexer((stream, bytes, start, end) => {
+    waiting[stream] += end - start;
     ends[stream].add(bytes, start, end);
     cutter.onFrame(stream, bytes, start, end);
   });
@@ -58,6 +71,11 @@ export function createLiveReader(
   return {
     async read() {
       for await (const part of partsOf(docker, containerId, output, onContact)) {
+        if (lastContact - partAt > PATIENCE_MS) {
+          readOnAt = lastContact;
+          waiting = { [STDOUT]: 0, [STDERR]: 0 };
+        }
+        partAt = lastContact;
         cutter.setTime(new Date(lastContact));
         demultiplexer.write(part);
         const room = writer.room();
@@ -80,6 +98,9 @@ export function createLiveReader(
       for await (const part of partsOf(docker, containerId, stream, onContact)) last.write(part);
       return isSame || (isEmpty && ends[STDOUT].isEmpty() && ends[STDERR].isEmpty());
     },
+    // The engine is on this machine, and so its clock is this one.
+    mayLack: (finishedAt) =>
+      readOnAt - finishedAt.getTime() > PATIENCE_MS && Math.max(waiting[STDOUT], waiting[STDERR]) >= KEPT_BYTES,
     end: () => cutter.end(),
     lastContact: () => lastContact,
   };

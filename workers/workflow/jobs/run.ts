@@ -171,6 +171,7 @@ async function follow(
     if (state === undefined) writer.say(CONTAINER_GONE, { stream: 'STDERR' });
     else if (collected.isCutShort) writer.say(LOG_CUT_SHORT, { stream: 'STDERR' });
     else if (collected.startedAnew) writer.say(ENGINE_STARTED_ANEW, { stream: 'STDERR' });
+    if (collected.isLate) writer.say(WORKER_STOOD_STILL, { stream: 'STDERR' });
     if (damagedAfter !== undefined) writer.say(logDamaged(damagedAfter), { stream: 'STDERR' });
     const full = collected.isLive ? undefined : disk.fullSince(startedAt);
     if (full !== undefined) writer.say(diskFull(full), { stream: 'STDERR' });
@@ -276,6 +277,8 @@ const attemptLost = (attempt: number) =>
   `Attempt ${attempt} was lost together with its worker: what it printed last, if anything, may be missing above.`;
 const CONTAINER_GONE = 'The container was removed while its log was read: what it printed last may be missing here.';
 const LOG_CUT_SHORT = 'The Docker engine does not give the log of the container: lines may be missing above.';
+const WORKER_STOOD_STILL =
+  'The worker of the container stood still when the container ended, and had not read all that it printed: what it printed last may be missing above.';
 const ENGINE_STARTED_ANEW =
   'The Docker engine was started anew while the container ran: lines that it had not written down yet may be missing above.';
 
