@@ -4,6 +4,7 @@ import postgres from 'postgres';
 import { defaultDeadline, settledBefore } from '../platform/async/deadline.ts';
 import type { TlsMaterial } from '../platform/pem.ts';
 import { driverOptions } from './driver-options.ts';
+import { SENT_ONCE } from './named.ts';
 
 export type Db = PostgresJsDatabase;
 
@@ -21,7 +22,7 @@ const CLOSE_SECONDS = 5;
  * A new connection prepares its statements anew. Those that name the partition of a day add up, so
  * no connection lasts for ever.
  */
-const CONNECTION_SECONDS_MAX = 6 * 3_600;
+export const CONNECTION_SECONDS_MAX = 6 * 3_600;
 const RECONNECT_SECONDS_MIN = 0.05;
 const RECONNECT_SECONDS_MAX = 1;
 
@@ -140,11 +141,13 @@ function reconnectSeconds(failures: number): number {
 /**
  * Prepares every statement, whatever drizzle asks for: it sends each query through `unsafe` with
  * `prepare: false`, which takes two round trips and a new plan each time (354 against 149
- * microseconds for the smallest query). There are few statements, with fixed texts.
+ * microseconds for the smallest query). There are few statements, with fixed texts, and those of
+ * many shapes say so (db/prepared.ts).
  */
 function prepareAll<Client extends postgres.ISql>(client: Client): Client {
   const { unsafe } = client;
-  client.unsafe = (query, parameters, options) => unsafe(query, parameters, { ...options, prepare: true });
+  client.unsafe = (query, parameters, options) =>
+    unsafe(query, parameters, { ...options, prepare: !query.endsWith(SENT_ONCE) });
   return client;
 }
 

@@ -1,5 +1,7 @@
 import { type Placeholder, sql } from 'drizzle-orm';
-import type { Db } from './client.ts';
+import { LRUCache } from 'lru-cache';
+import { CONNECTION_SECONDS_MAX, type Db } from './client.ts';
+import { SENT_ONCE } from './named.ts';
 import { rowMapper } from './row-mapper.ts';
 
 /**
@@ -11,13 +13,24 @@ import { rowMapper } from './row-mapper.ts';
 export function preparedByShape<Query extends object>(
   build: (db: Db, shape: Shape, name: string) => Query,
 ): (db: Db, values: Values) => Query {
-  const shapes = new Map<string, Query>();
+  const shapes = new LRUCache<string, Query>({ max: SHAPES_MAX });
+  let kept = { length: 0, untilMs: 0 };
+  function make(db: Db, names: string[], key: string): Query {
+    const query = mappedQuickly(build(db, shapeOf(names), `shape_${key}`));
+    const text = String(Reflect.get(query, 'queryString'));
+    if (kept.length + text.length > KEPT_LENGTH_MAX) Reflect.set(query, 'queryString', `${text} ${SENT_ONCE}`);
+    else kept.length += text.length;
+    shapes.set(key, query);
+    return query;
+  }
   return (db, values) => {
+    if (performance.now() > kept.untilMs) {
+      shapes.clear(); // what connections have kept of them ends with the connections
+      kept = { length: 0, untilMs: performance.now() + CONNECTION_SECONDS_MAX * 1_000 };
+    }
     const names = Object.keys(values).filter((name) => values[name] !== undefined);
     const key = names.join();
-    if (shapes.size >= SHAPES_MAX && !shapes.has(key)) shapes.clear();
-    const known = shapes.get(key) ?? mappedQuickly(build(db, shapeOf(names), `shape_${key}`));
-    shapes.set(key, known);
+    const known = shapes.get(key) ?? make(db, names, key);
     // The query as it is, sent by the client of this pool or transaction, and logged by its logger.
     const { session } = db._;
     return Object.create(known, {
@@ -27,8 +40,13 @@ export function preparedByShape<Query extends object>(
   };
 }
 
-/** Queries that name a day make a new shape each day. */
 const SHAPES_MAX = 1_000;
+/**
+ * How long the texts of all shapes of a query may be that connections prepare. Callers choose the
+ * shape by what they leave out, and by the days that they page through: the plan for a page of a
+ * day takes 120 KB of each connection, and of a month 2 MB. Further ones are planned each time.
+ */
+const KEPT_LENGTH_MAX = 128 * 1024;
 
 /** Replaces how the builder maps the rows of a query, where that can be done. */
 function mappedQuickly<Query extends object>(query: Query): Query {

@@ -69,8 +69,8 @@ function decodes(decoder: Decoder): Decode | undefined {
 
 /**
  * The time in a text like "2026-01-31 12:00:00.123456+00", without its microseconds. Sessions are
- * in UTC. It takes 300 to 330 nanoseconds, and JavaScript's own parser 370 to 410: that gets the
- * years that this does not know.
+ * in UTC. JavaScript's own parser takes several times as long: it gets the years that this does not
+ * know.
  */
 function toDate(value: unknown): Date {
   if (typeof value !== 'string') throw new TypeError('A time of the driver must be a text.');
@@ -85,9 +85,18 @@ function toDate(value: unknown): Date {
   let milliseconds = 0;
   for (let n = 20, unit = 100; n < value.length - 3 && unit >= 1; n++, unit /= 10)
     milliseconds += digits(n, n + 1) * unit;
-  const day = Date.UTC(digits(0, 4), digits(5, 7) - 1, digits(8, 10), digits(11, 13), digits(14, 16), digits(17, 19));
-  return new Date(day + milliseconds);
+  if (!value.startsWith(lastDay)) {
+    lastDayMs = Date.UTC(digits(0, 4), digits(5, 7) - 1, digits(8, 10));
+    lastDay = value.slice(0, DAY_LENGTH);
+  }
+  const seconds = (digits(11, 13) * 60 + digits(14, 16)) * 60 + digits(17, 19);
+  return new Date(lastDayMs + seconds * 1_000 + milliseconds);
 }
+
+/** Rows that are read together are mostly of one day. */
+let lastDay = '1970-01-01';
+let lastDayMs = 0;
+const DAY_LENGTH = '2026-01-31'.length;
 
 const UTC_LENGTH_MIN = '2026-01-31 12:00:00+00'.length;
 const DASH = 45;

@@ -1,11 +1,12 @@
 import { GraphQLError } from 'graphql';
+import { isoTime } from '../../domain/iso-time.ts';
 import { builder } from './builder.ts';
 
 builder.scalarType('DateTime', {
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   description:
     'A date and time in RFC 3339, like "2026-01-31T12:00:00.000Z", in the years 1 to 9999. Output is in UTC with at least milliseconds; input can have any offset.',
-  serialize: (value) => (value instanceof Date ? value.toISOString() : value),
+  serialize: (value) => (value instanceof Date ? isoTime(value) : value),
   parseValue: (value) => {
     const instant = typeof value === 'string' ? instantOf(value) : undefined;
     if (!instant)

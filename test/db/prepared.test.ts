@@ -1,6 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Connection, connect, type Db } from '../../db/client.ts';
+import { preparedByShape } from '../../db/prepared.ts';
 import { users } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
@@ -39,4 +40,26 @@ test.each([
 ])('%s is prepared once a connection, and used again', async (_, run, word) => {
   for (let n = 0; n < 3; n++) await run(pool.db, n);
   expect(await runsOf(pool.db, word)).toEqual([3]);
+});
+
+test('of a query with ever new shapes a connection keeps some plans, and the others give the same rows', async () => {
+  const padding = sql.raw(`/* ${'x'.repeat(4_096)} */`);
+  const query = preparedByShape((db, shape, name) =>
+    db
+      .select({
+        shape: sql<string>`${sql.raw(`'of ${shape.names[0]}'`)} ${padding}`,
+        n: sql<number>`${sql.placeholder('n')}::integer`,
+      })
+      .from(sql`(SELECT) AS one`)
+      .prepare(name),
+  );
+  for (let round = 0; round < 2; round++)
+    for (let n = 0; n < 60; n++) {
+      const values = { [`shape${n}`]: true, n };
+      expect(await query(pool.db, values).execute(values)).toEqual([{ shape: `of shape${n}`, n }]);
+    }
+  const runs = await runsOf(pool.db, "'of shape");
+  expect(runs.length).toBeGreaterThan(20);
+  expect(runs.length).toBeLessThan(40); // of 4 KiB each
+  expect(new Set(runs)).toEqual(new Set([2]));
 });
