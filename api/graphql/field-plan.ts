@@ -78,10 +78,10 @@ function makePlan(
   operation: OperationDefinitionNode,
 ): OperationPlan | undefined {
   const root = schema.getRootType(operation.operation);
-  const { fields, directives } = nodesOf(document);
-  if (!root || directives > 0) return undefined;
+  const allowance = allowanceOf(document);
+  if (!root || allowance.fieldsLeft <= 0) return undefined;
   try {
-    const planner = new Planner(schema, document, fields * FIELDS_PER_NODE_MAX);
+    const planner = new Planner(schema, document, allowance);
     const planned = planner.fieldsOf(root, [operation.selectionSet]);
     return { operation, fields: planned, summaries: planner.summaries };
   } catch (error) {
@@ -91,34 +91,46 @@ function makePlan(
 }
 
 /**
- * Fragments in fragments can make thousands of fields of a few lines, and plans are kept for as
- * long as their documents, whose length alone is limited. So a plan has at most so many fields for
- * each that is written. A field takes about 200 bytes.
+ * Fragments in fragments, and in many operations, can make thousands of fields of a few lines, and
+ * plans are kept for as long as their documents, whose length alone is limited. So all plans of a
+ * document together have at most so many fields for each that is written. A field takes about 200
+ * bytes.
  */
 const FIELDS_PER_NODE_MAX = 3;
 
-function nodesOf(document: DocumentNode): { fields: number; directives: number } {
-  const count = { fields: 0, directives: 0 };
+interface Allowance {
+  fieldsLeft: number;
+}
+
+const allowances = new WeakMap<DocumentNode, Allowance>();
+
+/** How many fields the plans of a document may still have. None if it has directives. */
+function allowanceOf(document: DocumentNode): Allowance {
+  const known = allowances.get(document);
+  if (known) return known;
+  let [fields, directives] = [0, 0];
   visit(document, {
     Field: () => {
-      count.fields += 1;
+      fields += 1;
     },
     Directive: () => {
-      count.directives += 1;
+      directives += 1;
     },
   });
-  return count;
+  const allowance = { fieldsLeft: directives > 0 ? 0 : fields * FIELDS_PER_NODE_MAX };
+  allowances.set(document, allowance);
+  return allowance;
 }
 
 class Planner {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
   readonly #summaries = new Set(Object.keys(SUMMARY_FIELDS));
-  #fieldsLeft: number;
+  readonly #allowance: Allowance;
 
-  constructor(schema: GraphQLSchema, document: DocumentNode, fieldsMax: number) {
+  constructor(schema: GraphQLSchema, document: DocumentNode, allowance: Allowance) {
     this.#schema = schema;
-    this.#fieldsLeft = fieldsMax;
+    this.#allowance = allowance;
     for (const definition of document.definitions)
       if (definition.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(definition.name.value, definition);
   }
@@ -168,8 +180,8 @@ class Planner {
   #fieldOf(parent: GraphQLObjectType, key: string, nodes: [FieldNode, ...FieldNode[]]): FieldPlan {
     const [node] = nodes;
     const { value: name } = node.name;
-    this.#fieldsLeft -= 1;
-    if (this.#fieldsLeft < 0) throw new Unplanned();
+    this.#allowance.fieldsLeft -= 1;
+    if (this.#allowance.fieldsLeft < 0) throw new Unplanned();
     // An object of JavaScript has no field of this name.
     if (key === '__proto__') throw new Unplanned();
     if (name === TypeNameMetaFieldDef.name) return typeName(parent, key, nodes);

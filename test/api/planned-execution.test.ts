@@ -114,7 +114,7 @@ test('what has no plan is left to the usual executor', async () => {
   expect(wrong.planned).toEqual(wrong.usual);
 });
 
-test('a plan has no more than three fields for each that the document has', async () => {
+test('the plans of a document have no more than three fields for each that it has', async () => {
   const schema = schemaOf(valueAt);
   const isPlanned = (text: string) => planOf({ schema, document: parse(text) }) !== undefined;
   const parts = 'fragment F on Thing { text color odd texts }';
@@ -125,6 +125,13 @@ test('a plan has no more than three fields for each that the document has', asyn
   );
   const text = `{ thing { ...F12 } } ${levels.join(' ')} fragment F0 on Thing { text }`;
   expect(isPlanned(text)).toBe(false);
+
+  const operations = Array.from({ length: 20 }, (_, n) => `query Q${n} { thing { ...F } }`);
+  const document = parse(`${operations.join(' ')} fragment F on Thing { text color odd texts number sureText }`);
+  const planned = operations.filter((_, n) => planOf({ schema, document, operationName: `Q${n}` }));
+  expect(planned.length).toBeGreaterThan(5);
+  expect(planned.length).toBeLessThan(15);
+  expect(planOf({ schema, document, operationName: 'Q0' })).toBeDefined();
 });
 
 test('a resolver cannot change arguments that later executions are given', () => {
