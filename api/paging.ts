@@ -11,8 +11,8 @@ export interface Page<T> {
   /**
    * Where to go on if that is not the last node: a search may have looked further than it found.
    */
-  endCursor?: string;
-  startCursor?: string;
+  endCursor?: () => string;
+  startCursor?: () => string;
 }
 
 /** A page of a list whose items can be counted. */

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import type { Db } from '../../db/client.ts';
+import type { LogPlace } from '../../db/logs/read.ts';
 import { CHUNK_BYTES_MAX } from '../../domain/limits.ts';
 import type { LogChunk } from '../../domain/logs/chunk.ts';
 import { type LogFilter, lineSelector } from '../../domain/logs/filter.ts';
@@ -86,7 +87,8 @@ async function readPages(
   return Promise.all(
     sources.map(async (source) => {
       try {
-        const bounds = await boundsOf(db, source, args);
+        const hasCursor = typeof args.after === 'string' || typeof args.before === 'string';
+        const bounds = hasCursor ? await boundsOf(db, source, args) : WHOLE_LOG;
         return await readPage(source, args, { ...size, bounds, budget, read: (place) => reads.read(place) });
       } catch (error) {
         return error instanceof Error ? error : new Error(String(error));
@@ -126,12 +128,17 @@ async function readPage(
   // If all lines are shown, each chunk has one, and one chunk more shows that there is more.
   const isSearched = typeof args.stream === 'string' || typeof args.search === 'string';
   const chunksAtFirst = isSearched ? CHUNKS_PER_READ_MIN : Math.min(CHUNKS_PER_READ_MIN, count + 1);
-  const scan = (backwards ? scanBackwards : scanForwards)(read, { sourceId, chunksAtFirst, ...bounds });
+  const scan = (backwards ? scanBackwards : scanForwards)({ sourceId, chunksAtFirst, ...bounds });
   const select = lineSelector(args);
   let more = false;
   let scanned = 0;
   let chunks = 0;
-  for await (const { chunk, from, to } of scan) {
+  for (let step = scan.next([]); !step.done; ) {
+    if ('place' in step.value) {
+      step = scan.next(await read(step.value.place));
+      continue;
+    }
+    const { chunk, from, to } = step.value;
     if (scanned > SCAN_BYTES_MAX || chunks === SCAN_CHUNKS_MAX) {
       more = true;
       break;
@@ -148,15 +155,17 @@ async function readPage(
       break;
     }
     reached = backwards ? from : to;
+    step = scan.next([]);
   }
-  const end = more && reached !== undefined ? logCursor(sourceId, reached) : undefined;
+  const end = reached;
+  const goesOn = more && end !== undefined ? () => logCursor(sourceId, end) : undefined;
   if (backwards) lines.reverse();
   return {
     nodes: lines,
     cursorOf: ({ number }) => logCursor(sourceId, number),
     hasNextPage: backwards ? typeof args.before === 'string' : more,
     hasPreviousPage: backwards ? more : bounds.after >= bounds.first,
-    ...(end === undefined ? {} : backwards ? { startCursor: end } : { endCursor: end }),
+    ...(goesOn && (backwards ? { startCursor: goesOn } : { endCursor: goesOn })),
   };
 }
 
@@ -180,9 +189,10 @@ interface Bounds {
   first: number;
 }
 
+const WHOLE_LOG: Bounds = { after: 0, before: null, first: 1 };
+
 async function boundsOf(db: Db, source: LogSource, args: PagingArgs): Promise<Bounds> {
-  const hasCursor = typeof args.after === 'string' || typeof args.before === 'string';
-  const { after = 0, before = null, first = 1 } = hasCursor ? await placesOf(db, source, args) : {};
+  const { after = 0, before = null, first = 1 } = await placesOf(db, source, args);
   return { after, before, first };
 }
 
@@ -213,15 +223,15 @@ interface Scanned extends Bounds {
   chunksAtFirst: number;
 }
 
-async function* scanForwards(
-  read: ReadChunks,
-  { sourceId, chunksAtFirst, after, before }: Scanned,
-): AsyncGenerator<Span> {
+/** Gives the spans in their order. Where it gives a place, it takes the chunks there. */
+type Scan = Generator<Span | { place: LogPlace }, void, LogChunk[]>;
+
+function* scanForwards({ sourceId, chunksAtFirst, after, before }: Scanned): Scan {
   const end = before ?? Number.POSITIVE_INFINITY;
   let next = after + 1;
   let count = chunksAtFirst;
   while (next < end) {
-    const chunks = await read({ sourceId, at: next, count });
+    const chunks = yield { place: { sourceId, at: next, count } };
     // Fewer chunks than `count` are not the end: one that begins before all of them may reach
     // further.
     if (chunks.length === 0) return;
@@ -237,14 +247,11 @@ async function* scanForwards(
   }
 }
 
-async function* scanBackwards(
-  read: ReadChunks,
-  { sourceId, chunksAtFirst, after, before }: Scanned,
-): AsyncGenerator<Span> {
+function* scanBackwards({ sourceId, chunksAtFirst, after, before }: Scanned): Scan {
   let end = before;
   let count = chunksAtFirst;
   while (end === null || end > after + 1) {
-    const chunks = await read({ sourceId, at: end && end - 1, count });
+    const chunks = yield { place: { sourceId, at: end && end - 1, count } };
     const [held] = chunks;
     if (held === undefined) return;
     end ??= held.lastNumber + 1;

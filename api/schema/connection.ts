@@ -16,12 +16,12 @@ PageInfo.implement({
     }),
     startCursor: t.string({
       nullable: true,
-      resolve: ({ nodes, cursorOf, startCursor }) => startCursor ?? (nodes.length > 0 ? cursorOf(nodes[0]) : null),
+      resolve: ({ nodes, cursorOf, startCursor }) => startCursor?.() ?? (nodes.length > 0 ? cursorOf(nodes[0]) : null),
       description: 'Give it as `before` to get the page before this one. Null if the list has nothing to go on from.',
     }),
     endCursor: t.string({
       nullable: true,
-      resolve: ({ nodes, cursorOf, endCursor }) => endCursor ?? (nodes.length > 0 ? cursorOf(nodes.at(-1)) : null),
+      resolve: ({ nodes, cursorOf, endCursor }) => endCursor?.() ?? (nodes.length > 0 ? cursorOf(nodes.at(-1)) : null),
       description: 'Give it as `after` to get the page after this one. Null if the list has nothing to go on from.',
     }),
   }),
