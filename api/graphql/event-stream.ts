@@ -45,6 +45,7 @@ const COMPLETE = 'event: complete\ndata:\n\n';
  */
 export async function sendEvents(response: ServerResponse, stream: GuardedStream): Promise<void> {
   const sink = new EventSink(response);
+  response.on('error', () => stream.end()); // a write failed because the client left
   response.write(PING); // some browsers wait for the first bytes
   const pings = setInterval(() => {
     if (!sink.isFull) response.write(PING);

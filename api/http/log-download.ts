@@ -95,7 +95,7 @@ export async function downloadLog(
   if (follow) request.socket.setKeepAlive(true, KEEP_ALIVE_MS);
 
   const sink = gzip ? createGzip(GZIP) : response;
-  if (sink !== response) sink.pipe(response);
+  if (sink !== response) sink.on('error', () => stop.abort()).pipe(response);
   try {
     await writeAll(bytesOf(download, type), sink, stop.signal);
     if (await download.isWhole()) return void sink.end();

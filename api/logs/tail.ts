@@ -152,7 +152,7 @@ export class Tail implements Forgettable {
    * after a restart, frames for those who are back would take a third of it from those who are not.
    */
   async #serveAll(): Promise<void> {
-    const begun = performance.now();
+    const begun = process.cpuUsage();
     let served = 0;
     for (const member of this.#members) {
       this.#serve(member);
@@ -160,13 +160,12 @@ export class Tail implements Forgettable {
       if (served % MEMBERS_PER_TURN === 0) await turn();
       if (this.#isEnded) return;
     }
-    const tookMs = performance.now() - begun;
+    const { user, system } = process.cpuUsage(begun);
+    const tookMs = (user + system) / 1_000;
     const areJoining = this.#joined >= JOINING_MIN;
     this.#joined = 0;
-    const restMs = areJoining
-      ? REST_MS_WHILE_JOINING
-      : Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
-    if (restMs >= 1) await delay(restMs);
+    const restMs = Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
+    if (restMs >= 1) await delay(areJoining ? REST_MS_WHILE_JOINING : restMs);
   }
 
   #serve(member: Member): void {
@@ -320,7 +319,7 @@ const MEMBERS_PER_TURN = 200;
 const REST_RATIO = 2;
 const REST_MS_OF_FEW = 20;
 const REST_MS_MAX = 100;
-/** The rest where at least so many have joined since the pass before. */
+/** The rest after a pass that was not short, where so many have joined since the one before. */
 const REST_MS_WHILE_JOINING = 60;
 const JOINING_MIN = 5;
 /** Frames that are kept for members that are behind. */

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Frame, Sink } from '../../api/live/frame.ts';
 import type { Batch } from '../../api/logs/batch.ts';
@@ -201,6 +202,62 @@ describe('the tail of a log', () => {
     for (let number = 1; number <= 41; number += 1) lead.add(batchOf(number, number));
     expect([lead.recent?.first, tails.find('second', 1)]).toEqual([1, undefined]);
     lead.end();
+  });
+
+  test('P4: sends each member every line from its place on once, while others join, leave, fill and drain', async () => {
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ give: fc.integer({ min: 1, max: 4 }) }) },
+      { weight: 3, arbitrary: fc.record({ join: fc.integer({ min: 0, max: 12 }) }) },
+      { weight: 2, arbitrary: fc.record({ fill: fc.nat(20) }) },
+      { weight: 3, arbitrary: fc.record({ drain: fc.nat(20) }) },
+      { weight: 1, arbitrary: fc.record({ leave: fc.nat(20) }) },
+      { weight: 1, arbitrary: fc.constant({ forget: true }) },
+      { weight: 3, arbitrary: fc.record({ turns: fc.integer({ min: 0, max: 5 }) }) },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80 }), async (steps) => {
+        const { tail, tails, give } = tailFrom(21, () => ({}), new RecentLines());
+        const members: (ReturnType<typeof memberAt> & { from: number })[] = [];
+        let last = 20;
+        const join = (from: number) => {
+          if (tails.find('key', from) !== tail) return;
+          const made = { ...memberAt(from), from };
+          members.push(made);
+          tail.join(made.member);
+        };
+        const left = new Set<Member>();
+        const leave = (one: (typeof members)[number] | undefined) => {
+          if (!one) return;
+          left.add(one.member);
+          tail.leave(one.member);
+        };
+        join(21);
+        for (const one of steps) {
+          if ('give' in one) {
+            give(last + 1, last + one.give);
+            last += one.give;
+          } else if ('join' in one) join(last + 2 - one.join);
+          else if ('fill' in one) members[one.fill]?.fill();
+          else if ('drain' in one) members[one.drain]?.drain();
+          else if ('leave' in one) leave(members[one.leave]);
+          else if ('forget' in one) tail.forget();
+          else for (let n = 0; n < one.turns; n += 1) await turn();
+        }
+        const isServed = ({ member, from, departures, drain }: (typeof members)[number]) => {
+          drain();
+          return left.has(member) || departures.length > 0 || member.next === Math.max(from, last + 1);
+        };
+        await expect.poll(() => members.filter((one) => !isServed(one)), { interval: 1 }).toEqual([]);
+        for (const { sent, from, member, departures } of members) {
+          const ranges = sent.map((range) => range.split('-').map(Number));
+          for (const [n, [first]] of ranges.entries())
+            expect(first).toBe(n === 0 ? from : (ranges[n - 1]?.[1] ?? 0) + 1);
+          expect(member.next).toBe((ranges.at(-1)?.[1] ?? from - 1) + 1);
+          expect(departures.length).toBeLessThan(2);
+        }
+      }),
+      { numRuns: 100 },
+    );
   });
 
   test('sends nothing to a connection that fills while a frame is made for it', async () => {
