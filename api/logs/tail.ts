@@ -164,8 +164,9 @@ export class Tail implements Forgettable {
     const tookMs = (user + system) / 1_000;
     const areJoining = this.#joined >= JOINING_MIN;
     this.#joined = 0;
+    if (served < RESTING_MEMBERS_MIN) return;
     const restMs = Math.min(REST_MS_MAX, REST_RATIO * tookMs, REST_MS_OF_FEW + tookMs / 2);
-    if (restMs >= 1) await delay(areJoining ? REST_MS_WHILE_JOINING : restMs);
+    await delay(areJoining ? REST_MS_WHILE_JOINING : restMs);
   }
 
   #serve(member: Member): void {
@@ -319,7 +320,9 @@ const MEMBERS_PER_TURN = 200;
 const REST_RATIO = 2;
 const REST_MS_OF_FEW = 20;
 const REST_MS_MAX = 100;
-/** The rest after a pass that was not short, where so many have joined since the one before. */
+/** A pass over fewer members takes less than half a millisecond: then there is no rest. */
+const RESTING_MEMBERS_MIN = 50;
+/** The rest where at least so many have joined since the pass before. */
 const REST_MS_WHILE_JOINING = 60;
 const JOINING_MIN = 5;
 /** Frames that are kept for members that are behind. */
