@@ -2,7 +2,9 @@
 
 -- areTotalsDue
 
-SELECT /* areTotalsDue */ coalesce(sum(pg_column_size(log_lines)) / 4 >= $1 OR min(at) <= now() - make_interval(secs => $2), false) AS due
+SELECT /* areTotalsDue */ coalesce(max(at) <= now() - make_interval(secs => $1)
+  OR min(at) <= now() - make_interval(secs => $2) OR sum(pg_column_size(log_lines)) / 4 >= $3,
+    false) AS due
 FROM totals_pending;
 
 -- readTotals
