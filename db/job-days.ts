@@ -35,6 +35,8 @@ interface Days {
   partitions: Map<string, Partition>;
   /** By how much the database's clock is ahead of this process's. */
   aheadMs: number;
+  /** When this was read, by performance.now(). */
+  readAtMs: number;
 }
 
 type Executor = Pick<Db, 'execute'>;
@@ -44,6 +46,9 @@ type Executor = Pick<Db, 'execute'>;
  * one's transaction, or for a connection, while it holds one itself.
  */
 const known = new WeakMap<object, Days>();
+
+/** After this time it is read again: other processes make and detach days. */
+const KNOWN_MS_MAX = 60_000;
 
 /**
  * Sends a statement for each day of these rows, oldest first: `work` gets the partition, to stand
@@ -248,11 +253,37 @@ export async function makeJobDay(db: Db, { name, from, until }: Partition): Prom
   known.delete(rootOf(db));
 }
 
-/** Drops a day and its jobs. Resolves with whether it is gone. */
-export async function dropJobDay(db: Db, day: Partition): Promise<boolean> {
-  const isGone = await dropPartition(db, 'jobs', day);
+/**
+ * Takes a day and its jobs out of `jobs`. Resolves with whether it is out. Its table stays for a
+ * while, because other processes still know the day and read it by its name.
+ */
+export async function detachJobDay(db: Db, { name }: Partition): Promise<boolean> {
+  const isOut = await changePartitions(db, 'jobs', async (tx) => {
+    const [day] = await tx.execute<{ now: Date }>(sql`
+      SELECT /* detachJobDay */ now() FROM pg_class WHERE relname = ${name} AND relispartition`);
+    if (day === undefined) return; // another worker was faster
+    await tx.execute(sql.raw(`ALTER TABLE jobs DETACH PARTITION ${name}`));
+    await tx.execute(sql.raw(`COMMENT ON TABLE ${name} IS '${DETACHED}${new Date(day.now).toISOString()}'`));
+  });
   known.delete(rootOf(db));
-  return isGone;
+  return isOut;
+}
+
+const DETACHED = 'detached at ';
+
+/**
+ * Drops the tables of days that were detached at least `minutes` ago, when no process knows them.
+ */
+export async function dropDetachedDays(db: Db, { minutes }: { minutes: number }): Promise<void> {
+  const rows = await db.execute<{ name: string }>(sql`
+    SELECT /* dropDetachedDays */ relname AS name
+    FROM pg_class CROSS JOIN LATERAL (SELECT obj_description(pg_class.oid, 'pg_class') AS note) AS noted
+    WHERE relname ~ '^jobs_[0-9]{8}$' AND relkind = 'r' AND NOT relispartition
+      AND CASE WHEN starts_with(note, ${DETACHED}) THEN substr(note, ${DETACHED.length + 1})::timestamptz END
+        <= now() - make_interval(mins => ${minutes})
+    ORDER BY relname`);
+  // What is in use now is dropped by a later call.
+  for (const { name } of rows) await dropPartition(db, 'jobs', { name });
 }
 
 /**
@@ -292,7 +323,14 @@ export async function withJobDay<Result>(db: Db, work: () => Promise<Result>): P
 }
 
 async function daysOf(db: Executor): Promise<Days> {
-  return known.get(rootOf(db)) ?? (await learn(db));
+  const days = known.get(rootOf(db));
+  return days !== undefined && isCurrent(days) ? days : learn(db);
+}
+
+/** Whether it is young enough, and today is in it: jobs of today would not be listed. */
+function isCurrent({ partitions, aheadMs, readAtMs }: Days): boolean {
+  if (performance.now() - readAtMs > KNOWN_MS_MAX) return false;
+  return partitions.has(partitionOf('jobs', new Date(Date.now() + aheadMs)).from);
 }
 
 /** Reads the partitions anew. */
@@ -309,6 +347,7 @@ export function idsIn(definition: string): string[] {
 
 async function readDays(db: Executor): Promise<Days> {
   const sentMs = Date.now();
+  const readAtMs = performance.now();
   const rows = await db.execute<{ name: string | null; bounds: string | null; now_ms: number }>(sql`
     SELECT /* readDays */ relname AS name, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms,
       (SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'jobs_other'::regclass AND conname = 'jobs_other_days') AS bounds
@@ -323,5 +362,6 @@ async function readDays(db: Executor): Promise<Days> {
     until,
     partitions: new Map(partitions.map((partition) => [partition.from, partition])),
     aheadMs: (rows[0]?.now_ms ?? sentMs) - sentMs,
+    readAtMs,
   };
 }

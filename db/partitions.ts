@@ -43,10 +43,10 @@ export async function partitionsBefore(db: Db, table: DailyTable, { days }: { da
 }
 
 /**
- * Drops the partition and its rows. Resolves with whether it is gone. PostgreSQL frees the disk
- * space after it has released the locks.
+ * Drops the partition, attached or not, and its rows. Resolves with whether it is gone. PostgreSQL
+ * frees the disk space after it has released the locks.
  */
-export async function dropPartition(db: Db, table: DailyTable, { name }: Partition): Promise<boolean> {
+export async function dropPartition(db: Db, table: DailyTable, { name }: Pick<Partition, 'name'>): Promise<boolean> {
   return changePartitions(db, table, (tx) => tx.execute(sql.raw(`DROP TABLE IF EXISTS ${name}`)));
 }
 

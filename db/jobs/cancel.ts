@@ -24,7 +24,8 @@ export async function cancelJob(db: Db, { userId, id }: { userId: string; id: st
     if (effects.changed.length === 0) return { outcome: 'ENDED' };
     await tx.execute(sql`DELETE /* cancelJob */ FROM run_requests WHERE job_id = ${id}`);
     const [job] = await anyJobs(tx, [id]);
-    if (job === undefined) throw new Error('A job that is locked was not found.');
+    // The purge of its workflow came first, and has stopped it.
+    if (job === undefined) return { outcome: 'NOT_FOUND' };
     return { outcome: job.status === 'RUNNING' ? 'STOPPING' : 'CANCELED', job, effects };
   });
   if (canceled.outcome !== 'CANCELED') return canceled;

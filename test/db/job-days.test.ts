@@ -1,8 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { connect } from '../../db/client.ts';
-import { eachDayOf } from '../../db/job-days.ts';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { connect, type Db } from '../../db/client.ts';
+import { detachJobDay, eachDayOf, makeJobDay, makeJobDays } from '../../db/job-days.ts';
 import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
@@ -12,6 +12,7 @@ import { countJobs, countJobsByWorkflow, listJobs, listJobsByWorkflow } from '..
 import { jobsOf } from '../../db/lookup.ts';
 import { partitionOf } from '../../db/partitions.ts';
 import { jobs, schedules, workflows } from '../../db/schema.ts';
+import { inSnapshot } from '../../db/snapshot.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { deleteWorkflow } from '../../db/workflows/terminate.ts';
 import { firstIdAt, NO_ID, newId } from '../../domain/ids.ts';
@@ -217,3 +218,52 @@ test('old jobs and those of a purged workflow are removed from all days', async 
   expect(await db.$count(workflows, eq(workflows.id, workflowId))).toBe(0);
   expect(await db.$count(jobs, eq(jobs.workflowId, workflowId))).toBe(0);
 });
+
+/** What another process knows and reads. */
+async function inOtherProcess<T>(use: (db: Db) => Promise<T>): Promise<T> {
+  const { db, close } = connect(database.url, { max: 2, application: 'chronoverse-test' });
+  try {
+    return await use(db);
+  } finally {
+    await close();
+  }
+}
+
+const FIRST = { count: 100, backwards: false };
+
+test('a process lists and counts the jobs of a day that another one made after it had looked', async () => {
+  const { id: workflowId } = await heartbeat(database.db, ann);
+  await inOtherProcess(async (api) => {
+    await database.db.execute(sql.raw(`DROP TABLE ${today()}`));
+    expect(await listJobs(api, { userId: ann }, {}, FIRST)).toEqual([]);
+    await makeJobDays(database.db, { daysAhead: 0 });
+    const id = await insertOldJob(database.db, { userId: ann, workflowId, days: 0 });
+    expect((await listJobs(api, { userId: ann }, {}, FIRST)).map((job) => job.id)).toEqual([id]);
+    expect(await countJobs(api, { userId: ann }, {}, 100)).toBe(1);
+  });
+});
+
+test('a day that another process detaches or makes is known within a minute, and until then no list fails', async () => {
+  const { db } = database;
+  const { id: workflowId } = await heartbeat(db, ann);
+  const far = partitionOf('jobs', daysAgo(-20));
+  await inOtherProcess(async (api) => {
+    await makeJobDay(db, partitionOf('jobs', daysAgo(66)));
+    const old = await insertOldJob(db, { userId: ann, workflowId, days: 66 });
+    const list = async (from: Db) => (await listJobs(from, { userId: ann }, {}, FIRST)).map(({ id }) => id);
+    expect(await list(api)).toEqual([old]);
+    await makeJobDay(db, far);
+    await detachJobDay(db, partitionOf('jobs', daysAgo(66)));
+    const ahead = await insertOldJob(db, { userId: ann, workflowId, days: -20 });
+    expect(await list(db)).toEqual([ahead]);
+    expect(await list(api)).toEqual([old]); // as it knows the days, and without an error
+    expect(await inSnapshot(api, list)).toEqual([old]);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => REAL_NOW() + 61_000);
+    try {
+      expect(await list(api)).toEqual([ahead]);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+});
+const REAL_NOW = performance.now.bind(performance);

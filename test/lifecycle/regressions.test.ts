@@ -8,6 +8,8 @@ import { cancelJob } from '../../db/jobs/cancel.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { builds, workflows } from '../../db/schema.ts';
+import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
+import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { claim, end, schedule } from '../scheduling/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
@@ -110,10 +112,35 @@ test('a claim of a build while its workflow ends waits for the end, and does not
   expect((await claiming.claims).claimed).toEqual([]);
 });
 
-/** Whether a session waits for a lock. */
-async function waiting(): Promise<boolean> {
+test('calls that wait while the workflow with a running job is purged do not find it', async () => {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
+  if (!build) throw new Error('no build');
+  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const [job] = await claim(db, await schedule(db));
+  if (!job) throw new Error('no job');
+  const key = { userId: ann, id };
+  const { calls } = await db.transaction(async (tx) => {
+    await deleteWorkflow(tx, { ...key, purge: true });
+    const calls = [
+      cancelJob(db, { userId: ann, id: job.id }).then(({ outcome }) => outcome),
+      runWorkflow(db, key).then(({ outcome }) => outcome),
+      updateWorkflow(db, { ...key, name: 'other' }).then(({ outcome }) => outcome),
+      rebuildWorkflow(db, key).then(({ outcome }) => outcome),
+      terminateWorkflow(db, key).then((terminated) => terminated ?? 'NOT_FOUND'),
+      deleteWorkflow(db, key).then((deleted) => deleted ?? 'NOT_FOUND'),
+    ];
+    await expect.poll(() => waiting(calls.length)).toBe(true);
+    return { calls };
+  });
+  expect(await Promise.all(calls)).toEqual(calls.map(() => 'NOT_FOUND'));
+});
+
+/** Whether so many sessions wait for a lock. */
+async function waiting(count = 1): Promise<boolean> {
   const rows = await database.db.execute(
     `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
   );
-  return rows.length > 0;
+  return rows.length >= count;
 }

@@ -169,7 +169,8 @@ async function maintenance(db: Db, drive: Drive): Promise<void> {
   const far = daily.partitionOf('jobs', new Date(Date.now() + 20 * DAY_MS));
   await drive(byDay.makeJobDay, db, far);
   await drive(daily.changePartitions, db, 'jobs', async () => undefined);
-  await drive(byDay.dropJobDay, db, far);
+  await drive(byDay.detachJobDay, db, far);
+  await drive(byDay.dropDetachedDays, db, { minutes: 0 });
   await drive(daily.dropPartition, db, 'jobs', far);
   await drive(byDay.partitionsOfJobs, db);
   await drive(byDay.piecesOfJobs, db, { ascending: true });

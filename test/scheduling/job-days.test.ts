@@ -27,6 +27,13 @@ afterAll(() => database.close());
 const nameOf = (days: number) => partitionOf('jobs', daysAgo(days)).name;
 const never = new AbortController().signal;
 const pass = () => createJobRetention({ db: database.db, days: KEPT_DAYS }).pass(never);
+/** Makes the days that were detached look as if that was eleven minutes ago. */
+const age = async () => {
+  for (const { name, at } of await database.db.execute<{ name: string; at: string }>(sql`
+    SELECT relname AS name, (now() - interval '11 minutes')::text AS at FROM pg_class
+    WHERE relname ~ '^jobs_[0-9]{8}$' AND relkind = 'r' AND NOT relispartition`))
+    await database.db.execute(sql.raw(`COMMENT ON TABLE ${name} IS 'detached at ${at}'`));
+};
 const exists = async (days: number) => {
   const rows = await database.db.execute(sql`SELECT FROM pg_class WHERE relname = ${nameOf(days)}`);
   return rows.length > 0;
@@ -41,8 +48,12 @@ test('P10: a day goes when all of its jobs ended long enough ago, with the lines
   expect(await pass()).toMatchObject({ jobs: 1 });
   expect(await db.$count(logChunks)).toBe(0);
   await pass();
-  expect([await exists(9), await exists(2), await exists(0)]).toEqual([false, true, true]);
   expect(await rowsByDay(db)).toEqual({ [nameOf(2)]: 1 });
+  // Other processes still know the day.
+  expect([await exists(9), await exists(2), await exists(0)]).toEqual([true, true, true]);
+  await age();
+  await pass();
+  expect([await exists(9), await exists(2), await exists(0)]).toEqual([false, true, true]);
 });
 
 test('P10: a day with an unfinished job stays, and loses the others', async () => {
@@ -54,7 +65,6 @@ test('P10: a day with an unfinished job stays, and loses the others', async () =
   await insertOldJob(db, { userId: ann, days: 10 });
   const removed = await pass();
   expect(removed).toMatchObject({ jobs: 1 });
-  expect([await exists(10), await exists(9)]).toEqual([false, true]);
   expect(await rowsByDay(db)).toEqual({ [nameOf(9)]: 2 });
 });
 
@@ -66,15 +76,39 @@ test('jobs from before there were days are removed one by one', async () => {
   expect(await rowsByDay(db)).toEqual({});
 });
 
-test('a day that is in use is dropped later, and blocks nobody meanwhile', async () => {
+test('a day that is in use is detached later, and dropped later, and blocks nobody meanwhile', async () => {
   const { db } = database;
-  await db.transaction(async (tx) => {
-    await tx.execute(sql.raw(`SELECT count(*) FROM ${nameOf(8)}`));
+  const isDay = async () => {
+    const rows = await db.execute(sql`SELECT FROM pg_class WHERE relname = ${nameOf(8)} AND relispartition`);
+    return rows.length > 0;
+  };
+  const whileInUse = (work: () => Promise<void>) =>
+    db.transaction(async (tx) => {
+      await tx.execute(sql.raw(`SELECT count(*) FROM ${nameOf(8)}`));
+      await work();
+    });
+  await whileInUse(async () => {
+    await pass();
+    expect(await isDay()).toBe(true);
+  });
+  await pass();
+  expect([await isDay(), await exists(8)]).toEqual([false, true]);
+  await age();
+  await whileInUse(async () => {
     await pass();
     expect(await exists(8)).toBe(true);
   });
   await pass();
   expect(await exists(8)).toBe(false);
+});
+
+test('two workers detach a day once', async () => {
+  await Promise.all([pass(), pass(), pass()]);
+  expect(await exists(9)).toBe(true);
+  expect(await rowsByDay(database.db)).toEqual({});
+  await age();
+  await Promise.all([pass(), pass()]);
+  expect(await exists(9)).toBe(false);
 });
 
 test('days are made early, twice at once too', async () => {

@@ -15,8 +15,10 @@ export async function makePastDays(db: Db, count: number): Promise<void> {
   await db.execute(sql.raw(boundStatement({ from, until: partitionOf('jobs', new Date('2100-01-01')).from })));
   for (let day = count; day >= 0; day--) {
     const partition = partitionOf('jobs', daysAgo(day));
-    const [found] = await db.execute(sql`SELECT FROM pg_class WHERE relname = ${partition.name}`);
-    if (found === undefined) await makeJobDay(db, partition);
+    const [found] = await db.execute<{ attached: boolean }>(sql`
+      SELECT relispartition AS attached FROM pg_class WHERE relname = ${partition.name}`);
+    if (found?.attached === false) await db.execute(sql.raw(`DROP TABLE ${partition.name}`));
+    if (found?.attached !== true) await makeJobDay(db, partition);
   }
   await makeJobDays(db, { daysAhead: 0 });
 }

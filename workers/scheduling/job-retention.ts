@@ -1,5 +1,5 @@
 import type { Db } from '../../db/client.ts';
-import { dropJobDay } from '../../db/job-days.ts';
+import { detachJobDay, dropDetachedDays } from '../../db/job-days.ts';
 import { removeOldJobs } from '../../db/jobs/retention.ts';
 import { dropLogDay } from '../../db/logs/partitions.ts';
 import { partitionsBefore } from '../../db/partitions.ts';
@@ -9,6 +9,8 @@ import { inSteps } from './log-retention.ts';
 
 const JOBS_PER_STEP = 1_000;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression
+/** Other processes know a day for a minute, and read it for some seconds. */
+const DETACHED_MINUTES = 10;
 
 /**
  * Removes jobs that ended longer ago than they are kept. A day whose jobs have all ended long
@@ -26,8 +28,9 @@ export function createJobRetention({ db, days = JOB_RETENTION_DAYS }: { db: Db; 
       for (const day of await partitionsBefore(db, 'jobs', { days })) {
         if (!(await isClear(day, signal))) continue;
         // What is in use now goes with the next pass.
-        if ((await dropLogDay(db, day)) && (await dropJobDay(db, day))) removed.days += 1;
+        if ((await dropLogDay(db, day)) && (await detachJobDay(db, day))) removed.days += 1;
       }
+      await dropDetachedDays(db, { minutes: DETACHED_MINUTES });
       const limits = { days, limit: JOBS_PER_STEP, chunks: CHUNKS_PER_STEP };
       removed.jobs = await inSteps(signal, (after) => removeOldJobs(db, { ...limits, after }));
       return removed;
