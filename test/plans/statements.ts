@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import ts from 'typescript';
+import { SENT_ONCE } from '../../db/named.ts';
 
 const FOLDER = new URL('../../db/', import.meta.url);
 
@@ -54,8 +55,13 @@ export async function modulesByFunction(): Promise<Map<string, string[]>> {
  * made it.
  */
 export function nameOf(text: string): string | undefined {
-  const match = /^\s*\(?(?:WITH RECURSIVE|\w+) \/\* (\w+) \*\/|\/\* (\w+) \*\/$/.exec(text);
+  const match = /^\s*\(?(?:WITH RECURSIVE|\w+) \/\* (\w+) \*\/|\/\* (\w+) \*\/$/.exec(asKept(text));
   return match?.[1] ?? match?.[2];
+}
+
+/** The text as it is where few were prepared before, by whatever test of this process. */
+export function asKept(text: string): string {
+  return text.replace(` ${SENT_ONCE}`, '');
 }
 
 export function withoutName(text: string): string {

@@ -2,12 +2,11 @@ import { readdir, readFile } from 'node:fs/promises';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SENT_ONCE } from '../../db/named.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { runScenario } from './scenario.ts';
 import { readsOf } from './scenario-reads.ts';
 import type { Drive } from './scenario-rows.ts';
-import { modulesByFunction, nameOf, writtenStatements } from './statements.ts';
+import { asKept, modulesByFunction, nameOf, writtenStatements } from './statements.ts';
 import { layOut } from './text-layout.ts';
 
 /**
@@ -25,7 +24,7 @@ beforeAll(async () => {
   const logQuery = (text: string) => {
     if (called === '' || !/^\s*\(?(SELECT|INSERT|UPDATE|DELETE|WITH)\b/i.test(text)) return;
     const name = nameOf(text) ?? called;
-    texts.set(name, (texts.get(name) ?? new Set()).add(layOut(onSomeDay(text))));
+    texts.set(name, (texts.get(name) ?? new Set()).add(layOut(onSomeDay(asKept(text)))));
   };
   const client = postgres(database.url, { max: 5, connection: { TimeZone: 'UTC' }, onnotice: () => undefined });
   const drive: Drive = async (verb, ...given) => {
@@ -42,13 +41,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-/**
- * The text as if it were sent on another day, and as if few were prepared before: the tests before
- * this one in the same process count too.
- */
+/** The text as if it were sent on another day. */
 function onSomeDay(text: string): string {
   return text
-    .replace(` ${SENT_ONCE}`, '')
     .replace(/\bjobs_\d{8}\b/g, 'jobs_20261129')
     .replace(/'[0-9a-f]{8}(-0000-0000|-[0-9a-f]{4}-0000)-0000-0{12}'/g, "'019acd55-0000-0000-0000-000000000000'");
 }
