@@ -147,7 +147,11 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
     );
   if (form === 'text or list') return { rest: text, words: [] };
   const words = text.split(/[ \t]+/);
-  return { rest: words.join(' '), words };
+  const rest = words.join(' ');
+  // With blanks in the place of tabs it would be a list, which it is not as given.
+  if (form === 'words or list' && (listOf(rest).list ?? listOf(rest).problem) !== undefined)
+    return wrong('must have no tab within a text of its list: write "\\t".');
+  return { rest, words };
 }
 
 /**

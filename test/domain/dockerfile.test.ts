@@ -113,6 +113,9 @@ describe('a Dockerfile is refused', () => {
     ['FROM alpine\nCOPY <<E /x\nE', 2, 'here-document'],
     ['FROM alpine\nRUN ["a"] && b', 2, 'nothing behind its list'],
     ['FROM alpine\nRUN [1]', 2, 'list of texts'],
+    ['FROM alpine\nCOPY ["a", "/\tx"]', 2, 'no tab within a text'],
+    ['FROM alpine\nADD ["a \\\n/\tb/", "/x"]', 2, 'no tab within a text'],
+    ['FROM alpine\nVOLUME ["/a\tb"]', 2, 'no tab within a text'],
     [`FROM alpine\nRUN ${'x'.repeat(60_000)}`, 2, 'at most 60000 bytes'],
     // Unknown instructions and flags
     ['FROM alpine\nRUM true', 2, 'Did you mean "RUN"?'],
