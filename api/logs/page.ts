@@ -47,7 +47,8 @@ export class LogPages {
   page(source: LogSource & { logOpen: boolean }, args: LogPageArgs): Promise<Page<LogLine>> {
     if (this.#endedOnly && (source.completedAt === null || source.logOpen)) {
       this.hasMetOpen = true;
-      throw new Error('The log is still open.'); // nobody sees it
+      // Nobody sees it. A throw would drop the pages of other items (api/schema/resolver.ts).
+      return Promise.reject(new Error('The log is still open.'));
     }
     const key = JSON.stringify(args);
     const set = this.#sets.get(key) ?? this.#beginSet(key, args);

@@ -23,7 +23,11 @@ function propertyNamed(name: string): Resolver {
   };
 }
 
-/** Changes what a field resolves to by `change`. */
+/**
+ * Changes what a field resolves to by `change`. What either of them throws becomes a rejection: when
+ * an item of a list throws, executors drop the promises of the items before it, and if one of these
+ * is rejected later, nobody handles it, and the process ends.
+ */
 export function changeValues(
   field: GraphQLField<unknown, Context>,
   change: (value: unknown, context: Context) => unknown,
@@ -31,8 +35,12 @@ export function changeValues(
   const resolve = resolverOf(field);
   if (!resolve) throw new TypeError(`The resolver of ${field.name} must not ask for its place in the document.`);
   field.resolve = (source, args, context) => {
-    const value = resolve(source, args, context);
-    if (!(value instanceof Promise)) return change(value, context);
-    return value.then((settled: unknown) => change(settled, context));
+    try {
+      const value = resolve(source, args, context);
+      if (!(value instanceof Promise)) return change(value, context);
+      return value.then((settled: unknown) => change(settled, context));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
 }
