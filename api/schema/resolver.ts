@@ -24,9 +24,9 @@ function propertyNamed(name: string): Resolver {
 }
 
 /**
- * Changes what a field resolves to by `change`. What either of them throws becomes a rejection: when
- * an item of a list throws, executors drop the promises of the items before it, and if one of these
- * is rejected later, nobody handles it, and the process ends.
+ * Changes what a field resolves to by `change`. What either of them throws becomes a rejection:
+ * when an item of a list throws, executors drop the promises of the items before it, and if one of
+ * these is rejected later, nobody handles it, and the process ends.
  */
 export function changeValues(
   field: GraphQLField<unknown, Context>,

@@ -122,10 +122,11 @@ describe.skipIf(host === undefined)('the live output of a real container', () =>
     const printed = [19_800, 5_000];
     const scripts = printed.map(
       (lines) =>
-        `sleep 0.3; awk 'BEGIN { for (i = 1; i <= ${lines}; i++) printf "out %d, and what makes it as long as many lines are, sixty.\\n", i }'`,
+        `sleep 1.5; awk 'BEGIN { for (i = 1; i <= ${lines}; i++) printf "out %d, and what makes it as long as many lines are, sixty.\\n", i }'`,
     );
     const [much, little] = await Promise.all(scripts.map((script) => collect(script)));
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_500); // as SIGSTOP does
+    // As SIGSTOP does, from before they print until long after.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5_000);
     expect(await much?.lines()).toMatchObject({ isLate: true, resumed: 0 });
     const whole = await little?.lines();
     expect(whole).toMatchObject({ isLate: false, resumed: 0 });
