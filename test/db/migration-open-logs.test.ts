@@ -91,6 +91,8 @@ test('a process of the previous version makes the first schedule of a workflow',
 });
 
 test('a schedule has no other state, and only an ended job has an open log', async () => {
-  await expect(database.client`UPDATE schedules SET state = 'IDLE'`).rejects.toThrow('schedules_state_check');
+  await expect(database.client`UPDATE schedules SET state = 'IDLE' WHERE state = 'READY'`).rejects.toThrow(
+    'schedules_state_check',
+  );
   await expect(database.client`UPDATE jobs SET log_open = true`).rejects.toThrow('jobs_log_open_check');
 });
