@@ -149,7 +149,8 @@ function argumentsOf(name: InstructionName, text: string): Arguments {
   const words = text.split(/[ \t]+/);
   const rest = words.join(' ');
   // With blanks in the place of tabs it would be a list, which it is not as given.
-  if (form === 'words or list' && (listOf(rest).list ?? listOf(rest).problem) !== undefined)
+  const inBlanks = form === 'words or list' && rest.startsWith('[') ? listOf(rest) : {};
+  if (inBlanks.list !== undefined || inBlanks.problem !== undefined)
     return wrong('must have no tab within a text of its list: write "\\t".');
   return { rest, words };
 }

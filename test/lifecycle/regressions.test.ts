@@ -36,6 +36,16 @@ async function container() {
   return { id: workflow.id, buildId };
 }
 
+/** A workflow whose first build is COMPLETED. */
+async function builtContainer(): Promise<string> {
+  const { db } = database;
+  const { id, buildId } = await container();
+  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
+  if (!build) throw new Error('no build');
+  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  return id;
+}
+
 async function read(id: string) {
   const [workflow] = await database.db.select().from(workflows).where(eq(workflows.id, id));
   const all = await database.db.select().from(builds).where(eq(builds.workflowId, id)).orderBy(builds.generation);
@@ -44,10 +54,7 @@ async function read(id: string) {
 
 test('a workflow that fails once too often while its next generation is built leaves no build behind', async () => {
   const { db } = database;
-  const { id, buildId } = await container();
-  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
-  if (!build) throw new Error('no build');
-  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const id = await builtContainer();
   const [job] = await claim(db, await schedule(db));
   if (!job) throw new Error('no job');
   const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
@@ -62,10 +69,7 @@ test('a workflow that fails once too often while its next generation is built le
 
 test('a requested job does not wait forever when the build of the next generation fails', async () => {
   const { db } = database;
-  const { id, buildId } = await container();
-  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
-  if (!build) throw new Error('no build');
-  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const id = await builtContainer();
   const requested = await runWorkflow(db, { userId: ann, id });
   const updated = await updateWorkflow(db, { userId: ann, id, payload: { kind: 'CONTAINER', image: 'image:2' } });
   if (requested.outcome !== 'REQUESTED' || updated.outcome !== 'UPDATED') throw new Error('not asked for');
@@ -77,10 +81,7 @@ test('a requested job does not wait forever when the build of the next generatio
 
 test('a job with a requested cancellation does not run again when its worker returns it unstarted', async () => {
   const { db } = database;
-  const { id, buildId } = await container();
-  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
-  if (!build) throw new Error('no build');
-  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const id = await builtContainer();
   const [job] = await claim(db, await schedule(db));
   if (!job) throw new Error('no job');
   expect((await cancelJob(db, { userId: ann, id: job.id })).outcome).toBe('STOPPING');
@@ -114,10 +115,7 @@ test('a claim of a build while its workflow ends waits for the end, and does not
 
 test('calls that wait while the workflow with a running job is purged do not find it', async () => {
   const { db } = database;
-  const { id, buildId } = await container();
-  const [build] = (await claimBuilds(db, [buildId], { owner: 'test' })).claimed;
-  if (!build) throw new Error('no build');
-  await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:1' });
+  const id = await builtContainer();
   const [job] = await claim(db, await schedule(db));
   if (!job) throw new Error('no job');
   const key = { userId: ann, id };
