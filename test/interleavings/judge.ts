@@ -62,12 +62,13 @@ const ALL = sql.join(
   sql` UNION ALL `,
 );
 
-const SECONDS = 5;
 /**
- * One round for waiting work and one for the work behind it. The total is shorter than
- * RECHECK_SECONDS, whose looks would find everything.
+ * What waits is found within this time, and what waits behind it when that has ended, without
+ * further time: a longer time would let the looks after RECHECK_SECONDS find everything.
  */
-const ROUNDS = 3;
+const SECONDS = 5;
+/** More than the jobs, requests and slots that the verbs of one order leave. */
+const ROUNDS_MAX = 20;
 
 /**
  * The rules that an order has broken: in the rows as it left them, within the next seconds, and at
@@ -88,8 +89,8 @@ export async function judge(db: Db, answers: Answers): Promise<string[]> {
 
 /** Work that could continue but is not found in the next seconds, while everything QUEUED runs. */
 async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
-  for (let round = 0; round < ROUNDS; round += 1) {
-    await timePasses(db, SECONDS);
+  await timePasses(db, SECONDS);
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const again = await schedule(db);
     const queued = await db.execute<{ id: string }>(sql`SELECT id FROM jobs WHERE status = 'QUEUED'`);
     if (again.length + queued.length === 0) break;
