@@ -22,3 +22,6 @@ export const IS_TIMED = IS_LONG || IS_LONG_RUN;
 export const SEED: { seed?: number } = INTERLEAVINGS_SEED === undefined ? {} : { seed: Number(INTERLEAVINGS_SEED) };
 
 export const MARGIN_MS = 60_000;
+
+/** More than any machine does. */
+export const RUNS_PER_SECOND_MAX = 100;

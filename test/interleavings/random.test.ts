@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { IS_TIMED, MARGIN_MS, runMs, SEED } from './bounds.ts';
+import { withinTime } from '../support/time-limit.ts';
+import { IS_TIMED, MARGIN_MS, RUNS_PER_SECOND_MAX, runMs, SEED } from './bounds.ts';
 import { openRunner, type Runner } from './orders.ts';
 import { byPriority, prioritiesOf } from './priorities.ts';
 import { reportOf } from './report.ts';
@@ -9,7 +10,7 @@ import { statesOf } from './verbs.ts';
 
 const ACTORS = 3;
 const RUN_MS = runMs({ long: 8, quick: 60 });
-const ORDERS_MAX = IS_TIMED ? 1_000_000 : 30;
+const ORDERS_MAX = IS_TIMED ? (RUN_MS / 1_000) * RUNS_PER_SECOND_MAX : 30;
 
 let runner: Runner;
 beforeAll(async () => {
@@ -25,22 +26,22 @@ const drawn = fc.record({
   priorities: prioritiesOf(ACTORS),
 });
 
+type Drawn = typeof drawn extends fc.Arbitrary<infer T> ? T : never;
+
 test(
   'P1, P2, P3, P7: random orders of three verbs break no rule',
   async () => {
     let orders = 0;
-    await fc.assert(
-      fc.asyncProperty(drawn, async ({ verbs, begin, splitting, priorities }) => {
-        const states = statesOf(verbs);
-        const state = states[begin % states.length];
-        if (state === undefined) return;
-        const scenario = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
-        const run = await runner.of(scenario)(byPriority(priorities));
-        orders += 1;
-        expect(run.wrong.length > 0 ? reportOf(scenario, run) : '').toBe('');
-      }),
-      { numRuns: ORDERS_MAX, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
-    );
+    const run = withinTime(RUN_MS, async ({ verbs, begin, splitting, priorities }: Drawn) => {
+      const states = statesOf(verbs);
+      const state = states[begin % states.length];
+      if (state === undefined) return;
+      const scenario = { state, verbs, splitting: splitting.flatMap((actor) => verbs[actor] ?? []) };
+      const run = await runner.of(scenario)(byPriority(priorities));
+      orders += 1;
+      expect(run.wrong.length > 0 ? reportOf(scenario, run) : '').toBe('');
+    });
+    await fc.assert(fc.asyncProperty(drawn, run), { numRuns: ORDERS_MAX, ...SEED });
     console.info(`${orders} random orders.`);
     expect(orders).toBeGreaterThan(0);
   },

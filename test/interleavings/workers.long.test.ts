@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { MARGIN_MS, runMs, SEED } from './bounds.ts';
-import { byPriority, prioritiesOf } from './priorities.ts';
+import { withinTime } from '../support/time-limit.ts';
+import { MARGIN_MS, RUNS_PER_SECOND_MAX, runMs, SEED } from './bounds.ts';
+import { byPriority, type Priority, prioritiesOf } from './priorities.ts';
 import type { Choose } from './scheduler.ts';
 import { type Event, openWorkerRunner, type WorkerRunner } from './worker-runs.ts';
 
@@ -66,18 +67,19 @@ test('a claim whose answer comes after its lease starts nothing beside the next 
   }
 });
 
+type WorkerRun = typeof workerRun extends fc.Arbitrary<infer T> ? T : never;
+
 test(
   'P1, P2, P3, P4: two workers whose engines, answers and clocks fail them run no program twice, and end every job once',
   async () => {
     let runs = 0;
-    await fc.assert(
-      fc.asyncProperty(workerRun, prioritiesOf(3), async (drawn, priorities) => {
-        const { order, wrong } = await runner.run(drawn, byPriority(priorities));
-        runs += 1;
-        expect(wrong.length > 0 ? [...order.steps, ...wrong].join('\n') : '').toBe('');
-      }),
-      { numRuns: 1_000_000, interruptAfterTimeLimit: RUN_MS, markInterruptAsFailure: false, ...SEED },
-    );
+    const run = withinTime(RUN_MS, async (drawn: WorkerRun, priorities: Priority[]) => {
+      const { order, wrong } = await runner.run(drawn, byPriority(priorities));
+      runs += 1;
+      expect(wrong.length > 0 ? [...order.steps, ...wrong].join('\n') : '').toBe('');
+    });
+    const numRuns = (RUN_MS / 1_000) * RUNS_PER_SECOND_MAX;
+    await fc.assert(fc.asyncProperty(workerRun, prioritiesOf(3), run), { numRuns, ...SEED });
     console.info(`${runs} runs of two workers.`);
     expect(runs).toBeGreaterThan(0);
   },

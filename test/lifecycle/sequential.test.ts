@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { withinTime } from '../support/time-limit.ts';
 import { drain } from './drain.ts';
 import { broken } from './invariants.ts';
 import { expectedState, judgeScheduling, readState } from './judge.ts';
 import { Model } from './model.ts';
 import { type Operation, operation } from './operations.ts';
-import { BOUNDS, type Lifecycle, lifecycle, TEST_MS_MAX } from './support.ts';
+import { BOUNDS, type Lifecycle, lifecycle, RUN_MS_MAX, TEST_MS_MAX } from './support.ts';
 import type { World } from './world.ts';
 
 let real: Lifecycle;
@@ -51,20 +52,18 @@ function forgetPurged(model: Model, state: Awaited<ReturnType<typeof readState>>
 test(
   'P1, P2, P3, P7: after any sequence of operations, answers and rows are what the model says',
   async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 40, size: 'max' }), async (operations) => {
-        const world = await real.begin();
-        const model = new Model();
-        const passed = new Map<string, number>();
-        await step(world, model, { type: 'create', container: true, failuresAllowed: 1 }, passed);
-        await step(world, model, { type: 'claimBuilds' }, passed);
-        await step(world, model, { type: 'endBuild', at: 0, status: 'COMPLETED' }, passed);
-        for (const op of operations) await step(world, model, op, passed);
-        await drain(world);
-        expect(await broken(real.db)).toEqual([]);
-      }),
-      BOUNDS,
-    );
+    const run = withinTime(RUN_MS_MAX, async (operations: Operation[]) => {
+      const world = await real.begin();
+      const model = new Model();
+      const passed = new Map<string, number>();
+      await step(world, model, { type: 'create', container: true, failuresAllowed: 1 }, passed);
+      await step(world, model, { type: 'claimBuilds' }, passed);
+      await step(world, model, { type: 'endBuild', at: 0, status: 'COMPLETED' }, passed);
+      for (const op of operations) await step(world, model, op, passed);
+      await drain(world);
+      expect(await broken(real.db)).toEqual([]);
+    });
+    await fc.assert(fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 40, size: 'max' }), run), BOUNDS);
   },
   TEST_MS_MAX,
 );
