@@ -39,6 +39,7 @@ async function happen(count = 1, { hinted = true } = {}): Promise<string[]> {
   for (let n = 0; n < count; n++) {
     const [written] = await notify(api.db, [{ kind: 'JOB_FAILED', workflowId, jobId: newId(), detail: `number ${n}` }]);
     ids.push(written?.id ?? '');
+    await api.db.execute(sql`SELECT pg_sleep(0.002)`); // ids of one millisecond come in any order
   }
   if (hinted) await api.cache.publish(userChannel(ann.id), encodeChanged({ notifications: ids }));
   return ids;
