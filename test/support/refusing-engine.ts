@@ -70,6 +70,8 @@ export async function refusingEngine(host: string): Promise<RefusingEngine> {
     response.on('close', () => onward.destroy());
     request.pipe(onward);
   });
+  // As an engine does, it keeps idle connections open, so that no request meets the end of one.
+  server.keepAliveTimeout = 0;
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
