@@ -7,6 +7,7 @@ import { newId } from '../../domain/ids.ts';
 import { createTemplates } from '../../workers/workflow/builds/template.ts';
 import { installationLabels } from '../../workers/workflow/engine/labels.ts';
 import { toSpec } from '../../workers/workflow/jobs/container.ts';
+import { printed, UNTIL_LET_GO, UNTIL_LET_GO_PRINT } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { letPass, until } from '../support/time.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedLines, storedTexts } from './support.ts';
@@ -21,8 +22,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
 
   const shell = (script: string) => ({ command: ['sh', '-c'], args: [script] });
   const numbers = (count: number) => Array.from({ length: count }, (_, n) => String(n + 1));
-  /** Prints 200 lines a second for two seconds. */
-  const PRINTER = 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; [ $((i % 20)) = 0 ] && sleep 0.1; done; exit 4';
+  const PRINTER = `${UNTIL_LET_GO_PRINT}; exit 4`;
 
   /** The id of the only container, once it runs. */
   const running = () =>
@@ -33,30 +33,38 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
         : undefined;
     });
 
-  const untilPrinted = (jobId: string) =>
-    until('some lines are stored', async () => (await storedTexts(here.database.db, jobId)).length > 40);
+  /** Waits until more lines are stored than these, and returns how many. */
+  const morePrinted = (jobId: string, than = 40) =>
+    until('more lines are stored', async () => {
+      const { length } = await storedTexts(here.database.db, jobId);
+      return length > than && length;
+    });
 
   test('P4: a drained worker passes its container on: the next one adopts it, and the log continues without a gap', async () => {
     const first = await here.start();
     const { id } = await here.create(shell(PRINTER));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    await untilPrinted(jobId);
+    await morePrinted(jobId);
     const [container] = await here.containers();
     await first.close();
     expect(await here.containers()).toEqual([container]);
+    const before = (await storedTexts(here.database.db, jobId)).length;
     const second = await here.start();
+    await morePrinted(jobId, before);
+    await here.letGo(jobId);
     const job = await here.job(id, 'FAILED');
-    expect(job).toMatchObject({ id: jobId, attempt: 1, exitCode: 4, failureReason: 'EXIT_CODE', logLineCount: 400 });
-    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
+    expect(job).toMatchObject({ id: jobId, attempt: 1, exitCode: 4, failureReason: 'EXIT_CODE' });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(printed(job.logLineCount));
     await second.close();
   });
 
   test('P4: one that ended while no worker watched gets its exit code and its whole log', async () => {
     const first = await here.start();
-    const { id } = await here.create(shell('echo 1; sleep 1; seq 2 3000; exit 6'));
+    const { id } = await here.create(shell(`echo 1; ${UNTIL_LET_GO}; seq 2 3000; exit 6`));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const container = await running();
     await first.close();
+    await here.letGo(jobId);
     await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
     const second = await here.start();
     expect(await here.job(id, 'FAILED')).toMatchObject({ exitCode: 6, attempt: 1, logLineCount: 3_000 });
@@ -72,10 +80,11 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     'P4: one that %s while no worker watched and the engine ran on fails, and does not run again',
     async (_, end, code) => {
       const first = await here.start();
-      const { id } = await here.create(shell(`echo 1; sleep 1; ${end}`));
-      await here.job(id, 'RUNNING');
+      const { id } = await here.create(shell(`echo 1; ${UNTIL_LET_GO}; ${end}`));
+      const { id: jobId } = await here.job(id, 'RUNNING');
       const container = await running();
       await first.close();
+      await here.letGo(jobId);
       await here.docker.waitContainer(container, { timeoutMs: 10_000, signal: new AbortController().signal });
       const second = await here.start();
       expect(await here.job(id, 'FAILED')).toMatchObject({ exitCode: code, attempt: 1, failureReason: 'EXIT_CODE' });
@@ -86,7 +95,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
   test('P4: one that is removed while no worker watches: the next attempt begins with a line that says what may be missing', async () => {
     const { db } = here.database;
     const first = await here.start();
-    const { id } = await here.create(shell('echo 1; [ -e /never ] || sleep 1; echo 2'));
+    const { id } = await here.create(shell(`echo 1; ${UNTIL_LET_GO}; echo 2`));
     const { id: jobId } = await here.job(id, 'RUNNING');
     const container = await running();
     await until('a line is stored', async () => (await storedTexts(db, jobId)).length > 0);
@@ -97,6 +106,7 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     const second = await here.start();
     await reconcileSchedules(db, [id], { watchedSeconds: () => Number.POSITIVE_INFINITY });
     await letPass(db, id, 60);
+    await here.letGo(jobId, 2);
     expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 2 });
     const lines = await storedLines(db, jobId);
     expect(lines.map(({ text, attempt, stream, source }) => ({ text, attempt, stream, source }))).toEqual([
@@ -112,20 +122,18 @@ describe.skipIf(host === undefined)('a container whose worker is gone', () => {
     const frozen = await here.start();
     const { id } = await here.create(shell(PRINTER));
     const { id: jobId } = await here.job(id, 'RUNNING');
-    await untilPrinted(jobId);
+    await morePrinted(jobId);
     // The other worker takes the job over while the first one still prints. A frozen worker would
     // do less.
     await here.database.db.execute(
       sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ${jobId}`,
     );
-    const other = await here.start();
-    expect(await here.job(id, 'FAILED')).toMatchObject({
-      attempt: 1,
-      exitCode: 4,
-      logLineCount: 400,
-      leaseToken: null,
-    });
-    expect(await storedTexts(here.database.db, jobId)).toEqual(numbers(400));
+    const other = await here.start({ owner: 'other' });
+    await until('it is taken over', async () => (await here.job(id, 'RUNNING')).leaseOwner === 'other');
+    await here.letGo(jobId);
+    const job = await here.job(id, 'FAILED');
+    expect(job).toMatchObject({ attempt: 1, exitCode: 4, leaseToken: null });
+    expect(await storedTexts(here.database.db, jobId)).toEqual(printed(job.logLineCount));
     await Promise.all([frozen.close(), other.close()]);
   });
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { formatLine } from '../../domain/logs/encode.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedLines } from './support.ts';
@@ -26,7 +27,7 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
 
   test('is cut there, and its job continues to its end, even under a worker that adopts it', async () => {
     const first = await here.start({ maxLogBytes: 100_000 });
-    const { id, buildId } = await here.create(shell('seq 1 50000; sleep 3; seq 50001 60000; exit 9'));
+    const { id, buildId } = await here.create(shell(`seq 1 50000; ${UNTIL_LET_GO}; seq 50001 60000; exit 9`));
     const build = await buildIn(here.database.db, buildId, 'COMPLETED');
     expect((await storedLines(here.database.db, buildId)).map(({ text }) => text)).not.toContainEqual(
       expect.stringMatching(CUT),
@@ -37,6 +38,7 @@ describe.skipIf(host === undefined)('a log that reaches its maximum', () => {
     );
     await first.close();
     const second = await here.start({ maxLogBytes: 100_000 });
+    await here.letGo(jobId);
     const job = await here.job(id, 'FAILED');
     expect(job).toMatchObject({ id: jobId, attempt: 1, exitCode: 9, failureReason: 'EXIT_CODE' });
     const kept = await expectCut(jobId, job.logLineCount);

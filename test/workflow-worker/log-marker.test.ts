@@ -4,6 +4,7 @@ import { jobs } from '../../db/schema.ts';
 import { decodeChunks, isMarker } from '../../domain/logs/chunk.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { brokers, dropTopics, kafkaBus, randomPrefix } from '../bus/support.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import { removeVolumes } from './engine-state.ts';
@@ -27,7 +28,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
     const worker = await here.start();
     const { id } = await here.create({
       command: ['sh', '-c'],
-      args: ['sleep 1; seq 1 500; if [ -e /seen/it ]; then exit 0; fi; touch /seen/it; sleep 60'],
+      args: [`${UNTIL_LET_GO}; seq 1 500; if [ -e /seen/it ]; then exit 0; fi; touch /seen/it; sleep 600`],
       volumes: [{ name: 'seen', path: '/seen' }],
     });
     const running = await here.job(id, 'RUNNING');
@@ -37,6 +38,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
     };
     const tail = await here.parts.bus.tail({ topic: 'job_logs', onMessage, onGap: () => undefined });
     await tail.watch(running.id);
+    await here.letGo(running.id);
     await until('its lines are on the bus', async () => (published >= 500 ? true : undefined));
     // Removes the containers, as if their engine were lost.
     for (const container of await here.containers()) await here.docker.removeContainer(container, { force: true });
@@ -46,6 +48,7 @@ describe.skipIf(host === undefined || brokers === undefined)('a second attempt w
       return job?.attempt === 2 && job.status === 'RUNNING' ? job : undefined;
     });
     expect(await storedLines(db, running.id)).toEqual([]);
+    await here.letGo(running.id, 2);
 
     const joblogs = await startJoblogs(here.parts);
     const job = await here.job(id, 'COMPLETED');

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { CANCEL_CHANNEL, encodeIds } from '../../domain/hints.ts';
 import { untilKillSeen } from '../docker/support.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { until } from '../support/time.ts';
 import {
@@ -166,10 +167,11 @@ describe.skipIf(host === undefined)('container jobs', () => {
   });
 
   test('P5: a hint of a cancellation that is not in the database stops nothing', async () => {
-    const { id } = await here.create(shell('sleep 2; echo whole'));
+    const { id } = await here.create(shell(`${UNTIL_LET_GO}; echo whole`));
     const running = await here.job(id, 'RUNNING');
     await until('its container runs', async () => (await here.containers()).length > 0);
     await here.parts.cache.publish(CANCEL_CHANNEL, encodeIds([running.id]));
+    await here.letGo(running.id);
     expect(await here.job(id, 'COMPLETED')).toMatchObject({ attempt: 1, cancelRequestedAt: null });
     expect(await storedTexts(here.database.db, running.id)).toEqual(['whole']);
   });

@@ -13,9 +13,11 @@ import { startJoblogs } from '../../workers/joblogs/worker.ts';
 import { startScheduling } from '../../workers/scheduling/worker.ts';
 import type { Parts, Worker } from '../../workers/shared/parts.ts';
 import { installationLabels } from '../../workers/workflow/engine/labels.ts';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { startWorkflow, type WorkflowParts } from '../../workers/workflow/worker.ts';
 import { removeNetworks } from '../docker/support.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { letGo } from '../support/gate.ts';
 import { jobIn } from '../support/jobs.ts';
 import { readLines } from '../support/lines.ts';
 import { until } from '../support/time.ts';
@@ -40,6 +42,8 @@ export interface Installation {
   ): Promise<Made>;
   job(workflowId: string, status: JobRow['status'], nth?: number): Promise<JobRow>;
   containers(): Promise<string[]>;
+  /** Lets the container of this attempt go on, once there is one: see UNTIL_LET_GO. */
+  letGo(jobId: string, attempt?: number): Promise<void>;
   /** Closes everything, and fails if a container is left behind. */
   close(): Promise<void>;
 }
@@ -117,6 +121,12 @@ export async function openInstallation(
     },
 
     job: (workflowId, status, nth = 0) => jobIn(db, workflowId, status, nth),
+
+    async letGo(jobId, attempt = 1) {
+      const name = containerName({ id: jobId, attempt });
+      await until('there is its container', async () => (await docker.inspectContainer(name)) !== undefined);
+      await letGo(host, name);
+    },
 
     async close() {
       for (const worker of workers.reverse()) await worker.close();
