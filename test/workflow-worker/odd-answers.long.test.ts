@@ -5,6 +5,7 @@ import { jobs, workflows } from '../../db/schema.ts';
 import { CANCEL_CHANNEL, encodeIds } from '../../domain/hints.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Refusal, type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { until } from '../support/time.ts';
@@ -106,13 +107,14 @@ describe.skipIf(host === undefined)('an engine with unexpected answers', () => {
         return undefined;
       };
       const { id } = await here.create(
-        shell(`trap "sleep 3; exit ${code}" TERM; echo up; while :; do sleep 0.1; done`, seconds),
+        shell(`trap "${UNTIL_LET_GO}; exit ${code}" TERM; echo up; while :; do sleep 0.1; done`, seconds),
       );
       const job = await here.job(id, 'RUNNING');
       await untilPrinted(job.id);
       if (outcome.status === 'CANCELED') await cancel(job);
       await until('it is being stopped', async () => isStopping);
       await first.close();
+      await here.letGo(job.id);
       const name = containerName({ id: job.id, attempt: 1 });
       await until('it has ended', async () => (await here.docker.inspectContainer(name))?.status === 'ended');
       const next = await here.start();
@@ -144,22 +146,31 @@ describe.skipIf(host === undefined)('an engine with unexpected answers', () => {
 
   test('a worker whose address now leads to another engine removes nothing that runs there', async () => {
     const runner = await here.start();
-    const { id } = await here.create(shell('echo up; sleep 3; echo done'));
-    await untilPrinted((await here.job(id, 'RUNNING')).id);
+    const { id } = await here.create(shell(`echo up; ${UNTIL_LET_GO}; echo done`));
+    const { id: jobId } = await here.job(id, 'RUNNING');
+    await untilPrinted(jobId);
     engine.rewrite = (path, json) =>
       path.startsWith('/info') ? JSON.stringify({ ...JSON.parse(json), ID: 'the engine before' }) : json;
     const moved = createDocker({ host: engine.host, log: quiet });
     expect(await moved.engineId()).toBe('the engine before');
     engine.rewrite = undefined;
+    let hasListed = false;
+    engine.refuse = (_, path) => {
+      hasListed ||= path.startsWith('/containers/json');
+      return undefined;
+    };
     const other = await here.start({ docker: moved });
+    await until('it lists the containers', async () => hasListed);
+    await other.close(); // which waits until it has done what follows from the list
+    await here.letGo(jobId);
     expect(await ended(id)).toMatchObject({ status: 'COMPLETED', attempt: 1 });
-    await Promise.all([runner.close(), other.close()]);
+    await runner.close();
   });
 
   test('P2: a container unknown to another engine at the same address is left, and adopted when its own engine is back', async () => {
     const moved = createDocker({ host: engine.host, log: quiet });
     const worker = await here.start({ docker: moved });
-    const { id } = await here.create(shell('echo up; sleep 2; echo done'));
+    const { id } = await here.create(shell(`echo up; ${UNTIL_LET_GO}; echo done`));
     const { id: jobId } = await here.job(id, 'RUNNING');
     await untilPrinted(jobId);
     engine.rewrite = (path, json) => {
@@ -168,6 +179,7 @@ describe.skipIf(host === undefined)('an engine with unexpected answers', () => {
     };
     engine.refuse = (_, path) =>
       /^\/containers\/[0-9a-f]{64}\//.test(path) ? { status: 404, message: 'No such container' } : undefined;
+    await here.letGo(jobId);
     await until('it is left', async () => {
       const [row] = await here.database.db.select().from(jobs).where(eq(jobs.workflowId, id));
       expect(row).toMatchObject({ status: 'RUNNING', attempt: 1 });

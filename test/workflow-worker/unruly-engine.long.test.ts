@@ -11,6 +11,7 @@ import { volumeName } from '../../workers/workflow/engine/volumes.ts';
 import { containerName, toSpec } from '../../workers/workflow/jobs/container.ts';
 import { createVolumeRemoval } from '../../workers/workflow/sweeps/volumes.ts';
 import { testUser } from '../support/database.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { type RefusingEngine, refusingEngine } from '../support/refusing-engine.ts';
 import { letPass, until } from '../support/time.ts';
@@ -82,10 +83,11 @@ describe.skipIf(host === undefined)('on a misbehaving engine', () => {
     ['never answers about', 'HANG' as const],
     ['refuses to remove for a conflict', { status: 409, message: 'cannot remove: the container is in use' }],
   ])('a container that it %s holds up neither adoption nor the removal of others', async (_, refusal) => {
-    const { id, jobId } = await orphan('echo up; sleep 2; echo done; exit 3');
+    const { id, jobId } = await orphan(`echo up; ${UNTIL_LET_GO}; echo done; exit 3`);
     const [stuck, other] = [await leftover(), await leftover()];
     engine.refuse = (method, path) => (method === 'DELETE' && path.includes(stuck) ? refusal : undefined);
     const worker = await here.start({ docker: unruly });
+    await here.letGo(jobId);
     expect(await here.job(id, 'FAILED')).toMatchObject({ id: jobId, attempt: 1, exitCode: 3, logLineCount: 2 });
     await until('the other one is removed', async () => (await here.docker.inspectContainer(other)) === undefined);
     expect(engine.refused).toBeGreaterThan(0);
@@ -98,7 +100,7 @@ describe.skipIf(host === undefined)('on a misbehaving engine', () => {
 
   test('a container that cannot be inspected does not block the adoption of others, and is adopted when it can be', async () => {
     const first = await here.start();
-    const [a, b] = await Promise.all(['a', 'b'].map((n) => here.create(shell(`echo ${n}; sleep 4; exit 3`))));
+    const [a, b] = await Promise.all(['a', 'b'].map((n) => here.create(shell(`echo ${n}; ${UNTIL_LET_GO}; exit 3`))));
     if (a === undefined || b === undefined) throw new Error('none');
     const jobIds = await Promise.all([a, b].map(async ({ id }) => (await here.job(id, 'RUNNING')).id));
     const [stuck, name] = jobIds.map((id) => containerName({ id, attempt: 1 }));
@@ -108,6 +110,7 @@ describe.skipIf(host === undefined)('on a misbehaving engine', () => {
     engine.refuse = (method, path) =>
       method === 'GET' && path.startsWith(`/containers/${stuckId}/json`) ? { status: 500, message: 'busy' } : undefined;
     const worker = await here.start({ docker: unruly });
+    for (const id of jobIds) await here.letGo(id);
     expect(await here.job(b.id, 'FAILED')).toMatchObject({ attempt: 1, exitCode: 3 });
     expect(await here.job(a.id, 'RUNNING')).toMatchObject({ attempt: 1 });
     engine.refuse = undefined;
@@ -249,12 +252,17 @@ describe.skipIf(host === undefined)('on a misbehaving engine', () => {
             )
           : json;
       const first = await here.start({ docker: unruly });
-      const short = await here.create({ ...shell('echo 1; sleep 3; exit 3'), timeout_seconds: 30 });
-      const long = await here.create({ ...shell('echo 1; sleep 600'), timeout_seconds: 6 });
-      for (const { id } of [short, long])
-        await untilRuns(containerName({ id: (await here.job(id, 'RUNNING')).id, attempt: 1 }));
+      const run = async (script: string, timeout_seconds: number) => {
+        const { id } = await here.create({ ...shell(script), timeout_seconds });
+        const { id: jobId } = await here.job(id, 'RUNNING');
+        await untilRuns(containerName({ id: jobId, attempt: 1 }));
+        return { id, jobId };
+      };
+      const short = await run(`echo 1; ${UNTIL_LET_GO}; exit 3`, 60);
+      const long = await run('echo 1; sleep 600', 6); // it must not have ended when the worker is closed
       await first.close();
       const second = await here.start({ docker: unruly });
+      await here.letGo(short.jobId);
       expect(await here.job(short.id, 'FAILED')).toMatchObject({ failureReason: 'EXIT_CODE', exitCode: 3, attempt: 1 });
       const timedOut = await here.job(long.id, 'FAILED');
       expect(timedOut).toMatchObject({ failureReason: 'TIMEOUT', attempt: 1 });
