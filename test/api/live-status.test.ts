@@ -264,7 +264,7 @@ describe('a status that is followed', () => {
     expect(await nothing).toBe('nothing');
     await stream.stop();
     await asBob.dispose();
-  }, 30_000);
+  });
 
   test('leaves no line in the log', () => {
     expect(api.logged).toEqual([]);
