@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stopwatch } from '../support/stopwatch.ts';
 import { codes, type Person, person, query, socketOf, type TestApi, taker, testApi } from './support.ts';
 
 const SIGN_IN = 'mutation ($input: SignInInput!) { signIn(input: $input) { token userErrors { code } } }';
@@ -169,10 +170,10 @@ describe('changing the password', () => {
     });
     expect(data.changePassword).toEqual({ user: { id: ann.id }, userErrors: [] });
     expect(await Promise.all([token, ann.token, program].map(isValid))).toEqual([true, false, true]);
-    const started = performance.now();
+    const passedMs = stopwatch();
     expect(await closed).toBe(4403);
     await ended;
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(passedMs()).toBeLessThan(5_000);
     expect((await signIn(ann.email, 'password of ann')).userErrors).toEqual([{ code: 'BAD_CREDENTIALS' }]);
     expect((await signIn(ann.email, NEW)).token).toMatch(/^cvs_/);
   });

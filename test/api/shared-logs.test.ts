@@ -118,9 +118,7 @@ describe('a log that many follow', () => {
     }
     for (let n = 0; n < 50; n += 1, last += 2) await print(await numberedChunk(id, last + 1, last + 2));
     await endJob(api, ann, id, last);
-    await expect
-      .poll(() => sockets.reduce((sum, { completed }) => sum + completed.size, 0), { timeout: 20_000 })
-      .toBe(200);
+    await expect.poll(() => sockets.reduce((sum, { completed }) => sum + completed.size, 0)).toBe(200);
     for (let n = 0; n < 200; n += 1) {
       const first = n % 4 === 0 ? 1 : (n % 100) + 2;
       expect([n, sockets[n % 20]?.text(String(n))]).toEqual([n, numbered(first, last)]);
@@ -137,11 +135,11 @@ describe('a log that many follow', () => {
     const size = 10_000; // 10 MB in all, more than connections buffer
     for (let first = 2; first < 60 * size; first += size) await print(await numberedChunk(id, first, first + size - 1));
     const last = 60 * size + 1;
-    await expect.poll(() => fast.batches('1').at(-1)?.lastNumber, { timeout: 20_000 }).toBe(last);
+    await expect.poll(() => fast.batches('1').at(-1)?.lastNumber).toBe(last);
     expect(slow.batches('1').at(-1)?.lastNumber).toBe(1);
     slow.socket.resume();
     await endJob(api, ann, id, last);
-    await expect.poll(() => slow.completed.size, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => slow.completed.size).toBe(1);
     for (const each of [slow, fast]) {
       let next = 1;
       for (const { firstNumber, lastNumber } of each.batches('1')) {
@@ -171,9 +169,7 @@ describe('a log that many follow', () => {
     }
     sockets[0]?.socket.resume();
     await endJob(api, ann, id, last);
-    await expect
-      .poll(() => sockets.reduce((sum, { completed }) => sum + completed.size, 0), { timeout: 20_000 })
-      .toBe(120);
+    await expect.poll(() => sockets.reduce((sum, { completed }) => sum + completed.size, 0)).toBe(120);
     for (let n = 0; n < 120; n += 1)
       expect([n, sockets[n % 12]?.text(String(n))]).toEqual([n, numbered(((n * 7) % 100) + 2, last)]);
     await again.close();
@@ -189,7 +185,7 @@ describe('a log that many follow', () => {
     const remove = 'mutation ($id: ID!) { deleteWorkflow(input: { id: $id, purge: true }) { userErrors { code } } }';
     await query(api, remove, { token: ann.token, variables: { id: workflow.id } });
     while (await purgeSome(api.db)) {}
-    await expect.poll(() => [...one.completed], { timeout: 6_000 }).toEqual(['first', 'second']);
+    await expect.poll(() => [...one.completed]).toEqual(['first', 'second']);
     for (const name of ['first', 'second']) {
       expect(one.text(name)).toBe(numbered(1, 5));
       expect(one.results.get(name)?.filter(({ errors }) => errors)).toEqual([]);
@@ -223,7 +219,7 @@ describe('a log that many follow', () => {
     await expect.poll(() => [mine.text('1'), other.text('1')]).toEqual([numbered(1, 1), numbered(1, 1)]);
     const revoke = `mutation { revokeApiToken(input: { id: "${apiToken.id}" }) { userErrors { code } } }`;
     await query(api, revoke, { token: ann.token });
-    await expect.poll(() => other.closed, { timeout: 6_000 }).toBe(4403);
+    await expect.poll(() => other.closed).toBe(4403);
     await print(await numberedChunk(id, 2, 2));
     await expect.poll(() => mine.text('1')).toBe(numbered(1, 2));
     expect(other.text('1')).toBe(numbered(1, 1));

@@ -182,7 +182,7 @@ export function taker<T>(values: AsyncIterable<T>) {
   const next = async (): Promise<IteratorResult<T>> => {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error('Nothing came within 10 s.')), 10_000);
+      timer = setTimeout(() => reject(new Error('Nothing came within 30 s.')), 30_000);
     });
     return Promise.race([iterator.next(), late]).finally(() => clearTimeout(timer));
   };
