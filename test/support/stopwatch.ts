@@ -13,7 +13,8 @@ export function stopwatch(): () => number {
     passedMs += Math.min(now - last, 2 * STEP_MS);
     last = now;
   };
-  const timer = setInterval(step, STEP_MS).unref(); // a test that fails stops no stopwatch
+  // A test that fails stops no stopwatch.
+  const timer = setInterval(step, STEP_MS).unref();
   return () => {
     clearInterval(timer);
     step();

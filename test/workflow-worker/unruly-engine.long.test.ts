@@ -259,7 +259,8 @@ describe.skipIf(host === undefined)('on a misbehaving engine', () => {
         return { id, jobId };
       };
       const short = await run(`echo 1; ${UNTIL_LET_GO}; exit 3`, 60);
-      const long = await run('echo 1; sleep 600', 6); // it must not have ended when the worker is closed
+      // It must not have ended when the worker is closed.
+      const long = await run('echo 1; sleep 600', 6);
       await first.close();
       const second = await here.start({ docker: unruly });
       await here.letGo(short.jobId);
