@@ -61,7 +61,7 @@ describe.skipIf(isMissing)('a body over HTTP/2 that ends or breaks off', () => {
       asked += 1;
       socket.write(Buffer.concat([settings(), headers(packed)]));
     };
-    const slow = Array.from({ length: 12 }, () => visit(stall, { ...wants, timeout_seconds: 1 }, 'bob'));
+    const slow = Array.from({ length: 12 }, () => visit(stall, { ...wants, timeout_seconds: 2 }, 'bob'));
     await until(() => asked === slow.length, 'the checks that take all turns of their user');
     const send = ending(settings(), headers(packed), data(brotliCompressSync('hello')), goaway(2));
     expect(outcome(await visit(send, wants, 'bob'))).toBe('ok');

@@ -61,7 +61,7 @@ export function frameVisits() {
   return async (send: (socket: TLSSocket) => void, payload: Parameters<typeof check>[0] = {}, userId = 'ann') => {
     const { endpoint } = await frameServer(own, send);
     const trust = trustOf({ ca: authority.ca });
-    return check({ endpoint, timeout_seconds: 5, ...payload }, { trust, userId });
+    return check({ endpoint, timeout_seconds: 20, ...payload }, { trust, userId });
   };
 }
 

@@ -20,7 +20,7 @@ describe.skipIf(isMissing)('a heartbeat over HTTP/2', () => {
   afterAll(() => authority?.close());
 
   const visit = (payload: Parameters<typeof check>[0], context: Parameters<typeof check>[1] = {}) =>
-    check({ timeout_seconds: 5, ...payload }, { trust: trustOf({ ca: authority.ca }), ...context });
+    check({ timeout_seconds: 20, ...payload }, { trust: trustOf({ ca: authority.ca }), ...context });
 
   test('gets the page of a server that speaks nothing else, and says so in the log', async () => {
     const { endpoint, host, requests } = await http2Server(own, (stream) => {
@@ -144,8 +144,8 @@ describe.skipIf(isMissing)('a heartbeat over HTTP/2', () => {
     expect(outcome(await visit({ endpoint: `${endpoint}599` }))).toMatch(/ answered 599\. Any 2xx/);
     expect(outcome(await visit({ endpoint: `${endpoint}200`, headers_only: true }))).toBe('ok');
     expect(outcome(await visit({ endpoint: `${endpoint}200`, method: 'HEAD' }))).toBe('ok');
-    expect(outcome(await visit({ endpoint: `${endpoint}200`, timeout_seconds: 0.5 }))).toMatch(
-      /^TIMEOUT: Timed out after 0\.5 s waiting for the rest of the body of the response \(200 OK\) to GET \S+; 17 bytes had come\.$/,
+    expect(outcome(await visit({ endpoint: `${endpoint}200`, timeout_seconds: 1 }))).toMatch(
+      /^TIMEOUT: Timed out after 1 s waiting for the rest of the body of the response \(200 OK\) to GET \S+; 17 bytes had come\.$/,
     );
   });
 

@@ -34,7 +34,7 @@ describe('a heartbeat whose name servers are late', () => {
       () => ['127.0.0.1'],
       (type) => (type === IPV6 ? 60_000 : 0),
     );
-    expect(outcome(await check({ endpoint: `tcp://half.test:${port}`, timeout_seconds: 1 }, { names }))).toBe('ok');
+    expect(outcome(await check({ endpoint: `tcp://half.test:${port}`, timeout_seconds: 2 }, { names }))).toBe('ok');
   });
 
   test('with a family keeps places for it, however many addresses of the other refuse', async () => {
@@ -100,9 +100,9 @@ describe('a heartbeat whose name servers are late', () => {
     });
     const servers = [closed.server, dead.server, alive.server];
     const names = createNames({ servers, resolvFile: '/nonexistent' });
-    const quick = { endpoint: `tcp://here.test:${port}`, timeout_seconds: 0.5 };
+    const quick = { endpoint: `tcp://here.test:${port}`, timeout_seconds: 1 };
     const said =
-      'SYSTEM: Timed out after 0.5 s waiting for the name here.test to be resolved. ' +
+      'SYSTEM: Timed out after 1 s waiting for the name here.test to be resolved. ' +
       'A name server of this machine does not answer, and the time was up before another one did.';
     expect((await Promise.all([check(quick, { names }), check(quick, { names })])).map(outcome)).toEqual([said, said]);
     expect(outcome(await check(quick, { names }))).toBe('ok');
@@ -125,9 +125,7 @@ describe('a heartbeat whose name servers are late', () => {
     const names = createNames({ servers: [dead.server, alive.server], resolvFile: '/nonexistent' });
     expect(outcome(await check({ endpoint: 'dns://one.test' }, { names }))).toBe('ok');
     await expect
-      .poll(async () => outcome(await check({ endpoint: 'dns://two.test', timeout_seconds: 1 }, { names })), {
-        timeout: 8_000,
-      })
+      .poll(async () => outcome(await check({ endpoint: 'dns://two.test', timeout_seconds: 1 }, { names })))
       .toBe('ok');
   });
 });

@@ -335,9 +335,9 @@ describe.skipIf(isMissing)('a heartbeat reaches its endpoint', () => {
         /^CHECK_FAILED: No answer of the proxy 127\.0\.0\.1:\d+ to CONNECT \S+:443: an answer that is not HTTP, beginning "SSH-2\.0-OpenSSH\\r\\n"\. .* 2xx was expected\.$/,
       );
       const silent = await listening(net.createServer((socket) => socket.resume()));
-      expect(
-        outcome(await check({ endpoint, proxy: `http://${silent.host}`, timeout_seconds: 0.3 }, { names })),
-      ).toMatch(/^TIMEOUT: .* waiting for the proxy \S+ to connect to \S+:443\.$/);
+      expect(outcome(await check({ endpoint, proxy: `http://${silent.host}`, timeout_seconds: 1 }, { names }))).toMatch(
+        /^TIMEOUT: .* waiting for the proxy \S+ to connect to \S+:443\.$/,
+      );
     });
   });
 });

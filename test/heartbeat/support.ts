@@ -126,7 +126,7 @@ export async function nameServer(
   return { names: createNames({ servers: [server], resolvFile: '/nonexistent' }), asked, server };
 }
 
-export async function until(condition: () => boolean, what: string, deadlineMs = 5_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, deadlineMs = 20_000): Promise<void> {
   const deadline = Date.now() + deadlineMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Waited ${deadlineMs} ms in vain for ${what}.`);

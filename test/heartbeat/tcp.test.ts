@@ -50,8 +50,8 @@ describe('a heartbeat over TCP that sends or expects a text', () => {
       `CHECK_FAILED: ${reset.host} sent 2 bytes that begin "ab", then the connection failed (ECONNRESET). "+PONG" was expected.`,
     );
     const slow = await raw((socket) => socket.write('wait'));
-    expect(outcome(await check({ endpoint: `tcp://${slow.host}`, tcp_expect: '+PONG', timeout_seconds: 0.3 }))).toBe(
-      `TIMEOUT: Timed out after 0.3 s waiting for "+PONG" from ${slow.host}, which has sent 4 bytes that begin "wait".`,
+    expect(outcome(await check({ endpoint: `tcp://${slow.host}`, tcp_expect: '+PONG', timeout_seconds: 1 }))).toBe(
+      `TIMEOUT: Timed out after 1 s waiting for "+PONG" from ${slow.host}, which has sent 4 bytes that begin "wait".`,
     );
   });
 
