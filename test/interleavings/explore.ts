@@ -83,7 +83,7 @@ export async function explore(
   return explored;
 }
 
-const REPEATS_MAX = 3;
+const REPEATS_MAX = 10;
 
 function begin(ready: Choice[], before: Node | undefined, preemptionsMax: number): Node | undefined {
   const seen = before === undefined ? [] : [...before.sleeping, ...before.tried];
