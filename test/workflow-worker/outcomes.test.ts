@@ -148,10 +148,10 @@ describe.skipIf(host === undefined)('container jobs', () => {
   test('a time-out stops it with SIGTERM and FAILS it as TIMEOUT, with its last lines', async () => {
     const { id } = await here.create({
       ...shell('trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.1; done'),
-      timeout_seconds: 1,
+      timeout_seconds: 2, // the trap must be there by then
     });
     const job = await here.job(id, 'FAILED');
-    expect(job).toMatchObject({ failureReason: 'TIMEOUT', failureMessage: expect.stringContaining('1 s') });
+    expect(job).toMatchObject({ failureReason: 'TIMEOUT', failureMessage: expect.stringContaining('2 s') });
     expect(await storedTexts(here.database.db, job.id)).toEqual(['up', 'bye']);
   });
 

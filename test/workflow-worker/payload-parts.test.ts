@@ -154,7 +154,7 @@ describe.skipIf(host === undefined)('what a payload gives a container', () => {
 
   /** Prints which of these signals stops it. */
   const TRAPS = {
-    timeout_seconds: 1,
+    timeout_seconds: 3, // three of them start at once
     command: ['sh', '-c'],
     args: ['for s in INT TERM USR1; do trap "echo $s; exit" $s; done; echo up; while :; do sleep 0.1; done'],
   };
