@@ -62,7 +62,7 @@ describe('a client that does not read', () => {
    */
   async function cut(): Promise<void> {
     const { port } = new URL(api.url);
-    await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => connectionsOf(process.pid, Number(port))).toBe(0);
   }
 
   test.each([
@@ -91,7 +91,7 @@ describe('a client that does not read', () => {
     await new Promise((resolve) => setTimeout(resolve, 3 * UNREAD_MS));
     const { port } = new URL(api.url);
     // The one connection of this client.
-    await expect.poll(() => connectionsOf(process.pid, Number(port)), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => connectionsOf(process.pid, Number(port))).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, UNREAD_MS));
     expect(await connectionsOf(process.pid, Number(port))).toBe(1);
   });
@@ -153,7 +153,7 @@ describe('messages that are not finished', () => {
     }
 
     const left = () => sockets.filter(({ destroyed }) => !destroyed).length - 1;
-    await expect.poll(left, { timeout: 10_000 }).toBeLessThan(count);
+    await expect.poll(left).toBeLessThan(count);
     await expect.poll(left).toBeGreaterThan(50); // it cuts no more than necessary
     expect(small.destroyed).toBe(false);
     expect(await query(api, '{ viewer { id } }', { token: bob.token })).toHaveProperty('data.viewer.id', bob.id);

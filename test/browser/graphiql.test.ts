@@ -184,7 +184,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     expect(ran).toBe(false);
     expect(complaints.filter((text) => text.includes('Content Security Policy')).length).toBe(2);
     await page.close();
-  }, 30_000);
+  }, 60_000);
 
   test('a page of another site cannot use it', async () => {
     const evil = createServer((_, response) =>
@@ -217,7 +217,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     const rebound = await page.goto(api.url.replace('127.0.0.1', 'evil.example'));
     expect([rebound?.status(), await rebound?.text()]).toEqual([421, expect.stringContaining('PUBLIC_URL')]);
     await page.close();
-  }, 30_000);
+  }, 60_000);
 });
 
 /** Runs in the page: the text of an editor, in which it replaces something first. */

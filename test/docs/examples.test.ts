@@ -66,7 +66,7 @@ describe('the GraphQL examples', () => {
       .join('\n')
       .replaceAll('http://localhost:4000', new URL(url).origin);
     const env = { ...process.env, TOKEN: token, JOB: jobId };
-    const { stdout } = await run('sh', ['-euc', script], { cwd: folder, env, timeout: 20_000 });
+    const { stdout } = await run('sh', ['-euc', script], { cwd: folder, env, timeout: 60_000 });
     expect(stdout).toBe(output); // the output of ?follow; nothing follows behind the cursors
     expect(await readFile(join(folder, 'job.log'), 'utf8')).toBe(output);
     expect((await readFile(join(folder, 'job.ndjson'), 'utf8')).match(/"cursor"/g)).toHaveLength(

@@ -86,7 +86,7 @@ describe('the memory of the process for a user', () => {
     socket.send(JSON.stringify({ type: 'subscribe', id: 'settled', payload: { query: '{ settled: __typename }' } }));
     expect(await answer).not.toContain('error');
     const sent = SUBSCRIPTIONS * JSON.stringify(payload()).length;
-    await expect.poll(async () => (await heapBytes()) - before, { timeout: 10_000 }).toBeLessThan(sent / 4);
+    await expect.poll(async () => (await heapBytes()) - before).toBeLessThan(sent / 4);
     socket.terminate();
   });
 

@@ -34,7 +34,8 @@ test('a drain returns a check that does not end, without counting the attempt, a
 
   const started = Date.now();
   await first.close();
-  expect(Date.now() - started).toBeLessThan(15_000);
+  // The check itself would end after 300 s.
+  expect(Date.now() - started).toBeLessThan(60_000);
   expect(await read()).toMatchObject({ status: 'PENDING', attempt: 1, uncountedAttempts: 1, leaseToken: null });
 
   const second = await startHeartbeatWorkers(memoryParts(db));

@@ -63,14 +63,12 @@ describe('an upgrade that is refused', () => {
   });
 
   test('holds no descriptor of the process, whatever its client does', async () => {
-    const started = Date.now();
     for (const upgrade of REFUSED) {
       const { socket } = await refused(upgrade); // its client never ends the connection
       const dribble = setInterval(() => socket.writable && socket.write('x'), 50);
       socket.once('close', () => clearInterval(dribble));
     }
-    await expect.poll(() => connectionsOf(up.pid, port), { timeout: 5_000 }).toBe(0);
-    expect(Date.now() - started).toBeLessThan(6_000);
+    await expect.poll(() => connectionsOf(up.pid, port)).toBe(0);
     expect(await ask(url, '{ __typename }')).toEqual({ __typename: 'Query' });
   });
 });

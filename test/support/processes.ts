@@ -9,7 +9,7 @@ import { SETTINGS } from '../../platform/settings/settings.ts';
 // Only a deadline: on a busy machine, a new PostgreSQL alone takes twenty seconds.
 const READY_MS_MAX = 90_000;
 const EXIT_MS_MAX = 40_000;
-const ANSWER_MS_MAX = 10_000;
+const ANSWER_MS_MAX = 30_000;
 
 export type LogLine = Record<string, unknown>;
 
