@@ -6,16 +6,15 @@ import { builds, jobs } from '../../db/schema.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { newId } from '../../domain/ids.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
-import { isEngineError } from '../../platform/docker/errors.ts';
 import { containerName } from '../../workers/workflow/jobs/container.ts';
 import { bridgeTo } from '../support/engine-bridge.ts';
-import { letGo, UNTIL_LET_GO } from '../support/gate.ts';
+import { UNTIL_LET_GO } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { proxyTo, type TestProxy } from '../support/proxy.ts';
 import { refusingEngine } from '../support/refusing-engine.ts';
 import { letPass, until } from '../support/time.ts';
 import { quiet } from '../support/workers.ts';
-import { stepsWith } from './engine-state.ts';
+import { letStepsGo } from './engine-state.ts';
 import { buildIn, IMAGE, type Installation, openInstallation, storedTexts, waitingBuild } from './support.ts';
 
 /** Not the minutes that the waits have come to. A busy machine needs some of it. */
@@ -90,7 +89,7 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     const live = await here.start({ owner: 'live' });
     const built = await until('it is built', async () => {
       const [build] = await db.select().from(builds).where(eq(builds.id, buildId));
-      if (build?.attempt === 2) await letStepsGo(marker);
+      if (build?.attempt === 2) await letStepsGo(host, marker);
       return build?.status === 'COMPLETED' ? build : undefined;
     });
     expect(built).toMatchObject({ attempt: 2, uncountedAttempts: 0, error: null });
@@ -142,17 +141,6 @@ describe.skipIf(host === undefined)('workers whose engine is away', () => {
     await Promise.all([...workers, live].map((worker) => worker.close()));
   });
 });
-
-async function letStepsGo(marker: string): Promise<void> {
-  for (const step of (await stepsWith(host, marker)).containers) {
-    try {
-      await letGo(host, step);
-    } catch (error) {
-      // The step of the first attempt is being removed.
-      if (!isEngineError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-    }
-  }
-}
 
 /** A clock that runs three times as fast. */
 function fastClock() {

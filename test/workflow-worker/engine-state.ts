@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { createEngine, type Engine } from '../../platform/docker/engine.ts';
 import { isEngineError } from '../../platform/docker/errors.ts';
+import { letGo } from '../support/gate.ts';
 
 const listed = z.array(z.object({ Id: z.string(), Command: z.string().optional(), State: z.string().optional() }));
 const history = z.array(z.object({ CreatedBy: z.string() }));
@@ -20,6 +21,18 @@ export async function stepsWith(host: string | undefined, marker: string) {
   const containers = all.filter(({ Command }) => Command?.includes(marker));
   const ended = containers.filter(({ State }) => State === 'exited');
   return { containers: containers.map(({ Id }) => Id), ended: ended.map(({ Id }) => Id) };
+}
+
+/** Lets the build steps that contain `marker` go on: see UNTIL_LET_GO. */
+export async function letStepsGo(host: string | undefined, marker: string): Promise<void> {
+  for (const step of (await stepsWith(host, marker)).containers) {
+    try {
+      await letGo(host, step);
+    } catch (error) {
+      // The step of an earlier attempt is being removed.
+      if (!isEngineError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+    }
+  }
 }
 
 /** By image: the steps that made it, which never change. An engine may have hundreds of images. */
