@@ -1,5 +1,7 @@
 import Docker from 'dockerode';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { containerName } from '../../workers/workflow/jobs/container.ts';
+import { letGo, printed, UNTIL_LET_GO_PRINT } from '../support/gate.ts';
 import { requirePart } from '../support/parts.ts';
 import { type Running, startProcess } from '../support/processes.ts';
 import { hasCommand, type OwnServer, ownEngine } from '../support/servers.ts';
@@ -46,11 +48,10 @@ describe.skipIf(!canStart || servers === undefined)('workflow workers with an en
   test('P4: a killed worker leaves its jobs to the next worker on its engine: running ones go on, waiting ones wait, and none fails', async () => {
     for (const n of [0, 1]) {
       await makeImage(n, `of${n}`);
-      const script = 'for i in 1 2 3 4 5 6; do echo $i; sleep 1; done';
       const id = await here.create({
         kind: 'CONTAINER',
         image: `of${n}:1`,
-        command: ['sh', '-c', script],
+        command: ['sh', '-c', UNTIL_LET_GO_PRINT],
         network: 'NONE',
       });
       const job = await here.job(id, 'RUNNING');
@@ -62,9 +63,13 @@ describe.skipIf(!canStart || servers === undefined)('workflow workers with an en
         command: ['echo', 'ran'],
         network: 'NONE',
       });
-      workers[n] = startWorker(n);
+      const next = startWorker(n);
+      workers[n] = next;
+      await isReady(next);
+      await letGo(engines[n]?.address, containerName({ id: job.id, attempt: 1 }));
       expect(await here.job(id, 'ENDED')).toMatchObject({ status: 'COMPLETED', attempt: 1 });
-      expect((await here.lines(job.id)).map(({ text }) => text)).toEqual(['1', '2', '3', '4', '5', '6']);
+      const texts = (await here.lines(job.id)).map(({ text }) => text);
+      expect(texts).toEqual(printed(texts.length));
       expect(await here.job(waits, 'ENDED')).toMatchObject({ status: 'COMPLETED', attempt: 1 });
     }
   }, 240_000);
