@@ -26,7 +26,8 @@ describe.skipIf(!canStart)('an engine that ends during a build', () => {
     'P4: %s: the build does not count as failed, and is built when the engine is back',
     async (how) => {
       const { db } = here.database;
-      const dockerfile = `FROM ${IMAGE}\nRUN echo ${newId()} && sleep 8`;
+      // Less than the 10 s after which an engine that stops kills its containers.
+      const dockerfile = `FROM ${IMAGE}\nRUN echo ${newId()} && sleep 5`;
       const { id, buildId } = await here.create({ build: { dockerfile }, args: ['true'], network: 'NONE' });
       await until('a step runs', async () =>
         (await storedTexts(db, buildId)).some((text) => text.startsWith('Step 2')),
