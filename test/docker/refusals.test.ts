@@ -2,6 +2,7 @@ import { extract } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { folderArchive } from '../../platform/docker/container-files.ts';
 import { fromBuild, fromPull, fromStatus, isPayloadsFault } from '../../platform/docker/errors.ts';
+import { cpuMs } from '../support/stopwatch.ts';
 
 /** Real answers of engines to a create or a start: the status, the message, and who is at fault. */
 const RUNC =
@@ -141,11 +142,12 @@ describe('a container that an engine refuses', () => {
     ['invalid a: ', ' /'],
   ])('words of 256 KB take no time: %s%s', (one, two) => {
     const words = (one + two).repeat(Math.ceil((256 * 1024) / (one + two).length));
-    const before = performance.now();
-    for (const status of [400, 500]) expect(fromStatus(status, words).message.length).toBeLessThan(5_000);
-    isPayloadsFault(words);
-    fromBuild(words);
-    expect(performance.now() - before).toBeLessThan(1_000);
+    const tookMs = cpuMs(() => {
+      for (const status of [400, 500]) expect(fromStatus(status, words).message.length).toBeLessThan(5_000);
+      isPayloadsFault(words);
+      fromBuild(words);
+    });
+    expect(tookMs).toBeLessThan(1_000);
   });
 
   test('a long name of a command hides neither what went wrong nor a folder of the host', () => {

@@ -345,7 +345,7 @@ describe.skipIf(isMissing)('the chain of certificates', () => {
     const own = made.issue('own', loop, { names: SITE });
     const started = performance.now();
     expect(outcome(await visit(sending(own, ...many), { days: 1 }))).toMatch(/No TLS/);
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(performance.now() - started).toBeLessThan(20_000);
   });
 
   test('the days of the server’s own certificate are in the log', async () => {

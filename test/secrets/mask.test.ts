@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createMask } from '../../domain/masking/mask.ts';
 import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
 import { maskLines } from '../../workers/shared/log-collector/mask-lines.ts';
+import { cpuMs } from '../support/stopwatch.ts';
 
 const STAMP = '2026-11-24T12:24:27.254500310Z';
 const FRAME_BYTES = 16 * 1024;
@@ -155,9 +156,8 @@ describe('a mask', () => {
   test('is not slowed down by secrets made for that', () => {
     const secrets = Array.from({ length: 100 }, (_, n) => `${'a'.repeat(200 + n)}b`);
     const mask = createMask([...secrets, 'a'.repeat(30_000)]);
-    const started = performance.now();
-    mask?.piece('a'.repeat(64 * 1024), undefined, true);
-    expect(performance.now() - started).toBeLessThan(1_000); // 70 ms on two cores
+    const tookMs = cpuMs(() => mask?.piece('a'.repeat(64 * 1024), undefined, true));
+    expect(tookMs).toBeLessThan(1_000); // 70 ms on two cores
   });
 
   test('does not change lines without a secret', () => {
