@@ -19,8 +19,9 @@ import {
   jobsOf,
   lastLineNumbers,
   newestBuilds,
-  nextRuns,
   payloadsOf,
+  type ScheduleRow,
+  schedulesOf,
   type WorkflowLabel,
   workflowLabelsOf,
   workflowsOf,
@@ -53,7 +54,7 @@ export interface Loaders {
   jobSummaries(page: JobPage): Promise<JobSummary[]>;
   /** The number of the jobs, or COUNTED_MAX + 1 if there are more than COUNTED_MAX. */
   jobCount(asked: { workflowId: string; filter: JobFilter }): Promise<number>;
-  nextRun(workflowId: string): Promise<Date | undefined>;
+  schedule(workflowId: string): Promise<ScheduleRow | undefined>;
   totals(asked: { workflowId: string; range: TimeRange }): Promise<Total[]>;
   payload(workflow: WorkflowRow): Promise<Payload | undefined>;
   firstLineNumber(sourceId: string): Promise<number | undefined>;
@@ -87,8 +88,8 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     const found = new Map((await newestJobs(db, ids, 1)).map((row) => [row.workflowId, row]));
     return (id) => found.get(id);
   });
-  const nextRun = batched<Date | undefined>(async (ids) => {
-    const found = new Map((await nextRuns(db, ids)).map((row) => [row.workflowId, row.nextRunAt ?? undefined]));
+  const schedule = batched<ScheduleRow | undefined>(async (ids) => {
+    const found = new Map((await schedulesOf(db, ids)).map((row) => [row.workflowId, row]));
     return (id) => found.get(id);
   });
   const firstLineNumber = setReads<number | undefined>(async (ids) => {
@@ -161,7 +162,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     notification,
     newestBuild,
     newestJob,
-    nextRun,
+    schedule,
     firstLineNumber,
     lastLineNumber,
     waitOfTurn,

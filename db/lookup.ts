@@ -238,22 +238,31 @@ export async function payloadsOf(
   );
 }
 
-/** The next slot of each of the workflows that runs on schedule now. */
-export async function nextRuns(
-  db: Db,
-  workflowIds: string[],
-): Promise<{ workflowId: string; nextRunAt: Date | null }[]> {
+/** What is shown of a schedule. */
+export type ScheduleRow = Pick<
+  typeof schedules.$inferSelect,
+  'workflowId' | 'state' | 'nextRunAt' | 'paused' | 'pausedUntil' | 'skippedRunCount'
+>;
+
+export async function schedulesOf(db: Db, workflowIds: string[]): Promise<ScheduleRow[]> {
   const values = { ids: arrayText(workflowIds, 'uuid') };
-  return nextRunsQuery(db, values).execute(values);
+  return schedulesOfQuery(db, values).execute(values);
 }
 
-const nextRunsQuery = preparedByShape((db, _, name) =>
+const schedulesOfQuery = preparedByShape((db, _, name) =>
   named(
-    'nextRuns',
+    'schedulesOf',
     db
-      .select({ workflowId: schedules.workflowId, nextRunAt: schedules.nextRunAt })
+      .select({
+        workflowId: schedules.workflowId,
+        state: schedules.state,
+        nextRunAt: schedules.nextRunAt,
+        paused: schedules.paused,
+        pausedUntil: schedules.pausedUntil,
+        skippedRunCount: schedules.skippedRunCount,
+      })
       .from(schedules)
-      .where(and(eq(schedules.workflowId, ANY_ID), eq(schedules.state, 'READY'))),
+      .where(eq(schedules.workflowId, ANY_ID)),
   ).prepare(name),
 );
 

@@ -66,6 +66,22 @@ CREATE INDEX builds_unfinished ON public.builds USING btree (id) WHERE (complete
 CREATE INDEX builds_user_unfinished ON public.builds USING btree (user_id) WHERE (completed_at IS NULL);
 CREATE TRIGGER builds_negative_log_attempt AFTER UPDATE OF log_attempt ON public.builds FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION open_logs_of_negative_attempts();
 
+CREATE TABLE calendars (
+  id uuid NOT NULL,
+  key text NOT NULL,
+  expressions text[] NOT NULL,
+  time_zone text NOT NULL,
+  tz_version text NOT NULL,
+  occurrences timestamp with time zone[] NOT NULL,
+  is_last boolean NOT NULL,
+  refill_at timestamp with time zone,
+  used_at timestamp with time zone NOT NULL DEFAULT now(),
+  CONSTRAINT calendars_check CHECK ((is_last OR (refill_at IS NOT NULL))),
+  CONSTRAINT calendars_key_key UNIQUE (key),
+  CONSTRAINT calendars_pkey PRIMARY KEY (id)
+);
+CREATE INDEX calendars_refill ON public.calendars USING btree (refill_at) WHERE (refill_at IS NOT NULL);
+
 CREATE TABLE daily_totals (
   user_id uuid NOT NULL,
   what text NOT NULL,
@@ -142,6 +158,8 @@ CREATE TABLE jobs (
   after_failure boolean NOT NULL DEFAULT true,
   awaited boolean NOT NULL DEFAULT true,
   adoptions integer NOT NULL DEFAULT 0,
+  retries integer NOT NULL DEFAULT 0,
+  retry_at timestamp with time zone,
   CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),
@@ -191,6 +209,8 @@ CREATE TABLE jobs_other PARTITION OF jobs DEFAULT (
   after_failure boolean NOT NULL DEFAULT true,
   awaited boolean NOT NULL DEFAULT true,
   adoptions integer NOT NULL DEFAULT 0,
+  retries integer NOT NULL DEFAULT 0,
+  retry_at timestamp with time zone,
   CONSTRAINT jobs_check CHECK (((status = 'RUNNING'::text) = (lease_token IS NOT NULL))),
   CONSTRAINT jobs_check1 CHECK (((status = ANY (ARRAY['COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text])) = (completed_at IS NOT NULL))),
   CONSTRAINT jobs_check2 CHECK (((status = 'FAILED'::text) = (failure_reason IS NOT NULL))),
@@ -246,7 +266,7 @@ CREATE TABLE notifications (
   read_at timestamp with time zone,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT notifications_check CHECK (((kind <> ALL (ARRAY['JOB_FAILED'::text, 'JOB_COMPLETED'::text])) OR (job_id IS NOT NULL))),
-  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_RECOVERED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text]))),
+  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_PAUSED'::text, 'WORKFLOW_RECOVERED'::text, 'RUN_SKIPPED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text]))),
   CONSTRAINT notifications_pkey PRIMARY KEY (id),
   CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
@@ -306,7 +326,7 @@ CREATE TABLE schedules (
   kind text NOT NULL,
   state text NOT NULL,
   generation integer NOT NULL,
-  interval_minutes integer NOT NULL,
+  interval_minutes integer,
   last_slot_at timestamp with time zone,
   next_run_at timestamp with time zone,
   wake_at timestamp with time zone,
@@ -314,9 +334,20 @@ CREATE TABLE schedules (
   last_job_id uuid,
   requested boolean NOT NULL DEFAULT false,
   failing boolean NOT NULL DEFAULT true,
-  CONSTRAINT schedules_check CHECK (((state = 'TERMINATED'::text) = (next_run_at IS NULL))),
+  calendar_id uuid,
+  starts_at timestamp with time zone,
+  ends_at timestamp with time zone,
+  delay_seconds integer NOT NULL DEFAULT 0,
+  overlap text NOT NULL DEFAULT 'QUEUE'::text,
+  late_seconds integer,
+  paused boolean NOT NULL DEFAULT false,
+  paused_until timestamp with time zone,
+  skipped_run_count integer NOT NULL DEFAULT 0,
+  skip_notified_at timestamp with time zone,
+  CONSTRAINT schedules_overlap_check CHECK ((overlap = ANY (ARRAY['QUEUE'::text, 'SKIP'::text, 'REPLACE'::text]))),
   CONSTRAINT schedules_pkey PRIMARY KEY (workflow_id),
   CONSTRAINT schedules_state_check CHECK ((state = ANY (ARRAY['READY'::text, 'BLOCKED'::text, 'TERMINATED'::text]))),
+  CONSTRAINT schedules_timing_check CHECK ((((interval_minutes IS NULL) OR (calendar_id IS NULL)) AND ((state <> 'TERMINATED'::text) OR (next_run_at IS NULL)) AND (paused OR (paused_until IS NULL)))),
   CONSTRAINT schedules_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
 ) WITH (fillfactor=70);
 CREATE INDEX schedules_wake ON public.schedules USING btree (wake_at) WHERE (wake_at IS NOT NULL);
@@ -444,7 +475,7 @@ CREATE TABLE workflows (
   user_id uuid NOT NULL,
   name text NOT NULL,
   kind text NOT NULL,
-  interval_minutes integer NOT NULL,
+  interval_minutes integer,
   max_consecutive_job_failures_allowed integer NOT NULL,
   consecutive_job_failures_count integer NOT NULL DEFAULT 0,
   generation integer NOT NULL DEFAULT 1,
@@ -457,6 +488,14 @@ CREATE TABLE workflows (
   purge_requested_at timestamp with time zone,
   log_retention_days integer,
   logs_removed_to uuid,
+  schedule jsonb,
+  run_policy jsonb,
+  on_too_many_failures text NOT NULL DEFAULT 'TERMINATE'::text,
+  paused_at timestamp with time zone,
+  paused_until timestamp with time zone,
+  pause_reason text,
+  pause_note text,
+  skipped_run_count integer NOT NULL DEFAULT 0,
   CONSTRAINT workflows_build_status_check CHECK ((build_status = ANY (ARRAY['QUEUED'::text, 'STARTED'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
   CONSTRAINT workflows_check CHECK (((terminated_at IS NULL) = (termination_reason IS NULL))),
   CONSTRAINT workflows_check1 CHECK (((deleted_at IS NULL) OR (terminated_at IS NOT NULL))),
@@ -466,7 +505,10 @@ CREATE TABLE workflows (
   CONSTRAINT workflows_log_retention_days_check CHECK ((log_retention_days >= 1)),
   CONSTRAINT workflows_max_consecutive_job_failures_allowed_check CHECK (((max_consecutive_job_failures_allowed >= 1) AND (max_consecutive_job_failures_allowed <= 1000))),
   CONSTRAINT workflows_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
+  CONSTRAINT workflows_on_too_many_failures_check CHECK ((on_too_many_failures = ANY (ARRAY['TERMINATE'::text, 'PAUSE'::text, 'NOTHING'::text]))),
+  CONSTRAINT workflows_pause_check CHECK ((((paused_at IS NULL) = (pause_reason IS NULL)) AND ((paused_at IS NOT NULL) OR (paused_until IS NULL)) AND (pause_reason = ANY (ARRAY['REQUESTED'::text, 'FAILURES'::text])))),
   CONSTRAINT workflows_pkey PRIMARY KEY (id),
+  CONSTRAINT workflows_schedule_check CHECK (((schedule IS NULL) = (interval_minutes IS NOT NULL))),
   CONSTRAINT workflows_termination_reason_check CHECK ((termination_reason = ANY (ARRAY['REQUESTED'::text, 'FAILURES'::text, 'DELETED'::text]))),
   CONSTRAINT workflows_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id)
 );

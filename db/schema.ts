@@ -15,6 +15,8 @@ import type { AuditChange } from '../domain/account/audit.ts';
 import type { TokenScope } from '../domain/account/token-scope.ts';
 import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
 import type { Payload } from '../domain/payload/payload.ts';
+import type { OverlapPolicy, PauseReason, RunPolicy, TooManyFailuresAction } from '../domain/schedule/run-policy.ts';
+import type { StoredSchedule } from '../domain/schedule/schedule.ts';
 import type {
   BuildStatus,
   FailureReason,
@@ -90,9 +92,20 @@ export const workflows = pgTable('workflows', {
   userId: uuid('user_id').notNull(),
   name: text('name').notNull(),
   kind: text('kind').$type<WorkflowKind>().notNull(),
-  intervalMinutes: integer('interval_minutes').notNull(),
+  /** Minutes from one slot to the next; null if `schedule` says when the workflow runs. */
+  intervalMinutes: integer('interval_minutes'),
+  schedule: jsonb('schedule').$type<StoredSchedule>(),
+  runPolicy: jsonb('run_policy').$type<RunPolicy>(), // null: the defaults
   maxConsecutiveJobFailuresAllowed: integer('max_consecutive_job_failures_allowed').notNull(),
   consecutiveJobFailuresCount: integer('consecutive_job_failures_count').notNull().default(0),
+  onTooManyFailures: text('on_too_many_failures').$type<TooManyFailuresAction>().notNull().default('TERMINATE'),
+  /** The pause has ended if `pausedUntil` has passed (db/workflows/pause.ts). */
+  pausedAt: time('paused_at'),
+  pausedUntil: time('paused_until'),
+  pauseReason: text('pause_reason').$type<PauseReason>(),
+  pauseNote: text('pause_note'),
+  /** Of a terminated workflow. Until then its schedule has the number. */
+  skippedRunCount: integer('skipped_run_count').notNull().default(0),
   generation: integer('generation').notNull().default(1),
   buildStatus: text('build_status').$type<BuildStatus>().notNull(),
   createdAt: time('created_at').notNull().defaultNow(),
@@ -162,7 +175,20 @@ export const schedules = pgTable('schedules', {
   kind: text('kind').$type<WorkflowKind>().notNull(),
   state: text('state').$type<ScheduleState>().notNull(),
   generation: integer('generation').notNull(),
-  intervalMinutes: integer('interval_minutes').notNull(),
+  /** With neither an interval nor a calendar, `nextRunAt` is the only slot. */
+  intervalMinutes: integer('interval_minutes'),
+  calendarId: uuid('calendar_id'),
+  startsAt: time('starts_at'),
+  endsAt: time('ends_at'),
+  /** From a slot to its run: the spread of the run policy. */
+  delaySeconds: integer('delay_seconds').notNull().default(0),
+  overlap: text('overlap').$type<OverlapPolicy>().notNull().default('QUEUE'),
+  /** A slot that is later than this is dropped. Null: never. */
+  lateSeconds: integer('late_seconds'),
+  paused: boolean('paused').notNull().default(false),
+  pausedUntil: time('paused_until'),
+  skippedRunCount: integer('skipped_run_count').notNull().default(0),
+  skipNotifiedAt: time('skip_notified_at'),
   lastSlotAt: time('last_slot_at'),
   nextRunAt: time('next_run_at'),
   wakeAt: time('wake_at'),
@@ -171,6 +197,20 @@ export const schedules = pgTable('schedules', {
   /** False only if the failure count of the workflow is 0. A trigger of `workflows` keeps it. */
   failing: boolean('failing').notNull().default(true),
   lastJobId: uuid('last_job_id'),
+});
+
+/** When cron expressions run in a time zone (db/calendars.ts). */
+export const calendars = pgTable('calendars', {
+  id: uuid('id').primaryKey(),
+  key: text('key').notNull(),
+  expressions: text('expressions').array().notNull(),
+  timeZone: text('time_zone').notNull(),
+  tzVersion: text('tz_version').notNull(),
+  /** The last time that has passed and those that follow, ascending. */
+  occurrences: time('occurrences').array().notNull(),
+  isLast: boolean('is_last').notNull(),
+  refillAt: time('refill_at'),
+  usedAt: time('used_at').notNull().defaultNow(),
 });
 
 export const jobs = pgTable('jobs', {
@@ -223,6 +263,10 @@ export const jobs = pgTable('jobs', {
   afterFailure: boolean('after_failure').notNull().default(true),
   /** False if the schedule does not wait for the end of the job. */
   awaited: boolean('awaited').notNull().default(true),
+  /** How many attempts have failed and were followed by another one, as the run policy says. */
+  retries: integer('retries').notNull().default(0),
+  /** When the next attempt of a PENDING job begins, after a failed one. */
+  retryAt: time('retry_at'),
 });
 export type JobRow = typeof jobs.$inferSelect;
 

@@ -1,6 +1,7 @@
 /**
  * `value` as a text that is the same for all values with the same meaning: keys in one order,
- * without those that are absent or null. The value must consist of JSON's kinds of values.
+ * without those that are absent or null. The value must consist of JSON's kinds of values, and of
+ * dates.
  */
 export function canonicalText(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) => (isPlainObject(part) ? sorted(part) : part));

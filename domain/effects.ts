@@ -11,12 +11,21 @@ export interface DispatchedJob {
   kind: WorkflowKind;
 }
 
-/** A job that has FAILED, for the operator's log. */
+/** A job that has FAILED, or an attempt that is followed by another, for the operator's log. */
 export interface FailedJob {
   jobId: string;
   workflowId: string;
   userId: string;
   reason: string;
+  message: string;
+  /** Whether the job goes on with another attempt. */
+  isRetried: boolean;
+}
+
+/** A run that its policy dropped, for the operator's log. */
+export interface SkippedRun {
+  workflowId: string;
+  userId: string;
   message: string;
 }
 
@@ -36,6 +45,7 @@ export interface Effects {
    */
   readonly logEnds: readonly string[];
   readonly failed: readonly FailedJob[];
+  readonly skipped: readonly SkippedRun[];
   /** QUEUED jobs for the workers. */
   readonly dispatched: readonly DispatchedJob[];
   /** QUEUED builds for the workers. */
@@ -53,6 +63,7 @@ export const noEffects: Effects = Object.freeze({
   stopping: { jobIds: [], buildIds: [] },
   logEnds: [],
   failed: [],
+  skipped: [],
   dispatched: [],
   queuedBuildIds: [],
   wakeScheduler: false,
@@ -68,6 +79,7 @@ export function mergeEffects(...all: readonly Effects[]): Effects {
     },
     logEnds: all.flatMap(({ logEnds }) => logEnds),
     failed: all.flatMap(({ failed }) => failed),
+    skipped: all.flatMap(({ skipped }) => skipped),
     dispatched: all.flatMap(({ dispatched }) => dispatched),
     queuedBuildIds: all.flatMap(({ queuedBuildIds }) => queuedBuildIds),
     wakeScheduler: all.some(({ wakeScheduler }) => wakeScheduler),

@@ -131,6 +131,9 @@ export const RUNNING_PER_USER = { heartbeats: 3_000, containers: 100, builds: 3 
 
 /** How many mutations one user may call in an hour, unless the operator says otherwise. */
 export const MUTATIONS_PER_USER_PER_HOUR = 10_000;
+/** A form asks for one at each key stroke. */
+export const SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE = 600;
+export const PAUSE_NOTE_LENGTH_MAX = 1_000;
 /**
  * A user may have this many times as many workflows when those count too that are deleted and not
  * purged yet.

@@ -5,7 +5,9 @@ export type NotificationPreference = (typeof NOTIFICATION_PREFERENCES)[number];
 export const NOTIFICATION_KINDS = [
   'WORKFLOW_BUILD_FAILED',
   'WORKFLOW_TERMINATED',
+  'WORKFLOW_PAUSED',
   'WORKFLOW_RECOVERED',
+  'RUN_SKIPPED',
   'JOB_FAILED',
   'JOB_COMPLETED',
 ] as const;
@@ -21,7 +23,9 @@ export interface NotificationContent {
 const TITLES: Record<NotificationKind, (name: string) => string> = {
   WORKFLOW_BUILD_FAILED: (name) => `The build of ${name} has failed`,
   WORKFLOW_TERMINATED: (name) => `${name} was terminated`,
+  WORKFLOW_PAUSED: (name) => `${name} was paused`,
   WORKFLOW_RECOVERED: (name) => `${name} works again`,
+  RUN_SKIPPED: (name) => `A run of ${name} was skipped`,
   JOB_FAILED: (name) => `A job of ${name} has failed`,
   JOB_COMPLETED: (name) => `A job of ${name} has completed`,
 };
@@ -30,7 +34,10 @@ const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
   WORKFLOW_BUILD_FAILED: (detail) => detail ?? 'Its image could not be prepared.',
   WORKFLOW_TERMINATED: (count) =>
     `It has had ${failures(count)} in a row, as many as it allows: it will not run again.`,
+  WORKFLOW_PAUSED: (count) =>
+    `It has had ${failures(count)} in a row, as many as it allows. Resume it when the reason is gone.`,
   WORKFLOW_RECOVERED: (count) => `A job has completed after ${failures(count)} in a row.`,
+  RUN_SKIPPED: (detail) => detail ?? 'It could not start in time.',
   JOB_FAILED: (detail) => detail ?? 'It has not done what it should.',
   JOB_COMPLETED: () => 'It has done what it should.',
 };

@@ -1,16 +1,24 @@
 import { ADOPTION_SECONDS, ATTEMPTS_MAX, LEASE_SECONDS, RECHECK_SECONDS, RECHECK_SECONDS_MAX } from './limits.ts';
+import type { OverlapPolicy } from './schedule/run-policy.ts';
 import type { JobStatus, ScheduleState, WorkflowKind } from './states.ts';
 
 /**
  * A schedule that is due for another reason than a slot of an idle workflow: a job is active, a run
- * is requested, or the workflow is terminated. The decision about it is a pure function, so that
- * every case is one line of a test's table.
+ * is requested, the slot is late, or the workflow is paused or terminated. The decision about it is
+ * a pure function, so that every case is one line of a test's table.
  */
 export interface Reconcilable {
   kind: WorkflowKind;
   state: ScheduleState;
+  /** Seconds to the end of the pause; 'OPEN' if none is set. Undefined if there is no pause. */
+  pauseEndsInSeconds: number | 'OPEN' | undefined;
+  overlap: OverlapPolicy;
   slotDue: boolean;
-  /** Seconds to the next slot; undefined when there is none. */
+  /** Whether the due slot is later than the run policy allows. */
+  slotLate: boolean;
+  /** Whether the calendar must have more occurrences before the next slot can be known. */
+  exhausted: boolean;
+  /** Seconds to the run of the next slot; undefined when there is none. */
   nextRunInSeconds: number | undefined;
   requested: boolean;
   lastJob: LastJob | undefined;
@@ -26,25 +34,64 @@ export interface LastJob {
   ageSeconds: number;
   /** Seconds since its lease expired, negative while it holds. Meaningful when RUNNING. */
   leaseExpiredSeconds: number;
+  /** Seconds until it is retried after a failed attempt. Meaningful when PENDING. */
+  retryInSeconds: number;
   cancelRequested: boolean;
 }
 
 /**
- * What happens to the last job, and when to look at this schedule again. Undefined means that
+ * What happens to the schedule or its last job, and when to look at it again. Undefined means that
  * something else will set the time.
+ *
+ * - SKIP_SLOT: the slots that have passed are dropped and counted.
+ * - END_PAUSE: the pause is over. The slots within it are dropped, and not counted.
+ * - REPLACE: the last job is canceled, and its end wakes the schedule.
+ * - REFILL: the caller gives the calendar more occurrences.
  */
 export interface Decision {
-  act: 'NOTHING' | 'DISPATCH_AGAIN' | 'RETURN' | 'FAIL' | 'CANCEL' | 'DISPATCH_REQUESTED' | 'REMOVE';
+  act:
+    | 'NOTHING'
+    | 'DISPATCH_AGAIN'
+    | 'RETURN'
+    | 'FAIL'
+    | 'CANCEL'
+    | 'DISPATCH_REQUESTED'
+    | 'REMOVE'
+    | 'SKIP_SLOT'
+    | 'END_PAUSE'
+    | 'REPLACE'
+    | 'REFILL';
   wakeInSeconds: number | undefined;
   waiting: boolean;
 }
 
 export function reconcile(schedule: Reconcilable): Decision {
+  const { state, pauseEndsInSeconds } = schedule;
+  if (state !== 'READY' || pauseEndsInSeconds === undefined) return reconcileJob(schedule);
+  if (pauseEndsInSeconds !== 'OPEN' && pauseEndsInSeconds <= 0) return actOnSlots(schedule, 'END_PAUSE');
+  // While it is paused, the end of the pause is all that comes by itself.
+  const nextRunInSeconds = pauseEndsInSeconds === 'OPEN' ? undefined : pauseEndsInSeconds;
+  return reconcileJob({ ...schedule, slotDue: false, nextRunInSeconds });
+}
+
+function reconcileJob(schedule: Reconcilable): Decision {
   const { lastJob } = schedule;
   return lastJob !== undefined && isActive(lastJob.status)
     ? reconcileActive(schedule, lastJob)
     : reconcileIdle(schedule);
 }
+
+/**
+ * What changes next_run_at needs a calendar that reaches as far as now. The next look, which is at
+ * once, says whether the schedule waits for its job.
+ */
+function actOnSlots({ exhausted }: Reconcilable, act: 'SKIP_SLOT' | 'END_PAUSE'): Decision {
+  return exhausted ? REFILL : { act, wakeInSeconds: 0, waiting: false };
+}
+
+/** The time in which the caller has refilled the calendar. */
+const REFILL_SECONDS = 1;
+const REFILL: Decision = { act: 'REFILL', wakeInSeconds: REFILL_SECONDS, waiting: false };
 
 /** Seconds before a job whose attempt was lost is tried again: 5, 10, 20, ... */
 export function retryDelaySeconds(attempts: number): number {
@@ -62,6 +109,11 @@ function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
 }
 
 function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
+  if (schedule.slotDue && schedule.state === 'READY' && !job.cancelRequested) {
+    if (schedule.overlap === 'SKIP') return actOnSlots(schedule, 'SKIP_SLOT');
+    if (schedule.overlap === 'REPLACE')
+      return { act: 'REPLACE', wakeInSeconds: job.status === 'RUNNING' ? RECHECK_SECONDS : 0, waiting: true };
+  }
   const waiting = schedule.slotDue || schedule.requested || schedule.state !== 'READY';
   const look = (act: Decision['act'], inSeconds: number): Decision => ({
     act,
@@ -72,7 +124,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
   switch (job.status) {
     case 'PENDING': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
-      const remaining = retryDelaySeconds(job.attempts) - job.ageSeconds;
+      const remaining = Math.max(retryDelaySeconds(job.attempts) - job.ageSeconds, job.retryInSeconds);
       return remaining > 0 ? look('NOTHING', remaining) : look('DISPATCH_AGAIN', RECHECK_SECONDS);
     }
     case 'QUEUED': {
@@ -101,7 +153,14 @@ function reconcileIdle(schedule: Reconcilable): Decision {
   if (schedule.state === 'BLOCKED') return { act: 'NOTHING', wakeInSeconds: undefined, waiting: false };
   // More runs may be requested. The end of this job looks whether one waits.
   if (schedule.requested) return { act: 'DISPATCH_REQUESTED', wakeInSeconds: RECHECK_SECONDS, waiting: true };
-  return { act: 'NOTHING', wakeInSeconds: Math.max(schedule.nextRunInSeconds ?? 0, 0), waiting: false };
+  if (schedule.slotDue) {
+    if (schedule.slotLate) return actOnSlots(schedule, 'SKIP_SLOT');
+    if (schedule.exhausted) return REFILL;
+    return { act: 'NOTHING', wakeInSeconds: 0, waiting: false }; // queueDueSlots makes its job
+  }
+  const { nextRunInSeconds } = schedule;
+  const wakeInSeconds = nextRunInSeconds === undefined ? undefined : Math.max(nextRunInSeconds, 0);
+  return { act: 'NOTHING', wakeInSeconds, waiting: false };
 }
 
 function isActive(status: JobStatus): boolean {

@@ -22,7 +22,7 @@ export async function publishEffects(
   { bus, cache, log }: { bus: Bus; cache: Cache; log: Logger },
   effects: Effects,
 ): Promise<void> {
-  logFailures(log, effects);
+  logOutcomes(log, effects);
   const onBus = publishToBus(bus, effects).catch((error: unknown) => {
     const { logEnds, queuedBuildIds } = effects;
     const dispatched = effects.dispatched.length;
@@ -35,10 +35,16 @@ export async function publishEffects(
   await onBus;
 }
 
-/** One line for each job that has failed. The worker that ended it logs it, and no other. */
-export function logFailures(log: Logger, { failed }: Pick<Effects, 'failed'>): void {
-  for (const { message, ...job } of failed)
-    log.info({ event: 'job failed', ...job }, `A job failed (${job.reason}): ${message}`);
+/**
+ * One line for each job or attempt that has failed, and for each run that was skipped. The worker
+ * that ended or skipped it logs it, and no other.
+ */
+export function logOutcomes(log: Logger, { failed, skipped }: Pick<Effects, 'failed' | 'skipped'>): void {
+  for (const { message, isRetried, ...job } of failed) {
+    if (isRetried) log.info({ event: 'attempt failed', ...job }, `An attempt failed (${job.reason}): ${message}`);
+    else log.info({ event: 'job failed', ...job }, `A job failed (${job.reason}): ${message}`);
+  }
+  for (const { message, ...run } of skipped) log.info({ event: 'run skipped', ...run }, message);
 }
 
 /**

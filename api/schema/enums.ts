@@ -4,6 +4,12 @@ import { NOTIFICATION_PREFERENCES } from '../../domain/notifications.ts';
 import { CONTAINER_NETWORKS, PULL_POLICIES } from '../../domain/payload/container-schema.ts';
 import { DNS_RECORD_TYPES, HTTP_METHODS, HTTP_VERSIONS } from '../../domain/payload/heartbeat-schema.ts';
 import {
+  MISSED_RUN_POLICIES,
+  OVERLAP_POLICIES,
+  PAUSE_REASONS,
+  TOO_MANY_FAILURES_ACTIONS,
+} from '../../domain/schedule/run-policy.ts';
+import {
   BUILD_STATUSES,
   FAILURE_REASONS,
   JOB_STATUSES,
@@ -62,6 +68,43 @@ export const TerminationReasonEnum = describedEnum(
     DELETED: 'The workflow was deleted.',
   },
 );
+
+export const OverlapPolicyEnum = describedEnum(
+  'OverlapPolicy',
+  'What happens to a slot that is due while a job of its workflow is active.',
+  OVERLAP_POLICIES,
+  {
+    QUEUE: 'The newest such slot waits for the end of the job.',
+    SKIP: 'The slot is dropped.',
+    REPLACE: 'The job is canceled, and the slot runs after its end.',
+  },
+);
+
+export const MissedRunPolicyEnum = describedEnum(
+  'MissedRunPolicy',
+  'What happens to slots that passed while nothing could run them.',
+  MISSED_RUN_POLICIES,
+  {
+    RUN_LATEST: 'The last of them runs, late.',
+    SKIP: 'A slot that is more than 60 seconds late is dropped.',
+  },
+);
+
+export const TooManyFailuresActionEnum = describedEnum(
+  'TooManyFailuresAction',
+  'What happens when `maxConsecutiveJobFailuresAllowed` jobs in a row have failed.',
+  TOO_MANY_FAILURES_ACTIONS,
+  {
+    TERMINATE: 'The workflow is terminated for good.',
+    PAUSE: 'The workflow is paused until it is resumed.',
+    NOTHING: 'The workflow goes on.',
+  },
+);
+
+export const PauseReasonEnum = describedEnum('PauseReason', 'Why a workflow is paused.', PAUSE_REASONS, {
+  REQUESTED: 'A call of `pauseWorkflow`.',
+  FAILURES: '`maxConsecutiveJobFailuresAllowed` jobs in a row failed.',
+});
 
 export const NotificationPreferenceEnum = describedEnum(
   'NotificationPreference',

@@ -61,7 +61,17 @@ Job.implement({
     generation: t.exposeInt('generation', { description: 'The generation of the workflow that the job runs.' }),
     attempt: t.exposeInt('attempt', {
       description:
-        'The number of the newest attempt, or 0 before the first one. A job gets another attempt when its worker is lost, when the engine refuses its container, or when the worker gives it back: a check at any time, a container before it has started.',
+        'The number of the newest attempt, or 0 before the first one. A job gets another attempt when a failure is retried, when its worker is lost, when the engine refuses its container, or when the worker gives it back: a check at any time, a container before it has started.',
+    }),
+    retryCount: t.int({
+      description: 'How many attempts have failed and were followed by another one, as the run policy says.',
+      resolve: ({ retries }) => retries,
+    }),
+    retryAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'When the job is tried again after a failed attempt. Null unless it waits for that.',
+      resolve: ({ status, retryAt }) => (status === 'PENDING' ? retryAt : null),
     }),
     scheduledAt: t.field({
       type: 'DateTime',
@@ -104,7 +114,8 @@ Job.implement({
     }),
     failureMessage: t.exposeString('failureMessage', {
       nullable: true,
-      description: 'Why the job failed, as a sentence. Null unless it FAILED.',
+      description:
+        'Why the job failed, as a sentence. Until it has ended: why the last attempt failed, if it is retried. Null otherwise.',
     }),
     logLineCount: t.int({
       description: 'How many lines the job printed. While it runs, how many of them are stored.',

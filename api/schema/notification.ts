@@ -28,8 +28,10 @@ import { Workflow } from './workflow.ts';
 const NotificationKindEnum = describedEnum('NotificationKind', 'What a notification is about.', NOTIFICATION_KINDS, {
   WORKFLOW_BUILD_FAILED: 'The build of a workflow failed.',
   WORKFLOW_TERMINATED: 'A workflow was terminated because too many of its jobs failed in a row.',
+  WORKFLOW_PAUSED: 'A workflow was paused because too many of its jobs failed in a row.',
   WORKFLOW_RECOVERED: 'A job completed, the first one after failures.',
-  JOB_FAILED: 'A job failed.',
+  RUN_SKIPPED: 'A run was skipped, as the run policy of its workflow says. At most one an hour for each workflow.',
+  JOB_FAILED: 'A job failed, and is not retried.',
   JOB_COMPLETED: 'A job completed. Only users with the preference ALL get these.',
 });
 

@@ -7,6 +7,8 @@ import './token.ts';
 import './workflow.ts';
 import './workflow-list.ts';
 import './workflow-mutations.ts';
+import './schedule-preview.ts';
+import './pause-mutations.ts';
 import './build.ts';
 import './build-mutations.ts';
 import './job.ts';

@@ -1,3 +1,5 @@
+import type { Db } from '../../db/client.ts';
+import { databaseClockMs } from '../../db/jobs/anchor.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
@@ -5,28 +7,41 @@ import { isId, newId } from '../../domain/ids.ts';
 import { parsePayload } from '../../domain/payload/input.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
-import { below } from '../../domain/problem.ts';
+import { below, type Parsed } from '../../domain/problem.ts';
+import { runPolicyProblems, toRunPolicy } from '../../domain/schedule/run-policy.ts';
+import { type ScheduleInput as Given, parseSchedule, type Schedule } from '../../domain/schedule/schedule.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
 import { publishEffects } from '../../platform/publish.ts';
+import { TooManyFailuresActionEnum } from './enums.ts';
 import { changeOnce, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems } from './idempotency.ts';
 import { mutation } from './mutation.ts';
 import { WorkflowPayloadInput } from './payload-input.ts';
+import { RunPolicyInput } from './run-policy.ts';
+import { ScheduleInput } from './schedule.ts';
 import { invalid, notFound, refused } from './user-error.ts';
 import { userLimits } from './user-limits.ts';
 import { Workflow } from './workflow.ts';
 
 const NAME_DESCRIPTION = 'The name of the workflow: 1 to 255 characters.';
-const FAILURES_DESCRIPTION = 'The workflow is terminated when this many jobs in a row have failed: 1 to 1,000.';
+const FAILURES_DESCRIPTION = 'When this many jobs in a row have failed, `onTooManyFailures` happens: 1 to 1,000.';
+const ACTION_DESCRIPTION = 'What happens when too many jobs in a row have failed.';
 const LOG_RETENTION_DESCRIPTION =
   'For how many days log lines are kept after their job or build ends: from 1 to LOG_RETENTION_DAYS, the setting of the installation.';
 
 mutation('createWorkflow', 'WRITE', {
-  description: 'Creates a workflow. A HEARTBEAT first runs at once, a CONTAINER as soon as its image is ready.',
+  description:
+    'Creates a workflow, with `interval` or `schedule`. At an interval, a HEARTBEAT first runs at once, and a CONTAINER as soon as its image is ready.',
   input: (t) => ({
     name: t.string({ required: true, description: NAME_DESCRIPTION }),
     payload: t.field({ type: WorkflowPayloadInput, required: true, description: 'What the workflow runs.' }),
-    interval: t.int({ required: true, description: 'Minutes from one slot to the next: 1 to 525,600.' }),
+    interval: t.int({ description: 'The same as `schedule: { everyMinutes }`: 1 to 525,600.' }),
+    schedule: t.field({ type: ScheduleInput, description: 'When the workflow runs by itself.' }),
+    runPolicy: t.field({ type: RunPolicyInput, description: 'How its slots become jobs.' }),
     maxConsecutiveJobFailuresAllowed: t.int({ required: true, description: FAILURES_DESCRIPTION }),
+    onTooManyFailures: t.field({
+      type: TooManyFailuresActionEnum,
+      description: `${ACTION_DESCRIPTION} Defaults to TERMINATE.`,
+    }),
     logRetentionDays: t.int({ description: `${LOG_RETENTION_DESCRIPTION} Defaults to that setting.` }),
     idempotencyKey: t.string({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
   }),
@@ -35,23 +50,28 @@ mutation('createWorkflow', 'WRITE', {
     const { input, viewer, context } = call;
     const { services } = context;
     const { value: payload, problems } = parsePayload(input.payload, services.settings);
+    const schedule = await parseGiven(input, services.db);
     const allProblems = [
       ...workflowProblems(input, services.settings),
+      ...(schedule ? (schedule.problems ?? []) : [SCHEDULE_MISSING]),
+      ...below(['runPolicy'], runPolicyProblems(input.runPolicy ?? {})),
       ...below(['payload'], problems ?? []),
       ...idempotencyProblems(input),
     ];
-    if (!payload || allProblems.length > 0) return invalid(allProblems);
+    if (!payload || !schedule?.value || allProblems.length > 0) return invalid(allProblems);
     const id = newId();
     const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
     if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
-    const { name, interval: intervalMinutes, maxConsecutiveJobFailuresAllowed } = input;
+    const { name, maxConsecutiveJobFailuresAllowed, runPolicy, onTooManyFailures } = input;
     const values = {
       id,
       userId: viewer.user.id,
       name,
       payload: sealed.value,
-      intervalMinutes,
+      schedule: schedule.value,
+      runPolicy: runPolicy ? toRunPolicy(runPolicy) : null,
       maxConsecutiveJobFailuresAllowed,
+      onTooManyFailures: onTooManyFailures ?? 'TERMINATE',
       logRetentionDays: input.logRetentionDays ?? null,
     };
     const created = await changeOnce('createWorkflow', call, {
@@ -77,10 +97,21 @@ mutation('updateWorkflow', 'WRITE', {
       type: WorkflowPayloadInput,
       description: 'What the workflow runs, of the same kind as before. Left out, it stays.',
     }),
-    interval: t.int({
-      description: 'Minutes from one slot to the next, counted from the last slot: 1 to 525,600. Left out, it stays.',
+    interval: t.int({ description: 'The same as `schedule: { everyMinutes }`: 1 to 525,600.' }),
+    schedule: t.field({
+      type: ScheduleInput,
+      description:
+        'When the workflow runs by itself. A slot that waits is dropped; an interval counts from the last slot. Left out, or the same as before, it stays.',
+    }),
+    runPolicy: t.field({
+      type: RunPolicyInput,
+      description: 'How its slots become jobs, as a whole. Left out, it stays.',
     }),
     maxConsecutiveJobFailuresAllowed: t.int({ description: `${FAILURES_DESCRIPTION} Left out, it stays.` }),
+    onTooManyFailures: t.field({
+      type: TooManyFailuresActionEnum,
+      description: `${ACTION_DESCRIPTION} Left out, it stays.`,
+    }),
     logRetentionDays: t.int({
       description: `${LOG_RETENTION_DESCRIPTION} Left out, it stays; null returns to that setting.`,
     }),
@@ -91,8 +122,11 @@ mutation('updateWorkflow', 'WRITE', {
     const { input, viewer, context } = call;
     const { services } = context;
     const { value: payload, problems } = input.payload ? parsePayload(input.payload, services.settings) : {};
+    const schedule = await parseGiven(input, services.db);
     const allProblems = [
       ...workflowProblems(input, services.settings),
+      ...(schedule?.problems ?? []),
+      ...below(['runPolicy'], runPolicyProblems(input.runPolicy ?? {})),
       ...below(['payload'], problems ?? []),
       ...idempotencyProblems(input),
     ];
@@ -108,7 +142,9 @@ mutation('updateWorkflow', 'WRITE', {
       id: workflowId,
       ...(change ? { payload: change } : {}),
       ...(typeof input.name === 'string' ? { name: input.name } : {}),
-      ...(typeof input.interval === 'number' ? { intervalMinutes: input.interval } : {}),
+      ...(schedule?.value ? { schedule: schedule.value } : {}),
+      ...(input.runPolicy ? { runPolicy: toRunPolicy(input.runPolicy) } : {}),
+      ...(input.onTooManyFailures ? { onTooManyFailures: input.onTooManyFailures } : {}),
       ...(typeof input.maxConsecutiveJobFailuresAllowed === 'number'
         ? { maxConsecutiveJobFailuresAllowed: input.maxConsecutiveJobFailuresAllowed }
         : {}),
@@ -146,6 +182,29 @@ mutation('updateWorkflow', 'WRITE', {
     return { workflow };
   },
 });
+
+/** The schedule of an input. Undefined if it has none. */
+async function parseGiven(
+  { interval, schedule }: { interval?: number | null | undefined; schedule?: Given | null | undefined },
+  db: Db,
+): Promise<Parsed<Schedule> | undefined> {
+  const isInterval = typeof interval === 'number';
+  if (isInterval && schedule) {
+    const message = 'Give interval or schedule, not both: interval is the same as schedule.everyMinutes.';
+    return { problems: [{ path: ['schedule'], message }] };
+  }
+  if (isInterval) return { value: { everyMinutes: interval } }; // workflowProblems has judged it
+  if (!schedule) return undefined;
+  const needsClock = schedule.cron || schedule.at;
+  const { value, problems } = parseSchedule(schedule, new Date(needsClock ? await databaseClockMs(db) : 0));
+  return value ? { value } : { problems: below(['schedule'], problems) };
+}
+
+const SCHEDULE_MISSING = {
+  path: ['schedule'],
+  message:
+    'Say when the workflow runs: schedule is one of { everyMinutes: 5 }, { cron: { expressions: ["30 2 * * *"], timeZone: "Europe/Berlin" } }, { at: "2027-01-31T12:00:00Z" } and { manual: true }.',
+};
 
 mutation('terminateWorkflow', 'WRITE', {
   description:

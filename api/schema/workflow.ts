@@ -1,18 +1,29 @@
 import type { WorkflowRow } from '../../db/schema.ts';
+import { isPaused } from '../../db/workflows/pause.ts';
+import { scheduleOf } from '../../db/workflows/schedule.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import { printPayload } from '../../domain/payload/print.ts';
+import { DEFAULT_RUN_POLICY } from '../../domain/schedule/run-policy.ts';
 import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
 import { builder } from './builder.ts';
-import { cost, LONG_TEXT_COST } from './cost.ts';
-import { BuildStatusEnum, TerminationReasonEnum, WorkflowKindEnum } from './enums.ts';
+import { cost, LONG_TEXT_COST, STATEMENT_COST } from './cost.ts';
+import {
+  BuildStatusEnum,
+  PauseReasonEnum,
+  TerminationReasonEnum,
+  TooManyFailuresActionEnum,
+  WorkflowKindEnum,
+} from './enums.ts';
 import { Node } from './node.ts';
+import { RunPolicyType } from './run-policy.ts';
+import { runsOf, ScheduledRun, UPCOMING_RUNS, UPCOMING_RUNS_MAX, WorkflowSchedule } from './schedule.ts';
 import { WorkflowDefinition } from './workflow-definition.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
 Workflow.implement({
-  description: 'A container or a check that runs at an interval, until too many of its jobs fail in a row.',
+  description: 'A container or a check, with the schedule by which it runs.',
   interfaces: [Node],
   fields: (t) => ({
     userId: t.exposeID('userId', { description: 'The id of the account that owns the workflow.' }),
@@ -43,11 +54,75 @@ Workflow.implement({
       },
     }),
     interval: t.int({
-      description: 'Minutes from one slot to the next. A slot is a time at which the workflow is due.',
+      nullable: true,
+      description:
+        'Minutes from one slot to the next. A slot is a time at which the workflow is due. Null if `schedule` is not an interval.',
       resolve: (workflow) => workflow.intervalMinutes,
     }),
+    schedule: t.field({
+      type: WorkflowSchedule,
+      description: 'When the workflow runs by itself.',
+      resolve: (workflow) => ({ ...scheduleOf(workflow), workflowId: workflow.id }),
+    }),
+    runPolicy: t.field({
+      type: RunPolicyType,
+      description: 'How the slots of the workflow become jobs.',
+      resolve: ({ runPolicy }) => runPolicy ?? DEFAULT_RUN_POLICY,
+    }),
+    upcomingRuns: t.field({
+      type: [ScheduledRun],
+      description:
+        'The next slots, the first one first, if the workflow goes on as it is. Empty if none comes, while it is paused without an end, and until its first build.',
+      args: {
+        first: t.arg.int({
+          defaultValue: UPCOMING_RUNS,
+          description: `How many slots to return: 1 to ${UPCOMING_RUNS_MAX}.`,
+        }),
+      },
+      extensions: cost({ base: STATEMENT_COST, pageSize: UPCOMING_RUNS }),
+      resolve: async (workflow, { first }, { load }) => {
+        const count = first ?? UPCOMING_RUNS;
+        if (count < 1 || count > UPCOMING_RUNS_MAX)
+          throw failure('BAD_REQUEST', `first must be from 1 to ${UPCOMING_RUNS_MAX}, not ${count}.`);
+        return runsOf(workflow, await load.schedule(workflow.id), count);
+      },
+    }),
     maxConsecutiveJobFailuresAllowed: t.exposeInt('maxConsecutiveJobFailuresAllowed', {
-      description: 'The workflow is terminated when this many jobs in a row have failed.',
+      description: 'When this many jobs in a row have failed, `onTooManyFailures` happens.',
+    }),
+    onTooManyFailures: t.field({
+      type: TooManyFailuresActionEnum,
+      description: 'What happens when `maxConsecutiveJobFailuresAllowed` jobs in a row have failed.',
+      resolve: ({ onTooManyFailures }) => onTooManyFailures,
+    }),
+    pausedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'When the workflow was paused. Null if it is not paused.',
+      resolve: (workflow) => (isPaused(workflow) ? workflow.pausedAt : null),
+    }),
+    pausedUntil: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'When the pause ends by itself. Null if it does not, or if the workflow is not paused.',
+      resolve: (workflow) => (isPaused(workflow) ? workflow.pausedUntil : null),
+    }),
+    pauseReason: t.field({
+      type: PauseReasonEnum,
+      nullable: true,
+      description: 'Why the workflow is paused. Null if it is not paused.',
+      resolve: (workflow) => (isPaused(workflow) ? workflow.pauseReason : null),
+    }),
+    pauseNote: t.string({
+      nullable: true,
+      description: 'What was noted when the workflow was paused. Null if nothing was, or if it is not paused.',
+      resolve: (workflow) => (isPaused(workflow) ? workflow.pauseNote : null),
+    }),
+    skippedRunCount: t.int({
+      description: 'How many slots were dropped: missed, too late, or during a job. Slots of a pause do not count.',
+      extensions: cost({ base: STATEMENT_COST }),
+      resolve: async ({ id, skippedRunCount }, _, { load }) =>
+        (await load.schedule(id))?.skippedRunCount ?? skippedRunCount,
     }),
     logRetentionDays: t.exposeInt('logRetentionDays', {
       nullable: true,
@@ -68,8 +143,9 @@ Workflow.implement({
     nextRunAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When the next slot is due. Null if the workflow does not run by itself, as after its termination.',
-      resolve: ({ id, terminatedAt }, _, { load }) => (terminatedAt ? null : load.nextRun(id)),
+      description:
+        'When the next slot is due. Null if none comes, as after the only run, while it is paused without an end, and after its termination.',
+      resolve: async (workflow, _, { load }) => runsOf(workflow, await load.schedule(workflow.id), 1)[0]?.at ?? null,
     }),
     createdAt: t.field({
       type: 'DateTime',

@@ -14,8 +14,8 @@ export type BuildOutcome = { id: string; workflowId: string; leaseToken: string;
 /**
  * STARTED -> COMPLETED or FAILED under the presented lease. Returns undefined if the lease is lost.
  *
- * COMPLETED makes the workflow READY: its first slot is due now. If a later generation was built, a
- * slot that came due meanwhile runs now. FAILED cancels the waiting requested jobs, unless the
+ * COMPLETED makes the workflow READY. The first slot of an interval is due now, and so is a slot
+ * that came due meanwhile. FAILED cancels the waiting requested jobs, unless the
  * workflow goes on with the image that it had (db/workflows/rebuild.ts).
  */
 export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects | undefined> {
@@ -44,9 +44,10 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
     }
     await tx.execute(sql`
       INSERT /* endBuild */ INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
-      SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows
+      SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows -- a first build, at an interval
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
-      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
+      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now(),
+        next_run_at = coalesce(schedules.next_run_at, CASE WHEN schedules.interval_minutes IS NOT NULL THEN now() END)
         WHERE schedules.state IN ('BLOCKED', 'READY')`);
     return { ...buildEffects(ended), wakeScheduler: true };
   });

@@ -40,6 +40,7 @@ export function failureEffects(jobs: readonly ChangedJob[]): Effects {
       userId: job.user_id,
       reason: job.failure_reason ?? '',
       message: job.failure_message ?? '',
+      isRetried: false,
     })),
   };
 }

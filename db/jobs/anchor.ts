@@ -44,11 +44,11 @@ const IS_TOO_FAR = sql`(next_run_at > now() + make_interval(mins => interval_min
 export async function anchorSchedules(
   db: Db,
   { after, limit }: { after: string; limit: number },
-): Promise<{ after: string | undefined; anchored: number }> {
+): Promise<{ after: string | undefined; count: number }> {
   const found = await db.execute<{ workflow_id: string }>(sql`
     SELECT /* anchorSchedules */ workflow_id FROM schedules WHERE workflow_id > ${after} AND ${IS_TOO_FAR}
     ORDER BY workflow_id LIMIT ${limit}`);
-  if (found.length === 0) return { after: undefined, anchored: 0 };
+  if (found.length === 0) return { after: undefined, count: 0 };
   const ids = found.map((row) => row.workflow_id);
   const anchored = await db.transaction(async (tx) => {
     const schedules = await tx.execute<{ last_job_id: string | null }>(sql`
@@ -77,7 +77,7 @@ export async function anchorSchedules(
     );
     return schedules;
   });
-  return { after: found.length < limit ? undefined : ids.at(-1), anchored: anchored.length };
+  return { after: found.length < limit ? undefined : ids.at(-1), count: anchored.length };
 }
 
 function lastJobs(schedules: { last_job_id: string | null }[]): string[] {

@@ -23,7 +23,7 @@ export interface ClaimedJob extends Lease {
   epoch: number;
   /**
    * Whether the job fails when this attempt is lost. Attempts that were returned uncounted do not
-   * count.
+   * count, and neither do those that failed and were retried.
    */
   isLastAttempt: boolean;
   /**
@@ -31,6 +31,8 @@ export interface ClaimedJob extends Lease {
    */
   linesBefore: number | undefined;
   startedAt: Date;
+  /** Why the last attempt that was seen to end failed, if the job is retried. */
+  failureBefore: string | undefined;
   /** The newest earlier attempt whose end nobody saw, unless the log says so already. */
   lostAttempt: number | undefined;
   /** The engine that the attempt was claimed for; undefined if it needs no engine. */
@@ -52,6 +54,8 @@ type ClaimedRow = {
   attempt: number;
   epoch: number;
   uncounted_attempts: number;
+  retries: number;
+  failure_message: string | null;
   lines_before: number | null;
   started_at: string;
   cancel_requested: boolean;
@@ -85,8 +89,8 @@ export async function claimJobs(
       engine_id = ${engineId ?? null}
     FROM (SELECT id, 'QUEUED' AS status FROM unnest(${array(ofDay.toSorted(), 'uuid')}) AS asked (id) OFFSET 0) u
     WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.status = u.status
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, retries, ${LINES_BEFORE} AS lines_before, started_at,
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt, failure_message`);
   const rows = await eachDayOf(db, ids, claim);
   return { claimed: toClaimed(rows, lease), effects: { ...noEffects, changed: changedOf(rows) } };
 }
@@ -114,8 +118,8 @@ export async function takeOverJobs(
     UPDATE ${jobs} SET adoptions = adoptions + 1, updated_at = now(),
       lease_token = ${lease.leaseToken}, lease_owner = ${owner}, lease_expires_at = ${LEASE_END}
     FROM orphan WHERE jobs.id = ANY(ARRAY[orphan.id])
-    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, ${LINES_BEFORE} AS lines_before, started_at,
-      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt`);
+    RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch, uncounted_attempts, retries, ${LINES_BEFORE} AS lines_before, started_at,
+      cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt, failure_message`);
   return toClaimed(await eachDay(db, attempts, ({ id }) => id, takeOver), lease);
 }
 
@@ -134,9 +138,10 @@ function toClaimed(rows: ClaimedRow[], lease: Omit<Lease, 'id'>): ClaimedJob[] {
     generation: row.generation,
     attempt: row.attempt,
     epoch: row.epoch,
-    isLastAttempt: row.attempt - row.uncounted_attempts >= ATTEMPTS_MAX,
+    isLastAttempt: row.attempt - row.uncounted_attempts - row.retries >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: instantOf(row.started_at),
+    failureBefore: row.failure_message ?? undefined,
     lostAttempt: row.lost_attempt ?? undefined,
     engineId: row.engine_id ?? undefined,
     cancelRequested: row.cancel_requested,

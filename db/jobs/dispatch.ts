@@ -6,6 +6,7 @@ import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { ID_SET, idInSet } from '../ids.ts';
 import { eachDayOf, recentJob, withJobDay } from '../job-days.ts';
+import { slotsUntil } from './slots.ts';
 
 /**
  * Turns due slots of idle workflows into QUEUED jobs, in one statement over at most `limit`
@@ -20,7 +21,9 @@ import { eachDayOf, recentJob, withJobDay } from '../job-days.ts';
  *   has another place, which the snapshot does not see: the next pass, which is due at once, takes
  *   it.
  * - The slot is the last one that has passed. Slots before it, missed while the system was down or
- *   a job ran over, are skipped.
+ *   a job ran over, are skipped and counted. slots.ts computes it.
+ * - A slot that is too late for its run policy makes no job, and neither does one of a calendar
+ *   that must have more occurrences first. reconcileSchedules acts on them.
  * - Any number of schedulers may run this: each takes rows that no other holds. A row that another
  *   scheduler has advanced meanwhile is read again under the lock and no longer matches, because
  *   advancing moves wake_at into the future.
@@ -50,22 +53,25 @@ export async function queueDueSlots(
     const lastJob = await recentJob(db, sql`due.last_job_id`, sql`completed_at`);
     return db.execute<Dispatched | { kind: null; user_id: null; ids: string }>(sql`
     WITH /* queueDueSlots */ due AS MATERIALIZED (
-      SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, make_interval(mins => interval_minutes) AS every, state = 'READY' AND next_run_at <= now() AND NOT requested AS has_slot
+      SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, interval_minutes, calendar_id, ends_at, late_seconds, delay_seconds,
+        state = 'READY' AND NOT paused AND next_run_at <= ${RUNS_NOW} AND NOT requested AS has_slot
       FROM schedules WHERE wake_at <= now()
       ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), looked AS MATERIALIZED (
-      SELECT tid, workflow_id, next_run_at, every, has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+      SELECT tid, workflow_id, slot, following, passed, delay_seconds,
+        has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AND exhausted IS NOT TRUE
+          AND (slot < ${RUNS_NOW} - make_interval(secs => late_seconds)) IS NOT TRUE AS makes_job
       FROM due
         LEFT JOIN LATERAL ${lastJob} last_job ON true
+        ${slotsUntil('due', RUNS_NOW)}
     ), ids AS MATERIALIZED (
       SELECT ${ID_SET}
     ), made AS MATERIALIZED (
-      SELECT tid, slot, slot + every AS following, ${idInSet(sql`row_number() OVER ()`)} AS job_id
-      FROM looked, ids, LATERAL (SELECT next_run_at + every * floor(date_part('epoch', now() - next_run_at) / date_part('epoch', every)) AS slot OFFSET 0) passed
-      WHERE idle
+      SELECT tid, slot, following, passed, following + make_interval(secs => delay_seconds) AS runs_at, ${idInSet(sql`row_number() OVER ()`)} AS job_id
+      FROM looked, ids WHERE makes_job
     ), advanced AS (
       UPDATE schedules SET last_slot_at = slot, next_run_at = following, last_job_id = job_id, waiting = false,
-        wake_at = least(following, now() + ${seconds(RECHECK_SECONDS)})
+        skipped_run_count = skipped_run_count + passed, wake_at = least(runs_at, now() + ${seconds(RECHECK_SECONDS)})
       FROM made WHERE schedules.ctid = tid
       RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
     ), inserted AS (
@@ -73,7 +79,7 @@ export async function queueDueSlots(
       SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(), failing, false FROM advanced
     )
     SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
-    UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text, ' ') FROM looked WHERE idle IS NOT TRUE HAVING count(*) > 0`);
+    UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text, ' ') FROM looked WHERE makes_job IS NOT TRUE HAVING count(*) > 0`);
   };
   const rows = await withJobDay(db, queue);
   const dispatched: DispatchedJob[] = [];
@@ -90,6 +96,9 @@ export async function queueDueSlots(
   }
   return { effects: { ...noEffects, dispatched, changed }, others };
 }
+
+/** The slots up to this instant run now. */
+const RUNS_NOW = sql`now() - make_interval(secs => delay_seconds)`;
 
 type Dispatched = { kind: WorkflowKind; user_id: string; ids: string };
 

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
+import type { RetryPolicy } from '../../domain/schedule/run-policy.ts';
 import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 import { array, words } from '../arrays.ts';
@@ -108,20 +109,33 @@ async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
   };
 }
 
-type CountedWorkflow = { id: string; user_id: string; terminated: boolean; failures: number; recovered: boolean };
+type CountedWorkflow = {
+  id: string;
+  user_id: string;
+  terminated: boolean;
+  /** Too many jobs have failed, and it was not paused for that before. */
+  paused: boolean;
+  failures: number;
+  recovered: boolean;
+};
 
-/** Ends the other jobs and updates the failure counts of their workflows. */
-async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
-  if (outcomes.length === 0) return NOTHING;
-  const ids = outcomes.map((outcome) => outcome.workflowId);
+/**
+ * Ends the other jobs and updates the failure counts of their workflows. A failed job that its run
+ * policy retries goes on instead, and changes no count.
+ */
+async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
+  if (given.length === 0) return NOTHING;
+  const ids = given.map((outcome) => outcome.workflowId);
   const workflowIds = array(ids, 'uuid');
   return db.transaction(async (tx) => {
-    await tx.execute(
-      sql`SELECT /* endCounted */ FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`,
-    );
+    const policies = await tx.execute<{ id: string; retry: RetryPolicy | null }>(sql`
+      SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry
+      FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(
       sql`SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
     );
+    const retried = await retryJobs(tx, given, new Map(policies.map(({ id, retry }) => [id, retry])));
+    const outcomes = given.filter(({ id }) => !retried.ids.has(id));
     const end = (jobs: SQL, ofDay: Outcome[]) => {
       const { rows, texts } = toRows(ofDay);
       return tx.execute<ChangedJob & { awaited: boolean }>(sql`
@@ -136,21 +150,35 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
       .map((outcome) => ({ id: outcome.workflowId, failed: outcome.status === 'FAILED' }));
     const counted = await tx.execute<CountedWorkflow>(sql`
       UPDATE /* endCounted */ workflows SET updated_at = now(),
-        consecutive_job_failures_count = CASE WHEN u.failed THEN consecutive_job_failures_count + 1 ELSE 0 END,
-        terminated_at = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN now() END,
-        termination_reason = CASE WHEN u.failed AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN 'FAILURES' END
+        consecutive_job_failures_count = CASE WHEN u.failed THEN u.failures + 1 ELSE 0 END,
+        terminated_at = CASE WHEN u.action = 'TERMINATE' THEN now() END,
+        termination_reason = CASE WHEN u.action = 'TERMINATE' THEN 'FAILURES' END,
+        skipped_run_count = CASE WHEN u.action = 'TERMINATE' THEN coalesce((
+          SELECT s.skipped_run_count FROM schedules s WHERE s.workflow_id = workflows.id), 0) ELSE workflows.skipped_run_count END,
+        paused_at = CASE WHEN u.action = 'PAUSE' AND u.is_paused IS NOT TRUE THEN now() ELSE paused_at END,
+        paused_until = CASE WHEN u.action IS DISTINCT FROM 'PAUSE' THEN paused_until END,
+        pause_reason = CASE WHEN u.action = 'PAUSE' THEN 'FAILURES' ELSE pause_reason END
       FROM (
-        SELECT u.*, alive.failures FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
-          SELECT consecutive_job_failures_count AS failures FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
+        SELECT u.*, alive.*, CASE WHEN u.failed AND failures + 1 >= allowed THEN on_too_many_failures END AS action
+        FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
+          SELECT consecutive_job_failures_count AS failures, max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
+            paused_at IS NOT NULL AND (paused_until > now()) IS NOT FALSE AS is_paused, pause_reason AS paused_because
+          FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
       ) u
       WHERE workflows.id = ANY(ARRAY[u.id])
       RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated, NOT u.failed AND u.failures > 0 AS recovered,
+        (u.action = 'PAUSE' AND NOT (u.is_paused AND u.paused_because = 'FAILURES')) IS TRUE AS paused,
         CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures`);
     const terminated = counted.filter((row) => row.terminated).map(({ id }) => id);
     // The scheduling worker cancels the jobs that are still requested, and removes the schedule.
     await tx.execute(sql`
       UPDATE /* endCounted */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
       WHERE workflow_id = ANY(${array(terminated, 'uuid')})`);
+    const paused = counted.filter((row) => row.paused).map(({ id }) => id);
+    if (paused.length > 0)
+      await tx.execute(sql`
+      UPDATE /* endCounted */ schedules SET paused = true, paused_until = NULL, wake_at = now()
+      WHERE workflow_id = ANY(${array(paused, 'uuid')})`);
     const notified = await notify(tx, [...jobs.flatMap(jobEvent), ...counted.flatMap(workflowEvent)]);
     const workflows = counted.map((row) => ({ userId: row.user_id, workflows: [row.id] }));
     const effects = mergeEffects(
@@ -159,8 +187,13 @@ async function endCounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
       await cancelBuilds(tx, terminated), // builds of a newer generation
       { ...noEffects, changed: workflows, wakeScheduler: terminated.length > 0 },
       notificationEffects(notified),
+      retried.effects,
     );
-    return { ended: finished, awaited: jobs.filter((job) => job.awaited).map((job) => job.workflow_id), effects };
+    return {
+      ended: new Set([...finished, ...retried.ids]),
+      awaited: jobs.filter((job) => job.awaited).map((job) => job.workflow_id),
+      effects,
+    };
   });
 }
 
@@ -175,10 +208,76 @@ function jobEvent({ id: jobId, workflow_id: workflowId, status, failure_message:
   ];
 }
 
-function workflowEvent({ id: workflowId, failures, terminated, recovered }: CountedWorkflow): Event[] {
-  if (!terminated && !recovered) return [];
-  return [{ kind: terminated ? 'WORKFLOW_TERMINATED' : 'WORKFLOW_RECOVERED', workflowId, detail: String(failures) }];
+function workflowEvent({ id: workflowId, failures, terminated, paused, recovered }: CountedWorkflow): Event[] {
+  if (!terminated && !paused && !recovered) return [];
+  const kind = terminated ? 'WORKFLOW_TERMINATED' : paused ? 'WORKFLOW_PAUSED' : 'WORKFLOW_RECOVERED';
+  return [{ kind, workflowId, detail: String(failures) }];
 }
+
+/**
+ * RUNNING -> PENDING, for failures that the run policies of their workflows retry: the job goes on
+ * with another attempt. Nothing is counted and nobody is notified. The caller holds the locks of
+ * the workflows and of their schedules, so a termination comes before or after.
+ */
+async function retryJobs(
+  tx: Pick<Db, 'execute'>,
+  outcomes: Outcome[],
+  policies: Map<string, RetryPolicy | null>,
+): Promise<{ ids: Set<string>; effects: Effects }> {
+  const retrying = outcomes.flatMap((outcome) => {
+    const policy = policies.get(outcome.workflowId);
+    const { status, failureReason } = outcome;
+    return policy && status === 'FAILED' && failureReason && policy.on.includes(failureReason)
+      ? [{ ...outcome, policy }]
+      : [];
+  });
+  if (retrying.length === 0) return { ids: new Set(), effects: noEffects };
+  const retry = (jobs: SQL, ofDay: typeof retrying) => {
+    const { rows, texts } = toRows(ofDay);
+    const policyOf = new Map(ofDay.map(({ id, policy }) => [id, policy]));
+    const withPolicies = rows.map((row) => ({ ...row, ...policyOf.get(row.id) }));
+    return tx.execute<Pick<ChangedJob, 'id' | 'workflow_id' | 'user_id' | 'log_open'> & { retry_at: string }>(sql`
+    WITH /* retryJobs */ ended AS (
+      UPDATE ${jobs} SET status = 'PENDING', updated_at = now(), retries = retries + 1, retry_at = now() + make_interval(secs =>
+          least(least(u.delay_seconds * u.factor ^ retries, u.max_delay_seconds) * (0.9 + random() * 0.2), u.max_delay_seconds)),
+        started_at = NULL, queued_at = NULL, lost_attempt = NULL,
+        failure_message = u.failure_message, log_line_count = u.log_line_count, ${endColumns('jobs', { ends: sql`false` })}
+      FROM ${rowSet('u', withPolicies, RETRY_COLUMNS)}
+      WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token AND retries < u.max_retries AND cancel_requested_at IS NULL
+      RETURNING ${ENDED_COLUMNS}, retry_at
+    ), stored AS (${storeLastLines(texts)})
+    SELECT id, workflow_id, user_id, status, log_open, retry_at FROM ended`);
+  };
+  const jobs = await eachDay(tx, retrying, idOf, retry);
+  const due = jobs.map(({ workflow_id: workflowId, retry_at: retryAt }) => ({ workflowId, retryAt }));
+  await tx.execute(sql`
+    UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
+    FROM ${rowSet('u', due, { workflowId: 'uuid', retryAt: 'timestamptz' })} WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id])`);
+  const users = new Map(jobs.map((job) => [job.id, job.user_id]));
+  const failed = retrying.flatMap(
+    ({ id: jobId, workflowId, failureReason: reason = '', failureMessage: message = '' }) => {
+      const userId = users.get(jobId);
+      return userId === undefined ? [] : [{ jobId, workflowId, userId, reason, message, isRetried: true }];
+    },
+  );
+  return {
+    ids: new Set(users.keys()),
+    effects: { ...jobEffects(jobs), failed, wakeScheduler: jobs.length > 0 },
+  };
+}
+
+const RETRY_COLUMNS = {
+  id: 'uuid',
+  leaseToken: 'uuid',
+  failureMessage: 'text',
+  logLineCount: 'integer',
+  firstNumber: 'integer',
+  text: 'integer',
+  maxRetries: 'integer',
+  delaySeconds: 'double precision',
+  factor: 'double precision',
+  maxDelaySeconds: 'double precision',
+} as const;
 
 /**
  * The lease token implies that the job is RUNNING under this lease (a CHECK ties the two). The
@@ -189,7 +288,8 @@ function workflowEvent({ id: workflowId, failures, terminated, recovered }: Coun
 function finishLeased(jobs: SQL, rows: Row[]) {
   return sql`
     UPDATE ${jobs} SET status = u.status, updated_at = now(),
-      exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
+      exit_code = u.exit_code, failure_reason = u.failure_reason,
+      failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
       log_line_count = u.log_line_count, ${endColumns('jobs')}
     FROM ${rowSet('u', rows, OUTCOME_COLUMNS)}
     WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token`;

@@ -1,10 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type DispatchedJob, type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
+import { isoTime } from '../../domain/iso-time.ts';
 import { type Decision, type Reconcilable, reconcile } from '../../domain/reconcile.ts';
+import type { OverlapPolicy } from '../../domain/schedule/run-policy.ts';
 import { isEnded, type JobStatus, type ScheduleState, type WorkflowKind } from '../../domain/states.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
-import { cancelRequests } from '../ends/cancel-jobs.ts';
+import { cancelJobs, cancelRequests } from '../ends/cancel-jobs.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, COUNT_CHANGED, failureEffects, jobEffects } from '../ends/jobs.ts';
 import { eachDay, eachDayOf } from '../job-days.ts';
@@ -12,13 +14,21 @@ import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
 import { markAwaited } from './dispatch.ts';
+import { slotsUntil } from './slots.ts';
 
 type ScheduleRow = {
   workflow_id: string;
   user_id: string;
   kind: WorkflowKind;
   state: ScheduleState;
+  paused: boolean;
+  pause_ends_in: number | null;
+  overlap: OverlapPolicy;
+  slot: Date | null;
   slot_due: boolean | null;
+  slot_late: boolean | null;
+  exhausted: boolean | null;
+  calendar_id: string | null;
   next_run_in: number | null;
   request_id: string | null;
   last_job_id: string | null;
@@ -31,6 +41,7 @@ type LastJobRow = {
   attempts: number;
   age: number;
   lease_expired: number | null;
+  retry_in: number | null;
   cancel_requested: boolean;
   read_at_ms: number;
 };
@@ -41,11 +52,11 @@ type Row = ScheduleRow & { job: LastJobRow | undefined };
 /**
  * Acts on schedules that are due for another reason than a slot of an idle workflow
  * (domain/reconcile.ts decides how). It finds lost events and lost workers, dispatches requested
- * jobs, and removes the schedules of terminated workflows.
+ * jobs, drops slots, ends pauses, and removes the schedules of terminated workflows.
  *
  * Locks: schedules, then jobs. It skips jobs that another transaction has locked, because their
  * worker is ending them now; the next look handles them. It waits only for the jobs that
- * lockPending locks first, in the order of their ids: waiting while holding other jobs could
+ * lockChanging locks first, in the order of their ids: waiting while holding other jobs could
  * deadlock.
  */
 export async function reconcileSchedules(
@@ -65,8 +76,10 @@ export async function reconcileSchedules(
   effects: Effects;
   /** Whether some of the schedules are due again now. */
   again: boolean;
+  /** Calendars that must have more occurrences (extendCalendars) before their schedules go on. */
+  exhausted: string[];
 }> {
-  const { effects, again, waiting } = await db.transaction(async (tx) => {
+  const { effects, again, waiting, exhausted } = await db.transaction(async (tx) => {
     const locked = await tx.execute<{ workflow_id: string }>(sql`
       SELECT /* reconcileSchedules */ workflow_id FROM schedules
       WHERE workflow_id = ANY(${array(workflowIds, 'uuid')}) AND wake_at <= clock_timestamp()
@@ -89,7 +102,9 @@ export async function reconcileSchedules(
       ...of('DISPATCH_AGAIN').map((row) => ({ id: row.job?.id ?? '', userId: row.user_id, kind: row.kind })),
       ...requested.map((row) => ({ id: row.request_id ?? '', userId: row.user_id, kind: row.kind })),
     ];
-    await lockPending(tx, dispatched, of('REMOVE'));
+    const replaced = jobIds(of('REPLACE'));
+    await lockChanging(tx, { dispatched, removed: of('REMOVE'), replaced });
+    const replacing = await cancelJobs(tx, replaced);
     const ended = await endOrReturn(tx, {
       returned: jobIds(of('RETURN')),
       failed: jobIds(of('FAIL')),
@@ -101,13 +116,16 @@ export async function reconcileSchedules(
       dispatched.map(({ id }) => id),
     );
     const removed = await removeTerminated(tx, of('REMOVE'));
+    const skipped = await skipSlots(tx, of('SKIP_SLOT'));
+    const resumed = await endPauses(tx, of('END_PAUSE'));
     await setWake(tx, decided);
 
     const again = decided.some(({ decision }) => decision.wakeInSeconds === 0 || decision.act === 'DISPATCH_REQUESTED');
     const changed = dispatched.map(({ userId, id }) => ({ userId, jobs: [id] }));
     return {
-      effects: mergeEffects({ ...noEffects, dispatched, changed }, ended, removed),
+      effects: mergeEffects({ ...noEffects, dispatched, changed }, ended, replacing, removed, skipped, resumed),
       again,
+      exhausted: of('REFILL').flatMap((row) => row.calendar_id ?? []),
       waiting: decided.filter(({ decision }) => decision.waiting).map(({ row }) => row),
     };
   });
@@ -116,7 +134,7 @@ export async function reconcileSchedules(
     db,
     waiting.map((row) => row.workflow_id),
   );
-  return { effects, again: woken > 0 || again };
+  return { effects, again: woken > 0 || again, exhausted };
 }
 
 type Transaction = Pick<Db, 'execute'>;
@@ -124,16 +142,20 @@ type Transaction = Pick<Db, 'execute'>;
 async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Row[]> {
   if (workflowIds.length === 0) return [];
   const schedules = await tx.execute<ScheduleRow>(sql`
-    SELECT /* readSchedules */ ${READ_AT}, s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
-      extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in, request.job_id AS request_id, s.last_job_id
+    SELECT /* readSchedules */ ${READ_AT}, s.workflow_id, s.user_id, s.kind, s.state, s.paused, s.overlap, s.calendar_id, s.last_job_id,
+      extract(epoch FROM s.paused_until - clock_timestamp())::float8 AS pause_ends_in, slot, exhausted,
+      s.next_run_at <= ${RUNS_NOW} AS slot_due, slot < ${RUNS_NOW} - make_interval(secs => s.late_seconds) AS slot_late,
+      extract(epoch FROM s.next_run_at - ${RUNS_NOW})::float8 AS next_run_in, request.job_id AS request_id
     FROM schedules s
       LEFT JOIN LATERAL (
         SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
+      ${slotsUntil('s', sql`CASE WHEN s.paused THEN s.paused_until ELSE ${RUNS_NOW} END`)}
     WHERE s.workflow_id = ANY(${array(workflowIds, 'uuid')})`);
   const lastJobs = schedules.flatMap((schedule) => schedule.last_job_id ?? []);
   const read = (jobs: SQL, ids: string[]) =>
     tx.execute<LastJobRow>(sql`
-    SELECT /* readSchedules */ ${READ_AT}, id, status, attempt - uncounted_attempts AS attempts,
+    SELECT /* readSchedules */ ${READ_AT}, id, status, attempt - uncounted_attempts - retries AS attempts,
+      extract(epoch FROM retry_at - clock_timestamp())::float8 AS retry_in,
       extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age,
       extract(epoch FROM clock_timestamp() - lease_expires_at)::float8 AS lease_expired, cancel_requested_at IS NOT NULL AS cancel_requested
     FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')})`);
@@ -141,12 +163,19 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
   return schedules.map((schedule) => ({ ...schedule, job: found.get(schedule.last_job_id ?? '') }));
 }
 
+/** The slots of the schedule `s` up to this instant run now. */
+const RUNS_NOW = sql`(clock_timestamp() - make_interval(secs => s.delay_seconds))`;
+
 const READ_AT = sql`(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms`;
 
 function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
   return {
     kind: row.kind,
     state: row.state,
+    pauseEndsInSeconds: row.paused ? (row.pause_ends_in ?? 'OPEN') : undefined,
+    overlap: row.overlap,
+    slotLate: row.slot_late ?? false,
+    exhausted: row.exhausted ?? false,
     slotDue: row.slot_due ?? false,
     nextRunInSeconds: row.next_run_in ?? undefined,
     requested: row.request_id !== null,
@@ -155,6 +184,7 @@ function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
       attempts: row.job.attempts,
       ageSeconds: row.job.age,
       leaseExpiredSeconds: row.job.lease_expired ?? 0,
+      retryInSeconds: row.job.retry_in ?? 0,
       cancelRequested: row.job.cancel_requested,
     },
   };
@@ -165,21 +195,25 @@ function jobIds(rows: Row[]): string[] {
 }
 
 /**
- * Locks the jobs that markQueued and cancelRequests change: the jobs to dispatch, and the requested
- * jobs of removed workflows.
+ * Locks the jobs that markQueued and cancelJobs change: the jobs to dispatch, those to replace, and
+ * the requested jobs of removed workflows.
  */
-async function lockPending(tx: Transaction, dispatched: DispatchedJob[], removed: Row[]): Promise<void> {
-  if (dispatched.length + removed.length === 0) return;
+async function lockChanging(
+  tx: Transaction,
+  { dispatched, removed, replaced }: { dispatched: DispatchedJob[]; removed: Row[]; replaced: string[] },
+): Promise<void> {
+  if (dispatched.length + removed.length + replaced.length === 0) return;
   const workflowIds = removed.map((row) => row.workflow_id);
   const requested =
     removed.length === 0
       ? []
       : await tx.execute<{ id: string }>(sql`
-    SELECT /* lockPending */ job_id AS id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})`);
-  const ids = [...dispatched, ...requested].map(({ id }) => id);
+    SELECT /* lockChanging */ job_id AS id FROM run_requests WHERE workflow_id = ANY(${array(workflowIds, 'uuid')})`);
+  const ids = [...[...dispatched, ...requested].map(({ id }) => id), ...replaced];
   await eachDayOf(tx, ids, (jobs, ofDay) =>
     tx.execute(sql`
-    SELECT /* lockPending */ FROM ${jobs} WHERE status = 'PENDING' AND id = ANY(${array(ofDay, 'uuid')})
+    SELECT /* lockChanging */ FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')})
+      AND (status = 'PENDING' OR completed_at IS NULL AND id = ANY(${array(replaced, 'uuid')}))
     ORDER BY id FOR NO KEY UPDATE`),
   );
 }
@@ -255,6 +289,58 @@ async function removeTerminated(tx: Transaction, rows: Row[]): Promise<Effects> 
   const canceled = await cancelRequests(tx, ids);
   await tx.execute(sql`DELETE /* removeTerminated */ FROM schedules WHERE workflow_id = ANY(${array(ids, 'uuid')})`);
   return canceled;
+}
+
+/**
+ * Drops the slots that have passed, and counts them. The owner of a workflow is told at most once in
+ * SKIP_NOTICE_HOURS, so that a workflow whose jobs often run over is no flood.
+ */
+async function skipSlots(tx: Transaction, rows: Row[]): Promise<Effects> {
+  if (rows.length === 0) return noEffects;
+  const ids = rows.map((row) => row.workflow_id);
+  const isDue = sql`skip_notified_at > now() - make_interval(hours => ${SKIP_NOTICE_HOURS})`;
+  const advanced = await tx.execute<{ workflow_id: string; is_new: boolean }>(sql`
+    WITH /* skipSlots */ passed AS MATERIALIZED (
+      SELECT s.workflow_id, slots.following, slots.passed, (${isDue}) IS NOT TRUE AS is_new
+      FROM schedules s ${slotsUntil('s', RUNS_NOW)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')}) AND s.next_run_at <= ${RUNS_NOW}
+    )
+    UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
+      skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
+    FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new`);
+  const isNew = new Map(advanced.map((row) => [row.workflow_id, row.is_new]));
+  const events = rows
+    .filter((row) => isNew.get(row.workflow_id))
+    .map((row) => ({ kind: 'RUN_SKIPPED' as const, workflowId: row.workflow_id, detail: skippedBecause(row) }));
+  const changed = rows.map((row) => ({ userId: row.user_id, workflows: [row.workflow_id] }));
+  const skipped = rows.map((row) => ({
+    workflowId: row.workflow_id,
+    userId: row.user_id,
+    message: skippedBecause(row),
+  }));
+  return mergeEffects({ ...noEffects, changed, skipped }, notificationEffects(await notify(tx, events)));
+}
+
+const SKIP_NOTICE_HOURS = 1;
+
+function skippedBecause({ slot, overlap, job }: Row): string {
+  const run = `The run of ${slot === null ? 'a slot' : isoTime(new Date(slot))}`;
+  return job !== undefined && !isEnded(job.status) && overlap === 'SKIP'
+    ? `${run} was skipped because the job before it had not ended.`
+    : `${run} was skipped because it could not start in time.`;
+}
+
+/** Goes on behind the pause. The slots within it never run, and are not counted as skipped. */
+async function endPauses(tx: Transaction, rows: Row[]): Promise<Effects> {
+  if (rows.length === 0) return noEffects;
+  const ids = rows.map((row) => row.workflow_id);
+  await tx.execute(sql`
+    WITH /* endPauses */ paused AS MATERIALIZED (
+      SELECT s.workflow_id, CASE WHEN s.next_run_at > s.paused_until THEN s.next_run_at ELSE slots.following END AS next_slot
+      FROM schedules s ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')}) AND s.paused
+    )
+    UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
+    FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id])`);
+  return { ...noEffects, changed: rows.map((row) => ({ userId: row.user_id, workflows: [row.workflow_id] })) };
 }
 
 /**

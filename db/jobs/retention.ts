@@ -18,7 +18,7 @@ import { hasEndedFor } from '../logs/retention.ts';
 export async function removeOldJobs(
   db: Db,
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
-): Promise<{ after: string | undefined; removed: number }> {
+): Promise<{ after: string | undefined; count: number }> {
   const { now, partitions } = await partitionsOfJobs(db);
   const last = firstIdAt(new Date(now.getTime() - days * DAY_MS));
   for (const { name, from, until } of partitions) {
@@ -30,10 +30,10 @@ export async function removeOldJobs(
     const ids = rows.map(({ id }) => id);
     if (ids.length === 0) continue;
     // There may be more chunks.
-    if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, removed: 0 };
+    if ((await deleteChunks(db, ids, { limit: chunks })) === chunks) return { after, count: 0 };
     const removed = await db.execute(sql`
     DELETE /* removeOldJobs */ FROM ${jobs} USING unnest(${array(ids, 'uuid')}) AS u (id) WHERE jobs.id = ANY(ARRAY[u.id]) RETURNING 1`);
-    return { after: ids.at(-1), removed: removed.length };
+    return { after: ids.at(-1), count: removed.length };
   }
-  return { after: undefined, removed: 0 };
+  return { after: undefined, count: 0 };
 }

@@ -57,7 +57,7 @@ export async function removeOldChunks(
   db: Db,
   { name }: Pick<LogPartition, 'name'>,
   { days, after, limit, chunks }: { days: number; after: string; limit: number; chunks: number },
-): Promise<{ after: string | undefined; removed: number }> {
+): Promise<{ after: string | undefined; count: number }> {
   const table = sql.identifier(name);
   const until = firstIdBefore(sql`${days}`); // a job with a later id did not end that long ago
   const rows = await db.execute<{ id: string }>(sql`
@@ -79,9 +79,9 @@ export async function removeOldChunks(
     SELECT /* removeOldChunks */ id FROM builds WHERE id = ANY(${array(ids, 'uuid')}) AND ${isKept}`);
   const kept = new Set([...keptJobs, ...keptBuilds].map(({ id }) => id));
   const gone = ids.filter((id) => !kept.has(id));
-  const removed = await deleteChunks(db, gone, { limit: chunks });
-  if (removed === chunks) return { after, removed }; // there may be more chunks
-  return { after: rows.length === limit ? rows.at(-1)?.id : undefined, removed };
+  const count = await deleteChunks(db, gone, { limit: chunks });
+  if (count === chunks) return { after, count }; // there may be more chunks
+  return { after: rows.length === limit ? rows.at(-1)?.id : undefined, count };
 }
 
 /**
@@ -99,7 +99,7 @@ export async function removeChunksOfWorkflows(
     limit,
     chunks,
   }: { days: number; after: string; workflows: number; limit: number; chunks: number },
-): Promise<{ after: string | undefined; removed: number }> {
+): Promise<{ after: string | undefined; count: number }> {
   const asked = await db.execute<{ id: string; days: number; done: string }>(sql`
     SELECT /* removeChunksOfWorkflows */ id, log_retention_days AS days, greatest(logs_removed_to, ${firstIdBefore(sql`${days + REMOVED_AFTER_DAYS}`)}) AS done
     FROM workflows WHERE log_retention_days IS NOT NULL AND id > ${after} ORDER BY id LIMIT ${workflows}`);
@@ -110,17 +110,17 @@ export async function removeChunksOfWorkflows(
     const ids = own.slice(0, kept === -1 ? undefined : kept).map(({ id }) => id);
     return ids.length === 0 ? [] : [{ workflow, ids, last: ids.at(-1) }];
   });
-  const removed = await deleteChunks(
+  const count = await deleteChunks(
     db,
     gone.flatMap(({ ids }) => ids),
     { limit: chunks },
   );
-  if (removed === chunks) return { after, removed };
+  if (count === chunks) return { after, count };
   await db.execute(sql`
     UPDATE /* removeChunksOfWorkflows */ workflows SET logs_removed_to = u.last
     FROM ${rowSet('u', gone, { workflow: 'uuid', last: 'uuid' })} WHERE workflows.id = ANY(ARRAY[u.workflow])`);
-  if (gone.some(({ ids }) => ids.length === limit)) return { after, removed };
-  return { after: asked.length === workflows ? asked.at(-1)?.id : undefined, removed };
+  if (gone.some(({ ids }) => ids.length === limit)) return { after, count };
+  return { after: asked.length === workflows ? asked.at(-1)?.id : undefined, count };
 }
 
 type AskedWorkflow = { id: string; days: number; done: string };

@@ -80,15 +80,20 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
   const { id, userId } = found;
   // The schedule is locked before the jobs: from here on no job can be dispatched, requested or
   // made.
-  const [schedule] = await tx.execute<{ last_job_id: string | null }>(sql`
+  const [schedule] = await tx.execute<{ last_job_id: string | null; skipped_run_count: number }>(sql`
     UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
-    WHERE workflow_id = ${id} RETURNING last_job_id`);
+    WHERE workflow_id = ${id} RETURNING last_job_id, skipped_run_count`);
   const requested = await removeRequests(tx, [id]);
   const jobs = await cancelJobs(tx, [...requested, ...(schedule?.last_job_id ? [schedule.last_job_id] : [])]);
   const builds = await cancelBuilds(tx, [id]);
   const [workflow] = await tx
     .update(workflows)
-    .set({ terminatedAt: sql`now()`, terminationReason: reason, updatedAt: sql`now()` })
+    .set({
+      terminatedAt: sql`now()`,
+      terminationReason: reason,
+      skippedRunCount: schedule?.skipped_run_count ?? 0,
+      updatedAt: sql`now()`,
+    })
     .where(eq(workflows.id, id))
     .returning();
   if (workflow === undefined) throw new Error('An update of a locked row returned none.');

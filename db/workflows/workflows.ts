@@ -4,6 +4,8 @@ import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS, type UserLimits } from '../../domain/limits.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import type { Parsed, Problem } from '../../domain/problem.ts';
+import type { RunPolicy, TooManyFailuresAction } from '../../domain/schedule/run-policy.ts';
+import type { Schedule } from '../../domain/schedule/schedule.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
 import type { Db } from '../client.ts';
@@ -12,6 +14,7 @@ import { NEW_ID } from '../ids.ts';
 import { pruneGenerations } from '../payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
 import { reserveVolumes } from '../volumes.ts';
+import { changePolicy, changeSchedule, isSameSchedule, policyColumns, storedSchedule, timingOf } from './schedule.ts';
 
 /**
  * A transaction that locks rows of several of these tables locks them in the order users,
@@ -25,14 +28,16 @@ export interface NewWorkflow {
   userId: string;
   name: string;
   payload: Payload;
-  intervalMinutes: number;
+  schedule: Schedule;
+  runPolicy?: RunPolicy | null;
   maxConsecutiveJobFailuresAllowed: number;
+  onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
 }
 
 /**
- * Stores a workflow. A HEARTBEAT is due at once; a CONTAINER is due when the build that this queues
- * has COMPLETED. Throws LimitExceeded if the user already has as much as the limits allow.
+ * Stores a workflow. A HEARTBEAT at an interval is due at once; a CONTAINER is due when the build
+ * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. Throws LimitExceeded if the user already has as much as the limits allow.
  */
 export async function createWorkflow(
   db: Db,
@@ -41,8 +46,10 @@ export async function createWorkflow(
     userId,
     name,
     payload,
-    intervalMinutes,
+    schedule,
+    runPolicy = null,
     maxConsecutiveJobFailuresAllowed,
+    onTooManyFailures = 'TERMINATE',
     logRetentionDays,
   }: NewWorkflow,
   limits: UserLimits = USER_LIMITS,
@@ -57,8 +64,10 @@ export async function createWorkflow(
         userId,
         name,
         kind: payload.kind,
-        intervalMinutes,
+        ...storedSchedule(schedule),
+        runPolicy,
         maxConsecutiveJobFailuresAllowed,
+        onTooManyFailures,
         logRetentionDays,
         buildStatus: needsBuild ? 'QUEUED' : 'COMPLETED',
       })
@@ -69,20 +78,25 @@ export async function createWorkflow(
     await reserveVolumes(tx, { userId, payload }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
     const changed = { ...noEffects, changed: [{ userId, workflows: [id] }] };
-    if (needsBuild) {
-      const { buildId, effects } = await queueBuild(tx, workflow, limits);
-      return { workflow, buildId, effects: mergeEffects(changed, effects) };
-    }
-    await tx.insert(schedules).values({
+    const isInterval = 'everyMinutes' in schedule;
+    const timing = await timingOf(tx, id, schedule);
+    const row = {
       workflowId: id,
       userId,
       kind: payload.kind,
-      state: 'READY',
       generation: 1,
-      intervalMinutes,
-      nextRunAt: sql`now()`,
-      wakeAt: sql`now()`,
-    });
+      ...timing,
+      ...policyColumns(id, runPolicy),
+    };
+    if (needsBuild) {
+      // Otherwise the end of the build inserts it, as processes of earlier versions expect.
+      if (!isInterval || runPolicy) await tx.insert(schedules).values({ ...row, state: 'BLOCKED' });
+      const { buildId, effects } = await queueBuild(tx, workflow, limits);
+      return { workflow, buildId, effects: mergeEffects(changed, effects) };
+    }
+    await tx
+      .insert(schedules)
+      .values({ ...row, state: 'READY', ...(isInterval ? { nextRunAt: sql`now()` } : {}), wakeAt: sql`now()` });
     return { workflow, buildId: undefined, effects: { ...changed, wakeScheduler: true } };
   });
 }
@@ -92,8 +106,10 @@ export interface WorkflowChanges {
   id: string;
   name?: string;
   payload?: Payload | PayloadChange;
-  intervalMinutes?: number;
+  schedule?: Schedule;
+  runPolicy?: RunPolicy;
   maxConsecutiveJobFailuresAllowed?: number;
+  onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
 }
 
@@ -114,13 +130,13 @@ export type Updated =
 /**
  * Changes the given fields. A different payload makes a new generation. For a CONTAINER, its build
  * comes first: slots wait until then, and the build of the previous generation is canceled. A new
- * interval counts from the last slot. A payload that is the same as before changes nothing, unless
+ * schedule drops a slot that waits, and a new interval counts from the last slot. A payload that is the same as before changes nothing, unless
  * its build FAILED: then it makes a new generation too, which tries again, as a rebuild does
  * (rebuild.ts). Throws LimitExceeded if the user already has as much as the limits allow.
  */
 export async function updateWorkflow(
   db: Db,
-  { userId, id, payload, ...changes }: WorkflowChanges,
+  { userId, id, payload, schedule, ...changes }: WorkflowChanges,
   limits: UserLimits = USER_LIMITS,
 ): Promise<Updated> {
   return db.transaction(async (tx): Promise<Updated> => {
@@ -141,24 +157,26 @@ export async function updateWorkflow(
     const needsBuild = next?.kind === 'CONTAINER';
     const isOther = stored === 'OTHER';
     const generation = next === undefined ? found.generation : found.generation + 1;
-    const intervalMinutes = changes.intervalMinutes ?? found.intervalMinutes;
+    const newSchedule = schedule && !isSameSchedule(schedule, found) ? schedule : undefined;
+    if (newSchedule) await changeSchedule(tx, found, newSchedule);
+    if (changes.runPolicy) await changePolicy(tx, found, changes.runPolicy);
     await tx
       .update(schedules)
       .set({
         ...(next === undefined ? {} : needsBuild ? (isOther ? { state: 'BLOCKED' } : {}) : { generation }), // until the build has ended
-        intervalMinutes,
-        ...(changes.intervalMinutes === undefined
-          ? {}
-          : {
-              nextRunAt: sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}), ${schedules.nextRunAt})`,
-            }),
         wakeAt: sql`now()`, // the scheduling worker then sets the right time
       })
       .where(eq(schedules.workflowId, id));
     const canceled = next === undefined ? noEffects : await cancelBuilds(tx, [id]);
     const [workflow] = await tx
       .update(workflows)
-      .set({ ...changes, generation, updatedAt: sql`now()`, ...(needsBuild ? { buildStatus: 'QUEUED' } : {}) })
+      .set({
+        ...changes,
+        ...(newSchedule ? storedSchedule(newSchedule) : {}),
+        generation,
+        updatedAt: sql`now()`,
+        ...(needsBuild ? { buildStatus: 'QUEUED' } : {}),
+      })
       .where(eq(workflows.id, id))
       .returning();
     if (workflow === undefined) throw new Error('An update of a locked row returned none.');

@@ -36,6 +36,8 @@ const PENDING: JobRow = {
   lostAttempt: null,
   afterFailure: true,
   awaited: true,
+  retries: 0,
+  retryAt: null,
 };
 const QUEUED: JobRow = { ...PENDING, status: 'QUEUED', queuedAt: at(1) };
 const RUNNING: JobRow = { ...QUEUED, status: 'RUNNING', attempt: 1, startedAt: at(2), leaseToken: PENDING.id };

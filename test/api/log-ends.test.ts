@@ -51,7 +51,7 @@ describe('a log whose job or build was ended by another process than its worker'
       userId: ann.id,
       name: 'ends',
       payload: { kind: 'HEARTBEAT' },
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: 3,
     });
     const { effects } = await schedulingPass({ db: api.db, limit: 100, watchedSeconds: () => 0 });
@@ -162,7 +162,7 @@ describe('a log whose job or build was ended by another process than its worker'
       userId: ann.id,
       name: 'ends',
       payload: { kind: 'CONTAINER', image: 'alpine' },
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: 3,
     });
     await claimBuilds(api.db, [buildId], { owner: 'lost' });

@@ -53,7 +53,7 @@ test('jobs, builds, audit events and partitions of log lines use the time of the
       await run(db, { status: 'COMPLETED' });
       const requested = await runWorkflow(db, { userId: ann, id });
       const payload = { kind: 'CONTAINER', image: 'a' } as const;
-      const other = { name: 'a', intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1 };
+      const other = { name: 'a', schedule: { everyMinutes: 1 }, maxConsecutiveJobFailuresAllowed: 1 };
       const { buildId } = await createWorkflow(db, { userId: ann, payload, ...other });
       await recordAudit(db, { action: 'test', outcome: 'DONE', userId: ann });
       const events = await db.select().from(auditEvents);

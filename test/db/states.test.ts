@@ -85,7 +85,7 @@ async function jobIn(status: JobStatus): Promise<Subject> {
     userId: ann,
     name: 'test',
     payload: { kind: 'HEARTBEAT' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1000,
   });
   const subject = { id: newId(), workflowId: workflow.id, leaseToken: newId() };
@@ -140,7 +140,7 @@ async function buildIn(status: BuildStatus): Promise<Subject> {
     userId: ann,
     name: 'test',
     payload: { kind: 'CONTAINER', image: 'alpine:3' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   const subject = { id: buildId ?? '', workflowId: workflow.id, leaseToken: newId() };

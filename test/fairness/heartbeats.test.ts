@@ -49,7 +49,7 @@ async function open(checksPerUserMax?: number) {
           userId,
           name: 'test',
           payload: { kind: 'HEARTBEAT', endpoint: `http://127.0.0.1:${port}${path}`, timeout_seconds: 60 },
-          intervalMinutes: 60,
+          schedule: { everyMinutes: 60 },
           maxConsecutiveJobFailuresAllowed: 3,
         });
       }
@@ -117,7 +117,7 @@ test('jobs that were set aside go to another worker when this one stops', async 
       userId: greedy,
       name: 'test',
       payload: { kind: 'HEARTBEAT', endpoint: `http://127.0.0.1:${port}/hangs`, timeout_seconds: 60 },
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: 3,
     });
   }

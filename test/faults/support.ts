@@ -118,7 +118,7 @@ export async function openInstallation(
         userId: ann,
         name: 'faults',
         payload: 'kind' in payload ? payload : { kind: 'CONTAINER', image: IMAGE, ...payload },
-        intervalMinutes: 60,
+        schedule: { everyMinutes: 60 },
         maxConsecutiveJobFailuresAllowed: 1_000,
       });
       const events = buildsQueued(buildId === undefined ? [] : [buildId]);

@@ -58,7 +58,7 @@ async function ended(
     userId: ann,
     name: 'test',
     payload,
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 3,
   });
   await parts.cache.publish(SCHEDULE_CHANNEL, '');

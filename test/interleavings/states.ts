@@ -118,7 +118,7 @@ async function createContainer(db: Db, userId: string, { failuresAllowed = 3 } =
     userId,
     name: 'test',
     payload: { kind: 'CONTAINER', image: 'image:1' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: failuresAllowed,
   });
   return { userId, workflowId: workflow.id, buildId, jobId: NOBODYS, leaseToken: NOBODYS, attempt: 1 };

@@ -100,7 +100,7 @@ export const VERBS = {
   ],
   'change the interval': [
     [...JOB, 'DUE', 'REQUESTED', 'RUNNING, SUCCEEDED BEFORE'],
-    (db, { userId, workflowId }) => updateWorkflow(db, { userId, id: workflowId, intervalMinutes: 30 }),
+    (db, { userId, workflowId }) => updateWorkflow(db, { userId, id: workflowId, schedule: { everyMinutes: 30 } }),
   ],
   rebuild: [
     [...JOB, 'DUE', 'REQUESTED', ...BUILDING],

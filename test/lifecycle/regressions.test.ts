@@ -30,7 +30,7 @@ async function container() {
     userId: ann,
     name: 'test',
     payload: { kind: 'CONTAINER', image: 'image:1' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   return { id: workflow.id, buildId };

@@ -68,7 +68,7 @@ export class World {
       case 'rename':
         return this.#update(op.at, { name: 'renamed' });
       case 'interval':
-        return this.#update(op.at, { intervalMinutes: op.minutes });
+        return this.#update(op.at, { schedule: { everyMinutes: op.minutes } });
       case 'threshold':
         return this.#update(op.at, { maxConsecutiveJobFailuresAllowed: op.failuresAllowed });
       case 'payload':
@@ -176,7 +176,7 @@ export class World {
       userId: this.userId,
       name: 'test',
       payload: payloadOf(container, 0),
-      intervalMinutes: INTERVAL_MINUTES,
+      schedule: { everyMinutes: INTERVAL_MINUTES },
       maxConsecutiveJobFailuresAllowed: failuresAllowed,
     });
     this.workflows.push({ id: workflow.id, container });

@@ -124,7 +124,7 @@ test('P9: a failed build notifies once with its reason: by its worker, or by the
       userId: ann,
       name: 'image',
       payload: { kind: 'CONTAINER', image: 'alpine:3' },
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: 1,
     });
     const [build] = (await claimBuilds(db, [buildId ?? ''], { owner: 'test' })).claimed;

@@ -38,7 +38,7 @@ test('workers send a hint for a workflow if only its failure count has changed, 
     userId: ann,
     name: 'now and then',
     payload: { kind: 'HEARTBEAT', endpoint: `tcp://127.0.0.1:${port}` },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 3,
   });
   await parts.cache.publish('schedule', '');
@@ -72,7 +72,7 @@ test('workers send hints for the notifications of a last failure, and roll up th
     userId: ann,
     name: 'nobody there',
     payload: { kind: 'HEARTBEAT', endpoint: 'tcp://127.0.0.1:1' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   await parts.cache.publish('schedule', '');

@@ -43,7 +43,7 @@ async function create(): Promise<string> {
       endpoint: `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/`,
       timeout_seconds: 300,
     },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 3,
   });
   await parts.cache.publish(SCHEDULE_CHANNEL, '');

@@ -26,7 +26,7 @@ test('a drain returns a check that does not end, without counting the attempt, a
       endpoint: `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`,
       timeout_seconds: 300,
     },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   const read = async () => (await db.select().from(jobs).where(eq(jobs.workflowId, workflow.id)))[0];

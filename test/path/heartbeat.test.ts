@@ -47,7 +47,7 @@ async function create(payload: { endpoint?: string; timeout_seconds?: number }, 
     userId: ann,
     name: 'test',
     payload: { kind: 'HEARTBEAT', ...payload },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: failuresAllowed,
   });
   await cache.publish(SCHEDULE_CHANNEL, '');
@@ -110,7 +110,7 @@ test('a workflow whose hint was lost is found within seconds', async () => {
     userId: ann,
     name: 'unheard of',
     payload: { kind: 'HEARTBEAT' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   await job(workflow.id, 0, 'COMPLETED');

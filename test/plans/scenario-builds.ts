@@ -32,14 +32,14 @@ export async function buildsOf(db: Db, drive: Drive, userId: string): Promise<vo
     userId,
     name: 'driven',
     payload: CONTAINER,
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 3,
   });
   await drive(workflows.createWorkflow, db, {
     userId,
     name: 'driven',
     payload: HEARTBEAT,
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 3,
   });
   const own = await make(db, userId, CONTAINER);

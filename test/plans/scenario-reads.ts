@@ -98,7 +98,7 @@ async function rowsOf(db: Db, drive: Drive, { userId, workflowIds, jobIds, build
   await drive(lookup.workflowsChangedSince, db, [userId], new Date(Date.now() - 1_000));
   await drive(lookup.newestWorkflowsOf, db, userId, 20);
   await drive(lookup.keptWorkflows, db, workflowIds);
-  await drive(lookup.nextRuns, db, workflowIds);
+  await drive(lookup.schedulesOf, db, workflowIds);
   await drive(notifications.anyNotifications, db, [randomUUID()]);
   await drive(notifications.notificationsOf, db, userId, [randomUUID()]);
   await drive(notifications.notificationsAfter, db, [{ userId, after: NO_ID }], 20);

@@ -34,7 +34,7 @@ export async function make(db: Db, userId: string, payload: Payload, count = SET
       userId,
       name: `test ${n}`,
       payload,
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: failuresAllowed,
     });
     made.unshift({ id: workflow.id, buildId: buildId ?? '' });

@@ -36,7 +36,14 @@ async function create(key: Buffer): Promise<string> {
   };
   const { value: payload } = sealPayload(createSealer(key), { workflowId: id, given });
   if (payload === undefined) throw new Error('It was refused.');
-  const workflow = { id, userId: ann, name: 'a', payload, intervalMinutes: 60, maxConsecutiveJobFailuresAllowed: 1 };
+  const workflow = {
+    id,
+    userId: ann,
+    name: 'a',
+    payload,
+    schedule: { everyMinutes: 60 },
+    maxConsecutiveJobFailuresAllowed: 1,
+  };
   await createWorkflow(database.db, workflow, { ...USER_LIMITS, QUEUED_BUILDS_PER_USER: 2 * WORKFLOWS });
   return id;
 }
@@ -144,7 +151,7 @@ describe('a process whose keys do not fit the stored secrets', () => {
         userId: user,
         name: 'a',
         payload,
-        intervalMinutes: 60,
+        schedule: { everyMinutes: 60 },
         maxConsecutiveJobFailuresAllowed: 1,
       });
       const keys = { DATABASE_URL: lost.url, PORT: '0', SECRET_KEY: hex(PRESENT) };

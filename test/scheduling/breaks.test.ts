@@ -35,7 +35,7 @@ async function startedBuild(): Promise<ClaimedBuild> {
     userId: ann,
     name: 'image',
     payload: { kind: 'CONTAINER', image: 'alpine:3' },
-    intervalMinutes: 60,
+    schedule: { everyMinutes: 60 },
     maxConsecutiveJobFailuresAllowed: 1,
   });
   const [build] = (await claimBuilds(database.db, [buildId ?? ''], { owner: 'test' })).claimed;

@@ -304,7 +304,7 @@ describe('the retention of log lines', () => {
       userId: ann,
       name: 'a',
       payload,
-      intervalMinutes: 1,
+      schedule: { everyMinutes: 1 },
       maxConsecutiveJobFailuresAllowed: 1,
       ...(logRetentionDays === undefined ? {} : { logRetentionDays }),
     });

@@ -41,7 +41,7 @@ test('P10: scheduling publishes an end that was never published, even without a 
   // The process crashes before it publishes to the bus.
   await reconcileSchedules(db, [workflowId], FOR_EVER);
   const payload = { kind: 'CONTAINER', image: 'a' } as const;
-  const other = { name: 'a', intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1 };
+  const other = { name: 'a', schedule: { everyMinutes: 1 }, maxConsecutiveJobFailuresAllowed: 1 };
   const { workflow, buildId = '' } = await createWorkflow(db, { userId: ann, payload, ...other });
   await claimBuilds(db, [buildId], { owner: 'lost' });
   await terminateWorkflow(db, { userId: ann, id: workflow.id });

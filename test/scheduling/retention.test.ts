@@ -98,11 +98,11 @@ describe('the retention', () => {
     try {
       for (const days of [36_500, 20_000]) {
         const before = await read();
-        expect(await remove(days)).toEqual({ after: undefined, removed: 0 });
+        expect(await remove(days)).toEqual({ after: undefined, count: 0 });
         expect((await read()) - before).toBeLessThan(10);
       }
       const before = await read();
-      expect(await remove(49)).toMatchObject({ removed: 1_000 });
+      expect(await remove(49)).toMatchObject({ count: 1_000 });
       expect((await read()) - before).toBeGreaterThan(999); // this shows that the counter works
     } finally {
       await alone.close();
@@ -127,7 +127,7 @@ describe('the retention', () => {
         });
         return { removing };
       });
-      expect(await second.removing).toMatchObject({ after, removed: 0 });
+      expect(await second.removing).toMatchObject({ after, count: 0 });
       for (let n = 0; n < 2; n++) await remove(alone.db);
       expect([await isSeen(old), await api.db.$count(logChunks, eq(logChunks.sourceId, old))]).toEqual([false, 0]);
     } finally {

@@ -99,9 +99,9 @@ test('a change of the interval counts from the last slot, and keeps a first slot
   const { db } = database;
   const { id } = await heartbeat(db, ann, { intervalMinutes: 10 });
   const first = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
-  await updateWorkflow(db, { userId: ann, id, intervalMinutes: 5 });
+  await updateWorkflow(db, { userId: ann, id, schedule: { everyMinutes: 5 } });
   expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first);
   await run(db, { status: 'COMPLETED' });
-  await updateWorkflow(db, { userId: ann, id, intervalMinutes: 3 });
+  await updateWorkflow(db, { userId: ann, id, schedule: { everyMinutes: 3 } });
   expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first + 180_000);
 });

@@ -1,4 +1,5 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
+import { extendCalendars, refillCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
@@ -6,21 +7,50 @@ import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { schedules } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
+import { type RunPolicyInput, type TooManyFailuresAction, toRunPolicy } from '../../domain/schedule/run-policy.ts';
+import type { Schedule } from '../../domain/schedule/schedule.ts';
+import { letPass } from '../support/time.ts';
 
 export async function heartbeat(
   db: Db,
   userId: string,
   changes: { failuresAllowed?: number; intervalMinutes?: number } = {},
 ) {
+  return scheduled(db, userId, { everyMinutes: changes.intervalMinutes ?? 1 }, changes);
+}
+
+/** A HEARTBEAT with this schedule. */
+export async function scheduled(
+  db: Db,
+  userId: string,
+  given: Schedule,
+  changes: { failuresAllowed?: number; runPolicy?: RunPolicyInput; onTooManyFailures?: TooManyFailuresAction } = {},
+) {
+  const { failuresAllowed = 3, runPolicy, onTooManyFailures = 'TERMINATE' } = changes;
   const { workflow } = await createWorkflow(db, {
     userId,
     name: 'test',
     payload: { kind: 'HEARTBEAT' },
-    intervalMinutes: changes.intervalMinutes ?? 1,
-    maxConsecutiveJobFailuresAllowed: changes.failuresAllowed ?? 3,
+    schedule: given,
+    maxConsecutiveJobFailuresAllowed: failuresAllowed,
+    onTooManyFailures,
+    runPolicy: runPolicy ? toRunPolicy(runPolicy) : null,
   });
   return workflow;
 }
+
+/**
+ * Fills the calendar of a new workflow, and lets time pass until its next slot comes in 30 s: then no
+ * minute begins within a test.
+ */
+export async function align(db: Db, id: string): Promise<void> {
+  await refillCalendars(db, { limit: 10 });
+  const nextRunAt = (await scheduleOf(db, id))?.nextRunAt?.getTime() ?? 0;
+  await letPass(db, id, (nextRunAt - Date.now()) / 1_000 - 30);
+}
+
+/** Each minute, as a cron expression. */
+export const EVERY_MINUTE: Schedule = { cron: { expressions: ['* * * * *'], timeZone: 'UTC' } };
 
 /**
  * Does the work of a scheduling worker that has watched for long, until nothing is left to do.
@@ -32,7 +62,10 @@ export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINI
     const { effects, others } = await queueDueSlots(db, { limit: 100 });
     const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => watchedSeconds });
     dispatched.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
-    again = effects.dispatched.length > 0 || reconciled.again;
+    await extendCalendars(db, reconciled.exhausted);
+    if (reconciled.exhausted.length > 0)
+      await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE wake_at > now()`);
+    again = effects.dispatched.length > 0 || reconciled.again || reconciled.exhausted.length > 0;
   }
   return dispatched;
 }

@@ -164,7 +164,11 @@ function container(names: string[] = []): Payload {
 }
 
 async function create(payload: Payload, limits?: Settings['userLimits'], logRetentionDays?: number): Promise<string> {
-  const rest = { intervalMinutes: 1, maxConsecutiveJobFailuresAllowed: 1, logRetentionDays: logRetentionDays ?? null };
+  const rest = {
+    schedule: { everyMinutes: 1 },
+    maxConsecutiveJobFailuresAllowed: 1,
+    logRetentionDays: logRetentionDays ?? null,
+  };
   const { workflow } = await createWorkflow(database.db, { userId: ann, name: 'a', payload, ...rest }, limits);
   return workflow.id;
 }

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { getTableColumns, sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import type { Db } from '../../db/client.ts';
 import { boundStatement, makeJobDay, makeJobDays } from '../../db/job-days.ts';
@@ -42,7 +42,7 @@ export async function insertOldJob(
 ): Promise<string> {
   const at = daysAgo(days);
   const id = v7({ msecs: at.getTime() });
-  await db.insert(jobs).values({
+  const values: Partial<typeof jobs.$inferInsert> = {
     id,
     workflowId,
     userId,
@@ -56,6 +56,21 @@ export async function insertOldJob(
     startedAt: at,
     completedAt: at,
     ...changes,
+  };
+  // Only the given columns: a database of an earlier version lacks some.
+  const given = Object.entries(getTableColumns(jobs)).flatMap(([name, column]) => {
+    const value = Object.entries(values).find(([key]) => key === name)?.[1];
+    return value === undefined ? [] : [{ column: sql.identifier(column.name), value: sql.param(value, column) }];
   });
+  const columns = sql.join(
+    given.map(({ column }) => column),
+    sql`, `,
+  );
+  await db.execute(
+    sql`INSERT INTO jobs (${columns}) VALUES (${sql.join(
+      given.map(({ value }) => value),
+      sql`, `,
+    )})`,
+  );
   return id;
 }

@@ -22,7 +22,7 @@ async function queue(count: number): Promise<void> {
       userId: ann,
       name: 'image',
       payload: { kind: 'CONTAINER', image: 'alpine:3' },
-      intervalMinutes: 60,
+      schedule: { everyMinutes: 60 },
       maxConsecutiveJobFailuresAllowed: 1,
     });
     await enterTurns(database.db, 'BUILD', [buildId ?? '']);

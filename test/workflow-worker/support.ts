@@ -108,7 +108,7 @@ export async function openInstallation(
         userId,
         name: 'test',
         payload: { kind: 'CONTAINER', ...(payload.build ? {} : { image: IMAGE }), ...payload },
-        intervalMinutes: 60,
+        schedule: { everyMinutes: 60 },
         maxConsecutiveJobFailuresAllowed: failuresAllowed,
       });
       if (buildId === undefined) throw new Error('A CONTAINER workflow has no build.');

@@ -10,6 +10,7 @@ import { createBatcher } from '../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { createBackoff } from '../../platform/async/retry.ts';
 import { publishEffects } from '../../platform/publish.ts';
+import { attemptAfterFailure } from '../shared/attempt-after-failure.ts';
 import { createCapacity } from '../shared/capacity.ts';
 import { isFreshSince, keepLeases, type StopReason } from '../shared/leases.ts';
 import { settledLinesBefore } from '../shared/lines-before.ts';
@@ -193,7 +194,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     const lost = job.linesBefore === undefined ? new AbortController() : undefined;
     let stopped: StopReason | undefined;
     const { linesBefore } = job;
-    const own = { job, stop, lines: [], linesBefore, sent: 0, mayHavePrinted: false, isSlow: false };
+    const own = { job, stop, lines: firstLines(job), linesBefore, sent: 0, mayHavePrinted: false, isSlow: false };
     running.add(own);
     leases.hold(job, (reason) => {
       stopped = reason;
@@ -208,7 +209,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
     ending.add({
       job,
       linesBefore: own.linesBefore,
-      lines: result.lines,
+      // Jobs share the lines of a check of the platform.
+      lines: own.lines.length === 0 || own.lines === result.lines ? result.lines : [...own.lines, ...result.lines],
       sent: own.sent,
       outcome: stopped === 'CANCELED' ? { status: 'CANCELED' } : toOutcome(result),
     });
@@ -297,6 +299,11 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       .catch((error) => log.warn({ err: error }, 'Returning heartbeats failed; their leases expire soon.'))
       .finally(() => capacity.release(checks.map(({ job }) => job.userId)));
   }
+}
+
+function firstLines(job: ClaimedJob): CheckLine[] {
+  if (job.failureBefore === undefined) return [];
+  return [{ stream: 'STDERR', timestamp: new Date(), text: attemptAfterFailure(job) }];
 }
 
 const PAYLOAD_IS_GONE = failedUnread('What this job should run is not stored any more.');

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Db } from '../../db/client.ts';
 import { anchorSchedules, databaseClockMs, shortenBuildLeases } from '../../db/jobs/anchor.ts';
-import { inSteps } from './log-retention.ts';
+import { inSteps } from './in-steps.ts';
 
 const SCHEDULES_PER_STEP = 1_000;
 /** The clock of a database goes back by less when it is adjusted as usual. */
@@ -25,10 +25,7 @@ export function createClockWatch({ db, log }: { db: Db; log: Logger }): (signal:
     if (Number.isFinite(backMs))
       log.warn({ seconds: Math.round(backMs / 1_000) }, 'The clock of the database was set back.');
     await shortenBuildLeases(db);
-    const schedules = await inSteps(signal, async (after) => {
-      const step = await anchorSchedules(db, { after, limit: SCHEDULES_PER_STEP });
-      return { after: step.after, removed: step.anchored };
-    });
+    const schedules = await inSteps(signal, (after) => anchorSchedules(db, { after, limit: SCHEDULES_PER_STEP }));
     if (signal.aborted) return schedules > 0; // the next look goes on
     latestMs = nowMs;
     if (schedules > 0)

@@ -5,7 +5,7 @@ import { dropLogDay } from '../../db/logs/partitions.ts';
 import { partitionsBefore } from '../../db/partitions.ts';
 import { JOB_RETENTION_DAYS } from '../../domain/limits.ts';
 import { createDayCheck } from './day-check.ts';
-import { inSteps } from './log-retention.ts';
+import { inSteps } from './in-steps.ts';
 
 const JOBS_PER_STEP = 1_000;
 const CHUNKS_PER_STEP = 1_000; // up to 256 KiB each before compression

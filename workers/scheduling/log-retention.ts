@@ -1,9 +1,9 @@
 import type { Db } from '../../db/client.ts';
 import { dropLogPartition, logPartitionsBefore, OTHER_LOG_PARTITION } from '../../db/logs/partitions.ts';
 import { removeChunksOfWorkflows, removeOldChunks } from '../../db/logs/retention.ts';
-import { NO_ID } from '../../domain/ids.ts';
 import { LOG_RETENTION_DAYS } from '../../domain/limits.ts';
 import { createDayCheck } from './day-check.ts';
+import { inSteps } from './in-steps.ts';
 
 const SOURCES_PER_STEP = 500;
 const WORKFLOWS_PER_STEP = 50;
@@ -54,18 +54,4 @@ export function createLogRetention({ db, days = LOG_RETENTION_DAYS }: { db: Db; 
       return removed;
     },
   };
-}
-
-/** Runs `step` from the first id on until no rows are left. Returns how many rows it removed. */
-export async function inSteps(
-  signal: AbortSignal,
-  step: (after: string) => Promise<{ after: string | undefined; removed: number }>,
-): Promise<number> {
-  let count = 0;
-  for (let after: string | undefined = NO_ID; after !== undefined && !signal.aborted; ) {
-    const done = await step(after);
-    count += done.removed;
-    after = done.after;
-  }
-  return count;
 }

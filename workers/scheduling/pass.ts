@@ -1,3 +1,4 @@
+import { extendCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
@@ -23,8 +24,9 @@ export async function schedulingPass({
   const { effects, others } = await queueDueSlots(db, { limit });
   const reconciled =
     others.length === 0
-      ? { effects: noEffects, again: false }
+      ? { effects: noEffects, again: false, exhausted: [] }
       : await reconcileSchedules(db, others, { watchedSeconds });
+  await extendCalendars(db, reconciled.exhausted);
   const isFull = effects.dispatched.length + others.length >= limit;
   return { effects: mergeEffects(effects, reconciled.effects), again: isFull || reconciled.again };
 }

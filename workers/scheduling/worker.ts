@@ -18,8 +18,9 @@ import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, NOTIFICATION_RETENTION_DA
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
-import { logFailures, publishEffects, publishHints, publishToBus } from '../../platform/publish.ts';
+import { logOutcomes, publishEffects, publishHints, publishToBus } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
+import { runCalendars } from './calendars.ts';
 import { createClockWatch } from './clock.ts';
 import { startWatch, type Watch } from './database-watch.ts';
 import { createJobRetention } from './job-retention.ts';
@@ -86,6 +87,7 @@ export async function startScheduling(parts: SchedulingParts): Promise<Worker> {
     runScheduling(parts, { wake, redispatch, watch, signal: stop.signal }),
     runRedispatch({ db, log, asked: redispatch, found: wake }, stop.signal),
     runSweep(parts, { watch, wake }, stop.signal),
+    runCalendars(parts, { wake, signal: stop.signal }),
     runRollUp(parts, stop.signal),
     runRetention(parts, stop.signal),
     runOpenEnds(parts, stop.signal),
@@ -133,7 +135,7 @@ async function runScheduling(
       redispatch.notify(); // the bus was away, and may have lost events
     }
     const { effects, again } = await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
-    logFailures(log, effects);
+    logOutcomes(log, effects);
     limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
     try {
       await sent();

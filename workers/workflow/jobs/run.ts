@@ -8,6 +8,7 @@ import { retry, waitAfter } from '../../../platform/async/retry.ts';
 import type { ContainerState } from '../../../platform/docker/container-state.ts';
 import type { Docker } from '../../../platform/docker/docker.ts';
 import { isEngineError } from '../../../platform/docker/errors.ts';
+import { attemptAfterFailure } from '../../shared/attempt-after-failure.ts';
 import { createChunkWriter } from '../../shared/log-collector/chunk-writer.ts';
 import { type Away, collectLog } from '../../shared/log-collector/collector.ts';
 import { maskLines } from '../../shared/log-collector/mask-lines.ts';
@@ -148,6 +149,7 @@ async function follow(
     };
     if (adopted) await readStored();
     // Every worker that follows this container says it, unless it is said.
+    if (job.failureBefore !== undefined) writer.say(attemptAfterFailure(job), { stream: 'STDERR' });
     if (job.lostAttempt !== undefined) writer.say(attemptLost(job.lostAttempt), { stream: 'STDERR' });
     const mask = createMask(template.secrets);
     const masked = maskLines(writer, mask);

@@ -1,0 +1,64 @@
+import { databaseClockMs } from '../../db/jobs/anchor.ts';
+import { SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE } from '../../domain/limits.ts';
+import type { Problem } from '../../domain/problem.ts';
+import { parseSchedule, runsAfter } from '../../domain/schedule/schedule.ts';
+import { countAttempt } from '../auth/attempts.ts';
+import { viewerOf } from '../context.ts';
+import { builder } from './builder.ts';
+import { cost, STATEMENT_COST } from './cost.ts';
+import { ScheduledRun, ScheduleInput, toRuns, UPCOMING_RUNS, UPCOMING_RUNS_MAX } from './schedule.ts';
+import { invalid, UserError, type UserErrorShape } from './user-error.ts';
+
+const SchedulePreview = builder
+  .objectRef<{ runs: ReturnType<typeof toRuns>; userErrors: UserErrorShape[] }>('SchedulePreview')
+  .implement({
+    description: 'When a schedule would run.',
+    fields: (t) => ({
+      runs: t.field({
+        type: [ScheduledRun],
+        description: 'The next slots, the first one first. Empty if none comes, or if the schedule has a problem.',
+        extensions: cost({ itemsMax: UPCOMING_RUNS }),
+        resolve: ({ runs }) => runs,
+      }),
+      userErrors: t.field({
+        type: [UserError],
+        description: 'Problems of the schedule. `path` begins with the name of the argument.',
+        resolve: ({ userErrors }) => userErrors,
+      }),
+    }),
+  });
+
+builder.queryField('schedulePreview', (t) =>
+  t.field({
+    type: SchedulePreview,
+    description:
+      'When a schedule would run, without storing anything. A form can call it at each key stroke: 600 times a minute.',
+    args: {
+      schedule: t.arg({ type: ScheduleInput, required: true, description: 'The schedule.' }),
+      first: t.arg.int({
+        defaultValue: UPCOMING_RUNS,
+        description: `How many slots to return: 1 to ${UPCOMING_RUNS_MAX}.`,
+      }),
+      after: t.arg({ type: 'DateTime', description: 'Only slots after this time. Defaults to now.' }),
+      workflowId: t.arg.id({
+        description: 'The id of the workflow whose schedule it is: what an H stands for depends on it.',
+      }),
+    },
+    extensions: cost({ base: STATEMENT_COST }),
+    resolve: async (_, { schedule: input, first, after, workflowId }, context) => {
+      const { user } = viewerOf(context);
+      const { services } = context;
+      await countAttempt(services, `preview:${user.id}`, SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE, 60);
+      const now = new Date(await databaseClockMs(services.db));
+      const count = first ?? UPCOMING_RUNS;
+      const problems: Problem[] = [];
+      if (count < 1 || count > UPCOMING_RUNS_MAX)
+        problems.push({ path: ['first'], message: `It must be from 1 to ${UPCOMING_RUNS_MAX}, not ${count}.` });
+      const parsed = parseSchedule(input, now);
+      problems.push(...(parsed.problems ?? []).map(({ path, message }) => ({ path: ['schedule', ...path], message })));
+      if (!parsed.value || problems.length > 0) return { runs: [], ...invalid(problems) };
+      const id = workflowId?.toLowerCase();
+      return { runs: toRuns(parsed.value, runsAfter(parsed.value, after ?? now, count, id), id), userErrors: [] };
+    },
+  }),
+);

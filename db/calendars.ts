@@ -1,0 +1,160 @@
+import { setImmediate } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { readCronExpressions } from '../domain/schedule/cron-expression.ts';
+import { type Calendar, calendarKey, occurrencesAfter, occurrencesBefore } from '../domain/schedule/occurrences.ts';
+import { TIME_ZONE_DATA } from '../domain/schedule/time-zone.ts';
+import { array, arrayText } from './arrays.ts';
+import type { Db } from './client.ts';
+import { NEW_ID } from './ids.ts';
+import { rowSet } from './row-set.ts';
+
+/**
+ * Calendars: when cron expressions run in a time zone, computed ahead. The schedules with the same
+ * expressions and zone share a row, so the statement that makes jobs (db/jobs/dispatch.ts) reads
+ * times and computes none.
+ *
+ * - A row has the last occurrence that has passed and those that follow, up to OCCURRENCES_MAX in
+ *   all. More are added when REFILL_AT are left: an hour before they are missed with a run a minute.
+ * - Occurrences come from the time-zone data of a process. A process with older data never writes
+ *   over those of newer data.
+ * - Nothing refers to a row by a foreign key. A row that no schedule was given for a day, and that
+ *   none has, is removed. So a transaction that gives a schedule a row either finds it used within
+ *   half a day, or marks it as used, which locks it: the removal then sees the mark.
+ */
+
+const OCCURRENCES_MAX = 128;
+const REFILL_AT = 64;
+/** What the first user of a calendar computes. Scheduling computes the rest. */
+const OCCURRENCES_AT_FIRST = 4;
+/** For how long one step computes before others have their turn. */
+const STEP_MS = 20;
+
+/** The id of the row of a calendar, which is made if there is none. */
+export async function calendarId(tx: Pick<Db, 'execute'>, calendar: Calendar, now: Date): Promise<string> {
+  const key = calendarKey(calendar);
+  const [used] = await tx.execute<{ id: string }>(sql`
+    SELECT /* calendarId */ id FROM calendars WHERE key = ${key} AND used_at > now() - interval '12 hours'`);
+  if (used) return used.id;
+  const { occurrences, isLast } = occurrencesAround(calendar, now, OCCURRENCES_AT_FIRST);
+  const [row] = await tx.execute<{ id: string }>(sql`
+    INSERT /* calendarId */ INTO calendars (id, key, expressions, time_zone, tz_version, occurrences, is_last, refill_at)
+    VALUES (${NEW_ID}, ${key}, ${array(canonical(calendar), 'text')}, ${calendar.timeZone}, ${TIME_ZONE_DATA},
+      ${array(occurrences.map(toText), 'timestamptz')}, ${isLast}, CASE WHEN NOT ${isLast}::boolean THEN now() END)
+    ON CONFLICT (key) DO UPDATE SET used_at = now() RETURNING id`);
+  if (row === undefined) throw new Error('An insert returned no row.');
+  return row.id;
+}
+
+/** The last occurrence at or before `now`, if there is one, and the next `count`. */
+function occurrencesAround(calendar: Calendar, now: Date, count: number): { occurrences: Date[]; isLast: boolean } {
+  const passed = occurrencesBefore(calendar, new Date(now.getTime() + 1), 1);
+  const next = occurrencesAfter(calendar, now, count);
+  return { occurrences: [...passed, ...next], isLast: next.length < count };
+}
+
+function canonical({ expressions }: Calendar): string[] {
+  return expressions.map((expression) => expression.canonical);
+}
+
+const toText = (date: Date) => date.toISOString();
+
+type CalendarRow = {
+  id: string;
+  expressions: string[];
+  time_zone: string;
+  now_ms: number;
+  /** The occurrences from the last one that has passed on, in milliseconds since 1970. */
+  kept: number[] | null;
+};
+
+/**
+ * Adds occurrences to at most `limit` calendars that have few left, up to OCCURRENCES_MAX. Returns
+ * how many it has filled.
+ */
+export async function refillCalendars(db: Db, { limit }: { limit: number }): Promise<number> {
+  const due = await db.execute<CalendarRow>(sql`
+    SELECT /* refillCalendars */ ${CALENDAR_COLUMNS}, (
+      SELECT array_agg((extract(epoch FROM at) * 1000)::float8 ORDER BY at)
+      FROM unnest(occurrences[greatest(width_bucket(now(), occurrences), 1):]) AS kept (at)) AS kept
+    FROM calendars WHERE refill_at <= now() AND tz_version <= ${TIME_ZONE_DATA} ORDER BY refill_at LIMIT ${limit}`);
+  await fill(db, due, OCCURRENCES_MAX);
+  return due.length;
+}
+
+/**
+ * Gives these calendars, which reach no further than now, their next occurrences: only a few, so
+ * that the schedules that wait for them go on soon. refillCalendars adds the others.
+ */
+export async function extendCalendars(db: Db, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const rows = await db.execute<CalendarRow>(sql`
+    SELECT /* extendCalendars */ ${CALENDAR_COLUMNS}, NULL AS kept FROM calendars
+    WHERE id = ANY(${array(ids, 'uuid')}) AND tz_version <= ${TIME_ZONE_DATA}`);
+  await fill(db, rows, OCCURRENCES_AT_FIRST);
+}
+
+/**
+ * Computes anew at most `limit` calendars, in the order of their ids, whose occurrences come from
+ * older time-zone data, or begin in the future because the clock was set back. Returns the last id,
+ * or undefined if there are no more.
+ */
+export async function recomputeCalendars(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<{ after: string | undefined; count: number }> {
+  const stale = await db.execute<CalendarRow>(sql`
+    SELECT /* recomputeCalendars */ ${CALENDAR_COLUMNS}, NULL AS kept FROM calendars
+    WHERE id > ${after} AND (tz_version < ${TIME_ZONE_DATA} OR tz_version = ${TIME_ZONE_DATA} AND occurrences[1] > now())
+    ORDER BY id LIMIT ${limit}`);
+  await fill(db, stale, OCCURRENCES_MAX);
+  return { after: stale.length < limit ? undefined : stale.at(-1)?.id, count: stale.length };
+}
+
+const CALENDAR_COLUMNS = sql`id, expressions, time_zone, (extract(epoch FROM now()) * 1000)::float8 AS now_ms`;
+
+/** Others have their turn between two calendars that take long. */
+async function fill(db: Db, rows: CalendarRow[], countMax: number): Promise<void> {
+  if (rows.length === 0) return;
+  const filled: { id: string; occurrences: string; isLast: boolean }[] = [];
+  let begunMs = performance.now();
+  for (const row of rows) {
+    const { occurrences, isLast } = filledUp(row, countMax);
+    filled.push({ id: row.id, occurrences: arrayText(occurrences.map(toText), 'timestamptz'), isLast });
+    if (performance.now() - begunMs < STEP_MS) continue;
+    await setImmediate();
+    begunMs = performance.now();
+  }
+  await db.execute(sql`
+    WITH /* fillCalendars */ u AS MATERIALIZED (
+      SELECT id, occurrences::timestamptz[] AS occurrences, is_last
+      FROM ${rowSet('u', filled, { id: 'uuid', occurrences: 'text', isLast: 'boolean' })}
+    ), locked AS MATERIALIZED (
+      SELECT calendars.id FROM calendars JOIN u ON calendars.id = ANY(ARRAY[u.id])
+      WHERE tz_version <= ${TIME_ZONE_DATA} ORDER BY calendars.id FOR NO KEY UPDATE OF calendars
+    )
+    UPDATE calendars SET occurrences = u.occurrences, is_last = u.is_last, tz_version = ${TIME_ZONE_DATA},
+      refill_at = CASE WHEN NOT u.is_last THEN u.occurrences[greatest(cardinality(u.occurrences) - ${REFILL_AT}, 1)] END
+    FROM u JOIN locked USING (id) WHERE calendars.id = ANY(ARRAY[u.id])`);
+}
+
+function filledUp({ expressions, time_zone: timeZone, now_ms: nowMs, kept }: CalendarRow, countMax: number) {
+  const { value } = readCronExpressions(expressions);
+  if (value === undefined) throw new Error(`A stored calendar is not right: ${expressions.join(', ')}`);
+  const calendar = { expressions: value, timeZone };
+  const last = kept?.at(-1);
+  if (!kept || last === undefined || last <= nowMs) return occurrencesAround(calendar, new Date(nowMs), countMax - 1);
+  const count = countMax - kept.length;
+  const next = occurrencesAfter(calendar, new Date(last), count);
+  return { occurrences: [...kept.map((ms) => new Date(ms)), ...next], isLast: next.length < count };
+}
+
+/** Removes the calendars that no schedule has and that none was given for a day. */
+export async function removeUnusedCalendars(db: Db): Promise<number> {
+  const removed = await db.execute(sql`
+    DELETE /* removeUnusedCalendars */ FROM calendars WHERE id = ANY(ARRAY(
+        SELECT id FROM calendars WHERE used_at < now() - interval '1 day'
+          AND NOT EXISTS (SELECT FROM schedules WHERE calendar_id = calendars.id)
+        ORDER BY id FOR UPDATE SKIP LOCKED))
+      AND used_at < now() - interval '1 day' RETURNING 1`);
+  return removed.length;
+}

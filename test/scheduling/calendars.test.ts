@@ -1,0 +1,266 @@
+import { eq, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { recomputeCalendars, refillCalendars, removeUnusedCalendars } from '../../db/calendars.ts';
+import { renewLeases } from '../../db/jobs/leases.ts';
+import { replanSlots } from '../../db/jobs/replan.ts';
+import { calendars, schedules } from '../../db/schema.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
+import { NO_ID } from '../../domain/ids.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
+import { letPass } from '../support/time.ts';
+import { align, claim, EVERY_MINUTE, end, heartbeat, run, schedule, scheduled, scheduleOf } from './support.ts';
+
+let database: TestDatabase;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, run_requests, calendars CASCADE`));
+afterAll(() => database.close());
+
+const calendarRows = () => database.db.select().from(calendars).orderBy(calendars.key);
+const nextOf = async (id: string) => (await scheduleOf(database.db, id))?.nextRunAt?.getTime();
+const slotsOf = async (id: string) => (await jobsOf(database.db, id)).map((job) => job.scheduledAt.getTime());
+const HOUR_SECONDS = 3_600;
+
+test('a cron workflow does not run at its creation, and then once at each slot', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  expect(await schedule(db)).toEqual([]);
+  expect(((await nextOf(id)) ?? 1) % 60_000).toBe(0);
+  await align(db, id);
+  for (let n = 0; n < 3; n++) {
+    const next = (await nextOf(id)) ?? 0;
+    await letPass(db, id, 60);
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await schedule(db)).toEqual([]);
+    const [job] = (await jobsOf(db, id)).filter(({ status }) => status === 'QUEUED');
+    expect(job?.scheduledAt.getTime()).toBe(next - 60_000);
+    expect(await nextOf(id)).toBe(next);
+    await end(db, (await claim(db, [job?.id ?? '']))[0] ?? fail(), { status: 'COMPLETED' });
+  }
+  expect((await scheduleOf(db, id))?.skippedRunCount).toBe(0);
+});
+
+test('of the slots missed while everything was down, the last one runs, and the others are counted', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await align(db, id);
+  const next = (await nextOf(id)) ?? 0;
+  await letPass(db, id, 10 * 60);
+  expect(await schedule(db)).toHaveLength(1);
+  expect(await slotsOf(id)).toEqual([next - 60_000]);
+  expect(await nextOf(id)).toBe(next);
+  expect((await scheduleOf(db, id))?.skippedRunCount).toBe(9);
+});
+
+test('a calendar that was used up in an outage is extended, and the last slot that has passed runs', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await letPass(db, id, 40 * HOUR_SECONDS);
+  expect(await schedule(db)).toHaveLength(1);
+  const [slot = 0] = await slotsOf(id);
+  const now = Date.now();
+  expect(slot).toBeGreaterThan(now - 60_000 - 5_000);
+  expect(await nextOf(id)).toBe(slot + 60_000);
+});
+
+test('workflows with the same expressions and zone share a calendar, however they are spelled', async () => {
+  const { db } = database;
+  const spellings = [
+    ['0 2 * * MON-FRI', '30 4 1 jan *', 'Europe/Berlin'],
+    ['30 4 1 1 *', '0 2 * * 1-5', 'europe/berlin'],
+  ];
+  const ids: string[] = [];
+  for (const [first = '', second = '', timeZone = ''] of spellings)
+    ids.push((await scheduled(db, ann, { cron: { expressions: [first, second], timeZone } })).id);
+  await scheduled(db, ann, { cron: { expressions: ['0 2 * * MON-FRI'], timeZone: 'Europe/Berlin' } });
+  expect(await calendarRows()).toHaveLength(2);
+  const rows = await Promise.all(ids.map((id) => scheduleOf(db, id)));
+  expect(rows[0]?.calendarId).toBe(rows[1]?.calendarId);
+  expect(rows[0]?.nextRunAt).toEqual(rows[1]?.nextRunAt);
+});
+
+test('any number of users of a new calendar at once make one row', async () => {
+  const { db } = database;
+  await Promise.all(Array.from({ length: 12 }, () => scheduled(db, ann, EVERY_MINUTE)));
+  expect(await calendarRows()).toHaveLength(1);
+});
+
+test('refilling keeps the last time that has passed and those that follow, and adds the next ones', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(1);
+  const [full] = await calendarRows();
+  expect(full?.occurrences).toHaveLength(128);
+  expect(full?.occurrences[0]?.getTime()).toBeLessThanOrEqual(Date.now());
+  expect(full?.occurrences[1]?.getTime()).toBeGreaterThan(Date.now() - 60_000);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(0);
+  await letPass(db, id, 61 * 60);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(0); // more than 64 are left
+  await letPass(db, id, 120);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(1);
+  const [refilled] = await calendarRows();
+  const times = refilled?.occurrences.map((at) => at.getTime()) ?? [];
+  expect(times).toHaveLength(128);
+  expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 60_000));
+  expect(times[0]).toBeGreaterThan(Date.now() - 65_000);
+});
+
+test('startsAt is included and endsAt is not: the last slot ends the schedule, and the workflow stays', async () => {
+  const { db } = database;
+  const minute = Math.ceil(Date.now() / 60_000) * 60_000;
+  const times = {
+    startsAt: new Date(minute + 120_000).toISOString(),
+    endsAt: new Date(minute + 240_000).toISOString(),
+  };
+  const { id } = await scheduled(db, ann, { cron: { expressions: ['* * * * *'], timeZone: 'UTC', ...times } });
+  expect(await nextOf(id)).toBe(minute + 120_000);
+  await align(db, id);
+  await letPass(db, id, 60);
+  await run(db, { status: 'COMPLETED' });
+  await letPass(db, id, 60);
+  await run(db, { status: 'COMPLETED' });
+  expect(await nextOf(id)).toBeUndefined();
+  await letPass(db, id, 600);
+  expect(await schedule(db)).toEqual([]);
+  expect(await slotsOf(id)).toHaveLength(2);
+  expect((await scheduleOf(db, id))?.wakeAt).toBeNull();
+});
+
+test('after an outage, a slot before endsAt runs although endsAt has passed', async () => {
+  const { db } = database;
+  const minute = Math.ceil(Date.now() / 60_000) * 60_000;
+  const endsAt = new Date(minute + 150_000).toISOString();
+  const { id } = await scheduled(db, ann, { cron: { expressions: ['* * * * *'], timeZone: 'UTC', endsAt } });
+  await refillCalendars(db, { limit: 1 });
+  await letPass(db, id, 3_600);
+  expect(await schedule(db)).toHaveLength(1);
+  const [slot = 0] = await slotsOf(id);
+  expect(slot + 3_600_000).toBe(minute + 120_000);
+  expect(await nextOf(id)).toBeUndefined();
+});
+
+test('a time runs once, and the workflow stays; a manual one never runs by itself', async () => {
+  const { db } = database;
+  const at = new Date(Date.now() + 600_000).toISOString();
+  const { id } = await scheduled(db, ann, { at });
+  const manual = await scheduled(db, ann, { manual: true });
+  expect(await schedule(db)).toEqual([]);
+  await letPass(db, id, 3_600);
+  expect(await schedule(db)).toHaveLength(1);
+  await end(
+    db,
+    (
+      await claim(
+        db,
+        (await jobsOf(db, id)).map((job) => job.id),
+      )
+    )[0] ?? fail(),
+    { status: 'COMPLETED' },
+  );
+  expect(await schedule(db)).toEqual([]);
+  expect(await nextOf(id)).toBeUndefined();
+  await letPass(db, id, 60);
+  expect(await schedule(db)).toEqual([]);
+  expect((await scheduleOf(db, id))?.wakeAt).toBeNull();
+  expect((await scheduleOf(db, manual.id))?.wakeAt).toBeNull();
+  expect(await jobsOf(db, manual.id)).toEqual([]);
+});
+
+test('another schedule drops a slot that waits; the same one, or another change, moves nothing', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await align(db, id);
+  await letPass(db, id, 60);
+  const [job] = await claim(db, await schedule(db));
+  await letPass(db, id, 60); // a slot waits for the job
+  await renewLeases(db, [job ?? fail()]);
+  expect(await schedule(db)).toEqual([]);
+  const waiting = await nextOf(id);
+  expect(waiting).toBeLessThanOrEqual(Date.now());
+  await updateWorkflow(db, {
+    userId: ann,
+    id,
+    schedule: EVERY_MINUTE,
+    name: 'other',
+    maxConsecutiveJobFailuresAllowed: 9,
+  });
+  expect(await nextOf(id)).toBe(waiting);
+  const yearly: typeof EVERY_MINUTE = { cron: { expressions: ['@yearly'], timeZone: 'UTC' } };
+  await updateWorkflow(db, { userId: ann, id, schedule: yearly });
+  expect(await nextOf(id)).toBeGreaterThan(Date.now());
+  await end(db, job ?? fail(), { status: 'COMPLETED' });
+  expect(await schedule(db)).toEqual([]);
+});
+
+test('each schedule can become each other one', async () => {
+  const { db } = database;
+  const at = new Date(Date.now() + 600_000).toISOString();
+  const all = [{ everyMinutes: 5 }, EVERY_MINUTE, { at }, { manual: true as const }];
+  for (const from of all)
+    for (const to of all) {
+      const { id } = await scheduled(db, ann, from);
+      await updateWorkflow(db, { userId: ann, id, schedule: to });
+      const row = await scheduleOf(db, id);
+      expect({
+        interval: row?.intervalMinutes,
+        isCron: row?.calendarId !== null,
+        isDue: row?.nextRunAt !== null,
+      }).toEqual({
+        interval: 'everyMinutes' in to ? 5 : null,
+        isCron: 'cron' in to,
+        isDue: !('manual' in to),
+      });
+    }
+});
+
+test('newer time-zone data moves the slots to come and no past one; older data never writes over newer data', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { cron: { expressions: ['30 2 * * *'], timeZone: 'Europe/Berlin' } });
+  const past = await scheduled(db, ann, EVERY_MINUTE);
+  const next = await nextOf(id);
+  const shifted = sql`ARRAY(SELECT at + interval '1 hour' FROM unnest(occurrences) AS o (at) ORDER BY at)`;
+  await db.update(calendars).set({ occurrences: shifted, tzVersion: '2000a' });
+  await db
+    .update(schedules)
+    .set({ nextRunAt: sql`next_run_at + interval '1 hour'` })
+    .where(eq(schedules.workflowId, id));
+  await db
+    .update(schedules)
+    .set({ nextRunAt: sql`now() - interval '30 seconds'` })
+    .where(eq(schedules.workflowId, past.id));
+  const waiting = await nextOf(past.id);
+  expect((await recomputeCalendars(db, { after: NO_ID, limit: 10 })).count).toBe(2);
+  await replanSlots(db, { after: NO_ID, limit: 10 });
+  expect(await nextOf(id)).toBe(next);
+  expect(await nextOf(past.id)).toBe(waiting);
+  await db.update(calendars).set({ occurrences: shifted, tzVersion: '2999z', refillAt: sql`now()` });
+  expect((await recomputeCalendars(db, { after: NO_ID, limit: 10 })).count).toBe(0);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(0);
+});
+
+test('a calendar that no schedule has is removed after a day, and one that is used is not', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await scheduled(db, ann, { cron: { expressions: ['0 3 * * *'], timeZone: 'UTC' } });
+  await updateWorkflow(db, { userId: ann, id, schedule: { manual: true } });
+  expect(await removeUnusedCalendars(db)).toBe(0);
+  await db.update(calendars).set({ usedAt: sql`now() - interval '25 hours'` });
+  expect(await removeUnusedCalendars(db)).toBe(1);
+  expect((await calendarRows()).map(({ expressions }) => expressions)).toEqual([['0 3 * * *']]);
+});
+
+test('intervals, calendars and times that are due together make a job each in one statement', async () => {
+  const { db } = database;
+  const workflows = [await heartbeat(db, ann), await scheduled(db, ann, EVERY_MINUTE)];
+  workflows.push(await scheduled(db, ann, { at: new Date(Date.now() + 1_000).toISOString() }));
+  for (const { id } of workflows) await letPass(db, id, 60);
+  expect(await schedule(db)).toHaveLength(3);
+});
+
+function fail(): never {
+  throw new Error('There is no job.');
+}

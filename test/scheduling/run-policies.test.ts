@@ -1,0 +1,328 @@
+import { eq, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { refillCalendars } from '../../db/calendars.ts';
+import type { ClaimedJob } from '../../db/jobs/claim.ts';
+import { endJobs } from '../../db/jobs/finish.ts';
+import { renewLeases } from '../../db/jobs/leases.ts';
+import { runWorkflow } from '../../db/jobs/request.ts';
+import { notifications, workflows } from '../../db/schema.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
+import { toRunPolicy } from '../../domain/schedule/run-policy.ts';
+import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
+import { letPass } from '../support/time.ts';
+import { align, claim, EVERY_MINUTE, end, run, schedule, scheduled, scheduleOf } from './support.ts';
+
+let database: TestDatabase;
+let ann: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  ann = await testUser(database.db, 'ann');
+});
+beforeEach(() => database.db.execute(sql`TRUNCATE workflows, jobs, run_requests, calendars, notifications CASCADE`));
+afterAll(() => database.close());
+
+const EVERY_TWO = { everyMinutes: 2 };
+const nextOf = async (id: string) => (await scheduleOf(database.db, id))?.nextRunAt?.getTime();
+const statusesOf = async (id: string) => (await jobsOf(database.db, id)).map(({ status }) => status);
+const notified = async () =>
+  (await database.db.select().from(notifications).orderBy(notifications.id)).map(({ kind, detail }) => ({
+    kind,
+    detail,
+  }));
+const skipsOf = async (id: string) => (await scheduleOf(database.db, id))?.skippedRunCount;
+
+/** The first job of a workflow, running, and `seconds` of time in which its lease is renewed. */
+async function runningFor(id: string, seconds: number): Promise<ClaimedJob> {
+  const { db } = database;
+  const [job] = await claim(db, await schedule(db));
+  if (job === undefined) throw new Error('There is no job.');
+  await letPass(db, id, seconds);
+  await renewLeases(db, [job]);
+  return job;
+}
+
+describe.each([
+  ['an interval', { everyMinutes: 1 }],
+  ['a calendar', EVERY_MINUTE],
+] as const)('with %s', (_, timing) => {
+  async function busy(overlap: 'QUEUE' | 'SKIP' | 'REPLACE') {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, timing, { runPolicy: { overlap } });
+    if ('cron' in timing) {
+      await align(db, id);
+      await letPass(db, id, 60);
+    }
+    const job = await runningFor(id, 180);
+    return { db, id, job, dispatched: await schedule(db) };
+  }
+
+  test('QUEUE: the newest slot waits for the job, and the others are dropped', async () => {
+    const { db, id, job, dispatched } = await busy('QUEUE');
+    expect(dispatched).toEqual([]);
+    expect(await skipsOf(id)).toBe(0);
+    await end(db, job, { status: 'COMPLETED' });
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await skipsOf(id)).toBe(2);
+    expect(await notified()).toEqual([]);
+  });
+
+  test('SKIP: slots during a job are dropped, and the first one is notified', async () => {
+    const { db, id, job, dispatched } = await busy('SKIP');
+    expect(dispatched).toEqual([]);
+    expect(await skipsOf(id)).toBe(3);
+    expect(await nextOf(id)).toBeGreaterThan(Date.now());
+    await letPass(db, id, 60);
+    await renewLeases(db, [job]);
+    expect(await schedule(db)).toEqual([]);
+    expect(await skipsOf(id)).toBe(4);
+    expect(await notified()).toEqual([
+      {
+        kind: 'RUN_SKIPPED',
+        detail: expect.stringMatching(/^The run of 2.*Z was skipped because the job before it had not ended\.$/),
+      },
+    ]);
+    await end(db, job, { status: 'COMPLETED' });
+    expect(await schedule(db)).toEqual([]);
+    await letPass(db, id, 60);
+    expect(await schedule(db)).toHaveLength(1);
+  });
+
+  test('REPLACE: the job is canceled, and its end lets the slot run; nothing is counted', async () => {
+    const { db, id, job, dispatched } = await busy('REPLACE');
+    expect(dispatched).toEqual([]);
+    const [running] = await jobsOf(db, id);
+    expect(running).toMatchObject({ status: 'RUNNING', cancelRequestedAt: expect.any(Date) });
+    expect(await schedule(db)).toEqual([]);
+    await end(db, job, { status: 'CANCELED' });
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await statusesOf(id)).toEqual(['CANCELED', 'QUEUED']);
+    const [workflow] = await db.select().from(workflows).where(eq(workflows.id, id));
+    expect(workflow).toMatchObject({ consecutiveJobFailuresCount: 0, terminatedAt: null });
+    expect(await notified()).toEqual([]);
+  });
+
+  test('REPLACE: a job that has not begun is canceled at once', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, timing, { runPolicy: { overlap: 'REPLACE' } });
+    if ('cron' in timing) {
+      await align(db, id);
+      await letPass(db, id, 60);
+    }
+    expect(await schedule(db)).toHaveLength(1);
+    await letPass(db, id, 60);
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await statusesOf(id)).toEqual(['CANCELED', 'QUEUED']);
+  });
+
+  test('missed runs: SKIP drops a slot that is more than a minute late, and runs one that is not', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, 'cron' in timing ? HOURLY : { everyMinutes: 60 }, {
+      runPolicy: { missedRuns: 'SKIP' },
+    });
+    await refillCalendars(db, { limit: 1 });
+    if (!('cron' in timing)) await run(db, { status: 'COMPLETED' });
+    await dueSince(id, 90);
+    const next = (await nextOf(id)) ?? 0;
+    expect(await schedule(db)).toEqual([]);
+    expect(await skipsOf(id)).toBe(1);
+    expect(await nextOf(id)).toBe(next + 3_600_000);
+    expect(await notified()).toEqual([
+      { kind: 'RUN_SKIPPED', detail: expect.stringMatching(/ was skipped because it could not start in time\.$/) },
+    ]);
+    await dueSince(id, 30);
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await skipsOf(id)).toBe(1);
+  });
+
+  test('startWithinSeconds drops a slot that waited longer for a job', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, 'cron' in timing ? HOURLY : { everyMinutes: 60 }, {
+      runPolicy: { startWithinSeconds: 300 },
+    });
+    await refillCalendars(db, { limit: 1 });
+    if ('cron' in timing) await dueSince(id, 10);
+    const job = await runningFor(id, 0);
+    await dueSince(id, 200);
+    await renewLeases(db, [job]);
+    expect(await schedule(db)).toEqual([]);
+    expect(await skipsOf(id)).toBe(0);
+    await letPass(db, id, 120);
+    await renewLeases(db, [job]);
+    await end(db, job, { status: 'COMPLETED' });
+    expect(await schedule(db)).toEqual([]);
+    expect(await skipsOf(id)).toBe(1);
+  });
+});
+
+const HOURLY: typeof EVERY_MINUTE = { cron: { expressions: ['0 * * * *'], timeZone: 'UTC' } };
+
+/** Lets time pass until the next slot has been due for so long. */
+async function dueSince(id: string, seconds: number): Promise<void> {
+  const next = (await nextOf(id)) ?? 0;
+  await letPass(database.db, id, (next - Date.now()) / 1_000 + seconds);
+}
+
+test('a spread delays each run by the same part, and the slot keeps its time', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_TWO, { runPolicy: { spreadSeconds: 3_600 } });
+  const { delaySeconds = 0 } = (await scheduleOf(db, id)) ?? {};
+  expect(delaySeconds).toBeGreaterThan(0); // once in 3,600 runs of this test it is 0
+  const slot = (await nextOf(id)) ?? 0;
+  expect(await schedule(db)).toEqual([]);
+  await letPass(db, id, delaySeconds - 5);
+  expect(await schedule(db)).toEqual([]);
+  await letPass(db, id, 6);
+  expect(await schedule(db)).toHaveLength(1);
+  const [job] = await jobsOf(db, id);
+  expect(job?.scheduledAt.getTime()).toBe(slot - (delaySeconds + 1) * 1_000);
+  await updateWorkflow(db, { userId: ann, id, runPolicy: toRunPolicy({}) });
+  expect(await scheduleOf(db, id)).toMatchObject({
+    delaySeconds: 0,
+    nextRunAt: new Date(slot + 120_000 - (delaySeconds + 1) * 1_000),
+  });
+});
+
+describe('retries', () => {
+  const RETRY = { maxRetries: 2, delaySeconds: 100, factor: 3, maxDelaySeconds: 200 };
+  const failed = { status: 'FAILED', failureReason: 'CHECK_FAILED', failureMessage: 'It is away.' } as const;
+
+  async function failing(runPolicy: Parameters<typeof toRunPolicy>[0] = { retry: RETRY }) {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, { everyMinutes: 600 }, { runPolicy, failuresAllowed: 1 });
+    const [job] = await claim(db, await schedule(db));
+    if (job === undefined) throw new Error('There is no job.');
+    return { db, id, job };
+  }
+  const fail = (job: ClaimedJob, outcome: Partial<typeof failed> | { failureReason: 'SYSTEM' } = {}) =>
+    endJobs(database.db, [{ ...job, logLineCount: 0, ...failed, ...outcome }]);
+  const again = async (id: string) => {
+    const [job] = await claim(database.db, await schedule(database.db));
+    if (job === undefined) throw new Error(`The job of ${id} is not tried again.`);
+    return job;
+  };
+
+  test('a failed job is tried again after a growing delay, and its last failure alone counts and notifies', async () => {
+    const { db, id, job } = await failing();
+    const { ended, effects } = await fail(job);
+    expect([...ended]).toEqual([job.id]);
+    expect(effects.failed).toMatchObject([{ jobId: job.id, isRetried: true, reason: 'CHECK_FAILED' }]);
+    for (const [retries, seconds] of [
+      [1, 100],
+      [2, 200], // the longest delay, and not 300
+    ] as const) {
+      const [row] = await jobsOf(db, id);
+      expect(row).toMatchObject({ status: 'PENDING', retries, completedAt: null, failureMessage: 'It is away.' });
+      const delay = ((row?.retryAt?.getTime() ?? 0) - Date.now()) / 1_000;
+      expect(delay).toBeGreaterThan(seconds * 0.9 - 5);
+      expect(delay).toBeLessThan(seconds * 1.1);
+      if (retries === 2) expect(delay).toBeLessThanOrEqual(200);
+      expect(await schedule(db)).toEqual([]);
+      expect(await notified()).toEqual([]);
+      await letPass(db, id, delay + 1);
+      const next = await again(id);
+      expect(next).toMatchObject({
+        id: job.id,
+        attempt: retries + 1,
+        failureBefore: 'It is away.',
+        isLastAttempt: false,
+      });
+      await fail(next);
+    }
+    expect(await jobsOf(db, id)).toMatchObject([
+      { status: 'FAILED', attempt: 3, failureMessage: 'It is away. It was retried 2 times.' },
+    ]);
+    expect(await notified()).toMatchObject([
+      { kind: 'JOB_FAILED', detail: 'It is away. It was retried 2 times.' },
+      { kind: 'WORKFLOW_TERMINATED' },
+    ]);
+  });
+
+  test('a retry that completes leaves no failure behind', async () => {
+    const { db, id, job } = await failing();
+    await fail(job);
+    await letPass(db, id, 200);
+    await end(db, await again(id), { status: 'COMPLETED' });
+    expect(await jobsOf(db, id)).toMatchObject([{ status: 'COMPLETED', retries: 1, failureMessage: null }]);
+    const [workflow] = await db.select().from(workflows).where(eq(workflows.id, id));
+    expect(workflow?.consecutiveJobFailuresCount).toBe(0);
+  });
+
+  test('only the reasons of the policy are retried', async () => {
+    const { db, id, job } = await failing({ retry: { ...RETRY, on: ['TIMEOUT'] } });
+    await fail(job);
+    expect(await statusesOf(id)).toEqual(['FAILED']);
+    const other = await failing();
+    await fail(other.job, { failureReason: 'SYSTEM' });
+    expect(await statusesOf(other.id)).toEqual(['FAILED']);
+    expect(await schedule(db)).toEqual([]);
+  });
+
+  test('a lost worker takes no retry, and a retry takes none of the attempts that lost workers have', async () => {
+    const { db, id, job } = await failing();
+    await fail(job);
+    await letPass(db, id, 200);
+    for (let lost = 0; lost < 2; lost++) {
+      await again(id);
+      await letPass(db, id, 40);
+      await schedule(db); // finds the lost worker
+      await letPass(db, id, 60);
+    }
+    const last = await again(id);
+    expect(last).toMatchObject({ attempt: 4, isLastAttempt: true });
+    await fail(last);
+    expect(await jobsOf(db, id)).toMatchObject([{ status: 'PENDING', retries: 2 }]);
+  });
+
+  test('a cancellation ends the retries', async () => {
+    const { db, id, job } = await failing();
+    await db.execute(sql`UPDATE jobs SET cancel_requested_at = now() WHERE id = ${job.id}`);
+    await fail(job);
+    expect(await statusesOf(id)).toEqual(['FAILED']);
+  });
+
+  test('a slot that is due while a job waits for its retry follows the overlap policy', async () => {
+    const { db, id, job } = await failing({
+      retry: { ...RETRY, delaySeconds: 80_000, maxDelaySeconds: 86_400 },
+      overlap: 'REPLACE',
+    });
+    await fail(job);
+    await letPass(db, id, 36_000);
+    expect(await schedule(db)).toHaveLength(1);
+    expect(await statusesOf(id)).toEqual(['CANCELED', 'QUEUED']);
+  });
+});
+
+describe('too many failures', () => {
+  const failOnce = (db: typeof database.db) => run(db, { status: 'FAILED', failureReason: 'CHECK_FAILED' });
+
+  test('PAUSE pauses the workflow, says why, and lets it run on request', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 2, onTooManyFailures: 'PAUSE' });
+    await failOnce(db);
+    await letPass(db, id, 60);
+    await failOnce(db);
+    const [workflow] = await db.select().from(workflows).where(eq(workflows.id, id));
+    expect(workflow).toMatchObject({ pausedAt: expect.any(Date), pauseReason: 'FAILURES', terminatedAt: null });
+    expect((await notified()).filter(({ kind }) => kind !== 'JOB_FAILED')).toEqual([
+      { kind: 'WORKFLOW_PAUSED', detail: '2' },
+    ]);
+    await letPass(db, id, 600);
+    expect(await schedule(db)).toEqual([]);
+    expect((await runWorkflow(db, { userId: ann, id })).outcome).toBe('REQUESTED');
+    await failOnce(db);
+    expect((await notified()).filter(({ kind }) => kind === 'WORKFLOW_PAUSED')).toHaveLength(1);
+  });
+
+  test('NOTHING goes on, with a notification for each failure', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 1, onTooManyFailures: 'NOTHING' });
+    for (let n = 0; n < 3; n++) {
+      await failOnce(db);
+      await letPass(db, id, 60);
+    }
+    expect((await notified()).map(({ kind }) => kind)).toEqual(['JOB_FAILED', 'JOB_FAILED', 'JOB_FAILED']);
+    await run(db, { status: 'COMPLETED' });
+    expect((await notified()).at(-1)).toEqual({ kind: 'WORKFLOW_RECOVERED', detail: '3' });
+  });
+});
