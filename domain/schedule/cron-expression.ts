@@ -95,7 +95,8 @@ function splitFields(given: string): FieldTexts {
     throw new CronProblem(
       `A cron expression has at most ${CRON_LENGTH_MAX} characters, and this one has ${given.length}.`,
     );
-  const capital = given.replace(/[a-z]+/g, (letters) => letters.toUpperCase()); // ASCII alone: ſ is no S
+  // The letters of ASCII alone: ſ is no S.
+  const capital = given.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
   const source = NICKNAMES.get(capital) ?? capital;
   if (source.startsWith('@')) throw new CronProblem(nicknameProblem(given, source));
   if (/^(CRON_)?TZ=/.test(source))
@@ -111,7 +112,8 @@ function splitFields(given: string): FieldTexts {
   const count = texts.length === 0 ? 'is empty' : `has ${texts.length}`;
   if (texts.length !== 6 && texts.length !== 7) throw new CronProblem(`${FORM}; this one ${count}.`);
   const words = given.split(/\s+/);
-  const fives = [words.slice(1, 6).join(' '), words.slice(0, 5).join(' ')]; // with seconds, or with a command
+  // The first is for those with seconds, the second for those with a command.
+  const fives = [words.slice(1, 6).join(' '), words.slice(0, 5).join(' ')];
   const right = fives.find((five) => readCronExpression(five).expression) ?? '30 2 * * MON-FRI';
   throw new CronProblem(
     `${FORM.replace(/, such.*/, '')}, without seconds and years; this one ${count}. Write ${quoted(right)}.`,
@@ -200,7 +202,8 @@ function choicesOfField(field: Field, text: string, kind: FieldKind): Field[] {
   const choices = new Map<string, Field>();
   for (let hash = 0; hash < kind.lastHashed - kind.min + 1; hash += 1) {
     const choice = readField(text, kind, hash);
-    const key = kind.name === 'month' ? lengthsOf(choice).join() : choice.canonical; // as occurs() sees it
+    // Months of the same lengths are the same to occurs().
+    const key = kind.name === 'month' ? lengthsOf(choice).join() : choice.canonical;
     if (!choices.has(key)) choices.set(key, choice);
   }
   return [...choices.values()];

@@ -201,7 +201,7 @@ function readRange(range: string, step: string | undefined, element: string, kin
   }
   let to = readValue(second, element, kind);
   if (kind.name === 'weekday') {
-    if (from === 7) from = 0;
+    if (from === 7) [from, to] = [0, to % 7];
     if (to === 0 && from > 0) to = 7; // FRI-SUN
   }
   if (from > to) throw new CronProblem(wrongOrder(from, to, step, element, kind));
@@ -227,7 +227,8 @@ function readValue(text: string, element: string, kind: FieldKind): number {
   if (/^\d+$/.test(text)) {
     const value = Number(text);
     if (value >= kind.min && value <= kind.max) return value;
-    const isNextRound = element === text && kind.min === 0 && value === kind.last + 1; // 24:00 is 0:00
+    // 24:00 is 0:00.
+    const isNextRound = element === text && kind.min === 0 && value === kind.last + 1;
     const nearest = `${value < kind.min || isNextRound ? kind.min : kind.last}`;
     throw new CronProblem(
       `The ${kind.name} ${quoted(element)} must be from ${kind.min} to ${kind.max}: write ${quoted(element.replace(text, nearest))}.`,

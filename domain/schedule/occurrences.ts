@@ -3,7 +3,7 @@ import type { MonthShape } from './cron-days.ts';
 import type { CronExpression } from './cron-expression.ts';
 import { offsetMs } from './time-zone.ts';
 
-/** When cron expressions occur in a time zone. Several that give one instant give one occurrence. */
+/** When cron expressions occur in a time zone. An instant that several of them give counts once. */
 export interface Calendar {
   expressions: readonly CronExpression[];
   timeZone: string;
@@ -31,7 +31,8 @@ export function occurrencesBefore(calendar: Calendar, before: Date, count: numbe
 
 /** An instant as the local clock shows it, with its offset: "2027-03-28T03:00:00+02:00". */
 export function localTime(at: Date, timeZone: string): string {
-  const offset = Math.round(offsetMs(at.getTime(), timeZone) / MINUTE_MS); // ISO 8601 has no seconds
+  // ISO 8601 has no seconds there: the text stays true to the instant.
+  const offset = Math.round(offsetMs(at.getTime(), timeZone) / MINUTE_MS);
   const local = new Date(at.getTime() + offset * MINUTE_MS).toISOString().slice(0, 19);
   const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
   const two = (n: number) => String(n).padStart(2, '0');
@@ -96,9 +97,19 @@ function* matchingDays({ expressions, timeZone }: Calendar, at: number, directio
   const [first, last] = [Date.UTC(YEAR_MIN, 0, 1) / DAY_MS, Date.UTC(YEAR_MAX, 11, 31) / DAY_MS];
   const firstDay = Math.min(Math.max(dayOf(at, timeZone) - direction, first), last);
   const named = new Set(expressions.flatMap((expression) => [...expression.months]));
+  const lists = new Map<number, MatchingDay[]>(); // of up to 28 shapes of each month
   let { year, number } = monthOf(firstDay);
   while (year >= YEAR_MIN && year <= YEAR_MAX) {
-    if (named.has(number)) yield* daysOfMonth(expressions, monthAt(year, number), firstDay, direction);
+    if (named.has(number)) {
+      const month = monthAt(year, number);
+      const key = (number * 32 + month.days) * 7 + month.firstWeekday;
+      const list = lists.get(key) ?? daysOfMonth(expressions, month, direction);
+      lists.set(key, list);
+      for (const { dayOfMonth, expressions } of list) {
+        const day = month.firstDay + dayOfMonth - 1;
+        if ((day - firstDay) * direction >= 0) yield { day, expressions };
+      }
+    }
     number += direction;
     if (number < 1 || number > 12) {
       year += direction;
@@ -107,18 +118,18 @@ function* matchingDays({ expressions, timeZone }: Calendar, at: number, directio
   }
 }
 
-/** The matching days of a month that are not before `firstDay`, in the direction. */
-function daysOfMonth(expressions: readonly CronExpression[], month: Month, firstDay: number, direction: Direction) {
-  const ofDays = new Map<number, CronExpression[]>();
+interface MatchingDay {
+  dayOfMonth: number;
+  expressions: CronExpression[];
+}
+
+function daysOfMonth(expressions: readonly CronExpression[], month: Month, direction: Direction): MatchingDay[] {
+  const days = new Map<number, CronExpression[]>();
   for (const expression of expressions)
     if (expression.months.has(month.number))
-      for (const dayOfMonth of expression.daysIn(month)) {
-        const day = month.firstDay + dayOfMonth - 1;
-        if ((day - firstDay) * direction >= 0) ofDays.set(day, [...(ofDays.get(day) ?? []), expression]);
-      }
-  return [...ofDays.keys()]
-    .sort((a, b) => (a - b) * direction)
-    .map((day) => ({ day, expressions: ofDays.get(day) ?? [] }));
+      for (const day of expression.daysIn(month)) days.set(day, [...(days.get(day) ?? []), expression]);
+  const list = [...days].map(([dayOfMonth, ofDay]) => ({ dayOfMonth, expressions: ofDay }));
+  return list.sort((a, b) => (a.dayOfMonth - b.dayOfMonth) * direction);
 }
 
 /** The local day, counted from 1970. */
