@@ -77,7 +77,7 @@ export async function refillCalendars(db: Db, { limit }: { limit: number }): Pro
       SELECT array_agg((extract(epoch FROM at) * 1000)::float8 ORDER BY at)
       FROM unnest(occurrences[greatest(width_bucket(now(), occurrences), 1):]) AS kept (at)) AS kept
     FROM calendars WHERE refill_at <= now() AND tz_version <= ${TIME_ZONE_DATA} ORDER BY refill_at LIMIT ${limit}`);
-  await fill(db, due, OCCURRENCES_MAX);
+  await fillCalendars(db, due, OCCURRENCES_MAX);
   return due.length;
 }
 
@@ -90,7 +90,7 @@ export async function extendCalendars(db: Db, ids: string[]): Promise<void> {
   const rows = await db.execute<CalendarRow>(sql`
     SELECT /* extendCalendars */ ${CALENDAR_COLUMNS}, NULL AS kept FROM calendars
     WHERE id = ANY(${array(ids, 'uuid')}) AND tz_version <= ${TIME_ZONE_DATA}`);
-  await fill(db, rows, OCCURRENCES_AT_FIRST);
+  await fillCalendars(db, rows, OCCURRENCES_AT_FIRST);
 }
 
 /**
@@ -106,14 +106,14 @@ export async function recomputeCalendars(
     SELECT /* recomputeCalendars */ ${CALENDAR_COLUMNS}, NULL AS kept FROM calendars
     WHERE id > ${after} AND (tz_version < ${TIME_ZONE_DATA} OR tz_version = ${TIME_ZONE_DATA} AND occurrences[1] > now())
     ORDER BY id LIMIT ${limit}`);
-  await fill(db, stale, OCCURRENCES_MAX);
+  await fillCalendars(db, stale, OCCURRENCES_MAX);
   return { after: stale.length < limit ? undefined : stale.at(-1)?.id, count: stale.length };
 }
 
 const CALENDAR_COLUMNS = sql`id, expressions, time_zone, (extract(epoch FROM now()) * 1000)::float8 AS now_ms`;
 
 /** Others have their turn between two calendars that take long. */
-async function fill(db: Db, rows: CalendarRow[], countMax: number): Promise<void> {
+async function fillCalendars(db: Db, rows: CalendarRow[], countMax: number): Promise<void> {
   if (rows.length === 0) return;
   const filled: { id: string; occurrences: string; isLast: boolean }[] = [];
   let begunMs = performance.now();
@@ -124,13 +124,13 @@ async function fill(db: Db, rows: CalendarRow[], countMax: number): Promise<void
     await setImmediate();
     begunMs = performance.now();
   }
+  const ids = filled.map(({ id }) => id);
   await db.execute(sql`
     WITH /* fillCalendars */ u AS MATERIALIZED (
       SELECT id, occurrences::timestamptz[] AS occurrences, is_last
       FROM ${rowSet('u', filled, { id: 'uuid', occurrences: 'text', isLast: 'boolean' })}
     ), locked AS MATERIALIZED (
-      SELECT calendars.id FROM calendars JOIN u ON calendars.id = ANY(ARRAY[u.id])
-      WHERE tz_version <= ${TIME_ZONE_DATA} ORDER BY calendars.id FOR NO KEY UPDATE OF calendars
+      SELECT id FROM calendars WHERE id = ANY(${array(ids, 'uuid')}) AND tz_version <= ${TIME_ZONE_DATA} ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE calendars SET occurrences = u.occurrences, is_last = u.is_last, tz_version = ${TIME_ZONE_DATA},
       refill_at = CASE WHEN NOT u.is_last THEN u.occurrences[greatest(cardinality(u.occurrences) - ${REFILL_AT}, 1)] END

@@ -32,13 +32,12 @@ export async function replanSlots(
 
 const IS_TO_COME = sql`calendar_id IS NOT NULL AND next_run_at > now()`;
 
-/** The first slot of the schedule `s` behind now. */
+/** The first slot of the schedule `s` after now. */
 const PLANNED = sql`
       LEFT JOIN LATERAL (
-        SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
-      ) calendar ON true, LATERAL (
-        SELECT min(at) AS first_at FROM unnest(occurrences) AS of_calendar (at) WHERE at > now() AND at >= coalesce(starts_at, at)
-      ) first, LATERAL (SELECT CASE WHEN first_at >= ends_at THEN NULL ELSE first_at END AS planned_at) planned`;
+        SELECT occurrences[width_bucket(greatest(now(), s.starts_at - interval '1 microsecond'), occurrences) + 1] AS first_at, is_last
+        FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
+      ) calendar ON true, LATERAL (SELECT CASE WHEN first_at >= s.ends_at THEN NULL ELSE first_at END AS planned_at) planned`;
 
 /** Without a first slot, the schedule begins behind what its calendar has. */
 const IS_OTHER = sql`(first_at IS NOT NULL OR is_last) AND planned_at IS DISTINCT FROM next_run_at`;

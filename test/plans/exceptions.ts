@@ -21,7 +21,15 @@ export const OUT_OF_ORDER: Exception[] = [
   },
   {
     text: /^UPDATE jobs SET status = 'QUEUED', queued_at = now\(\)/,
-    because: 'reconcileSchedules has locked these jobs in order (lockPending)',
+    because: 'reconcileSchedules has locked these jobs in order (lockChanging)',
+  },
+  {
+    text: /^UPDATE schedules SET paused = true, paused_until = NULL, wake_at = now\(\) WHERE workflow_id = ANY/,
+    because: 'endCounted has locked these schedules in order, by the second statement of its transaction',
+  },
+  {
+    text: /^WITH (passed|paused) AS MATERIALIZED \( SELECT s\.workflow_id, .* UPDATE schedules SET/,
+    because: 'reconcileSchedules has locked these schedules, by the first statement of its transaction',
   },
   {
     text: /^DELETE FROM schedules WHERE workflow_id = ANY/,
@@ -50,7 +58,7 @@ export const TABLES_OUT_OF_ORDER: Exception[] = [
 ];
 
 /** Statements that read more rows than they are about. */
-export const READS_MORE: (Exception & { rowsMax: number; scans?: string })[] = [
+export const READS_MORE: (Exception & { rowsMax: number; blocksMax?: number; scans?: string })[] = [
   {
     text: /^SELECT substring\(payload::text FROM/,
     because: 'it runs at a start, and reads on only while the installation has recorded no key',
@@ -79,6 +87,18 @@ export const READS_MORE: (Exception & { rowsMax: number; scans?: string })[] = [
     because: 'under no lock: volumes that wait for their removal, on any engine',
     rowsMax: 1_000,
   },
+  {
+    text: /^DELETE FROM calendars WHERE id = ANY/,
+    because: 'it runs once an hour, and an index of schedules on their calendar would cost each slot',
+    rowsMax: 200_000,
+    blocksMax: 5_000,
+    scans: 'schedules',
+  },
+  {
+    text: /FROM schedules s LEFT JOIN LATERAL \( SELECT occurrences\[.* WHERE workflow_id > \S+ AND calendar_id IS NOT NULL/,
+    because: 'it goes through all schedules in sets, at a start and when the time-zone data or the clock have changed',
+    rowsMax: 20_000,
+  },
 ];
 
 /** What a statement may read from end to end. */
@@ -87,6 +107,10 @@ export const READS_WHOLE: Exception[] = [
   {
     text: /all of (workflows_purging|users_administrators|builds_unfinished|builds_user_unfinished)$/,
     because: 'the index has the few rows that are in this state',
+  },
+  {
+    text: /^removeUnusedCalendars all of (schedules|calendars_pkey)$/,
+    because: 'it runs once an hour, and an index of schedules on their calendar would cost each slot',
   },
   {
     text: /^areTotalsDue all of totals_pending$/,
@@ -144,6 +168,12 @@ export const NO_STATEMENTS = new Set([
     'hasEndedFor',
     'storedLines',
     'endColumns',
+    'slotsUntil',
+    'isPaused',
+    'scheduleOf',
+    'storedSchedule',
+    'isSameSchedule',
+    'policyColumns',
     'buildFailed',
     'buildEffects',
     'failureEffects',

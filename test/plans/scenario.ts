@@ -29,6 +29,7 @@ import { DAY_MS } from '../../domain/limits.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
 import { anchorOf, jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
+import { calendarsOf, policiesOf } from './scenario-schedules.ts';
 
 /**
  * Calls all functions of db/ for the rows of one user: those of the API, and those of the workers.
@@ -39,6 +40,8 @@ export async function runScenario(db: Db, drive: Drive): Promise<string> {
   await jobsOf(db, drive, user);
   await reconcileOf(db, drive, user);
   await recallOf(db, drive, user);
+  await calendarsOf(db, drive);
+  await policiesOf(db, drive);
   await buildsOf(db, drive, user);
   await logsOf(db, drive, user);
   await turnsOf(db, drive, user);

@@ -18,7 +18,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from (SELECT * FROM jobs_20261129 AS jobs) "jobs"
 where ("jobs"."id" = ANY($1::uuid[])
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
@@ -26,10 +26,11 @@ where ("jobs"."id" = ANY($1::uuid[])
 
 -- anyWorkflows
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = ANY($1::uuid[])
   and "workflows"."purge_requested_at" is null) /* anyWorkflows */;
@@ -66,7 +67,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from (SELECT * FROM jobs_20261129 AS jobs) "jobs"
 where ("jobs"."id" = ANY($1::uuid[]) and "jobs"."user_id" = $2
   and NOT EXISTS (SELECT FROM workflows purged WHERE purged.id = "jobs"."workflow_id"
@@ -101,20 +102,15 @@ order by "builds"."workflow_id", "builds"."generation" desc /* newestBuilds */;
 
 -- newestWorkflowsOf
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."user_id" = $1 and "workflows"."purge_requested_at" is null)
 order by "workflows"."id" desc
 limit $2 /* newestWorkflowsOf */;
-
--- nextRuns
-
-select "workflow_id", "next_run_at"
-from "schedules"
-where ("schedules"."workflow_id" = ANY($1::uuid[]) and "schedules"."state" = $2) /* nextRuns */;
 
 -- payloadsOf
 
@@ -122,6 +118,12 @@ select "workflow_id", "generation", "payload", "bytes"
 from "payloads"
 where ("payloads"."workflow_id", "payloads"."generation") IN (SELECT * FROM unnest($1::uuid[],
   $2::integer[]) AS asked (workflow_id, generation)) /* payloadsOf */;
+
+-- schedulesOf
+
+select "workflow_id", "state", "next_run_at", "paused", "paused_until", "skipped_run_count"
+from "schedules"
+where "schedules"."workflow_id" = ANY($1::uuid[]) /* schedulesOf */;
 
 -- workflowLabelsOf
 
@@ -132,10 +134,11 @@ where ("workflows"."id" = ANY($1::uuid[]) and "workflows"."user_id" = $2
 
 -- workflowsChangedSince
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."user_id" = ANY($1::uuid[]) and "workflows"."purge_requested_at" is null
   and ("workflows"."updated_at" > $2 or "workflows"."deleted_at" > $3))
@@ -143,10 +146,11 @@ order by "workflows"."updated_at" /* workflowsChangedSince */;
 
 -- workflowsOf
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = ANY($1::uuid[]) and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) /* workflowsOf */;

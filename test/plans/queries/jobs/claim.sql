@@ -10,9 +10,9 @@ UPDATE /* claimJobs */ jobs_20261129 AS jobs SET status = 'RUNNING', attempt = a
 FROM (SELECT id, 'QUEUED' AS status FROM unnest($5::uuid[]) AS asked (id) OFFSET 0) u
 WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.status = u.status
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
-  uncounted_attempts,
+  uncounted_attempts, retries,
   CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,
-  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;
+  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt, failure_message;
 
 -- takeOverJobs
 
@@ -28,6 +28,6 @@ UPDATE jobs_20261129 AS jobs SET adoptions = adoptions + 1, updated_at = now(),
     lease_expires_at = clock_timestamp() + make_interval(secs => $7)
 FROM orphan WHERE jobs.id = ANY(ARRAY[orphan.id])
 RETURNING jobs.id, workflow_id, user_id, generation, attempt, attempt + adoptions AS epoch,
-  uncounted_attempts,
+  uncounted_attempts, retries,
   CASE WHEN log_attempt >= attempt + adoptions THEN log_line_count END AS lines_before, started_at,
-  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt;
+  cancel_requested_at IS NOT NULL AS cancel_requested, engine_id, lost_attempt, failure_message;

@@ -17,30 +17,51 @@ FROM schedules WHERE wake_at IS NOT NULL;
 -- queueDueSlots
 
 WITH /* queueDueSlots */ due AS MATERIALIZED (
-  SELECT ctid AS tid, workflow_id, last_job_id, next_run_at,
-    make_interval(mins => interval_minutes) AS every, state = 'READY' AND next_run_at <= now()
-    AND NOT requested AS has_slot
+  SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, interval_minutes, calendar_id,
+    ends_at, late_seconds, delay_seconds,
+    state = 'READY' AND NOT paused
+      AND next_run_at <= now() - make_interval(secs => delay_seconds) AND NOT requested AS has_slot
   FROM schedules WHERE wake_at <= now()
   ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), looked AS MATERIALIZED (
-  SELECT tid, workflow_id, next_run_at, every, has_slot
-    AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AS idle
+  SELECT tid, workflow_id, slot, following, passed, delay_seconds,
+    has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL)
+      AND exhausted IS NOT TRUE
+      AND (slot < now() - make_interval(secs => delay_seconds) - make_interval(secs => late_seconds)) IS NOT TRUE AS makes_job
   FROM due
     LEFT JOIN LATERAL (SELECT completed_at FROM jobs_20261129 AS jobs WHERE id = due.last_job_id UNION ALL SELECT completed_at FROM jobs_other AS jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
+    LEFT JOIN LATERAL (
+    SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[due.calendar_id]) LIMIT 1
+  ) calendar ON true, LATERAL (
+    SELECT make_interval(mins => due.interval_minutes) AS every,
+      width_bucket(least(now() - make_interval(secs => delay_seconds),
+        due.ends_at - interval '1 microsecond'), occurrences) AS k OFFSET 0
+  ) place, LATERAL (
+    SELECT floor(date_part('epoch',
+      now() - make_interval(secs => delay_seconds) - due.next_run_at) / date_part('epoch',
+      every)) AS n OFFSET 0
+  ) intervals, LATERAL (
+    SELECT CASE WHEN n IS NULL THEN greatest(due.next_run_at,
+      occurrences[k]) ELSE due.next_run_at + every * n END AS slot,
+      CASE WHEN n IS NULL THEN CASE WHEN occurrences[k + 1] >= due.ends_at THEN NULL ELSE occurrences[k + 1] END
+        ELSE due.next_run_at + every * (n + 1) END AS following,
+      CASE WHEN n IS NULL THEN greatest(k - width_bucket(due.next_run_at, occurrences),
+        0) ELSE n::integer END AS passed,
+      occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
+  ) slots
 ), ids AS MATERIALIZED (
   SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint << 12 AS id_base,
     right(gen_random_uuid()::text, 17) AS id_end
 ), made AS MATERIALIZED (
-  SELECT tid, slot, slot + every AS following,
+  SELECT tid, slot, following, passed, following + make_interval(secs => delay_seconds) AS runs_at,
     (overlay(lpad(to_hex(id_base + row_number() OVER ()), 15,
     '0') PLACING '7' FROM 13 FOR 0) || id_end)::uuid AS job_id
-  FROM looked, ids, LATERAL (SELECT next_run_at + every * floor(date_part('epoch',
-    now() - next_run_at) / date_part('epoch', every)) AS slot OFFSET 0) passed
-  WHERE idle
+  FROM looked, ids WHERE makes_job
 ), advanced AS (
   UPDATE schedules SET last_slot_at = slot, next_run_at = following, last_job_id = job_id,
     waiting = false,
-    wake_at = least(following, now() + make_interval(secs => $2))
+    skipped_run_count = skipped_run_count + passed, wake_at = least(runs_at,
+      now() + make_interval(secs => $2))
   FROM made WHERE schedules.ctid = tid
   RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
 ), inserted AS (
@@ -51,7 +72,7 @@ WITH /* queueDueSlots */ due AS MATERIALIZED (
 )
 SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
 UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text,
-  ' ') FROM looked WHERE idle IS NOT TRUE HAVING count(*) > 0;
+  ' ') FROM looked WHERE makes_job IS NOT TRUE HAVING count(*) > 0;
 
 -- wakeWaiting
 

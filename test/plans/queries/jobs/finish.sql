@@ -4,30 +4,46 @@
 
 SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE;
 
-SELECT /* endCounted */ FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry
+FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+UPDATE /* endCounted */ schedules SET paused = true, paused_until = NULL, wake_at = now()
+WHERE workflow_id = ANY($1::uuid[]);
 
 UPDATE /* endCounted */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
 WHERE workflow_id = ANY($1::uuid[]);
 
 UPDATE /* endCounted */ workflows SET updated_at = now(),
-  consecutive_job_failures_count = CASE WHEN u.failed THEN consecutive_job_failures_count + 1 ELSE 0 END,
-  terminated_at = CASE WHEN u.failed
-    AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN now() END,
-  termination_reason = CASE WHEN u.failed
-    AND consecutive_job_failures_count + 1 >= max_consecutive_job_failures_allowed THEN 'FAILURES' END
+  consecutive_job_failures_count = CASE WHEN u.failed THEN u.failures + 1 ELSE 0 END,
+  terminated_at = CASE WHEN u.action = 'TERMINATE' THEN now() END,
+  termination_reason = CASE WHEN u.action = 'TERMINATE' THEN 'FAILURES' END,
+  skipped_run_count = CASE WHEN u.action = 'TERMINATE' THEN coalesce((
+    SELECT s.skipped_run_count FROM schedules s WHERE s.workflow_id = workflows.id),
+      0) ELSE workflows.skipped_run_count END,
+  paused_at = CASE WHEN u.action = 'PAUSE'
+    AND u.is_paused IS NOT TRUE THEN now() ELSE paused_at END,
+  paused_until = CASE WHEN u.action IS DISTINCT FROM 'PAUSE' THEN paused_until END,
+  pause_reason = CASE WHEN u.action = 'PAUSE' THEN 'FAILURES' ELSE pause_reason END
 FROM (
-  SELECT u.*, alive.failures FROM unnest($1::uuid[], $2::boolean[]) AS u (id, failed), LATERAL (
-    SELECT consecutive_job_failures_count AS failures FROM workflows WHERE id = u.id
-      AND terminated_at IS NULL LIMIT 1) alive
+  SELECT u.*, alive.*, CASE WHEN u.failed
+    AND failures + 1 >= allowed THEN on_too_many_failures END AS action
+  FROM unnest($1::uuid[], $2::boolean[]) AS u (id, failed), LATERAL (
+    SELECT consecutive_job_failures_count AS failures,
+      max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
+      paused_at IS NOT NULL AND (paused_until > now()) IS NOT FALSE AS is_paused,
+        pause_reason AS paused_because
+    FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
 ) u
 WHERE workflows.id = ANY(ARRAY[u.id])
 RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated,
   NOT u.failed AND u.failures > 0 AS recovered,
+  (u.action = 'PAUSE' AND NOT (u.is_paused AND u.paused_because = 'FAILURES')) IS TRUE AS paused,
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
 
 WITH /* endCounted */ ended AS (
   UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
-    exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
+    exit_code = u.exit_code, failure_reason = u.failure_reason,
+    failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
@@ -58,7 +74,8 @@ FROM ended HAVING count(*) > 0)
 
 WITH /* endUncounted */ ended AS (
   UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
-    exit_code = u.exit_code, failure_reason = u.failure_reason, failure_message = u.failure_message,
+    exit_code = u.exit_code, failure_reason = u.failure_reason,
+    failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
@@ -101,3 +118,40 @@ eager AS MATERIALIZED (
       '' AS notified
   FROM ended GROUP BY user_id
   UNION ALL SELECT user_id, '', '', string_agg(id::text, ' ') FROM notified GROUP BY user_id;
+
+-- retryJobs
+
+UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
+FROM unnest($1::uuid[], $2::timestamptz[]) AS u (workflow_id,
+  retry_at) WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
+
+WITH /* retryJobs */ ended AS (
+    UPDATE jobs_20261129 AS jobs SET status = 'PENDING', updated_at = now(), retries = retries + 1,
+      retry_at = now() + make_interval(secs =>
+        least(least(u.delay_seconds * u.factor ^ retries,
+          u.max_delay_seconds) * (0.9 + random() * 0.2), u.max_delay_seconds)),
+      started_at = NULL, queued_at = NULL, lost_attempt = NULL,
+      failure_message = u.failure_message, log_line_count = u.log_line_count,
+        completed_at = CASE WHEN false THEN now() END,
+        lease_token = CASE WHEN false THEN jobs.lease_token END,
+        lease_owner = CASE WHEN false THEN jobs.lease_owner END,
+        lease_expires_at = CASE WHEN false THEN jobs.lease_expires_at END,
+    log_open = false AND false
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::integer[],
+      $7::integer[], $8::double precision[], $9::double precision[],
+      $10::double precision[]) AS u (id, lease_token, failure_message, log_line_count,
+      first_number, text, max_retries, delay_seconds, factor, max_delay_seconds)
+    WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token
+      AND retries < u.max_retries AND cancel_requested_at IS NULL
+    RETURNING jobs.id, jobs.workflow_id, jobs.user_id, jobs.status, jobs.started_at,
+      jobs.log_line_count,
+    jobs.failure_reason, jobs.failure_message, jobs.log_open, jobs.attempt, jobs.awaited,
+      u.first_number, u.text, retry_at
+  ), stored AS (
+INSERT INTO log_chunks (source_id, first_number, last_number, attempt, lines)
+SELECT id, first_number, log_line_count, attempt, ($11::bytea[])[text]
+FROM ended WHERE text IS NOT NULL
+ON CONFLICT (source_id, first_number) DO UPDATE
+    SET last_number = excluded.last_number, lines = excluded.lines, attempt = excluded.attempt
+    WHERE excluded.last_number > log_chunks.last_number)
+  SELECT id, workflow_id, user_id, status, log_open, retry_at FROM ended;

@@ -32,7 +32,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from (SELECT * FROM jobs_20261129 AS jobs) "jobs"
 where "jobs"."id" = ANY($1::uuid[]) /* jobRows */;
 

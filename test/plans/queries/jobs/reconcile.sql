@@ -35,13 +35,40 @@ SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(
 FROM ended HAVING count(*) > 0)
   SELECT * FROM changed;
 
--- lockPending
+-- endPauses
 
-SELECT /* lockPending */ FROM jobs_20261129 AS jobs WHERE status = 'PENDING'
-  AND id = ANY($1::uuid[])
+WITH /* endPauses */ paused AS MATERIALIZED (
+  SELECT s.workflow_id,
+    CASE WHEN s.next_run_at > s.paused_until THEN s.next_run_at ELSE slots.following END AS next_slot
+  FROM schedules s LEFT JOIN LATERAL (
+    SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
+  ) calendar ON true, LATERAL (
+    SELECT make_interval(mins => s.interval_minutes) AS every,
+      width_bucket(least(s.paused_until, s.ends_at - interval '1 microsecond'),
+        occurrences) AS k OFFSET 0
+  ) place, LATERAL (
+    SELECT floor(date_part('epoch', s.paused_until - s.next_run_at) / date_part('epoch',
+      every)) AS n OFFSET 0
+  ) intervals, LATERAL (
+    SELECT CASE WHEN n IS NULL THEN greatest(s.next_run_at,
+      occurrences[k]) ELSE s.next_run_at + every * n END AS slot,
+      CASE WHEN n IS NULL THEN CASE WHEN occurrences[k + 1] >= s.ends_at THEN NULL ELSE occurrences[k + 1] END
+        ELSE s.next_run_at + every * (n + 1) END AS following,
+      CASE WHEN n IS NULL THEN greatest(k - width_bucket(s.next_run_at, occurrences),
+        0) ELSE n::integer END AS passed,
+      occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
+  ) slots WHERE s.workflow_id = ANY($1::uuid[]) AND s.paused
+)
+UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
+FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id]);
+
+-- lockChanging
+
+SELECT /* lockChanging */ FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[])
+  AND (status = 'PENDING' OR completed_at IS NULL AND id = ANY($2::uuid[]))
 ORDER BY id FOR NO KEY UPDATE;
 
-SELECT /* lockPending */ job_id AS id FROM run_requests WHERE workflow_id = ANY($1::uuid[]);
+SELECT /* lockChanging */ job_id AS id FROM run_requests WHERE workflow_id = ANY($1::uuid[]);
 
 -- markQueued
 
@@ -52,19 +79,39 @@ WHERE id = ANY($1::uuid[]) AND status = 'PENDING';
 -- readSchedules
 
 SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms,
-  id, status, attempt - uncounted_attempts AS attempts,
+  id, status, attempt - uncounted_attempts - retries AS attempts,
+  extract(epoch FROM retry_at - clock_timestamp())::float8 AS retry_in,
   extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age,
   extract(epoch FROM clock_timestamp() - lease_expires_at)::float8 AS lease_expired,
     cancel_requested_at IS NOT NULL AS cancel_requested
 FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]);
 
 SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS read_at_ms,
-  s.workflow_id, s.user_id, s.kind, s.state, s.next_run_at <= clock_timestamp() AS slot_due,
-  extract(epoch FROM s.next_run_at - clock_timestamp())::float8 AS next_run_in,
-    request.job_id AS request_id, s.last_job_id
+  s.workflow_id, s.user_id, s.kind, s.state, s.paused, s.overlap, s.calendar_id, s.last_job_id,
+  extract(epoch FROM s.paused_until - clock_timestamp())::float8 AS pause_ends_in, slot, exhausted,
+  s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds)) AS slot_due,
+    slot < (clock_timestamp() - make_interval(secs => s.delay_seconds)) - make_interval(secs => s.late_seconds) AS slot_late,
+  extract(epoch FROM s.next_run_at - (clock_timestamp() - make_interval(secs => s.delay_seconds)))::float8 AS next_run_in, request.job_id AS request_id
 FROM schedules s
   LEFT JOIN LATERAL (
     SELECT job_id FROM run_requests WHERE workflow_id = s.workflow_id ORDER BY job_id LIMIT 1) request ON true
+  LEFT JOIN LATERAL (
+    SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
+  ) calendar ON true, LATERAL (
+    SELECT make_interval(mins => s.interval_minutes) AS every,
+      width_bucket(least(CASE WHEN s.paused THEN s.paused_until ELSE (clock_timestamp() - make_interval(secs => s.delay_seconds)) END, s.ends_at - interval '1 microsecond'), occurrences) AS k OFFSET 0
+  ) place, LATERAL (
+    SELECT floor(date_part('epoch',
+      CASE WHEN s.paused THEN s.paused_until ELSE (clock_timestamp() - make_interval(secs => s.delay_seconds)) END - s.next_run_at) / date_part('epoch', every)) AS n OFFSET 0
+  ) intervals, LATERAL (
+    SELECT CASE WHEN n IS NULL THEN greatest(s.next_run_at,
+      occurrences[k]) ELSE s.next_run_at + every * n END AS slot,
+      CASE WHEN n IS NULL THEN CASE WHEN occurrences[k + 1] >= s.ends_at THEN NULL ELSE occurrences[k + 1] END
+        ELSE s.next_run_at + every * (n + 1) END AS following,
+      CASE WHEN n IS NULL THEN greatest(k - width_bucket(s.next_run_at, occurrences),
+        0) ELSE n::integer END AS passed,
+      occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
+  ) slots
 WHERE s.workflow_id = ANY($1::uuid[]);
 
 -- reconcileSchedules
@@ -85,6 +132,35 @@ UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(s
 FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::uuid[]) AS u (workflow_id,
   wake_in_seconds, waiting, last_job_id)
 WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
+
+-- skipSlots
+
+WITH /* skipSlots */ passed AS MATERIALIZED (
+  SELECT s.workflow_id, slots.following, slots.passed,
+    (skip_notified_at > now() - make_interval(hours => $1)) IS NOT TRUE AS is_new
+  FROM schedules s LEFT JOIN LATERAL (
+    SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
+  ) calendar ON true, LATERAL (
+    SELECT make_interval(mins => s.interval_minutes) AS every,
+      width_bucket(least((clock_timestamp() - make_interval(secs => s.delay_seconds)),
+        s.ends_at - interval '1 microsecond'), occurrences) AS k OFFSET 0
+  ) place, LATERAL (
+    SELECT floor(date_part('epoch',
+      (clock_timestamp() - make_interval(secs => s.delay_seconds)) - s.next_run_at) / date_part('epoch', every)) AS n OFFSET 0
+  ) intervals, LATERAL (
+    SELECT CASE WHEN n IS NULL THEN greatest(s.next_run_at,
+      occurrences[k]) ELSE s.next_run_at + every * n END AS slot,
+      CASE WHEN n IS NULL THEN CASE WHEN occurrences[k + 1] >= s.ends_at THEN NULL ELSE occurrences[k + 1] END
+        ELSE s.next_run_at + every * (n + 1) END AS following,
+      CASE WHEN n IS NULL THEN greatest(k - width_bucket(s.next_run_at, occurrences),
+        0) ELSE n::integer END AS passed,
+      occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
+  ) slots WHERE s.workflow_id = ANY($2::uuid[])
+    AND s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds))
+)
+UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
+  skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
+FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new;
 
 -- takeRequests
 

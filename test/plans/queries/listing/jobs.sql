@@ -166,7 +166,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from (((SELECT * FROM jobs_other AS jobs WHERE ("jobs"."user_id" = $1 and exists (select 1
 from "workflows"
 where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null))
@@ -180,7 +180,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from (((SELECT * FROM jobs_other AS jobs WHERE (("jobs"."user_id" = $1 and exists (select 1
 from "workflows"
 where ("workflows"."id" = "jobs"."workflow_id" and "workflows"."deleted_at" is null)))
@@ -194,7 +194,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from ((SELECT * FROM ((SELECT * FROM jobs_20261129 AS jobs WHERE ("jobs"."user_id" = $1
   and exists (select 1
 from "workflows"
@@ -239,7 +239,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from ((SELECT * FROM ((SELECT * FROM jobs_20261129 AS jobs WHERE (("jobs"."user_id" = $1
   and exists (select 1
 from "workflows"
@@ -284,7 +284,7 @@ select "id", "workflow_id", "user_id", "kind", "trigger", "status", "generation"
   "started_at", "completed_at", "lease_token", "lease_owner", "lease_expires_at", "engine_id",
   "cancel_requested_at", "exit_code", "failure_reason", "failure_message", "log_line_count",
   "log_attempt", "log_open", "requested_by", "requested_with", "lost_attempt", "after_failure",
-  "awaited"
+  "awaited", "retries", "retry_at"
 from ((SELECT * FROM ((SELECT * FROM jobs_other AS jobs WHERE ("jobs"."user_id" = $1
   and exists (select 1
 from "workflows"
@@ -354,7 +354,7 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -372,7 +372,7 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -390,7 +390,7 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -406,7 +406,7 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from (SELECT id FROM workflows WHERE id = ANY($1::text[]::uuid[]) AND user_id = $2
  
   AND deleted_at IS NULL) AS asked
@@ -438,7 +438,7 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from unnest($1::text[]::uuid[]) AS asked (id)
 cross join lateral (((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id
   AND jobs.id >= '019acd55-0000-0000-0000-000000000000'
@@ -452,6 +452,6 @@ select "page"."id", "page"."workflow_id", "page"."user_id", "page"."kind", "page
   "page"."cancel_requested_at", "page"."exit_code", "page"."failure_reason",
   "page"."failure_message", "page"."log_line_count", "page"."log_attempt", "page"."log_open",
   "page"."requested_by", "page"."requested_with", "page"."lost_attempt", "page"."after_failure",
-  "page"."awaited"
+  "page"."awaited", "page"."retries", "page"."retry_at"
 from unnest($1::text[]::uuid[]) AS asked (id)
 cross join lateral ((SELECT * FROM ((SELECT * FROM jobs_other AS jobs WHERE "jobs"."workflow_id" = asked.id AND jobs.id >= '019acd55-0000-0000-0000-000000000000' AND jobs.id <= 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id DESC LIMIT $2) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $3) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $4) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $5) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $6) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $7) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $8) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $9) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $10) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $11) UNION ALL (SELECT * FROM jobs_20261129 AS jobs WHERE "jobs"."workflow_id" = asked.id ORDER BY id DESC LIMIT $12)) AS jobs ORDER BY id DESC LIMIT $13)) "page" /* listJobsByWorkflow */;

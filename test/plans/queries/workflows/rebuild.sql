@@ -17,10 +17,11 @@ returning "id";
 insert into "payloads" ("workflow_id", "generation", "payload")
 values ($1, $2, $3);
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -39,8 +40,9 @@ where ("payloads"."workflow_id" = $1 and "payloads"."generation" = $2);
 update "workflows"
 set "generation" = $1, "build_status" = $2, "updated_at" = now()
 where "workflows"."id" = $3
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 

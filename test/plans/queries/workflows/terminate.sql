@@ -2,10 +2,11 @@
 
 -- deleteWorkflow
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -13,47 +14,54 @@ where ("workflows"."id" = $1 and "workflows"."user_id" = $2
 update "workflows"
 set "deleted_at" = coalesce("workflows"."deleted_at", now())
 where "workflows"."id" = $1
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 
 update "workflows"
 set "deleted_at" = coalesce("workflows"."deleted_at", now()), "purge_requested_at" = now()
 where "workflows"."id" = $1
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 
 update "workflows"
-set "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $1
-where "workflows"."id" = $2
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+set "skipped_run_count" = $1, "updated_at" = now(), "terminated_at" = now(),
+  "termination_reason" = $2
+where "workflows"."id" = $3
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 
 -- terminate
 
 UPDATE /* terminate */ schedules SET state = 'TERMINATED', next_run_at = NULL, wake_at = now()
-WHERE workflow_id = $1 RETURNING last_job_id;
+WHERE workflow_id = $1 RETURNING last_job_id, skipped_run_count;
 
 -- terminateWorkflow
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
 update "workflows"
-set "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $1
-where "workflows"."id" = $2
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+set "skipped_run_count" = $1, "updated_at" = now(), "terminated_at" = now(),
+  "termination_reason" = $2
+where "workflows"."id" = $3
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 
@@ -70,18 +78,21 @@ from "workflows"
 where ("workflows"."user_id" = $1 and "workflows"."terminated_at" is null)
 limit $2;
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
 update "workflows"
-set "updated_at" = now(), "terminated_at" = now(), "termination_reason" = $1
-where "workflows"."id" = $2
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+set "skipped_run_count" = $1, "updated_at" = now(), "terminated_at" = now(),
+  "termination_reason" = $2
+where "workflows"."id" = $3
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";

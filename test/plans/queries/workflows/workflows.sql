@@ -16,27 +16,32 @@ insert into "payloads" ("workflow_id", "generation", "payload")
 values ($1, $2, $3);
 
 insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation",
-  "interval_minutes", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing",
-  "last_job_id")
-values ($1, $2, $3, $4, $5, $6, default, now(), now(), default, default, default, default);
+  "interval_minutes", "calendar_id", "starts_at", "ends_at", "delay_seconds", "overlap",
+  "late_seconds", "paused", "paused_until", "skipped_run_count", "skip_notified_at",
+  "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing", "last_job_id")
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, default, default, default, default,
+  default, now(), now(), default, default, default, default);
 
-insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
-  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to")
-values ($1, $2, $3, $4, $5, $6, default, default, $7, default, default, default, default, default,
-  default, default, default)
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes", "schedule",
+  "run_policy", "max_consecutive_job_failures_allowed", "consecutive_job_failures_count",
+  "on_too_many_failures", "paused_at", "paused_until", "pause_reason", "pause_note",
+  "skipped_run_count", "generation", "build_status", "created_at", "updated_at", "terminated_at",
+  "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days", "logs_removed_to")
+values ($1, $2, $3, $4, $5, $6, $7, $8, default, $9, default, default, default, default, default,
+  default, $10, default, default, default, default, default, default, default, default)
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
 
 -- lockWorkflow
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -74,10 +79,11 @@ returning "id";
 insert into "payloads" ("workflow_id", "generation", "payload")
 values ($1, $2, $3);
 
-select "id", "user_id", "name", "kind", "interval_minutes", "max_consecutive_job_failures_allowed",
-  "consecutive_job_failures_count", "generation", "build_status", "created_at", "updated_at",
-  "terminated_at", "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
-  "logs_removed_to"
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -87,15 +93,37 @@ from "payloads"
 where ("payloads"."workflow_id" = $3 and "payloads"."generation" = $4);
 
 update "schedules"
-set "state" = $1, "interval_minutes" = $2,
-  "next_run_at" = coalesce("schedules"."last_slot_at" + make_interval(mins => $3),
-  "schedules"."next_run_at"), "wake_at" = now()
+set "delay_seconds" = $1, "overlap" = $2, "late_seconds" = $3
 where "schedules"."workflow_id" = $4;
+
+update "schedules"
+set "interval_minutes" = $1, "calendar_id" = $2, "starts_at" = $3, "ends_at" = $4,
+  "next_run_at" = $5
+where "schedules"."workflow_id" = $6;
+
+update "schedules"
+set "state" = $1, "wake_at" = now()
+where "schedules"."workflow_id" = $2;
+
+update "schedules"
+set "wake_at" = now()
+where "schedules"."workflow_id" = $1;
 
 update "workflows"
 set "interval_minutes" = $1, "generation" = $2, "build_status" = $3, "updated_at" = now()
 where "workflows"."id" = $4
-returning "id", "user_id", "name", "kind", "interval_minutes",
-  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "generation",
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to";
+
+update "workflows"
+set "interval_minutes" = $1, "schedule" = $2, "run_policy" = $3, "generation" = $4,
+  "updated_at" = now()
+where "workflows"."id" = $5
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
   "purge_requested_at", "log_retention_days", "logs_removed_to";
