@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { FEW_SLIPS, nearest } from '../suggest.ts';
 import { quoted } from './cron-field.ts';
 
 /**
@@ -20,7 +21,7 @@ export function timeZoneProblem(name: string): string | undefined {
   if (/^UTC$/i.test(name) || (isAreaAndLocation(name) && isKnown(name))) return undefined;
   if (/^(etc\/)?(utc|uct|gmt|universal|zulu|greenwich|z)$/i.test(name.trim()))
     return `${quoted(name)} is not a time zone here: write "UTC".`;
-  const near = nearest(name);
+  const near = nearestZone(name);
   if (near !== undefined) return `${quoted(name)} is not a time zone: write "${near}".`;
   const why = /^([A-Z]{2,4}|[A-Z]{3}\d[A-Z]{3}|(etc\/)?(gmt|utc)?[+-]\d.*)$/i.test(name)
     ? ': it has no rules for daylight saving time, or several meanings'
@@ -42,10 +43,11 @@ function isKnown(name: string): boolean {
   }
 }
 
-function nearest(name: string): string | undefined {
+function nearestZone(name: string): string | undefined {
   if (name.trim() === '') return undefined;
   const city = name.trim().toLowerCase().replaceAll(/\s+/g, '_').split('/').at(-1);
-  return Intl.supportedValuesOf('timeZone').find((zone) => zone.toLowerCase().endsWith(`/${city}`));
+  const zones = Intl.supportedValuesOf('timeZone');
+  return zones.find((zone) => zone.toLowerCase().endsWith(`/${city}`)) ?? nearest(name, zones, FEW_SLIPS);
 }
 
 /** By how many milliseconds the local clock is ahead of UTC. */

@@ -26,15 +26,18 @@ export function readClocks(): Clock[] {
   });
 }
 
-/** Tries random expressions on all clocks, forward and backward. */
+/** Tries random expressions on the clocks, forward and backward. */
 export function compare(clocks: readonly Clock[], numRuns: number): void {
   let occurrences = 0;
+  let tried = 0;
   fc.assert(
     fc.property(anyExpression(), (text) => {
       const { expression } = readCronExpression(text);
       if (!expression) return; // never occurs
       expect(readCronExpression(expression.canonical).expression?.canonical).toBe(expression.canonical);
-      for (const clock of clocks) {
+      tried += 1;
+      // Half of them, which is one of most zones: the whole takes a minute.
+      for (const clock of clocks.filter((_, index) => (index + tried) % 2 === 0)) {
         const expected = occurrencesOn(clock, text);
         occurrences += expected.length;
         compareOn(clock, { expressions: [expression], timeZone: clock.timeZone }, expected, text);
