@@ -14,7 +14,8 @@ import { rowSet } from './row-set.ts';
  * times and computes none.
  *
  * - A row has the last occurrence that has passed and those that follow, up to OCCURRENCES_MAX in
- *   all. More are added when REFILL_AT are left: an hour before they are missed with a run a minute.
+ *   all. More are added when REFILL_AT are left: an hour before they are missed with a run a
+ *   minute.
  * - Occurrences come from the time-zone data of a process. A process with older data never writes
  *   over those of newer data.
  * - Nothing refers to a row by a foreign key. A row that no schedule was given for a day, and that

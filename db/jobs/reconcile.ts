@@ -292,8 +292,8 @@ async function removeTerminated(tx: Transaction, rows: Row[]): Promise<Effects> 
 }
 
 /**
- * Drops the slots that have passed, and counts them. The owner of a workflow is told at most once in
- * SKIP_NOTICE_HOURS, so that a workflow whose jobs often run over is no flood.
+ * Drops the slots that have passed, and counts them. The owner of a workflow gets at most one
+ * notice in SKIP_NOTICE_HOURS, so that a workflow whose jobs often run over is no flood.
  */
 async function skipSlots(tx: Transaction, rows: Row[]): Promise<Effects> {
   if (rows.length === 0) return noEffects;

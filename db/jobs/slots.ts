@@ -2,8 +2,8 @@ import { type SQL, sql } from 'drizzle-orm';
 
 /**
  * The slots of a schedule up to an instant, computed by the database: no statement that makes jobs
- * waits for a process. It follows the FROM item `schedule`, which has next_run_at, interval_minutes,
- * calendar_id and ends_at, and adds `slots`.
+ * waits for a process. It follows the FROM item `schedule`, which has next_run_at,
+ * interval_minutes, calendar_id and ends_at, and adds `slots`.
  *
  * - `slot`: the last slot up to the instant. Slots in the past stay as they are when time-zone data
  *   changes, so it is never before next_run_at.

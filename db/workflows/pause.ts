@@ -6,7 +6,8 @@ import { ensureSchedule, transactionMs } from './schedule.ts';
 import { lockWorkflow } from './workflows.ts';
 
 /**
- * Pauses. A paused workflow makes no slots; a job that is active goes on, and runs may be requested.
+ * Pauses. A paused workflow makes no slots; a job that is active goes on, and runs may be
+ * requested.
  *
  * `workflows` says that a workflow is paused and why, `schedules` that its slots make no jobs. A
  * pause ends when `paused_until` has passed, or when resumeWorkflow sets it to now. The scheduling

@@ -37,7 +37,8 @@ export interface NewWorkflow {
 
 /**
  * Stores a workflow. A HEARTBEAT at an interval is due at once; a CONTAINER is due when the build
- * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. Throws LimitExceeded if the user already has as much as the limits allow.
+ * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. Throws
+ * LimitExceeded if the user already has as much as the limits allow.
  */
 export async function createWorkflow(
   db: Db,
@@ -130,9 +131,10 @@ export type Updated =
 /**
  * Changes the given fields. A different payload makes a new generation. For a CONTAINER, its build
  * comes first: slots wait until then, and the build of the previous generation is canceled. A new
- * schedule drops a slot that waits, and a new interval counts from the last slot. A payload that is the same as before changes nothing, unless
- * its build FAILED: then it makes a new generation too, which tries again, as a rebuild does
- * (rebuild.ts). Throws LimitExceeded if the user already has as much as the limits allow.
+ * schedule drops a slot that waits, and a new interval counts from the last slot. A payload that is
+ * the same as before changes nothing, unless its build FAILED: then it makes a new generation too,
+ * which tries again, as a rebuild does (rebuild.ts). Throws LimitExceeded if the user already has
+ * as much as the limits allow.
  */
 export async function updateWorkflow(
   db: Db,

@@ -177,8 +177,8 @@ function neverProblem(given: string, texts: FieldTexts): string | undefined {
   if (never === undefined) return undefined;
   const { isHashed, canonical } = expressionOf(never);
   return isHashed
-    ? `${quoted(given)} never occurs where H stands for such days as in "${canonical}": write numbers instead of H.`
-    : `${quoted(given)} never occurs: no month that it names has such a day.`;
+    ? `${quoted(given)} never happens where H stands for such days as in "${canonical}": write numbers instead of H.`
+    : `${quoted(given)} never happens: no month that it names has such a day.`;
 }
 
 /** The expression with all that the H in day of month, month and weekday may stand for. */

@@ -101,8 +101,8 @@ export function runsAfter(schedule: Schedule, after: Date, count: number, workfl
 }
 
 /**
- * The slots of a workflow from its next one on, at most `count` of them; with `after`, the first one
- * after that instant and the following ones.
+ * The slots of a workflow from its next one on, at most `count` of them; with `after`, the first
+ * one after that instant and the following ones.
  */
 export function upcomingRuns(
   schedule: Schedule,

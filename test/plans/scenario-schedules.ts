@@ -80,7 +80,9 @@ export async function calendarsOf(db: Db, drive: Drive): Promise<void> {
   });
 }
 
-/** Slots that are dropped, pauses that end, jobs that are replaced, and failures that are retried. */
+/**
+ * Slots that are dropped, pauses that end, jobs that are replaced, and failures that are retried.
+ */
 export async function policiesOf(db: Db, drive: Drive): Promise<void> {
   const userId = await newUser(db);
   const hourly = () => ({ everyMinutes: 60 });

@@ -40,8 +40,8 @@ export async function scheduled(
 }
 
 /**
- * Fills the calendar of a new workflow, and lets time pass until its next slot comes in 30 s: then no
- * minute begins within a test.
+ * Fills the calendar of a new workflow, and lets time pass until its next slot comes in 30 s: then
+ * no minute begins within a test.
  */
 export async function align(db: Db, id: string): Promise<void> {
   await refillCalendars(db, { limit: 10 });

@@ -27,8 +27,8 @@ async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; ev
 }
 
 /**
- * Simulates that `seconds` pass for one workflow: moves its schedule, its calendar and its jobs into
- * the past. Whole minutes keep the times of a calendar where its expressions have them.
+ * Simulates that `seconds` pass for one workflow: moves its schedule, its calendar and its jobs
+ * into the past. Whole minutes keep the times of a calendar where its expressions have them.
  */
 export async function letPass(db: Db, workflowId: string, seconds: number): Promise<void> {
   const by = sql`make_interval(secs => ${seconds})`;

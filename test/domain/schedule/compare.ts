@@ -33,7 +33,7 @@ export function compare(clocks: readonly Clock[], numRuns: number): void {
   fc.assert(
     fc.property(anyExpression(), (text) => {
       const { expression } = readCronExpression(text);
-      if (!expression) return; // never occurs
+      if (!expression) return; // never happens
       expect(readCronExpression(expression.canonical).expression?.canonical).toBe(expression.canonical);
       tried += 1;
       // Half of them, which is one of most zones: the whole takes a minute.

@@ -87,10 +87,10 @@ describe('a cron expression', () => {
     ['0 0 * * 5#6', 'weekday', 'from 1 to 5', 'write "5#5"'],
     ['0 0 * * 5#0', 'weekday', 'write "5#1"'],
     ['0 0 * * 1-5#2', 'weekday', 'behind one day'],
-    ['0 0 30 2 *', 'never occurs'],
-    ['0 0 31 4,6 *', 'never occurs'],
-    ['0 0 31W 2 *', 'never occurs'],
-    ['0 0 1 * +5#5', 'never occurs'],
+    ['0 0 30 2 *', 'never happens'],
+    ['0 0 31 4,6 *', 'never happens'],
+    ['0 0 31W 2 *', 'never happens'],
+    ['0 0 1 * +5#5', 'never happens'],
     [`${'1'.repeat(250)} * * * *`, 'at most 255 characters', 'has 258'],
   ])('%j is wrong, and a sentence says what is right', (text, ...parts) => {
     const sentence = problem(text);
@@ -180,8 +180,8 @@ describe('an H', () => {
     ['H/0 * * * *', 'step of the minute', 'write "H/1"'],
     ['H,H * * * *', 'more than one H'],
     ['0 0 H(1-31) * *', 'from 1 to 28'],
-    ['0 0 31 H *', 'never occurs where H', '"0 0 31 2 *"'],
-    ['0 0 H * +1#1', 'never occurs where H', 'numbers instead of H'],
+    ['0 0 31 H *', 'never happens where H', '"0 0 31 2 *"'],
+    ['0 0 H * +1#1', 'never happens where H', 'numbers instead of H'],
   ])('%s is wrong for all workflows or none', (text, ...parts) => {
     for (const part of parts) expect(problem(text)).toContain(part);
     for (let id = 0; id < 50; id += 1) expect(readCronExpression(text, `${id}`).problem).toBe(problem(text));
