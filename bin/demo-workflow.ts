@@ -5,6 +5,7 @@ import type { DemoClient } from './demo-client.ts';
 export interface DemoWorkflow {
   name: string;
   payload: object;
+  schedule: { everyMinutes: number } | { cron: { expressions: string[]; timeZone: string } };
 }
 
 export type Say = (line: string) => void;
@@ -40,8 +41,9 @@ export async function runDemoWorkflow(client: DemoClient, wanted: DemoWorkflow, 
   if (waitsFor(ready) !== undefined) return { workflowId, failure: `its build waits: ${waitsFor(ready)}` };
   if (ready.buildStatus !== 'COMPLETED')
     return { workflowId, failure: `its build is ${ready.buildStatus}: ${ready.build?.error ?? 'no reason'}` };
-  // A new workflow has its first slot at once. A found one runs on request.
-  const jobId = found === undefined ? await awaitFirstJob(client, ready.id) : await requestRun(client, ready.id);
+  // A new workflow at an interval has its first slot at once. Others run on request.
+  const runsAtOnce = found === undefined && 'everyMinutes' in wanted.schedule;
+  const jobId = runsAtOnce ? await awaitFirstJob(client, ready.id) : await requestRun(client, ready.id);
   const ended = await followJob(client, jobId, say);
   if (ended.status === 'COMPLETED') return { workflowId, jobId };
   return { workflowId, jobId, failure: `its job is ${ended.status}: ${ended.failureMessage ?? 'no reason'}` };
@@ -89,10 +91,10 @@ async function findWorkflow(client: DemoClient, name: string): Promise<Workflow 
   return undefined;
 }
 
-async function createWorkflow(client: DemoClient, { name, payload }: DemoWorkflow): Promise<Workflow> {
+async function createWorkflow(client: DemoClient, { name, payload, schedule }: DemoWorkflow): Promise<Workflow> {
   const { createWorkflow: made } = await client.request(
     `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { ${WORKFLOW} } userErrors { message } } }`,
-    { input: { name, payload, interval: 1, maxConsecutiveJobFailuresAllowed: 3 } },
+    { input: { name, payload, schedule, maxConsecutiveJobFailuresAllowed: 3 } },
     z.object({ createWorkflow: z.object({ workflow: workflow.nullable(), userErrors: errors }) }),
   );
   return orThrow(made.workflow, made.userErrors);

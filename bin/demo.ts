@@ -16,6 +16,7 @@ const DEMO_MINUTES_MAX = 10;
 const HEARTBEAT: DemoWorkflow = {
   name: 'Demo heartbeat',
   payload: { heartbeat: {} }, // no endpoint: the platform checks itself
+  schedule: { cron: { expressions: ['* * * * *'], timeZone: 'UTC' } },
 };
 
 const SCRIPT = 'for n in 1 2 3 4 5; do echo "line $n of 5, at $(date +%T)"; sleep 0.5; done; echo "$GREETING"';
@@ -32,6 +33,7 @@ function container(image: string): DemoWorkflow {
         env: [{ name: 'GREETING', value: 'done' }],
       },
     },
+    schedule: { everyMinutes: 1 },
   };
 }
 

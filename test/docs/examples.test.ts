@@ -23,7 +23,7 @@ async function examplesIn(document: string, language: 'graphql' | 'sh' = 'graphq
 }
 
 describe('the GraphQL examples', () => {
-  test.each(['README.md', 'docs/use/graphql.md'])('of %s are valid documents of the schema', async (document) => {
+  test.each(['README.md', 'docs/use/graphql.md', 'docs/use/workflows.md', 'docs/use/schedules.md'])('of %s are valid documents of the schema', async (document) => {
     const schema = buildSchema(await readFile('schema.graphql', 'utf8'));
     const examples = await examplesIn(document);
     expect(examples.length).toBeGreaterThan(0);

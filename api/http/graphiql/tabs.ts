@@ -29,12 +29,30 @@ mutation SignIn {
 `,
   },
   {
-    query: `# 2. A HEARTBEAT without an endpoint checks the platform itself, here every minute.
+    query: `# 2. A HEARTBEAT without an endpoint checks the platform itself, here each five minutes by a cron expression.
 mutation CreateHeartbeat {
   createWorkflow(
-    input: { name: "Self check", payload: { heartbeat: {} }, interval: 1, maxConsecutiveJobFailuresAllowed: 3 }
+    input: {
+      name: "Self check"
+      payload: { heartbeat: {} }
+      schedule: { cron: { expressions: ["*/5 * * * *"], timeZone: "Europe/Berlin" } }
+      maxConsecutiveJobFailuresAllowed: 3
+    }
   ) {
     workflow { id name kind nextRunAt }
+    userErrors { code message path }
+  }
+}
+`,
+  },
+  {
+    query: `# See when a schedule would run. This stores nothing.
+query Preview {
+  schedulePreview(
+    schedule: { cron: { expressions: ["30 2 * * MON-FRI", "0 9 1 * *"], timeZone: "Europe/Berlin" } }
+    first: 5
+  ) {
+    runs { at localTime shifted }
     userErrors { code message path }
   }
 }
@@ -54,7 +72,7 @@ mutation CreateContainer {
           env: [{ name: "GREETING", value: "hello" }]
         }
       }
-      interval: 60
+      schedule: { everyMinutes: 60 }
       maxConsecutiveJobFailuresAllowed: 3
     }
   ) {
@@ -87,6 +105,28 @@ subscription Follow($jobId: ID!) {
 }
 `,
     variables: '{\n  "jobId": ""\n}\n',
+  },
+  {
+    query: `# Pause a workflow: it makes no slots until it is resumed.
+mutation Pause($workflowId: ID!) {
+  pauseWorkflow(input: { id: $workflowId, note: "The disk is being replaced" }) {
+    workflow { id pausedAt pausedUntil nextRunAt }
+    userErrors { code message path }
+  }
+}
+`,
+    variables: '{\n  "workflowId": ""\n}\n',
+  },
+  {
+    query: `# Resume it: it goes on with its first slot after now.
+mutation Resume($workflowId: ID!) {
+  resumeWorkflow(input: { id: $workflowId }) {
+    workflow { id pausedAt nextRunAt }
+    userErrors { code message path }
+  }
+}
+`,
+    variables: '{\n  "workflowId": ""\n}\n',
   },
   {
     query: `# 6. See your workflows, and how their last runs went.
