@@ -529,8 +529,8 @@ BEGIN
   IF NEW.state = 'HELD' THEN
     NEW.state := 'BLOCKED';
   ELSIF TG_OP = 'INSERT' AND NEW.state = 'READY' THEN
-    -- The end of a build: a process of the version before inserts the schedule, and updates an existing one only where it is HELD.
-    UPDATE schedules SET state = 'READY', generation = NEW.generation, wake_at = NEW.wake_at
+    UPDATE schedules SET state = 'READY', generation = NEW.generation, wake_at = NEW.wake_at,
+      next_run_at = coalesce(next_run_at, CASE WHEN interval_minutes IS NOT NULL THEN NEW.next_run_at END)
     WHERE workflow_id = NEW.workflow_id AND state IN ('HELD', 'BLOCKED');
     IF FOUND THEN RETURN NULL; END IF;
   END IF;

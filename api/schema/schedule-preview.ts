@@ -7,7 +7,7 @@ import { viewerOf } from '../context.ts';
 import { builder } from './builder.ts';
 import { cost, STATEMENT_COST } from './cost.ts';
 import { ScheduledRun, ScheduleInput, toRuns, UPCOMING_RUNS, UPCOMING_RUNS_MAX } from './schedule.ts';
-import { invalid, UserError, type UserErrorShape } from './user-error.ts';
+import { invalid, refused, UserError, type UserErrorShape } from './user-error.ts';
 
 const SchedulePreview = builder
   .objectRef<{ runs: ReturnType<typeof toRuns>; userErrors: UserErrorShape[] }>('SchedulePreview')
@@ -17,7 +17,7 @@ const SchedulePreview = builder
       runs: t.field({
         type: [ScheduledRun],
         description: 'The next slots, the first one first. Empty if none comes, or if the schedule has a problem.',
-        extensions: cost({ itemsMax: UPCOMING_RUNS }),
+        extensions: cost({ itemsMax: 1 }), // the field with `first` has their number
         resolve: ({ runs }) => runs,
       }),
       userErrors: t.field({
@@ -27,6 +27,12 @@ const SchedulePreview = builder
       }),
     }),
   });
+
+const UNKNOWN_WORKFLOW: UserErrorShape = {
+  code: 'NOT_FOUND',
+  message: 'You have no workflow with this id.',
+  path: ['workflowId'],
+};
 
 builder.queryField('schedulePreview', (t) =>
   t.field({
@@ -44,7 +50,7 @@ builder.queryField('schedulePreview', (t) =>
         description: 'The id of the workflow whose schedule it is: what an H stands for depends on it.',
       }),
     },
-    extensions: cost({ base: STATEMENT_COST }),
+    extensions: cost({ base: STATEMENT_COST, pageSize: UPCOMING_RUNS }),
     resolve: async (_, { schedule: input, first, after, workflowId }, context) => {
       const { user } = viewerOf(context);
       const { services } = context;
@@ -57,7 +63,9 @@ builder.queryField('schedulePreview', (t) =>
       const parsed = parseSchedule(input, now);
       problems.push(...(parsed.problems ?? []).map(({ path, message }) => ({ path: ['schedule', ...path], message })));
       if (!parsed.value || problems.length > 0) return { runs: [], ...invalid(problems) };
-      const id = workflowId?.toLowerCase();
+      const workflow = typeof workflowId === 'string' ? await context.load.workflow(workflowId) : undefined;
+      if (typeof workflowId === 'string' && !workflow) return { runs: [], ...refused(UNKNOWN_WORKFLOW) };
+      const id = workflow?.id;
       return { runs: toRuns(parsed.value, runsAfter(parsed.value, after ?? now, count, id), id), userErrors: [] };
     },
   }),

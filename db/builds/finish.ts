@@ -42,12 +42,12 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
       const notified = await notify(tx, [buildFailed(outcome.workflowId, outcome.error, { goesOn })]);
       return mergeEffects(buildEffects(ended), canceled, notificationEffects(notified));
     }
+    // A trigger makes a BLOCKED schedule READY instead, with its first slot (migration 0030).
     await tx.execute(sql`
       INSERT /* endBuild */ INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at)
       SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows -- a first build, at an interval
       WHERE id = ${outcome.workflowId} AND generation = ${build.generation} AND terminated_at IS NULL
-      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now(),
-        next_run_at = coalesce(schedules.next_run_at, CASE WHEN schedules.interval_minutes IS NOT NULL THEN now() END)
+      ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation, wake_at = now()
         WHERE schedules.state IN ('BLOCKED', 'READY')`);
     return { ...buildEffects(ended), wakeScheduler: true };
   });

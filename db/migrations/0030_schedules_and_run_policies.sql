@@ -60,6 +60,21 @@ ALTER TABLE schedules ALTER COLUMN interval_minutes DROP NOT NULL,
   ADD CONSTRAINT schedules_timing_check CHECK ((interval_minutes IS NULL OR calendar_id IS NULL) AND (state <> 'TERMINATED' OR next_run_at IS NULL)
     AND (paused OR paused_until IS NULL)) NOT VALID;
 
+-- part: gives an interval its first slot when the first build ends
+-- The end of a build inserts the schedule. If there is one that is BLOCKED, this makes it READY instead, as it did before.
+CREATE OR REPLACE FUNCTION block_held_schedules() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.state = 'HELD' THEN
+    NEW.state := 'BLOCKED';
+  ELSIF TG_OP = 'INSERT' AND NEW.state = 'READY' THEN
+    UPDATE schedules SET state = 'READY', generation = NEW.generation, wake_at = NEW.wake_at,
+      next_run_at = coalesce(next_run_at, CASE WHEN interval_minutes IS NOT NULL THEN NEW.next_run_at END)
+    WHERE workflow_id = NEW.workflow_id AND state IN ('HELD', 'BLOCKED');
+    IF FOUND THEN RETURN NULL; END IF;
+  END IF;
+  RETURN NEW;
+END $$;
+
 -- part: checks these of all schedules
 ALTER TABLE schedules VALIDATE CONSTRAINT schedules_overlap_check;
 ALTER TABLE schedules VALIDATE CONSTRAINT schedules_timing_check;

@@ -38,6 +38,7 @@ const VALUES: Record<string, string> = {
   'String!': '"x"',
   'Int!': '1',
   'WorkflowPayloadInput!': '{ heartbeat: {} }',
+  'ScheduleInput!': '{ manual: true }',
 };
 const PROFOUND = 1;
 
@@ -91,13 +92,15 @@ function places(): Place[] {
     const root = schema.getType(typeName);
     if (!isObjectType(root)) return [];
     return Object.values(root.getFields()).flatMap((field: GraphQLField<unknown, unknown>) =>
-      field.args.flatMap((argument) =>
-        givenIds(argument.type, `${typeName}.${field.name}.${argument.name}`).map(({ path, text }) => ({
+      field.args.flatMap((argument) => {
+        const others = field.args.filter((other) => other !== argument && isRequired(other.type));
+        const rest = others.map((other) => `, ${other.name}: ${VALUES[String(other.type)] ?? 'UNKNOWN'}`).join('');
+        return givenIds(argument.type, `${typeName}.${field.name}.${argument.name}`).map(({ path, text }) => ({
           path,
           operation,
-          document: `${operation} ($id: ID!) { ${field.name}(${argument.name}: ${text}) ${selection(field.type)} }`,
-        })),
-      ),
+          document: `${operation} ($id: ID!) { ${field.name}(${argument.name}: ${text}${rest}) ${selection(field.type)} }`,
+        }));
+      }),
     );
   });
 }

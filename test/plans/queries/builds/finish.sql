@@ -7,9 +7,7 @@ INSERT /* endBuild */ INTO schedules (workflow_id, user_id, kind, state, generat
 SELECT id, user_id, kind, 'READY', generation, interval_minutes, now(), now() FROM workflows -- a first build, at an interval
 WHERE id = $1 AND generation = $2 AND terminated_at IS NULL
 ON CONFLICT (workflow_id) DO UPDATE SET state = 'READY', generation = excluded.generation,
-  wake_at = now(),
-  next_run_at = coalesce(schedules.next_run_at,
-    CASE WHEN schedules.interval_minutes IS NOT NULL THEN now() END)
+  wake_at = now()
   WHERE schedules.state IN ('BLOCKED', 'READY');
 
 SELECT /* endBuild */ FROM workflows WHERE id = $1 FOR NO KEY UPDATE;
