@@ -266,7 +266,7 @@ CREATE TABLE notifications (
   read_at timestamp with time zone,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT notifications_check CHECK (((kind <> ALL (ARRAY['JOB_FAILED'::text, 'JOB_COMPLETED'::text])) OR (job_id IS NOT NULL))),
-  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_PAUSED'::text, 'WORKFLOW_RECOVERED'::text, 'RUN_SKIPPED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text]))),
+  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_PAUSED'::text, 'WORKFLOW_RECOVERED'::text, 'RUN_SKIPPED'::text, 'RUN_LATE'::text, 'JOB_LONG'::text, 'JOB_SHORT'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text]))),
   CONSTRAINT notifications_pkey PRIMARY KEY (id),
   CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
@@ -344,6 +344,11 @@ CREATE TABLE schedules (
   paused_until timestamp with time zone,
   skipped_run_count integer NOT NULL DEFAULT 0,
   skip_notified_at timestamp with time zone,
+  late_after_seconds integer,
+  expected_max_seconds integer,
+  watches_ends boolean NOT NULL DEFAULT false,
+  late_slot_at timestamp with time zone,
+  long_job_id uuid,
   CONSTRAINT schedules_overlap_check CHECK ((overlap = ANY (ARRAY['QUEUE'::text, 'SKIP'::text, 'REPLACE'::text]))),
   CONSTRAINT schedules_pkey PRIMARY KEY (workflow_id),
   CONSTRAINT schedules_state_check CHECK ((state = ANY (ARRAY['READY'::text, 'BLOCKED'::text, 'TERMINATED'::text]))),
@@ -351,6 +356,7 @@ CREATE TABLE schedules (
   CONSTRAINT schedules_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
 ) WITH (fillfactor=70);
 CREATE INDEX schedules_wake ON public.schedules USING btree (wake_at) WHERE (wake_at IS NOT NULL);
+CREATE INDEX schedules_watched ON public.schedules USING btree (workflow_id) WHERE ((late_after_seconds IS NOT NULL) OR (expected_max_seconds IS NOT NULL));
 CREATE TRIGGER schedules_held BEFORE INSERT OR UPDATE OF state ON public.schedules FOR EACH ROW WHEN ((new.state = ANY (ARRAY['HELD'::text, 'READY'::text]))) EXECUTE FUNCTION block_held_schedules();
 
 CREATE TABLE tokens (

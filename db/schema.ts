@@ -189,6 +189,13 @@ export const schedules = pgTable('schedules', {
   pausedUntil: time('paused_until'),
   skippedRunCount: integer('skipped_run_count').notNull().default(0),
   skipNotifiedAt: time('skip_notified_at'),
+  lateAfterSeconds: integer('late_after_seconds'),
+  expectedMaxSeconds: integer('expected_max_seconds'),
+  /** The end of each job looks at the run policy. */
+  watchesEnds: boolean('watches_ends').notNull().default(false),
+  /** The last slot that was notified as late, and the last job that was notified as long. */
+  lateSlotAt: time('late_slot_at'),
+  longJobId: uuid('long_job_id'),
   lastSlotAt: time('last_slot_at'),
   nextRunAt: time('next_run_at'),
   wakeAt: time('wake_at'),

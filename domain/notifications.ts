@@ -8,6 +8,9 @@ export const NOTIFICATION_KINDS = [
   'WORKFLOW_PAUSED',
   'WORKFLOW_RECOVERED',
   'RUN_SKIPPED',
+  'RUN_LATE',
+  'JOB_LONG',
+  'JOB_SHORT',
   'JOB_FAILED',
   'JOB_COMPLETED',
 ] as const;
@@ -26,6 +29,9 @@ const TITLES: Record<NotificationKind, (name: string) => string> = {
   WORKFLOW_PAUSED: (name) => `${name} was paused`,
   WORKFLOW_RECOVERED: (name) => `${name} works again`,
   RUN_SKIPPED: (name) => `A run of ${name} was skipped`,
+  RUN_LATE: (name) => `A run of ${name} is late`,
+  JOB_LONG: (name) => `A job of ${name} takes long`,
+  JOB_SHORT: (name) => `A job of ${name} has completed too soon`,
   JOB_FAILED: (name) => `A job of ${name} has failed`,
   JOB_COMPLETED: (name) => `A job of ${name} has completed`,
 };
@@ -38,6 +44,9 @@ const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
     `It has had ${failures(count)} in a row, as many as it allows. Resume it when the reason is gone.`,
   WORKFLOW_RECOVERED: (count) => `A job has completed after ${failures(count)} in a row.`,
   RUN_SKIPPED: (detail) => detail ?? 'It could not start in time.',
+  RUN_LATE: (detail) => detail ?? 'It has not started in time.',
+  JOB_LONG: (detail) => detail ?? 'It runs longer than expected, and goes on.',
+  JOB_SHORT: (detail) => detail ?? 'It took less time than expected.',
   JOB_FAILED: (detail) => detail ?? 'It has not done what it should.',
   JOB_COMPLETED: () => 'It has done what it should.',
 };

@@ -31,6 +31,9 @@ const NotificationKindEnum = describedEnum('NotificationKind', 'What a notificat
   WORKFLOW_PAUSED: 'A workflow was paused because too many of its jobs failed in a row.',
   WORKFLOW_RECOVERED: 'A job completed, the first one after failures.',
   RUN_SKIPPED: 'A run was skipped, as the run policy of its workflow says. At most one an hour for each workflow.',
+  RUN_LATE: 'A slot has not started within `lateAfterSeconds` of the run policy.',
+  JOB_LONG: 'A job runs longer than `expectedMaxSeconds` of the run policy. It goes on.',
+  JOB_SHORT: 'A job completed sooner than `expectedMinSeconds` of the run policy.',
   JOB_FAILED: 'A job failed, and is not retried.',
   JOB_COMPLETED: 'A job completed. Only users with the preference ALL get these.',
 });

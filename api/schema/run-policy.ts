@@ -7,6 +7,9 @@ import { FailureReasonEnum, MissedRunPolicyEnum, OverlapPolicyEnum } from './enu
 const START_WITHIN = 'A slot that cannot start within so many seconds is dropped';
 const SPREAD =
   'Each workflow starts a part of so many seconds behind its slots, always the same part, so that many do not start at once';
+const LATE_AFTER = 'A run that has not started so many seconds after it was due is notified, as RUN_LATE';
+const EXPECTED_MAX = 'A job that runs longer than so many seconds is notified, as JOB_LONG, and goes on';
+const EXPECTED_MIN = 'A job that completes in less than so many seconds is notified, as JOB_SHORT';
 const MAX_RETRIES = 'How many more attempts a job has after a failed one';
 const DELAY = 'Seconds from a failed attempt to the next one, 10 % more or less';
 const FACTOR = 'By what the delay grows with each retry';
@@ -47,6 +50,15 @@ export const RunPolicyType = builder.objectRef<RunPolicy>('RunPolicy').implement
       description: `${START_WITHIN}. Null if it may wait however long.`,
     }),
     spreadSeconds: t.exposeInt('spreadSeconds', { description: `${SPREAD}.` }),
+    lateAfterSeconds: t.exposeInt('lateAfterSeconds', { nullable: true, description: `${LATE_AFTER}. Null: never.` }),
+    expectedMaxSeconds: t.exposeInt('expectedMaxSeconds', {
+      nullable: true,
+      description: `${EXPECTED_MAX}. Null: never.`,
+    }),
+    expectedMinSeconds: t.exposeInt('expectedMinSeconds', {
+      nullable: true,
+      description: `${EXPECTED_MIN}. Null: never.`,
+    }),
     retry: t.field({
       type: RetryPolicyType,
       description: 'When a failed job is tried again.',
@@ -82,6 +94,9 @@ export const RunPolicyInput = builder.inputType('RunPolicyInput', {
     }),
     startWithinSeconds: t.int({ description: `${START_WITHIN}: 1 to 2,592,000. By default it waits however long.` }),
     spreadSeconds: t.int({ description: `${SPREAD}: 0 to 86,400. Defaults to 0.` }),
+    lateAfterSeconds: t.int({ description: `${LATE_AFTER}: 1 to 2,592,000. By default it is not.` }),
+    expectedMaxSeconds: t.int({ description: `${EXPECTED_MAX}: 1 to 2,592,000. By default it is not.` }),
+    expectedMinSeconds: t.int({ description: `${EXPECTED_MIN}: 1 to 2,592,000. By default it is not.` }),
     retry: t.field({ type: RetryPolicyInput, description: 'When a failed job is tried again. By default it is not.' }),
   }),
 });

@@ -73,10 +73,10 @@ export async function queueDueSlots(
       UPDATE schedules SET last_slot_at = slot, next_run_at = following, last_job_id = job_id, waiting = false,
         skipped_run_count = skipped_run_count + passed, wake_at = least(runs_at, now() + ${seconds(RECHECK_SECONDS)})
       FROM made WHERE schedules.ctid = tid
-      RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
+      RETURNING job_id, workflow_id, user_id, kind, generation, failing OR watches_ends AS after_failure, slot
     ), inserted AS (
       INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at, queued_at, after_failure, awaited)
-      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(), failing, false FROM advanced
+      SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(), after_failure, false FROM advanced
     )
     SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
     UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text, ' ') FROM looked WHERE makes_job IS NOT TRUE HAVING count(*) > 0`);

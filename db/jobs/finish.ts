@@ -128,8 +128,9 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
   const ids = given.map((outcome) => outcome.workflowId);
   const workflowIds = array(ids, 'uuid');
   return db.transaction(async (tx) => {
-    const policies = await tx.execute<{ id: string; retry: RetryPolicy | null }>(sql`
-      SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry
+    const policies = await tx.execute<{ id: string; retry: RetryPolicy | null; min_seconds: number | null }>(sql`
+      SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry,
+        (run_policy->>'expectedMinSeconds')::integer AS min_seconds
       FROM workflows WHERE id = ANY(${workflowIds}) ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(
       sql`SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE`,
@@ -138,10 +139,11 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
     const outcomes = given.filter(({ id }) => !retried.ids.has(id));
     const end = (jobs: SQL, ofDay: Outcome[]) => {
       const { rows, texts } = toRows(ofDay);
-      return tx.execute<ChangedJob & { awaited: boolean }>(sql`
+      return tx.execute<ChangedJob & { awaited: boolean; seconds: number }>(sql`
       WITH /* endCounted */ ended AS (${finishLeased(jobs, rows)} RETURNING ${ENDED_COLUMNS}),
         stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED})
-      SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open, awaited FROM ended`);
+      SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open, awaited,
+        extract(epoch FROM now() - started_at)::float8 AS seconds FROM ended`);
     };
     const jobs = await eachDay(tx, outcomes, idOf, end);
     const finished = new Set(jobs.map(({ id }) => id));
@@ -179,7 +181,9 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
       await tx.execute(sql`
       UPDATE /* endCounted */ schedules SET paused = true, paused_until = NULL, wake_at = now()
       WHERE workflow_id = ANY(${array(paused, 'uuid')})`);
-    const notified = await notify(tx, [...jobs.flatMap(jobEvent), ...counted.flatMap(workflowEvent)]);
+    const minimums = new Map(policies.map((row) => [row.id, row.min_seconds]));
+    const short = jobs.flatMap((job) => shortEvent(job, minimums.get(job.workflow_id) ?? 0));
+    const notified = await notify(tx, [...jobs.flatMap(jobEvent), ...short, ...counted.flatMap(workflowEvent)]);
     const workflows = counted.map((row) => ({ userId: row.user_id, workflows: [row.id] }));
     const effects = mergeEffects(
       jobEffects(jobs),
@@ -206,6 +210,15 @@ function jobEvent({ id: jobId, workflow_id: workflowId, status, failure_message:
   return [
     { kind: status === 'FAILED' ? 'JOB_FAILED' : 'JOB_COMPLETED', workflowId, jobId, detail: detail ?? undefined },
   ];
+}
+
+function shortEvent(
+  { id: jobId, workflow_id: workflowId, status, seconds }: ChangedJob & { seconds: number },
+  minSeconds: number,
+): Event[] {
+  if (status !== 'COMPLETED' || seconds >= minSeconds) return [];
+  const detail = `It completed after ${Math.floor(seconds)} s, and at least ${minSeconds} s are expected.`;
+  return [{ kind: 'JOB_SHORT', workflowId, jobId, detail }];
 }
 
 function workflowEvent({ id: workflowId, failures, terminated, paused, recovered }: CountedWorkflow): Event[] {

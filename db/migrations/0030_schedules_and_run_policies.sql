@@ -54,7 +54,12 @@ ALTER TABLE schedules ALTER COLUMN interval_minutes DROP NOT NULL,
   ADD COLUMN paused boolean NOT NULL DEFAULT false,
   ADD COLUMN paused_until timestamptz,
   ADD COLUMN skipped_run_count integer NOT NULL DEFAULT 0,
-  ADD COLUMN skip_notified_at timestamptz, -- when the owner was last told that a run was skipped
+  ADD COLUMN skip_notified_at timestamptz, -- of the last notification of a skipped run
+  ADD COLUMN late_after_seconds integer, -- a slot that has not started so long after its run was due is notified; null: never
+  ADD COLUMN expected_max_seconds integer, -- a job that runs longer is notified; null: never
+  ADD COLUMN watches_ends boolean NOT NULL DEFAULT false, -- the ends of jobs look at the run policy
+  ADD COLUMN late_slot_at timestamptz, -- the last slot that was notified as late
+  ADD COLUMN long_job_id uuid, -- the last job that was notified as long
   DROP CONSTRAINT schedules_check, -- next_run_at is null after the last slot too
   ADD CONSTRAINT schedules_overlap_check CHECK (overlap IN ('QUEUE', 'SKIP', 'REPLACE')) NOT VALID,
   ADD CONSTRAINT schedules_timing_check CHECK ((interval_minutes IS NULL OR calendar_id IS NULL) AND (state <> 'TERMINATED' OR next_run_at IS NULL)
@@ -75,6 +80,10 @@ BEGIN
   RETURN NEW;
 END $$;
 
+-- index: finds the schedules whose runs are watched
+CREATE INDEX CONCURRENTLY IF NOT EXISTS schedules_watched ON schedules (workflow_id)
+  WHERE late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL;
+
 -- part: checks these of all schedules
 ALTER TABLE schedules VALIDATE CONSTRAINT schedules_overlap_check;
 ALTER TABLE schedules VALIDATE CONSTRAINT schedules_timing_check;
@@ -87,7 +96,7 @@ ALTER TABLE jobs
 -- part: allows notifications of pauses and skipped runs
 ALTER TABLE notifications DROP CONSTRAINT notifications_kind_check,
   ADD CONSTRAINT notifications_kind_check CHECK (kind IN ('WORKFLOW_BUILD_FAILED', 'WORKFLOW_TERMINATED', 'WORKFLOW_PAUSED', 'WORKFLOW_RECOVERED',
-    'RUN_SKIPPED', 'JOB_FAILED', 'JOB_COMPLETED')) NOT VALID;
+    'RUN_SKIPPED', 'RUN_LATE', 'JOB_LONG', 'JOB_SHORT', 'JOB_FAILED', 'JOB_COMPLETED')) NOT VALID;
 
 -- part: checks the kinds of all notifications
 ALTER TABLE notifications VALIDATE CONSTRAINT notifications_kind_check;

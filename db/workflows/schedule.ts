@@ -107,7 +107,7 @@ export async function transactionMs(tx: Pick<Db, 'execute'>): Promise<number> {
 
 /** What a row of `schedules` has of a run policy. */
 export function policyColumns(workflowId: string, policy: RunPolicy | null) {
-  const { overlap, missedRuns, startWithinSeconds, spreadSeconds } = policy ?? DEFAULT_RUN_POLICY;
+  const { overlap, missedRuns, startWithinSeconds, spreadSeconds, ...watched } = policy ?? DEFAULT_RUN_POLICY;
   const bounds = [
     startWithinSeconds ?? Number.POSITIVE_INFINITY,
     missedRuns === 'SKIP' ? MISSED_SECONDS : Number.POSITIVE_INFINITY,
@@ -117,6 +117,9 @@ export function policyColumns(workflowId: string, policy: RunPolicy | null) {
     overlap,
     lateSeconds: Number.isFinite(lateSeconds) ? lateSeconds : null,
     delaySeconds: delaySeconds(workflowId, spreadSeconds),
+    lateAfterSeconds: watched.lateAfterSeconds,
+    expectedMaxSeconds: watched.expectedMaxSeconds,
+    watchesEnds: watched.expectedMinSeconds !== null,
   };
 }
 

@@ -81,7 +81,9 @@ async function seed(database: BenchDatabase, size: number): Promise<void> {
   await database.db.execute(sql`CREATE TABLE jobs_limit (LIKE jobs INCLUDING ALL) WITH (fillfactor = 50)`);
 }
 
-/** Gives each second workflow one of CALENDARS, which have the most occurrences that one can have. */
+/**
+ * Gives each second workflow one of CALENDARS, which have the most occurrences that one can have.
+ */
 async function giveCalendars({ db }: BenchDatabase): Promise<void> {
   await db.execute(sql`
     INSERT INTO calendars (id, key, expressions, time_zone, tz_version, occurrences, is_last, refill_at)

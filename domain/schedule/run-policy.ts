@@ -24,6 +24,12 @@ export interface RunPolicy {
   startWithinSeconds: number | null;
   /** Each workflow waits a part of this behind each of its slots, always the same part. */
   spreadSeconds: number;
+  /** A run that has not started so long after it was due is notified. Null: never. */
+  lateAfterSeconds: number | null;
+  /** A job that runs longer is notified, and goes on. Null: never. */
+  expectedMaxSeconds: number | null;
+  /** A job that COMPLETES sooner is notified. Null: never. */
+  expectedMinSeconds: number | null;
   retry: RetryPolicy;
 }
 
@@ -42,6 +48,9 @@ export const DEFAULT_RUN_POLICY: RunPolicy = {
   missedRuns: 'RUN_LATEST',
   startWithinSeconds: null,
   spreadSeconds: 0,
+  lateAfterSeconds: null,
+  expectedMaxSeconds: null,
+  expectedMinSeconds: null,
   retry: {
     maxRetries: 0,
     delaySeconds: 30,
@@ -59,6 +68,9 @@ const DAY_SECONDS = 86_400;
 export const BOUNDS = {
   startWithinSeconds: { min: 1, max: 30 * DAY_SECONDS, unit: ' seconds' },
   spreadSeconds: { min: 0, max: DAY_SECONDS, unit: ' seconds' },
+  lateAfterSeconds: { min: 1, max: 30 * DAY_SECONDS, unit: ' seconds' },
+  expectedMaxSeconds: { min: 1, max: 30 * DAY_SECONDS, unit: ' seconds' },
+  expectedMinSeconds: { min: 1, max: 30 * DAY_SECONDS, unit: ' seconds' },
   maxRetries: { min: 0, max: 20, unit: '' },
   delaySeconds: { min: 0, max: DAY_SECONDS, unit: ' seconds' },
   factor: { min: 1, max: 10, unit: '' },
@@ -93,6 +105,9 @@ export function runPolicyProblems({ retry, ...input }: RunPolicyInput): Problem[
   return [
     ...problemOf('startWithinSeconds', input.startWithinSeconds),
     ...problemOf('spreadSeconds', input.spreadSeconds),
+    ...problemOf('lateAfterSeconds', input.lateAfterSeconds),
+    ...problemOf('expectedMaxSeconds', input.expectedMaxSeconds),
+    ...problemOf('expectedMinSeconds', input.expectedMinSeconds),
     ...below(['retry'], ofRetry),
   ];
 }

@@ -21,7 +21,7 @@ const PREVIEW = `query ($schedule: ScheduleInput!, $first: Int, $after: DateTime
     runs { at localTime shifted } ${ERRORS} } }`;
 const STATE = `query ($id: ID!) { workflow(id: $id) {
   nextRunAt pausedAt pausedUntil pauseReason pauseNote skippedRunCount onTooManyFailures upcomingRuns(first: 2) { at }
-  runPolicy { overlap missedRuns startWithinSeconds spreadSeconds retry { maxRetries delaySeconds factor maxDelaySeconds on } } } }`;
+  runPolicy { overlap missedRuns startWithinSeconds spreadSeconds lateAfterSeconds expectedMaxSeconds expectedMinSeconds retry { maxRetries delaySeconds factor maxDelaySeconds on } } } }`;
 const BASE = { name: 'a', payload: { heartbeat: {} }, maxConsecutiveJobFailuresAllowed: 3 };
 const cron = (expression: string, rest: object = {}) => ({ cron: { expressions: [expression], ...rest } });
 
@@ -191,6 +191,9 @@ describe('bad input', () => {
       ['startWithinSeconds', 2_592_001],
       ['spreadSeconds', -1],
       ['spreadSeconds', 86_401],
+      ['lateAfterSeconds', 0],
+      ['expectedMaxSeconds', 2_592_001],
+      ['expectedMinSeconds', 0],
     ].map(([field = '', value]): [string, object, string[], RegExp] => [
       `${field} ${value}`,
       { interval: 1, runPolicy: { [field]: value } },
@@ -351,6 +354,9 @@ test('a run policy is shown with its defaults, and replaced as a whole', async (
     missedRuns: 'RUN_LATEST',
     startWithinSeconds: null,
     spreadSeconds: 0,
+    lateAfterSeconds: null,
+    expectedMaxSeconds: null,
+    expectedMinSeconds: null,
     retry: {
       maxRetries: 2,
       delaySeconds: 30,

@@ -9,6 +9,7 @@ import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { replanSlots } from '../../db/jobs/replan.ts';
+import { notifyWatchedRuns } from '../../db/jobs/watched-runs.ts';
 import * as pause from '../../db/workflows/pause.ts';
 import * as schedule from '../../db/workflows/schedule.ts';
 import { createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
@@ -87,6 +88,17 @@ export async function policiesOf(db: Db, drive: Drive): Promise<void> {
   const userId = await newUser(db);
   const hourly = () => ({ everyMinutes: 60 });
   const late = await makeScheduled(db, userId, hourly, { startWithinSeconds: 60 });
+  const watched = await makeScheduled(db, userId, hourly, {
+    lateAfterSeconds: 1,
+    expectedMaxSeconds: 1,
+    overlap: 'SKIP',
+  });
+  const { claimed: long } = await claimJobs(db, await dispatched(db, watched), { owner: 'test', engineId: ENGINE });
+  await db.execute(sql`
+    UPDATE jobs SET started_at = now() - interval '1 hour' WHERE id = ANY(${array(idsOf(long.slice(1)), 'uuid')})`);
+  await db.execute(sql`
+    UPDATE jobs SET scheduled_at = now() - interval '1 hour' WHERE id = ${long[0]?.id ?? ''}`);
+  await drive(notifyWatchedRuns, db, { after: NO_ID, limit: 100 });
   const paused = await makeScheduled(db, userId, hourly);
   const replaced = await makeScheduled(db, userId, hourly, { overlap: 'REPLACE' });
   const skipped = await makeScheduled(db, userId, hourly, { overlap: 'SKIP' });

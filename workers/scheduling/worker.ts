@@ -6,6 +6,7 @@ import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { makeJobDays } from '../../db/job-days.ts';
 import { nextWakeMs } from '../../db/jobs/dispatch.ts';
 import { sweepTurns } from '../../db/jobs/turns.ts';
+import { notifyWatchedRuns } from '../../db/jobs/watched-runs.ts';
 import { openEnds } from '../../db/logs/markers.ts';
 import { makeLogPartitions } from '../../db/logs/partitions.ts';
 import { removeOldNotifications } from '../../db/notifications.ts';
@@ -23,6 +24,7 @@ import type { Parts, Worker } from '../shared/parts.ts';
 import { runCalendars } from './calendars.ts';
 import { createClockWatch } from './clock.ts';
 import { startWatch, type Watch } from './database-watch.ts';
+import { inSteps } from './in-steps.ts';
 import { createJobRetention } from './job-retention.ts';
 import { createLogRetention } from './log-retention.ts';
 import { schedulingPass } from './pass.ts';
@@ -55,6 +57,7 @@ const RETENTION_MS = 60_000;
 const PURGE_STEPS_MAX = 200;
 const PURGES_PER_SWEEP_MAX = 1_000;
 const TURNS_PER_SWEEP_MAX = 20_000;
+const WATCHED_PER_STEP = 1_000;
 
 export interface SchedulingParts extends Parts {
   /** A connection for the watch alone. Without it, the watch asks on one of the pool. */
@@ -160,10 +163,11 @@ async function runScheduling(
  * partitions of the next days.
  */
 async function runSweep(
-  { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS }: SchedulingParts,
+  parts: SchedulingParts,
   { watch, wake }: { watch: Watch; wake: Signal },
   signal: AbortSignal,
 ): Promise<void> {
+  const { db, bus, cache, log, deletedRetentionDays = DELETED_RETENTION_DAYS } = parts;
   let turn = NO_ID; // how far the turns were looked through
   const correctClock = createClockWatch({ db, log });
   await repeat({ log, what: 'The sweep', everyMs: SWEEP_MS, signal }, async () => {
@@ -173,12 +177,22 @@ async function runSweep(
     const effects = await sweepBuilds(db, { watchedSeconds: watch.seconds });
     // A later sweep finds again what the bus does not take.
     await publishEffects({ bus, cache, log }, effects);
+    await notifyWatched(parts, signal);
     turn = (await sweepTurns(db, { after: turn, limit: TURNS_PER_SWEEP_MAX })).after ?? NO_ID;
     await sweepIdempotencyKeys(db);
     await removeOldWorkers(db);
     const workflows = await purgeDeleted(db, { days: deletedRetentionDays, limit: PURGES_PER_SWEEP_MAX });
     if (workflows > 0) log.info({ workflows }, 'Workflows that were deleted long ago are purged.');
     for (let n = 0; n < PURGE_STEPS_MAX && !signal.aborted && (await purgeSome(db)); n++);
+  });
+}
+
+/** Runs that are late, and jobs that take long. A later sweep finds again what fails. */
+async function notifyWatched({ db, bus, cache, log }: Parts, signal: AbortSignal): Promise<void> {
+  await inSteps(signal, async (after) => {
+    const { effects, ...step } = await notifyWatchedRuns(db, { after, limit: WATCHED_PER_STEP });
+    await publishEffects({ bus, cache, log }, effects);
+    return step;
   });
 }
 

@@ -63,12 +63,13 @@ WITH /* queueDueSlots */ due AS MATERIALIZED (
     skipped_run_count = skipped_run_count + passed, wake_at = least(runs_at,
       now() + make_interval(secs => $2))
   FROM made WHERE schedules.ctid = tid
-  RETURNING job_id, workflow_id, user_id, kind, generation, failing, slot
+  RETURNING job_id, workflow_id, user_id, kind, generation,
+    failing OR watches_ends AS after_failure, slot
 ), inserted AS (
   INSERT INTO jobs (id, workflow_id, user_id, kind, trigger, status, generation, scheduled_at,
     queued_at, after_failure, awaited)
   SELECT job_id, workflow_id, user_id, kind, 'AUTOMATIC', 'QUEUED', generation, slot, now(),
-    failing, false FROM advanced
+    after_failure, false FROM advanced
 )
 SELECT kind, user_id, string_agg(job_id::text, ' ') AS ids FROM advanced GROUP BY kind, user_id
 UNION ALL SELECT NULL, NULL, string_agg(workflow_id::text,

@@ -4,7 +4,8 @@
 
 SELECT /* endCounted */ FROM schedules WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE;
 
-SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry
+SELECT /* endCounted */ id, CASE WHEN terminated_at IS NULL THEN run_policy->'retry' END AS retry,
+  (run_policy->>'expectedMinSeconds')::integer AS min_seconds
 FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 UPDATE /* endCounted */ schedules SET paused = true, paused_until = NULL, wake_at = now()
@@ -67,8 +68,8 @@ INSERT INTO totals_pending (user_ids, workflow_ids, whats, started_ats, log_line
 SELECT array_agg(user_id), array_agg(workflow_id), array_agg(status), array_agg(started_at),
   array_agg(log_line_count)
 FROM ended HAVING count(*) > 0)
-    SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open,
-      awaited FROM ended;
+    SELECT id, workflow_id, user_id, status, failure_reason, failure_message, log_open, awaited,
+      extract(epoch FROM now() - started_at)::float8 AS seconds FROM ended;
 
 -- endUncounted
 

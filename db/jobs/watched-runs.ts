@@ -1,0 +1,107 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { type Effects, noEffects } from '../../domain/effects.ts';
+import { isoTime } from '../../domain/iso-time.ts';
+import { array } from '../arrays.ts';
+import type { Db } from '../client.ts';
+import { eachDayOf } from '../job-days.ts';
+import { type Event, notificationEffects, notify } from '../notifications.ts';
+import { rowSet, sortedById } from '../row-set.ts';
+
+type Watched = {
+  id: string;
+  last_job_id: string | null;
+  /** The slot that is due and waits, in milliseconds since 1970. */
+  waiting_ms: number | null;
+  late_after: number | null;
+  expected_max: number | null;
+  delay: number;
+  late_slot_ms: number | null;
+  long_job_id: string | null;
+  now_ms: number;
+};
+
+type LastJob = { id: string; is_slot: boolean; slot_ms: number; started_ms: number | null; ended_ms: number | null };
+
+/**
+ * Notifies the owners of runs that have not started in time, and of jobs that take longer than
+ * expected, as their run policies say: each once. Looks at no more than `limit` workflows behind
+ * `after`. Returns the last id, or undefined if there are no more.
+ *
+ * It reads without locks. What it writes says that the notification was made: of several schedulers
+ * that see the same, one changes the row.
+ */
+export async function notifyWatchedRuns(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<{ after: string | undefined; count: number; effects: Effects }> {
+  const watched = await db.execute<Watched>(sql`
+    SELECT /* notifyWatchedRuns */ workflow_id AS id, last_job_id, late_after_seconds AS late_after, expected_max_seconds AS expected_max,
+      delay_seconds AS delay, long_job_id, ${ms(sql`late_slot_at`)} AS late_slot_ms, ${ms(sql`now()`)} AS now_ms,
+      CASE WHEN state = 'READY' AND NOT paused AND next_run_at <= now() THEN ${ms(sql`next_run_at`)} END AS waiting_ms
+    FROM schedules WHERE workflow_id > ${after} AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
+    ORDER BY workflow_id LIMIT ${limit}`);
+  const read = (jobs: SQL, ids: string[]) =>
+    db.execute<LastJob>(sql`
+    SELECT /* notifyWatchedRuns */ id, trigger = 'AUTOMATIC' AS is_slot, ${ms(sql`scheduled_at`)} AS slot_ms,
+      ${ms(sql`started_at`)} AS started_ms, ${ms(sql`completed_at`)} AS ended_ms
+    FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')})`);
+  const lastJobs = watched.flatMap((row) => row.last_job_id ?? []);
+  const found = new Map((await eachDayOf(db, lastJobs, read)).map((job) => [job.id, job]));
+  const notices = watched.flatMap((row) => noticesOf(row, found.get(row.last_job_id ?? '')));
+  const last = watched.length < limit ? undefined : watched.at(-1)?.id;
+  if (notices.length === 0) return { after: last, count: 0, effects: noEffects };
+  const notified = await db.transaction(async (tx) => {
+    const made = await tx.execute<{ id: string; is_late: boolean }>(sql`
+      WITH /* notifyWatchedRuns */ u AS MATERIALIZED (
+        SELECT * FROM ${rowSet('u', sortedById(notices), { id: 'uuid', lateSlot: 'timestamptz', longJobId: 'uuid' })}
+      ), locked AS MATERIALIZED (
+        SELECT workflow_id FROM schedules WHERE workflow_id = ANY(ARRAY(SELECT id FROM u)) ORDER BY workflow_id FOR UPDATE
+      )
+      UPDATE schedules SET late_slot_at = coalesce(late_slot, late_slot_at), long_job_id = coalesce(u.long_job_id, schedules.long_job_id)
+      FROM u JOIN locked ON locked.workflow_id = u.id
+      WHERE schedules.workflow_id = ANY(ARRAY[u.id])
+        AND (late_slot IS DISTINCT FROM late_slot_at OR late_slot IS NULL)
+        AND (u.long_job_id IS DISTINCT FROM schedules.long_job_id OR u.long_job_id IS NULL)
+      RETURNING schedules.workflow_id AS id, late_slot IS NOT NULL AS is_late`);
+    const isMade = new Set(made.map((row) => `${row.id} ${row.is_late}`));
+    return notify(
+      tx,
+      notices.filter(({ id, lateSlot }) => isMade.has(`${id} ${lateSlot !== undefined}`)).map(({ event }) => event),
+    );
+  });
+  return { after: last, count: notified.length, effects: notificationEffects(notified) };
+}
+
+interface Notice {
+  id: string;
+  lateSlot?: string;
+  longJobId?: string;
+  event: Event;
+}
+
+function noticesOf(row: Watched, job: LastJob | undefined): Notice[] {
+  const { id, late_after: lateAfter, expected_max: expectedMax, now_ms: now } = row;
+  const notices: Notice[] = [];
+  if (lateAfter !== null) {
+    const isLate = (slotMs: number, startedMs: number) => startedMs - slotMs > (row.delay + lateAfter) * 1_000;
+    const ofJob = job?.is_slot && isLate(job.slot_ms, job.started_ms ?? now) ? job : undefined;
+    const slotMs =
+      ofJob?.slot_ms ?? (row.waiting_ms !== null && isLate(row.waiting_ms, now) ? row.waiting_ms : undefined);
+    if (slotMs !== undefined && slotMs !== row.late_slot_ms) {
+      const slot = isoTime(new Date(slotMs));
+      const detail = `The run of ${slot} had not started ${lateAfter} s after it was due.`;
+      notices.push({ id, lateSlot: slot, event: { kind: 'RUN_LATE', workflowId: id, jobId: ofJob?.id, detail } });
+    }
+  }
+  if (expectedMax !== null && job && job.started_ms !== null && job.id !== row.long_job_id) {
+    if ((job.ended_ms ?? now) - job.started_ms > expectedMax * 1_000) {
+      const detail = `It has run for more than the ${expectedMax} s that are expected.`;
+      notices.push({ id, longJobId: job.id, event: { kind: 'JOB_LONG', workflowId: id, jobId: job.id, detail } });
+    }
+  }
+  return notices;
+}
+
+function ms(time: SQL): SQL {
+  return sql`floor(extract(epoch FROM ${time}) * 1000)::float8`;
+}

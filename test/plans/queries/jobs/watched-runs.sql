@@ -1,0 +1,33 @@
+-- db/jobs/watched-runs.ts
+
+-- notifyWatchedRuns
+
+SELECT /* notifyWatchedRuns */ id, trigger = 'AUTOMATIC' AS is_slot,
+  floor(extract(epoch FROM scheduled_at) * 1000)::float8 AS slot_ms,
+  floor(extract(epoch FROM started_at) * 1000)::float8 AS started_ms,
+    floor(extract(epoch FROM completed_at) * 1000)::float8 AS ended_ms
+FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]);
+
+SELECT /* notifyWatchedRuns */ workflow_id AS id, last_job_id, late_after_seconds AS late_after,
+  expected_max_seconds AS expected_max,
+  delay_seconds AS delay, long_job_id,
+    floor(extract(epoch FROM late_slot_at) * 1000)::float8 AS late_slot_ms,
+    floor(extract(epoch FROM now()) * 1000)::float8 AS now_ms,
+  CASE WHEN state = 'READY' AND NOT paused
+    AND next_run_at <= now() THEN floor(extract(epoch FROM next_run_at) * 1000)::float8 END AS waiting_ms
+FROM schedules WHERE workflow_id > $1
+  AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
+ORDER BY workflow_id LIMIT $2;
+
+WITH /* notifyWatchedRuns */ u AS MATERIALIZED (
+  SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS u (id, late_slot, long_job_id)
+), locked AS MATERIALIZED (
+  SELECT workflow_id FROM schedules WHERE workflow_id = ANY(ARRAY(SELECT id FROM u)) ORDER BY workflow_id FOR UPDATE
+)
+UPDATE schedules SET late_slot_at = coalesce(late_slot, late_slot_at),
+  long_job_id = coalesce(u.long_job_id, schedules.long_job_id)
+FROM u JOIN locked ON locked.workflow_id = u.id
+WHERE schedules.workflow_id = ANY(ARRAY[u.id])
+  AND (late_slot IS DISTINCT FROM late_slot_at OR late_slot IS NULL)
+  AND (u.long_job_id IS DISTINCT FROM schedules.long_job_id OR u.long_job_id IS NULL)
+RETURNING schedules.workflow_id AS id, late_slot IS NOT NULL AS is_late;
