@@ -115,7 +115,7 @@ Job.implement({
     failureMessage: t.exposeString('failureMessage', {
       nullable: true,
       description:
-        'Why the job failed, as a sentence. Until it has ended: why the last attempt failed, if it is retried. Null otherwise.',
+        'Why the job failed, or why its run policy canceled it, as a sentence. Until it has ended: why the last attempt failed, if it is retried. Null otherwise.',
     }),
     logLineCount: t.int({
       description: 'How many lines the job printed. While it runs, how many of them are stored.',

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Db } from '../../db/client.ts';
 import { databaseClockMs } from '../../db/jobs/anchor.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
+import { scheduleOf } from '../../db/workflows/schedule.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { isId, newId } from '../../domain/ids.ts';
@@ -122,7 +124,8 @@ mutation('updateWorkflow', 'WRITE', {
     const { input, viewer, context } = call;
     const { services } = context;
     const { value: payload, problems } = input.payload ? parsePayload(input.payload, services.settings) : {};
-    const schedule = await parseGiven(input, services.db);
+    const stored = input.schedule ? await context.load.workflow(input.id) : undefined;
+    const schedule = await parseGiven(input, services.db, stored && scheduleOf(stored));
     const allProblems = [
       ...workflowProblems(input, services.settings),
       ...(schedule?.problems ?? []),
@@ -183,10 +186,14 @@ mutation('updateWorkflow', 'WRITE', {
   },
 });
 
-/** The schedule of an input. Undefined if it has none. */
+/**
+ * The schedule of an input. Undefined if it has none, or the stored one: a form may send that again
+ * when its times have passed.
+ */
 async function parseGiven(
   { interval, schedule }: { interval?: number | null | undefined; schedule?: Given | null | undefined },
   db: Db,
+  stored?: Schedule,
 ): Promise<Parsed<Schedule> | undefined> {
   const isInterval = typeof interval === 'number';
   if (isInterval && schedule) {
@@ -195,10 +202,13 @@ async function parseGiven(
   }
   if (isInterval) return { value: { everyMinutes: interval } }; // workflowProblems has judged it
   if (!schedule) return undefined;
+  if (stored && isDeepStrictEqual(parseSchedule(schedule, LONG_AGO).value, stored)) return undefined;
   const needsClock = schedule.cron || schedule.at;
-  const { value, problems } = parseSchedule(schedule, new Date(needsClock ? await databaseClockMs(db) : 0));
+  const { value, problems } = parseSchedule(schedule, needsClock ? new Date(await databaseClockMs(db)) : LONG_AGO);
   return value ? { value } : { problems: below(['schedule'], problems) };
 }
+
+const LONG_AGO = new Date(0);
 
 const SCHEDULE_MISSING = {
   path: ['schedule'],

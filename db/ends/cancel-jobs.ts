@@ -25,9 +25,9 @@ export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: strin
 
 /**
  * Cancels the unfinished ones of these jobs: of one job, of a workflow, or of requests. The caller
- * holds the locks of their schedules.
+ * holds the locks of their schedules. `because` is a sentence for the owner who did not ask for it.
  */
-export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promise<Effects> {
+export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[], because?: string): Promise<Effects> {
   if (ids.length === 0) return noEffects;
   const isRunning = sql`jobs.status = 'RUNNING'`;
   const cancel = (jobs: SQL, ofDay: string[]) =>
@@ -36,6 +36,7 @@ export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[]): Promis
       SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL ORDER BY id FOR UPDATE
     ), changed AS (
       UPDATE ${jobs} SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
+        failure_message = coalesce(${because ?? null}, jobs.failure_message),
         cancel_requested_at = CASE WHEN ${isRunning} THEN coalesce(cancel_requested_at, now()) END,
         ${endColumns('jobs', { ends: sql`jobs.status <> 'RUNNING'`, keepsLease: isRunning, linesMayFollow: sql`attempt > 0` })}
       FROM locked WHERE jobs.id = ANY(ARRAY[locked.id]) RETURNING ${CHANGED_COLUMNS}

@@ -302,7 +302,8 @@ function finishLeased(jobs: SQL, rows: Row[]) {
   return sql`
     UPDATE ${jobs} SET status = u.status, updated_at = now(),
       exit_code = u.exit_code, failure_reason = u.failure_reason,
-      failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+      failure_message = coalesce(u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+        CASE WHEN u.status = 'CANCELED' THEN jobs.failure_message END),
       log_line_count = u.log_line_count, ${endColumns('jobs')}
     FROM ${rowSet('u', rows, OUTCOME_COLUMNS)}
     WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token`;

@@ -104,7 +104,7 @@ export async function reconcileSchedules(
     ];
     const replaced = jobIds(of('REPLACE'));
     await lockChanging(tx, { dispatched, removed: of('REMOVE'), replaced });
-    const replacing = await cancelJobs(tx, replaced);
+    const replacing = await cancelJobs(tx, replaced, REPLACED);
     const ended = await endOrReturn(tx, {
       returned: jobIds(of('RETURN')),
       failed: jobIds(of('FAIL')),
@@ -261,6 +261,8 @@ async function endOrReturn(
 }
 
 const LOST_MESSAGE = 'The worker that ran it was lost, and so was each one that tried again.';
+
+const REPLACED = 'It was canceled because the next slot was due, and replaces it.';
 
 /** PENDING -> QUEUED. Jobs that are already QUEUED do not change. */
 async function markQueued(tx: Transaction, ids: string[]): Promise<void> {

@@ -345,6 +345,25 @@ describe('pausing', () => {
   });
 });
 
+test('a form may send a schedule again whose times have passed, and another one may not', async () => {
+  const at = new Date(Date.now() + 60_000);
+  const { workflow } = await create({ schedule: { at: at.toISOString() } });
+  const past = new Date(Date.now() - 60_000).toISOString();
+  await api.db
+    .update(workflows)
+    .set({ schedule: { at: past } })
+    .where(eq(workflows.id, workflow.id));
+  const update = (schedule: object) => ask(UPDATE, { input: { id: workflow.id, name: 'b', schedule } });
+  expect((await update({ at: past })).data.updateWorkflow).toMatchObject({
+    userErrors: [],
+    workflow: { schedule: { at: past }, nextRunAt: at.toISOString() },
+  });
+  const other = new Date(Date.now() - 120_000).toISOString();
+  expect((await update({ at: other })).data.updateWorkflow).toMatchObject({
+    userErrors: [{ path: ['schedule', 'at'] }],
+  });
+});
+
 test('a run policy is shown with its defaults, and replaced as a whole', async () => {
   const { workflow } = await create({ interval: 5, runPolicy: { overlap: 'SKIP', retry: { maxRetries: 2 } } });
   const state = (await ask(STATE, workflow)).data.workflow;

@@ -97,6 +97,9 @@ describe.each([
     await end(db, job, { status: 'CANCELED' });
     expect(await schedule(db)).toHaveLength(1);
     expect(await statusesOf(id)).toEqual(['CANCELED', 'QUEUED']);
+    expect((await jobsOf(db, id))[0]?.failureMessage).toBe(
+      'It was canceled because the next slot was due, and replaces it.',
+    );
     const [workflow] = await db.select().from(workflows).where(eq(workflows.id, id));
     expect(workflow).toMatchObject({ consecutiveJobFailuresCount: 0, terminatedAt: null });
     expect(await notified()).toEqual([]);

@@ -44,7 +44,8 @@ RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminat
 WITH /* endCounted */ ended AS (
   UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason,
-    failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+    failure_message = coalesce(u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+      CASE WHEN u.status = 'CANCELED' THEN jobs.failure_message END),
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
@@ -76,7 +77,8 @@ FROM ended HAVING count(*) > 0)
 WITH /* endUncounted */ ended AS (
   UPDATE jobs_20261129 AS jobs SET status = u.status, updated_at = now(),
     exit_code = u.exit_code, failure_reason = u.failure_reason,
-    failure_message = u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+    failure_message = coalesce(u.failure_message || CASE retries WHEN 0 THEN '' WHEN 1 THEN ' It was retried once.' ELSE ' It was retried ' || retries || ' times.' END,
+      CASE WHEN u.status = 'CANCELED' THEN jobs.failure_message END),
     log_line_count = u.log_line_count, completed_at = CASE WHEN true THEN now() END,
       lease_token = CASE WHEN false THEN jobs.lease_token END,
       lease_owner = CASE WHEN false THEN jobs.lease_owner END,
