@@ -27,6 +27,7 @@ import {
   workflowsOf,
 } from '../db/lookup.ts';
 import { notificationsOf } from '../db/notifications.ts';
+import { pingTokensOf } from '../db/pings/tokens.ts';
 import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../db/schema.ts';
 import { workflowsByVolume } from '../db/volumes.ts';
 import type { TimeRange } from '../domain/analytics.ts';
@@ -55,6 +56,8 @@ export interface Loaders {
   /** The number of the jobs, or COUNTED_MAX + 1 if there are more than COUNTED_MAX. */
   jobCount(asked: { workflowId: string; filter: JobFilter }): Promise<number>;
   schedule(workflowId: string): Promise<ScheduleRow | undefined>;
+  /** The token of the ping URL, sealed. */
+  pingToken(workflowId: string): Promise<string | undefined>;
   totals(asked: { workflowId: string; range: TimeRange }): Promise<Total[]>;
   payload(workflow: WorkflowRow): Promise<Payload | undefined>;
   firstLineNumber(sourceId: string): Promise<number | undefined>;
@@ -90,6 +93,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
   });
   const schedule = batched<ScheduleRow | undefined>(async (ids) => {
     const found = new Map((await schedulesOf(db, ids)).map((row) => [row.workflowId, row]));
+    return (id) => found.get(id);
+  });
+  const pingToken = batched<string | undefined>(async (ids) => {
+    const found = new Map((await pingTokensOf(db, ids)).map((row) => [row.workflowId, row.token]));
     return (id) => found.get(id);
   });
   const firstLineNumber = setReads<number | undefined>(async (ids) => {
@@ -163,6 +170,7 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     newestBuild,
     newestJob,
     schedule,
+    pingToken,
     firstLineNumber,
     lastLineNumber,
     waitOfTurn,

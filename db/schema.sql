@@ -168,7 +168,7 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_log_open_check CHECK (((NOT log_open) OR (completed_at IS NOT NULL))),
   CONSTRAINT jobs_pkey PRIMARY KEY (id),
   CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'QUEUED'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
-  CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text])))
+  CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text, 'PING'::text])))
 ) PARTITION BY RANGE (id);
 CREATE INDEX jobs_negative_log_attempt ON ONLY public.jobs USING btree (id) WHERE (log_attempt < 0);
 CREATE INDEX jobs_open_log ON ONLY public.jobs USING btree (id) WHERE log_open;
@@ -220,7 +220,7 @@ CREATE TABLE jobs_other PARTITION OF jobs DEFAULT (
   CONSTRAINT jobs_other_days CHECK (((id < 'a day'::uuid) OR (id >= 'a day'::uuid))),
   CONSTRAINT jobs_other_pkey PRIMARY KEY (id),
   CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'QUEUED'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
-  CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text])))
+  CONSTRAINT jobs_trigger_check CHECK ((trigger = ANY (ARRAY['AUTOMATIC'::text, 'MANUAL'::text, 'PING'::text])))
 ) WITH (fillfactor=42);
 CREATE INDEX jobs_other_negative_log_attempt ON public.jobs_other USING btree (id) WHERE (log_attempt < 0);
 CREATE INDEX jobs_other_open_log ON public.jobs_other USING btree (id) WHERE log_open;
@@ -282,6 +282,26 @@ CREATE TABLE payloads (
   CONSTRAINT payloads_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
 );
 CREATE TRIGGER payloads_bytes BEFORE INSERT OR UPDATE OF payload ON public.payloads FOR EACH ROW EXECUTE FUNCTION fill_payload_bytes();
+
+CREATE TABLE pings (
+  workflow_id uuid NOT NULL,
+  token_hash bytea NOT NULL,
+  token text NOT NULL,
+  start_grace_seconds integer NOT NULL,
+  run_grace_seconds integer NOT NULL,
+  post_only boolean NOT NULL,
+  started_at timestamp with time zone,
+  start_rid uuid,
+  ended_at timestamp with time zone,
+  given_up_at timestamp with time zone,
+  log bytea NOT NULL DEFAULT '\x'::bytea,
+  log_line_count integer NOT NULL DEFAULT 0,
+  CONSTRAINT pings_check CHECK (((started_at IS NOT NULL) OR ((start_rid IS NULL) AND (ended_at IS NULL) AND (given_up_at IS NULL)))),
+  CONSTRAINT pings_check1 CHECK (((log_line_count = 0) = (log = '\x'::bytea))),
+  CONSTRAINT pings_pkey PRIMARY KEY (workflow_id),
+  CONSTRAINT pings_token_hash_key UNIQUE (token_hash),
+  CONSTRAINT pings_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
+);
 
 CREATE TABLE private_images (
   image_id text NOT NULL,

@@ -180,7 +180,7 @@ export const schedules = pgTable('schedules', {
   calendarId: uuid('calendar_id'),
   startsAt: time('starts_at'),
   endsAt: time('ends_at'),
-  /** From a slot to its run: the spread of the run policy. */
+  /** From a slot to its run: the spread of the run policy, or the grace of a push heartbeat. */
   delaySeconds: integer('delay_seconds').notNull().default(0),
   overlap: text('overlap').$type<OverlapPolicy>().notNull().default('QUEUE'),
   /** A slot that is later than this is dropped. Null: never. */
@@ -205,6 +205,28 @@ export const schedules = pgTable('schedules', {
   failing: boolean('failing').notNull().default(true),
   lastJobId: uuid('last_job_id'),
 });
+
+/** What the pings of a push heartbeat need (db/pings). Other workflows have no row. */
+export const pings = pgTable('pings', {
+  workflowId: uuid('workflow_id').primaryKey(),
+  tokenHash: bytea('token_hash').notNull(),
+  /** Sealed. */
+  token: text('token').notNull(),
+  startGraceSeconds: integer('start_grace_seconds').notNull(),
+  runGraceSeconds: integer('run_grace_seconds').notNull(),
+  postOnly: boolean('post_only').notNull(),
+  /** Of the last run that said that it started. */
+  startedAt: time('started_at'),
+  startRid: uuid('start_rid'),
+  /** When that run said that it ended. */
+  endedAt: time('ended_at'),
+  /** When a job failed because that run had not ended in time. */
+  givenUpAt: time('given_up_at'),
+  /** Lines for the log of the next job, not packed. */
+  log: bytea('log').notNull().default(sql`''`),
+  logLineCount: integer('log_line_count').notNull().default(0),
+});
+export type PingsRow = typeof pings.$inferSelect;
 
 /** When cron expressions run in a time zone (db/calendars.ts). */
 export const calendars = pgTable('calendars', {

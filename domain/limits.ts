@@ -12,6 +12,18 @@ export const PAIRS_BYTES_MAX = 32 * 1024;
 
 export const HEARTBEAT_TIMEOUT_SECONDS = 10;
 export const HEARTBEAT_TIMEOUT_SECONDS_MAX = 300;
+/** How late a ping may come, and how long a run may take that has said that it started. */
+export const PING_START_GRACE_SECONDS = 300;
+export const PING_RUN_GRACE_SECONDS = 3_600;
+export const PING_GRACE_SECONDS_MAX = 30 * 86_400;
+/** What is read of the body of a ping. */
+export const PING_BODY_BYTES_MAX = 100_000;
+/**
+ * The lines of one ping, and those that wait for the log of the next job, each with the time of
+ * each line. Both fit into a chunk.
+ */
+export const PING_LOG_BYTES_MAX = 128 * 1024;
+export const PINGS_PER_TOKEN_PER_MINUTE = 30;
 export const CONTAINER_TIMEOUT_SECONDS = 3_600;
 /** How long a container may take to end after its stop signal, unless its payload says another. */
 export const STOP_GRACE_SECONDS = 10;

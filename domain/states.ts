@@ -12,7 +12,7 @@ export type BuildStatus = (typeof BUILD_STATUSES)[number];
 export const WORKFLOW_KINDS = ['HEARTBEAT', 'CONTAINER'] as const;
 export type WorkflowKind = (typeof WORKFLOW_KINDS)[number];
 
-export const JOB_TRIGGERS = ['AUTOMATIC', 'MANUAL'] as const;
+export const JOB_TRIGGERS = ['AUTOMATIC', 'MANUAL', 'PING'] as const;
 export type JobTrigger = (typeof JOB_TRIGGERS)[number];
 
 /** SYSTEM is the platform's fault, not the workflow's: it does not count towards termination. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { LRUCache } from 'lru-cache';
 import type { Identity } from '../../db/accounts/tokens.ts';
 import { REQUEST_BYTES_MAX } from '../../domain/limits.ts';
 import { addressKey } from '../../domain/network/address-key.ts';
 import { rateLimited } from '../errors.ts';
+import { Buckets } from './buckets.ts';
 import { FairSemaphore, tooManyRequests } from './fair-semaphore.ts';
 
 /** The caller, as far as turns and limits are concerned. */
@@ -22,6 +22,10 @@ export interface Asker {
 export interface Admission {
   /** Counts a request of a caller who is not signed in. Throws RATE_LIMITED. */
   count(asker: Asker): void;
+  /** Counts a ping of this address whose token nobody has. */
+  countStranger(address: string): void;
+  /** For how many seconds pings of this address are refused. */
+  waitOfStranger(address: string): number;
   /**
    * Waits for a turn to parse and execute a message of `length` characters. Resolves with the
    * function that ends the turn. Rejects with RATE_LIMITED.
@@ -80,19 +84,25 @@ export function createAdmission(): Admission {
   });
   const held = new HeldBytes(HELD_BYTES_PER_USER_MAX);
   const heldByAddress = new HeldBytes(HELD_BYTES_PER_ADDRESS_MAX);
-  const buckets = new LRUCache<string, { left: number; at: number }>({ max: ADDRESSES_MAX });
+  const requests = new Buckets({
+    atOnce: ANONYMOUS_REQUESTS_AT_ONCE_MAX,
+    perSecond: ANONYMOUS_REQUESTS_PER_SECOND,
+    keysMax: ADDRESSES_MAX,
+  });
+  const strangers = new Buckets({
+    atOnce: UNKNOWN_PINGS_AT_ONCE_MAX,
+    perSecond: UNKNOWN_PINGS_PER_SECOND,
+    keysMax: ADDRESSES_MAX,
+  });
 
   return {
     count({ key, isAnonymous }) {
       if (!isAnonymous) return;
-      const now = performance.now();
-      const bucket = buckets.get(key) ?? { left: ANONYMOUS_REQUESTS_AT_ONCE_MAX, at: now };
-      const refilled = bucket.left + ((now - bucket.at) / 1_000) * ANONYMOUS_REQUESTS_PER_SECOND;
-      const left = Math.min(ANONYMOUS_REQUESTS_AT_ONCE_MAX, refilled);
-      buckets.set(key, { left: Math.max(0, left - 1), at: now });
       // Refused before its body is read.
-      if (left < 1 || ofAnonymous.isFull(key)) throw tooManyRequests();
+      if (!requests.take(key) || ofAnonymous.isFull(key)) throw tooManyRequests();
     },
+    countStranger: (address) => void strangers.take(address),
+    waitOfStranger: (address) => strangers.waitSeconds(address),
     turn: ({ key, isAnonymous }, length) =>
       (isAnonymous ? (length > ANONYMOUS_LENGTH ? ofLarge : ofAnonymous) : ofUsers).acquire(key),
     expensiveTurn: ({ key, isAnonymous }) => ofExpensive.acquire(isAnonymous ? 'anonymous' : key),
@@ -116,6 +126,9 @@ export function bodyBytes({ headers, method }: IncomingMessage): number {
 /** Requests of one address at once: a page that loads sends some, and then hardly any. */
 export const ANONYMOUS_REQUESTS_AT_ONCE_MAX = 300;
 export const ANONYMOUS_REQUESTS_PER_SECOND = 20;
+/** Pings of one address at once whose tokens nobody has: a script with an old URL sends some. */
+export const UNKNOWN_PINGS_AT_ONCE_MAX = 60;
+const UNKNOWN_PINGS_PER_SECOND = 0.1;
 const ADDRESSES_MAX = 20_000;
 const ANONYMOUS_REST_MS = 10;
 /** A longer message than sign-in or introspection needs waits longer for its turn. */

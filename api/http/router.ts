@@ -11,6 +11,7 @@ import type { Graphiql } from './graphiql.ts';
 import { health } from './health.ts';
 import { downloadLog, logIdOf } from './log-download.ts';
 import { pathOf, sendJson } from './messages.ts';
+import { isPingPath, servePing } from './ping.ts';
 import { refuseFull, takePlaces } from './request-places.ts';
 import { SCHEMA_PATH, serveSchema } from './schema-text.ts';
 import { httpTransport } from './transport.ts';
@@ -52,11 +53,18 @@ export async function answer(
   const token = bearerToken(request.headers.authorization) ?? sessionCookie(request, caller.secure);
   // A request with a token counts like others, because the token is looked up.
   if (path === '/health' && !isToken(token)) return health(response, services);
-  const misdirected = unknownName(request, caller);
+  // The token in its path, which no page can have, stands for the host name.
+  const isPing = isPingPath(path);
+  const misdirected = isPing ? undefined : unknownName(request, caller);
   if (misdirected) return refuse(misdirected);
   const work = new RequestWork(response);
-  const full = takePlaces(request, { ...caller, token }, { services, connections, work });
+  const full = takePlaces(request, { ...caller, token: isPing ? undefined : token }, { services, connections, work });
   if (full) return refuseFull(response, full, { graphql: path === '/graphql' });
+  if (isPing) {
+    const linked = embedded(caller);
+    if (linked) return refuse(linked);
+    return work.run(() => servePing(request, response, path, { address: caller.address, services, work }));
+  }
   if (path === '/') return redirect(response);
   if (path === SCHEMA_PATH) return serveSchema(request, response, services.settings);
   // The page holds no data, so links on other sites may lead to it.

@@ -22,7 +22,7 @@ import { builder } from './builder.ts';
 /** The enums that several types share. A value without a description does not compile. */
 
 export const WorkflowKindEnum = describedEnum('WorkflowKind', 'What a workflow runs.', WORKFLOW_KINDS, {
-  HEARTBEAT: 'A check of an HTTP, TCP or DNS endpoint, or of the platform itself.',
+  HEARTBEAT: 'A check of an HTTP, TCP or DNS endpoint, or of the platform itself; or pings that are expected.',
   CONTAINER: 'A container of a Docker image.',
 });
 
@@ -46,6 +46,7 @@ export const JobStatusEnum = describedEnum('JobStatus', 'The state of a job.', J
 export const JobTriggerEnum = describedEnum('JobTrigger', 'What caused a job.', JOB_TRIGGERS, {
   AUTOMATIC: 'The schedule of its workflow.',
   MANUAL: 'A call of `runWorkflow`.',
+  PING: 'A ping of a push heartbeat.',
 });
 
 export const FailureReasonEnum = describedEnum('FailureReason', 'Why a job failed.', FAILURE_REASONS, {

@@ -1,5 +1,6 @@
 import { PAIRS_MAX } from '../../domain/limits.ts';
 import type { HeartbeatPayload } from '../../domain/payload/payload.ts';
+import { pushOf } from '../../domain/payload/push.ts';
 import type { RegistryAuth } from '../../domain/payload/registry-auth.ts';
 import type { ClientCertificate } from '../../domain/payload/tls-schema.ts';
 import type {
@@ -75,8 +76,27 @@ const BodyJsonInput = builder.inputType('BodyJsonInput', {
     }) satisfies InputFields<One<Given['bodyJson']>>,
 });
 
+const PushInput = builder.inputType('PushInput', {
+  description: 'The pings that a push heartbeat expects, by its schedule.',
+  fields: (t) =>
+    ({
+      startGraceSeconds: t.int({
+        description: 'How many seconds after its slot a ping may come: 1 to 2,592,000. Defaults to 300.',
+      }),
+      runGraceSeconds: t.int({
+        description:
+          'How many seconds a run that has sent /start may take until it says that it ended: 1 to 2,592,000. Defaults to 3,600.',
+      }),
+      postOnly: t.boolean({
+        description:
+          'Whether only POST counts. Defaults to false. Programs that look where a link leads send GET and HEAD.',
+      }),
+    }) satisfies InputFields<One<Given['push']>>,
+});
+
 export const HeartbeatInput = builder.inputType('HeartbeatInput', {
-  description: 'A check. Without `endpoint` the platform checks itself: its database, bus and cache.',
+  description:
+    'A check. Without `endpoint` the platform checks itself: its database, bus and cache. With `push` it checks nothing, and expects pings.',
   fields: (t) =>
     ({
       endpoint: t.string({ description: 'The endpoint to check: http(s)://..., tcp://host:port or dns://name.' }),
@@ -160,6 +180,10 @@ export const HeartbeatInput = builder.inputType('HeartbeatInput', {
         description:
           'For tcp://: a text that the first 64 KiB that the server sends must contain: at most 4,096 bytes.',
       }),
+      push: t.field({
+        type: PushInput,
+        description: 'A push heartbeat: pings are expected at `Workflow.pingUrl`. No other field goes with it.',
+      }),
     }) satisfies InputFields<Given>,
 });
 
@@ -199,6 +223,22 @@ const BodyJsonDefinition = builder.objectRef<One<HeartbeatPayload['body_json']>>
       path: t.exposeString('path', { description: 'Where.' }),
       value: t.exposeString('value', { nullable: true, description: 'What must be there. Null means anything.' }),
     }) satisfies DefinitionFields<One<Given['bodyJson']>>,
+});
+
+const PushDefinition = builder.objectRef<One<HeartbeatPayload['push']>>('PushDefinition').implement({
+  description: 'The pings that a push heartbeat expects, by its schedule.',
+  fields: (t) =>
+    ({
+      startGraceSeconds: t.int({
+        description: 'How many seconds after its slot a ping may come.',
+        resolve: (push) => pushOf(push).startGraceSeconds,
+      }),
+      runGraceSeconds: t.int({
+        description: 'How many seconds a run that has sent /start may take until it says that it ended.',
+        resolve: (push) => pushOf(push).runGraceSeconds,
+      }),
+      postOnly: t.boolean({ description: 'Whether only POST counts.', resolve: (push) => pushOf(push).postOnly }),
+    }) satisfies DefinitionFields<One<Given['push']>>,
 });
 
 export const HeartbeatDefinition = builder.objectRef<HeartbeatPayload>('HeartbeatDefinition').implement({
@@ -331,6 +371,11 @@ export const HeartbeatDefinition = builder.objectRef<HeartbeatPayload>('Heartbea
       tcpExpect: t.exposeString('tcp_expect', {
         nullable: true,
         description: 'A text that the server must send. Null if what it sends is not checked.',
+      }),
+      push: t.expose('push', {
+        type: PushDefinition,
+        nullable: true,
+        description: 'The pings that it expects, defaults filled in. Null for a check.',
       }),
     }) satisfies DefinitionFields<Given>,
 });

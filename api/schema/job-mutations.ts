@@ -52,6 +52,12 @@ mutation('runWorkflow', 'RUN', {
           message: notReady((await newestBuilds(services.db, [request.id]))[0]),
           path: ['id'],
         });
+      case 'PUSH':
+        return refused({
+          code: 'CONFLICT',
+          message: 'A push heartbeat runs nothing by itself: send a ping to its `pingUrl`.',
+          path: ['id'],
+        });
       case 'LIMIT_EXCEEDED':
         return refused({
           code: 'LIMIT_EXCEEDED',

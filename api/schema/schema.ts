@@ -9,6 +9,7 @@ import './workflow-list.ts';
 import './workflow-mutations.ts';
 import './schedule-preview.ts';
 import './pause-mutations.ts';
+import './ping.ts';
 import './build.ts';
 import './build-mutations.ts';
 import './job.ts';

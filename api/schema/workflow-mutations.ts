@@ -7,13 +7,14 @@ import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { isId, newId } from '../../domain/ids.ts';
 import { parsePayload } from '../../domain/payload/input.ts';
-import type { Payload } from '../../domain/payload/payload.ts';
+import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
 import { below, type Parsed } from '../../domain/problem.ts';
 import { runPolicyProblems, toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import { type ScheduleInput as Given, parseSchedule, type Schedule } from '../../domain/schedule/schedule.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
 import { publishEffects } from '../../platform/publish.ts';
+import { newPingToken } from '../auth/ping-token.ts';
 import { TooManyFailuresActionEnum } from './enums.ts';
 import { changeOnce, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems } from './idempotency.ts';
 import { mutation } from './mutation.ts';
@@ -61,6 +62,7 @@ mutation('createWorkflow', 'WRITE', {
       ...idempotencyProblems(input),
     ];
     if (!payload || !schedule?.value || allProblems.length > 0) return invalid(allProblems);
+    if (expectsPings(payload) && 'at' in schedule.value) return invalid([PUSH_ONCE]);
     const id = newId();
     const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
     if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
@@ -75,6 +77,7 @@ mutation('createWorkflow', 'WRITE', {
       maxConsecutiveJobFailuresAllowed,
       onTooManyFailures: onTooManyFailures ?? 'TERMINATE',
       logRetentionDays: input.logRetentionDays ?? null,
+      ...(expectsPings(payload) ? { pingToken: newPingToken(services.sealer, id) } : {}),
     };
     const created = await changeOnce('createWorkflow', call, {
       make: (tx) => createWorkflow(tx, values, userLimits(services.settings)),
@@ -144,6 +147,7 @@ mutation('updateWorkflow', 'WRITE', {
       userId: viewer.user.id,
       id: workflowId,
       ...(change ? { payload: change } : {}),
+      ...(payload && expectsPings(payload) ? { pingToken: newPingToken(services.sealer, workflowId) } : {}),
       ...(typeof input.name === 'string' ? { name: input.name } : {}),
       ...(schedule?.value ? { schedule: schedule.value } : {}),
       ...(input.runPolicy ? { runPolicy: toRunPolicy(input.runPolicy) } : {}),
@@ -177,6 +181,8 @@ mutation('updateWorkflow', 'WRITE', {
           message: 'The kind of a workflow cannot change: create a new one.',
           path: ['payload'],
         });
+      case 'PUSH_ONCE':
+        return invalid([PUSH_ONCE]);
       case 'INVALID':
         return invalid(below(['payload'], placeProblems(input.payload ?? {}, updated.problems)));
     }
@@ -209,6 +215,16 @@ async function parseGiven(
 }
 
 const LONG_AGO = new Date(0);
+
+function expectsPings(payload: GivenPayload): boolean {
+  return payload.kind === 'HEARTBEAT' && payload.push !== undefined;
+}
+
+/** Nothing is expected before the first ping, and afterwards the time would have passed. */
+const PUSH_ONCE = {
+  path: ['schedule'],
+  message: 'Pings are expected again and again: with push, give everyMinutes, cron or manual, and not at.',
+};
 
 const SCHEDULE_MISSING = {
   path: ['schedule'],

@@ -22,6 +22,8 @@ export interface Outcome {
   exitCode?: number | undefined;
   failureReason?: FailureReason | undefined;
   failureMessage?: string | undefined;
+  /** No run policy retries it: another attempt would find the same. */
+  isFinal?: boolean | undefined;
   /** All lines of the job, including those of earlier attempts. */
   logLineCount: number;
   /**
@@ -239,8 +241,8 @@ async function retryJobs(
 ): Promise<{ ids: Set<string>; effects: Effects }> {
   const retrying = outcomes.flatMap((outcome) => {
     const policy = policies.get(outcome.workflowId);
-    const { status, failureReason } = outcome;
-    return policy && status === 'FAILED' && failureReason && policy.on.includes(failureReason)
+    const { status, failureReason, isFinal } = outcome;
+    return policy && !isFinal && status === 'FAILED' && failureReason && policy.on.includes(failureReason)
       ? [{ ...outcome, policy }]
       : [];
   });
@@ -311,7 +313,10 @@ function finishLeased(jobs: SQL, rows: Row[]) {
 
 const idOf = ({ id }: Outcome) => id;
 
-type Row = Omit<Outcome, 'workflowId' | 'lastLines'> & { firstNumber: number | undefined; text: number | undefined };
+type Row = Omit<Outcome, 'workflowId' | 'isFinal' | 'lastLines'> & {
+  firstNumber: number | undefined;
+  text: number | undefined;
+};
 
 /**
  * The outcomes in the order of their ids, and their last lines: jobs with the same ones share them.

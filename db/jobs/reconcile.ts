@@ -331,13 +331,16 @@ function skippedBecause({ slot, overlap, job }: Row): string {
     : `${run} was skipped because it could not start in time.`;
 }
 
-/** Goes on behind the pause. The slots within it never run, and are not counted as skipped. */
+/**
+ * Goes on behind the pause. The slots within it never run, and are not counted as skipped. A
+ * schedule without a next slot stays without: a push heartbeat that had no ping yet.
+ */
 async function endPauses(tx: Transaction, rows: Row[]): Promise<Effects> {
   if (rows.length === 0) return noEffects;
   const ids = rows.map((row) => row.workflow_id);
   await tx.execute(sql`
     WITH /* endPauses */ paused AS MATERIALIZED (
-      SELECT s.workflow_id, CASE WHEN s.next_run_at > s.paused_until THEN s.next_run_at ELSE slots.following END AS next_slot
+      SELECT s.workflow_id, CASE WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot
       FROM schedules s ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')}) AND s.paused
     )
     UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot

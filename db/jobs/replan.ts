@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
+import { slotAhead } from './slots.ts';
 
 /**
  * Finds the next slot anew for at most `limit` schedules with a calendar, in the order of their
@@ -32,12 +33,7 @@ export async function replanSlots(
 
 const IS_TO_COME = sql`calendar_id IS NOT NULL AND next_run_at > now()`;
 
-/** The first slot of the schedule `s` after now. */
-const PLANNED = sql`
-      LEFT JOIN LATERAL (
-        SELECT occurrences[width_bucket(greatest(now(), s.starts_at - interval '1 microsecond'), occurrences) + 1] AS first_at, is_last
-        FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
-      ) calendar ON true, LATERAL (SELECT CASE WHEN first_at >= s.ends_at THEN NULL ELSE first_at END AS planned_at) planned`;
+const PLANNED = slotAhead('s');
 
 /** Without a first slot, the schedule begins behind what its calendar has. */
 const IS_OTHER = sql`(first_at IS NOT NULL OR is_last) AND planned_at IS DISTINCT FROM next_run_at`;

@@ -5,11 +5,11 @@ import { checkRequests, lockUser } from '../accounts/user-limits.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
 import { withJobDay } from '../job-days.ts';
-import { type JobRow, jobs, runRequests, schedules, workflows } from '../schema.ts';
+import { type JobRow, jobs, pings, runRequests, schedules, workflows } from '../schema.ts';
 
 export type Requested =
   | { outcome: 'REQUESTED'; job: JobRow; effects: Effects }
-  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NOT_READY' | 'LIMIT_EXCEEDED' };
+  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NOT_READY' | 'PUSH' | 'LIMIT_EXCEEDED' };
 
 /**
  * Makes a PENDING job of a workflow with the trigger MANUAL. The scheduling worker dispatches it
@@ -17,7 +17,7 @@ export type Requested =
  *
  * It holds the lock of the schedule. So a termination either comes first and is visible here, or
  * sees the request and cancels it. Throws LimitExceeded if as many jobs of the user wait as the
- * limit allows.
+ * limit allows. PUSH: it expects pings, and has nothing to run.
  */
 export function runWorkflow(
   db: Db,
@@ -44,6 +44,8 @@ export function runWorkflow(
       if (workflow === undefined) return { outcome: 'NOT_FOUND' };
       return { outcome: workflow.terminatedAt === null ? 'NOT_READY' : 'TERMINATED' };
     }
+    if (schedule.kind === 'HEARTBEAT' && (await tx.$count(pings, eq(pings.workflowId, id))) > 0)
+      return { outcome: 'PUSH' };
     const waiting = await tx.$count(runRequests, eq(runRequests.workflowId, id));
     if (waiting >= REQUESTED_JOBS_MAX) return { outcome: 'LIMIT_EXCEEDED' };
 

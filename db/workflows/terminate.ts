@@ -4,7 +4,7 @@ import { recordAudit } from '../accounts/audit.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { cancelJobs, removeRequests } from '../ends/cancel-jobs.ts';
-import { type WorkflowRow, workflows } from '../schema.ts';
+import { pings, type WorkflowRow, workflows } from '../schema.ts';
 import { lockWorkflow, type Transaction } from './workflows.ts';
 
 type Owned = { userId: string; id: string };
@@ -60,6 +60,8 @@ export function deleteWorkflow(
   return db.transaction(async (tx) => {
     const found = await lockWorkflow(tx, key);
     if (found === undefined) return undefined;
+    // Its token is unknown from now on.
+    if (purge) await tx.delete(pings).where(eq(pings.workflowId, found.id));
     const terminated = await terminate(tx, found, 'DELETED');
     const [workflow] = await tx
       .update(workflows)

@@ -14,11 +14,20 @@ import { NEW_ID } from '../ids.ts';
 import { pruneGenerations } from '../payloads.ts';
 import { builds, payloads, schedules, type WorkflowRow, workflows } from '../schema.ts';
 import { reserveVolumes } from '../volumes.ts';
-import { changePolicy, changeSchedule, isSameSchedule, policyColumns, storedSchedule, timingOf } from './schedule.ts';
+import { changePush, changePushSchedule, insertPings, lockPings, type PingToken, pushIn } from './push.ts';
+import {
+  changePolicy,
+  changeSchedule,
+  isSameSchedule,
+  policyColumns,
+  scheduleOf,
+  storedSchedule,
+  timingOf,
+} from './schedule.ts';
 
 /**
  * A transaction that locks rows of several of these tables locks them in the order users,
- * workflows, schedules, jobs, builds.
+ * workflows, pings, schedules, jobs, builds.
  */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
@@ -33,12 +42,15 @@ export interface NewWorkflow {
   maxConsecutiveJobFailuresAllowed: number;
   onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
+  /** For a payload that expects pings. */
+  pingToken?: PingToken;
 }
 
 /**
  * Stores a workflow. A HEARTBEAT at an interval is due at once; a CONTAINER is due when the build
- * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. Throws
- * LimitExceeded if the user already has as much as the limits allow.
+ * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. A push
+ * heartbeat expects nothing before its first ping. Throws LimitExceeded if the user already has as
+ * much as the limits allow.
  */
 export async function createWorkflow(
   db: Db,
@@ -52,6 +64,7 @@ export async function createWorkflow(
     maxConsecutiveJobFailuresAllowed,
     onTooManyFailures = 'TERMINATE',
     logRetentionDays,
+    pingToken,
   }: NewWorkflow,
   limits: UserLimits = USER_LIMITS,
 ): Promise<{ workflow: WorkflowRow; buildId: string | undefined; effects: Effects }> {
@@ -95,9 +108,15 @@ export async function createWorkflow(
       const { buildId, effects } = await queueBuild(tx, workflow, limits);
       return { workflow, buildId, effects: mergeEffects(changed, effects) };
     }
-    await tx
-      .insert(schedules)
-      .values({ ...row, state: 'READY', ...(isInterval ? { nextRunAt: sql`now()` } : {}), wakeAt: sql`now()` });
+    const push = pushIn(payload);
+    if (push) await insertPings(tx, id, push, pingToken);
+    await tx.insert(schedules).values({
+      ...row,
+      state: 'READY',
+      ...(isInterval ? { nextRunAt: sql`now()` } : {}),
+      ...(push ? { nextRunAt: null, delaySeconds: push.startGraceSeconds } : {}),
+      wakeAt: sql`now()`,
+    });
     return { workflow, buildId: undefined, effects: { ...changed, wakeScheduler: true } };
   });
 }
@@ -112,6 +131,8 @@ export interface WorkflowChanges {
   maxConsecutiveJobFailuresAllowed?: number;
   onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
+  /** For a payload that expects pings, where the one before did not. */
+  pingToken?: PingToken;
 }
 
 /**
@@ -125,7 +146,7 @@ export interface PayloadChange {
 
 export type Updated =
   | { outcome: 'UPDATED'; workflow: WorkflowRow; buildId: string | undefined; effects: Effects }
-  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'KIND_CHANGED' }
+  | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'KIND_CHANGED' | 'PUSH_ONCE' }
   | { outcome: 'INVALID'; problems: Problem[] };
 
 /**
@@ -138,7 +159,7 @@ export type Updated =
  */
 export async function updateWorkflow(
   db: Db,
-  { userId, id, payload, schedule, ...changes }: WorkflowChanges,
+  { userId, id, payload, schedule, pingToken, ...changes }: WorkflowChanges,
   limits: UserLimits = USER_LIMITS,
 ): Promise<Updated> {
   return db.transaction(async (tx): Promise<Updated> => {
@@ -148,6 +169,7 @@ export async function updateWorkflow(
     if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
     if (payload !== undefined && payload.kind !== found.kind) return { outcome: 'KIND_CHANGED' };
 
+    const pingsBefore = found.kind === 'HEARTBEAT' ? await lockPings(tx, id) : undefined;
     const wanted =
       payload !== undefined && 'from' in payload ? payload.from(await presentPayload(tx, found)) : undefined;
     if (wanted?.problems) return { outcome: 'INVALID', problems: wanted.problems };
@@ -160,8 +182,13 @@ export async function updateWorkflow(
     const isOther = stored === 'OTHER';
     const generation = next === undefined ? found.generation : found.generation + 1;
     const newSchedule = schedule && !isSameSchedule(schedule, found) ? schedule : undefined;
-    if (newSchedule) await changeSchedule(tx, found, newSchedule);
+    const push = given ? pushIn(given) : pingsBefore;
+    if (push && 'at' in (newSchedule ?? scheduleOf(found))) return { outcome: 'PUSH_ONCE' };
+    if (newSchedule && push && pingsBefore) await changePushSchedule(tx, id, newSchedule, pingsBefore);
+    else if (newSchedule) await changeSchedule(tx, found, newSchedule);
     if (changes.runPolicy) await changePolicy(tx, found, changes.runPolicy);
+    const { runPolicy } = changes;
+    await changePush(tx, found, { push, before: pingsBefore, token: pingToken, schedule: newSchedule, runPolicy });
     await tx
       .update(schedules)
       .set({

@@ -51,6 +51,7 @@ export function heartbeatFields() {
     dns_server: field(32, heartbeat.dnsServer, DNS),
     tcp_send: field(33, heartbeat.tcpText('The text to send'), TCP),
     tcp_expect: field(34, heartbeat.tcpText('The text to expect'), TCP),
+    push: field(40, heartbeat.push),
   };
 }
 

@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { PING_GRACE_SECONDS_MAX } from '../limits.ts';
 import { parseAddressAndPort } from '../network/host-port.ts';
 import { didYouMean } from '../suggest.ts';
 import { byteCount } from '../text.ts';
 import { rangeProblem } from './status-ranges.ts';
-import { text, typeError } from './value-schema.ts';
+import { flag, seconds, text, typeError } from './value-schema.ts';
 
 /** What values a HEARTBEAT's fields take. Messages are whole sentences. */
 
@@ -88,6 +89,22 @@ const tlsDaysBounds = `The days that a certificate must have left must be a whol
 export const tlsDaysLeft = z
   .number({ error: typeError('The days that a certificate must have left', 'a number') })
   .refine((days) => Number.isInteger(days) && days >= 0 && days <= TLS_DAYS_MAX, tlsDaysBounds);
+
+export const push = z.strictObject(
+  {
+    start_grace_seconds: graceSeconds('The grace of a ping').optional(),
+    run_grace_seconds: graceSeconds('The grace of a run').optional(),
+    post_only: flag('post_only').optional(),
+  },
+  { error: typeError('push', 'an object, like {"start_grace_seconds": 300}') },
+);
+
+function graceSeconds(subject: string) {
+  return seconds(subject, 1, PING_GRACE_SECONDS_MAX).refine(
+    Number.isInteger,
+    `${subject} must be a whole number of seconds.`,
+  );
+}
 
 function endpointProblem(value: string): string | undefined {
   if (value.length > ENDPOINT_LENGTH_MAX) return `The endpoint must have at most ${ENDPOINT_LENGTH_MAX} characters.`;

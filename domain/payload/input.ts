@@ -172,6 +172,7 @@ function problemsOf(error: z.ZodError, schema: z.core.$ZodType): Problem[] {
  */
 function bounded<T extends GivenPayload>(payload: T): Parsed<T> {
   for (const [key, value] of Object.entries(payload)) {
+    if (key === 'push') continue; // an empty one has its defaults
     if (value === undefined || (typeof value === 'object' && Object.keys(value).length === 0))
       Reflect.deleteProperty(payload, key);
   }

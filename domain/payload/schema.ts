@@ -29,6 +29,11 @@ interface Need {
  * nothing.
  */
 function checkApplies(payload: Record<string, unknown>, needs: Need[], context: z.RefinementCtx): void {
+  if (payload.push !== undefined) {
+    for (const key of Object.keys(payload).filter((key) => payload[key] !== undefined && !ALWAYS.includes(key)))
+      context.addIssue({ code: 'custom', path: [key], message: key === 'endpoint' ? ONE_OF_BOTH : NO_CHECK });
+    return;
+  }
   const { endpoint: url, method, body } = payload;
   const scheme = typeof url === 'string' ? /^(https?):/i.exec(url)?.[1]?.toLowerCase() : undefined;
   const report = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
@@ -66,6 +71,10 @@ function checkApplies(payload: Record<string, unknown>, needs: Need[], context: 
   if (payload.max_redirects !== undefined && payload.follow_redirects === false)
     report('max_redirects', 'Without redirects, there is no maximum of them: leave one of the two out.');
 }
+
+const ALWAYS = ['kind', 'push'];
+const ONE_OF_BOTH = 'Give "endpoint" or "push", not both.';
+const NO_CHECK = 'With push, pings come and nothing is checked: leave this out.';
 
 const NOT_FOR_WEBSOCKETS = ['method', 'body', 'expected_status', 'expected_status_ranges', 'headers_only'];
 

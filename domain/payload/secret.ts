@@ -45,3 +45,8 @@ export const SECRETS_ALONE: readonly SecretSection[] = ['registry_auth', 'client
 export function secretPlace(workflowId: string, section: SecretSection, name: string): string {
   return `${workflowId}\n${section}\n${section === 'headers' ? name.toLowerCase() : name}`;
 }
+
+/** Where the token of the ping URL of a workflow stands. */
+export function pingTokenPlace(workflowId: string): string {
+  return `${workflowId}\nping\ntoken`;
+}

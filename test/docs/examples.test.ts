@@ -23,15 +23,18 @@ async function examplesIn(document: string, language: 'graphql' | 'sh' = 'graphq
 }
 
 describe('the GraphQL examples', () => {
-  test.each(['README.md', 'docs/use/graphql.md', 'docs/use/workflows.md', 'docs/use/schedules.md'])(
-    'of %s are valid documents of the schema',
-    async (document) => {
-      const schema = buildSchema(await readFile('schema.graphql', 'utf8'));
-      const examples = await examplesIn(document);
-      expect(examples.length).toBeGreaterThan(0);
-      for (const example of examples) expect(validate(schema, parse(example)), example).toEqual([]);
-    },
-  );
+  test.each([
+    'README.md',
+    'docs/use/graphql.md',
+    'docs/use/workflows.md',
+    'docs/use/schedules.md',
+    'docs/use/push-heartbeats.md',
+  ])('of %s are valid documents of the schema', async (document) => {
+    const schema = buildSchema(await readFile('schema.graphql', 'utf8'));
+    const examples = await examplesIn(document);
+    expect(examples.length).toBeGreaterThan(0);
+    for (const example of examples) expect(validate(schema, parse(example)), example).toEqual([]);
+  });
 
   test('of the README are the ones that GraphiQL opens with', async () => {
     const tabs = graphiqlTabs.map(({ query }) => print(parse(query)));

@@ -143,6 +143,9 @@ export const NO_STATEMENTS = new Set([
     'backupTables',
     'quoted',
     'quotedColumns',
+    'slotsUntil', // parts of statements
+    'slotAhead',
+    'pushIn',
     'BackupReader',
     'rootOf',
     'eachDay', // sends the statements of others

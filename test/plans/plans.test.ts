@@ -25,7 +25,7 @@ const ROWS_READ_MAX = 150;
 const BLOCKS_READ_MAX = 1_000;
 
 /** The order in which a transaction locks several tables. */
-const TABLES = ['idempotency_keys', 'users', 'workflows', 'schedules', 'jobs', 'builds'];
+const TABLES = ['idempotency_keys', 'users', 'workflows', 'pings', 'schedules', 'jobs', 'builds'];
 
 let database: TestDatabase;
 let recorder: Recorder;

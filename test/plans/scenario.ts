@@ -28,6 +28,7 @@ import { NO_ID } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
 import { anchorOf, jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
+import { pingsOf } from './scenario-pings.ts';
 import { CONTAINER, type Drive, dispatched, HEARTBEAT, idsOf, make, SET, WATCHED } from './scenario-rows.ts';
 import { calendarsOf, policiesOf } from './scenario-schedules.ts';
 
@@ -46,6 +47,7 @@ export async function runScenario(db: Db, drive: Drive): Promise<string> {
   await logsOf(db, drive, user);
   await turnsOf(db, drive, user);
   await volumesAndImagesOf(db, drive, user);
+  await pingsOf(db, drive, user);
   await notificationsOf(db, drive, user);
   await endMarker(db, drive, user);
   await maintenance(db, drive);
@@ -192,6 +194,10 @@ async function secrets(db: Db, drive: Drive): Promise<void> {
         jsonb_build_object('secret', true, 'sealed', ${text}::text)))
       WHERE workflow_id = (SELECT id FROM workflows ORDER BY id OFFSET ${at} LIMIT 1)`);
   await sealed(0, 'x');
+  await db.execute(sql`
+    INSERT INTO pings (workflow_id, token_hash, token, start_grace_seconds, run_grace_seconds, post_only)
+    SELECT id, decode(md5(id::text), 'hex'), 'sealed', 1, 1, false FROM workflows ORDER BY id LIMIT 1
+    ON CONFLICT (workflow_id) DO UPDATE SET token = 'sealed'`);
   await sealed(300, 'the last one'); // this one is in the second set
   const change = (text: string) => {
     if (text === 'the last one') throw new Error(text);

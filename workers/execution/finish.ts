@@ -10,7 +10,7 @@ import { packCheckLines } from './lines.ts';
 export interface Finished {
   job: ClaimedJob;
   linesBefore: number;
-  outcome: Pick<Outcome, 'status' | 'failureReason' | 'failureMessage'>;
+  outcome: Pick<Outcome, 'status' | 'failureReason' | 'failureMessage' | 'isFinal'>;
   lines: CheckLine[];
   /** How many of `lines` are on the bus already. */
   sent: number;
@@ -68,6 +68,7 @@ async function toOutcomes(set: Finished[]): Promise<Outcome[]> {
       status: outcome.status,
       failureReason: outcome.failureReason,
       failureMessage: outcome.failureMessage,
+      isFinal: outcome.isFinal,
       logLineCount: linesBefore + lines.length,
       lastLines: text && { firstNumber: linesBefore + sent + 1, lines: text },
     };

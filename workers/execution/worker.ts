@@ -1,10 +1,13 @@
+import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
+import { missPings } from '../../db/pings/miss.ts';
 import { mergeEffects, noEffects } from '../../domain/effects.ts';
 import { decodeEvent } from '../../domain/events.ts';
 import { CANCEL_CHANNEL, QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { HostAndPort } from '../../domain/network/host-port.ts';
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
+import { type Push, pushOf } from '../../domain/payload/push.ts';
 import { unlessAborted } from '../../platform/async/abort.ts';
 import { createBatcher } from '../../platform/async/batcher.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
@@ -17,6 +20,7 @@ import { settledLinesBefore } from '../shared/lines-before.ts';
 import { createPublisher } from '../shared/log-publisher.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 import { type CheckLine, type CheckResult, runCheck } from './check.ts';
+import { missedPing } from './checks/push.ts';
 import { createDeferredJobs, type Entry } from './deferred-jobs.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { type RunningCheck, startLiveLines } from './live-lines.ts';
@@ -136,7 +140,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       releaseUnused(set, claimed);
       // One reading of the platform serves a whole set.
       const platformCheck = once(() => runCheck({ kind: 'HEARTBEAT' }, { allow, platform, signal: halt.signal }));
-      for (const [index, job] of claimed.entries()) void run(job, loaded[index], platformCheck);
+      const missed = await missedPings(db, claimed, loaded);
+      for (const [index, job] of claimed.entries()) void run(job, loaded[index], missed.get(job.id) ?? platformCheck);
     } catch (error) {
       capacity.release(set.map(({ userId }) => userId));
       // If this fails too, the leases expire.
@@ -188,7 +193,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   async function run(
     job: ClaimedJob,
     runnable: Runnable | undefined,
-    platformCheck: () => Promise<CheckResult>,
+    platformCheck: () => CheckResult | Promise<CheckResult>,
   ): Promise<void> {
     const stop = runnable?.payload?.endpoint === undefined ? undefined : new AbortController();
     const lost = job.linesBefore === undefined ? new AbortController() : undefined;
@@ -230,7 +235,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   function check(
     { job, stop, lines }: { job: ClaimedJob; stop: AbortController | undefined; lines: CheckLine[] },
     runnable: Runnable | undefined,
-    platformCheck: () => Promise<CheckResult>,
+    platformCheck: () => CheckResult | Promise<CheckResult>,
   ): CheckResult | Promise<CheckResult> {
     if (runnable === undefined) return PAYLOAD_IS_GONE;
     if (runnable.payload === undefined) return failedUnread(runnable.unreadable);
@@ -301,6 +306,30 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   }
 }
 
+/** What the jobs of push heartbeats among these say. Nearly always there are none. */
+async function missedPings(
+  db: Db,
+  claimed: ClaimedJob[],
+  loaded: (Runnable | undefined)[],
+): Promise<Map<string, () => CheckResult>> {
+  const pushes = new Map<string, Push>();
+  for (const [index, { id }] of claimed.entries()) {
+    const push = loaded[index]?.payload?.push;
+    if (push) pushes.set(id, pushOf(push));
+  }
+  if (pushes.size === 0) return new Map();
+  const found = await missPings(
+    db,
+    claimed.filter(({ id }) => pushes.has(id)),
+  );
+  return new Map(
+    [...pushes].flatMap(([id, push]) => {
+      const missed = found.get(id);
+      return missed ? [[id, () => missedPing(push, missed)]] : [];
+    }),
+  );
+}
+
 function firstLines(job: ClaimedJob): CheckLine[] {
   if (job.failureBefore === undefined) return [];
   return [{ stream: 'STDERR', timestamp: new Date(), text: attemptAfterFailure(job) }];
@@ -329,5 +358,10 @@ function heartbeats(message: Buffer): Entry[] {
 function toOutcome(result: CheckResult): Finished['outcome'] {
   return result.ok
     ? { status: 'COMPLETED' }
-    : { status: 'FAILED', failureReason: result.reason, failureMessage: result.message };
+    : {
+        status: 'FAILED',
+        failureReason: result.reason,
+        failureMessage: result.message,
+        isFinal: result.isFinal,
+      };
 }

@@ -39,7 +39,14 @@ export interface CheckLine {
 export type CheckReason = 'CHECK_FAILED' | 'TIMEOUT' | 'SYSTEM';
 export type CheckResult =
   | { ok: true; lines: CheckLine[] }
-  | { ok: false; reason: CheckReason; message: string; lines: CheckLine[] };
+  | {
+      ok: false;
+      reason: CheckReason;
+      message: string;
+      lines: CheckLine[];
+      /** No run policy retries it. */
+      isFinal?: true;
+    };
 
 /**
  * Why a check failed. SYSTEM means that the platform is at fault: it counts against no workflow.

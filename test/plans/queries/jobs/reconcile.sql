@@ -39,7 +39,7 @@ FROM ended HAVING count(*) > 0)
 
 WITH /* endPauses */ paused AS MATERIALIZED (
   SELECT s.workflow_id,
-    CASE WHEN s.next_run_at > s.paused_until THEN s.next_run_at ELSE slots.following END AS next_slot
+    CASE WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot
   FROM schedules s LEFT JOIN LATERAL (
     SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
   ) calendar ON true, LATERAL (

@@ -32,6 +32,10 @@ from "schedules"
 where ("schedules"."workflow_id" = $1 and "schedules"."user_id" = $2) for update;
 
 select count(*) as count
+from "pings"
+where "pings"."workflow_id" = $1;;
+
+select count(*) as count
 from "run_requests"
 where "run_requests"."workflow_id" = $1;;
 

@@ -2,6 +2,10 @@
 
 -- deleteWorkflow
 
+delete
+from "pings"
+where "pings"."workflow_id" = $1;
+
 select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",

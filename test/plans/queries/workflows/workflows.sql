@@ -93,6 +93,11 @@ select "payload" = $1::jsonb, "payload" - 'order' = $2::jsonb - 'order'
 from "payloads"
 where ("payloads"."workflow_id" = $3 and "payloads"."generation" = $4);
 
+select "workflow_id", "token_hash", "token", "start_grace_seconds", "run_grace_seconds",
+  "post_only", "started_at", "start_rid", "ended_at", "given_up_at", "log", "log_line_count"
+from "pings"
+where "pings"."workflow_id" = $1 for update;
+
 update "schedules"
 set "delay_seconds" = $1, "overlap" = $2, "late_seconds" = $3, "late_after_seconds" = $4,
   "expected_max_seconds" = $5, "watches_ends" = $6

@@ -1,0 +1,106 @@
+import { eq, sql } from 'drizzle-orm';
+import type { Payload } from '../../domain/payload/payload.ts';
+import { type Push, pushOf } from '../../domain/payload/push.ts';
+import type { RunPolicy } from '../../domain/schedule/run-policy.ts';
+import type { Schedule } from '../../domain/schedule/schedule.ts';
+import type { Db } from '../client.ts';
+import { type PingsRow, pings, schedules, type WorkflowRow } from '../schema.ts';
+import { policyColumns, scheduleOf, timingOf } from './schedule.ts';
+
+/**
+ * What a change of a workflow does to a push heartbeat. `schedules.delay_seconds` is the grace of
+ * the ping that is expected, and `next_run_at` is null until the first one. The caller holds the
+ * locks of the workflow and of its row of `pings`.
+ */
+
+type Tx = Pick<Db, 'execute' | 'select' | 'insert' | 'update' | 'delete'>;
+
+/** The token of a ping URL: what finds its workflow, and what its owner can read. */
+export interface PingToken {
+  hash: Buffer;
+  sealed: string;
+}
+
+/** What a payload expects of pings. Undefined for one that checks or runs something. */
+export function pushIn(payload: Payload): Push | undefined {
+  return payload.kind === 'HEARTBEAT' && payload.push ? pushOf(payload.push) : undefined;
+}
+
+export async function insertPings(tx: Tx, workflowId: string, push: Push, token: PingToken | undefined): Promise<void> {
+  if (token === undefined) throw new Error('A push heartbeat needs a token.');
+  await tx.insert(pings).values({ workflowId, tokenHash: token.hash, token: token.sealed, ...push });
+}
+
+/** Locks what the pings of a workflow need, before its schedule is locked. */
+export async function lockPings(tx: Tx, workflowId: string): Promise<PingsRow | undefined> {
+  const [row] = await tx.select().from(pings).where(eq(pings.workflowId, workflowId)).for('update');
+  return row;
+}
+
+/**
+ * Another schedule for a push heartbeat: the next ping is expected at its first slot after now,
+ * unless no ping came yet, or the end of a run is expected.
+ */
+export async function changePushSchedule(
+  tx: Tx,
+  workflowId: string,
+  schedule: Schedule,
+  before: PingsRow,
+): Promise<void> {
+  const { nextRunAt, ...timing } = await timingOf(tx, workflowId, schedule);
+  const next =
+    'everyMinutes' in schedule
+      ? sql`now() + make_interval(mins => ${schedule.everyMinutes})`
+      : sql`${nextRunAt?.toISOString() ?? null}::timestamptz`;
+  await tx
+    .update(schedules)
+    .set({
+      ...timing,
+      ...(isAwaited(before) ? {} : { nextRunAt: sql`CASE WHEN ${schedules.nextRunAt} IS NOT NULL THEN ${next} END` }),
+    })
+    .where(eq(schedules.workflowId, workflowId));
+}
+
+/**
+ * Begins, changes or ends what is expected of pings, behind a change of payload, schedule or
+ * policy.
+ */
+export async function changePush(
+  tx: Tx,
+  { id, ...workflow }: WorkflowRow,
+  {
+    push,
+    before,
+    token,
+    schedule,
+    runPolicy,
+  }: {
+    push: Push | undefined;
+    before: PingsRow | undefined;
+    token: PingToken | undefined;
+    schedule: Schedule | undefined;
+    runPolicy: RunPolicy | undefined;
+  },
+): Promise<void> {
+  const ofWorkflow = eq(schedules.workflowId, id);
+  if (push && before) {
+    await tx.update(pings).set(push).where(eq(pings.workflowId, id));
+    const delaySeconds = isAwaited(before) ? push.runGraceSeconds : push.startGraceSeconds;
+    await tx.update(schedules).set({ delaySeconds }).where(ofWorkflow);
+  } else if (push) {
+    await insertPings(tx, id, push, token);
+    await tx.update(schedules).set({ nextRunAt: null, delaySeconds: push.startGraceSeconds }).where(ofWorkflow);
+  } else if (before) {
+    await tx.delete(pings).where(eq(pings.workflowId, id));
+    const present = schedule ?? scheduleOf({ id, ...workflow });
+    const { nextRunAt } = await timingOf(tx, id, present);
+    const { delaySeconds } = policyColumns(id, runPolicy ?? workflow.runPolicy);
+    const first = 'everyMinutes' in present ? sql`now()` : nextRunAt;
+    await tx.update(schedules).set({ nextRunAt: first, delaySeconds }).where(ofWorkflow);
+  }
+}
+
+/** Whether the end of a run is expected next. */
+function isAwaited({ startedAt, endedAt, givenUpAt }: PingsRow): boolean {
+  return startedAt !== null && endedAt === null && givenUpAt === null;
+}

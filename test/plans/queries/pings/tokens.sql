@@ -1,0 +1,32 @@
+-- db/pings/tokens.ts
+
+-- pingTokensOf
+
+select "workflow_id", "token"
+from "pings"
+where "pings"."workflow_id" = ANY($1::uuid[]) /* pingTokensOf */;
+
+-- rotatePingToken
+
+select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to"
+from "workflows"
+where ("workflows"."id" = $1 and "workflows"."user_id" = $2
+  and "workflows"."purge_requested_at" is null) for no key update;
+
+update "pings"
+set "token_hash" = $1, "token" = $2
+where "pings"."workflow_id" = $3
+returning "workflow_id";
+
+update "workflows"
+set "updated_at" = now()
+where "workflows"."id" = $1
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to";
