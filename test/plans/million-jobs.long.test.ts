@@ -49,7 +49,7 @@ const BOUNDS: Record<string, { rows: number; blocks: number }> = {
   readSchedules: { rows: 2 * SET, blocks: 1_000 },
   listJobs: { rows: 2 * SET, blocks: 2_500 }, // of a day, then of a month and of what is older
   countJobs: { rows: 2 * SET, blocks: 1_500 },
-  listWorkflows: { rows: 2 * SET, blocks: 50 },
+  listWorkflows: { rows: 2 * SET, blocks: 80 },
   listNotifications: { rows: 2 * SET, blocks: 50 },
   findIdentities: { rows: 10, blocks: 50 },
   rollUpTotals: { rows: 6 * SET, blocks: 1_500 },

@@ -107,6 +107,6 @@ const FILLS: Record<number, string> = {
   24: "INSERT INTO workers (owner, name, version, host) SELECT 'process ' || n, 'workflow', '1', 'host' FROM generate_series(1, 60) n",
   26: "INSERT INTO engine_images (engine_id, image_id, names) SELECT 'engine', 'sha256:' || n, '{r/i:1}' FROM generate_series(1, 300) n",
   30: `
-    INSERT INTO calendars (id, key, expressions, time_zone, tz_version, occurrences, is_last)
-      SELECT md5('calendar' || n)::uuid, n::text, '{}', 'UTC', '2026a', '{}', true FROM generate_series(1, 300) n`,
+    INSERT INTO calendars (id, key, expressions, time_zone, tz_version, occurrences, is_last, used_at)
+      SELECT md5('calendar' || n)::uuid, n::text, '{}', 'UTC', '2026a', '{}', true, '2026-02-01Z' FROM generate_series(1, 300) n`,
 };
