@@ -8,7 +8,7 @@ import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { endColumns } from '../ends/columns.ts';
 import { CHANGED_COLUMNS, type ChangedJob, failureEffects, jobEffects } from '../ends/jobs.ts';
-import { eachDay } from '../job-days.ts';
+import { eachDay, eachDayOf } from '../job-days.ts';
 import { storeLastLines } from '../logs/append.ts';
 import { type Event, NOTIFY_COMPLETED, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
@@ -247,6 +247,12 @@ async function retryJobs(
       : [];
   });
   if (retrying.length === 0) return { ids: new Set(), effects: noEffects };
+  // Some are retried here and the caller ends the others: both in the order of their ids, so the
+  // locks of all come first. Whoever renews the leases of these jobs locks them in that order too.
+  const lock = (jobs: SQL, ids: string[]) =>
+    tx.execute(sql`
+    SELECT /* retryJobs */ FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')}) ORDER BY id FOR NO KEY UPDATE`);
+  await eachDayOf(tx, outcomes.map(idOf), lock);
   const retry = (jobs: SQL, ofDay: typeof retrying) => {
     const { rows, texts } = toRows(ofDay);
     const policyOf = new Map(ofDay.map(({ id, policy }) => [id, policy]));

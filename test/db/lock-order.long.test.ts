@@ -61,6 +61,8 @@ const onJobs: Record<string, Actor> = {
   returnJobs: (db, rows) => returnJobs(db, rows),
   'endJobs of successes': (db, rows) => endAll(db, rows, { status: 'COMPLETED' }),
   'endJobs of failures': (db, rows) => endAll(db, rows, { status: 'FAILED', failureReason: 'EXIT_CODE' }),
+  'endJobs of failures of which some are retried': (db, rows) =>
+    endAll(db, rows, { status: 'FAILED', failureReason: 'TIMEOUT' }),
   claimJobs: (db, rows) => claimJobs(db, idsOf(rows), { owner: 'other' }),
   takeOverJobs: (db, rows) => {
     const attempts = rows.map(({ id }) => ({ id, attempt: 1 }));
@@ -167,7 +169,11 @@ async function waits(application: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Jobs or builds that match the conditions of all actors: expired leases, open logs, due slots. */
+/**
+ * Jobs or builds that match the conditions of all actors: expired leases, open logs, due slots. The
+ * newer half of the jobs is retried after a TIMEOUT, or replaced by a due slot: what that changes
+ * is not what comes first.
+ */
 async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]> {
   const { db } = database;
   for (const name of ['jobs', 'log_chunks', 'workflows']) await db.execute(sql`DELETE FROM ${sql.identifier(name)}`);
@@ -178,6 +184,10 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
     jobId: `${newId().slice(0, 15)}${randomUUID().slice(15)}`, // of now, and in no order
     status: statuses[n % statuses.length] ?? '',
   }));
+  const [middle = ''] = idsOf(rows)
+    .toSorted()
+    .slice(ROWS / 2);
+  const retry = { maxRetries: 1, delaySeconds: 30, factor: 2, maxDelaySeconds: 3_600, on: ['TIMEOUT'] };
   const column = (name: keyof (typeof rows)[number], type: 'uuid' | 'text') => {
     const values = rows.map((row) => row[name]);
     return array(values, type);
@@ -187,12 +197,14 @@ async function seed(table: 'jobs' | 'builds', statuses: string[]): Promise<Row[]
   const held = sql`CASE WHEN status IN ('RUNNING', 'STARTED') THEN`;
   const ended = sql`CASE WHEN status = 'COMPLETED' THEN now() - interval '9 days' END, status = 'COMPLETED'`;
   await db.execute(sql`
-    INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, build_status)
-    SELECT workflow_id, ${ann}, 'test', 'CONTAINER', 1, ${table === 'jobs' ? 1_000 : 1}, 'STARTED' FROM ${given}`);
+    INSERT INTO workflows (id, user_id, name, kind, interval_minutes, max_consecutive_job_failures_allowed, build_status, run_policy)
+    SELECT workflow_id, ${ann}, 'test', 'CONTAINER', 1, ${table === 'jobs' ? 1_000 : 1}, 'STARTED',
+      CASE WHEN id >= ${middle}::uuid THEN ${JSON.stringify({ retry })}::jsonb END FROM ${given}`);
   const lastJob = table === 'jobs' ? sql`id` : sql`job_id`;
   await db.execute(sql`
-    INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at, last_job_id)
-    SELECT workflow_id, ${ann}, 'CONTAINER', 'READY', 1, 1, now(), now(), ${lastJob} FROM ${given}`);
+    INSERT INTO schedules (workflow_id, user_id, kind, state, generation, interval_minutes, next_run_at, wake_at, last_job_id, overlap)
+    SELECT workflow_id, ${ann}, 'CONTAINER', 'READY', 1, 1, now(), now(), ${lastJob}, CASE WHEN id >= ${middle}::uuid THEN 'REPLACE' ELSE 'QUEUE' END
+    FROM ${given}`);
   const columns = sql`workflow_id, user_id, generation, attempt, started_at, lease_owner, lease_token, lease_expires_at, completed_at, log_open`;
   const values = sql`workflow_id, ${ann}, 1, 1, now() - interval '9 days'`;
   const lease = sql`${held} 'test' END, ${held} token END, ${held} now() - interval '1 hour' END`;

@@ -124,6 +124,8 @@ eager AS MATERIALIZED (
 
 -- retryJobs
 
+SELECT /* retryJobs */ FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
 UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
 FROM unnest($1::uuid[], $2::timestamptz[]) AS u (workflow_id,
   retry_at) WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
