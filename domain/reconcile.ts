@@ -45,7 +45,7 @@ export interface LastJob {
  *
  * - SKIP_SLOT: the slots that have passed are dropped and counted.
  * - END_PAUSE: the pause is over. The slots within it are dropped, and not counted.
- * - REPLACE: the last job is canceled, and its end wakes the schedule.
+ * - REPLACE: the last job is canceled. If it runs, its end wakes the schedule.
  * - REFILL: the caller gives the calendar more occurrences.
  */
 export interface Decision {
@@ -109,10 +109,12 @@ function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
 }
 
 function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
-  if (schedule.slotDue && schedule.state === 'READY' && !job.cancelRequested) {
-    if (schedule.overlap === 'SKIP') return actOnSlots(schedule, 'SKIP_SLOT');
-    if (schedule.overlap === 'REPLACE')
-      return { act: 'REPLACE', wakeInSeconds: job.status === 'RUNNING' ? RECHECK_SECONDS : 0, waiting: true };
+  if (schedule.slotDue && schedule.state === 'READY') {
+    // No job is canceled for a slot that would not run.
+    const isDropped = schedule.overlap === 'SKIP' || (schedule.overlap === 'REPLACE' && schedule.slotLate);
+    if (isDropped) return actOnSlots(schedule, 'SKIP_SLOT');
+    if (schedule.overlap === 'REPLACE' && !job.cancelRequested)
+      return { act: 'REPLACE', wakeInSeconds: 0, waiting: true }; // the next look sees whether it stops
   }
   const waiting = schedule.slotDue || schedule.requested || schedule.state !== 'READY';
   const look = (act: Decision['act'], inSeconds: number): Decision => ({

@@ -304,17 +304,19 @@ async function skipSlots(tx: Transaction, rows: Row[]): Promise<Effects> {
   const advanced = await tx.execute<{ workflow_id: string; is_new: boolean }>(sql`
     WITH /* skipSlots */ passed AS MATERIALIZED (
       SELECT s.workflow_id, slots.following, slots.passed, (${isDue}) IS NOT TRUE AS is_new
-      FROM schedules s ${slotsUntil('s', RUNS_NOW)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')}) AND s.next_run_at <= ${RUNS_NOW}
+      FROM schedules s ${slotsUntil('s', RUNS_NOW)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
+        AND s.next_run_at <= ${RUNS_NOW} AND exhausted IS NOT TRUE -- the last occurrence may have passed since it was read
     )
     UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
       skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
     FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new`);
   const isNew = new Map(advanced.map((row) => [row.workflow_id, row.is_new]));
-  const events = rows
+  const dropped = rows.filter((row) => isNew.has(row.workflow_id));
+  const events = dropped
     .filter((row) => isNew.get(row.workflow_id))
     .map((row) => ({ kind: 'RUN_SKIPPED' as const, workflowId: row.workflow_id, detail: skippedBecause(row) }));
-  const changed = rows.map((row) => ({ userId: row.user_id, workflows: [row.workflow_id] }));
-  const skipped = rows.map((row) => ({
+  const changed = dropped.map((row) => ({ userId: row.user_id, workflows: [row.workflow_id] }));
+  const skipped = dropped.map((row) => ({
     workflowId: row.workflow_id,
     userId: row.user_id,
     message: skippedBecause(row),
@@ -341,7 +343,8 @@ async function endPauses(tx: Transaction, rows: Row[]): Promise<Effects> {
   await tx.execute(sql`
     WITH /* endPauses */ paused AS MATERIALIZED (
       SELECT s.workflow_id, CASE WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot
-      FROM schedules s ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')}) AND s.paused
+      FROM schedules s ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
+        AND s.paused AND exhausted IS NOT TRUE -- the calendar may have changed since it was read
     )
     UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
     FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id])`);

@@ -2,6 +2,7 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { recomputeCalendars, refillCalendars, removeUnusedCalendars } from '../../db/calendars.ts';
 import { renewLeases } from '../../db/jobs/leases.ts';
+import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { replanSlots } from '../../db/jobs/replan.ts';
 import { calendars, schedules } from '../../db/schema.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
@@ -65,6 +66,24 @@ test('a calendar that was used up in an outage is extended, and the last slot th
   const now = Date.now();
   expect(slot).toBeGreaterThan(now - 60_000 - 5_000);
   expect(await nextOf(id)).toBe(slot + 60_000);
+});
+
+test('a calendar that ends between the look at a slot and its drop is extended, and the schedule goes on', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE, { runPolicy: { startWithinSeconds: 1 } });
+  const lastMs = Date.now() + 400;
+  await db.update(calendars).set({ occurrences: [new Date(lastMs - 60_000), new Date(lastMs)], isLast: false });
+  await db
+    .update(schedules)
+    .set({ nextRunAt: new Date(lastMs - 60_000), wakeAt: sql`now()` })
+    .where(eq(schedules.workflowId, id));
+  const watchedSeconds = () => {
+    while (Date.now() <= lastMs + 20); // the last occurrence passes while the decision is made
+    return 0;
+  };
+  expect((await reconcileSchedules(db, [id], { watchedSeconds })).again).toBe(true);
+  await schedule(db);
+  expect(await nextOf(id)).toBeGreaterThan(lastMs);
 });
 
 test('workflows with the same expressions and zone share a calendar, however they are spelled', async () => {

@@ -1,6 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { refillCalendars } from '../../db/calendars.ts';
+import { cancelJob } from '../../db/jobs/cancel.ts';
 import type { ClaimedJob } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases } from '../../db/jobs/leases.ts';
@@ -136,6 +137,30 @@ describe.each([
     await dueSince(id, 30);
     expect(await schedule(db)).toHaveLength(1);
     expect(await skipsOf(id)).toBe(1);
+  });
+
+  test('REPLACE: a job goes on when the slot is too late to run', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, timing, { runPolicy: { overlap: 'REPLACE', startWithinSeconds: 20 } });
+    if ('cron' in timing) {
+      await align(db, id);
+      await letPass(db, id, 31);
+    }
+    await runningFor(id, 90);
+    expect(await schedule(db)).toEqual([]);
+    expect(await jobsOf(db, id)).toMatchObject([{ status: 'RUNNING', cancelRequestedAt: null }]);
+    expect(await skipsOf(id)).toBe(1);
+  });
+
+  test('SKIP: a slot during a job that is being stopped is dropped too', async () => {
+    const { db, id, job } = await busy('SKIP');
+    await cancelJob(db, { userId: ann, id: job.id });
+    await letPass(db, id, 60);
+    await renewLeases(db, [job]);
+    expect(await schedule(db)).toEqual([]);
+    expect(await skipsOf(id)).toBe(4);
+    await end(db, job, { status: 'CANCELED' });
+    expect(await schedule(db)).toEqual([]);
   });
 
   test('startWithinSeconds drops a slot that waited longer for a job', async () => {

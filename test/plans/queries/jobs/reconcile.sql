@@ -57,7 +57,8 @@ WITH /* endPauses */ paused AS MATERIALIZED (
       CASE WHEN n IS NULL THEN greatest(k - width_bucket(s.next_run_at, occurrences),
         0) ELSE n::integer END AS passed,
       occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
-  ) slots WHERE s.workflow_id = ANY($1::uuid[]) AND s.paused
+  ) slots WHERE s.workflow_id = ANY($1::uuid[])
+    AND s.paused AND exhausted IS NOT TRUE -- the calendar may have changed since it was read
 )
 UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
 FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id]);
@@ -156,7 +157,7 @@ WITH /* skipSlots */ passed AS MATERIALIZED (
         0) ELSE n::integer END AS passed,
       occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
   ) slots WHERE s.workflow_id = ANY($2::uuid[])
-    AND s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds))
+    AND s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds)) AND exhausted IS NOT TRUE -- the last occurrence may have passed since it was read
 )
 UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
   skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
