@@ -114,7 +114,7 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
     const isDropped = schedule.overlap === 'SKIP' || (schedule.overlap === 'REPLACE' && schedule.slotLate);
     if (isDropped) return actOnSlots(schedule, 'SKIP_SLOT');
     if (schedule.overlap === 'REPLACE' && !job.cancelRequested)
-      return { act: 'REPLACE', wakeInSeconds: 0, waiting: true }; // the next look sees whether it stops
+      return { act: 'REPLACE', wakeInSeconds: 0, waiting: true }; // then it looks again
   }
   const waiting = schedule.slotDue || schedule.requested || schedule.state !== 'READY';
   const look = (act: Decision['act'], inSeconds: number): Decision => ({

@@ -159,19 +159,21 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
         termination_reason = CASE WHEN u.action = 'TERMINATE' THEN 'FAILURES' END,
         skipped_run_count = CASE WHEN u.action = 'TERMINATE' THEN coalesce((
           SELECT s.skipped_run_count FROM schedules s WHERE s.workflow_id = workflows.id), 0) ELSE workflows.skipped_run_count END,
-        paused_at = CASE WHEN u.action = 'PAUSE' AND u.is_paused IS NOT TRUE THEN now() ELSE paused_at END,
-        paused_until = CASE WHEN u.action IS DISTINCT FROM 'PAUSE' THEN paused_until END,
-        pause_reason = CASE WHEN u.action = 'PAUSE' THEN 'FAILURES' ELSE pause_reason END
+        paused_at = CASE WHEN u.pauses AND NOT u.is_paused THEN now() ELSE paused_at END,
+        paused_until = CASE WHEN u.pauses IS NOT TRUE THEN paused_until END,
+        pause_reason = CASE WHEN u.pauses THEN 'FAILURES' ELSE pause_reason END,
+        pause_note = CASE WHEN u.pauses AND NOT u.is_paused THEN NULL ELSE pause_note END
       FROM (
-        SELECT u.*, alive.*, CASE WHEN u.failed AND failures + 1 >= allowed THEN on_too_many_failures END AS action
+        SELECT u.*, alive.*, action, action = 'PAUSE' AND NOT (is_paused AND paused_because = 'FAILURES') AS pauses
         FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
           SELECT consecutive_job_failures_count AS failures, max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
             paused_at IS NOT NULL AND (paused_until > now()) IS NOT FALSE AS is_paused, pause_reason AS paused_because
-          FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
+          FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive,
+          LATERAL (SELECT CASE WHEN u.failed AND failures + 1 >= allowed THEN on_too_many_failures END AS action) reached
       ) u
       WHERE workflows.id = ANY(ARRAY[u.id])
       RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated, NOT u.failed AND u.failures > 0 AS recovered,
-        (u.action = 'PAUSE' AND NOT (u.is_paused AND u.paused_because = 'FAILURES')) IS TRUE AS paused,
+        u.pauses IS TRUE AS paused,
         CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures`);
     const terminated = counted.filter((row) => row.terminated).map(({ id }) => id);
     // The scheduling worker cancels the jobs that are still requested, and removes the schedule.
@@ -247,8 +249,8 @@ async function retryJobs(
       : [];
   });
   if (retrying.length === 0) return { ids: new Set(), effects: noEffects };
-  // Some are retried here and the caller ends the others: both in the order of their ids, so the
-  // locks of all come first. Whoever renews the leases of these jobs locks them in that order too.
+  // Some are retried here and the caller ends the others. Renewals of their leases lock all of them
+  // in the order of their ids, so this does too.
   const lock = (jobs: SQL, ids: string[]) =>
     tx.execute(sql`
     SELECT /* retryJobs */ FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')}) ORDER BY id FOR NO KEY UPDATE`);

@@ -57,7 +57,7 @@ function given(job: Job, slot: Slot, more: Partial<Reconcilable> = {}): Reconcil
   };
 }
 
-/** A decision in one line: what is done, in how many seconds it looks again, and whether it waits. */
+/** A decision in one line: the act, in how many seconds it looks again, and whether it waits. */
 function decided(schedule: Reconcilable): string {
   const { act, wakeInSeconds, waiting } = reconcile(schedule);
   return `${act} ${wakeInSeconds ?? 'never'}${waiting ? ' waiting' : ''}`;

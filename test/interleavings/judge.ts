@@ -5,7 +5,7 @@ import { endJobs } from '../../db/jobs/finish.ts';
 import { drain } from '../lifecycle/drain.ts';
 import { broken } from '../lifecycle/invariants.ts';
 import { schedule } from '../scheduling/support.ts';
-import { timePasses } from './states.ts';
+import { letAllPass } from '../support/time.ts';
 import type { Answers } from './verbs.ts';
 
 /**
@@ -89,7 +89,7 @@ export async function judge(db: Db, answers: Answers): Promise<string[]> {
 
 /** Work that could continue but is not found in the next seconds, while everything QUEUED runs. */
 async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
-  await timePasses(db, SECONDS);
+  await letAllPass(db, SECONDS);
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const again = await schedule(db);
     const queued = await db.execute<{ id: string }>(sql`SELECT id FROM jobs WHERE status = 'QUEUED'`);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { refuseWrongChanges } from '../lifecycle/changes.ts';
 import { testUser } from '../support/database.ts';
 import { dbOf, openConnections } from './connections.ts';
 import { openCopies } from './copies.ts';
@@ -25,6 +26,7 @@ export async function openRunner(actors: number): Promise<Runner> {
   const connections = await openConnections(actors);
   const { db, scheduler } = connections;
   await writeDown(db);
+  await refuseWrongChanges(db);
   const copies = await openCopies(db, await testUser(db, 'ann'));
   const verdicts = new Map<string, string[]>();
 

@@ -11,6 +11,7 @@ import { enterTurns } from '../../db/jobs/turns.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
 import { claim, schedule } from '../scheduling/support.ts';
+import { letAllPass } from '../support/time.ts';
 
 /**
  * The objects of an order: one workflow, its newest job and build, and a lease of the job or build
@@ -85,7 +86,7 @@ export const STATES = {
     const subject = await running(db, userId);
     const { workflowId } = subject;
     await endJobs(db, [{ ...held(subject), status: 'COMPLETED', workflowId, logLineCount: 0 }]);
-    await timePasses(db, 3_601);
+    await letAllPass(db, 3_601);
     return claimed(db, subject);
   },
   /** Runs when one more failure terminates the workflow. */
@@ -159,25 +160,7 @@ async function request(db: Db, { userId, workflowId }: Subject): Promise<string>
 
 function lost(db: Db) {
   return async (subject: Subject): Promise<Subject> => {
-    await timePasses(db, 7_200);
+    await letAllPass(db, 7_200);
     return subject;
   };
-}
-
-/**
- * Moves all rows of the database into the past: by a whole number of hours and a second, so that no
- * slot falls on an earlier one.
- */
-export async function timePasses(db: Db, seconds: number): Promise<void> {
-  const by = sql`make_interval(secs => ${seconds})`;
-  await db.execute(sql`
-    WITH moved_schedules AS (
-      UPDATE schedules SET next_run_at = next_run_at - ${by}, wake_at = wake_at - ${by}, last_slot_at = last_slot_at - ${by}
-    ), moved_builds AS (
-      UPDATE builds SET created_at = created_at - ${by}, started_at = started_at - ${by}, lease_expires_at = lease_expires_at - ${by},
-        retry_at = retry_at - ${by}
-      WHERE completed_at IS NULL
-    )
-    UPDATE jobs SET lease_expires_at = lease_expires_at - ${by}, updated_at = updated_at - ${by},
-      queued_at = queued_at - ${by}, scheduled_at = scheduled_at - ${by} WHERE completed_at IS NULL`);
 }

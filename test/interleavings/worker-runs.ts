@@ -3,6 +3,7 @@ import { enterTurns } from '../../db/jobs/turns.ts';
 import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { testUser } from '../support/database.ts';
+import { letAllPass } from '../support/time.ts';
 import { type Clock, startClock } from './clock.ts';
 import { openConnections, sideOf } from './connections.ts';
 import { openCopies } from './copies.ts';
@@ -11,7 +12,7 @@ import { judge, writeDown } from './judge.ts';
 import type { Point } from './points.ts';
 import { realNowMs, sleep } from './real-time.ts';
 import type { Choose, Order } from './scheduler.ts';
-import { type State, type Subject, timePasses } from './states.ts';
+import type { State, Subject } from './states.ts';
 import { type Answers, VERBS } from './verbs.ts';
 import { isQuiet, type JobWorker, startJobWorker } from './workers.ts';
 
@@ -78,7 +79,7 @@ export async function openWorkerRunner(): Promise<WorkerRunner> {
     const worker = 'worker' in event ? workers[event.worker] : undefined;
     switch (event.type) {
       case 'pass':
-        await timePasses(side, event.seconds);
+        await letAllPass(side, event.seconds);
         await clock.pass(event.seconds + lagSeconds());
         return;
       case 'schedule': {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { withinTime } from '../support/time-limit.ts';
 import { drain } from './drain.ts';
 import { broken } from './invariants.ts';
-import { type Operation, operation } from './operations.ts';
+import { created, type Operation, operation } from './operations.ts';
 import { BOUNDS, type Lifecycle, lifecycle, RUN_MS_MAX, TEST_MS_MAX } from './support.ts';
 
 const CLIENTS = 5;
@@ -32,8 +32,8 @@ test(
     const { db } = real;
     const run = withinTime(RUN_MS_MAX, async (all: Operation[][][]) => {
       const world = await real.begin();
-      await world.do({ type: 'create', container: false, failuresAllowed: 2 });
-      await world.do({ type: 'create', container: true, failuresAllowed: 1 });
+      await world.do(created(false, 2));
+      await world.do(created(true, 1));
       await world.do({ type: 'claimBuilds' });
       await world.do({ type: 'endBuild', at: 0, status: 'COMPLETED' });
       for (const clients of all) {

@@ -6,11 +6,12 @@ import { claimJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { schedule } from '../scheduling/support.ts';
+import { letAllPass } from '../support/time.ts';
 import type { World } from './world.ts';
 
 const ROUNDS_MAX = 80;
 /** Not a whole number of minutes: while the rows are moved, no slot may fall on an earlier one. */
-const HOUR = sql`interval '3601 seconds'`;
+const HOUR_SECONDS = 3_601;
 
 /**
  * All lease holders disappear. From here on the workers work, every build and job succeeds, and
@@ -19,12 +20,7 @@ const HOUR = sql`interval '3601 seconds'`;
  */
 export async function drain({ db }: Pick<World, 'db'>): Promise<void> {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    await db.execute(sql`UPDATE schedules SET wake_at = wake_at - ${HOUR}, next_run_at = next_run_at - ${HOUR},
-      last_slot_at = last_slot_at - ${HOUR}`);
-    await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at - ${HOUR}, updated_at = updated_at - ${HOUR},
-      lease_expires_at = lease_expires_at - ${HOUR}`);
-    await db.execute(sql`UPDATE builds SET created_at = created_at - ${HOUR}, started_at = started_at - ${HOUR},
-      lease_expires_at = lease_expires_at - ${HOUR}, retry_at = retry_at - ${HOUR}`);
+    await letAllPass(db, HOUR_SECONDS);
     const { queuedBuildIds } = await sweepBuilds(db, { watchedSeconds: () => Number.POSITIVE_INFINITY });
     for (const build of (await claimBuilds(db, [...queuedBuildIds], { owner: 'drain' })).claimed)
       await endBuild(db, { ...build, logLineCount: 0, status: 'COMPLETED', imageId: 'sha256:2' });

@@ -21,7 +21,7 @@ const BROKEN = {
   'a slot that was run twice': sql`
     SELECT workflow_id FROM jobs WHERE trigger = 'AUTOMATIC' GROUP BY workflow_id, scheduled_at HAVING count(*) > 1`,
   'more attempts than there may be': sql`
-    SELECT id FROM jobs WHERE attempt - uncounted_attempts > 3 OR uncounted_attempts > attempt OR uncounted_attempts < 0`,
+    SELECT id FROM jobs WHERE attempt - uncounted_attempts - retries > 3 OR uncounted_attempts > attempt OR uncounted_attempts < 0`,
   'a schedule whose state is not its workflow’s': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
     WHERE (s.state = 'TERMINATED') <> (w.terminated_at IS NOT NULL) OR s.state = 'BLOCKED' AND w.build_status = 'COMPLETED'`,
@@ -33,10 +33,25 @@ const BROKEN = {
         WHERE workflow_id = w.id AND runs.generation = s.generation AND newest.generation = w.generation)`,
   'a living workflow that could run and has no schedule': sql`
     SELECT id FROM workflows w WHERE terminated_at IS NULL AND build_status = 'COMPLETED'
-      AND NOT EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND s.wake_at IS NOT NULL)`,
-  'a schedule of another interval than its workflow’s': sql`
+      AND NOT EXISTS (SELECT FROM schedules s WHERE s.workflow_id = w.id AND (s.wake_at IS NOT NULL OR s.paused))`,
+  'a schedule of another interval than its workflow’s, or with a calendar that it has not': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
-    WHERE s.interval_minutes <> w.interval_minutes`,
+    WHERE s.interval_minutes IS DISTINCT FROM w.interval_minutes
+      OR (s.calendar_id IS NOT NULL) <> coalesce(w.schedule ? 'cron', false)`,
+  'a schedule of another overlap policy than its workflow’s': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+    WHERE s.overlap <> coalesce(w.run_policy->>'overlap', 'QUEUE')`,
+  'a schedule that has come to its end by mistake': sql`
+    SELECT workflow_id FROM schedules WHERE state = 'READY' AND next_run_at IS NULL
+      AND (interval_minutes IS NOT NULL OR calendar_id IS NOT NULL AND (ends_at > now()) IS NOT FALSE)`,
+  'a READY schedule whose next slot nobody will look at': sql`
+    SELECT workflow_id FROM schedules WHERE state = 'READY' AND wake_at IS NULL
+      AND (NOT paused AND next_run_at IS NOT NULL OR paused AND paused_until IS NOT NULL)`,
+  'a schedule that is paused for longer than its workflow, or less long': sql`
+    SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+    WHERE w.terminated_at IS NULL
+      AND ((s.paused AND s.paused_until IS NULL) <> (w.paused_at IS NOT NULL AND w.paused_until IS NULL)
+        OR greatest(s.paused_until, now()) IS DISTINCT FROM greatest(w.paused_until, now()))`,
   'an unended build that is not of the newest generation, or of a terminated workflow': sql`
     SELECT b.id FROM builds b JOIN workflows w ON w.id = b.workflow_id
     WHERE completed_at IS NULL AND (w.generation <> b.generation OR w.terminated_at IS NOT NULL)`,
@@ -55,8 +70,9 @@ const BROKEN = {
       AND consecutive_job_failures_count < max_consecutive_job_failures_allowed`,
   'a failure count that is not what the jobs say': sql`
     SELECT w.id FROM workflows w WHERE (terminated_at IS NULL OR termination_reason = 'FAILURES') AND purge_requested_at IS NULL
-      AND consecutive_job_failures_count <> (
-        SELECT count(*) FROM jobs f WHERE f.workflow_id = w.id AND f.status = 'FAILED' AND f.failure_reason <> 'SYSTEM'
+      AND NOT consecutive_job_failures_count <@ (
+        SELECT int4range(CASE on_too_many_failures WHEN 'PAUSE' THEN 0 ELSE count(*)::integer END, count(*)::integer, '[]') -- resuming begins anew
+        FROM jobs f WHERE f.workflow_id = w.id AND f.status = 'FAILED' AND f.failure_reason <> 'SYSTEM'
           AND f.completed_at <= coalesce(w.terminated_at, f.completed_at)
           AND f.completed_at > coalesce((SELECT max(c.completed_at) FROM jobs c WHERE c.workflow_id = w.id AND c.status = 'COMPLETED'
             AND c.completed_at <= coalesce(w.terminated_at, c.completed_at)), '-infinity'))`,

@@ -1,6 +1,12 @@
 import { ATTEMPTS_MAX } from '../../domain/limits.ts';
+import {
+  DEFAULT_RUN_POLICY,
+  type OverlapPolicy,
+  type PauseReason,
+  type TooManyFailuresAction,
+} from '../../domain/schedule/run-policy.ts';
 import type { BuildStatus, JobStatus, TerminationReason } from '../../domain/states.ts';
-import type { JobOutcome, Operation } from './operations.ts';
+import { type JobOutcome, type Operation, PAUSE_SECONDS } from './operations.ts';
 import type { Done } from './world.ts';
 
 export interface ModelWorkflow {
@@ -12,9 +18,21 @@ export interface ModelWorkflow {
   runs: number | undefined;
   failures: number;
   failuresAllowed: number;
+  action: TooManyFailuresAction;
+  overlap: OverlapPolicy;
+  maxRetries: number;
+  /** Stays behind its end, as the row does. */
+  pause: Pause | null;
   reason: TerminationReason | null;
   deleted: boolean;
   purged: boolean;
+}
+
+export interface Pause {
+  reason: PauseReason;
+  note: string | null;
+  /** In the time of the workflow (Model.now). Undefined: it has no end. */
+  endsAt: number | undefined;
 }
 
 export interface ModelJob {
@@ -24,6 +42,8 @@ export interface ModelJob {
   attempt: number;
   /** Attempts that do not count. */
   uncounted: number;
+  /** How many attempts have failed and were followed by another one. */
+  retries: number;
   stopping: boolean;
   /** The job was requested and has never been dispatched. */
   waits: boolean;
@@ -40,6 +60,9 @@ export interface ModelBuild {
   token: string | null;
 }
 
+/** For how long an operation takes on a busy machine: the database saw it before the model. */
+const CLOCK_SECONDS = 2;
+
 /**
  * The lifecycle as the documents describe it, without schedules, locks or statements: the answer of
  * each operation, and what becomes of workflows, builds and jobs. The scheduling worker depends on
@@ -49,6 +72,23 @@ export class Model {
   readonly workflows = new Map<string, ModelWorkflow>();
   readonly jobs = new Map<string, ModelJob>();
   readonly builds = new Map<string, ModelBuild>();
+  /** When failed jobs are tried again, at the earliest and at the latest. */
+  readonly retries = new Map<string, { from: number; until: number }>();
+  readonly #passed = new Map<string, number>();
+
+  /** The seconds that have passed for a workflow, those that were skipped among them. */
+  now(workflowId: string): number {
+    return Date.now() / 1_000 + (this.#passed.get(workflowId) ?? 0);
+  }
+
+  /**
+   * No time of a sequence comes near the end of a pause, so this is certain (PAUSE_SECONDS). The
+   * scheduling worker may not have seen that the pause has ended.
+   */
+  isPaused(workflowId: string): boolean {
+    const pause = this.workflows.get(workflowId)?.pause;
+    return pause !== undefined && pause !== null && (pause.endsAt ?? Number.POSITIVE_INFINITY) > this.now(workflowId);
+  }
 
   /** Applies an operation, and returns the outcome that it should have had. */
   apply(op: Operation, done: Done): string | undefined {
@@ -58,7 +98,18 @@ export class Model {
         return this.#create(op, done);
       case 'rename':
       case 'interval':
+      case 'cron':
         return done.id && this.#updated(workflow);
+      case 'policy':
+        if (this.#updated(workflow) === 'UPDATED' && workflow)
+          Object.assign(workflow, { overlap: op.overlap, maxRetries: op.maxRetries });
+        return done.id && this.#updated(workflow);
+      case 'pause':
+      case 'resume':
+        return done.id && this.#changePause(done.id, workflow, op);
+      case 'letPass':
+        if (done.id) this.#passed.set(done.id, (this.#passed.get(done.id) ?? 0) + op.seconds);
+        return undefined;
       case 'threshold':
         if (this.#updated(workflow) === 'UPDATED' && workflow) workflow.failuresAllowed = op.failuresAllowed;
         return done.id && this.#updated(workflow);
@@ -121,10 +172,17 @@ export class Model {
     }
   }
 
-  #create({ container, failuresAllowed }: { container: boolean; failuresAllowed: number }, done: Done): undefined {
+  #create(
+    { container, failuresAllowed, action, overlap, maxRetries }: Extract<Operation, { type: 'create' }>,
+    done: Done,
+  ): undefined {
     this.workflows.set(done.id ?? '', {
       container,
       failuresAllowed,
+      action,
+      overlap,
+      maxRetries,
+      pause: null,
       variant: 0,
       generation: 1,
       buildStatus: container ? 'QUEUED' : 'COMPLETED',
@@ -135,6 +193,19 @@ export class Model {
       purged: false,
     });
     this.#queueBuild(done.ids?.[0], done.id ?? '', 1);
+  }
+
+  #changePause(id: string, workflow: ModelWorkflow | undefined, op: Extract<Operation, { type: 'pause' | 'resume' }>) {
+    const refusal = this.#updated(workflow);
+    if (workflow === undefined || refusal !== 'UPDATED') return refusal;
+    if (op.type === 'pause') {
+      const reason = this.isPaused(id) ? (workflow.pause?.reason ?? 'REQUESTED') : 'REQUESTED';
+      workflow.pause = { reason, note: op.note, endsAt: op.ends ? this.now(id) + PAUSE_SECONDS : undefined };
+    } else {
+      if (workflow.pause?.reason === 'FAILURES') workflow.failures = 0;
+      workflow.pause = null;
+    }
+    return 'CHANGED';
   }
 
   #updated(workflow: ModelWorkflow | undefined): string {
@@ -177,6 +248,7 @@ export class Model {
       status: 'PENDING',
       attempt: 0,
       uncounted: 0,
+      retries: 0,
       stopping: false,
       waits: true,
       token: null,
@@ -209,14 +281,33 @@ export class Model {
     if (held.sort().join() !== [...ids].sort().join()) throw new Error(`Held were ${held}, and ${ids} have ended.`);
     for (const id of held) {
       const job = this.#job(id);
-      Object.assign(job, { status, token: null });
       const workflow = this.workflows.get(job.workflowId);
-      if (!workflow || workflow.reason !== null || status === 'CANCELED' || failureReason === 'SYSTEM') continue;
+      const counts = workflow?.reason === null && status !== 'CANCELED' && failureReason !== 'SYSTEM';
+      if (counts && status === 'FAILED' && this.#isRetried(id, job, workflow)) continue;
+      Object.assign(job, { status, token: null });
+      if (!counts) continue;
       workflow.failures = status === 'FAILED' ? workflow.failures + 1 : 0;
-      if (status === 'FAILED' && workflow.failures >= workflow.failuresAllowed) {
-        this.#terminate(job.workflowId, workflow, 'FAILURES');
-      }
+      if (status === 'FAILED' && workflow.failures >= workflow.failuresAllowed)
+        this.#failTooOften(job.workflowId, workflow);
     }
+  }
+
+  #isRetried(id: string, job: ModelJob, { maxRetries }: ModelWorkflow): boolean {
+    if (job.stopping || job.retries >= maxRetries) return false;
+    const { delaySeconds, factor } = DEFAULT_RUN_POLICY.retry;
+    const delay = delaySeconds * factor ** job.retries;
+    const now = this.now(job.workflowId);
+    this.retries.set(id, { from: now - CLOCK_SECONDS + delay * 0.9, until: now + CLOCK_SECONDS + delay * 1.1 });
+    Object.assign(job, { status: 'PENDING', token: null, retries: job.retries + 1 });
+    return true;
+  }
+
+  #failTooOften(id: string, workflow: ModelWorkflow): void {
+    if (workflow.action === 'TERMINATE') this.#terminate(id, workflow, 'FAILURES');
+    if (workflow.action !== 'PAUSE') return;
+    const before = this.isPaused(id) ? workflow.pause : null;
+    if (before?.reason === 'FAILURES') return;
+    workflow.pause = { reason: 'FAILURES', note: before?.note ?? null, endsAt: undefined };
   }
 
   #build(op: Operation, { id, outcome, builds = [] }: Done): string | undefined {

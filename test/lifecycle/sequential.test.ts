@@ -5,7 +5,7 @@ import { drain } from './drain.ts';
 import { broken } from './invariants.ts';
 import { expectedState, judgeScheduling, readState } from './judge.ts';
 import { Model } from './model.ts';
-import { type Operation, operation } from './operations.ts';
+import { created, type Operation, operation } from './operations.ts';
 import { BOUNDS, type Lifecycle, lifecycle, RUN_MS_MAX, TEST_MS_MAX } from './support.ts';
 import type { World } from './world.ts';
 
@@ -56,7 +56,7 @@ test(
       const world = await real.begin();
       const model = new Model();
       const passed = new Map<string, number>();
-      await step(world, model, { type: 'create', container: true, failuresAllowed: 1 }, passed);
+      await step(world, model, created(true, 1), passed);
       await step(world, model, { type: 'claimBuilds' }, passed);
       await step(world, model, { type: 'endBuild', at: 0, status: 'COMPLETED' }, passed);
       for (const op of operations) await step(world, model, op, passed);

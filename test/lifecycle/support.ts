@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { connect, type Db } from '../../db/client.ts';
 import { testDatabase, testUser } from '../support/database.ts';
 import { IS_LONG_RUN } from '../support/run-length.ts';
+import { refuseWrongChanges } from './changes.ts';
 import { World } from './world.ts';
 
 export interface Lifecycle {
@@ -19,6 +20,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
   const database = await testDatabase();
   const url = `${database.url}?synchronous_commit=off`;
   const { db, close } = connect(url, { max: connections, application: 'chronoverse-test' });
+  await refuseWrongChanges(db);
   const ann = await testUser(db, 'ann');
   return {
     db,
@@ -27,6 +29,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
       await db.execute(sql`DELETE FROM run_requests`);
       await db.execute(sql`DELETE FROM jobs`);
       await db.execute(sql`DELETE FROM workflows`);
+      await db.execute(sql`DELETE FROM calendars`);
       return new World(db, ann);
     },
     async close() {

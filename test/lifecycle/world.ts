@@ -9,14 +9,16 @@ import { type ClaimedJob, claimJobs, takeOverJobs } from '../../db/jobs/claim.ts
 import { endJobs } from '../../db/jobs/finish.ts';
 import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
+import { pauseWorkflow, resumeWorkflow } from '../../db/workflows/pause.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
-import { schedule } from '../scheduling/support.ts';
+import { DEFAULT_RUN_POLICY, type RunPolicy, toRunPolicy } from '../../domain/schedule/run-policy.ts';
+import { EVERY_MINUTE, schedule } from '../scheduling/support.ts';
 import { letPass } from '../support/time.ts';
-import type { JobOutcome, Operation } from './operations.ts';
+import { type JobOutcome, type Operation, PAUSE_SECONDS, type Policy } from './operations.ts';
 
 /** The result of an operation for comparison with the model: its object and its answer. */
 export interface Done {
@@ -36,6 +38,13 @@ export function payloadOf(container: boolean, variant: number): Payload {
 }
 
 const INTERVAL_MINUTES = 60;
+
+/** Without overlap policy and retries, none is stored: as a workflow of an earlier version. */
+function policyOf({ overlap, maxRetries }: Policy): RunPolicy | null {
+  return overlap === 'QUEUE' && maxRetries === 0 ? null : toRunPolicy({ overlap, retry: { maxRetries } });
+}
+
+type Creation = Extract<Operation, { type: 'create' }>;
 
 /**
  * The real system: every operation uses the functions that the api and the workers call, on a real
@@ -64,11 +73,22 @@ export class World {
   async do(op: Operation): Promise<Done> {
     switch (op.type) {
       case 'create':
-        return this.#create(op.container, op.failuresAllowed);
+        return this.#create(op);
       case 'rename':
         return this.#update(op.at, { name: 'renamed' });
       case 'interval':
         return this.#update(op.at, { schedule: { everyMinutes: op.minutes } });
+      case 'cron':
+        return this.#update(op.at, { schedule: EVERY_MINUTE });
+      case 'policy':
+        return this.#update(op.at, { runPolicy: policyOf(op) ?? DEFAULT_RUN_POLICY });
+      case 'pause':
+        return this.#changePause(op.at, (key) => {
+          const until = op.ends ? new Date(Date.now() + PAUSE_SECONDS * 1_000) : null;
+          return pauseWorkflow(this.db, { ...key, until, note: op.note });
+        });
+      case 'resume':
+        return this.#changePause(op.at, (key) => resumeWorkflow(this.db, key));
       case 'threshold':
         return this.#update(op.at, { maxConsecutiveJobFailuresAllowed: op.failuresAllowed });
       case 'payload':
@@ -171,13 +191,15 @@ export class World {
     }
   }
 
-  async #create(container: boolean, failuresAllowed: number): Promise<Done> {
+  async #create({ container, cron, failuresAllowed, action, ...policy }: Creation): Promise<Done> {
     const { workflow, buildId } = await createWorkflow(this.db, {
       userId: this.userId,
       name: 'test',
       payload: payloadOf(container, 0),
-      schedule: { everyMinutes: INTERVAL_MINUTES },
+      schedule: cron ? EVERY_MINUTE : { everyMinutes: INTERVAL_MINUTES },
+      runPolicy: policyOf(policy),
       maxConsecutiveJobFailuresAllowed: failuresAllowed,
+      onTooManyFailures: action,
     });
     this.workflows.push({ id: workflow.id, container });
     if (buildId !== undefined) this.buildIds.push(buildId);
@@ -218,6 +240,15 @@ export class World {
     const id = pick(this.workflows, at)?.id;
     if (id === undefined) return {};
     return { id, outcome: (await act({ userId: this.userId, id })) ? 'ENDED' : 'NOT_FOUND' };
+  }
+
+  async #changePause(
+    at: number,
+    act: (key: { userId: string; id: string }) => Promise<{ outcome: string }>,
+  ): Promise<Done> {
+    const id = pick(this.workflows, at)?.id;
+    if (id === undefined) return {};
+    return { id, outcome: (await act({ userId: this.userId, id })).outcome };
   }
 
   async #end(jobs: ClaimedJob[], outcome: JobOutcome): Promise<Done> {

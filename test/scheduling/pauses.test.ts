@@ -145,3 +145,34 @@ test('resuming a workflow that was paused for its failures begins its count anew
   await letPass(db, id, 60);
   await run(db, { status: 'COMPLETED' });
 });
+
+test('a failure during a pause for failures leaves the end that the pause was given', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 1, onTooManyFailures: 'PAUSE' });
+  const failed = { status: 'FAILED', failureReason: 'CHECK_FAILED' } as const;
+  await run(db, failed);
+  const until = new Date(Date.now() + 600_000);
+  await pauseWorkflow(db, { userId: ann, id, until });
+  await runWorkflow(db, { userId: ann, id });
+  await run(db, failed);
+  expect(await stored(id)).toMatchObject({ pauseReason: 'FAILURES', pausedUntil: until });
+  expect(await scheduleOf(db, id)).toMatchObject({ paused: true, pausedUntil: until });
+});
+
+test('a pause for failures keeps the note of a pause that it replaces, and not one of before', async () => {
+  const { db } = database;
+  const begun = async () =>
+    (await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 1, onTooManyFailures: 'PAUSE' })).id;
+  for (const [seconds, note] of [
+    [0, 'Disk is full'],
+    [700, null],
+  ] as const) {
+    const id = await begun();
+    const [job] = await claim(db, await schedule(db));
+    if (job === undefined) throw new Error('There is no job.');
+    await pauseWorkflow(db, { userId: ann, id, until: new Date(Date.now() + 600_000), note: 'Disk is full' });
+    await letPass(db, id, seconds);
+    await end(db, job, { status: 'FAILED', failureReason: 'CHECK_FAILED' });
+    expect(await stored(id)).toMatchObject({ pauseReason: 'FAILURES', pausedUntil: null, pauseNote: note });
+  }
+});

@@ -1,4 +1,5 @@
 import { and, eq, sql } from 'drizzle-orm';
+import { array } from '../../db/arrays.ts';
 import { extendCalendars, refillCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
@@ -64,7 +65,8 @@ export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINI
     dispatched.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
     await extendCalendars(db, reconciled.exhausted);
     if (reconciled.exhausted.length > 0)
-      await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE wake_at > now()`);
+      await db.execute(sql`
+        UPDATE schedules SET wake_at = now() WHERE calendar_id = ANY(${array(reconciled.exhausted, 'uuid')}) AND wake_at > now()`);
     again = effects.dispatched.length > 0 || reconciled.again || reconciled.exhausted.length > 0;
   }
   return dispatched;

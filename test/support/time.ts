@@ -27,26 +27,48 @@ async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; ev
 }
 
 /**
- * Simulates that `seconds` pass for one workflow: moves its schedule, its calendar, its jobs and
- * its pings into the past, in one transaction. Whole minutes keep the times of a calendar where its
- * expressions have them.
+ * Simulates that `seconds` pass for one workflow: moves its schedule, its pause, its calendar, its
+ * pings and its jobs into the past. Whole minutes keep the times of a calendar where its
+ * expressions have them. One transaction: no job is made of rows that have moved in part.
  */
 export async function letPass(db: Db, workflowId: string, seconds: number): Promise<void> {
-  const by = sql`make_interval(secs => ${seconds})`;
+  const of = moved(seconds);
   await db.transaction(async (tx) => {
+    await tx.execute(sql`UPDATE workflows SET ${of.workflows} WHERE id = ${workflowId} AND paused_at IS NOT NULL`);
+    await tx.execute(sql`UPDATE schedules SET ${of.schedules} WHERE workflow_id = ${workflowId}`);
     await tx.execute(sql`
-    UPDATE schedules SET next_run_at = next_run_at - ${by}, wake_at = wake_at - ${by}, last_slot_at = last_slot_at - ${by},
-      paused_until = paused_until - ${by}, ends_at = ends_at - ${by}
-    WHERE workflow_id = ${workflowId}`);
-    await tx.execute(sql`
-    UPDATE calendars SET refill_at = refill_at - ${by}, occurrences = ARRAY(SELECT at - ${by} FROM unnest(occurrences) AS o (at) ORDER BY at)
-    WHERE id IN (SELECT calendar_id FROM schedules WHERE workflow_id = ${workflowId})`);
-    await tx.execute(sql`
-    UPDATE pings SET started_at = started_at - ${by}, ended_at = ended_at - ${by}, given_up_at = given_up_at - ${by}
-    WHERE workflow_id = ${workflowId}`);
-    await tx.execute(sql`
-    UPDATE jobs SET lease_expires_at = lease_expires_at - ${by}, updated_at = updated_at - ${by},
-      scheduled_at = scheduled_at - ${by}, retry_at = retry_at - ${by}
-    WHERE workflow_id = ${workflowId}`);
+      UPDATE calendars SET ${of.calendars} WHERE id IN (SELECT calendar_id FROM schedules WHERE workflow_id = ${workflowId})`);
+    await tx.execute(sql`UPDATE pings SET ${of.pings} WHERE workflow_id = ${workflowId}`);
+    await tx.execute(sql`UPDATE jobs SET ${of.jobs} WHERE workflow_id = ${workflowId}`);
   });
+}
+
+/** Simulates that `seconds` pass for everything. */
+export async function letAllPass(db: Db, seconds: number): Promise<void> {
+  const of = moved(seconds);
+  await db.execute(sql`
+    WITH moved_workflows AS (UPDATE workflows SET ${of.workflows} WHERE paused_at IS NOT NULL),
+      moved_schedules AS (UPDATE schedules SET ${of.schedules}), moved_calendars AS (UPDATE calendars SET ${of.calendars}),
+      moved_builds AS (UPDATE builds SET ${of.builds} WHERE completed_at IS NULL)
+    UPDATE jobs SET ${of.jobs}`);
+}
+
+/** The times of each table that the passing of time brings nearer, or takes further away. */
+function moved(seconds: number) {
+  const by = sql`make_interval(secs => ${seconds})`;
+  const earlier = (...columns: string[]) =>
+    sql.join(
+      columns.map((column) => sql`${sql.identifier(column)} = ${sql.identifier(column)} - ${by}`),
+      sql`, `,
+    );
+  return {
+    workflows: earlier('paused_at', 'paused_until'),
+    schedules: earlier(
+      ...['next_run_at', 'wake_at', 'last_slot_at', 'starts_at', 'ends_at', 'paused_until', 'skip_notified_at'],
+    ),
+    calendars: sql`${earlier('refill_at')}, occurrences = ARRAY(SELECT at - ${by} FROM unnest(occurrences) AS o (at) ORDER BY at)`,
+    builds: earlier('created_at', 'started_at', 'lease_expires_at', 'retry_at'),
+    pings: earlier('started_at', 'ended_at', 'given_up_at'),
+    jobs: earlier('scheduled_at', 'queued_at', 'updated_at', 'lease_expires_at', 'retry_at'),
+  };
 }

@@ -21,24 +21,26 @@ UPDATE /* endCounted */ workflows SET updated_at = now(),
   skipped_run_count = CASE WHEN u.action = 'TERMINATE' THEN coalesce((
     SELECT s.skipped_run_count FROM schedules s WHERE s.workflow_id = workflows.id),
       0) ELSE workflows.skipped_run_count END,
-  paused_at = CASE WHEN u.action = 'PAUSE'
-    AND u.is_paused IS NOT TRUE THEN now() ELSE paused_at END,
-  paused_until = CASE WHEN u.action IS DISTINCT FROM 'PAUSE' THEN paused_until END,
-  pause_reason = CASE WHEN u.action = 'PAUSE' THEN 'FAILURES' ELSE pause_reason END
+  paused_at = CASE WHEN u.pauses AND NOT u.is_paused THEN now() ELSE paused_at END,
+  paused_until = CASE WHEN u.pauses IS NOT TRUE THEN paused_until END,
+  pause_reason = CASE WHEN u.pauses THEN 'FAILURES' ELSE pause_reason END,
+  pause_note = CASE WHEN u.pauses AND NOT u.is_paused THEN NULL ELSE pause_note END
 FROM (
-  SELECT u.*, alive.*, CASE WHEN u.failed
-    AND failures + 1 >= allowed THEN on_too_many_failures END AS action
+  SELECT u.*, alive.*, action, action = 'PAUSE' AND NOT (is_paused
+    AND paused_because = 'FAILURES') AS pauses
   FROM unnest($1::uuid[], $2::boolean[]) AS u (id, failed), LATERAL (
     SELECT consecutive_job_failures_count AS failures,
       max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
       paused_at IS NOT NULL AND (paused_until > now()) IS NOT FALSE AS is_paused,
         pause_reason AS paused_because
-    FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive
+    FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive,
+    LATERAL (SELECT CASE WHEN u.failed
+      AND failures + 1 >= allowed THEN on_too_many_failures END AS action) reached
 ) u
 WHERE workflows.id = ANY(ARRAY[u.id])
 RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated,
   NOT u.failed AND u.failures > 0 AS recovered,
-  (u.action = 'PAUSE' AND NOT (u.is_paused AND u.paused_because = 'FAILURES')) IS TRUE AS paused,
+  u.pauses IS TRUE AS paused,
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
 
 WITH /* endCounted */ ended AS (
