@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm';
+import { expect } from 'vitest';
 import { schedules } from '../../db/schema.ts';
 import { ask } from '../api/download-client.ts';
 import { createWorkflow, type Person, query, type TestApi } from '../api/support.ts';
@@ -43,6 +44,17 @@ export async function scheduleOf({ db }: Pick<TestApi, 'db'>, id: string) {
   if (row === undefined) throw new Error('The workflow has no schedule.');
   return row;
 }
+
+/** Expects the next ping in `seconds`, less what the test has taken: a busy machine is slow. */
+export async function expectIn(api: TestApi, id: string, seconds: number): Promise<void> {
+  const { nextRunAt } = await scheduleOf(api, id);
+  const left = (Number(nextRunAt) - Date.now()) / 1_000;
+  expect(left).toBeLessThanOrEqual(seconds + 1);
+  expect(left).toBeGreaterThan(seconds - SLOW_SECONDS);
+}
+
+/** What a busy machine may take for a step of a test. */
+export const SLOW_SECONDS = 50;
 
 /** The text of the log of a job. */
 export async function logOf(api: TestApi, who: Person, jobId: string): Promise<string> {
