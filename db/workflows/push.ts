@@ -4,6 +4,7 @@ import { type Push, pushOf } from '../../domain/payload/push.ts';
 import type { RunPolicy } from '../../domain/schedule/run-policy.ts';
 import type { Schedule } from '../../domain/schedule/schedule.ts';
 import type { Db } from '../client.ts';
+import { eachDayOf } from '../job-days.ts';
 import { type PingsRow, pings, schedules, type WorkflowRow } from '../schema.ts';
 import { policyColumns, scheduleOf, timingOf } from './schedule.ts';
 
@@ -89,7 +90,12 @@ export async function changePush(
     await tx.update(schedules).set({ delaySeconds }).where(ofWorkflow);
   } else if (push) {
     await insertPings(tx, id, push, token);
-    await tx.update(schedules).set({ nextRunAt: null, delaySeconds: push.startGraceSeconds }).where(ofWorkflow);
+    const [schedule] = await tx
+      .update(schedules)
+      .set({ nextRunAt: null, delaySeconds: push.startGraceSeconds })
+      .where(ofWorkflow)
+      .returning({ lastJobId: schedules.lastJobId });
+    await markActiveJob(tx, schedule?.lastJobId ?? undefined);
   } else if (before) {
     await tx.delete(pings).where(eq(pings.workflowId, id));
     const present = schedule ?? scheduleOf({ id, ...workflow });
@@ -98,6 +104,18 @@ export async function changePush(
     const first = 'everyMinutes' in present ? sql`now()` : nextRunAt;
     await tx.update(schedules).set({ nextRunAt: first, delaySeconds }).where(ofWorkflow);
   }
+}
+
+/**
+ * Pings may change the failure count while a job of the check is active. So its success looks at
+ * the count.
+ */
+async function markActiveJob(tx: Tx, id: string | undefined): Promise<void> {
+  if (id === undefined) return;
+  await eachDayOf(tx, [id], (jobs) =>
+    tx.execute(sql`
+    UPDATE /* markActiveJob */ ${jobs} SET after_failure = true WHERE id = ${id} AND completed_at IS NULL`),
+  );
 }
 
 /** Whether the end of a run is expected next. */

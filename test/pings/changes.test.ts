@@ -1,8 +1,9 @@
 import { eq, sql } from 'drizzle-orm';
 import { describe, expect, test } from 'vitest';
-import { notifications, pings } from '../../db/schema.ts';
+import { notifications, pings, workflows } from '../../db/schema.ts';
 import { purgeSome } from '../../db/workflows/purge.ts';
 import { createWorkflow, type Person, query, type TestApi, withAnnAndBob } from '../api/support.ts';
+import { claim, end, run, schedule } from '../scheduling/support.ts';
 import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
 import { expectIn, pushHeartbeat, scheduleOf, send, update } from './support.ts';
@@ -173,6 +174,22 @@ describe('a push heartbeat', () => {
       'payload.json.push: push must be an object, like {"start_grace_seconds": 300}, not true or false.',
     ]);
     expect(await json({ start_grace_seconds: 1, run_grace_seconds: 2_592_000, post_only: true })).toEqual([]);
+  });
+
+  test('recovers by the success of a check that began before its pings', async () => {
+    const { workflow } = await createWorkflow(api, ann, { maxConsecutiveJobFailuresAllowed: 5 });
+    const { id } = workflow;
+    await run(api.db, { status: 'COMPLETED' }); // its count is written
+    await letPass(api.db, id, 60);
+    const [job] = await claim(api.db, await schedule(api.db));
+    if (job === undefined) throw new Error('There is no job.');
+    const url = await change(id, { payload: { heartbeat: { push: {} } } });
+    await send(api, `${url}/fail`);
+    const countOf = async () =>
+      (await api.db.select().from(workflows).where(eq(workflows.id, id)))[0]?.consecutiveJobFailuresCount;
+    expect(await countOf()).toBe(1);
+    await end(api.db, job, { status: 'COMPLETED' });
+    expect(await countOf()).toBe(0);
   });
 
   test('notifies of runs that are too short, as its run policy says', async () => {

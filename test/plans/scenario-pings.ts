@@ -66,6 +66,8 @@ export async function pingsOf(db: Db, drive: Drive, userId: string): Promise<voi
     await drive(push.changePushSchedule, tx, one.id, { everyMinutes: 5 }, before);
     await drive(push.changePush, tx, workflow, { ...unchanged, push: pushOf({}), before });
     await drive(push.changePush, tx, workflow, { ...unchanged, push: undefined, before });
+    await drive(push.changePush, tx, workflow, { ...unchanged, push: pushOf({}), before: undefined, token });
+    await drive(push.changePush, tx, workflow, { ...unchanged, push: undefined, before });
     await drive(push.insertPings, tx, one.id, pushOf({}), token);
   });
   // They would come into the passes of another part.

@@ -16,7 +16,9 @@ const SIGN_UP = 'mutation { signUp(input: {email: "ann@example.com", password: "
 const SIGN_IN = 'mutation { signIn(input: {email: "ann@example.com", password: "correct horse"}) { token } }';
 const CREATE = `mutation { createWorkflow(input: {name: "Kept", interval: 60, maxConsecutiveJobFailuresAllowed: 3,
   payload: {heartbeat: {}}}) { workflow { id } } }`;
-const STATE = `{ workflows(first: 5) { nodes { id name payload jobs(first: 5) { nodes { id status logLineCount logs(first: 5) { nodes { number text } } } } } }
+const CREATE_PUSH = `mutation { createWorkflow(input: {name: "Pinged", interval: 60, maxConsecutiveJobFailuresAllowed: 3,
+  payload: {heartbeat: {push: {postOnly: true}}}}) { workflow { id } } }`;
+const STATE = `{ workflows(first: 5) { nodes { id name payload pingUrl jobs(first: 5) { nodes { id status logLineCount logs(first: 5) { nodes { number text } } } } } }
   notifications { nodes { id kind } } analytics { completedJobCount logLineCount workflowCount } }`;
 
 const up = (dir: string, env: Record<string, string> = {}) =>
@@ -38,6 +40,7 @@ async function serverWithJob(server: Running) {
   const url = await server.ready();
   const token = await tokenOf(url, SIGN_UP);
   await ask(url, CREATE, { token });
+  await ask(url, CREATE_PUSH, { token });
   const state = () => ask(url, STATE, { token });
   await untilSlow('the job and its lines', async () => /"COMPLETED".*"number":1/.test(JSON.stringify(await state())));
   await untilSlow('the totals', async () => JSON.stringify(await state()).includes('"completedJobCount":1'));

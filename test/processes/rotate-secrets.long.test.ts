@@ -1,11 +1,12 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { payloads } from '../../db/schema.ts';
+import { payloads, pings } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
 import { mapContainer } from '../../domain/payload/map-secrets.ts';
 import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
+import { pingTokenPlace } from '../../domain/payload/secret.ts';
 import { openingOf, sealPayload } from '../../domain/payload/secrets.ts';
 import { createSealer } from '../../platform/sealer.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
@@ -84,6 +85,21 @@ describe('chronoverse rotate-secrets', () => {
     expect([...still]).toEqual([...written]); // unchanged rows are not written
     expect(first.output).not.toContain(SECRET);
     for (const key of [OLD, PRESENT]) expect(first.output).not.toContain(key.toString('hex').slice(0, 20));
+  });
+
+  test('encrypts the tokens of ping URLs anew', async () => {
+    const workflowId = newId();
+    const place = pingTokenPlace(workflowId);
+    await createWorkflow(database.db, {
+      ...{ id: workflowId, userId: ann, name: 'ping', payload: { kind: 'HEARTBEAT', push: {} } },
+      ...{ schedule: { everyMinutes: 60 }, maxConsecutiveJobFailuresAllowed: 1 },
+      pingToken: { hash: Buffer.alloc(32), sealed: createSealer(OLD).seal(SECRET, place) },
+    });
+    const keys = { SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: OLD.toString('base64') };
+    expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: 1, unreadable: 0 } });
+    const [row] = await database.db.select().from(pings).where(eq(pings.workflowId, workflowId));
+    expect(createSealer(PRESENT).open(row?.token ?? '', place)).toBe(SECRET);
+    expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: 0 } });
   });
 
   test('leaves secrets without a known key unchanged, names their workflows, and ends with 1', async () => {
