@@ -272,7 +272,9 @@ async function retryJobs(
     SELECT id, workflow_id, user_id, status, log_open, retry_at FROM ended`);
   };
   const jobs = await eachDay(tx, retrying, idOf, retry);
-  const due = jobs.map(({ workflow_id: workflowId, retry_at: retryAt }) => ({ workflowId, retryAt }));
+  const due = jobs
+    .map(({ workflow_id: workflowId, retry_at: retryAt }) => ({ workflowId, retryAt }))
+    .toSorted((a, b) => (a.workflowId < b.workflowId ? -1 : 1));
   await tx.execute(sql`
     UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
     FROM ${rowSet('u', due, { workflowId: 'uuid', retryAt: 'timestamptz' })} WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id])`);

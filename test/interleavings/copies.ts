@@ -24,7 +24,7 @@ interface Original {
 
 /** A table refers only to tables before it. */
 const TABLES = [
-  ...['workflows', 'payloads', 'schedules', 'builds', 'jobs'],
+  ...['calendars', 'workflows', 'payloads', 'schedules', 'builds', 'jobs'],
   ...['run_requests', 'turns', 'totals_pending', 'happened'],
 ];
 const ID = /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g;
@@ -84,26 +84,27 @@ async function make(db: Db, userId: string, state: State): Promise<Original> {
  * refer to workflows are deleted with them.
  */
 async function clear(db: Db): Promise<void> {
-  const tables = ['run_requests', 'turns', 'jobs', 'totals_pending', 'notifications', 'happened'];
+  const tables = ['run_requests', 'turns', 'jobs', 'totals_pending', 'notifications', 'happened', 'calendars'];
   const parts = tables.map(
     (table) => sql`${sql.identifier(`cleared_${table}`)} AS (DELETE FROM ${sql.identifier(table)})`,
   );
   await db.execute(sql`WITH ${sql.join(parts, sql`, `)} DELETE FROM workflows`);
 }
 
-type Columns = Map<string, { name: string; isTime: boolean; isCounted: boolean }[]>;
+type Columns = Map<string, { name: string; isTime: boolean; isTimes: boolean; isCounted: boolean }[]>;
 
 async function columnsOf(db: Db): Promise<Columns> {
-  const rows = await db.execute<{ table: string; name: string; type: string }>(sql`
-    SELECT table_name AS table, column_name AS name, data_type AS type FROM information_schema.columns
+  const rows = await db.execute<{ table: string; name: string; type: string; of: string }>(sql`
+    SELECT table_name AS table, column_name AS name, data_type AS type, udt_name AS of FROM information_schema.columns
     WHERE table_schema = 'public' AND is_generated = 'NEVER' ORDER BY ordinal_position`);
   const of = (table: string) => rows.filter((row) => row.table === table);
   return new Map(
     TABLES.map((table) => [
       table,
-      of(table).map(({ name, type }) => ({
+      of(table).map(({ name, type, of }) => ({
         name,
         isTime: type === 'timestamp with time zone',
+        isTimes: of === '_timestamptz',
         isCounted: type === 'bigint' && (name === 'id' || name === 'seq'),
       })),
     ]),
@@ -113,9 +114,11 @@ async function columnsOf(db: Db): Promise<Columns> {
 function insertion(columns: Columns) {
   const parts = [...columns].map(([table, own]) => {
     const names = own.map(({ name }) => sql.identifier(name));
-    const values = own.map(({ name, isTime }) =>
-      isTime ? sql`${sql.identifier(name)} + passed.by` : sql.identifier(name),
-    );
+    const values = own.map(({ name, isTime, isTimes }) => {
+      const value = sql.identifier(name);
+      if (isTimes) return sql`ARRAY(SELECT at + passed.by FROM unnest(${value}) AS each (at) ORDER BY at)`;
+      return isTime ? sql`${value} + passed.by` : value;
+    });
     return sql`${sql.identifier(`copied_${table}`)} AS (
       INSERT INTO ${sql.identifier(table)} (${sql.join(names, sql`, `)}) OVERRIDING SYSTEM VALUE
       SELECT ${sql.join(values, sql`, `)}
@@ -134,7 +137,7 @@ const SAME_SECONDS = 8;
 function fingerprint(columns: Columns) {
   const parts = [...columns].map(([table, own]) => {
     const values = own
-      .filter(({ isCounted }) => !isCounted)
+      .filter(({ isCounted, isTimes }) => !isCounted && !isTimes)
       .map(({ name, isTime }) =>
         isTime
           ? sql`round(extract(epoch FROM ${sql.identifier(name)} - clock_timestamp()) / ${sql.raw(String(SAME_SECONDS))})`

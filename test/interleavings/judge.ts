@@ -104,8 +104,13 @@ async function forgotten(db: Db): Promise<{ name: string; row: string }[]> {
   const rows = await db.execute<{ row: string }>(sql`
     SELECT s.workflow_id::text AS row FROM schedules s LEFT JOIN jobs last ON last.id = s.last_job_id
     WHERE s.state = 'READY' AND (last.id IS NULL OR last.completed_at IS NOT NULL)
-      AND (s.next_run_at <= now() OR EXISTS (SELECT FROM run_requests r WHERE r.workflow_id = s.workflow_id))`);
-  return rows.map(({ row }) => ({ name: 'a request or a slot that is not found within seconds', row }));
+      AND (s.next_run_at <= now() AND NOT s.paused OR EXISTS (SELECT FROM run_requests r WHERE r.workflow_id = s.workflow_id))
+      OR s.state = 'READY' AND s.paused AND s.paused_until <= now()
+      OR last.status = 'PENDING' AND last.retry_at <= now() AND last.attempt - last.uncounted_attempts = last.retries`);
+  return rows.map(({ row }) => ({
+    name: 'a request, a slot, a retry or the end of a pause that is not found within seconds',
+    row,
+  }));
 }
 
 /** Answers that contradict the rows. */

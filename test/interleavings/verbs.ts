@@ -6,17 +6,18 @@ import { sweepBuilds } from '../../db/builds/sweep.ts';
 import type { Db } from '../../db/client.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
-import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
 import { releaseJobs, renewLeases, returnJobs } from '../../db/jobs/leases.ts';
-import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { takeTurn } from '../../db/jobs/turns.ts';
 import { settleMarkers } from '../../db/logs/markers.ts';
+import { pauseWorkflow, resumeWorkflow } from '../../db/workflows/pause.ts';
 import { rebuildWorkflow } from '../../db/workflows/rebuild.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { noEffects } from '../../domain/effects.ts';
+import { DEFAULT_RUN_POLICY } from '../../domain/schedule/run-policy.ts';
+import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { ENGINE, held, heldBuild, type State, type Subject } from './states.ts';
 
 /** The answers that the callers of verbs received. The rows must agree with them. */
@@ -31,6 +32,12 @@ export type Act = (db: Db, subject: Subject, answers: Answers) => Promise<unknow
 
 const JOB: State[] = ['QUEUED', 'RUNNING', 'LOST'];
 const HELD: State[] = ['RUNNING', 'STOPPING', 'LOST'];
+const RUNNING_BY_POLICY = [
+  'RUNNING, WITH RETRIES',
+  'RUNNING, SKIP DUE',
+  'RUNNING, REPLACE DUE',
+  'RUNNING, PAUSED',
+] as const;
 const BUILDING: State[] = ['BUILD QUEUED', 'BUILD WAITING', 'BUILD STARTED', 'BUILD LOST'];
 const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
 
@@ -38,15 +45,18 @@ const HELD_BUILD: State[] = ['BUILD STARTED', 'BUILD LOST'];
  * Everything that writes a job, a schedule or a build, with the states in which it has an effect.
  */
 export const VERBS = {
-  claim: [['QUEUED'], (db, { jobId }) => claimed(db, [jobId], 'worker 2')],
+  claim: [['QUEUED', 'QUEUED, REPLACE DUE'], (db, { jobId }) => claimed(db, [jobId], 'worker 2')],
   'take a turn': [
     ['QUEUED'],
     async (db) => {
       await takeTurn(db, 'CONTAINER', [], (tx, ids) => claimJobs(tx, ids, { owner: 'worker 3', engineId: ENGINE }));
     },
   ],
-  renew: [HELD, (db, subject) => renewLeases(db, [held(subject)])],
-  'return uncounted': [HELD, (db, subject) => returnJobs(db, [held(subject)])],
+  renew: [[...HELD, 'RUNNING, REPLACE DUE'], (db, subject) => renewLeases(db, [held(subject)])],
+  'return uncounted': [
+    [...HELD, 'RUNNING, REPLACE DUE', 'STOPPING, REPLACED'],
+    (db, subject) => returnJobs(db, [held(subject)]),
+  ],
   'return printed': [HELD, (db, subject) => returnJobs(db, [held(subject)], { printed: true })],
   'return counted': [HELD, (db, subject) => returnJobs(db, [held(subject)], { counted: true })],
   release: [HELD, (db, subject) => releaseJobs(db, [held(subject)])],
@@ -55,23 +65,40 @@ export const VERBS = {
     (db, { jobId, attempt }) => takeOverJobs(db, [{ id: jobId, attempt }], { owner: 'worker 4', engineId: ENGINE }),
   ],
   complete: [
-    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, FAILED BEFORE', 'RUNNING, SUCCEEDED BEFORE'],
+    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, FAILED BEFORE', 'RUNNING, SUCCEEDED BEFORE', ...RUNNING_BY_POLICY],
     ending({ status: 'COMPLETED' }),
   ],
   fail: [
-    [...HELD, 'RUNNING, WAITED FOR', 'RUNNING, LAST CHANCE', 'RUNNING, SUCCEEDED BEFORE'],
+    [
+      ...HELD,
+      'RUNNING, WAITED FOR',
+      'RUNNING, LAST CHANCE',
+      'RUNNING, SUCCEEDED BEFORE',
+      'RUNNING, PAUSES AFTER FAILURE',
+      ...RUNNING_BY_POLICY,
+    ],
     ending({ status: 'FAILED', failureReason: 'EXIT_CODE', failureMessage: 'It exited with the code 1.' }),
   ],
-  'end canceled': [['STOPPING'], ending({ status: 'CANCELED' })],
+  'end canceled': [['STOPPING', 'STOPPING, REPLACED'], ending({ status: 'CANCELED' })],
   cancel: [
-    [...JOB, 'REQUESTED', 'PENDING'],
+    [...JOB, 'REQUESTED', 'PENDING', 'RETRYING', 'RUNNING, REPLACE DUE'],
     async (db, { userId, jobId }, { canceled }) => {
       const { outcome } = await cancelJob(db, { userId, id: jobId });
       if (outcome === 'CANCELED') canceled.push(jobId);
     },
   ],
   terminate: [
-    [...JOB, 'DUE', 'REQUESTED', 'PENDING', ...BUILDING],
+    [
+      ...JOB,
+      'DUE',
+      'REQUESTED',
+      'PENDING',
+      ...BUILDING,
+      'PAUSED',
+      'RETRYING',
+      'RUNNING, WITH RETRIES',
+      'RUNNING, REPLACE DUE',
+    ],
     async (db, { userId, workflowId }, { canceled }) => {
       canceled.push(...canceledJobs((await terminateWorkflow(db, { userId, id: workflowId }))?.effects));
     },
@@ -83,15 +110,63 @@ export const VERBS = {
     },
   ],
   request: [
-    [...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, SUCCEEDED BEFORE'],
+    [...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, SUCCEEDED BEFORE', 'PAUSED', 'PAUSE OVER', ...RUNNING_BY_POLICY],
     async (db, { userId, workflowId }, { requested }) => {
       const answer = await runWorkflow(db, { userId, id: workflowId });
       if (answer.outcome === 'REQUESTED') requested.push(answer.job.id);
     },
   ],
   dispatch: [
-    [...JOB, 'DUE', 'REQUESTED', 'PENDING', 'RUNNING, WAITED FOR', 'RUNNING, SUCCEEDED BEFORE', 'LOST, LAST ATTEMPT'],
+    [
+      ...JOB,
+      'DUE',
+      'REQUESTED',
+      'PENDING',
+      'RUNNING, WAITED FOR',
+      'RUNNING, SUCCEEDED BEFORE',
+      'LOST, LAST ATTEMPT',
+      'RETRYING',
+      'RETRY DUE',
+      'PAUSED',
+      'PAUSE OVER',
+      'SLOT LATE',
+      'CALENDAR EXHAUSTED',
+      'QUEUED, REPLACE DUE',
+      'RUNNING, PAUSES AFTER FAILURE',
+      ...RUNNING_BY_POLICY,
+    ],
     dispatch,
+  ],
+  pause: [
+    [
+      'DUE',
+      'REQUESTED',
+      'RUNNING',
+      'PAUSED',
+      'PAUSE OVER',
+      'RETRYING',
+      'RETRY DUE',
+      'SLOT LATE',
+      'CALENDAR EXHAUSTED',
+      'RUNNING, PAUSES AFTER FAILURE',
+      ...RUNNING_BY_POLICY,
+    ],
+    (db, { userId, workflowId }) => pauseWorkflow(db, { userId, id: workflowId }),
+  ],
+  resume: [
+    ['PAUSED', 'PAUSE OVER', 'RUNNING, PAUSED', 'RUNNING, PAUSES AFTER FAILURE'],
+    (db, { userId, workflowId }) => resumeWorkflow(db, { userId, id: workflowId }),
+  ],
+  'change the policy': [
+    [
+      'RUNNING, REPLACE DUE',
+      'RUNNING, SKIP DUE',
+      'RUNNING, WITH RETRIES',
+      'RETRYING',
+      'SLOT LATE',
+      'STOPPING, REPLACED',
+    ],
+    (db, { userId, workflowId }) => updateWorkflow(db, { userId, id: workflowId, runPolicy: DEFAULT_RUN_POLICY }),
   ],
   update: [
     [...JOB, 'DUE', 'REQUESTED', ...BUILDING],
@@ -99,7 +174,16 @@ export const VERBS = {
       updateWorkflow(db, { userId, id: workflowId, payload: { kind: 'CONTAINER', image: 'image:2' } }),
   ],
   'change the interval': [
-    [...JOB, 'DUE', 'REQUESTED', 'RUNNING, SUCCEEDED BEFORE'],
+    [
+      ...JOB,
+      'DUE',
+      'REQUESTED',
+      'RUNNING, SUCCEEDED BEFORE',
+      'PAUSED',
+      'SLOT LATE',
+      'CALENDAR EXHAUSTED',
+      'RUNNING, REPLACE DUE',
+    ],
     (db, { userId, workflowId }) => updateWorkflow(db, { userId, id: workflowId, schedule: { everyMinutes: 30 } }),
   ],
   rebuild: [
@@ -155,8 +239,9 @@ async function claimed(db: Db, ids: string[], owner: string): Promise<void> {
 function ending(outcome: Omit<Outcome, 'id' | 'workflowId' | 'leaseToken' | 'logLineCount'>): Act {
   return async (db, subject, answers) => {
     const { workflowId } = subject;
-    const { ended } = await endJobs(db, [{ ...held(subject), workflowId, logLineCount: 0, ...outcome }]);
-    for (const id of ended) answers.ended.push({ id, status: outcome.status });
+    const { ended, effects } = await endJobs(db, [{ ...held(subject), workflowId, logLineCount: 0, ...outcome }]);
+    const retried = effects.failed.filter(({ isRetried }) => isRetried).map(({ jobId }) => jobId);
+    for (const id of ended) if (!retried.includes(id)) answers.ended.push({ id, status: outcome.status });
   };
 }
 
@@ -169,8 +254,7 @@ const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /** A pass of scheduling that has watched for long. */
 async function dispatch(db: Db): Promise<void> {
-  const { others } = await queueDueSlots(db, { limit: 100 });
-  if (others.length > 0) await reconcileSchedules(db, others, ALWAYS_WATCHED);
+  await schedulingPass({ db, limit: 100, ...ALWAYS_WATCHED });
 }
 
 /**
