@@ -36,6 +36,8 @@ export interface LastJob {
   leaseExpiredSeconds: number;
   /** Seconds until it is retried after a failed attempt. Meaningful when PENDING. */
   retryInSeconds: number;
+  /** Whether the slot that is due was due when the job was dispatched: a request goes first. */
+  beganAfterSlot: boolean;
   cancelRequested: boolean;
 }
 
@@ -109,7 +111,7 @@ function recheckDelaySeconds(kind: WorkflowKind, ageSeconds: number): number {
 }
 
 function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
-  if (schedule.slotDue && schedule.state === 'READY') {
+  if (schedule.slotDue && schedule.state === 'READY' && !job.beganAfterSlot) {
     // No job is canceled for a slot that would not run.
     const isDropped = schedule.overlap === 'SKIP' || (schedule.overlap === 'REPLACE' && schedule.slotLate);
     if (isDropped) return actOnSlots(schedule, 'SKIP_SLOT');

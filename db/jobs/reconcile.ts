@@ -25,6 +25,8 @@ type ScheduleRow = {
   pause_ends_in: number | null;
   overlap: OverlapPolicy;
   slot: Date | null;
+  /** When the slot runs, in milliseconds since 1970. */
+  slot_runs_ms: number | null;
   slot_due: boolean | null;
   slot_late: boolean | null;
   exhausted: boolean | null;
@@ -42,6 +44,7 @@ type LastJobRow = {
   age: number;
   lease_expired: number | null;
   retry_in: number | null;
+  queued_ms: number | null;
   cancel_requested: boolean;
   read_at_ms: number;
 };
@@ -144,6 +147,7 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
   const schedules = await tx.execute<ScheduleRow>(sql`
     SELECT /* readSchedules */ ${READ_AT}, s.workflow_id, s.user_id, s.kind, s.state, s.paused, s.overlap, s.calendar_id, s.last_job_id,
       extract(epoch FROM s.paused_until - clock_timestamp())::float8 AS pause_ends_in, slot, exhausted,
+      (extract(epoch FROM slot + make_interval(secs => s.delay_seconds)) * 1000)::float8 AS slot_runs_ms,
       s.next_run_at <= ${RUNS_NOW} AS slot_due, slot < ${RUNS_NOW} - make_interval(secs => s.late_seconds) AS slot_late,
       extract(epoch FROM s.next_run_at - ${RUNS_NOW})::float8 AS next_run_in, request.job_id AS request_id
     FROM schedules s
@@ -155,7 +159,7 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
   const read = (jobs: SQL, ids: string[]) =>
     tx.execute<LastJobRow>(sql`
     SELECT /* readSchedules */ ${READ_AT}, id, status, attempt - uncounted_attempts - retries AS attempts,
-      extract(epoch FROM retry_at - clock_timestamp())::float8 AS retry_in,
+      extract(epoch FROM retry_at - clock_timestamp())::float8 AS retry_in, (extract(epoch FROM queued_at) * 1000)::float8 AS queued_ms,
       extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age,
       extract(epoch FROM clock_timestamp() - lease_expires_at)::float8 AS lease_expired, cancel_requested_at IS NOT NULL AS cancel_requested
     FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')})`);
@@ -185,6 +189,7 @@ function toReconcilable(row: Row): Omit<Reconcilable, 'watchedSeconds'> {
       ageSeconds: row.job.age,
       leaseExpiredSeconds: row.job.lease_expired ?? 0,
       retryInSeconds: row.job.retry_in ?? 0,
+      beganAfterSlot: (row.job.queued_ms ?? 0) > (row.slot_runs_ms ?? 0),
       cancelRequested: row.job.cancel_requested,
     },
   };

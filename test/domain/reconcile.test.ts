@@ -9,6 +9,7 @@ const FRESH: LastJob = {
   ageSeconds: 0,
   leaseExpiredSeconds: -20,
   retryInSeconds: 0,
+  beganAfterSlot: false,
   cancelRequested: false,
 };
 
@@ -169,6 +170,15 @@ describe.each(Object.keys(JOBS) as Job[])('with a job that is %s', (job) => {
     for (const pauseEndsInSeconds of ['OPEN', 3] as const)
       expect(decided(given(job, 'due', { requested: true, pauseEndsInSeconds }))).toBe(expected);
   });
+});
+
+test('a slot that was due before a requested job was dispatched waits for it', () => {
+  for (const overlap of OVERLAP_POLICIES) {
+    for (const slot of ['due', 'late', 'due, exhausted'] as const) {
+      const lastJob = { ...JOBS.running, status: 'RUNNING', beganAfterSlot: true } as const;
+      expect(decided(given('running', slot, { overlap, lastJob }))).toBe(waits('running'));
+    }
+  }
 });
 
 test('a retry waits its own time, and a lost worker before it adds none', () => {

@@ -139,6 +139,38 @@ describe.each([
     expect(await skipsOf(id)).toBe(1);
   });
 
+  test.each(['SKIP', 'REPLACE'] as const)(
+    '%s: a request that goes before a due slot runs, and the slot after it',
+    async (overlap) => {
+      const { db } = database;
+      const { id } = await scheduled(db, ann, 'cron' in timing ? HOURLY : { everyMinutes: 60 }, {
+        runPolicy: { overlap },
+      });
+      await refillCalendars(db, { limit: 1 });
+      if ('cron' in timing) await dueSince(id, 10);
+      const job = await runningFor(id, 0);
+      for (let n = 0; n < 2; n++) await runWorkflow(db, { userId: ann, id });
+      if (overlap === 'REPLACE') {
+        await dueSince(id, 10);
+        await renewLeases(db, [job]);
+        expect(await schedule(db)).toEqual([]);
+        await end(db, job, { status: 'CANCELED' });
+      } else {
+        await end(db, job, { status: 'COMPLETED' });
+        await dueSince(id, 10);
+      }
+      for (let n = 0; n < 3; n++) {
+        const next = await runningFor(id, 40); // the schedule is looked at again meanwhile
+        expect(await schedule(db)).toEqual([]);
+        await end(db, next, { status: 'COMPLETED' });
+      }
+      const requested = (await jobsOf(db, id)).filter(({ trigger }) => trigger === 'MANUAL');
+      const ran = { status: 'COMPLETED', cancelRequestedAt: null };
+      expect(requested).toMatchObject([ran, ran]);
+      expect(await skipsOf(id)).toBe(0);
+    },
+  );
+
   test('REPLACE: a job goes on when the slot is too late to run', async () => {
     const { db } = database;
     const { id } = await scheduled(db, ann, timing, { runPolicy: { overlap: 'REPLACE', startWithinSeconds: 20 } });
