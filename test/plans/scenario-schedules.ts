@@ -106,6 +106,7 @@ export async function policiesOf(db: Db, drive: Drive): Promise<void> {
   const all = array(idsOf([...late, ...paused, ...replaced, ...skipped]), 'uuid');
   await db.execute(sql`
     UPDATE schedules SET next_run_at = now() - interval '5 minutes', wake_at = now() WHERE workflow_id = ANY(${all})`);
+  await db.execute(sql`UPDATE jobs SET queued_at = now() - interval '10 minutes' WHERE workflow_id = ANY(${all})`);
   await db.execute(sql`
     UPDATE schedules SET paused = true, paused_until = now() WHERE workflow_id = ANY(${array(idsOf(paused), 'uuid')})`);
   const { others } = await drive(queueDueSlots, db, { limit: 100 });

@@ -136,6 +136,35 @@ FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::uuid[]) AS u 
   wake_in_seconds, waiting, last_job_id)
 WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
 
+-- skipSlots
+
+WITH /* skipSlots */ passed AS MATERIALIZED (
+  SELECT s.workflow_id, slots.following, slots.passed,
+    (skip_notified_at > now() - make_interval(hours => $1)) IS NOT TRUE AS is_new
+  FROM schedules s LEFT JOIN LATERAL (
+    SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
+  ) calendar ON true, LATERAL (
+    SELECT make_interval(mins => s.interval_minutes) AS every,
+      width_bucket(least((clock_timestamp() - make_interval(secs => s.delay_seconds)),
+        s.ends_at - interval '1 microsecond'), occurrences) AS k OFFSET 0
+  ) place, LATERAL (
+    SELECT floor(date_part('epoch',
+      (clock_timestamp() - make_interval(secs => s.delay_seconds)) - s.next_run_at) / date_part('epoch', every)) AS n OFFSET 0
+  ) intervals, LATERAL (
+    SELECT CASE WHEN n IS NULL THEN greatest(s.next_run_at,
+      occurrences[k]) ELSE s.next_run_at + every * n END AS slot,
+      CASE WHEN n IS NULL THEN CASE WHEN occurrences[k + 1] >= s.ends_at THEN NULL ELSE occurrences[k + 1] END
+        ELSE s.next_run_at + every * (n + 1) END AS following,
+      CASE WHEN n IS NULL THEN greatest(k - width_bucket(s.next_run_at, occurrences),
+        0) ELSE n::integer END AS passed,
+      occurrences[k + 1] IS NULL AND NOT is_last AS exhausted OFFSET 0
+  ) slots WHERE s.workflow_id = ANY($2::uuid[])
+    AND s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds)) AND exhausted IS NOT TRUE -- the last occurrence may have passed since it was read
+)
+UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
+  skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
+FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new;
+
 -- takeRequests
 
 DELETE /* takeRequests */ FROM run_requests WHERE job_id = ANY($1::uuid[]);
