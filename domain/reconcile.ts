@@ -129,7 +129,9 @@ function reconcileActive(schedule: Reconcilable, job: LastJob): Decision {
     case 'PENDING': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);
       const remaining = Math.max(retryDelaySeconds(job.attempts) - job.ageSeconds, job.retryInSeconds);
-      return remaining > 0 ? look('NOTHING', remaining) : look('DISPATCH_AGAIN', RECHECK_SECONDS);
+      return remaining > 0
+        ? look('NOTHING', Math.min(remaining, RECHECK_SECONDS_MAX[schedule.kind]))
+        : look('DISPATCH_AGAIN', RECHECK_SECONDS);
     }
     case 'QUEUED': {
       if (schedule.state === 'TERMINATED') return look('CANCEL', 0);

@@ -27,7 +27,7 @@ const WAKE_SECONDS_MAX = Math.max(...Object.values(RECHECK_SECONDS_MAX));
  * for longer than ever happens by itself: the clock was set back since these were written.
  */
 const IS_TOO_FAR = sql`(next_run_at > now() + make_interval(mins => interval_minutes)
-  OR wake_at > now() + ${seconds(WAKE_SECONDS_MAX)} AND wake_at < coalesce(next_run_at, 'infinity') - interval '1 second')`;
+  OR wake_at > now() + ${seconds(WAKE_SECONDS_MAX)} AND wake_at < coalesce(CASE WHEN paused THEN paused_until ELSE next_run_at END, 'infinity') - interval '1 second')`;
 
 /**
  * Anchors anew the schedules that are too far off, at most `limit` of those after `after`: the next
@@ -37,7 +37,7 @@ const IS_TOO_FAR = sql`(next_run_at > now() + make_interval(mins => interval_min
  *   stay spread. The slots of the time that the clock goes through again have run already: a random
  *   part of a second keeps the new ones apart from them, because a slot runs at most once.
  * - A lease that ends later than a new one would is cut to the length of a new one. Its owner goes
- *   on to renew it. The lease of a lost worker expires in time.
+ *   on to renew it. The lease of a lost worker expires in time. A retry keeps its delay.
  * - Locks: schedules, then jobs. A job that another transaction has locked is skipped: that
  *   transaction renews its lease or ends it.
  */
@@ -71,7 +71,7 @@ export async function anchorSchedules(
       SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL
       ORDER BY id FOR UPDATE SKIP LOCKED
     )
-    UPDATE ${jobs} SET updated_at = least(updated_at, now()),
+    UPDATE ${jobs} SET updated_at = least(updated_at, now()), retry_at = retry_at - greatest(updated_at - now(), interval '0'),
       lease_expires_at = CASE WHEN lease_expires_at > ${LEASE_END} THEN ${LEASE_END} ELSE lease_expires_at END
     FROM active WHERE jobs.id = ANY(ARRAY[active.id])`),
     );

@@ -1,9 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
+import { RECHECK_SECONDS } from '../../domain/limits.ts';
 import type { RetryPolicy } from '../../domain/schedule/run-policy.ts';
 import type { FailureReason } from '../../domain/states.ts';
 import { COUNT_ENDED } from '../analytics.ts';
-import { array, words } from '../arrays.ts';
+import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { endColumns } from '../ends/columns.ts';
@@ -276,7 +277,7 @@ async function retryJobs(
     .map(({ workflow_id: workflowId, retry_at: retryAt }) => ({ workflowId, retryAt }))
     .toSorted((a, b) => (a.workflowId < b.workflowId ? -1 : 1));
   await tx.execute(sql`
-    UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
+    UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at, now() + ${seconds(RECHECK_SECONDS)})
     FROM ${rowSet('u', due, { workflowId: 'uuid', retryAt: 'timestamptz' })} WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id])`);
   const users = new Map(jobs.map((job) => [job.id, job.user_id]));
   const failed = retrying.flatMap(

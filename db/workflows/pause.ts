@@ -24,9 +24,14 @@ export type PauseChanged =
 
 type Owned = { userId: string; id: string };
 
-/** Whether a pause has begun and not ended. The clock of a process suffices for what people see. */
-export function isPaused({ pausedAt, pausedUntil }: Pick<WorkflowRow, 'pausedAt' | 'pausedUntil'>): boolean {
-  return pausedAt !== null && (pausedUntil === null || pausedUntil > new Date());
+/**
+ * Whether a pause has begun and not ended. For what people see, the clock of a process suffices.
+ */
+export function isPaused(
+  { pausedAt, pausedUntil }: Pick<WorkflowRow, 'pausedAt' | 'pausedUntil'>,
+  now = new Date(),
+): boolean {
+  return pausedAt !== null && (pausedUntil === null || pausedUntil > now);
 }
 
 /**
@@ -43,7 +48,7 @@ export function pauseWorkflow(
     if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
     const now = new Date(await transactionMs(tx));
     if (until !== null && until <= now) return { outcome: 'UNTIL_PASSED', now: now.toISOString() };
-    const isLive = found.pausedAt !== null && (found.pausedUntil === null || found.pausedUntil > now);
+    const isLive = isPaused(found, now);
     const isSame = found.pausedUntil?.getTime() === until?.getTime() && found.pauseNote === note;
     if (isLive && isSame) return { outcome: 'CHANGED', workflow: found, effects: noEffects };
     await ensureSchedule(tx, found);
@@ -75,13 +80,12 @@ export function resumeWorkflow(db: Db, key: Owned): Promise<PauseChanged> {
     const found = await lockWorkflow(tx, key);
     if (found === undefined) return { outcome: 'NOT_FOUND' };
     if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
-    const resumed = await tx
+    if (!isPaused(found, new Date(await transactionMs(tx))))
+      return { outcome: 'CHANGED', workflow: found, effects: noEffects };
+    await tx
       .update(schedules)
       .set({ pausedUntil: sql`least(${schedules.pausedUntil}, now())`, wakeAt: sql`now()` })
-      .where(and(eq(schedules.workflowId, found.id), schedules.paused))
-      .returning({ workflowId: schedules.workflowId });
-    if (found.pausedAt === null && resumed.length === 0)
-      return { outcome: 'CHANGED', workflow: found, effects: noEffects };
+      .where(and(eq(schedules.workflowId, found.id), schedules.paused));
     const [workflow] = await tx
       .update(workflows)
       .set({

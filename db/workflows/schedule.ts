@@ -33,7 +33,9 @@ export async function changeSchedule(tx: Tx, workflow: WorkflowRow, schedule: Sc
   const timing = await timingOf(tx, workflow.id, schedule);
   const { intervalMinutes } = timing;
   const first = workflow.intervalMinutes === null ? sql`now()` : schedules.nextRunAt;
-  const fromLast = sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}), ${first})`;
+  // The last such slot that has passed, or the first one: slots before it never were.
+  const passed = sql`floor(extract(epoch FROM now() - ${schedules.lastSlotAt}) / (${intervalMinutes}::integer * 60))`;
+  const fromLast = sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}) * greatest(${passed}, 1)::float8, ${first})`;
   await tx
     .update(schedules)
     .set({ ...timing, ...(intervalMinutes === null ? {} : { nextRunAt: fromLast }) })

@@ -201,7 +201,7 @@ export class Model {
     if (op.type === 'pause') {
       const reason = this.isPaused(id) ? (workflow.pause?.reason ?? 'REQUESTED') : 'REQUESTED';
       workflow.pause = { reason, note: op.note, endsAt: op.ends ? this.now(id) + PAUSE_SECONDS : undefined };
-    } else {
+    } else if (this.isPaused(id)) {
       if (workflow.pause?.reason === 'FAILURES') workflow.failures = 0;
       workflow.pause = null;
     }

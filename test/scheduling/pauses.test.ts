@@ -176,3 +176,15 @@ test('a pause for failures keeps the note of a pause that it replaces, and not o
     expect(await stored(id)).toMatchObject({ pauseReason: 'FAILURES', pausedUntil: null, pauseNote: note });
   }
 });
+
+test('resuming after a pause has ended by itself changes nothing', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 1, onTooManyFailures: 'PAUSE' });
+  await run(db, { status: 'FAILED', failureReason: 'CHECK_FAILED' });
+  await pauseWorkflow(db, { userId: ann, id, until: new Date(Date.now() + 60_000) });
+  await db.execute(sql`UPDATE workflows SET paused_until = now() - interval '1 second'`);
+  await letPass(db, id, 120);
+  const before = await stored(id);
+  expect(await resumeWorkflow(db, { userId: ann, id })).toMatchObject({ outcome: 'CHANGED' });
+  expect(await stored(id)).toEqual(before);
+});

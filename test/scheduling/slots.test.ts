@@ -105,3 +105,15 @@ test('a change of the interval counts from the last slot, and keeps a first slot
   await updateWorkflow(db, { userId: ann, id, schedule: { everyMinutes: 3 } });
   expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first + 180_000);
 });
+
+test('a shorter interval runs its last slot that has passed, and counts none that never was', async () => {
+  const { db } = database;
+  const { id } = await heartbeat(db, ann, { intervalMinutes: 600 });
+  await run(db, { status: 'COMPLETED' });
+  const first = (await scheduleOf(db, id))?.lastSlotAt?.getTime() ?? 0;
+  await letPass(db, id, 305);
+  await updateWorkflow(db, { userId: ann, id, schedule: { everyMinutes: 1 } });
+  expect((await scheduleOf(db, id))?.nextRunAt?.getTime()).toBe(first - 305_000 + 300_000);
+  expect(await schedule(db)).toHaveLength(1);
+  expect((await scheduleOf(db, id))?.skippedRunCount).toBe(0);
+});

@@ -4,7 +4,8 @@
 
 SELECT /* anchorSchedules */ workflow_id FROM schedules WHERE workflow_id > $1
   AND (next_run_at > now() + make_interval(mins => interval_minutes)
-OR wake_at > now() + make_interval(secs => $2) AND wake_at < coalesce(next_run_at,
+OR wake_at > now() + make_interval(secs => $2)
+  AND wake_at < coalesce(CASE WHEN paused THEN paused_until ELSE next_run_at END,
   'infinity') - interval '1 second')
   ORDER BY workflow_id LIMIT $3;
 
@@ -13,13 +14,15 @@ WITH /* anchorSchedules */ active AS MATERIALIZED (
   ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_20261129 AS jobs SET updated_at = least(updated_at, now()),
+  retry_at = retry_at - greatest(updated_at - now(), interval '0'),
   lease_expires_at = CASE WHEN lease_expires_at > clock_timestamp() + make_interval(secs => $2) THEN clock_timestamp() + make_interval(secs => $3) ELSE lease_expires_at END
 FROM active WHERE jobs.id = ANY(ARRAY[active.id]);
 
 WITH /* anchorSchedules */ locked AS MATERIALIZED (
     SELECT workflow_id FROM schedules WHERE workflow_id = ANY($1::uuid[])
       AND (next_run_at > now() + make_interval(mins => interval_minutes)
-OR wake_at > now() + make_interval(secs => $2) AND wake_at < coalesce(next_run_at,
+OR wake_at > now() + make_interval(secs => $2)
+  AND wake_at < coalesce(CASE WHEN paused THEN paused_until ELSE next_run_at END,
   'infinity') - interval '1 second')
     ORDER BY workflow_id FOR UPDATE
   ), anchored AS (

@@ -128,8 +128,9 @@ eager AS MATERIALIZED (
 
 SELECT /* retryJobs */ FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
-UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at)
-FROM unnest($1::uuid[], $2::timestamptz[]) AS u (workflow_id,
+UPDATE /* retryJobs */ schedules SET wake_at = least(wake_at, u.retry_at,
+  now() + make_interval(secs => $1))
+FROM unnest($2::uuid[], $3::timestamptz[]) AS u (workflow_id,
   retry_at) WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
 
 WITH /* retryJobs */ ended AS (

@@ -38,8 +38,7 @@ where ("workflows"."id" = $1 and "workflows"."user_id" = $2
 
 update "schedules"
 set "paused_until" = least("schedules"."paused_until", now()), "wake_at" = now()
-where ("schedules"."workflow_id" = $1 and "schedules"."paused")
-returning "workflow_id";
+where ("schedules"."workflow_id" = $1 and "schedules"."paused");
 
 update "workflows"
 set "paused_at" = $1, "paused_until" = $2, "pause_reason" = $3, "pause_note" = $4,
