@@ -45,6 +45,8 @@ export const SEARCH_COST = 2_000;
 export const COUNT_COST = SEARCH_COST;
 /** A text of up to 64 KiB. */
 export const LONG_TEXT_COST = 50;
+/** Computing when a schedule runs. */
+export const UPCOMING_RUNS_COST = 30;
 /** A change: some statements in a transaction. */
 export const CHANGE_COST = 200;
 /** Hashing a password. */

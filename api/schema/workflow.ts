@@ -8,7 +8,7 @@ import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
 import { builder } from './builder.ts';
-import { cost, LONG_TEXT_COST, STATEMENT_COST } from './cost.ts';
+import { cost, LONG_TEXT_COST, UPCOMING_RUNS_COST } from './cost.ts';
 import {
   BuildStatusEnum,
   PauseReasonEnum,
@@ -79,7 +79,7 @@ Workflow.implement({
           description: `How many slots to return: 1 to ${UPCOMING_RUNS_MAX}.`,
         }),
       },
-      extensions: cost({ base: STATEMENT_COST, pageSize: UPCOMING_RUNS }),
+      extensions: cost({ base: UPCOMING_RUNS_COST, pageSize: UPCOMING_RUNS }),
       resolve: async (workflow, { first }, { load }) => {
         const count = first ?? UPCOMING_RUNS;
         if (count < 1 || count > UPCOMING_RUNS_MAX)
@@ -120,7 +120,6 @@ Workflow.implement({
     }),
     skippedRunCount: t.int({
       description: 'How many slots were dropped: missed, too late, or during a job. Slots of a pause do not count.',
-      extensions: cost({ base: STATEMENT_COST }),
       resolve: async ({ id, skippedRunCount }, _, { load }) =>
         (await load.schedule(id))?.skippedRunCount ?? skippedRunCount,
     }),
