@@ -139,7 +139,14 @@ export async function reconcileOf(db: Db, drive: Drive, userId: string): Promise
   );
   await db.execute(sql`UPDATE schedules SET wake_at = now() WHERE workflow_id = ANY(${array(idsOf(own), 'uuid')})`);
   const { others } = await drive(queueDueSlots, db, { limit: 100 });
-  await drive(reconcileSchedules, db, others, WATCHED);
+  // Others may be due too. The number of rows that a statement may read is for a set of this size.
+  const due = new Set(idsOf(own));
+  await drive(
+    reconcileSchedules,
+    db,
+    others.filter((id) => due.has(id)),
+    WATCHED,
+  );
 }
 
 export async function recallOf(db: Db, drive: Drive, userId: string): Promise<void> {

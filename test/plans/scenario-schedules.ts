@@ -110,7 +110,13 @@ export async function policiesOf(db: Db, drive: Drive): Promise<void> {
   await db.execute(sql`
     UPDATE schedules SET paused = true, paused_until = now() WHERE workflow_id = ANY(${array(idsOf(paused), 'uuid')})`);
   const { others } = await drive(queueDueSlots, db, { limit: 100 });
-  await drive(reconcileSchedules, db, others, WATCHED);
+  const due = new Set(idsOf([...late, ...paused, ...replaced, ...skipped]));
+  await drive(
+    reconcileSchedules,
+    db,
+    others.filter((id) => due.has(id)),
+    WATCHED,
+  );
 
   const retry = { retry: { maxRetries: 1 } };
   const failing = [...(await makeScheduled(db, userId, hourly, retry)), ...(await makeScheduled(db, userId, hourly))];
