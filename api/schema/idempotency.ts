@@ -7,7 +7,7 @@ import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../../domain/limits.ts';
 import type { Problem } from '../../domain/problem.ts';
 import { characterCount, textProblem } from '../../domain/text.ts';
 import type { SignedInCall } from './mutation.ts';
-import type { UserErrorShape } from './user-error.ts';
+import { invalid, type UserErrorShape } from './user-error.ts';
 import { limitError } from './user-limits.ts';
 
 /** What every input with a key has. */
@@ -37,6 +37,11 @@ interface Change<Result, Row> {
   read(id: string): Promise<Row | undefined>;
   /** Fields in which null changes something, and is not the same as left out. */
   nullMatters?: string[];
+  /**
+   * What is wrong with the input because of the time. The first call may have been in time, so that
+   * a repeated one is answered all the same.
+   */
+  passed?: Problem[];
 }
 
 type Changed<Result, Row> =
@@ -44,17 +49,23 @@ type Changed<Result, Row> =
   | { outcome: 'REPEATED'; row: Row }
   | { outcome: 'REFUSED'; userErrors: UserErrorShape[] };
 
+/** Undoes the transaction of a change that comes too late. */
+class TooLate extends Error {}
+
 /**
- * Makes a change, once for each key. A change beyond a limit of its user is REFUSED, and leaves no
- * key behind.
+ * Makes a change, once for each key. A change that comes too late, or beyond a limit of its user,
+ * is REFUSED and leaves no key behind.
  */
 export async function changeOnce<Result, Row>(
   mutation: Repeatable['mutation'],
   { input, viewer, context, audit }: SignedInCall<Keyed>,
-  { make, objectOf, read, nullMatters = [] }: Change<Result, Row>,
+  { make, objectOf, read, nullMatters = [], passed = [] }: Change<Result, Row>,
 ): Promise<Changed<Result, Row>> {
   const { db, sealer } = context.services;
-  const change = (within: Db) => audit.change(within, make, objectOf);
+  const change = async (within: Db) => {
+    if (passed.length > 0) throw new TooLate();
+    return audit.change(within, make, objectOf);
+  };
   const { idempotencyKey: key } = input;
   try {
     if (typeof key !== 'string') return { outcome: 'DONE', result: await change(db) };
@@ -65,6 +76,7 @@ export async function changeOnce<Result, Row>(
     const row = await read(done.objectId);
     return row ? { outcome: 'REPEATED', row } : refusal('NOT_FOUND', PURGED, 'idempotencyKey');
   } catch (error) {
+    if (error instanceof TooLate) return { outcome: 'REFUSED', userErrors: invalid(passed).userErrors };
     if (error instanceof LimitExceeded) return { outcome: 'REFUSED', userErrors: [limitError(error)] };
     if (error instanceof VolumeBeingRemoved) return refusal('CONFLICT', volumeSentence(error), 'payload');
     throw error;

@@ -9,7 +9,7 @@ import { isId, newId } from '../../domain/ids.ts';
 import { parsePayload } from '../../domain/payload/input.ts';
 import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
-import { below, type Parsed } from '../../domain/problem.ts';
+import { below, type Parsed, type Problem } from '../../domain/problem.ts';
 import { runPolicyProblems, toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import { type ScheduleInput as Given, parseSchedule, type Schedule } from '../../domain/schedule/schedule.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
@@ -61,7 +61,8 @@ mutation('createWorkflow', 'WRITE', {
       ...below(['payload'], problems ?? []),
       ...idempotencyProblems(input),
     ];
-    if (!payload || !schedule?.value || allProblems.length > 0) return invalid(allProblems);
+    const passed = schedule?.passed ?? [];
+    if (!payload || !schedule?.value || allProblems.length > 0) return invalid([...allProblems, ...passed]);
     if (expectsPings(payload) && 'at' in schedule.value) return invalid([PUSH_ONCE]);
     const id = newId();
     const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
@@ -83,6 +84,7 @@ mutation('createWorkflow', 'WRITE', {
       make: (tx) => createWorkflow(tx, values, userLimits(services.settings)),
       objectOf: ({ workflow }) => workflow.id,
       read: context.load.workflow,
+      passed,
     });
     if (created.outcome === 'REFUSED') return refused(...created.userErrors);
     if (created.outcome === 'REPEATED') return { workflow: created.row };
@@ -136,7 +138,8 @@ mutation('updateWorkflow', 'WRITE', {
       ...below(['payload'], problems ?? []),
       ...idempotencyProblems(input),
     ];
-    if (allProblems.length > 0) return invalid(allProblems);
+    const passed = schedule?.passed ?? [];
+    if (allProblems.length > 0) return invalid([...allProblems, ...passed]);
     if (!isId(input.id)) return notFound('workflow');
     const workflowId = input.id.toLowerCase();
     const change = payload && {
@@ -162,6 +165,7 @@ mutation('updateWorkflow', 'WRITE', {
       objectOf: (updated) => (updated.outcome === 'UPDATED' ? updated.workflow.id : undefined),
       read: context.load.workflow,
       nullMatters: ['logRetentionDays'],
+      passed,
     });
     if (changed.outcome === 'REFUSED') return refused(...changed.userErrors);
     if (changed.outcome === 'REPEATED') return { workflow: changed.row };
@@ -194,13 +198,13 @@ mutation('updateWorkflow', 'WRITE', {
 
 /**
  * The schedule of an input. Undefined if it has none, or the stored one: a form may send that again
- * when its times have passed.
+ * when its times have passed. `passed` are the problems that it did not have long ago.
  */
 async function parseGiven(
   { interval, schedule }: { interval?: number | null | undefined; schedule?: Given | null | undefined },
   db: Db,
   stored?: Schedule,
-): Promise<Parsed<Schedule> | undefined> {
+): Promise<(Parsed<Schedule> & { passed?: Problem[] }) | undefined> {
   const isInterval = typeof interval === 'number';
   if (isInterval && schedule) {
     const message = 'Give interval or schedule, not both: interval is the same as schedule.everyMinutes.';
@@ -208,10 +212,12 @@ async function parseGiven(
   }
   if (isInterval) return { value: { everyMinutes: interval } }; // workflowProblems has judged it
   if (!schedule) return undefined;
-  if (stored && isDeepStrictEqual(parseSchedule(schedule, LONG_AGO).value, stored)) return undefined;
-  const needsClock = schedule.cron || schedule.at;
-  const { value, problems } = parseSchedule(schedule, needsClock ? new Date(await databaseClockMs(db)) : LONG_AGO);
-  return value ? { value } : { problems: below(['schedule'], problems) };
+  const { value, problems } = parseSchedule(schedule, LONG_AGO);
+  if (!value) return { problems: below(['schedule'], problems) };
+  if (stored && isDeepStrictEqual(value, stored)) return undefined;
+  if (!schedule.cron && !schedule.at) return { value };
+  const { problems: passed = [] } = parseSchedule(schedule, new Date(await databaseClockMs(db)));
+  return { value, passed: below(['schedule'], passed) };
 }
 
 const LONG_AGO = new Date(0);

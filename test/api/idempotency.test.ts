@@ -1,11 +1,13 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
+import { databaseClockMs } from '../../db/jobs/anchor.ts';
 import { idempotencyKeys } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, type TestApi, testApi } from './support.ts';
 
-const HEARTBEAT = { name: 'Once', payload: { heartbeat: {} }, interval: 60, maxConsecutiveJobFailuresAllowed: 3 };
+const ONCE = { name: 'Once', payload: { heartbeat: {} }, maxConsecutiveJobFailuresAllowed: 3 };
+const HEARTBEAT = { ...ONCE, interval: 60 };
 const FIELDS = {
   createWorkflow: 'workflow { id name generation }',
   updateWorkflow: 'workflow { id name generation }',
@@ -52,6 +54,23 @@ describe('a call with an idempotency key', () => {
       workflow: null,
       userErrors: conflict,
     });
+  });
+
+  test('returns the first call’s workflow when the time of its schedule has passed, and leaves no key behind when that is too late', async () => {
+    const at = new Date((await databaseClockMs(api.db)) + 1_000).toISOString();
+    const input = { ...ONCE, schedule: { at }, idempotencyKey: key };
+    const { workflow } = await call('createWorkflow', input);
+    const later = { id: workflow.id, schedule: { cron: { expressions: ['@daily'] } } };
+    await expect.poll(() => databaseClockMs(api.db)).toBeGreaterThan(Date.parse(at));
+    await call('updateWorkflow', later);
+    expect(await call('createWorkflow', input)).toEqual({ workflow, userErrors: [] });
+
+    const late = [{ code: 'INVALID', path: ['schedule', 'at'] }];
+    const other = newId();
+    const refused = { workflow: null, userErrors: late };
+    expect(await call('createWorkflow', { ...input, idempotencyKey: other })).toEqual(refused);
+    expect(await call('updateWorkflow', { ...later, schedule: { at }, idempotencyKey: other })).toEqual(refused);
+    expect(await call('createWorkflow', { ...HEARTBEAT, idempotencyKey: other })).toMatchObject({ userErrors: [] });
   });
 
   test('makes one object per key, even if many calls arrive at once', async () => {
