@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { readCronExpressions } from '../domain/schedule/cron-expression.ts';
+import { readStoredExpression } from '../domain/schedule/cron-expression.ts';
 import { type Calendar, calendarKey, occurrencesAfter, occurrencesBefore } from '../domain/schedule/occurrences.ts';
 import { TIME_ZONE_DATA } from '../domain/schedule/time-zone.ts';
 import { array, arrayText } from './arrays.ts';
@@ -139,9 +139,7 @@ async function fillCalendars(db: Db, rows: CalendarRow[], countMax: number): Pro
 }
 
 function filledUp({ expressions, time_zone: timeZone, now_ms: nowMs, kept }: CalendarRow, countMax: number) {
-  const { value } = readCronExpressions(expressions);
-  if (value === undefined) throw new Error(`A stored calendar is not right: ${expressions.join(', ')}`);
-  const calendar = { expressions: value, timeZone };
+  const calendar = { expressions: expressions.map((text) => readStoredExpression(text)), timeZone };
   const last = kept?.at(-1);
   if (!kept || last === undefined || last <= nowMs) return occurrencesAround(calendar, new Date(nowMs), countMax - 1);
   const count = countMax - kept.length;

@@ -66,10 +66,22 @@ export function readCronExpression(text: string, seed = ''): CronReading {
   }
 }
 
+/**
+ * Reads an expression that was found right before: one that a user gave and that is stored, or its
+ * canonical form, which can be longer than what a user may give. Throws an Error if it is not right.
+ */
+export function readStoredExpression(text: string, seed = ''): CronExpression {
+  return expressionOf(resolve(splitFields(text.trim()), (index) => hashOf(seed, index)));
+}
+
 type FieldTexts = [minute: string, hour: string, dayOfMonth: string, month: string, weekday: string];
 
 function parse(text: string, seed: string): CronExpression {
   const given = text.trim();
+  if (given.length > CRON_LENGTH_MAX)
+    throw new CronProblem(
+      `A cron expression has at most ${CRON_LENGTH_MAX} characters, and this one has ${given.length}.`,
+    );
   const texts = splitFields(given);
   const expression = expressionOf(resolve(texts, (index) => hashOf(seed, index)));
   const problem = neverProblem(given, texts);
@@ -91,10 +103,6 @@ const FORM =
   'A cron expression has five fields, minute, hour, day of month, month and weekday, such as "30 2 * * MON-FRI"';
 
 function splitFields(given: string): FieldTexts {
-  if (given.length > CRON_LENGTH_MAX)
-    throw new CronProblem(
-      `A cron expression has at most ${CRON_LENGTH_MAX} characters, and this one has ${given.length}.`,
-    );
   // The letters of ASCII alone: ſ is no S.
   const capital = given.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
   const source = NICKNAMES.get(capital) ?? capital;

@@ -1,6 +1,6 @@
 import { INTERVAL_MINUTES_MAX } from '../limits.ts';
 import { below, type Parsed, type Problem } from '../problem.ts';
-import { readCronExpressions } from './cron-expression.ts';
+import { readCronExpressions, readStoredExpression } from './cron-expression.ts';
 import { type Calendar, occurrencesAfter } from './occurrences.ts';
 import { timeZoneProblem } from './time-zone.ts';
 
@@ -83,9 +83,7 @@ function parseCron(input: NonNullable<ScheduleInput['cron']>, now: Date): Parsed
 
 /** When cron expressions run. What an H in them stands for depends on the id of the workflow. */
 export function calendarOf({ expressions, timeZone }: CronSchedule, workflowId?: string): Calendar {
-  const { value, problems } = readCronExpressions(expressions, workflowId);
-  if (value) return { expressions: value, timeZone };
-  throw new Error(`A stored schedule is not right: ${problems.map(({ message }) => message).join(' ')}`);
+  return { expressions: expressions.map((text) => readStoredExpression(text, workflowId)), timeZone };
 }
 
 /**

@@ -128,6 +128,17 @@ test('refilling keeps the last time that has passed and those that follow, and a
   expect(times[0]).toBeGreaterThan(Date.now() - 65_000);
 });
 
+test('a calendar is refilled whose expressions are longer in numbers than as they were given', async () => {
+  const { db } = database;
+  const others = Array.from({ length: 37 }, (_, n) => `,${n + 10}-59`).join('');
+  const expressions = [`H/15${others} H/12 H/14 H/6 +H/3`];
+  for (let n = 0; n < 4; n += 1) await scheduled(db, ann, { cron: { expressions, timeZone: 'UTC' } });
+  const rows = await calendarRows();
+  expect(rows.some((row) => (row.expressions[0]?.length ?? 0) > 255)).toBe(true);
+  expect(await refillCalendars(db, { limit: 10 })).toBe(rows.length);
+  for (const { occurrences } of await calendarRows()) expect(occurrences).toHaveLength(128);
+});
+
 test('startsAt is included and endsAt is not: the last slot ends the schedule, and the workflow stays', async () => {
   const { db } = database;
   const minute = Math.ceil(Date.now() / 60_000) * 60_000;

@@ -1,6 +1,13 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readCronExpression, readCronExpressions } from '../../../domain/schedule/cron-expression.ts';
+import {
+  readCronExpression,
+  readCronExpressions,
+  readStoredExpression,
+} from '../../../domain/schedule/cron-expression.ts';
+import { SEED } from './compare.ts';
 import { expressionOf } from './expressions.ts';
+import { anyExpression } from './oracle.ts';
 
 const canonical = (text: string, seed?: string) => expressionOf(text, seed).canonical;
 const problem = (text: string) => readCronExpression(text).problem;
@@ -135,6 +142,61 @@ describe('a cron expression', () => {
       ['1'],
       ['3'],
     ]);
+  });
+});
+
+describe('a canonical expression', () => {
+  /** 255 characters with an H in each field, whose canonical form is about as long. */
+  function longest(minute: string): string {
+    const others = ' H/12 H/14 H/6 +H/3';
+    const ranges = Array.from({ length: 49 }, (_, n) => `,${n + 10}-59`).join('');
+    const count = Math.floor((255 - minute.length - others.length) / 6) - 1;
+    const most = `${minute}${ranges.slice(0, 6 * count)}`;
+    return `${most},${'1'.padStart(254 - most.length - others.length, '0')}${others}`;
+  }
+
+  const texts = [
+    ...['H', 'H/2', 'H/15', 'H/60', 'H(5-5)/3', 'H(0-29)/10', 'H(10-12)'].map(longest),
+    'H/15 H/12 H/14 H/6 +H/3',
+    'H H H H H',
+    '*/5,H,? */7,H(1-5)/2 L,15W,LW,H,1-0031/30 JAN-DEC/11,H SUN-SUN/2,7-0,FRI-SUN,H,1#2,5L',
+    '0 0 * * +H/3',
+    '0 0 H * +*',
+    '@hourly',
+  ];
+  const seeds = Array.from({ length: 40 }, (_, n) => `workflow-${n}`);
+
+  test.each(texts)('of %s reads again as itself', (text) => {
+    for (const seed of seeds) {
+      const given = expressionOf(text, seed);
+      const stored = readStoredExpression(given.canonical);
+      expect({ ...stored, daysIn: undefined, isHashed: undefined }).toEqual({
+        ...given,
+        daysIn: undefined,
+        isHashed: undefined,
+      });
+      for (let firstWeekday = 0; firstWeekday < 7; firstWeekday += 1)
+        for (const days of [28, 29, 30, 31])
+          expect(stored.daysIn({ days, firstWeekday })).toEqual(given.daysIn({ days, firstWeekday }));
+    }
+  });
+
+  test('of any expression reads again as itself', () => {
+    fc.assert(
+      fc.property(anyExpression(), (text) => {
+        const { expression } = readCronExpression(text);
+        fc.pre(expression !== undefined);
+        expect(canonical(expression.canonical)).toBe(expression.canonical);
+      }),
+      { numRuns: 500, ...SEED },
+    );
+  });
+
+  test('may be longer than a given one', () => {
+    expect(longest('H/15')).toHaveLength(255);
+    const lengths = texts.flatMap((text) => seeds.map((seed) => expressionOf(text, seed).canonical.length));
+    expect(Math.max(...lengths)).toBeGreaterThan(255);
+    expect(() => readStoredExpression('60 * * * *')).toThrow('minute');
   });
 });
 
