@@ -369,6 +369,7 @@ CREATE TABLE schedules (
   watches_ends boolean NOT NULL DEFAULT false,
   late_slot_at timestamp with time zone,
   long_job_id uuid,
+  replacing_slot_at timestamp with time zone,
   CONSTRAINT schedules_overlap_check CHECK ((overlap = ANY (ARRAY['QUEUE'::text, 'SKIP'::text, 'REPLACE'::text]))),
   CONSTRAINT schedules_pkey PRIMARY KEY (workflow_id),
   CONSTRAINT schedules_state_check CHECK ((state = ANY (ARRAY['READY'::text, 'BLOCKED'::text, 'TERMINATED'::text]))),

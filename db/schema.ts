@@ -196,6 +196,11 @@ export const schedules = pgTable('schedules', {
   /** The last slot that was notified as late, and the last job that was notified as long. */
   lateSlotAt: time('late_slot_at'),
   longJobId: uuid('long_job_id'),
+  /**
+   * The `nextRunAt` that a job was canceled for (REPLACE): its slot is never too late. No statement
+   * clears it, because it means nothing once `nextRunAt` has moved.
+   */
+  replacingSlotAt: time('replacing_slot_at'),
   lastSlotAt: time('last_slot_at'),
   nextRunAt: time('next_run_at'),
   wakeAt: time('wake_at'),

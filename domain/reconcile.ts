@@ -14,7 +14,10 @@ export interface Reconcilable {
   pauseEndsInSeconds: number | 'OPEN' | undefined;
   overlap: OverlapPolicy;
   slotDue: boolean;
-  /** Whether the due slot is later than the run policy allows. */
+  /**
+   * Whether the due slot is later than the run policy allows. Never so once a job was canceled for
+   * it.
+   */
   slotLate: boolean;
   /** Whether the calendar must have more occurrences before the next slot can be known. */
   exhausted: boolean;

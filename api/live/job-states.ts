@@ -13,8 +13,10 @@ export function statesSince(last: JobRow | undefined, row: JobRow): JobRow[] {
   if (row.startedAt && row.status !== 'RUNNING' && isEnded(row.status) && rank(last) < rank(running(row)))
     states.unshift(running(row));
   const first = states[0] ?? row;
+  // A job that waits for another attempt has been queued for the one before.
   if (
     row.queuedAt &&
+    row.queuedAt > last.updatedAt &&
     first.status !== 'QUEUED' &&
     rank(last) < rank(queued(row)) &&
     (row.startedAt || isEnded(row.status))

@@ -26,6 +26,8 @@ export async function removeRequests(tx: Pick<Db, 'execute'>, workflowIds: strin
 /**
  * Cancels the unfinished ones of these jobs: of one job, of a workflow, or of requests. The caller
  * holds the locks of their schedules. `because` is a sentence for the owner who did not ask for it.
+ * The first request says why: a job that is being stopped keeps its sentence. The failure of an
+ * attempt before is no reason.
  */
 export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[], because?: string): Promise<Effects> {
   if (ids.length === 0) return noEffects;
@@ -36,7 +38,7 @@ export async function cancelJobs(tx: Pick<Db, 'execute'>, ids: string[], because
       SELECT id FROM ${jobs} WHERE id = ANY(${array(ofDay, 'uuid')}) AND completed_at IS NULL ORDER BY id FOR UPDATE
     ), changed AS (
       UPDATE ${jobs} SET status = CASE WHEN ${isRunning} THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
-        failure_message = coalesce(${because ?? null}, jobs.failure_message),
+        failure_message = CASE WHEN cancel_requested_at IS NULL THEN ${because ?? null} ELSE jobs.failure_message END,
         cancel_requested_at = CASE WHEN ${isRunning} THEN coalesce(cancel_requested_at, now()) END,
         ${endColumns('jobs', { ends: sql`jobs.status <> 'RUNNING'`, keepsLease: isRunning, linesMayFollow: sql`attempt > 0` })}
       FROM locked WHERE jobs.id = ANY(ARRAY[locked.id]) RETURNING ${CHANGED_COLUMNS}

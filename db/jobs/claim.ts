@@ -31,7 +31,10 @@ export interface ClaimedJob extends Lease {
    */
   linesBefore: number | undefined;
   startedAt: Date;
-  /** Why the last attempt that was seen to end failed, if the job is retried. */
+  /**
+   * Why the last attempt that was seen to end failed, if the job is retried. Undefined once its
+   * cancellation was requested: the message of the job may say why it was.
+   */
   failureBefore: string | undefined;
   /** The newest earlier attempt whose end nobody saw, unless the log says so already. */
   lostAttempt: number | undefined;
@@ -141,7 +144,7 @@ function toClaimed(rows: ClaimedRow[], lease: Omit<Lease, 'id'>): ClaimedJob[] {
     isLastAttempt: row.attempt - row.uncounted_attempts - row.retries >= ATTEMPTS_MAX,
     linesBefore: row.lines_before ?? undefined,
     startedAt: instantOf(row.started_at),
-    failureBefore: row.failure_message ?? undefined,
+    failureBefore: row.retries > 0 && !row.cancel_requested ? (row.failure_message ?? undefined) : undefined,
     lostAttempt: row.lost_attempt ?? undefined,
     engineId: row.engine_id ?? undefined,
     cancelRequested: row.cancel_requested,

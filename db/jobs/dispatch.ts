@@ -23,7 +23,8 @@ import { slotsUntil } from './slots.ts';
  * - The slot is the last one that has passed. Slots before it, missed while the system was down or
  *   a job ran over, are skipped and counted. slots.ts computes it.
  * - A slot that is too late for its run policy makes no job, and neither does one of a calendar
- *   that must have more occurrences first. reconcileSchedules acts on them.
+ *   that must have more occurrences first. reconcileSchedules acts on them. A slot that a job was
+ *   canceled for is never too late: the time that the job took to stop is not its own.
  * - Any number of schedulers may run this: each takes rows that no other holds. A row that another
  *   scheduler has advanced meanwhile is read again under the lock and no longer matches, because
  *   advancing moves wake_at into the future.
@@ -54,13 +55,13 @@ export async function queueDueSlots(
     return db.execute<Dispatched | { kind: null; user_id: null; ids: string }>(sql`
     WITH /* queueDueSlots */ due AS MATERIALIZED (
       SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, interval_minutes, calendar_id, ends_at, late_seconds, delay_seconds,
-        state = 'READY' AND NOT paused AND next_run_at <= ${RUNS_NOW} AND NOT requested AS has_slot
+        replacing_slot_at = next_run_at AS replaces, state = 'READY' AND NOT paused AND next_run_at <= ${RUNS_NOW} AND NOT requested AS has_slot
       FROM schedules WHERE wake_at <= now()
       ORDER BY wake_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), looked AS MATERIALIZED (
       SELECT tid, workflow_id, slot, following, passed, delay_seconds,
         has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL) AND exhausted IS NOT TRUE
-          AND (slot < ${RUNS_NOW} - make_interval(secs => late_seconds)) IS NOT TRUE AS makes_job
+          AND (slot < ${RUNS_NOW} - make_interval(secs => late_seconds) AND replaces IS NOT TRUE) IS NOT TRUE AS makes_job
       FROM due
         LEFT JOIN LATERAL ${lastJob} last_job ON true
         ${slotsUntil('due', RUNS_NOW)}

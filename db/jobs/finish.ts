@@ -264,7 +264,7 @@ async function retryJobs(
     WITH /* retryJobs */ ended AS (
       UPDATE ${jobs} SET status = 'PENDING', updated_at = now(), retries = retries + 1, retry_at = now() + make_interval(secs =>
           least(least(u.delay_seconds * u.factor ^ retries, u.max_delay_seconds) * (0.9 + random() * 0.2), u.max_delay_seconds)),
-        started_at = NULL, queued_at = NULL, lost_attempt = NULL,
+        started_at = NULL, lost_attempt = NULL,
         failure_message = u.failure_message, log_line_count = u.log_line_count, ${endColumns('jobs', { ends: sql`false` })}
       FROM ${rowSet('u', withPolicies, RETRY_COLUMNS)}
       WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token AND retries < u.max_retries AND cancel_requested_at IS NULL

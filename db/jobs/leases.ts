@@ -66,7 +66,7 @@ export async function returnJobs(
     db.execute<ChangedJob>(sql`
     WITH /* returnJobs */ changed AS (
       UPDATE ${jobs} SET status = CASE WHEN ${isCanceled} THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
-        uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, started_at = NULL, queued_at = NULL,
+        uncounted_attempts = uncounted_attempts + ${counted ? 0 : 1}::integer, started_at = NULL, retry_at = NULL,
         lost_attempt = CASE WHEN NOT ${ran}::boolean THEN lost_attempt END,
         ${endColumns('jobs', { ends: isCanceled, linesMayFollow: sql`(${printed} OR attempt > 1)` })},
         -- the lines before an attempt that printed nothing are the lines before the next one

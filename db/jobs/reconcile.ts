@@ -148,7 +148,7 @@ async function readSchedules(tx: Transaction, workflowIds: string[]): Promise<Ro
     SELECT /* readSchedules */ ${READ_AT}, s.workflow_id, s.user_id, s.kind, s.state, s.paused, s.overlap, s.calendar_id, s.last_job_id,
       extract(epoch FROM s.paused_until - clock_timestamp())::float8 AS pause_ends_in, slot, exhausted,
       (extract(epoch FROM slot + make_interval(secs => s.delay_seconds)) * 1000)::float8 AS slot_runs_ms,
-      s.next_run_at <= ${RUNS_NOW} AS slot_due, slot < ${RUNS_NOW} - make_interval(secs => s.late_seconds) AS slot_late,
+      s.next_run_at <= ${RUNS_NOW} AS slot_due, slot < ${RUNS_NOW} - make_interval(secs => s.late_seconds) AND s.replacing_slot_at IS DISTINCT FROM s.next_run_at AS slot_late,
       extract(epoch FROM s.next_run_at - ${RUNS_NOW})::float8 AS next_run_in, request.job_id AS request_id
     FROM schedules s
       LEFT JOIN LATERAL (
@@ -249,7 +249,9 @@ async function endOrReturn(
     ), changed AS (
       UPDATE ${jobs} SET status = new_status, updated_at = now(),
         failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
-        failure_message = CASE WHEN new_status = 'FAILED' THEN ${LOST_MESSAGE} END,
+        failure_message = CASE WHEN new_status = 'FAILED' THEN ${LOST_MESSAGE}
+          WHEN new_status = 'PENDING' OR cancel_requested_at IS NOT NULL THEN failure_message END, -- of the attempt before, or why it was canceled
+        retry_at = NULL, started_at = CASE WHEN new_status <> 'PENDING' THEN started_at END,
         log_line_count = ${storedLines(sql`jobs.id`)},
         lost_attempt = CASE WHEN new_status = 'PENDING' AND kind = 'CONTAINER' THEN attempt ELSE lost_attempt END,
         ${endColumns('jobs', { ends: sql`new_status <> 'PENDING'`, linesMayFollow: sql`attempt > 0` })}
@@ -370,16 +372,18 @@ async function setWake(tx: Transaction, decided: { row: Row; decision: Decision 
     workflowId: row.workflow_id,
     wakeInSeconds: decision.wakeInSeconds,
     waiting: decision.waiting,
+    replaces: decision.act === 'REPLACE',
     lastJobId: decision.act === 'DISPATCH_REQUESTED' ? row.request_id : activeJob(row),
   }));
   await tx.execute(sql`
     UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
-      last_job_id = u.last_job_id, requested = EXISTS (
+      replacing_slot_at = CASE WHEN u.replaces THEN next_run_at ELSE replacing_slot_at END, last_job_id = u.last_job_id, requested = EXISTS (
         SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
     FROM ${rowSet('u', wakes, {
       workflowId: 'uuid',
       wakeInSeconds: 'double precision',
       waiting: 'boolean',
+      replaces: 'boolean',
       lastJobId: 'uuid',
     })}
     WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id])`);

@@ -20,7 +20,16 @@ type Watched = {
   now_ms: number;
 };
 
-type LastJob = { id: string; is_slot: boolean; slot_ms: number; started_ms: number | null; ended_ms: number | null };
+type LastJob = {
+  id: string;
+  is_slot: boolean;
+  slot_ms: number;
+  /** Whether an attempt before the newest one has started. Returned attempts have not. */
+  started_before: boolean;
+  /** The start of the newest attempt; null while the job waits for the next one. */
+  started_ms: number | null;
+  ended_ms: number | null;
+};
 
 /**
  * Notifies the owners of runs that have not started in time, and of jobs that take longer than
@@ -39,12 +48,15 @@ export async function notifyWatchedRuns(
       delay_seconds AS delay, long_job_id, ${ms(sql`late_slot_at`)} AS late_slot_ms, ${ms(sql`now()`)} AS now_ms,
       CASE WHEN state = 'READY' AND NOT paused AND next_run_at <= now() THEN ${ms(sql`next_run_at`)} END AS waiting_ms
     FROM schedules WHERE workflow_id > ${after} AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM pings WHERE pings.workflow_id = schedules.workflow_id)
     ORDER BY workflow_id LIMIT ${limit}`);
   const read = (jobs: SQL, ids: string[]) =>
     db.execute<LastJob>(sql`
     SELECT /* notifyWatchedRuns */ id, trigger = 'AUTOMATIC' AS is_slot, ${ms(sql`scheduled_at`)} AS slot_ms,
-      ${ms(sql`started_at`)} AS started_ms, ${ms(sql`completed_at`)} AS ended_ms
-    FROM ${jobs} WHERE id = ANY(${array(ids, 'uuid')})`);
+      attempt - uncounted_attempts > (is_started::integer) AS started_before,
+      CASE WHEN is_started THEN ${ms(sql`started_at`)} END AS started_ms, ${ms(sql`completed_at`)} AS ended_ms
+    FROM ${jobs}, LATERAL (SELECT started_at IS NOT NULL AND (lease_token IS NOT NULL OR completed_at IS NOT NULL) AS is_started) seen
+    WHERE id = ANY(${array(ids, 'uuid')})`);
   const lastJobs = watched.flatMap((row) => row.last_job_id ?? []);
   const found = new Map((await eachDayOf(db, lastJobs, read)).map((job) => [job.id, job]));
   const notices = watched.flatMap((row) => noticesOf(row, found.get(row.last_job_id ?? '')));
@@ -84,7 +96,8 @@ function noticesOf(row: Watched, job: LastJob | undefined): Notice[] {
   const notices: Notice[] = [];
   if (lateAfter !== null) {
     const isLate = (slotMs: number, startedMs: number) => startedMs - slotMs > (row.delay + lateAfter) * 1_000;
-    const ofJob = job?.is_slot && isLate(job.slot_ms, job.started_ms ?? now) ? job : undefined;
+    const isJobLate = (of: LastJob) => !of.started_before && isLate(of.slot_ms, of.started_ms ?? of.ended_ms ?? now);
+    const ofJob = job?.is_slot && isJobLate(job) ? job : undefined;
     const slotMs =
       ofJob?.slot_ms ?? (row.waiting_ms !== null && isLate(row.waiting_ms, now) ? row.waiting_ms : undefined);
     if (slotMs !== undefined && slotMs !== row.late_slot_ms) {

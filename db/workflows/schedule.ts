@@ -42,10 +42,16 @@ export async function changeSchedule(tx: Tx, workflow: WorkflowRow, schedule: Sc
     .where(eq(schedules.workflowId, workflow.id));
 }
 
-/** Gives the schedule of a locked workflow another run policy. Its slots stay. */
+/**
+ * Gives the schedule of a locked workflow another run policy. Its slots stay, and the last one that
+ * has made a job is not judged anew: its run was due by the policy before.
+ */
 export async function changePolicy(tx: Tx, workflow: WorkflowRow, policy: RunPolicy): Promise<void> {
   await ensureSchedule(tx, workflow);
-  await tx.update(schedules).set(policyColumns(workflow.id, policy)).where(eq(schedules.workflowId, workflow.id));
+  await tx
+    .update(schedules)
+    .set({ ...policyColumns(workflow.id, policy), lateSlotAt: sql`${schedules.lastSlotAt}` })
+    .where(eq(schedules.workflowId, workflow.id));
 }
 
 /**

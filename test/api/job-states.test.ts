@@ -51,6 +51,7 @@ const FAILED: JobRow = {
   failureMessage: 'It ended with 1.',
 };
 const LOST: JobRow = { ...RUNNING, status: 'PENDING', leaseToken: null };
+const LOST_LATER: JobRow = { ...LOST, startedAt: null, updatedAt: at(3) };
 const AGAIN: JobRow = { ...RUNNING, attempt: 2, startedAt: at(9) };
 
 const statesTexts = (last: JobRow | undefined, row: JobRow) =>
@@ -65,6 +66,7 @@ describe('the states since the last one that was sent', () => {
     ['the run was skipped', QUEUED, FAILED, ['RUNNING 1', 'FAILED 1']],
     ['the end', RUNNING, FAILED, ['FAILED 1']],
     ['the attempt was lost', RUNNING, LOST, ['PENDING 1']],
+    ['it was canceled before it was tried again', LOST_LATER, { ...LOST_LATER, status: 'CANCELED' }, ['CANCELED 1']],
     ['it was tried again', LOST, AGAIN, ['QUEUED 1', 'RUNNING 2']],
     ['it was lost and tried again', RUNNING, AGAIN, ['QUEUED 1', 'RUNNING 2']],
     ['it was canceled before it ran', PENDING, { ...PENDING, status: 'CANCELED', completedAt: at(1) }, ['CANCELED 0']],

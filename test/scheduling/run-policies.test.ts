@@ -2,11 +2,12 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { refillCalendars } from '../../db/calendars.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
-import type { ClaimedJob } from '../../db/jobs/claim.ts';
+import { type ClaimedJob, takeOverJobs } from '../../db/jobs/claim.ts';
 import { endJobs } from '../../db/jobs/finish.ts';
-import { renewLeases } from '../../db/jobs/leases.ts';
+import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
 import { notifications, workflows } from '../../db/schema.ts';
+import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
@@ -184,6 +185,41 @@ describe.each([
     expect(await skipsOf(id)).toBe(1);
   });
 
+  test.each([{ missedRuns: 'SKIP' }, { startWithinSeconds: 20 }] as const)(
+    'REPLACE: the slot runs however long the job takes to stop, with %o',
+    async (late) => {
+      const { db } = database;
+      const { id } = await scheduled(db, ann, 'cron' in timing ? HOURLY : { everyMinutes: 60 }, {
+        runPolicy: { overlap: 'REPLACE', ...late },
+      });
+      await refillCalendars(db, { limit: 1 });
+      if ('cron' in timing) await dueSince(id, 10);
+      const job = await runningFor(id, 0);
+      await runWorkflow(db, { userId: ann, id });
+      await dueSince(id, 10);
+      await renewLeases(db, [job]);
+      expect(await schedule(db)).toEqual([]);
+      await letPass(db, id, 90);
+      await renewLeases(db, [job]);
+      expect(await schedule(db)).toEqual([]);
+      await end(db, job, { status: 'CANCELED' });
+      await end(db, await runningFor(id, 90), { status: 'COMPLETED' }); // the request goes first
+      const [slot] = await claim(db, await schedule(db));
+      if (slot === undefined) throw new Error('The slot has no job.');
+      expect(await skipsOf(id)).toBe(0);
+      expect((await jobsOf(db, id)).map(({ status, trigger }) => `${trigger} ${status}`)).toEqual([
+        'AUTOMATIC CANCELED',
+        'MANUAL COMPLETED',
+        'AUTOMATIC RUNNING',
+      ]);
+      // The next one is judged by its own time.
+      await end(db, slot, { status: 'COMPLETED' });
+      await dueSince(id, 90);
+      expect(await schedule(db)).toEqual([]);
+      expect(await skipsOf(id)).toBe(1);
+    },
+  );
+
   test('SKIP: a slot during a job that is being stopped is dropped too', async () => {
     const { db, id, job } = await busy('SKIP');
     await cancelJob(db, { userId: ann, id: job.id });
@@ -225,9 +261,10 @@ async function dueSince(id: string, seconds: number): Promise<void> {
 
 test('a spread delays each run by the same part, and the slot keeps its time', async () => {
   const { db } = database;
-  const { id } = await scheduled(db, ann, EVERY_TWO, { runPolicy: { spreadSeconds: 3_600 } });
+  const id = '019a0000-0000-7000-8000-000000000001';
+  await scheduled(db, ann, EVERY_TWO, { id, runPolicy: { spreadSeconds: 3_600 } });
   const { delaySeconds = 0 } = (await scheduleOf(db, id)) ?? {};
-  expect(delaySeconds).toBeGreaterThan(0); // once in 3,600 runs of this test it is 0
+  expect(delaySeconds).toBe(1_709); // the part of this id
   const slot = (await nextOf(id)) ?? 0;
   expect(await schedule(db)).toEqual([]);
   await letPass(db, id, delaySeconds - 5);
@@ -340,6 +377,78 @@ describe('retries', () => {
     await fail(job);
     expect(await statusesOf(id)).toEqual(['FAILED']);
   });
+
+  test('a job that is canceled while it waits for its retry has no message of a failure', async () => {
+    const { db, id, job } = await failing();
+    await fail(job);
+    await cancelJob(db, { userId: ann, id });
+    expect((await cancelJob(db, { userId: ann, id: job.id })).outcome).toBe('CANCELED');
+    expect(await jobsOf(db, id)).toMatchObject([{ status: 'CANCELED', failureMessage: null, retries: 1 }]);
+    const other = await failing();
+    await fail(other.job);
+    await terminateWorkflow(db, { userId: ann, id: other.id });
+    await schedule(db);
+    expect(await jobsOf(db, other.id)).toMatchObject([{ status: 'CANCELED', failureMessage: null }]);
+  });
+
+  test('the message of a failure is that of the attempt before, and never why a job was canceled', async () => {
+    const { db, id, job } = await failing({ retry: RETRY, overlap: 'REPLACE' });
+    await fail(job);
+    await letPass(db, id, 200);
+    const second = await again(id);
+    await letPass(db, id, 40);
+    await schedule(db); // finds the lost worker
+    expect(await jobsOf(db, id)).toMatchObject([{ status: 'PENDING', failureMessage: 'It is away.', startedAt: null }]);
+    await letPass(db, id, 60);
+    const [third] = await claim(db, await schedule(db), 'engine');
+    expect(third).toMatchObject({ attempt: 3, failureBefore: 'It is away.' });
+    const adopt = async () => {
+      await db.execute(sql`UPDATE jobs SET lease_expires_at = now() - interval '1 second'`);
+      return takeOverJobs(db, [{ id: second.id, attempt: 3 }], { owner: 'other', engineId: 'engine' });
+    };
+    expect(await adopt()).toMatchObject([{ failureBefore: 'It is away.', cancelRequested: false }]);
+    await letPass(db, id, 36_000);
+    await db.execute(sql`UPDATE jobs SET lease_expires_at = now() + interval '30 seconds'`);
+    expect(await schedule(db)).toEqual([]); // cancels the job for the slot
+    await cancelJob(db, { userId: ann, id: job.id }); // says nothing new
+    const [adopted] = await adopt();
+    expect(adopted).toMatchObject({ failureBefore: undefined, cancelRequested: true });
+    // Its worker is lost while it stops the container.
+    await letPass(db, id, 400);
+    expect(await schedule(db)).toHaveLength(1);
+    expect((await jobsOf(db, id))[0]).toMatchObject({
+      status: 'CANCELED',
+      failureMessage: 'It was canceled because the next slot was due, and replaces it.',
+    });
+  });
+
+  test.each(['retried', 'returned', 'lost'] as const)(
+    'REPLACE: a requested job that is %s goes before a slot that was due when it began',
+    async (how) => {
+      const { db } = database;
+      const { id } = await scheduled(
+        db,
+        ann,
+        { everyMinutes: 600 },
+        { runPolicy: { overlap: 'REPLACE', retry: RETRY } },
+      );
+      const first = await runningFor(id, 0);
+      await runWorkflow(db, { userId: ann, id });
+      await end(db, first, { status: 'COMPLETED' });
+      await dueSince(id, 10);
+      const job = await runningFor(id, 0);
+      if (how === 'retried') await fail(job);
+      if (how === 'returned') await returnJobs(db, [job]);
+      for (let n = 0; n < 4; n++) {
+        await letPass(db, id, 60);
+        await schedule(db);
+      }
+      expect((await jobsOf(db, id)).map(({ trigger, status }) => `${trigger} ${status}`)).toEqual([
+        'AUTOMATIC COMPLETED',
+        'MANUAL QUEUED',
+      ]);
+    },
+  );
 
   test('a slot that is due while a job waits for its retry follows the overlap policy', async () => {
     const { db, id, job } = await failing({

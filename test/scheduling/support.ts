@@ -25,10 +25,16 @@ export async function scheduled(
   db: Db,
   userId: string,
   given: Schedule,
-  changes: { failuresAllowed?: number; runPolicy?: RunPolicyInput; onTooManyFailures?: TooManyFailuresAction } = {},
+  changes: {
+    id?: string;
+    failuresAllowed?: number;
+    runPolicy?: RunPolicyInput;
+    onTooManyFailures?: TooManyFailuresAction;
+  } = {},
 ) {
-  const { failuresAllowed = 3, runPolicy, onTooManyFailures = 'TERMINATE' } = changes;
+  const { id, failuresAllowed = 3, runPolicy, onTooManyFailures = 'TERMINATE' } = changes;
   const { workflow } = await createWorkflow(db, {
+    ...(id === undefined ? {} : { id }),
     userId,
     name: 'test',
     payload: { kind: 'HEARTBEAT' },

@@ -1,12 +1,17 @@
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { renewLeases } from '../../db/jobs/leases.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { cancelJob } from '../../db/jobs/cancel.ts';
+import type { ClaimedJob } from '../../db/jobs/claim.ts';
+import { renewLeases, returnJobs } from '../../db/jobs/leases.ts';
 import { notifyWatchedRuns } from '../../db/jobs/watched-runs.ts';
 import { notifications } from '../../db/schema.ts';
+import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { NO_ID } from '../../domain/ids.ts';
+import { toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
+import { jobsOf } from '../support/jobs.ts';
 import { letPass } from '../support/time.ts';
-import { claim, end, schedule, scheduled } from './support.ts';
+import { claim, end, schedule, scheduled, scheduleOf } from './support.ts';
 
 let database: TestDatabase;
 let ann: string;
@@ -82,4 +87,109 @@ test('a job that completes sooner than expected is notified, and one that fails 
   const failing = await begin((await scheduled(db, ann, { everyMinutes: 600 }, policy)).id);
   await end(db, failing, { status: 'FAILED', failureReason: 'CHECK_FAILED' });
   expect((await notified()).map(({ kind }) => kind)).toEqual(['JOB_SHORT', 'JOB_FAILED']);
+});
+
+describe('with retries and workers that are lost', () => {
+  const POLICY = {
+    runPolicy: {
+      lateAfterSeconds: 60,
+      expectedMaxSeconds: 100,
+      expectedMinSeconds: 10,
+      retry: { maxRetries: 3, delaySeconds: 200 },
+    },
+  };
+  const failed = { status: 'FAILED', failureReason: 'CHECK_FAILED' } as const;
+
+  /** A job that began in time. What ends its attempt is followed by ten minutes of looks. */
+  async function begun(endsBy: (job: ClaimedJob) => Promise<unknown>) {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, { everyMinutes: 600 }, POLICY);
+    const job = await begin(id);
+    await endsBy(job);
+    return { db, id, job };
+  }
+  async function lookFor(id: string, seconds: number) {
+    for (let passed = 0; passed < seconds; passed += 30) {
+      await letPass(database.db, id, 30);
+      await database.db.execute(sql`
+        UPDATE jobs SET started_at = started_at - interval '30 seconds', completed_at = completed_at - interval '30 seconds'
+        WHERE workflow_id = ${id}`);
+      await look();
+    }
+  }
+  const kinds = async () => (await notified()).map(({ kind }) => kind);
+
+  test('a run that began in time is neither late nor long while its job waits for the next attempt, nor in it', async () => {
+    const { db, id } = await begun((job) => end(database.db, job, failed));
+    await lookFor(id, 240);
+    expect(await kinds()).toEqual([]);
+    const second = await begin(id);
+    await lookFor(id, 30);
+    expect(await kinds()).toEqual([]);
+    await db.execute(sql`UPDATE jobs SET started_at = now() - interval '101 seconds'`);
+    await look();
+    expect(await kinds()).toEqual(['JOB_LONG']);
+    await end(db, second, failed);
+    await lookFor(id, 480);
+    const third = await begin(id);
+    await db.execute(sql`UPDATE jobs SET started_at = now() - interval '101 seconds'`);
+    await look();
+    expect(await kinds()).toEqual(['JOB_LONG']); // once a job
+    await db.execute(sql`UPDATE jobs SET started_at = now() - interval '9 seconds'`);
+    await end(db, third, { status: 'COMPLETED' });
+    expect(await kinds()).toEqual(['JOB_LONG', 'JOB_SHORT']); // by the attempt that completed
+    await lookFor(id, 120);
+    expect(await kinds()).toEqual(['JOB_LONG', 'JOB_SHORT']);
+  });
+
+  test('a run whose worker was lost has begun', async () => {
+    const { db, id } = await begun(async () => undefined);
+    await letPass(db, id, 50);
+    await schedule(db);
+    await lookFor(id, 300);
+    await begin(id);
+    await lookFor(id, 30);
+    expect(await kinds()).toEqual([]);
+  });
+
+  test('a container that was returned before its start has not begun, and the first attempt that prints begins the run', async () => {
+    const { db, id } = await begun((job) => returnJobs(database.db, [job]));
+    await lookFor(id, 30);
+    expect(await kinds()).toEqual([]);
+    await lookFor(id, 60);
+    expect(await kinds()).toEqual(['RUN_LATE']);
+    await begin(id);
+    await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at - interval '1 second'`);
+    await look();
+    expect(await kinds()).toEqual(['RUN_LATE', 'RUN_LATE']); // it is known when it began
+  });
+
+  test('a job that was canceled in time is not late afterwards', async () => {
+    const { db } = database;
+    const { id } = await scheduled(db, ann, { everyMinutes: 600 }, POLICY);
+    const [job = ''] = await schedule(db);
+    await cancelJob(db, { userId: ann, id: job });
+    await lookFor(id, 120);
+    const second = await scheduled(db, ann, { everyMinutes: 600 }, POLICY);
+    await end(db, await begin(second.id), failed);
+    const [waiting] = await jobsOf(db, second.id);
+    await cancelJob(db, { userId: ann, id: waiting?.id ?? '' });
+    await lookFor(second.id, 120);
+    expect(await kinds()).toEqual([]);
+  });
+
+  test('another spread makes no run late that began before', async () => {
+    const { db } = database;
+    const id = '019a0000-0000-7000-8000-000000000001';
+    const runPolicy = { lateAfterSeconds: 60, spreadSeconds: 3_600 };
+    await scheduled(db, ann, { everyMinutes: 600 }, { id, runPolicy });
+    const { delaySeconds = 0 } = (await scheduleOf(db, id)) ?? {};
+    expect(delaySeconds).toBeGreaterThan(200);
+    await letPass(db, id, delaySeconds + 1);
+    const job = await begin(id);
+    await end(db, job, { status: 'COMPLETED' });
+    await updateWorkflow(db, { userId: ann, id, runPolicy: toRunPolicy({ lateAfterSeconds: 60 }) });
+    await lookFor(id, 60);
+    expect(await kinds()).toEqual([]);
+  });
 });

@@ -109,4 +109,7 @@ const FILLS: Record<number, string> = {
   30: `
     INSERT INTO calendars (id, key, expressions, time_zone, tz_version, occurrences, is_last, used_at)
       SELECT md5('calendar' || n)::uuid, n::text, '{}', 'UTC', '2026a', '{}', true, '2026-02-01Z' FROM generate_series(1, 300) n`,
+  31: `
+    INSERT INTO pings (workflow_id, token_hash, token, start_grace_seconds, run_grace_seconds, post_only)
+      SELECT md5('workflow' || n)::uuid, n::text::bytea, 'sealed', 1, 1, false FROM generate_series(1, 300) n`,
 };

@@ -65,6 +65,7 @@ function moved(seconds: number) {
     workflows: earlier('paused_at', 'paused_until'),
     schedules: earlier(
       ...['next_run_at', 'wake_at', 'last_slot_at', 'starts_at', 'ends_at', 'paused_until', 'skip_notified_at'],
+      ...['late_slot_at', 'replacing_slot_at'],
     ),
     calendars: sql`${earlier('refill_at')}, occurrences = ARRAY(SELECT at - ${by} FROM unnest(occurrences) AS o (at) ORDER BY at)`,
     builds: earlier('created_at', 'started_at', 'lease_expires_at', 'retry_at'),

@@ -41,8 +41,8 @@ values ($1, $2, $3, $4);
 select "workflow_id", "user_id", "kind", "state", "generation", "interval_minutes", "calendar_id",
   "starts_at", "ends_at", "delay_seconds", "overlap", "late_seconds", "paused", "paused_until",
   "skipped_run_count", "skip_notified_at", "late_after_seconds", "expected_max_seconds",
-  "watches_ends", "late_slot_at", "long_job_id", "last_slot_at", "next_run_at", "wake_at",
-  "waiting", "requested", "failing", "last_job_id"
+  "watches_ends", "late_slot_at", "long_job_id", "replacing_slot_at", "last_slot_at",
+  "next_run_at", "wake_at", "waiting", "requested", "failing", "last_job_id"
 from "schedules"
 where ("schedules"."workflow_id" = $1 and "schedules"."user_id" = $2) for update;
 

@@ -7,7 +7,7 @@ WITH /* cancelJobs */ locked AS MATERIALIZED (
       AND completed_at IS NULL ORDER BY id FOR UPDATE
   ), changed AS (
     UPDATE jobs_20261129 AS jobs SET status = CASE WHEN jobs.status = 'RUNNING' THEN 'RUNNING' ELSE 'CANCELED' END, updated_at = now(),
-      failure_message = coalesce($2, jobs.failure_message),
+      failure_message = CASE WHEN cancel_requested_at IS NULL THEN $2 ELSE jobs.failure_message END,
       cancel_requested_at = CASE WHEN jobs.status = 'RUNNING' THEN coalesce(cancel_requested_at,
         now()) END,
       completed_at = CASE WHEN jobs.status <> 'RUNNING' THEN now() END,

@@ -19,7 +19,7 @@ FROM schedules WHERE wake_at IS NOT NULL;
 WITH /* queueDueSlots */ due AS MATERIALIZED (
   SELECT ctid AS tid, workflow_id, last_job_id, next_run_at, interval_minutes, calendar_id,
     ends_at, late_seconds, delay_seconds,
-    state = 'READY' AND NOT paused
+    replacing_slot_at = next_run_at AS replaces, state = 'READY' AND NOT paused
       AND next_run_at <= now() - make_interval(secs => delay_seconds) AND NOT requested AS has_slot
   FROM schedules WHERE wake_at <= now()
   ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -27,7 +27,7 @@ WITH /* queueDueSlots */ due AS MATERIALIZED (
   SELECT tid, workflow_id, slot, following, passed, delay_seconds,
     has_slot AND (last_job_id IS NULL OR last_job.completed_at IS NOT NULL)
       AND exhausted IS NOT TRUE
-      AND (slot < now() - make_interval(secs => delay_seconds) - make_interval(secs => late_seconds)) IS NOT TRUE AS makes_job
+      AND (slot < now() - make_interval(secs => delay_seconds) - make_interval(secs => late_seconds) AND replaces IS NOT TRUE) IS NOT TRUE AS makes_job
   FROM due
     LEFT JOIN LATERAL (SELECT completed_at FROM jobs_20261129 AS jobs WHERE id = due.last_job_id UNION ALL SELECT completed_at FROM jobs_other AS jobs WHERE id = due.last_job_id LIMIT 1) last_job ON true
     LEFT JOIN LATERAL (

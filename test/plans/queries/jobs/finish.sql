@@ -138,7 +138,7 @@ WITH /* retryJobs */ ended AS (
       retry_at = now() + make_interval(secs =>
         least(least(u.delay_seconds * u.factor ^ retries,
           u.max_delay_seconds) * (0.9 + random() * 0.2), u.max_delay_seconds)),
-      started_at = NULL, queued_at = NULL, lost_attempt = NULL,
+      started_at = NULL, lost_attempt = NULL,
       failure_message = u.failure_message, log_line_count = u.log_line_count,
         completed_at = CASE WHEN false THEN now() END,
         lease_token = CASE WHEN false THEN jobs.lease_token END,

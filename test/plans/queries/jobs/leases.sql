@@ -28,7 +28,7 @@ WHERE jobs.id = ANY(ARRAY[u.id]) AND jobs.lease_token = u.lease_token RETURNING 
 
 WITH /* returnJobs */ changed AS (
     UPDATE jobs_20261129 AS jobs SET status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELED' ELSE 'PENDING' END, updated_at = now(),
-      uncounted_attempts = uncounted_attempts + $1::integer, started_at = NULL, queued_at = NULL,
+      uncounted_attempts = uncounted_attempts + $1::integer, started_at = NULL, retry_at = NULL,
       lost_attempt = CASE WHEN NOT $2::boolean THEN lost_attempt END,
       completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
         lease_token = CASE WHEN false THEN jobs.lease_token END,

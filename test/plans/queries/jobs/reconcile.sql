@@ -12,7 +12,9 @@ WITH /* endOrReturn */ target AS MATERIALIZED (
   ), changed AS (
     UPDATE jobs_20261129 AS jobs SET status = new_status, updated_at = now(),
       failure_reason = CASE WHEN new_status = 'FAILED' THEN 'SYSTEM' END,
-      failure_message = CASE WHEN new_status = 'FAILED' THEN $3 END,
+      failure_message = CASE WHEN new_status = 'FAILED' THEN $3
+        WHEN new_status = 'PENDING' OR cancel_requested_at IS NOT NULL THEN failure_message END, -- of the attempt before, or why it was canceled
+      retry_at = NULL, started_at = CASE WHEN new_status <> 'PENDING' THEN started_at END,
       log_line_count = (SELECT coalesce(max(last_number),
         0) FROM log_chunks WHERE source_id = ANY(array_append(NULL::uuid[], jobs.id))),
       lost_attempt = CASE WHEN new_status = 'PENDING'
@@ -93,7 +95,7 @@ SELECT /* readSchedules */ (extract(epoch FROM clock_timestamp()) * 1000)::float
   extract(epoch FROM s.paused_until - clock_timestamp())::float8 AS pause_ends_in, slot, exhausted,
   (extract(epoch FROM slot + make_interval(secs => s.delay_seconds)) * 1000)::float8 AS slot_runs_ms,
   s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds)) AS slot_due,
-    slot < (clock_timestamp() - make_interval(secs => s.delay_seconds)) - make_interval(secs => s.late_seconds) AS slot_late,
+    slot < (clock_timestamp() - make_interval(secs => s.delay_seconds)) - make_interval(secs => s.late_seconds) AND s.replacing_slot_at IS DISTINCT FROM s.next_run_at AS slot_late,
   extract(epoch FROM s.next_run_at - (clock_timestamp() - make_interval(secs => s.delay_seconds)))::float8 AS next_run_in, request.job_id AS request_id
 FROM schedules s
   LEFT JOIN LATERAL (
@@ -130,10 +132,11 @@ DELETE /* removeTerminated */ FROM schedules WHERE workflow_id = ANY($1::uuid[])
 -- setWake
 
 UPDATE /* setWake */ schedules SET wake_at = clock_timestamp() + make_interval(secs => u.wake_in_seconds), waiting = u.waiting,
-  last_job_id = u.last_job_id, requested = EXISTS (
+  replacing_slot_at = CASE WHEN u.replaces THEN next_run_at ELSE replacing_slot_at END,
+    last_job_id = u.last_job_id, requested = EXISTS (
     SELECT FROM run_requests WHERE workflow_id = u.workflow_id OFFSET 0) -- without this fence all requests are hashed
-FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::uuid[]) AS u (workflow_id,
-  wake_in_seconds, waiting, last_job_id)
+FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::boolean[],
+  $5::uuid[]) AS u (workflow_id, wake_in_seconds, waiting, replaces, last_job_id)
 WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
 
 -- skipSlots

@@ -4,9 +4,12 @@
 
 SELECT /* notifyWatchedRuns */ id, trigger = 'AUTOMATIC' AS is_slot,
   floor(extract(epoch FROM scheduled_at) * 1000)::float8 AS slot_ms,
-  floor(extract(epoch FROM started_at) * 1000)::float8 AS started_ms,
+  attempt - uncounted_attempts > (is_started::integer) AS started_before,
+  CASE WHEN is_started THEN floor(extract(epoch FROM started_at) * 1000)::float8 END AS started_ms,
     floor(extract(epoch FROM completed_at) * 1000)::float8 AS ended_ms
-FROM jobs_20261129 AS jobs WHERE id = ANY($1::uuid[]);
+FROM jobs_20261129 AS jobs, LATERAL (SELECT started_at IS NOT NULL
+  AND (lease_token IS NOT NULL OR completed_at IS NOT NULL) AS is_started) seen
+WHERE id = ANY($1::uuid[]);
 
 SELECT /* notifyWatchedRuns */ workflow_id AS id, last_job_id, late_after_seconds AS late_after,
   expected_max_seconds AS expected_max,
@@ -17,6 +20,7 @@ SELECT /* notifyWatchedRuns */ workflow_id AS id, last_job_id, late_after_second
     AND next_run_at <= now() THEN floor(extract(epoch FROM next_run_at) * 1000)::float8 END AS waiting_ms
 FROM schedules WHERE workflow_id > $1
   AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM pings WHERE pings.workflow_id = schedules.workflow_id)
 ORDER BY workflow_id LIMIT $2;
 
 WITH /* notifyWatchedRuns */ u AS MATERIALIZED (

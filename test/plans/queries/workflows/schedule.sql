@@ -6,15 +6,16 @@ insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation"
   "interval_minutes", "calendar_id", "starts_at", "ends_at", "delay_seconds", "overlap",
   "late_seconds", "paused", "paused_until", "skipped_run_count", "skip_notified_at",
   "late_after_seconds", "expected_max_seconds", "watches_ends", "late_slot_at", "long_job_id",
-  "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing", "last_job_id")
+  "replacing_slot_at", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing",
+  "last_job_id")
 values ($1, $2, $3, $4, $5, $6, default, default, default, $7, $8, $9, default, default, default,
   default, $10, $11, $12, default, default, default, default, default, default, default, default,
-  default)
+  default, default)
 on conflict do nothing;
 
 update "schedules"
 set "delay_seconds" = $1, "overlap" = $2, "late_seconds" = $3, "late_after_seconds" = $4,
-  "expected_max_seconds" = $5, "watches_ends" = $6
+  "expected_max_seconds" = $5, "watches_ends" = $6, "late_slot_at" = "schedules"."last_slot_at"
 where "schedules"."workflow_id" = $7;
 
 -- changeSchedule
@@ -23,10 +24,11 @@ insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation"
   "interval_minutes", "calendar_id", "starts_at", "ends_at", "delay_seconds", "overlap",
   "late_seconds", "paused", "paused_until", "skipped_run_count", "skip_notified_at",
   "late_after_seconds", "expected_max_seconds", "watches_ends", "late_slot_at", "long_job_id",
-  "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing", "last_job_id")
+  "replacing_slot_at", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing",
+  "last_job_id")
 values ($1, $2, $3, $4, $5, $6, default, default, default, $7, $8, $9, default, default, default,
   default, $10, $11, $12, default, default, default, default, default, default, default, default,
-  default)
+  default, default)
 on conflict do nothing;
 
 update "schedules"
@@ -40,10 +42,11 @@ insert into "schedules" ("workflow_id", "user_id", "kind", "state", "generation"
   "interval_minutes", "calendar_id", "starts_at", "ends_at", "delay_seconds", "overlap",
   "late_seconds", "paused", "paused_until", "skipped_run_count", "skip_notified_at",
   "late_after_seconds", "expected_max_seconds", "watches_ends", "late_slot_at", "long_job_id",
-  "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing", "last_job_id")
+  "replacing_slot_at", "last_slot_at", "next_run_at", "wake_at", "waiting", "requested", "failing",
+  "last_job_id")
 values ($1, $2, $3, $4, $5, $6, default, default, default, $7, $8, $9, default, default, default,
   default, $10, $11, $12, default, default, default, default, default, default, default, default,
-  default)
+  default, default)
 on conflict do nothing;
 
 -- transactionMs
