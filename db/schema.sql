@@ -75,6 +75,7 @@ CREATE TABLE calendars (
   occurrences timestamp with time zone[] NOT NULL,
   is_last boolean NOT NULL,
   refill_at timestamp with time zone,
+  kept_seconds integer NOT NULL DEFAULT 0,
   used_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT calendars_check CHECK ((is_last OR (refill_at IS NOT NULL))),
   CONSTRAINT calendars_key_key UNIQUE (key),
@@ -378,6 +379,7 @@ CREATE TABLE schedules (
 ) WITH (fillfactor=70);
 CREATE INDEX schedules_wake ON public.schedules USING btree (wake_at) WHERE (wake_at IS NOT NULL);
 CREATE INDEX schedules_watched ON public.schedules USING btree (workflow_id) WHERE ((late_after_seconds IS NOT NULL) OR (expected_max_seconds IS NOT NULL));
+CREATE TRIGGER keep_occurrences AFTER INSERT OR UPDATE OF calendar_id, delay_seconds ON public.schedules FOR EACH ROW WHEN (((new.calendar_id IS NOT NULL) AND (new.delay_seconds > 0))) EXECUTE FUNCTION keep_occurrences();
 CREATE TRIGGER schedules_held BEFORE INSERT OR UPDATE OF state ON public.schedules FOR EACH ROW WHEN ((new.state = ANY (ARRAY['HELD'::text, 'READY'::text]))) EXECUTE FUNCTION block_held_schedules();
 
 CREATE TABLE tokens (
@@ -608,6 +610,15 @@ AS $function$
 BEGIN
   NEW.bytes := octet_length(NEW.payload::text);
   RETURN NEW;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.keep_occurrences()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  UPDATE calendars SET kept_seconds = NEW.delay_seconds WHERE id = NEW.calendar_id AND kept_seconds < NEW.delay_seconds;
+  RETURN NULL;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.mark_failing_schedule()

@@ -244,6 +244,8 @@ export const calendars = pgTable('calendars', {
   occurrences: time('occurrences').array().notNull(),
   isLast: boolean('is_last').notNull(),
   refillAt: time('refill_at'),
+  /** For how long passed occurrences are kept: as long as any of its schedules was delayed. */
+  keptSeconds: integer('kept_seconds').notNull().default(0),
   usedAt: time('used_at').notNull().defaultNow(),
 });
 

@@ -30,8 +30,8 @@ const IS_TOO_FAR = sql`(next_run_at > now() + make_interval(mins => interval_min
   OR wake_at > now() + ${seconds(WAKE_SECONDS_MAX)} AND wake_at < coalesce(CASE WHEN paused THEN paused_until ELSE next_run_at END, 'infinity') - interval '1 second')`;
 
 /**
- * Anchors anew the schedules that are too far off, at most `limit` of those after `after`: the next
- * slot comes within one interval. `found` are those that it looked at, in the order of their ids.
+ * Anchors anew the schedules that are too far off, at most `limit` of those after `after`, in the
+ * order of their ids: the next slot comes within one interval. replanSlots does so for calendars.
  *
  * - Slots keep their distance from now, modulo the interval, so that the slots of many workflows
  *   stay spread. The slots of the time that the clock goes through again have run already: a random
@@ -57,7 +57,7 @@ export async function anchorSchedules(
       ORDER BY workflow_id FOR UPDATE
     ), anchored AS (
       UPDATE schedules SET wake_at = now(),
-        last_slot_at = CASE WHEN last_slot_at > now() THEN now() ELSE last_slot_at END,
+        last_slot_at = CASE WHEN last_slot_at > now() AND calendar_id IS NULL THEN now() ELSE last_slot_at END,
         next_run_at = CASE WHEN next_run_at > now() + make_interval(mins => interval_minutes)
           THEN now() + make_interval(secs => random() +
             mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)

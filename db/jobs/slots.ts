@@ -33,16 +33,16 @@ export function slotsUntil(schedule: string, until: SQL): SQL {
 }
 
 /**
- * The first slot of a schedule with a calendar after now. It follows the FROM item `schedule`,
- * which has calendar_id, starts_at and ends_at, and adds `planned_at`: null if none comes. If
- * `first_at` is null and `is_last` is not true, the calendar must have more occurrences before this
- * can be known.
+ * The first slot of a schedule with a calendar after `after`, which may use `occurrences`. It
+ * follows the FROM item `schedule`, which has calendar_id, starts_at and ends_at, and adds
+ * `planned_at`: null if none comes. If `first_at` is null and `is_last` is not true, the calendar
+ * must have more occurrences before this can be known.
  */
-export function slotAhead(schedule: string): SQL {
+export function slotAhead(schedule: string, after = sql`now()`): SQL {
   const of = (column: string) => sql.raw(`${schedule}.${column}`);
   return sql`
       LEFT JOIN LATERAL (
-        SELECT occurrences[width_bucket(greatest(now(), ${of('starts_at')} - interval '1 microsecond'), occurrences) + 1] AS first_at, is_last
+        SELECT occurrences[width_bucket(greatest(${after}, ${of('starts_at')} - interval '1 microsecond'), occurrences) + 1] AS first_at, is_last
         FROM calendars WHERE id = ANY(ARRAY[${of('calendar_id')}]) LIMIT 1
       ) calendar ON true, LATERAL (SELECT CASE WHEN first_at >= ${of('ends_at')} THEN NULL ELSE first_at END AS planned_at) planned`;
 }

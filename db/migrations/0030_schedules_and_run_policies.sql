@@ -7,7 +7,8 @@
 
 -- part: adds the calendars
 -- When cron expressions run in a time zone. The schedules with the same ones share a row, so that the statement that makes jobs reads the times, and
--- computes none. occurrences has the last time that has passed and those that follow, ascending. Nothing refers to a row by a foreign key, because
+-- computes none. occurrences has the last time that has passed and those that follow, ascending; where schedules run some time after their slots, it
+-- begins that much earlier. Nothing refers to a row by a foreign key, because
 -- an index of schedules on it would cost each slot: db/calendars.ts says how unused rows are removed.
 CREATE TABLE calendars (
   id uuid PRIMARY KEY,
@@ -18,6 +19,7 @@ CREATE TABLE calendars (
   occurrences timestamptz[] NOT NULL,
   is_last boolean NOT NULL, -- nothing follows the last occurrence
   refill_at timestamptz, -- when more occurrences are due; null: never
+  kept_seconds integer NOT NULL DEFAULT 0, -- for how long passed ones are kept: as long as any of its schedules was delayed
   used_at timestamptz NOT NULL DEFAULT now(), -- when a schedule was last given it
   CHECK (is_last OR refill_at IS NOT NULL)
 );
@@ -79,6 +81,16 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
+
+-- part: keeps what has passed for schedules that run some time after their slots
+-- Statements of several files set the delay. The trigger runs when they do, and not when a slot becomes a job.
+CREATE FUNCTION keep_occurrences() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE calendars SET kept_seconds = NEW.delay_seconds WHERE id = NEW.calendar_id AND kept_seconds < NEW.delay_seconds;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER keep_occurrences AFTER INSERT OR UPDATE OF calendar_id, delay_seconds ON schedules
+  FOR EACH ROW WHEN (NEW.calendar_id IS NOT NULL AND NEW.delay_seconds > 0) EXECUTE FUNCTION keep_occurrences();
 
 -- index: finds the schedules whose runs are watched
 CREATE INDEX CONCURRENTLY IF NOT EXISTS schedules_watched ON schedules (workflow_id)

@@ -34,8 +34,11 @@ export async function changeSchedule(tx: Tx, workflow: WorkflowRow, schedule: Sc
   const { intervalMinutes } = timing;
   const first = workflow.intervalMinutes === null ? sql`now()` : schedules.nextRunAt;
   // The last such slot that has passed, or the first one: slots before it never were.
-  const passed = sql`floor(extract(epoch FROM now() - ${schedules.lastSlotAt}) / (${intervalMinutes}::integer * 60))`;
-  const fromLast = sql`coalesce(${schedules.lastSlotAt} + make_interval(mins => ${intervalMinutes}) * greatest(${passed}, 1)::float8, ${first})`;
+  const { lastSlotAt } = schedules;
+  // The clock may have been set back since the last slot.
+  const last = sql`CASE WHEN ${lastSlotAt} > now() THEN now() ELSE ${lastSlotAt} END`;
+  const passed = sql`floor(extract(epoch FROM now() - ${last}) / (${intervalMinutes}::integer * 60))`;
+  const fromLast = sql`coalesce(${last} + make_interval(mins => ${intervalMinutes}) * greatest(${passed}, 1)::float8, ${first})`;
   await tx
     .update(schedules)
     .set({ ...timing, ...(intervalMinutes === null ? {} : { nextRunAt: fromLast }) })

@@ -7,8 +7,10 @@ import { quoted } from './cron-field.ts';
  * names otherwise, and Intl takes abbreviations that mean another zone elsewhere.
  */
 
-/** The version of the time-zone data of this process, such as "2026b". */
-export const TIME_ZONE_DATA = process.versions.tz ?? 'unknown';
+/**
+ * The version of the time-zone data of this process, such as "2026b". An unknown one is the oldest.
+ */
+export const TIME_ZONE_DATA = process.versions.tz ?? '';
 
 export const TIME_ZONE_LENGTH_MAX = 64;
 

@@ -3,6 +3,7 @@ import { endBuild } from '../../db/builds/finish.ts';
 import { releaseBuilds, renewBuildLeases } from '../../db/builds/leases.ts';
 import { endWaitsForEngine, postponeBuild } from '../../db/builds/postpone.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
+import { extendCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { cancelJob } from '../../db/jobs/cancel.ts';
 import { claimJobs, takeOverJobs } from '../../db/jobs/claim.ts';
@@ -254,7 +255,8 @@ const ALWAYS_WATCHED = { watchedSeconds: () => Number.POSITIVE_INFINITY };
 
 /** A pass of scheduling that has watched for long. */
 async function dispatch(db: Db): Promise<void> {
-  await schedulingPass({ db, limit: 100, ...ALWAYS_WATCHED });
+  const { exhausted } = await schedulingPass({ db, limit: 100, ...ALWAYS_WATCHED });
+  await extendCalendars(db, exhausted);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import { extendCalendars } from '../../db/calendars.ts';
 import { enterTurns } from '../../db/jobs/turns.ts';
 import { ADOPTION_SECONDS, LEASE_SECONDS } from '../../domain/limits.ts';
 import { schedulingPass } from '../../workers/scheduling/pass.ts';
@@ -83,11 +84,12 @@ export async function openWorkerRunner(): Promise<WorkerRunner> {
         await clock.pass(event.seconds + lagSeconds());
         return;
       case 'schedule': {
-        const { effects } = await schedulingPass({
+        const { effects, exhausted } = await schedulingPass({
           db: side,
           limit: 100,
           watchedSeconds: () => Number.POSITIVE_INFINITY,
         });
+        await extendCalendars(side, exhausted);
         await enterTurns(
           side,
           'CONTAINER',

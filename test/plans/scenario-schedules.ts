@@ -48,6 +48,12 @@ export async function calendarsOf(db: Db, drive: Drive): Promise<void> {
   const userId = await newUser(db);
   const own = await makeScheduled(db, userId, (n) => ({ cron: { expressions: [`${n} * * * *`], timeZone: 'UTC' } }));
   await drive(calendars.calendarId, db, calendarOf({ expressions: ['7 7 * * *'], timeZone: 'UTC' }), new Date());
+  const ofOwn = sql`id IN (SELECT calendar_id FROM schedules WHERE workflow_id = ANY(${array(idsOf(own), 'uuid')}))`;
+  await db.execute(
+    sql`UPDATE calendars SET time_zone = 'Mars/Olympus', refill_at = now(), occurrences = occurrences[:2] WHERE ${ofOwn}`,
+  );
+  await drive(calendars.refillCalendars, db, { limit: SET }); // each of them fails
+  await db.execute(sql`UPDATE calendars SET time_zone = 'UTC', refill_at = now() WHERE ${ofOwn}`);
   await drive(calendars.refillCalendars, db, { limit: SET });
   const found = await db.execute<{ id: string }>(sql`SELECT id FROM calendars ORDER BY id DESC`);
   await drive(calendars.extendCalendars, db, idsOf(found));

@@ -8,6 +8,9 @@ import { untilSlow } from '../support/time.ts';
 
 afterAll(cleanUp);
 
+/** From the answer of the server to the comparison. */
+const SLACK_MS = 10_000;
+
 const LIBRARY = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 const hasLibrary = await access(LIBRARY).then(
   () => true,
@@ -16,8 +19,14 @@ const hasLibrary = await access(LIBRARY).then(
 if (!hasLibrary) reportMissing('libfaketime', 'a clock that is set back under a running server');
 
 const SIGN_UP = 'mutation { signUp(input: {email: "ann@example.com", password: "correct horse"}) { token } }';
-const CREATE = `mutation { createWorkflow(input: {name: "Check", payload: {heartbeat: {}}, interval: 1,
+const create = (
+  schedule: string,
+) => `mutation { createWorkflow(input: {name: "Check", payload: {heartbeat: {}}, schedule: ${schedule},
   maxConsecutiveJobFailuresAllowed: 3}) { workflow { id } } }`;
+const CREATE = create('{everyMinutes: 1}');
+const CREATE_CRON = create('{cron: {expressions: ["* * * * *"]}}');
+const Created = z.object({ createWorkflow: z.object({ workflow: z.object({ id: z.string() }) }) });
+const NextRun = z.object({ workflow: z.object({ nextRunAt: z.coerce.date() }) });
 const Jobs = z.object({ jobs: z.object({ nodes: z.array(z.object({ id: z.string(), status: z.string() })) }) });
 
 test.skipIf(!hasLibrary)('a server goes on when the clock is set back by an hour under it, and says so', async () => {
@@ -35,16 +44,23 @@ test.skipIf(!hasLibrary)('a server goes on when the clock is set back by an hour
   const url = await server.ready();
   const { signUp } = await ask(url, SIGN_UP);
   const { token } = z.object({ token: z.string() }).parse(signUp);
-  await ask(url, CREATE, { token });
+  const ids: string[] = [];
+  for (const mutation of [CREATE, CREATE_CRON])
+    ids.push(Created.parse(await ask(url, mutation, { token })).createWorkflow.workflow.id);
+  const [interval = '', cron = ''] = ids;
   const completed = async () => {
-    const { jobs } = Jobs.parse(await ask(url, '{ jobs { nodes { id status } } }', { token }));
+    const { jobs } = Jobs.parse(
+      await ask(url, `{ jobs(filter: {workflowId: "${interval}"}) { nodes { id status } } }`, { token }),
+    );
     return jobs.nodes.filter(({ status }) => status === 'COMPLETED').length;
   };
   await untilSlow('the first job', async () => (await completed()) === 1);
 
   await writeFile(clock, '-3600');
   const said = await server.line(({ msg }) => String(msg).includes('begin anew'), 'the line on the schedules');
-  expect(said).toMatchObject({ level: 'warn', schedules: 1 });
+  expect(said).toMatchObject({ level: 'warn', schedules: 2 });
+  const { nextRunAt } = NextRun.parse(await ask(url, `{ workflow(id: "${cron}") { nextRunAt } }`, { token })).workflow;
+  expect(nextRunAt.getTime()).toBeLessThanOrEqual(Date.now() - 3_600_000 + 60_000 + SLACK_MS);
   const clockLine = server.log.find(({ msg }) => msg === 'The clock of the database was set back.');
   expect(clockLine?.seconds).toBeGreaterThan(3_500);
   expect(clockLine?.seconds).toBeLessThan(3_700);

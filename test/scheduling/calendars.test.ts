@@ -7,9 +7,14 @@ import { replanSlots } from '../../db/jobs/replan.ts';
 import { calendars, schedules } from '../../db/schema.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { NO_ID } from '../../domain/ids.ts';
+import { TIME_ZONE_DATA } from '../../domain/schedule/time-zone.ts';
+import { startExecution } from '../../workers/execution/worker.ts';
+import { renewSlots } from '../../workers/scheduling/calendars.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
-import { letPass } from '../support/time.ts';
+import { letPass, until } from '../support/time.ts';
+import { memoryParts } from '../support/workers.ts';
 import { align, claim, EVERY_MINUTE, end, heartbeat, run, schedule, scheduled, scheduleOf } from './support.ts';
 
 let database: TestDatabase;
@@ -111,16 +116,16 @@ test('any number of users of a new calendar at once make one row', async () => {
 test('refilling keeps the last time that has passed and those that follow, and adds the next ones', async () => {
   const { db } = database;
   const { id } = await scheduled(db, ann, EVERY_MINUTE);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(1);
+  expect(await refillCalendars(db, { limit: 10 })).toEqual({ count: 1, failed: [] });
   const [full] = await calendarRows();
   expect(full?.occurrences).toHaveLength(128);
   expect(full?.occurrences[0]?.getTime()).toBeLessThanOrEqual(Date.now());
   expect(full?.occurrences[1]?.getTime()).toBeGreaterThan(Date.now() - 60_000);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(0);
+  expect(await refillCalendars(db, { limit: 10 })).toEqual({ count: 0, failed: [] });
   await letPass(db, id, 61 * 60);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(0); // more than 64 are left
+  expect((await refillCalendars(db, { limit: 10 })).count).toBe(0); // more than 64 are left
   await letPass(db, id, 120);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(1);
+  expect(await refillCalendars(db, { limit: 10 })).toEqual({ count: 1, failed: [] });
   const [refilled] = await calendarRows();
   const times = refilled?.occurrences.map((at) => at.getTime()) ?? [];
   expect(times).toHaveLength(128);
@@ -135,7 +140,7 @@ test('a calendar is refilled whose expressions are longer in numbers than as the
   for (let n = 0; n < 4; n += 1) await scheduled(db, ann, { cron: { expressions, timeZone: 'UTC' } });
   const rows = await calendarRows();
   expect(rows.some((row) => (row.expressions[0]?.length ?? 0) > 255)).toBe(true);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(rows.length);
+  expect((await refillCalendars(db, { limit: 10 })).count).toBe(rows.length);
   for (const { occurrences } of await calendarRows()) expect(occurrences).toHaveLength(128);
 });
 
@@ -269,7 +274,91 @@ test('newer time-zone data moves the slots to come and no past one; older data n
   expect(await nextOf(past.id)).toBe(waiting);
   await db.update(calendars).set({ occurrences: shifted, tzVersion: '2999z', refillAt: sql`now()` });
   expect((await recomputeCalendars(db, { after: NO_ID, limit: 10 })).count).toBe(0);
-  expect(await refillCalendars(db, { limit: 10 })).toBe(0);
+  expect(await refillCalendars(db, { limit: 10 })).toEqual({ count: 0, failed: [] });
+});
+
+test('a worker with older time-zone data goes on where the occurrences of newer data end, and changes none of them', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await align(db, id);
+  await db.update(calendars).set({ tzVersion: '2999z' });
+  const tzVersion = async () => (await calendarRows())[0]?.tzVersion;
+  await letPass(db, id, 60);
+  await run(db, { status: 'COMPLETED' });
+  expect(await tzVersion()).toBe('2999z');
+  await letPass(db, id, 40 * HOUR_SECONDS); // the others have passed
+  await run(db, { status: 'COMPLETED' });
+  expect(await tzVersion()).toBe(TIME_ZONE_DATA);
+  await refillCalendars(db, { limit: 10 });
+  expect((await calendarRows())[0]?.occurrences).toHaveLength(128);
+});
+
+test('a calendar that cannot be computed holds up no other one, is reported, and is looked at again later', async () => {
+  const { db } = database;
+  await scheduled(db, ann, { cron: { expressions: ['0 3 * * *'], timeZone: 'UTC' } });
+  await db.update(calendars).set({ timeZone: 'Mars/Olympus', refillAt: sql`now() - interval '1 hour'` });
+  const [bad] = await calendarRows();
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await letPass(db, id, HOUR_SECONDS);
+  const { count, failed } = await refillCalendars(db, { limit: 10 });
+  expect(count).toBe(2);
+  expect(failed).toEqual([{ id: bad?.id, timeZone: 'Mars/Olympus', error: expect.any(RangeError) }]);
+  expect(await schedule(db)).toHaveLength(1);
+  expect(await refillCalendars(db, { limit: 10 })).toEqual({ count: 0, failed: [] });
+  await db.update(calendars).set({ refillAt: sql`refill_at - interval '11 minutes'` });
+  expect((await refillCalendars(db, { limit: 10 })).failed).toHaveLength(1);
+});
+
+test('a schedule that runs long after its slots has each of them, though its calendar is filled meanwhile', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await align(db, id);
+  await db.update(schedules).set({ delaySeconds: 45 * 60 });
+  const first = (await nextOf(id)) ?? 0;
+  await letPass(db, id, 45 * 60);
+  const slots: number[] = [];
+  const expected: number[] = [];
+  for (let minute = 1; minute <= 70; minute++) {
+    await letPass(db, id, 60);
+    await refillCalendars(db, { limit: 10 });
+    const [job] = await claim(db, await schedule(db));
+    await end(db, job ?? fail(), { status: 'COMPLETED' });
+    const [newest = 0] = (await slotsOf(id)).sort((one, other) => other - one);
+    slots.push(newest + (45 + minute) * 60_000);
+    expected.push(first + (minute - 1) * 60_000);
+  }
+  expect(slots).toEqual(expected);
+  expect((await scheduleOf(db, id))?.skippedRunCount).toBe(0);
+  expect((await calendarRows())[0]?.occurrences.length).toBeLessThanOrEqual(128 + 46);
+});
+
+test.each([
+  ['before the last slot, which has run, and does not run again', 40, 60],
+  ['before more than the last slot, and they run again', 160, 0],
+  ['before many slots, and they run again', 30 * 60, 0],
+])('when the clock is set back, the next slot is the next occurrence: %s', async (_, seconds, later) => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await align(db, id);
+  await letPass(db, id, 60);
+  await run(db, { status: 'COMPLETED' });
+  await letPass(db, id, -seconds);
+  const renewed = await renewSlots(db, { all: true, signal: new AbortController().signal });
+  expect(renewed.schedules).toBe(later > 0 ? 0 : 1);
+  const next = ((await nextOf(id)) ?? 0) - later * 1_000;
+  expect(next).toBeGreaterThan(Date.now() - 1_000);
+  expect(next).toBeLessThanOrEqual(Date.now() + 60_000);
+});
+
+test('a worker goes on by itself with a schedule whose calendar was used up, and publishes its job', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  await letPass(db, id, 40 * HOUR_SECONDS);
+  const parts = memoryParts(db);
+  const [scheduling, execution] = [await startScheduling(parts), await startExecution(parts)];
+  await until('a job has completed', async () => (await jobsOf(db, id)).some(({ status }) => status === 'COMPLETED'));
+  await Promise.all([scheduling.close(), execution.close()]);
+  await Promise.all([parts.bus.close(), parts.cache.close()]);
 });
 
 test('a calendar that no schedule has is removed after a day, and one that is used is not', async () => {

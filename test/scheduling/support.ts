@@ -3,13 +3,12 @@ import { array } from '../../db/arrays.ts';
 import { extendCalendars, refillCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
-import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endJobs, type Outcome } from '../../db/jobs/finish.ts';
-import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { schedules } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
 import { type RunPolicyInput, type TooManyFailuresAction, toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import type { Schedule } from '../../domain/schedule/schedule.ts';
+import { schedulingPass } from '../../workers/scheduling/pass.ts';
 import { letPass } from '../support/time.ts';
 
 export async function heartbeat(
@@ -66,14 +65,13 @@ export const EVERY_MINUTE: Schedule = { cron: { expressions: ['* * * * *'], time
 export async function schedule(db: Db, { watchedSeconds = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
   const dispatched: string[] = [];
   for (let again = true; again; ) {
-    const { effects, others } = await queueDueSlots(db, { limit: 100 });
-    const reconciled = await reconcileSchedules(db, others, { watchedSeconds: () => watchedSeconds });
-    dispatched.push(...[...effects.dispatched, ...reconciled.effects.dispatched].map((job) => job.id));
-    await extendCalendars(db, reconciled.exhausted);
-    if (reconciled.exhausted.length > 0)
+    const pass = await schedulingPass({ db, limit: 100, watchedSeconds: () => watchedSeconds });
+    dispatched.push(...pass.effects.dispatched.map((job) => job.id));
+    await extendCalendars(db, pass.exhausted);
+    if (pass.exhausted.length > 0)
       await db.execute(sql`
-        UPDATE schedules SET wake_at = now() WHERE calendar_id = ANY(${array(reconciled.exhausted, 'uuid')}) AND wake_at > now()`);
-    again = effects.dispatched.length > 0 || reconciled.again || reconciled.exhausted.length > 0;
+        UPDATE schedules SET wake_at = now() WHERE calendar_id = ANY(${array(pass.exhausted, 'uuid')}) AND wake_at > now()`);
+    again = pass.effects.dispatched.length > 0 || pass.again || pass.exhausted.length > 0;
   }
   return dispatched;
 }

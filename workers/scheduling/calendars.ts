@@ -13,27 +13,35 @@ const CALENDARS_PER_STEP = 20;
 const SCHEDULES_PER_STEP = 1_000;
 
 /**
- * Keeps the calendars ahead of the slots. It computes calendars anew that come from older time-zone
- * data than this process has, or that begin behind now because the clock was set back, and then
- * finds the next slots anew. It removes calendars that no schedule has.
- *
- * The first look finds all next slots anew: another process may have ended between the two steps.
+ * Computes calendars anew that come from older time-zone data than this process has, or that begin
+ * behind now because the clock was set back, and then finds the next slots anew. With `all`, it
+ * does so even if no calendar was: another process may have ended between the two steps, and a
+ * clock that was set back may still be within what the calendars have.
+ */
+export async function renewSlots(db: Db, { all, signal }: { all: boolean; signal: AbortSignal }) {
+  const calendars = await inSteps(signal, (after) => recomputeCalendars(db, { after, limit: CALENDARS_PER_STEP }));
+  const schedules =
+    all || calendars > 0 ? await inSteps(signal, (after) => replanSlots(db, { after, limit: SCHEDULES_PER_STEP })) : 0;
+  return { calendars, schedules };
+}
+
+/**
+ * Keeps the calendars ahead of the slots, and up to date with the time-zone data of this process.
+ * It removes calendars that no schedule has.
  */
 export async function runCalendars(
   { db, log }: { db: Db; log: Logger },
   { wake, signal }: { wake: Signal; signal: AbortSignal },
 ): Promise<void> {
-  let isFirst = true;
   const look = async () => {
-    const calendars = await inSteps(signal, (after) => recomputeCalendars(db, { after, limit: CALENDARS_PER_STEP }));
-    if (calendars > 0 || isFirst) {
-      const schedules = await inSteps(signal, (after) => replanSlots(db, { after, limit: SCHEDULES_PER_STEP }));
-      if (signal.aborted) return; // the next process goes on
-      isFirst = false;
-      if (schedules > 0) wake.notify();
-      if (calendars + schedules > 0) log.warn({ calendars, schedules, timeZoneData: TIME_ZONE_DATA }, RENEWED);
+    const { calendars, schedules } = await renewSlots(db, { all: false, signal });
+    if (calendars > 0) log.warn({ calendars, schedules, timeZoneData: TIME_ZONE_DATA }, RENEWED);
+    if (schedules > 0) wake.notify();
+    for (let isFull = true; isFull && !signal.aborted; ) {
+      const { count, failed } = await refillCalendars(db, { limit: CALENDARS_PER_STEP });
+      for (const { error: err, ...calendar } of failed) log.error({ err, ...calendar }, FAILED);
+      isFull = count === CALENDARS_PER_STEP;
     }
-    while (!signal.aborted && (await refillCalendars(db, { limit: CALENDARS_PER_STEP })) === CALENDARS_PER_STEP);
   };
   await Promise.all([
     repeat({ log, what: 'Keeping the calendars of schedules', everyMs: LOOK_MS, signal }, look),
@@ -44,4 +52,6 @@ export async function runCalendars(
 }
 
 const RENEWED =
-  'Slots of cron schedules were found anew: the time-zone data are newer, or the clock of the database was set back.';
+  'The calendars of cron schedules were computed anew: the time-zone data are newer, or the clock was set back.';
+const FAILED =
+  'The calendar of cron schedules cannot be computed, and its workflows wait. Does this Node.js know its time zone?';

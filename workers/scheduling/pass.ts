@@ -1,4 +1,3 @@
-import { extendCalendars } from '../../db/calendars.ts';
 import type { Db } from '../../db/client.ts';
 import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
@@ -20,13 +19,18 @@ export async function schedulingPass({
   effects: Effects;
   /** Whether there is more to do now. */
   again: boolean;
+  /** The calendars that schedules wait for, because they have no more occurrences. */
+  exhausted: string[];
 }> {
   const { effects, others } = await queueDueSlots(db, { limit });
   const reconciled =
     others.length === 0
       ? { effects: noEffects, again: false, exhausted: [] }
       : await reconcileSchedules(db, others, { watchedSeconds });
-  await extendCalendars(db, reconciled.exhausted);
   const isFull = effects.dispatched.length + others.length >= limit;
-  return { effects: mergeEffects(effects, reconciled.effects), again: isFull || reconciled.again };
+  return {
+    effects: mergeEffects(effects, reconciled.effects),
+    again: isFull || reconciled.again,
+    exhausted: reconciled.exhausted,
+  };
 }

@@ -1,6 +1,7 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
 import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
+import { extendCalendars } from '../../db/calendars.ts';
 import { type Db, tryToWrite } from '../../db/client.ts';
 import { sweepIdempotencyKeys } from '../../db/idempotency.ts';
 import { makeJobDays } from '../../db/job-days.ts';
@@ -137,7 +138,7 @@ async function runScheduling(
       await send();
       redispatch.notify(); // the bus was away, and may have lost events
     }
-    const { effects, again } = await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
+    const { effects, again, exhausted } = await schedulingPass({ db, limit, watchedSeconds: watch.seconds });
     logOutcomes(log, effects);
     limit = again ? SLOTS_PER_PASS_MAX : SLOTS_PER_PASS_IDLE;
     try {
@@ -148,6 +149,7 @@ async function runScheduling(
     sending = send();
     sending.catch(() => {}); // `sent` reports it
     await publishHints(cache, effects);
+    await extendCalendars(db, exhausted);
     if (again) return 0;
     await sent();
     const askedMs = performance.now();

@@ -13,9 +13,9 @@ SELECT /* calendarId */ id FROM calendars WHERE key = $1 AND used_at > now() - i
 
 -- extendCalendars
 
-SELECT /* extendCalendars */ id, expressions, time_zone,
+SELECT /* extendCalendars */ id, expressions, time_zone, kept_seconds,
   (extract(epoch FROM now()) * 1000)::float8 AS now_ms, NULL AS kept FROM calendars
-WHERE id = ANY($1::uuid[]) AND tz_version <= $2;
+WHERE id = ANY($1::uuid[]) AND (tz_version <= $2 OR occurrences[cardinality(occurrences)] <= now());
 
 -- fillCalendars
 
@@ -24,7 +24,7 @@ WITH /* fillCalendars */ u AS MATERIALIZED (
   FROM unnest($1::uuid[], $2::text[], $3::boolean[]) AS u (id, occurrences, is_last)
 ), locked AS MATERIALIZED (
   SELECT id FROM calendars WHERE id = ANY($4::uuid[])
-    AND tz_version <= $5 ORDER BY id FOR NO KEY UPDATE
+    AND (tz_version <= $5 OR occurrences[cardinality(occurrences)] <= now()) ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE calendars SET occurrences = u.occurrences, is_last = u.is_last, tz_version = $6,
   refill_at = CASE WHEN NOT u.is_last THEN u.occurrences[greatest(cardinality(u.occurrences) - $7,
@@ -33,18 +33,27 @@ FROM u JOIN locked USING (id) WHERE calendars.id = ANY(ARRAY[u.id]);
 
 -- recomputeCalendars
 
-SELECT /* recomputeCalendars */ id, expressions, time_zone,
+SELECT /* recomputeCalendars */ id, expressions, time_zone, kept_seconds,
   (extract(epoch FROM now()) * 1000)::float8 AS now_ms, NULL AS kept FROM calendars
 WHERE id > $1 AND (tz_version < $2 OR tz_version = $3 AND occurrences[1] > now())
 ORDER BY id LIMIT $4;
 
 -- refillCalendars
 
-SELECT /* refillCalendars */ id, expressions, time_zone,
+SELECT /* refillCalendars */ id, expressions, time_zone, kept_seconds,
   (extract(epoch FROM now()) * 1000)::float8 AS now_ms, (
   SELECT array_agg((extract(epoch FROM at) * 1000)::float8 ORDER BY at)
-  FROM unnest(occurrences[greatest(width_bucket(now(), occurrences), 1):]) AS kept (at)) AS kept
-FROM calendars WHERE refill_at <= now() AND tz_version <= $1 ORDER BY refill_at LIMIT $2;
+  FROM unnest(occurrences[greatest(width_bucket(now() - make_interval(secs => kept_seconds),
+    occurrences),
+    width_bucket(now(), occurrences) - $1, 1):]) AS kept (at)) AS kept
+FROM calendars WHERE refill_at <= now()
+  AND (tz_version <= $2 OR occurrences[cardinality(occurrences)] <= now()) ORDER BY refill_at LIMIT $3;
+
+WITH /* refillCalendars */ locked AS MATERIALIZED (
+  SELECT id FROM calendars WHERE id = ANY($1::uuid[])
+    AND refill_at <= now() ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE calendars SET refill_at = now() + make_interval(secs => $2) FROM locked WHERE calendars.id = ANY(ARRAY[locked.id]);
 
 -- removeUnusedCalendars
 

@@ -27,7 +27,8 @@ OR wake_at > now() + make_interval(secs => $2)
     ORDER BY workflow_id FOR UPDATE
   ), anchored AS (
     UPDATE schedules SET wake_at = now(),
-      last_slot_at = CASE WHEN last_slot_at > now() THEN now() ELSE last_slot_at END,
+      last_slot_at = CASE WHEN last_slot_at > now()
+        AND calendar_id IS NULL THEN now() ELSE last_slot_at END,
       next_run_at = CASE WHEN next_run_at > now() + make_interval(mins => interval_minutes)
         THEN now() + make_interval(secs => random() +
           mod(extract(epoch FROM next_run_at - now()), interval_minutes * 60)::float8)
