@@ -17,9 +17,13 @@ const WORD_LENGTH_MAX = 100; // counting slips is quadratic in it
 /** The one of `known` that `word` probably means, or undefined when none is near. */
 export function nearest<T extends string>(word: string, known: readonly T[], slipsMax = THIRD): T | undefined {
   if (word.length > WORD_LENGTH_MAX) return undefined;
+  const simple = simplified(word);
   let best: { candidate: T; slips: number } | undefined;
   for (const candidate of known) {
-    const slips = countSlips(simplified(word), simplified(candidate));
+    const other = simplified(candidate);
+    // Each letter that one has more than the other is a slip.
+    if (Math.abs(simple.length - other.length) > slipsMax(word, candidate)) continue;
+    const slips = countSlips(simple, other);
     if (slips < (best?.slips ?? Number.POSITIVE_INFINITY)) best = { candidate, slips };
   }
   return best && best.slips <= slipsMax(word, best.candidate) ? best.candidate : undefined;

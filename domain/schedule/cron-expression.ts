@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Parsed, Problem } from '../problem.ts';
 import { didYouMean } from '../suggest.ts';
-import { daysIn, hasDay, type MonthShape } from './cron-days.ts';
+import { bitsOfDays, bitsOfWeekdays, combined, type DayBits, daysIn, type MonthShape } from './cron-days.ts';
 import { CronProblem, type Field, type FieldKind, KINDS, quoted, readField } from './cron-field.ts';
 
 /**
@@ -68,7 +68,8 @@ export function readCronExpression(text: string, seed = ''): CronReading {
 
 /**
  * Reads an expression that was found right before: one that a user gave and that is stored, or its
- * canonical form, which can be longer than what a user may give. Throws an Error if it is not right.
+ * canonical form, which can be longer than what a user may give. Throws an Error if it is not
+ * right.
  */
 export function readStoredExpression(text: string, seed = ''): CronExpression {
   return expressionOf(resolve(splitFields(text.trim()), (index) => hashOf(seed, index)));
@@ -83,10 +84,10 @@ function parse(text: string, seed: string): CronExpression {
       `A cron expression has at most ${CRON_LENGTH_MAX} characters, and this one has ${given.length}.`,
     );
   const texts = splitFields(given);
-  const expression = expressionOf(resolve(texts, (index) => hashOf(seed, index)));
-  const problem = neverProblem(given, texts);
+  const fields = resolve(texts, (index) => hashOf(seed, index));
+  const problem = neverProblem(given, texts, fields);
   if (problem !== undefined) throw new CronProblem(problem);
-  return expression;
+  return expressionOf(fields);
 }
 
 const NICKNAMES = new Map([
@@ -141,14 +142,18 @@ function nicknameProblem(given: string, capital: string): string {
 }
 
 /** How an expression reads if `hash` decides what each H stands for. */
-function resolve([minute, hour, dayOfMonth, month, weekday]: FieldTexts, hash: (index: number) => number) {
+function resolve([minute, hour, dayOfMonth, month, weekday]: FieldTexts, hash: (index: number) => number | undefined) {
   const hasPlus = weekday.startsWith('+');
+  if (weekday === '+')
+    throw new CronProblem('The weekday "+" has nothing behind its +: write "+1", or "*" for each day.');
+  const read = (text: string, kind: FieldKind, index: number) =>
+    readField(text, kind, text.includes('H') ? (hash(index) ?? 0) : 0);
   const fields = {
-    minute: readField(minute, KINDS.minute, hash(0)),
-    hour: readField(hour, KINDS.hour, hash(1)),
-    dayOfMonth: readField(dayOfMonth, KINDS.dayOfMonth, hash(2)),
-    month: readField(month, KINDS.month, hash(3)),
-    weekday: readField(hasPlus ? weekday.slice(1) : weekday, KINDS.weekday, hash(4)),
+    minute: read(minute, KINDS.minute, 0),
+    hour: read(hour, KINDS.hour, 1),
+    dayOfMonth: read(dayOfMonth, KINDS.dayOfMonth, 2),
+    month: read(month, KINDS.month, 3),
+    weekday: read(hasPlus ? weekday.slice(1) : weekday, KINDS.weekday, 4),
   };
   return { ...fields, isBoth: hasPlus && fields.dayOfMonth.isRestricted && fields.weekday.isRestricted };
 }
@@ -164,7 +169,7 @@ function expressionOf(fields: Fields): CronExpression {
     canonical: `${canonical.slice(0, 4).join(' ')} ${isBoth ? '+' : ''}${weekday.canonical}`,
     isHashed: parts.some((field) => field.isHashed),
     isFixed: minute.isPlain && hour.isPlain,
-    minutesOfDay: ascending(hour.values).flatMap((h) => ascending(minute.values).map((m) => h * 60 + m)),
+    minutesOfDay: minutesOfDay(hour.values, minute.values),
     months: month.values,
     daysIn: (shape) => {
       const key = shape.days * 7 + shape.firstWeekday; // 28 shapes at most
@@ -175,60 +180,94 @@ function expressionOf(fields: Fields): CronExpression {
   };
 }
 
+function minutesOfDay(hours: Set<number>, minutes: Set<number>): number[] {
+  const ofHour = ascending(minutes);
+  const all: number[] = [];
+  for (const hour of ascending(hours)) for (const minute of ofHour) all.push(hour * 60 + minute);
+  return all;
+}
+
 function ascending(values: Set<number>): number[] {
   return [...values].sort((a, b) => a - b);
 }
 
-/** The sentence for an expression without any day, or undefined. */
-function neverProblem(given: string, texts: FieldTexts): string | undefined {
-  const never = choicesOf(texts).find((fields) => !occurs(fields));
-  if (never === undefined) return undefined;
-  const { isHashed, canonical } = expressionOf(never);
-  return isHashed
-    ? `${quoted(given)} never happens where H stands for such days as in "${canonical}": write numbers instead of H.`
-    : `${quoted(given)} never happens: no month that it names has such a day.`;
-}
-
-/** The expression with all that the H in day of month, month and weekday may stand for. */
-function choicesOf(texts: FieldTexts): Fields[] {
-  const fields = resolve(texts, () => 0);
+/**
+ * The sentence for an expression without any day, or undefined. Whether there is a day depends on
+ * what each H of day of month, month and weekday stands for: all of that is tried, so that the
+ * answer is the same for all workflows.
+ */
+function neverProblem(given: string, texts: FieldTexts, fields: Fields): string | undefined {
   const [, , dayOfMonth, month, weekday] = texts;
-  return choicesOfField(fields.dayOfMonth, dayOfMonth, KINDS.dayOfMonth).flatMap((day) =>
-    choicesOfField(fields.month, month, KINDS.month).flatMap((ofYear) =>
-      choicesOfField(fields.weekday, weekday.replace(/^\+/, ''), KINDS.weekday).map((ofWeek) => ({
-        ...fields,
-        dayOfMonth: day,
-        month: ofYear,
-        weekday: ofWeek,
-      })),
-    ),
-  );
+  const days = dayChoicesOf(dayOfMonth, KINDS.dayOfMonth, bitsOfDays);
+  const weekdays = dayChoicesOf(weekday.replace('+', ''), KINDS.weekday, bitsOfWeekdays);
+  const checked = new Set<string>();
+  for (const ofYear of choicesOf(month, KINDS.month)) {
+    const lengths = new Set(ofYear.parts.flatMap((part) => (part ? lengthsOf(part) : [])));
+    const key = ascending(lengths).join(); // months of the same lengths have the same days
+    if (checked.has(key)) continue;
+    checked.add(key);
+    const shapes = [...SHAPES.keys()].filter((index) => lengths.has(SHAPES[index]?.days ?? 0));
+    for (const day of days)
+      for (const ofWeek of weekdays) {
+        const occurs = shapes.some((index) => combined(fields, day.bits[index] ?? 0, ofWeek.bits[index] ?? 0) !== 0);
+        if (occurs) continue;
+        if (!fields.dayOfMonth.isHashed && !fields.month.isHashed && !fields.weekday.isHashed)
+          return `${quoted(given)} never happens: no month that it names has such a day.`;
+        const hashes = [0, 0, day.hash, ofYear.hash, ofWeek.hash];
+        const { canonical } = expressionOf(resolve(texts, (index) => hashes[index]));
+        return `${quoted(given)} never happens where H stands for such days as in "${canonical}": write numbers instead of H.`;
+      }
+  }
+  return undefined;
 }
 
-function choicesOfField(field: Field, text: string, kind: FieldKind): Field[] {
-  if (!field.isHashed) return [field];
-  const choices = new Map<string, Field>();
+/**
+ * Each month, and February of both lengths, begins with each weekday in some year. So these are all
+ * the months that there are.
+ */
+const SHAPES: MonthShape[] = [28, 29, 30, 31].flatMap((days) =>
+  [0, 1, 2, 3, 4, 5, 6].map((firstWeekday) => ({ days, firstWeekday })),
+);
+
+/** The days of each shape that a field matches, for each of its choices. */
+function dayChoicesOf(text: string, kind: FieldKind, bitsOf: typeof bitsOfDays): { hash: number; bits: DayBits[] }[] {
+  const known = new Map<Field, DayBits[]>();
+  const ofPart = (part: Field) => {
+    const bits = known.get(part) ?? SHAPES.map((shape) => bitsOf(part, shape));
+    known.set(part, bits);
+    return bits;
+  };
+  return choicesOf(text, kind).map(({ hash, parts: [part, other] }) => {
+    const bits = ofPart(part);
+    return { hash, bits: other ? bits.map((some, index) => some | (ofPart(other)[index] ?? 0)) : bits };
+  });
+}
+
+/** A hash that makes an H one of what it may stand for, and how the field reads then. */
+interface Choice {
+  hash: number;
+  /** The element with the H, and the others, which stay the same: there is at least one of both. */
+  parts: [Field, Field?];
+}
+
+/** All that the H in a field may stand for, each once. */
+function choicesOf(text: string, kind: FieldKind): Choice[] {
+  const elements = text.split(',');
+  const hashed = elements.find((element) => element.startsWith('H'));
+  if (hashed === undefined) return [{ hash: 0, parts: [readField(text, kind, 0)] }];
+  const others = elements.filter((element) => element !== hashed).join();
+  const same = others === '' ? undefined : readField(others, kind, 0);
+  const choices = new Map<string, Choice>();
   for (let hash = 0; hash < kind.lastHashed - kind.min + 1; hash += 1) {
-    const choice = readField(text, kind, hash);
-    // Months of the same lengths are the same to occurs().
-    const key = kind.name === 'month' ? lengthsOf(choice).join() : choice.canonical;
-    if (!choices.has(key)) choices.set(key, choice);
+    const choice = readField(hashed, kind, hash);
+    if (!choices.has(choice.canonical))
+      choices.set(choice.canonical, { hash, parts: same ? [choice, same] : [choice] });
   }
   return [...choices.values()];
 }
 
-/**
- * Whether some year has such a day. Each month, and February of both lengths, begins with each
- * weekday in some year.
- */
-function occurs(fields: Fields): boolean {
-  return lengthsOf(fields.month).some((days) =>
-    [0, 1, 2, 3, 4, 5, 6].some((firstWeekday) => hasDay(fields, { days, firstWeekday })),
-  );
-}
-
 function lengthsOf(month: Field): number[] {
-  return ascending(new Set([...month.values].flatMap((number) => LENGTHS[number - 1] ?? [])));
+  return [...month.values].flatMap((number) => LENGTHS[number - 1] ?? []);
 }
 
 const LENGTHS = [[31], [28, 29], [31], [30], [31], [30], [31], [31], [30], [31], [30], [31]];

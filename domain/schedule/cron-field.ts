@@ -227,9 +227,9 @@ function readValue(text: string, element: string, kind: FieldKind): number {
   if (/^\d+$/.test(text)) {
     const value = Number(text);
     if (value >= kind.min && value <= kind.max) return value;
-    // 24:00 is 0:00.
-    const isNextRound = element === text && kind.min === 0 && value === kind.last + 1;
-    const nearest = `${value < kind.min || isNextRound ? kind.min : kind.last}`;
+    // 24:00 is 0:00. Of weekdays, 7 is right.
+    const isNextRound = element === text && kind.min === 0 && kind.last === kind.max && value === kind.max + 1;
+    const nearest = `${value < kind.min || isNextRound ? kind.min : kind.max}`;
     throw new CronProblem(
       `The ${kind.name} ${quoted(element)} must be from ${kind.min} to ${kind.max}: write ${quoted(element.replace(text, nearest))}.`,
     );

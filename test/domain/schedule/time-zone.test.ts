@@ -47,6 +47,22 @@ describe('a time zone', () => {
     expect(timeZoneProblem(name)).toMatch(/\.$/);
   });
 
+  test('has at most 64 characters', () => {
+    expect(timeZoneProblem(`Europe/${'x'.repeat(57)}`)).toContain('is not a time zone');
+    expect(timeZoneProblem(`Europe/${'x'.repeat(58)}`)).toContain('at most 64 characters; this one has 65');
+  });
+
+  test.each([`Europe/${'x'.repeat(57)}`, 'x'.repeat(64), 'America/Argentina/Buenos_Airesss', 'Amerika/New_Yorck'])(
+    'is judged quickly: %s',
+    (name) => {
+      timeZoneProblem(name); // the first one of a process reads the data
+      const begun = process.cpuUsage();
+      for (let n = 0; n < 5; n += 1) timeZoneProblem(name);
+      const { user, system } = process.cpuUsage(begun);
+      expect((user + system) / 5_000).toBeLessThan(10);
+    },
+  );
+
   test('has an offset for each instant, with seconds where there were seconds', () => {
     expect(offsetMs(Date.UTC(2027, 6, 1), 'europe/berlin')).toBe(7_200_000);
     expect(offsetMs(Date.UTC(2027, 0, 1), 'America/St_Johns')).toBe(-12_600_000);
