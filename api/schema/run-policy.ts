@@ -1,4 +1,4 @@
-import type { RetryPolicy, RunPolicy } from '../../domain/schedule/run-policy.ts';
+import { boundsText, type RetryPolicy, type RunPolicy } from '../../domain/schedule/run-policy.ts';
 import { FAILURE_REASONS } from '../../domain/states.ts';
 import { builder } from './builder.ts';
 import { cost } from './cost.ts';
@@ -70,13 +70,13 @@ export const RunPolicyType = builder.objectRef<RunPolicy>('RunPolicy').implement
 const RetryPolicyInput = builder.inputType('RetryPolicyInput', {
   description: 'When a failed attempt of a job is followed by another one.',
   fields: (t) => ({
-    maxRetries: t.int({ required: true, description: `${MAX_RETRIES}: 0 to 20.` }),
-    delaySeconds: t.int({ description: `${DELAY}: 0 to 86,400. Defaults to 30.` }),
-    factor: t.float({ description: `${FACTOR}: 1 to 10. Defaults to 2.` }),
-    maxDelaySeconds: t.int({ description: `${MAX_DELAY}: 1 to 604,800. Defaults to 3,600.` }),
+    maxRetries: t.int({ required: true, description: `${MAX_RETRIES}: ${boundsText('maxRetries')}.` }),
+    delaySeconds: t.int({ description: `${DELAY}: ${boundsText('delaySeconds')}. Defaults to 30.` }),
+    factor: t.float({ description: `${FACTOR}: ${boundsText('factor')}. Defaults to 2.` }),
+    maxDelaySeconds: t.int({ description: `${MAX_DELAY}: ${boundsText('maxDelaySeconds')}. Defaults to 3,600.` }),
     on: t.field({
       type: [FailureReasonEnum],
-      description: `${REASONS}. Defaults to EXIT_CODE, CHECK_FAILED, TIMEOUT and OUT_OF_MEMORY.`,
+      description: `${REASONS}. Defaults to EXIT_CODE, CHECK_FAILED, TIMEOUT and OUT_OF_MEMORY. SYSTEM is a fault of the installation that a worker reports; a lost worker takes no retry.`,
     }),
   }),
 });
@@ -92,11 +92,17 @@ export const RunPolicyInput = builder.inputType('RunPolicyInput', {
       type: MissedRunPolicyEnum,
       description: 'What happens to slots that passed while nothing could run them. Defaults to RUN_LATEST.',
     }),
-    startWithinSeconds: t.int({ description: `${START_WITHIN}: 1 to 2,592,000. By default it waits however long.` }),
-    spreadSeconds: t.int({ description: `${SPREAD}: 0 to 86,400. Defaults to 0.` }),
-    lateAfterSeconds: t.int({ description: `${LATE_AFTER}: 1 to 2,592,000. By default it is not.` }),
-    expectedMaxSeconds: t.int({ description: `${EXPECTED_MAX}: 1 to 2,592,000. By default it is not.` }),
-    expectedMinSeconds: t.int({ description: `${EXPECTED_MIN}: 1 to 2,592,000. By default it is not.` }),
+    startWithinSeconds: t.int({
+      description: `${START_WITHIN}: ${boundsText('startWithinSeconds')}. By default it waits however long.`,
+    }),
+    spreadSeconds: t.int({ description: `${SPREAD}: ${boundsText('spreadSeconds')}. Defaults to 0.` }),
+    lateAfterSeconds: t.int({ description: `${LATE_AFTER}: ${boundsText('lateAfterSeconds')}. By default it is not.` }),
+    expectedMaxSeconds: t.int({
+      description: `${EXPECTED_MAX}: ${boundsText('expectedMaxSeconds')}. By default it is not.`,
+    }),
+    expectedMinSeconds: t.int({
+      description: `${EXPECTED_MIN}: ${boundsText('expectedMinSeconds')}. By default it is not.`,
+    }),
     retry: t.field({ type: RetryPolicyInput, description: 'When a failed job is tried again. By default it is not.' }),
   }),
 });

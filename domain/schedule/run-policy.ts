@@ -99,6 +99,7 @@ export function runPolicyProblems({ retry, ...input }: RunPolicyInput): Problem[
     ...problemOf('delaySeconds', delaySeconds),
     ...problemOf('factor', factor),
     ...problemOf('maxDelaySeconds', maxDelaySeconds),
+    ...delayProblems(retry ?? {}),
     ...(on?.length === 0 ? [{ path: ['on'], message: 'Name at least one reason, or leave the list out.' }] : []),
     ...(on && new Set(on).size < on.length ? [{ path: ['on'], message: 'Name each reason once.' }] : []),
   ];
@@ -112,8 +113,30 @@ export function runPolicyProblems({ retry, ...input }: RunPolicyInput): Problem[
   ];
 }
 
+/** The longest delay would make all of them shorter than the given one. */
+function delayProblems({ delaySeconds, maxDelaySeconds }: Given<RetryPolicy>): Problem[] {
+  const { retry: defaults } = DEFAULT_RUN_POLICY;
+  const [delay, most] = [delaySeconds ?? defaults.delaySeconds, maxDelaySeconds ?? defaults.maxDelaySeconds];
+  if (delay <= most || [...problemOf('delaySeconds', delay), ...problemOf('maxDelaySeconds', most)].length > 0)
+    return [];
+  return typeof maxDelaySeconds === 'number'
+    ? [{ path: ['maxDelaySeconds'], message: `It must be at least delaySeconds, ${delay}, and not ${most}.` }]
+    : [
+        {
+          path: ['delaySeconds'],
+          message: `It must be at most maxDelaySeconds, by default ${most}, and not ${delay}.`,
+        },
+      ];
+}
+
+/** As in "0 to 86,400". */
+export function boundsText(name: keyof typeof BOUNDS): string {
+  const { min, max } = BOUNDS[name];
+  return `${min} to ${max.toLocaleString('en-US')}`;
+}
+
 function problemOf(name: keyof typeof BOUNDS, value: number | null | undefined): Problem[] {
   const { min, max, unit } = BOUNDS[name];
   if (value === undefined || value === null || (value >= min && value <= max)) return [];
-  return [{ path: [name], message: `It must be from ${min} to ${max.toLocaleString('en-US')}${unit}, not ${value}.` }];
+  return [{ path: [name], message: `It must be from ${boundsText(name)}${unit}, not ${value}.` }];
 }
