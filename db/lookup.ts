@@ -241,7 +241,7 @@ export async function payloadsOf(
 /** What is shown of a schedule. */
 export type ScheduleRow = Pick<
   typeof schedules.$inferSelect,
-  'workflowId' | 'state' | 'nextRunAt' | 'paused' | 'pausedUntil' | 'skippedRunCount'
+  'workflowId' | 'state' | 'nextRunAt' | 'delaySeconds' | 'lateSeconds' | 'paused' | 'pausedUntil' | 'skippedRunCount'
 >;
 
 export async function schedulesOf(db: Db, workflowIds: string[]): Promise<ScheduleRow[]> {
@@ -257,6 +257,8 @@ const schedulesOfQuery = preparedByShape((db, _, name) =>
         workflowId: schedules.workflowId,
         state: schedules.state,
         nextRunAt: schedules.nextRunAt,
+        delaySeconds: schedules.delaySeconds,
+        lateSeconds: schedules.lateSeconds,
         paused: schedules.paused,
         pausedUntil: schedules.pausedUntil,
         skippedRunCount: schedules.skippedRunCount,

@@ -87,14 +87,15 @@ export function operationCost({ schema, document, operationName, variableValues 
     const own = ownCost(field, definition);
     const type = getNamedType(definition.type);
     if (!isCompositeType(type) || !field.selectionSet) return own;
-    const { pageSize, itemsOf, itemsMax } = costOf(definition);
+    const { pageSize, perItem, itemsOf, itemsMax } = costOf(definition);
     const size =
       pageSize !== undefined
         ? pageSizeOf(field, pageSize)
         : itemsOf !== undefined
           ? listedIn(field, itemsOf, itemsMax)
           : (introspectionListSize(schema, via, parent.name, field.name.value) ?? itemsMax);
-    return own + size * ofSelections(field.selectionSet, type, field.name.value) + perPageOf(field.selectionSet, type);
+    const item = perItem + ofSelections(field.selectionSet, type, field.name.value);
+    return own + size * item + perPageOf(field.selectionSet, type);
   }
 
   /** What the fields of a page itself cost, which are not there for each of its items. */

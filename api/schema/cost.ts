@@ -9,6 +9,8 @@ export class FieldCost {
   readonly given: { arguments: string[]; cost: number } | undefined;
   /** Whether it is a field of a page itself, and counts once whatever the size of the page. */
   readonly isPerPage: boolean;
+  /** What each item of a list costs beside the values in it. */
+  readonly perItem: number;
   /** How many items a list without pages has at most, or nearly always. */
   readonly itemsMax: number;
   /** The argument that lists what is asked for: there are as many items as it has. */
@@ -19,10 +21,19 @@ export class FieldCost {
    */
   readonly pageSize: number | undefined;
 
-  constructor({ base = 1, given, isPerPage = false, itemsMax = 1, itemsOf, pageSize }: Partial<FieldCost>) {
+  constructor({
+    base = 1,
+    given,
+    isPerPage = false,
+    perItem = 0,
+    itemsMax = 1,
+    itemsOf,
+    pageSize,
+  }: Partial<FieldCost>) {
     this.base = base;
     this.given = given;
     this.isPerPage = isPerPage;
+    this.perItem = perItem;
     this.itemsMax = itemsMax;
     this.itemsOf = itemsOf;
     this.pageSize = pageSize;
@@ -45,8 +56,9 @@ export const SEARCH_COST = 2_000;
 export const COUNT_COST = SEARCH_COST;
 /** A text of up to 64 KiB. */
 export const LONG_TEXT_COST = 50;
-/** Computing when a schedule runs. */
-export const UPCOMING_RUNS_COST = 30;
+/** Reading the expressions of a schedule, and computing one of its slots. */
+export const EXPRESSIONS_COST = 100;
+export const SLOT_COST = 10;
 /** A change: some statements in a transaction. */
 export const CHANGE_COST = 200;
 /** Hashing a password. */

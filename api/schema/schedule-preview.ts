@@ -1,12 +1,13 @@
 import { databaseClockMs } from '../../db/jobs/anchor.ts';
 import { SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE } from '../../domain/limits.ts';
-import type { Problem } from '../../domain/problem.ts';
-import { parseSchedule, runsAfter } from '../../domain/schedule/schedule.ts';
+import { below } from '../../domain/problem.ts';
+import { parseSchedule, runsAfter, timeProblems } from '../../domain/schedule/schedule.ts';
+import { inSlices } from '../../platform/async/slices.ts';
 import { countAttempt } from '../auth/attempts.ts';
 import { viewerOf } from '../context.ts';
 import { builder } from './builder.ts';
-import { cost, STATEMENT_COST } from './cost.ts';
-import { ScheduledRun, ScheduleInput, toRuns, UPCOMING_RUNS, UPCOMING_RUNS_MAX } from './schedule.ts';
+import { cost, EXPRESSIONS_COST, SLOT_COST, STATEMENT_COST } from './cost.ts';
+import { runCount, ScheduledRun, ScheduleInput, toRuns, UPCOMING_RUNS, UPCOMING_RUNS_MAX } from './schedule.ts';
 import { invalid, refused, UserError, type UserErrorShape } from './user-error.ts';
 
 const SchedulePreview = builder
@@ -45,28 +46,32 @@ builder.queryField('schedulePreview', (t) =>
         defaultValue: UPCOMING_RUNS,
         description: `How many slots to return: 1 to ${UPCOMING_RUNS_MAX}.`,
       }),
-      after: t.arg({ type: 'DateTime', description: 'Only slots after this time. Defaults to now.' }),
+      after: t.arg({
+        type: 'DateTime',
+        description:
+          'Only slots after this time. Defaults to now. An interval has its first slot then, as a new workflow runs at once.',
+      }),
       workflowId: t.arg.id({
-        description: 'The id of the workflow whose schedule it is: what an H stands for depends on it.',
+        description:
+          'The id of the workflow whose schedule it is. What an H stands for depends on it: without it, a preview shows how often an H runs, and not when.',
       }),
     },
-    extensions: cost({ base: STATEMENT_COST, pageSize: UPCOMING_RUNS }),
+    extensions: cost({ base: STATEMENT_COST + EXPRESSIONS_COST, perItem: SLOT_COST, pageSize: UPCOMING_RUNS }),
     resolve: async (_, { schedule: input, first, after, workflowId }, context) => {
       const { user } = viewerOf(context);
       const { services } = context;
+      const count = runCount(first);
       await countAttempt(services, `preview:${user.id}`, SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE, 60);
       const now = new Date(await databaseClockMs(services.db));
-      const count = first ?? UPCOMING_RUNS;
-      const problems: Problem[] = [];
-      if (count < 1 || count > UPCOMING_RUNS_MAX)
-        problems.push({ path: ['first'], message: `It must be from 1 to ${UPCOMING_RUNS_MAX}, not ${count}.` });
-      const parsed = parseSchedule(input, now);
-      problems.push(...(parsed.problems ?? []).map(({ path, message }) => ({ path: ['schedule', ...path], message })));
-      if (!parsed.value || problems.length > 0) return { runs: [], ...invalid(problems) };
       const workflow = typeof workflowId === 'string' ? await context.load.workflow(workflowId) : undefined;
       if (typeof workflowId === 'string' && !workflow) return { runs: [], ...refused(UNKNOWN_WORKFLOW) };
       const id = workflow?.id;
-      return { runs: toRuns(parsed.value, runsAfter(parsed.value, after ?? now, count, id), id), userErrors: [] };
+      const { value: schedule, problems = [] } = await inSlices(() => parseSchedule(input));
+      return inSlices(() => {
+        if (schedule) problems.push(...timeProblems(schedule, now, id));
+        if (!schedule || problems.length > 0) return { runs: [], ...invalid(below(['schedule'], problems)) };
+        return { runs: toRuns(schedule, runsAfter(schedule, after ?? now, count, id), id), userErrors: [] };
+      });
     },
   }),
 );

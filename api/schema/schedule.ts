@@ -2,10 +2,13 @@ import type { ScheduleRow } from '../../db/lookup.ts';
 import type { WorkflowRow } from '../../db/schema.ts';
 import { isPaused } from '../../db/workflows/pause.ts';
 import { scheduleOf } from '../../db/workflows/schedule.ts';
+import { EXPRESSIONS_MAX } from '../../domain/schedule/cron-expression.ts';
 import { isShifted, localTime } from '../../domain/schedule/occurrences.ts';
 import { calendarOf, type Schedule, upcomingRuns } from '../../domain/schedule/schedule.ts';
+import { inSlices } from '../../platform/async/slices.ts';
+import { pageSize } from '../paging.ts';
 import { builder } from './builder.ts';
-import { cost } from './cost.ts';
+import { cost, EXPRESSIONS_COST } from './cost.ts';
 
 type Cron = Extract<Schedule, { cron: unknown }>;
 /** A schedule, and the id of its workflow, which decides what an H stands for. */
@@ -19,7 +22,6 @@ IntervalSchedule.implement({
   }),
 });
 
-const EXPRESSIONS_MAX = 10;
 const CronSchedule = builder.objectRef<Of<Cron>>('CronSchedule');
 CronSchedule.implement({
   description: 'A workflow runs when one of the cron expressions says so.',
@@ -31,8 +33,9 @@ CronSchedule.implement({
     }),
     resolvedExpressions: t.stringList({
       description: 'The expressions in numbers: each H is what it stands for in this workflow.',
-      extensions: cost({ itemsMax: EXPRESSIONS_MAX }),
-      resolve: ({ cron, workflowId }) => calendarOf(cron, workflowId).expressions.map(({ canonical }) => canonical),
+      extensions: cost({ base: EXPRESSIONS_COST, itemsMax: EXPRESSIONS_MAX }),
+      resolve: ({ cron, workflowId }) =>
+        inSlices(() => calendarOf(cron, workflowId).expressions.map(({ canonical }) => canonical)),
     }),
     timeZone: t.string({ description: 'The time zone, as it was given.', resolve: ({ cron }) => cron.timeZone }),
     startsAt: t.field({
@@ -106,8 +109,8 @@ export const ScheduleInput = builder.inputType('ScheduleInput', {
 
 interface Run {
   at: Date;
-  schedule: Schedule;
-  workflowId: string | undefined;
+  timeZone: string;
+  shifted: boolean;
 }
 
 export const ScheduledRun = builder.objectRef<Run>('ScheduledRun');
@@ -117,12 +120,11 @@ ScheduledRun.implement({
     at: t.field({ type: 'DateTime', description: 'When the slot is due.', resolve: ({ at }) => at }),
     localTime: t.string({
       description: 'The same in the time zone of the schedule, with its offset, like "2027-03-28T03:00:00+02:00".',
-      resolve: ({ at, schedule }) => localTime(at, 'cron' in schedule ? schedule.cron.timeZone : 'UTC'),
+      resolve: ({ at, timeZone }) => localTime(at, timeZone),
     }),
     shifted: t.boolean({
       description: 'Whether the clock skips the time that the schedule names, so that the slot comes right after it.',
-      resolve: ({ at, schedule, workflowId }) =>
-        'cron' in schedule && isShifted(at, calendarOf(schedule.cron, workflowId)),
+      resolve: ({ shifted }) => shifted,
     }),
   }),
 });
@@ -130,16 +132,35 @@ ScheduledRun.implement({
 export const UPCOMING_RUNS = 10;
 export const UPCOMING_RUNS_MAX = 100;
 
+/** How many slots are asked for. Throws BAD_REQUEST. */
+export function runCount(first: number | null | undefined): number {
+  return pageSize({ first: first ?? null }, UPCOMING_RUNS, UPCOMING_RUNS_MAX).count;
+}
+
 export function toRuns(schedule: Schedule, times: Date[], workflowId?: string): Run[] {
-  return times.map((at) => ({ at, schedule, workflowId }));
+  if (!('cron' in schedule)) return times.map((at) => ({ at, timeZone: 'UTC', shifted: false }));
+  const calendar = calendarOf(schedule.cron, workflowId);
+  return times.map((at) => ({ at, timeZone: calendar.timeZone, shifted: isShifted(at, calendar) }));
 }
 
 /** The next slots of a workflow, if it goes on as it is. */
-export function runsOf(workflow: WorkflowRow, row: ScheduleRow | undefined, count: number): Run[] {
-  if (workflow.terminatedAt !== null || row?.state !== 'READY' || row.nextRunAt === null) return [];
-  const until = isPaused(workflow) ? workflow.pausedUntil : row.paused ? row.pausedUntil : undefined;
-  if (until === null) return [];
+export function runsOf(workflow: WorkflowRow, row: ScheduleRow | undefined, count: number): Promise<Run[]> {
   const schedule = scheduleOf(workflow);
-  const { id } = workflow;
-  return toRuns(schedule, upcomingRuns(schedule, { next: row.nextRunAt, after: until, count, workflowId: id }), id);
+  return inSlices(() => toRuns(schedule, slotsOf(workflow, schedule, row, count), workflow.id));
+}
+
+/** The first of them. */
+export async function nextRunOf(workflow: WorkflowRow, row: ScheduleRow | undefined): Promise<Date | null> {
+  const [next = null] = await inSlices(() => slotsOf(workflow, scheduleOf(workflow), row, 1));
+  return next;
+}
+
+/** For what people see, the clock of this process suffices. */
+function slotsOf(workflow: WorkflowRow, schedule: Schedule, row: ScheduleRow | undefined, count: number): Date[] {
+  if (workflow.terminatedAt !== null || row?.state !== 'READY' || row.nextRunAt === null) return [];
+  const pausedUntil = isPaused(workflow) ? workflow.pausedUntil : row.paused ? row.pausedUntil : undefined;
+  if (pausedUntil === null) return [];
+  const dueUntil = new Date(Date.now() - row.delaySeconds * 1_000);
+  const { lateSeconds, nextRunAt: next } = row;
+  return upcomingRuns(schedule, { workflowId: workflow.id, next, pausedUntil, dueUntil, lateSeconds }, count);
 }

@@ -11,7 +11,12 @@ import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
 import { below, type Parsed, type Problem } from '../../domain/problem.ts';
 import { runPolicyProblems, toRunPolicy } from '../../domain/schedule/run-policy.ts';
-import { type ScheduleInput as Given, parseSchedule, type Schedule } from '../../domain/schedule/schedule.ts';
+import {
+  type ScheduleInput as Given,
+  parseSchedule,
+  type Schedule,
+  timeProblems,
+} from '../../domain/schedule/schedule.ts';
 import { workflowProblems } from '../../domain/workflow-input.ts';
 import { publishEffects } from '../../platform/publish.ts';
 import { newPingToken } from '../auth/ping-token.ts';
@@ -53,7 +58,8 @@ mutation('createWorkflow', 'WRITE', {
     const { input, viewer, context } = call;
     const { services } = context;
     const { value: payload, problems } = parsePayload(input.payload, services.settings);
-    const schedule = await parseGiven(input, services.db);
+    const id = newId();
+    const schedule = await parseGiven(input, services.db, { id });
     const allProblems = [
       ...workflowProblems(input, services.settings),
       ...(schedule ? (schedule.problems ?? []) : [SCHEDULE_MISSING]),
@@ -64,7 +70,6 @@ mutation('createWorkflow', 'WRITE', {
     const passed = schedule?.passed ?? [];
     if (!payload || !schedule?.value || allProblems.length > 0) return invalid([...allProblems, ...passed]);
     if (expectsPings(payload) && 'at' in schedule.value) return invalid([PUSH_ONCE]);
-    const id = newId();
     const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
     if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
     const { name, maxConsecutiveJobFailuresAllowed, runPolicy, onTooManyFailures } = input;
@@ -130,7 +135,7 @@ mutation('updateWorkflow', 'WRITE', {
     const { services } = context;
     const { value: payload, problems } = input.payload ? parsePayload(input.payload, services.settings) : {};
     const stored = input.schedule ? await context.load.workflow(input.id) : undefined;
-    const schedule = await parseGiven(input, services.db, stored && scheduleOf(stored));
+    const schedule = await parseGiven(input, services.db, { id: input.id.toLowerCase(), stored });
     const allProblems = [
       ...workflowProblems(input, services.settings),
       ...(schedule?.problems ?? []),
@@ -198,12 +203,12 @@ mutation('updateWorkflow', 'WRITE', {
 
 /**
  * The schedule of an input. Undefined if it has none, or the stored one: a form may send that again
- * when its times have passed. `passed` are the problems that it did not have long ago.
+ * when its times have passed. `passed` are the problems that its times have now.
  */
 async function parseGiven(
   { interval, schedule }: { interval?: number | null | undefined; schedule?: Given | null | undefined },
   db: Db,
-  stored?: Schedule,
+  { id, stored }: { id: string; stored?: WorkflowRow | undefined },
 ): Promise<(Parsed<Schedule> & { passed?: Problem[] }) | undefined> {
   const isInterval = typeof interval === 'number';
   if (isInterval && schedule) {
@@ -212,15 +217,13 @@ async function parseGiven(
   }
   if (isInterval) return { value: { everyMinutes: interval } }; // workflowProblems has judged it
   if (!schedule) return undefined;
-  const { value, problems } = parseSchedule(schedule, LONG_AGO);
+  const { value, problems } = parseSchedule(schedule);
   if (!value) return { problems: below(['schedule'], problems) };
-  if (stored && isDeepStrictEqual(value, stored)) return undefined;
+  if (stored && isDeepStrictEqual(value, scheduleOf(stored))) return undefined;
   if (!schedule.cron && !schedule.at) return { value };
-  const { problems: passed = [] } = parseSchedule(schedule, new Date(await databaseClockMs(db)));
-  return { value, passed: below(['schedule'], passed) };
+  const now = new Date(await databaseClockMs(db));
+  return { value, passed: below(['schedule'], timeProblems(value, now, id)) };
 }
-
-const LONG_AGO = new Date(0);
 
 function expectsPings(payload: GivenPayload): boolean {
   return payload.kind === 'HEARTBEAT' && payload.push !== undefined;

@@ -8,7 +8,7 @@ import { viewerOf } from '../context.ts';
 import { failure, orNotFound } from '../errors.ts';
 import { followWorkflow, followWorkflowsOf } from '../live/workflows.ts';
 import { builder } from './builder.ts';
-import { cost, LONG_TEXT_COST, UPCOMING_RUNS_COST } from './cost.ts';
+import { cost, EXPRESSIONS_COST, LONG_TEXT_COST, SLOT_COST } from './cost.ts';
 import {
   BuildStatusEnum,
   PauseReasonEnum,
@@ -18,7 +18,15 @@ import {
 } from './enums.ts';
 import { Node } from './node.ts';
 import { RunPolicyType } from './run-policy.ts';
-import { runsOf, ScheduledRun, UPCOMING_RUNS, UPCOMING_RUNS_MAX, WorkflowSchedule } from './schedule.ts';
+import {
+  nextRunOf,
+  runCount,
+  runsOf,
+  ScheduledRun,
+  UPCOMING_RUNS,
+  UPCOMING_RUNS_MAX,
+  WorkflowSchedule,
+} from './schedule.ts';
 import { WorkflowDefinition } from './workflow-definition.ts';
 
 export const Workflow = builder.objectRef<WorkflowRow>('Workflow');
@@ -72,18 +80,16 @@ Workflow.implement({
     upcomingRuns: t.field({
       type: [ScheduledRun],
       description:
-        'The next slots, the first one first, if the workflow goes on as it is. Empty if none comes, while it is paused without an end, and until its first build.',
+        'The next slots, the first one first, if the workflow goes on as it is. Of those that have passed, only the last one is to run. Empty if none comes, while it is paused without an end, and during a build for which its slots wait.',
       args: {
         first: t.arg.int({
           defaultValue: UPCOMING_RUNS,
           description: `How many slots to return: 1 to ${UPCOMING_RUNS_MAX}.`,
         }),
       },
-      extensions: cost({ base: UPCOMING_RUNS_COST, pageSize: UPCOMING_RUNS }),
+      extensions: cost({ base: EXPRESSIONS_COST, perItem: SLOT_COST, pageSize: UPCOMING_RUNS }),
       resolve: async (workflow, { first }, { load }) => {
-        const count = first ?? UPCOMING_RUNS;
-        if (count < 1 || count > UPCOMING_RUNS_MAX)
-          throw failure('BAD_REQUEST', `first must be from 1 to ${UPCOMING_RUNS_MAX}, not ${count}.`);
+        const count = runCount(first);
         return runsOf(workflow, await load.schedule(workflow.id), count);
       },
     }),
@@ -143,8 +149,8 @@ Workflow.implement({
       type: 'DateTime',
       nullable: true,
       description:
-        'When the next slot is due. Null if none comes, as after the only run, while it is paused without an end, and after its termination.',
-      resolve: async (workflow, _, { load }) => runsOf(workflow, await load.schedule(workflow.id), 1)[0]?.at ?? null,
+        'When the next slot is due, or the last one was that has passed and waits. Null if none comes, as after the only run, while it is paused without an end, during a build for which its slots wait, and after its termination.',
+      resolve: async (workflow, _, { load }) => nextRunOf(workflow, await load.schedule(workflow.id)),
     }),
     createdAt: t.field({
       type: 'DateTime',

@@ -41,7 +41,9 @@ export function localTime(at: Date, timeZone: string): string {
 
 /** Whether an occurrence was moved out of a gap: no expression names the time that it has there. */
 export function isShifted(at: Date, { expressions, timeZone }: Calendar): boolean {
-  const local = at.getTime() + offsetMs(at.getTime(), timeZone);
+  const offset = offsetMs(at.getTime(), timeZone);
+  if (offsetMs(at.getTime() - 1, timeZone) === offset) return false; // no gap ends here
+  const local = at.getTime() + offset;
   const day = Math.floor(local / DAY_MS);
   const minuteOfDay = Math.floor((local - day * DAY_MS) / MINUTE_MS);
   const month = monthOf(day);

@@ -1,5 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { wakeWaiting } from '../../db/jobs/dispatch.ts';
 import { jobs, workflows } from '../../db/schema.ts';
 import { SCHEDULE_PREVIEWS_PER_USER_PER_MINUTE } from '../../domain/limits.ts';
 import { align, scheduleOf, schedule as work } from '../scheduling/support.ts';
@@ -121,6 +122,69 @@ describe('a schedule', () => {
   });
 });
 
+describe('slots that have passed', () => {
+  const NEXT = 'query ($id: ID!) { workflow(id: $id) { nextRunAt upcomingRuns(first: 3) { at } } }';
+  const timesOf = async (id: string) => {
+    const { nextRunAt, upcomingRuns } = (await ask(NEXT, { id })).data.workflow;
+    const at: number[] = upcomingRuns.map((run: { at: string }) => Date.parse(run.at));
+    expect(at[0]).toBe(Date.parse(nextRunAt));
+    return at;
+  };
+
+  test.each<[string, object]>([
+    ['an interval', { everyMinutes: 60 }],
+    ['cron', cron('0 * * * *')],
+  ])('are not shown, but for the last one, which runs when the job of %s ends', async (_, schedule) => {
+    const { db } = api;
+    const { workflow } = await create({ schedule });
+    const { id } = workflow;
+    await letPass(db, id, 3_600); // whole hours keep the times of the calendar
+    await work(db);
+    expect(await db.$count(jobs, eq(jobs.workflowId, id))).toBe(1);
+    await letPass(db, id, 10 * 3_600);
+    const now = Date.now();
+    const [waiting = 0, ...following] = await timesOf(id);
+    expect(waiting).toBeGreaterThan(now - 3_600_000 - 5_000);
+    expect(waiting).toBeLessThanOrEqual(now);
+    expect(following).toEqual([waiting + 3_600_000, waiting + 7_200_000]);
+    await work(db);
+    expect((await timesOf(id))[0]).toBe(waiting); // it waits for the job
+    await db.execute(sql`UPDATE jobs SET status = 'CANCELED', completed_at = now() WHERE workflow_id = ${id}`);
+    await wakeWaiting(db, [id]);
+    await work(db);
+    const made = await db.select().from(jobs).where(eq(jobs.workflowId, id)).orderBy(jobs.id);
+    expect(made.map((job) => job.scheduledAt.getTime()).at(-1)).toBe(waiting);
+  });
+
+  test('are not shown at all if the run policy drops them', async () => {
+    const { db } = api;
+    const { workflow } = await create({ schedule: { everyMinutes: 60 }, runPolicy: { missedRuns: 'SKIP' } });
+    await letPass(db, workflow.id, 30);
+    expect((await timesOf(workflow.id))[0]).toBeLessThan(Date.now());
+    await letPass(db, workflow.id, 600);
+    const [first = 0] = await timesOf(workflow.id);
+    expect(first).toBeGreaterThan(Date.now());
+    await work(db);
+    expect(await db.$count(jobs, eq(jobs.workflowId, workflow.id))).toBe(0);
+    expect((await timesOf(workflow.id))[0]).toBe(first);
+  });
+});
+
+describe('an H', () => {
+  test('decides with the id of the workflow whether a run comes before endsAt', async () => {
+    const hour = Math.ceil(Date.now() / 3_600_000) * 3_600_000 + 3_600_000;
+    const [startsAt, endsAt] = [hour, hour + 1_800_000].map((ms) => new Date(ms).toISOString());
+    const seen = new Set<string>();
+    for (let n = 0; n < 60 && seen.size < 2; n += 1) {
+      const { workflow, userErrors } = await create({ schedule: cron('H * * * *', { startsAt, endsAt }) });
+      if (workflow) expect(workflow.upcomingRuns).toHaveLength(1);
+      else expect(userErrors).toMatchObject([{ code: 'INVALID', path: ['schedule', 'cron', 'endsAt'] }]);
+      seen.add(workflow ? 'accepted' : 'refused');
+    }
+    expect([...seen].sort()).toEqual(['accepted', 'refused']);
+  });
+});
+
 describe('bad input', () => {
   const SOON = new Date(Date.now() + 60_000).toISOString();
   const PAST = '2020-01-01T00:00:00Z';
@@ -185,6 +249,12 @@ describe('bad input', () => {
       /later than startsAt/,
     ],
     ['no run before endsAt', { schedule: cron('@yearly', { endsAt: SOON }) }, ['schedule', 'cron', 'endsAt'], /No run/],
+    [
+      'startsAt behind the last run that there is',
+      { schedule: cron('@daily', { startsAt: '9999-12-31T00:00:01Z' }) },
+      ['schedule', 'cron', 'startsAt'],
+      /No run/,
+    ],
     ['manual: false', { schedule: { manual: false } }, ['schedule', 'manual'], /must be true/],
     ...[
       ['startWithinSeconds', 0],
@@ -214,6 +284,18 @@ describe('bad input', () => {
       { interval: 1, runPolicy: { retry: { maxRetries: 1, [field]: value } } },
       ['runPolicy', 'retry', `${field}`],
       /must be from/,
+    ]),
+    ...(
+      [
+        ['maxDelaySeconds', { maxDelaySeconds: 29 }, /at least delaySeconds, 30/],
+        ['maxDelaySeconds', { delaySeconds: 61, maxDelaySeconds: 60 }, /at least delaySeconds, 61/],
+        ['delaySeconds', { delaySeconds: 3_601 }, /at most maxDelaySeconds, by default 3600/],
+      ] as const
+    ).map(([field, retry, message]): [string, object, string[], RegExp] => [
+      `a longest delay below the first one, ${JSON.stringify(retry)},`,
+      { interval: 1, runPolicy: { retry: { maxRetries: 1, ...retry } } },
+      ['runPolicy', 'retry', field],
+      message,
     ]),
     [
       'no reason',
@@ -257,9 +339,29 @@ describe('schedulePreview', () => {
       runs: [],
       userErrors: [{ code: 'INVALID', path: ['schedule', 'cron', 'expressions', '0'] }],
     });
-    for (const first of [0, 101, -5])
-      expect(await preview({ everyMinutes: 1 }, { first })).toMatchObject({ userErrors: [{ path: ['first'] }] });
     expect((await preview({ everyMinutes: 1 }, { first: 100 })).runs).toHaveLength(100);
+  });
+
+  test('refuses a number of slots like a list does, and so does upcomingRuns', async () => {
+    const { workflow } = await create({ interval: 5 });
+    const upcoming = 'query ($id: ID!, $first: Int) { workflow(id: $id) { upcomingRuns(first: $first) { at } } }';
+    for (const first of [0, 101, -5]) {
+      const schedule = { everyMinutes: 1 };
+      expect(codes(await ask(PREVIEW, { schedule, first }))).toEqual(['BAD_REQUEST']);
+      expect(codes(await ask(upcoming, { id: workflow.id, first }))).toEqual(['BAD_REQUEST']);
+    }
+    expect((await ask(upcoming, { id: workflow.id, first: 100 })).data.workflow.upcomingRuns).toHaveLength(100);
+    expect((await ask(upcoming, { id: workflow.id, first: null })).data.workflow.upcomingRuns).toHaveLength(10);
+  });
+
+  test('with a workflow, an H is what it will be there', async () => {
+    const schedule = cron('H H * * *');
+    const { workflow } = await create({ schedule });
+    const { runs } = await preview(schedule, { workflowId: workflow.id, first: 3 });
+    expect(runs).toEqual(workflow.upcomingRuns);
+    expect(await preview(schedule, { workflowId: workflow.id }).then((shown) => shown.runs)).toHaveLength(10);
+    const { data } = await ask(PREVIEW, { schedule, workflowId: workflow.id }, bob);
+    expect(data.schedulePreview).toMatchObject({ runs: [], userErrors: [{ code: 'NOT_FOUND', path: ['workflowId'] }] });
   });
 
   test('needs a token', async () => {

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { readCronExpression } from '../../../domain/schedule/cron-expression.ts';
+import {
+  readCronExpression,
+  readCronExpressions,
+  readStoredExpression,
+} from '../../../domain/schedule/cron-expression.ts';
 import {
   calendarKey,
   isShifted,
@@ -173,6 +177,33 @@ describe('bounds', () => {
     expect(cpuMs(() => occurrencesAfter(calendar, now, 10))).toBeLessThan(tenMs);
     expect(cpuMs(() => occurrencesAfter(calendar, now, 128))).toBeLessThan(manyMs);
     expect(cpuMs(() => occurrencesBefore(calendar, now, 128))).toBeLessThan(manyMs);
+  });
+
+  const times = (count: number, element: string) => Array.from({ length: count }, () => element).join();
+  const workdays = Array.from({ length: 31 }, (_, day) => `${day + 1}W`).join();
+  const worst: [string, string][] = [
+    ['H everywhere', 'H H H H +H'],
+    ['H with steps', `H/15,${times(36, '10-59')} H/12 H/14 H/6 +H/3`],
+    ['days beside an H', `0-58,59 * H,${times(75, '01')} H +H`],
+    ['workdays beside an H', `* * H,${workdays},${times(43, '1W')} H +H`],
+    ['weekdays beside an H', `* * H H +H,${times(58, '1#1')},5L`],
+    ['each nth weekday', '* * H H +0#5,1L,2#1,3#2,4#4,6#3'],
+    ['a nearest workday on a certain weekday', '* * 31W,LW,1W 2,12 +5#5,5L,1#1'],
+    ['29 February on a weekday', '0-59 0-23 29 2 +1#5'],
+    ['29 February on a weekday, each minute', '* * 29 2 +1L'],
+  ];
+  test.each(worst)('ten expressions with %s are judged, read and computed 100 times in 50 ms each', (_, text) => {
+    expect(text.length).toBeLessThanOrEqual(255);
+    const texts = Array.from({ length: 10 }, () => text);
+    expect(cpuMs(() => readCronExpressions(texts, 'a').value ?? readCronExpression(text).problem)).toBeLessThan(50);
+    const now = new Date('2027-03-01T00:00Z');
+    expect(
+      cpuMs(() => {
+        const expressions = texts.map((one, n) => readStoredExpression(one, `${n}`));
+        const calendar = { expressions, timeZone: 'America/New_York' };
+        return occurrencesAfter(calendar, now, 100).map((at) => isShifted(at, calendar));
+      }),
+    ).toBeLessThan(50);
   });
 
   test.each([

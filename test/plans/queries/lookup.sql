@@ -121,7 +121,8 @@ where ("payloads"."workflow_id", "payloads"."generation") IN (SELECT * FROM unne
 
 -- schedulesOf
 
-select "workflow_id", "state", "next_run_at", "paused", "paused_until", "skipped_run_count"
+select "workflow_id", "state", "next_run_at", "delay_seconds", "late_seconds", "paused",
+  "paused_until", "skipped_run_count"
 from "schedules"
 where "schedules"."workflow_id" = ANY($1::uuid[]) /* schedulesOf */;
 
