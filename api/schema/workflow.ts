@@ -1,5 +1,5 @@
 import type { WorkflowRow } from '../../db/schema.ts';
-import { isPaused } from '../../db/workflows/pause.ts';
+import { failuresInARow, isPaused } from '../../db/workflows/pause.ts';
 import { scheduleOf } from '../../db/workflows/schedule.ts';
 import type { Payload } from '../../domain/payload/payload.ts';
 import { printPayload } from '../../domain/payload/print.ts';
@@ -134,8 +134,10 @@ Workflow.implement({
       description:
         'For how many days log lines are kept after their job or build ends. Null if the setting of the installation applies.',
     }),
-    consecutiveJobFailuresCount: t.exposeInt('consecutiveJobFailuresCount', {
-      description: 'How many jobs in a row have failed. A job that completes sets it to 0.',
+    consecutiveJobFailuresCount: t.int({
+      description:
+        'How many jobs in a row have failed. A job that completes sets it to 0, and so does the end of a pause for failures.',
+      resolve: (workflow) => failuresInARow(workflow),
     }),
     buildStatus: t.field({
       type: BuildStatusEnum,

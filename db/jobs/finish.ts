@@ -160,16 +160,18 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
         termination_reason = CASE WHEN u.action = 'TERMINATE' THEN 'FAILURES' END,
         skipped_run_count = CASE WHEN u.action = 'TERMINATE' THEN coalesce((
           SELECT s.skipped_run_count FROM schedules s WHERE s.workflow_id = workflows.id), 0) ELSE workflows.skipped_run_count END,
-        paused_at = CASE WHEN u.pauses AND NOT u.is_paused THEN now() ELSE paused_at END,
-        paused_until = CASE WHEN u.pauses IS NOT TRUE THEN paused_until END,
-        pause_reason = CASE WHEN u.pauses THEN 'FAILURES' ELSE pause_reason END,
-        pause_note = CASE WHEN u.pauses AND NOT u.is_paused THEN NULL ELSE pause_note END
+        paused_at = CASE WHEN u.pauses AND NOT u.is_paused THEN now() WHEN NOT u.is_over THEN paused_at END,
+        paused_until = CASE WHEN u.pauses IS NOT TRUE AND NOT u.is_over THEN paused_until END,
+        pause_reason = CASE WHEN u.pauses THEN 'FAILURES' WHEN NOT u.is_over THEN pause_reason END,
+        pause_note = CASE WHEN u.pauses AND NOT u.is_paused OR u.is_over THEN NULL ELSE pause_note END
       FROM (
         SELECT u.*, alive.*, action, action = 'PAUSE' AND NOT (is_paused AND paused_because = 'FAILURES') AS pauses
         FROM ${rowSet('u', counting, { id: 'uuid', failed: 'boolean' })}, LATERAL (
-          SELECT consecutive_job_failures_count AS failures, max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
+          SELECT CASE WHEN is_over THEN 0 ELSE consecutive_job_failures_count END AS failures, is_over, max_consecutive_job_failures_allowed AS allowed, on_too_many_failures,
             paused_at IS NOT NULL AND (paused_until > now()) IS NOT FALSE AS is_paused, pause_reason AS paused_because
-          FROM workflows WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive,
+          FROM workflows, LATERAL ( -- a pause for failures that has ended by itself: as if it had been resumed
+            SELECT pause_reason IS NOT DISTINCT FROM 'FAILURES' AND (paused_until <= now()) IS TRUE AS is_over) pause
+          WHERE id = u.id AND terminated_at IS NULL LIMIT 1) alive,
           LATERAL (SELECT CASE WHEN u.failed AND failures + 1 >= allowed THEN on_too_many_failures END AS action) reached
       ) u
       WHERE workflows.id = ANY(ARRAY[u.id])

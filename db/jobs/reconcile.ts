@@ -14,6 +14,7 @@ import { storedLines } from '../logs/markers.ts';
 import { notificationEffects, notify } from '../notifications.ts';
 import { rowSet } from '../row-set.ts';
 import { markAwaited } from './dispatch.ts';
+import { expectedPing } from './next-ping.ts';
 import { slotsUntil } from './slots.ts';
 
 type ScheduleRow = {
@@ -310,11 +311,11 @@ async function skipSlots(tx: Transaction, rows: Row[]): Promise<Effects> {
   const isDue = sql`skip_notified_at > now() - make_interval(hours => ${SKIP_NOTICE_HOURS})`;
   const advanced = await tx.execute<{ workflow_id: string; is_new: boolean }>(sql`
     WITH /* skipSlots */ passed AS MATERIALIZED (
-      SELECT s.workflow_id, slots.following, slots.passed, (${isDue}) IS NOT TRUE AS is_new
-      FROM schedules s ${slotsUntil('s', RUNS_NOW)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
+      SELECT s.workflow_id, slots.following, slots.passed, (${isDue}) IS NOT TRUE AS is_new, coalesce(start_grace_seconds, s.delay_seconds) AS delay
+      FROM schedules s ${expectedPing('s')} ${slotsUntil('s', RUNS_NOW)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
         AND s.next_run_at <= ${RUNS_NOW} AND exhausted IS NOT TRUE -- the last occurrence may have passed since it was read
     )
-    UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
+    UPDATE schedules SET next_run_at = following, delay_seconds = delay, skipped_run_count = skipped_run_count + passed + 1,
       skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
     FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new`);
   const isNew = new Map(advanced.map((row) => [row.workflow_id, row.is_new]));
@@ -343,17 +344,23 @@ function skippedBecause({ slot, overlap, job }: Row): string {
 /**
  * Goes on behind the pause. The slots within it never run, and are not counted as skipped. A
  * schedule without a next slot stays without: a push heartbeat that had no ping yet.
+ *
+ * The end of a run that has not said so is expected when its grace has passed, and not before one
+ * grace behind the pause. Any other ping has its own grace.
  */
 async function endPauses(tx: Transaction, rows: Row[]): Promise<Effects> {
   if (rows.length === 0) return noEffects;
   const ids = rows.map((row) => row.workflow_id);
   await tx.execute(sql`
     WITH /* endPauses */ paused AS MATERIALIZED (
-      SELECT s.workflow_id, CASE WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot
-      FROM schedules s ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
+      SELECT s.workflow_id, CASE WHEN open_since IS NOT NULL THEN open_since
+          WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot,
+        CASE WHEN open_since IS NULL THEN coalesce(start_grace_seconds, s.delay_seconds)
+          ELSE greatest(run_grace_seconds, ceil(extract(epoch FROM s.paused_until - open_since))::integer + start_grace_seconds) END AS delay
+      FROM schedules s ${expectedPing('s')} ${slotsUntil('s', sql`s.paused_until`)} WHERE s.workflow_id = ANY(${array(ids, 'uuid')})
         AND s.paused AND exhausted IS NOT TRUE -- the calendar may have changed since it was read
     )
-    UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
+    UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot, delay_seconds = delay
     FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id])`);
   return { ...noEffects, changed: rows.map((row) => ({ userId: row.user_id, workflows: [row.workflow_id] })) };
 }

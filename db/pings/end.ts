@@ -2,14 +2,14 @@ import { eq, sql } from 'drizzle-orm';
 import { LEASE_SECONDS } from '../../domain/limits.ts';
 import { packLines } from '../../domain/logs/packing.ts';
 import type { Ping, Pinged } from '../../domain/ping.ts';
-import { runsAfter } from '../../domain/schedule/schedule.ts';
 import { seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
 import { withJobDay } from '../job-days.ts';
 import { endJobs, type Outcome } from '../jobs/finish.ts';
 import { jobs, type PingsRow, pings, schedules, type WorkflowRow, workflows } from '../schema.ts';
-import { scheduleOf, transactionMs } from '../workflows/schedule.ts';
+import { nextPingAt } from '../workflows/push.ts';
+import { scheduleOf } from '../workflows/schedule.ts';
 import type { Transaction } from '../workflows/workflows.ts';
 
 export type PingOutcome = Pick<Outcome, 'status' | 'exitCode' | 'failureReason' | 'failureMessage'>;
@@ -81,22 +81,15 @@ async function lockPinged(
   return workflow && row?.workflowId === workflow.id ? { workflow, row } : undefined;
 }
 
-/**
- * The next ping is expected at the first slot after now. The caller holds the lock of the schedule.
- */
+/** The next ping is expected as nextPing says. The caller holds the lock of the schedule. */
 export async function expectNext(
   tx: Transaction,
   workflow: WorkflowRow,
   { startGraceSeconds }: Pick<PingsRow, 'startGraceSeconds'>,
 ): Promise<void> {
-  const schedule = scheduleOf(workflow);
-  const now = new Date(await transactionMs(tx));
-  const [next] =
-    'everyMinutes' in schedule
-      ? [new Date(now.getTime() + schedule.everyMinutes * 60_000)]
-      : runsAfter(schedule, now, 1, workflow.id);
+  const nextRunAt = await nextPingAt(tx, workflow.id, scheduleOf(workflow));
   await tx
     .update(schedules)
-    .set({ nextRunAt: next ?? null, delaySeconds: startGraceSeconds, wakeAt: sql`now()` })
+    .set({ nextRunAt, delaySeconds: startGraceSeconds, wakeAt: sql`now()` })
     .where(eq(schedules.workflowId, workflow.id));
 }

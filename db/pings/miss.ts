@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { eachDay } from '../job-days.ts';
-import { slotAhead } from '../jobs/slots.ts';
+import { IS_AWAITED, nextPing } from '../jobs/next-ping.ts';
 import { rowSet, sortedById } from '../row-set.ts';
 
 export interface MissedPing {
@@ -34,7 +34,7 @@ export async function missPings(
       SELECT workflow_id, start_grace_seconds, run_grace_seconds, started_at, ended_at, given_up_at
       FROM pings WHERE workflow_id = ANY(${workflowIds}) ORDER BY workflow_id FOR UPDATE
     ), found AS MATERIALIZED (
-      SELECT u.id, u.workflow_id, job.scheduled_at, start_grace_seconds, ended_at IS NULL AND given_up_at IS NULL AS is_open,
+      SELECT u.id, u.workflow_id, job.scheduled_at, start_grace_seconds, ${IS_AWAITED} AS is_open,
         CASE WHEN started_at <= job.scheduled_at AND job.scheduled_at < coalesce(ended_at, given_up_at, 'infinity')
           AND started_at + make_interval(secs => run_grace_seconds) <= now() THEN started_at END AS started_at
       FROM ${rowSet('u', sortedById(ofDay), { id: 'uuid', workflowId: 'uuid' })}
@@ -48,9 +48,8 @@ export async function missPings(
       SELECT workflow_id, interval_minutes, calendar_id, starts_at, ends_at, next_run_at
       FROM schedules WHERE workflow_id = ANY(ARRAY(SELECT workflow_id FROM given_up)) ORDER BY workflow_id FOR UPDATE
     ), planned AS MATERIALIZED (
-      SELECT s.workflow_id, CASE WHEN s.interval_minutes IS NOT NULL THEN now() + make_interval(mins => s.interval_minutes)
-        WHEN first_at IS NULL AND is_last IS NOT TRUE THEN s.next_run_at ELSE planned_at END AS next_slot
-      FROM schedule s ${slotAhead('s')}
+      -- without its calendar, the slot that the making of the job has set
+      SELECT s.workflow_id, CASE WHEN is_unknown THEN s.next_run_at ELSE next_slot END AS next_slot FROM schedule s ${nextPing('s')}
     ), moved AS (
       UPDATE schedules SET next_run_at = next_slot, delay_seconds = start_grace_seconds,
         wake_at = least(wake_at, next_slot + make_interval(secs => start_grace_seconds))

@@ -7,7 +7,7 @@ import { words } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { NEW_ID } from '../ids.ts';
 import { withJobDay } from '../job-days.ts';
-import { slotAhead } from '../jobs/slots.ts';
+import { IS_AWAITED, nextPing } from '../jobs/next-ping.ts';
 import { NOTIFY_COMPLETED } from '../notifications.ts';
 import { endByPing } from './end.ts';
 
@@ -24,10 +24,13 @@ import { endByPing } from './end.ts';
  *   fails, and the ping comes after it.
  * - A pause, a change, a termination and a purge lock the row of the schedule or of `pings` too: a
  *   ping comes before or after them. A pause makes no slots, so a ping moves the next one as ever.
+ *   Its end reads `pings` under the lock of the schedule alone. That is enough, because all that
+ *   change what is expected lock the schedule before their commit.
  *   After a termination the workflow takes no pings.
  * - The failure count of a workflow changes under the lock of its schedule, which has `failing`. A
  *   success that finds it false changes no count, whatever else happens.
  */
+
 type Judged = { outcome: 'DONE' | 'POST_ONLY' | 'GONE'; sooner: boolean };
 
 type Completed = {
@@ -51,12 +54,11 @@ export async function completeByPing(db: Db, ping: Ping, exitCode?: number): Pro
       SELECT token.workflow_id, s.user_id, s.kind, s.generation, log, log_line_count, start_grace_seconds, matches, keeps, next_slot, s.wake_at,
         CASE WHEN s.paused THEN s.wake_at WHEN s.is_busy THEN least(s.wake_at, runs_at) ELSE runs_at END AS next_wake,
         CASE WHEN matches THEN least(started_at, now()) ELSE now() END AS began_at,
-        CASE WHEN refusal <> 'DONE' THEN refusal WHEN s.may_notify OR s.calendar_id IS NOT NULL AND first_at IS NULL AND is_last IS NOT TRUE THEN 'SLOW'
-          ELSE 'DONE' END AS outcome
-      FROM token LEFT JOIN schedule s ON true ${slotAhead('s')}, LATERAL (
-        SELECT ${REFUSAL} AS refusal, ${matches(rid)} AS matches,
-          CASE WHEN s.interval_minutes IS NULL THEN planned_at ELSE now() + make_interval(mins => s.interval_minutes) END AS next_slot
+        CASE WHEN refusal <> 'DONE' THEN refusal WHEN s.may_notify OR is_unknown THEN 'SLOW' ELSE 'DONE' END AS outcome
+      FROM token LEFT JOIN schedule s ON true ${nextPing('s')}, LATERAL (
+        SELECT ${REFUSAL} AS refusal, ${matches(rid)} AS matches
       ) seen, LATERAL (
+        -- pings of other runs leave the end of a run where it is
         SELECT ${IS_AWAITED} AND NOT matches AS keeps, next_slot + make_interval(secs => start_grace_seconds) AS runs_at
       ) ahead
     ), moved AS (
@@ -150,6 +152,3 @@ const REFUSAL = sql`CASE WHEN is_refused THEN 'POST_ONLY' WHEN s.state IS DISTIN
 function matches(rid: string | undefined): SQL {
   return sql`started_at IS NOT NULL AND ended_at IS NULL AND start_rid IS NOT DISTINCT FROM ${rid ?? null}::uuid`;
 }
-
-/** The slot of the schedule is the end of a run. Pings of other runs leave it where it is. */
-const IS_AWAITED = sql`started_at IS NOT NULL AND ended_at IS NULL AND given_up_at IS NULL`;

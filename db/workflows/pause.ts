@@ -35,6 +35,14 @@ export function isPaused(
 }
 
 /**
+ * How many jobs in a row have failed. A pause for failures begins the count anew when it ends. If
+ * it ends by itself, the next end of a job writes that down (endJobs).
+ */
+export function failuresInARow(workflow: WorkflowRow, now = new Date()): number {
+  return workflow.pauseReason === 'FAILURES' && !isPaused(workflow, now) ? 0 : workflow.consecutiveJobFailuresCount;
+}
+
+/**
  * Pauses a workflow until an instant, or until it is resumed. Pausing a paused one changes its end
  * and its note; with the same ones it changes nothing.
  */
@@ -59,7 +67,13 @@ export function pauseWorkflow(
     const [workflow] = await tx
       .update(workflows)
       .set({
-        ...(isLive ? {} : { pausedAt: sql`now()`, pauseReason: 'REQUESTED' }),
+        ...(isLive
+          ? {}
+          : {
+              pausedAt: sql`now()`,
+              pauseReason: 'REQUESTED',
+              consecutiveJobFailuresCount: failuresInARow(found, now),
+            }),
         pausedUntil: until,
         pauseNote: note,
         updatedAt: sql`now()`,

@@ -2,11 +2,11 @@ import { eq, sql } from 'drizzle-orm';
 import type { Payload } from '../../domain/payload/payload.ts';
 import { type Push, pushOf } from '../../domain/payload/push.ts';
 import type { RunPolicy } from '../../domain/schedule/run-policy.ts';
-import type { Schedule } from '../../domain/schedule/schedule.ts';
+import { runsAfter, type Schedule } from '../../domain/schedule/schedule.ts';
 import type { Db } from '../client.ts';
 import { eachDayOf } from '../job-days.ts';
 import { type PingsRow, pings, schedules, type WorkflowRow } from '../schema.ts';
-import { policyColumns, scheduleOf, timingOf } from './schedule.ts';
+import { policyColumns, scheduleOf, timingOf, transactionMs } from './schedule.ts';
 
 /**
  * What a change of a workflow does to a push heartbeat. `schedules.delay_seconds` is the grace of
@@ -48,17 +48,12 @@ export async function changePushSchedule(
   schedule: Schedule,
   before: PingsRow,
 ): Promise<void> {
-  const { nextRunAt, ...timing } = await timingOf(tx, workflowId, schedule);
-  const next =
-    'everyMinutes' in schedule
-      ? sql`now() + make_interval(mins => ${schedule.everyMinutes})`
-      : sql`${nextRunAt?.toISOString() ?? null}::timestamptz`;
+  const { nextRunAt: _, ...timing } = await timingOf(tx, workflowId, schedule);
+  const next = (await nextPingAt(tx, workflowId, schedule))?.toISOString() ?? null;
+  const nextRunAt = sql`CASE WHEN ${schedules.nextRunAt} IS NOT NULL THEN ${next}::timestamptz END`;
   await tx
     .update(schedules)
-    .set({
-      ...timing,
-      ...(isAwaited(before) ? {} : { nextRunAt: sql`CASE WHEN ${schedules.nextRunAt} IS NOT NULL THEN ${next} END` }),
-    })
+    .set({ ...timing, ...(isAwaited(before) ? {} : { nextRunAt }) })
     .where(eq(schedules.workflowId, workflowId));
 }
 
@@ -86,16 +81,20 @@ export async function changePush(
   const ofWorkflow = eq(schedules.workflowId, id);
   if (push && before) {
     await tx.update(pings).set(push).where(eq(pings.workflowId, id));
-    const delaySeconds = isAwaited(before) ? push.runGraceSeconds : push.startGraceSeconds;
+    const { runGraceSeconds, startGraceSeconds } = push;
+    const { delaySeconds: delay } = schedules;
+    // A pause may have made the grace of the run longer.
+    const longer = sql`CASE WHEN ${delay} > ${before.runGraceSeconds}::integer THEN ${delay} END`;
+    const delaySeconds = isAwaited(before) ? sql`greatest(${runGraceSeconds}::integer, ${longer})` : startGraceSeconds;
     await tx.update(schedules).set({ delaySeconds }).where(ofWorkflow);
   } else if (push) {
     await insertPings(tx, id, push, token);
-    const [schedule] = await tx
+    const [updated] = await tx
       .update(schedules)
       .set({ nextRunAt: null, delaySeconds: push.startGraceSeconds })
       .where(ofWorkflow)
       .returning({ lastJobId: schedules.lastJobId });
-    await markActiveJob(tx, schedule?.lastJobId ?? undefined);
+    await markActiveJob(tx, updated?.lastJobId ?? undefined);
   } else if (before) {
     await tx.delete(pings).where(eq(pings.workflowId, id));
     const present = schedule ?? scheduleOf({ id, ...workflow });
@@ -118,7 +117,21 @@ async function markActiveJob(tx: Tx, id: string | undefined): Promise<void> {
   );
 }
 
-/** Whether the end of a run is expected next. */
+/**
+ * When the next ping is expected, as nextPing (db/jobs/next-ping.ts) says, for a schedule whose
+ * calendar need not be filled.
+ */
+export async function nextPingAt(
+  tx: Pick<Db, 'execute'>,
+  workflowId: string,
+  schedule: Schedule,
+): Promise<Date | null> {
+  const now = new Date(await transactionMs(tx));
+  if ('everyMinutes' in schedule) return new Date(now.getTime() + schedule.everyMinutes * 60_000);
+  return runsAfter(schedule, now, 1, workflowId)[0] ?? null;
+}
+
+/** Whether the end of a run is expected next: IS_AWAITED of a row that was read. */
 function isAwaited({ startedAt, endedAt, givenUpAt }: PingsRow): boolean {
   return startedAt !== null && endedAt === null && givenUpAt === null;
 }

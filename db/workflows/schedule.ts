@@ -47,13 +47,19 @@ export async function changeSchedule(tx: Tx, workflow: WorkflowRow, schedule: Sc
 
 /**
  * Gives the schedule of a locked workflow another run policy. Its slots stay, and the last one that
- * has made a job is not judged anew: its run was due by the policy before.
+ * has made a job is not judged anew: its run was due by the policy before. `isPush` tells that the
+ * delay is the grace of pings, which no policy changes.
  */
-export async function changePolicy(tx: Tx, workflow: WorkflowRow, policy: RunPolicy): Promise<void> {
+export async function changePolicy(
+  tx: Tx,
+  workflow: WorkflowRow,
+  { policy, isPush }: { policy: RunPolicy; isPush: boolean },
+): Promise<void> {
   await ensureSchedule(tx, workflow);
+  const { delaySeconds, ...columns } = policyColumns(workflow.id, policy);
   await tx
     .update(schedules)
-    .set({ ...policyColumns(workflow.id, policy), lateSlotAt: sql`${schedules.lastSlotAt}` })
+    .set({ ...columns, ...(isPush ? {} : { delaySeconds }), lateSlotAt: sql`${schedules.lastSlotAt}` })
     .where(eq(schedules.workflowId, workflow.id));
 }
 

@@ -186,8 +186,8 @@ export async function updateWorkflow(
     if (push && 'at' in (newSchedule ?? scheduleOf(found))) return { outcome: 'PUSH_ONCE' };
     if (newSchedule && push && pingsBefore) await changePushSchedule(tx, id, newSchedule, pingsBefore);
     else if (newSchedule) await changeSchedule(tx, found, newSchedule);
-    if (changes.runPolicy) await changePolicy(tx, found, changes.runPolicy);
     const { runPolicy } = changes;
+    if (runPolicy) await changePolicy(tx, found, { policy: runPolicy, isPush: pingsBefore !== undefined });
     await changePush(tx, found, { push, before: pingsBefore, token: pingToken, schedule: newSchedule, runPolicy });
     await tx
       .update(schedules)

@@ -10,7 +10,7 @@ import { type Person, type TestApi, withAnnAndBob } from '../api/support.ts';
 import { jobIn, jobsOf } from '../support/jobs.ts';
 import { letPass, until } from '../support/time.ts';
 import { loopbackPolicy, quiet, testSealer } from '../support/workers.ts';
-import { expectIn, logOf, pushHeartbeat, scheduleOf, send } from './support.ts';
+import { expectIn, logOf, pushHeartbeat, SLOW_SECONDS, scheduleOf, send, update } from './support.ts';
 
 describe('a ping that does not come', () => {
   let api: TestApi;
@@ -153,6 +153,93 @@ describe('a ping that does not come', () => {
     const { nextRunAt, wakeAt } = await scheduleOf(api, id);
     expect(nextRunAt?.getTime()).toBeGreaterThan(Date.now());
     expect(Math.abs(Number(wakeAt) - Number(nextRunAt) - 300_000)).toBeLessThan(1_000);
+  });
+
+  describe.each([
+    ['an interval', {}],
+    ['a calendar', { schedule: { cron: { expressions: ['30 2 * * *'] } }, interval: undefined }],
+    ['no slots', { schedule: { manual: true }, interval: undefined }],
+  ] as const)('as the end of a run, with %s,', (_, timing) => {
+    const resume = async (id: string) => {
+      await resumeWorkflow(api.db, { userId: ann.id, id });
+      await api.cache.publish(SCHEDULE_CHANNEL, '');
+      await until('the end of the pause', async () => !(await scheduleOf(api, id)).paused);
+      await looked(id);
+    };
+    const deadlineOf = async (id: string) => {
+      const { nextRunAt, delaySeconds } = await scheduleOf(api, id);
+      return (Number(nextRunAt) - Date.now()) / 1_000 + delaySeconds;
+    };
+    const begun = async () => {
+      const { id, url } = await pushHeartbeat(api, ann, { startGraceSeconds: 300, runGraceSeconds: 3_600 }, timing);
+      await send(api, url);
+      return { id, url, key: { userId: ann.id, id } };
+    };
+
+    test.each(['before', 'in'])('that began %s a pause, is missed one grace after the pause', async (when) => {
+      const { id, url, key } = await begun();
+      if (when === 'before') await send(api, `${url}/start`);
+      await pauseWorkflow(api.db, key);
+      await pass(id, 600);
+      if (when === 'in') await send(api, `${url}/start`);
+      await pass(id, 5_000);
+      await resume(id);
+      expect(await deadlineOf(id)).toBeGreaterThan(300 - SLOW_SECONDS);
+      expect(await deadlineOf(id)).toBeLessThanOrEqual(301);
+      // An update leaves it so, unless it gives longer.
+      await update(api, ann, { id, name: 'other', runPolicy: { spreadSeconds: 60 } });
+      await update(api, ann, {
+        id,
+        payload: { heartbeat: { push: { startGraceSeconds: 300, runGraceSeconds: 600 } } },
+      });
+      await pass(id, 200);
+      await looked(id);
+      expect(await jobsOf(api.db, id)).toHaveLength(1);
+      await pass(id, 101);
+      const { failureMessage } = await jobIn(api.db, id, 'FAILED', 1);
+      expect(failureMessage).toMatch(/^It started at .* has not said within 600 s that it ended\.$/);
+      const { nextRunAt, delaySeconds } = await scheduleOf(api, id);
+      expect(delaySeconds).toBe(300);
+      expect(nextRunAt === null).toBe('schedule' in timing && 'manual' in timing.schedule);
+    });
+
+    test('that began before a pause and has its grace left, is expected as if there were no pause', async () => {
+      const { id, url, key } = await begun();
+      await send(api, `${url}/start`);
+      await pauseWorkflow(api.db, key);
+      await pass(id, 600);
+      await resume(id);
+      expect(await scheduleOf(api, id)).toMatchObject({ delaySeconds: 3_600 });
+      expect(await deadlineOf(id)).toBeGreaterThan(3_000 - SLOW_SECONDS);
+      expect(await deadlineOf(id)).toBeLessThanOrEqual(3_001);
+      await send(api, url);
+      expect(await scheduleOf(api, id)).toMatchObject({ delaySeconds: 300 });
+      expect(await jobsOf(api.db, id)).toHaveLength(2);
+    });
+
+    test('that ends in the pause, is not expected, and the next slot has its own grace', async () => {
+      const { id, url, key } = await begun();
+      await send(api, `${url}/start`);
+      await pauseWorkflow(api.db, key);
+      await pass(id, 600);
+      await send(api, url);
+      await pass(id, 90_000);
+      await resume(id);
+      const { nextRunAt, delaySeconds } = await scheduleOf(api, id);
+      expect(delaySeconds).toBe(300);
+      if (nextRunAt !== null) expect(Number(nextRunAt)).toBeGreaterThan(Date.now());
+      expect(await jobsOf(api.db, id)).toHaveLength(2);
+    });
+  });
+
+  test('is dropped when the scheduler sees it too late, and the next slot has its own grace', async () => {
+    const { id, url } = await pushHeartbeat(api, ann, {}, { runPolicy: { startWithinSeconds: 60 } });
+    await send(api, `${url}/start`);
+    await pass(id, 3_600 + 90);
+    await until('the drop', async () => (await scheduleOf(api, id)).skippedRunCount > 0);
+    await looked(id);
+    expect(await scheduleOf(api, id)).toMatchObject({ delaySeconds: 300 });
+    expect(await jobsOf(api.db, id)).toEqual([]);
   });
 
   test('is expected of a workflow that runs by hand only as the end of a run', async () => {

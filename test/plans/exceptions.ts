@@ -145,6 +145,8 @@ export const NO_STATEMENTS = new Set([
     'quotedColumns',
     'slotsUntil', // parts of statements
     'slotAhead',
+    'nextPing',
+    'expectedPing',
     'pushIn',
     'BackupReader',
     'rootOf',
@@ -173,6 +175,7 @@ export const NO_STATEMENTS = new Set([
     'endColumns',
     'slotsUntil',
     'isPaused',
+    'failuresInARow',
     'scheduleOf',
     'storedSchedule',
     'isSameSchedule',

@@ -63,6 +63,7 @@ export async function pingsOf(db: Db, drive: Drive, userId: string): Promise<voi
     if (workflow === undefined || before === undefined) throw new Error('It is there.');
     const unchanged = { token: undefined, schedule: undefined, runPolicy: undefined };
     await drive(expectNext, tx, workflow, before);
+    await drive(push.nextPingAt, tx, one.id, { everyMinutes: 5 });
     await drive(push.changePushSchedule, tx, one.id, { everyMinutes: 5 }, before);
     await drive(push.changePush, tx, workflow, { ...unchanged, push: pushOf({}), before });
     await drive(push.changePush, tx, workflow, { ...unchanged, push: undefined, before });

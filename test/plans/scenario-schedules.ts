@@ -83,7 +83,8 @@ export async function calendarsOf(db: Db, drive: Drive): Promise<void> {
     await drive(schedule.ensureSchedule, tx, workflow);
     await drive(schedule.timingOf, tx, workflow.id, { cron: CRON });
     await drive(schedule.changeSchedule, tx, workflow, { cron: CRON });
-    await drive(schedule.changePolicy, tx, workflow, toRunPolicy({ overlap: 'REPLACE' }));
+    const policy = toRunPolicy({ overlap: 'REPLACE' });
+    await drive(schedule.changePolicy, tx, workflow, { policy, isPush: false });
   });
 }
 

@@ -2,8 +2,8 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { renewLeases } from '../../db/jobs/leases.ts';
 import { runWorkflow } from '../../db/jobs/request.ts';
-import { workflows } from '../../db/schema.ts';
-import { isPaused, pauseWorkflow, resumeWorkflow } from '../../db/workflows/pause.ts';
+import { notifications, workflows } from '../../db/schema.ts';
+import { failuresInARow, isPaused, pauseWorkflow, resumeWorkflow } from '../../db/workflows/pause.ts';
 import { terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
@@ -175,6 +175,45 @@ test('a pause for failures keeps the note of a pause that it replaces, and not o
     await end(db, job, { status: 'FAILED', failureReason: 'CHECK_FAILED' });
     expect(await stored(id)).toMatchObject({ pauseReason: 'FAILURES', pausedUntil: null, pauseNote: note });
   }
+});
+
+test('a pause for failures that ends by itself begins the count anew, as resuming does', async () => {
+  const { db } = database;
+  const failed = { status: 'FAILED', failureReason: 'CHECK_FAILED' } as const;
+  async function over() {
+    const { id } = await scheduled(db, ann, { everyMinutes: 1 }, { failuresAllowed: 2, onTooManyFailures: 'PAUSE' });
+    await run(db, failed);
+    await letPass(db, id, 60);
+    await run(db, failed);
+    await pauseWorkflow(db, { userId: ann, id, until: new Date(Date.now() + 60_000), note: 'Disk is full' });
+    await letPass(db, id, 120);
+    const row = await stored(id);
+    expect(row && isPaused(row)).toBe(false);
+    expect(row && failuresInARow(row)).toBe(0);
+    return id;
+  }
+  const first = await over();
+  await run(db, failed);
+  expect(await stored(first)).toMatchObject({ consecutiveJobFailuresCount: 1, pausedAt: null, pausedUntil: null });
+  expect(await stored(first)).toMatchObject({ pauseReason: null, pauseNote: null });
+  await letPass(db, first, 60);
+  await run(db, failed);
+  expect(await stored(first)).toMatchObject({ consecutiveJobFailuresCount: 2, pauseReason: 'FAILURES' });
+  await letPass(db, first, 60);
+  expect(await schedule(db)).toEqual([]);
+
+  const second = await over();
+  await run(db, { status: 'COMPLETED' });
+  expect(await stored(second)).toMatchObject({ consecutiveJobFailuresCount: 0, pauseReason: null });
+  const sent = await db.select().from(notifications).where(eq(notifications.workflowId, second));
+  expect(sent.map(({ kind }) => kind)).not.toContain('WORKFLOW_RECOVERED');
+
+  const third = await over();
+  await pauseWorkflow(db, { userId: ann, id: third });
+  expect(await stored(third)).toMatchObject({ consecutiveJobFailuresCount: 0, pauseReason: 'REQUESTED' });
+  await runWorkflow(db, { userId: ann, id: third });
+  await run(db, failed);
+  expect(await stored(third)).toMatchObject({ consecutiveJobFailuresCount: 1, pauseReason: 'REQUESTED' });
 });
 
 test('resuming after a pause has ended by itself changes nothing', async () => {

@@ -40,9 +40,16 @@ FROM ended HAVING count(*) > 0)
 -- endPauses
 
 WITH /* endPauses */ paused AS MATERIALIZED (
-  SELECT s.workflow_id,
-    CASE WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot
+  SELECT s.workflow_id, CASE WHEN open_since IS NOT NULL THEN open_since
+      WHEN s.next_run_at > s.paused_until OR s.next_run_at IS NULL THEN s.next_run_at ELSE slots.following END AS next_slot,
+    CASE WHEN open_since IS NULL THEN coalesce(start_grace_seconds, s.delay_seconds)
+      ELSE greatest(run_grace_seconds,
+        ceil(extract(epoch FROM s.paused_until - open_since))::integer + start_grace_seconds) END AS delay
   FROM schedules s LEFT JOIN LATERAL (
+    SELECT start_grace_seconds, run_grace_seconds, CASE WHEN started_at IS NOT NULL
+      AND ended_at IS NULL AND given_up_at IS NULL THEN started_at END AS open_since
+    FROM pings WHERE workflow_id = ANY(ARRAY[s.workflow_id]) LIMIT 1
+  ) expected ON true LEFT JOIN LATERAL (
     SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
   ) calendar ON true, LATERAL (
     SELECT make_interval(mins => s.interval_minutes) AS every,
@@ -62,7 +69,8 @@ WITH /* endPauses */ paused AS MATERIALIZED (
   ) slots WHERE s.workflow_id = ANY($1::uuid[])
     AND s.paused AND exhausted IS NOT TRUE -- the calendar may have changed since it was read
 )
-UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot
+UPDATE schedules SET paused = false, paused_until = NULL, next_run_at = next_slot,
+  delay_seconds = delay
 FROM paused WHERE schedules.workflow_id = ANY(ARRAY[paused.workflow_id]);
 
 -- lockChanging
@@ -143,8 +151,13 @@ WHERE schedules.workflow_id = ANY(ARRAY[u.workflow_id]);
 
 WITH /* skipSlots */ passed AS MATERIALIZED (
   SELECT s.workflow_id, slots.following, slots.passed,
-    (skip_notified_at > now() - make_interval(hours => $1)) IS NOT TRUE AS is_new
+    (skip_notified_at > now() - make_interval(hours => $1)) IS NOT TRUE AS is_new,
+    coalesce(start_grace_seconds, s.delay_seconds) AS delay
   FROM schedules s LEFT JOIN LATERAL (
+    SELECT start_grace_seconds, run_grace_seconds, CASE WHEN started_at IS NOT NULL
+      AND ended_at IS NULL AND given_up_at IS NULL THEN started_at END AS open_since
+    FROM pings WHERE workflow_id = ANY(ARRAY[s.workflow_id]) LIMIT 1
+  ) expected ON true LEFT JOIN LATERAL (
     SELECT occurrences, is_last FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
   ) calendar ON true, LATERAL (
     SELECT make_interval(mins => s.interval_minutes) AS every,
@@ -164,7 +177,8 @@ WITH /* skipSlots */ passed AS MATERIALIZED (
   ) slots WHERE s.workflow_id = ANY($2::uuid[])
     AND s.next_run_at <= (clock_timestamp() - make_interval(secs => s.delay_seconds)) AND exhausted IS NOT TRUE -- the last occurrence may have passed since it was read
 )
-UPDATE schedules SET next_run_at = following, skipped_run_count = skipped_run_count + passed + 1,
+UPDATE schedules SET next_run_at = following, delay_seconds = delay,
+  skipped_run_count = skipped_run_count + passed + 1,
   skip_notified_at = CASE WHEN is_new THEN now() ELSE skip_notified_at END
 FROM passed WHERE schedules.workflow_id = ANY(ARRAY[passed.workflow_id]) RETURNING schedules.workflow_id, is_new;
 

@@ -6,8 +6,8 @@ WITH /* missPings */ locked AS MATERIALIZED (
   SELECT workflow_id, start_grace_seconds, run_grace_seconds, started_at, ended_at, given_up_at
   FROM pings WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id FOR UPDATE
 ), found AS MATERIALIZED (
-  SELECT u.id, u.workflow_id, job.scheduled_at, start_grace_seconds, ended_at IS NULL
-    AND given_up_at IS NULL AS is_open,
+  SELECT u.id, u.workflow_id, job.scheduled_at, start_grace_seconds, started_at IS NOT NULL
+    AND ended_at IS NULL AND given_up_at IS NULL AS is_open,
     CASE WHEN started_at <= job.scheduled_at AND job.scheduled_at < coalesce(ended_at, given_up_at,
       'infinity')
       AND started_at + make_interval(secs => run_grace_seconds) <= now() THEN started_at END AS started_at
@@ -23,17 +23,18 @@ WITH /* missPings */ locked AS MATERIALIZED (
   SELECT workflow_id, interval_minutes, calendar_id, starts_at, ends_at, next_run_at
   FROM schedules WHERE workflow_id = ANY(ARRAY(SELECT workflow_id FROM given_up)) ORDER BY workflow_id FOR UPDATE
 ), planned AS MATERIALIZED (
+  -- without its calendar, the slot that the making of the job has set
   SELECT s.workflow_id,
-    CASE WHEN s.interval_minutes IS NOT NULL THEN now() + make_interval(mins => s.interval_minutes)
-    WHEN first_at IS NULL
-      AND is_last IS NOT TRUE THEN s.next_run_at ELSE planned_at END AS next_slot
-  FROM schedule s
+    CASE WHEN is_unknown THEN s.next_run_at ELSE next_slot END AS next_slot FROM schedule s
   LEFT JOIN LATERAL (
     SELECT occurrences[width_bucket(greatest(now(), s.starts_at - interval '1 microsecond'),
       occurrences) + 1] AS first_at, is_last
     FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
   ) calendar ON true,
-    LATERAL (SELECT CASE WHEN first_at >= s.ends_at THEN NULL ELSE first_at END AS planned_at) planned
+    LATERAL (SELECT CASE WHEN first_at >= s.ends_at THEN NULL ELSE first_at END AS planned_at) planned, LATERAL (
+    SELECT CASE WHEN s.interval_minutes IS NULL THEN planned_at ELSE now() + make_interval(mins => s.interval_minutes) END AS next_slot,
+      s.calendar_id IS NOT NULL AND first_at IS NULL AND is_last IS NOT TRUE AS is_unknown
+  ) next
 ), moved AS (
   UPDATE schedules SET next_run_at = next_slot, delay_seconds = start_grace_seconds,
     wake_at = least(wake_at, next_slot + make_interval(secs => start_grace_seconds))

@@ -18,9 +18,7 @@ WITH /* completeByPing */ token AS MATERIALIZED (
       CASE WHEN s.paused THEN s.wake_at WHEN s.is_busy THEN least(s.wake_at,
         runs_at) ELSE runs_at END AS next_wake,
       CASE WHEN matches THEN least(started_at, now()) ELSE now() END AS began_at,
-      CASE WHEN refusal <> 'DONE' THEN refusal WHEN s.may_notify OR s.calendar_id IS NOT NULL
-        AND first_at IS NULL AND is_last IS NOT TRUE THEN 'SLOW'
-        ELSE 'DONE' END AS outcome
+      CASE WHEN refusal <> 'DONE' THEN refusal WHEN s.may_notify OR is_unknown THEN 'SLOW' ELSE 'DONE' END AS outcome
     FROM token LEFT JOIN schedule s ON true
     LEFT JOIN LATERAL (
       SELECT occurrences[width_bucket(greatest(now(), s.starts_at - interval '1 microsecond'),
@@ -28,9 +26,12 @@ WITH /* completeByPing */ token AS MATERIALIZED (
       FROM calendars WHERE id = ANY(ARRAY[s.calendar_id]) LIMIT 1
     ) calendar ON true,
       LATERAL (SELECT CASE WHEN first_at >= s.ends_at THEN NULL ELSE first_at END AS planned_at) planned, LATERAL (
-      SELECT CASE WHEN is_refused THEN 'POST_ONLY' WHEN s.state IS DISTINCT FROM 'READY' THEN 'GONE' ELSE 'DONE' END AS refusal, started_at IS NOT NULL AND ended_at IS NULL AND start_rid IS NOT DISTINCT FROM $3::uuid AS matches,
-        CASE WHEN s.interval_minutes IS NULL THEN planned_at ELSE now() + make_interval(mins => s.interval_minutes) END AS next_slot
+      SELECT CASE WHEN s.interval_minutes IS NULL THEN planned_at ELSE now() + make_interval(mins => s.interval_minutes) END AS next_slot,
+        s.calendar_id IS NOT NULL AND first_at IS NULL AND is_last IS NOT TRUE AS is_unknown
+    ) next, LATERAL (
+      SELECT CASE WHEN is_refused THEN 'POST_ONLY' WHEN s.state IS DISTINCT FROM 'READY' THEN 'GONE' ELSE 'DONE' END AS refusal, started_at IS NOT NULL AND ended_at IS NULL AND start_rid IS NOT DISTINCT FROM $3::uuid AS matches
     ) seen, LATERAL (
+      -- pings of other runs leave the end of a run where it is
       SELECT started_at IS NOT NULL AND ended_at IS NULL AND given_up_at IS NULL
         AND NOT matches AS keeps, next_slot + make_interval(secs => start_grace_seconds) AS runs_at
     ) ahead

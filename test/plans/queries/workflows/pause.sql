@@ -16,9 +16,9 @@ set "paused" = $1, "paused_until" = $2, "wake_at" = now()
 where "schedules"."workflow_id" = $3;
 
 update "workflows"
-set "paused_at" = now(), "paused_until" = $1, "pause_reason" = $2, "pause_note" = $3,
-  "updated_at" = now()
-where "workflows"."id" = $4
+set "consecutive_job_failures_count" = $1, "paused_at" = now(), "paused_until" = $2,
+  "pause_reason" = $3, "pause_note" = $4, "updated_at" = now()
+where "workflows"."id" = $5
 returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",

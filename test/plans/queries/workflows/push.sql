@@ -32,7 +32,7 @@ where "schedules"."workflow_id" = $2;
 
 update "schedules"
 set "interval_minutes" = $1, "calendar_id" = $2, "starts_at" = $3, "ends_at" = $4,
-  "next_run_at" = CASE WHEN "schedules"."next_run_at" IS NOT NULL THEN now() + make_interval(mins => $5) END
+  "next_run_at" = CASE WHEN "schedules"."next_run_at" IS NOT NULL THEN $5::timestamptz END
 where "schedules"."workflow_id" = $6;
 
 -- insertPings
