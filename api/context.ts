@@ -13,6 +13,7 @@ import type { AnswerBudget } from './answer-budget.ts';
 import type { AnswerRows } from './answer-rows.ts';
 import type { Refusals } from './auth/audit-refusals.ts';
 import type { Passwords } from './auth/passwords.ts';
+import type { PingTokens } from './auth/ping-token.ts';
 import type { Identifier } from './auth/tokens.ts';
 import { failure, unauthenticated } from './errors.ts';
 import type { Changes } from './live/changes.ts';
@@ -40,6 +41,7 @@ export interface Services {
   /** Counts calls that were refused, for the audit. */
   refusals: Refusals;
   identifier: Identifier;
+  pingTokens: PingTokens;
   passwords: Passwords;
   changes: Changes;
   logFeed: LogFeed;

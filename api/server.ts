@@ -8,6 +8,7 @@ import { createPlaces } from './admission/places.ts';
 import { createRefusals } from './auth/audit-refusals.ts';
 import { isProxy } from './auth/caller.ts';
 import { createPasswords } from './auth/passwords.ts';
+import { createPingTokens } from './auth/ping-token.ts';
 import { createIdentifier } from './auth/tokens.ts';
 import type { Services } from './context.ts';
 import { createGraphql } from './graphql/yoga.ts';
@@ -68,6 +69,7 @@ export async function startApi({ docker, ...parts }: ApiParts): Promise<Api> {
     pool: db,
     docker,
     identifier: createIdentifier(db, log),
+    pingTokens: createPingTokens(db),
     passwords: createPasswords(),
     changes: createChanges(parts),
     logFeed: createLogFeed(parts),

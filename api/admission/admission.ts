@@ -24,7 +24,7 @@ export interface Admission {
   count(asker: Asker): void;
   /** Counts a ping of this address whose token nobody has. */
   countStranger(address: string): void;
-  /** For how many seconds pings of this address are refused. */
+  /** For how many seconds no more such pings of this address are served. */
   waitOfStranger(address: string): number;
   /**
    * Waits for a turn to parse and execute a message of `length` characters. Resolves with the

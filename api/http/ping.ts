@@ -45,16 +45,20 @@ export async function servePing(
   const [rid] = rids;
   if (rids.length > 1 || (rid !== undefined && !isId(rid))) return answer(400, RID_FORM);
 
-  const { admission, cache, db, log } = services;
-  const strangers = admission.waitOfStranger(addressKey(address));
-  if (strangers > 0) return wait(strangers, 'Too many pings of this address have unknown tokens.');
+  const { admission, cache, db, log, pingTokens } = services;
+  const key = addressKey(address);
   const unknown = () => {
-    admission.countStranger(addressKey(address));
+    const seconds = admission.waitOfStranger(key);
+    if (seconds > 0) return wait(seconds, 'Too many pings of this address have unknown tokens.');
+    admission.countStranger(key);
     return answer(404, 'No workflow has this ping URL.');
   };
   if (!isPingToken(token)) return unknown();
   const tokenHash = hashToken(token);
   try {
+    // Others may share the address, so a token that a workflow has always gets through. In a flood
+    // of unknown ones, one read for many of them is all that they cost.
+    if (admission.waitOfStranger(key) > 0 && !(await pingTokens.isKnown(token))) return unknown();
     const seconds = await cache.limit(`pings:${tokenHash.toString('hex')}`, PINGS_PER_TOKEN_PER_MINUTE, 60);
     if (seconds > 0) return wait(seconds, `At most ${PINGS_PER_TOKEN_PER_MINUTE} pings a minute are taken.`);
     const isPost = method === 'POST';

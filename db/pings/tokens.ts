@@ -24,6 +24,23 @@ const pingTokensOfQuery = preparedByShape((db, _, name) =>
   ).prepare(name),
 );
 
+/** Those of these hashes, in hex, that are of the token of a ping URL. */
+export async function knownPingTokens(db: Db, hashes: Buffer[]): Promise<Set<string>> {
+  const values = { hashes: arrayText(hashes, 'bytea') };
+  const rows = await knownPingTokensQuery(db, values).execute(values);
+  return new Set(rows.map(({ hash }) => hash));
+}
+
+const knownPingTokensQuery = preparedByShape((db, _, name) =>
+  named(
+    'knownPingTokens',
+    db
+      .select({ hash: sql<string>`encode(${pings.tokenHash}, 'hex')` })
+      .from(pings)
+      .where(eq(pings.tokenHash, sql`ANY(${sql.placeholder('hashes')}::bytea[])`)),
+  ).prepare(name),
+);
+
 export type PingTokenRotated =
   | { outcome: 'ROTATED'; workflow: WorkflowRow; effects: Effects }
   | { outcome: 'NOT_FOUND' | 'TERMINATED' | 'NO_PUSH' };

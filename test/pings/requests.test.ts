@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
@@ -203,19 +204,35 @@ describe('the request of a ping', () => {
   });
 });
 
-test('pings with unknown tokens are refused beyond a limit, and others of the same address with them', async () => {
+test('pings with unknown tokens are refused beyond a limit, and no others of the same address with them', async () => {
   const api = await testApi({ publicUrl: 'https://chronoverse.example.com', trustProxy: 1 });
   try {
     const ann = await person(api);
-    const { url } = await pushHeartbeat(api, ann);
+    const { id, url } = await pushHeartbeat(api, ann);
     expect(url).toMatch(/^https:\/\/chronoverse\.example\.com\/ping\/cvp_/);
     const { pathname } = new URL(url);
     const from = (address: string) => ({ headers: { 'x-forwarded-for': address, host: 'chronoverse.example.com' } });
-    const refusedAt = await firstRefused(async (n) => ask(api, n % 2 === 0 ? NOBODYS : '/ping/x', from('192.0.2.1')));
+    const here = from('192.0.2.1');
+    const unknown = () => `/ping/cvp_${randomBytes(32).toString('base64url')}`;
+    const refusedAt = await firstRefused(async (n) => ask(api, n % 2 === 0 ? unknown() : '/ping/x', here));
     expect(refusedAt).toBeGreaterThanOrEqual(UNKNOWN_PINGS_AT_ONCE_MAX);
-    for (const path of [NOBODYS, '/ping/x', pathname])
-      expect((await ask(api, path, from('192.0.2.1'))).status).toBe(429);
-    expect((await ask(api, pathname, from('192.0.2.2'))).status).toBe(200);
+    for (const path of [unknown(), '/ping/x']) expect((await ask(api, path, here)).status).toBe(429);
+    expect((await ask(api, unknown(), from('192.0.2.2'))).status).toBe(404);
+    // Another user behind the same address, while the flood goes on.
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, n) => ask(api, n % 6 === 0 ? `${pathname}/start` : unknown(), here)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(answers.map((_, n) => (n % 6 === 0 ? 200 : 429)));
+    expect((await ask(api, pathname, here)).status).toBe(200);
+    expect(await jobsOf(api.db, id)).toHaveLength(1);
+    // Its own limit holds as ever.
+    const rest = Array.from({ length: PINGS_PER_TOKEN_PER_MINUTE }, () => ask(api, `${pathname}/log`, here));
+    expect((await Promise.all(rest)).filter(({ status }) => status === 429)).toHaveLength(11);
+    // A former token is unknown, although it was known a moment ago.
+    const rotate = `mutation { rotatePingToken(input: { id: "${id}" }) { workflow { pingUrl } } }`;
+    await query(api, rotate, { token: ann.token });
+    expect((await ask(api, pathname, here)).status).toBe(429);
+    expect(await jobsOf(api.db, id)).toHaveLength(1);
   } finally {
     await api.close();
   }

@@ -7,7 +7,7 @@ import { queueDueSlots } from '../../db/jobs/dispatch.ts';
 import { endByPing, expectNext } from '../../db/pings/end.ts';
 import { missPings } from '../../db/pings/miss.ts';
 import { completeByPing, logByPing, startByPing } from '../../db/pings/ping.ts';
-import { pingTokensOf, rotatePingToken } from '../../db/pings/tokens.ts';
+import { knownPingTokens, pingTokensOf, rotatePingToken } from '../../db/pings/tokens.ts';
 import * as push from '../../db/workflows/push.ts';
 import { createWorkflow, lockWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { pushOf } from '../../domain/payload/push.ts';
@@ -55,6 +55,8 @@ export async function pingsOf(db: Db, drive: Drive, userId: string): Promise<voi
   const token = { hash: randomBytes(32), sealed: 'sealed again' };
   await drive(rotatePingToken, db, { userId, id: one.id, token });
   await drive(pingTokensOf, db, idsOf(own));
+  const hashes = own.map(({ hash }) => hash);
+  await drive(knownPingTokens, db, hashes);
   await updateWorkflow(db, { userId, id: two.id, payload: HEARTBEAT });
   await updateWorkflow(db, { userId, id: two.id, payload: PUSH, pingToken: { ...token, hash: randomBytes(32) } });
   await db.transaction(async (tx) => {

@@ -1,5 +1,11 @@
 -- db/pings/tokens.ts
 
+-- knownPingTokens
+
+select encode("token_hash", 'hex')
+from "pings"
+where "pings"."token_hash" = ANY($1::bytea[]) /* knownPingTokens */;
+
 -- pingTokensOf
 
 select "workflow_id", "token"
