@@ -66,7 +66,7 @@ builder.queryField('schedulePreview', (t) =>
       const workflow = typeof workflowId === 'string' ? await context.load.workflow(workflowId) : undefined;
       if (typeof workflowId === 'string' && !workflow) return { runs: [], ...refused(UNKNOWN_WORKFLOW) };
       const id = workflow?.id;
-      const { value: schedule, problems = [] } = await inSlices(() => parseSchedule(input));
+      const { value: schedule, problems = [] } = await inSlices(() => parseSchedule(input, id));
       return inSlices(() => {
         if (schedule) problems.push(...timeProblems(schedule, now, id));
         if (!schedule || problems.length > 0) return { runs: [], ...invalid(below(['schedule'], problems)) };

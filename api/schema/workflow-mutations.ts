@@ -217,7 +217,7 @@ async function parseGiven(
   }
   if (isInterval) return { value: { everyMinutes: interval } }; // workflowProblems has judged it
   if (!schedule) return undefined;
-  const { value, problems } = parseSchedule(schedule);
+  const { value, problems } = parseSchedule(schedule, id);
   if (!value) return { problems: below(['schedule'], problems) };
   if (stored && isDeepStrictEqual(value, scheduleOf(stored))) return undefined;
   if (!schedule.cron && !schedule.at) return { value };

@@ -209,7 +209,7 @@ function neverProblem(given: string, texts: FieldTexts, fields: Fields): string 
     const shapes = [...SHAPES.keys()].filter((index) => lengths.has(SHAPES[index]?.days ?? 0));
     for (const day of days)
       for (const ofWeek of weekdays) {
-        const occurs = shapes.some((index) => combined(fields, day.bits[index] ?? 0, ofWeek.bits[index] ?? 0) !== 0);
+        const occurs = shapes.some((index) => combined(fields, day.bits(index), ofWeek.bits(index)) !== 0);
         if (occurs) continue;
         if (!fields.dayOfMonth.isHashed && !fields.month.isHashed && !fields.weekday.isHashed)
           return `${quoted(given)} never happens: no month that it names has such a day.`;
@@ -229,18 +229,21 @@ const SHAPES: MonthShape[] = [28, 29, 30, 31].flatMap((days) =>
   [0, 1, 2, 3, 4, 5, 6].map((firstWeekday) => ({ days, firstWeekday })),
 );
 
-/** The days of each shape that a field matches, for each of its choices. */
-function dayChoicesOf(text: string, kind: FieldKind, bitsOf: typeof bitsOfDays): { hash: number; bits: DayBits[] }[] {
-  const known = new Map<Field, DayBits[]>();
-  const ofPart = (part: Field) => {
-    const bits = known.get(part) ?? SHAPES.map((shape) => bitsOf(part, shape));
-    known.set(part, bits);
-    return bits;
+/** For each choice of a field, the days that it matches in the shape with an index. */
+function dayChoicesOf(text: string, kind: FieldKind, bitsOf: typeof bitsOfDays) {
+  const known = new Map<Field, DayBits[]>(); // few are asked for: most occur in the first shape
+  const ofPart = (part: Field | undefined, index: number): DayBits => {
+    const shape = SHAPES[index];
+    if (!part || !shape) return 0;
+    const ofField = known.get(part) ?? [];
+    known.set(part, ofField);
+    ofField[index] ??= bitsOf(part, shape);
+    return ofField[index];
   };
-  return choicesOf(text, kind).map(({ hash, parts: [part, other] }) => {
-    const bits = ofPart(part);
-    return { hash, bits: other ? bits.map((some, index) => some | (ofPart(other)[index] ?? 0)) : bits };
-  });
+  return choicesOf(text, kind).map(({ hash, parts: [part, other] }) => ({
+    hash,
+    bits: (index: number) => ofPart(part, index) | ofPart(other, index),
+  }));
 }
 
 /** A hash that makes an H one of what it may stand for, and how the field reads then. */

@@ -33,7 +33,7 @@ export function occurrencesBefore(calendar: Calendar, before: Date, count: numbe
 export function localTime(at: Date, timeZone: string): string {
   // ISO 8601 has no seconds there: the text stays true to the instant.
   const offset = Math.round(offsetMs(at.getTime(), timeZone) / MINUTE_MS);
-  const local = new Date(at.getTime() + offset * MINUTE_MS).toISOString().slice(0, 19);
+  const local = new Date(at.getTime() + offset * MINUTE_MS).toISOString().slice(0, -5);
   const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
   const two = (n: number) => String(n).padStart(2, '0');
   return `${local}${offset < 0 ? '-' : '+'}${two(hours)}:${two(minutes)}`;

@@ -34,10 +34,13 @@ export interface ScheduleInput {
 
 const DEFAULT_TIME_ZONE = 'UTC';
 
-/** The schedule, or what is wrong with it whenever it is given. */
-export function parseSchedule(input: ScheduleInput): Parsed<Schedule> {
+/**
+ * The schedule, or what is wrong with it whenever it is given. The id of its workflow changes
+ * neither: with it, calendarOf reads nothing again.
+ */
+export function parseSchedule(input: ScheduleInput, workflowId = ''): Parsed<Schedule> {
   if (input.cron) {
-    const { value, problems } = parseCron(input.cron);
+    const { value, problems } = parseCron(input.cron, workflowId);
     return value ? { value: { cron: value } } : { problems: below(['cron'], problems) };
   }
   if (input.at) return { value: { at: input.at.toISOString() } };
@@ -70,20 +73,23 @@ function wrong(path: string[], message: string): { problems: Problem[] } {
   return { problems: [{ path, message }] };
 }
 
-function parseCron(input: NonNullable<ScheduleInput['cron']>): Parsed<CronSchedule> {
+function parseCron(input: NonNullable<ScheduleInput['cron']>, workflowId: string): Parsed<CronSchedule> {
   const { expressions, startsAt, endsAt } = input;
   const timeZone = input.timeZone ?? DEFAULT_TIME_ZONE;
-  const problems = below(['expressions'], readCronExpressions(expressions).problems ?? []);
+  const read = readCronExpressions(expressions, workflowId);
+  const problems = below(['expressions'], read.problems ?? []);
   const zoneProblem = timeZoneProblem(timeZone);
   if (zoneProblem !== undefined) problems.push({ path: ['timeZone'], message: zoneProblem });
   if (endsAt && startsAt && endsAt <= startsAt)
     problems.push({ path: ['endsAt'], message: `It must be later than startsAt, ${startsAt.toISOString()}.` });
-  if (problems.length > 0) return { problems };
+  if (!read.value || problems.length > 0) return { problems };
   const times = {
     ...(startsAt ? { startsAt: startsAt.toISOString() } : {}),
     ...(endsAt ? { endsAt: endsAt.toISOString() } : {}),
   };
-  return { value: { expressions, timeZone, ...times } };
+  const value = { expressions, timeZone, ...times };
+  calendars.set(value, { workflowId, calendar: { expressions: read.value, timeZone } });
+  return { value };
 }
 
 /**
@@ -170,14 +176,17 @@ function slotAfter({ everyMinutes }: { everyMinutes: number }, slot: Date, after
 
 /** `first` and the slots of the interval that follow it. */
 function everyMinutesFrom(first: Date, everyMinutes: number, count: number): Date[] {
-  return Array.from({ length: count }, (_, n) => new Date(first.getTime() + n * everyMinutes * MINUTE_MS));
+  const slots = Array.from({ length: count }, (_, n) => new Date(first.getTime() + n * everyMinutes * MINUTE_MS));
+  return slots.filter((slot) => slot <= LAST_INSTANT);
 }
 
 const MINUTE_MS = 60_000;
+/** RFC 3339 has four digits for the year. */
+const LAST_INSTANT = new Date('9999-12-31T23:59:59.999Z');
 
 function cronRunsAfter(cron: CronSchedule, after: Date, count: number, workflowId?: string): Date[] {
   const { startsAt, endsAt } = cron;
   const before = startsAt === undefined ? after : new Date(Math.max(after.getTime(), Date.parse(startsAt) - 1));
   const runs = occurrencesAfter(calendarOf(cron, workflowId), before, count);
-  return endsAt === undefined ? runs : runs.filter((run) => run < new Date(endsAt));
+  return runs.filter((run) => run <= LAST_INSTANT && (endsAt === undefined || run < new Date(endsAt)));
 }

@@ -37,7 +37,7 @@ function isAreaAndLocation(name: string): boolean {
 
 function isKnown(name: string): boolean {
   try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
+    formatOf(name);
     return true;
   } catch (error) {
     if (error instanceof RangeError) return false;

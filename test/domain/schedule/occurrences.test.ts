@@ -81,6 +81,7 @@ describe('daylight saving time', () => {
   test('local time keeps the instant where the offset had seconds', () => {
     const at = new Date('1971-01-01T12:00:00Z');
     expect(localTime(at, 'Africa/Monrovia')).toBe('1971-01-01T11:16:00-00:44');
+    expect(localTime(new Date('9999-12-31T20:00Z'), 'Asia/Tokyo')).toBe('+010000-01-01T05:00:00+09:00');
     expect(localTime(new Date('2027-01-01T00:00Z'), 'America/St_Johns')).toBe('2026-12-31T20:30:00-03:30');
   });
 });

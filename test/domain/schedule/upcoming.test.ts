@@ -78,10 +78,23 @@ test('what an H stands for decides whether a run comes in time', () => {
 test.each([
   ['0 0 29 2 *', '9996-03-01T00:00:00Z'],
   ['* * * * *', '9999-12-31T23:59:01Z'],
-])('of %s, no run comes after %s', (text, startsAt) => {
+  ['59 23 31 12 *', '9999-12-31T23:59:01Z', 'America/New_York'],
+])('of %s, no run comes after %s', (text, startsAt, timeZone = 'UTC') => {
   const problems = (at: string) =>
-    timeProblems({ cron: { expressions: [text], timeZone: 'UTC', startsAt: at } }, minute(0), 'w');
+    timeProblems({ cron: { expressions: [text], timeZone, startsAt: at } }, minute(0), 'w');
   expect(problems(startsAt)).toEqual([{ path: ['cron', 'startsAt'], message: expect.stringContaining('No run') }]);
   expect(problems('9996-02-29T00:00:00Z')).toEqual([]);
   expect(problems('0001-01-01T00:00:00Z')).toEqual([]);
+});
+
+test('no run has a year of five digits', () => {
+  const from = new Date('9999-12-31T23:58:30Z');
+  for (const schedule of [
+    { everyMinutes: 1 },
+    { cron: { expressions: ['* * * * *'], timeZone: 'America/New_York' } },
+  ]) {
+    const runs = runsAfter(schedule, from, 100);
+    expect(runs.length).toBeGreaterThan(0);
+    for (const run of runs) expect(run.toISOString()).toMatch(/^9999-/);
+  }
 });
