@@ -8,9 +8,11 @@ import { notifications } from '../../db/schema.ts';
 import { updateWorkflow } from '../../db/workflows/workflows.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { toRunPolicy } from '../../domain/schedule/run-policy.ts';
+import { startScheduling } from '../../workers/scheduling/worker.ts';
 import { type TestDatabase, testDatabase, testUser } from '../support/database.ts';
 import { jobsOf } from '../support/jobs.ts';
-import { letPass } from '../support/time.ts';
+import { letPass, until } from '../support/time.ts';
+import { memoryParts, quiet } from '../support/workers.ts';
 import { claim, end, schedule, scheduled, scheduleOf } from './support.ts';
 
 let database: TestDatabase;
@@ -46,6 +48,20 @@ test('a job that has not started in time is late, once, whichever of several loo
       detail: expect.stringMatching(/^The run of .*Z had not started 60 s after it was due\.$/),
     },
   ]);
+});
+
+test('the scheduling worker looks by itself', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { everyMinutes: 600 }, { runPolicy: { expectedMaxSeconds: 100 } });
+  await begin(id);
+  await db.execute(sql`UPDATE jobs SET started_at = now() - interval '101 seconds'`);
+  const worker = await startScheduling({ ...memoryParts(db), log: quiet });
+  try {
+    await until('the notification', async () => (await notified()).length > 0);
+    expect(await notified()).toMatchObject([{ kind: 'JOB_LONG', workflowId: id }]);
+  } finally {
+    await worker.close();
+  }
 });
 
 test('a slot that waits for a job is late too, without a job', async () => {

@@ -54,6 +54,25 @@ describe.skipIf(host === undefined)('container jobs', () => {
     expect(await storedTexts(here.database.db, job.id)).toEqual(Array.from({ length: 5_000 }, (_, n) => `${n + 1}`));
   });
 
+  test('a retry has a log that says why, and the whole time-out in each attempt', async () => {
+    const { id } = await here.create({
+      ...shell('echo try; sleep 1; exit 3'),
+      timeout_seconds: 2,
+      runPolicy: { retry: { maxRetries: 2, delaySeconds: 0, on: ['EXIT_CODE'] } },
+    });
+    const job = await here.job(id, 'FAILED');
+    expect(job).toMatchObject({ failureReason: 'EXIT_CODE', attempt: 3, retries: 2, logLineCount: 5 });
+    const [failure] = (job.failureMessage ?? '').split(' It was retried 2 times.');
+    expect(job.failureMessage).toBe(`${failure} It was retried 2 times.`);
+    expect(await storedTexts(here.database.db, job.id)).toEqual([
+      'try',
+      `Attempt 2 begins, because one before it failed: ${failure}`,
+      'try',
+      `Attempt 3 begins, because one before it failed: ${failure}`,
+      'try',
+    ]);
+  });
+
   test('a command that is not in the image FAILS as START_FAILED, with its name', async () => {
     const { id } = await here.create({ command: ['/no/such/command'] });
     expect(await here.job(id, 'FAILED')).toMatchObject({

@@ -7,6 +7,7 @@ import { buildsQueued, encodeEvent } from '../../domain/events.ts';
 import { SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import type { LogLine } from '../../domain/logs/line.ts';
 import type { ContainerPayload } from '../../domain/payload/payload.ts';
+import { type RunPolicyInput, toRunPolicy } from '../../domain/schedule/run-policy.ts';
 import type { Bus } from '../../platform/bus/bus.ts';
 import { createDocker, type Docker } from '../../platform/docker/docker.ts';
 import { startJoblogs } from '../../workers/joblogs/worker.ts';
@@ -35,7 +36,7 @@ export interface Installation {
   start(changes?: Partial<WorkflowParts>): Promise<Worker>;
   /** Creates a workflow and its build, and publishes the build. */
   create(
-    payload: Omit<ContainerPayload, 'kind' | 'image'> & { image?: string; id?: string },
+    payload: Omit<ContainerPayload, 'kind' | 'image'> & { image?: string; id?: string; runPolicy?: RunPolicyInput },
     failuresAllowed?: number,
     /** Defaults to ann. */
     userId?: string,
@@ -102,7 +103,7 @@ export async function openInstallation(
       return once;
     },
 
-    async create({ id, ...payload }, failuresAllowed = 3, userId = ann) {
+    async create({ id, runPolicy, ...payload }, failuresAllowed = 3, userId = ann) {
       const { workflow, buildId } = await createWorkflow(db, {
         ...(id === undefined ? {} : { id }),
         userId,
@@ -110,6 +111,7 @@ export async function openInstallation(
         payload: { kind: 'CONTAINER', ...(payload.build ? {} : { image: IMAGE }), ...payload },
         schedule: { everyMinutes: 60 },
         maxConsecutiveJobFailuresAllowed: failuresAllowed,
+        ...(runPolicy === undefined ? {} : { runPolicy: toRunPolicy(runPolicy) }),
       });
       if (buildId === undefined) throw new Error('A CONTAINER workflow has no build.');
       await parts.bus.publish(
