@@ -11,6 +11,7 @@ import {
   occurrencesAfter,
   occurrencesBefore,
 } from '../../../domain/schedule/occurrences.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 import { calendarOf } from './expressions.ts';
 
 /** Minutes of UTC in 2027, such as "03-28 01:00", within a time. */
@@ -216,14 +217,3 @@ describe('bounds', () => {
     expect(cpuMs(() => readCronExpression(text))).toBeLessThan(50);
   });
 });
-
-/** The processor's time that the work takes, the least of five: others use the machine too. */
-function cpuMs(work: () => unknown): number {
-  const times = Array.from({ length: 5 }, () => {
-    const start = process.cpuUsage();
-    work();
-    const { user, system } = process.cpuUsage(start);
-    return (user + system) / 1000;
-  });
-  return Math.min(...times);
-}
