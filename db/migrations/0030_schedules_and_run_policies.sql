@@ -60,6 +60,7 @@ ALTER TABLE schedules ALTER COLUMN interval_minutes DROP NOT NULL,
   ADD COLUMN late_after_seconds integer, -- a slot that has not started so long after its run was due is notified; null: never
   ADD COLUMN expected_max_seconds integer, -- a job that runs longer is notified; null: never
   ADD COLUMN watches_ends boolean NOT NULL DEFAULT false, -- the ends of jobs look at the run policy
+  ADD COLUMN replacing_slot_at timestamptz, -- the next_run_at that the overlap policy REPLACE canceled a job for
   ADD COLUMN late_slot_at timestamptz, -- the last slot that was notified as late
   ADD COLUMN long_job_id uuid, -- the last job that was notified as long
   DROP CONSTRAINT schedules_check, -- next_run_at is null after the last slot too
