@@ -1,3 +1,5 @@
+import { INTERVAL_MINUTES_MAX } from '../limits.ts';
+
 /** One of the five fields of a cron expression. */
 export interface Field {
   /** In numbers, without repetitions, in one order. */
@@ -131,11 +133,17 @@ function readDay(field: Field, element: string, kind: FieldKind): string | undef
 function readWeekday(field: Field, element: string, kind: FieldKind): string | undefined {
   if (kind.name !== 'weekday') return undefined;
   if (element === 'L') throw new CronProblem('The weekday "L" does not say which day: write "5L" for the last Friday.');
-  const nth = /^([^#]+)#(.*)$/.exec(element) ?? /^([^-,/]+)(L)$/.exec(element);
+  const nth = /^([^#]+)#(.*)$/.exec(element) ?? /^([^,/]+)(L)$/.exec(element);
   if (!nth) return undefined;
   const [, day = '', which = ''] = nth;
-  if (day.includes('-'))
-    throw new CronProblem(`The weekday ${quoted(element)} must have # behind one day: write "1#1,2#1".`);
+  if (day.includes('-')) {
+    const { from, to } = readRange(day, undefined, day, kind);
+    const each = Array.from(
+      { length: to - from + 1 },
+      (_, n) => `${(from + n) % 7}${which === 'L' ? '' : '#'}${which}`,
+    );
+    throw new CronProblem(`The weekday ${quoted(element)} must name one day: write ${quoted(each.join(','))}.`);
+  }
   const weekday = readValue(day, element, kind) % 7;
   if (!/^[1-5L]$/.test(which))
     throw new CronProblem(
@@ -177,8 +185,12 @@ function readStep(step: string, range: string, element: string, kind: FieldKind)
   const most = kind.last - kind.min + 1;
   if (/^\d+$/.test(step) && Number(step) >= 1 && Number(step) <= most) return Number(step);
   const right = Number(step) > most ? most : 1;
+  const minutes = Number(step) * (kind.name === 'minute' ? 1 : 60);
+  const isLong = right > 1 && range === '*' && (kind.name === 'minute' || kind.name === 'hour');
+  const instead =
+    isLong && minutes <= INTERVAL_MINUTES_MAX ? `, or give everyMinutes: ${minutes} in place of cron` : '';
   throw new CronProblem(
-    `The step of the ${kind.name} ${quoted(element)} must be from 1 to ${most}: write ${quoted(`${range}/${right}`)}.`,
+    `The step of the ${kind.name} ${quoted(element)} must be from 1 to ${most}: write ${quoted(`${range}/${right}`)}${instead}.`,
   );
 }
 

@@ -109,8 +109,16 @@ export function runPolicyProblems({ retry, ...input }: RunPolicyInput): Problem[
     ...problemOf('lateAfterSeconds', input.lateAfterSeconds),
     ...problemOf('expectedMaxSeconds', input.expectedMaxSeconds),
     ...problemOf('expectedMinSeconds', input.expectedMinSeconds),
+    ...expectationProblems(input),
     ...below(['retry'], ofRetry),
   ];
+}
+
+/** Each job would be too short or too long. */
+function expectationProblems({ expectedMinSeconds: least, expectedMaxSeconds: most }: RunPolicyInput): Problem[] {
+  if (typeof least !== 'number' || typeof most !== 'number' || least <= most) return [];
+  const message = `It must be at most expectedMaxSeconds, ${most}, and not ${least}.`;
+  return [{ path: ['expectedMinSeconds'], message }];
 }
 
 /** The longest delay would make all of them shorter than the given one. */

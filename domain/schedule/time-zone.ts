@@ -26,7 +26,7 @@ export function timeZoneProblem(name: string): string | undefined {
   const near = nearestZone(name);
   if (near !== undefined) return `${quoted(name)} is not a time zone: write "${near}".`;
   const why = /^([A-Z]{2,4}|[A-Z]{3}\d[A-Z]{3}|(etc\/)?(gmt|utc)?[+-]\d.*)$/i.test(name)
-    ? ': it has no rules for daylight saving time, or several meanings'
+    ? ': abbreviations have several meanings, and offsets no rules for daylight saving time'
     : '';
   return `${quoted(name)} is not a time zone${why}. Write ${EXAMPLE}.`;
 }
