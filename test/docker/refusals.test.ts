@@ -2,7 +2,7 @@ import { extract } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { folderArchive } from '../../platform/docker/container-files.ts';
 import { fromBuild, fromPull, fromStatus, isPayloadsFault } from '../../platform/docker/errors.ts';
-import { cpuMs } from '../support/stopwatch.ts';
+import { cpuMs } from '../support/cpu-time.ts';
 
 /** Real answers of engines to a create or a start: the status, the message, and who is at fault. */
 const RUNC =

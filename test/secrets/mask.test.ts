@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createMask } from '../../domain/masking/mask.ts';
 import { createLineCutter } from '../../workers/shared/log-collector/lines.ts';
 import { maskLines } from '../../workers/shared/log-collector/mask-lines.ts';
-import { cpuMs } from '../support/stopwatch.ts';
+import { cpuMs } from '../support/cpu-time.ts';
 
 const STAMP = '2026-11-24T12:24:27.254500310Z';
 const FRAME_BYTES = 16 * 1024;

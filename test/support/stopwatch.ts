@@ -21,11 +21,3 @@ export function stopwatch(): () => number {
     return passedMs;
   };
 }
-
-/** The CPU time of `run` in milliseconds, which is the same beside other processes. */
-export function cpuMs(run: () => void): number {
-  const before = process.cpuUsage();
-  run();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1_000;
-}
