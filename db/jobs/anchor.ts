@@ -9,7 +9,7 @@ import { LEASE_END } from '../lease.ts';
  * The clock of the database, in milliseconds since 1970. A value below an earlier one means that
  * the clock was set back.
  */
-export async function databaseClockMs(db: Db): Promise<number> {
+export async function databaseClockMs(db: Pick<Db, 'execute'>): Promise<number> {
   const [row] = await db.execute<{ ms: number }>(sql`
     SELECT /* databaseClockMs */ (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms`);
   if (row === undefined) throw new Error('The database did not say its time.');

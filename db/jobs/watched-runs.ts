@@ -6,11 +6,12 @@ import type { Db } from '../client.ts';
 import { eachDayOf } from '../job-days.ts';
 import { type Event, notificationEffects, notify } from '../notifications.ts';
 import { rowSet, sortedById } from '../row-set.ts';
+import { slotsUntil } from './slots.ts';
 
 type Watched = {
   id: string;
   last_job_id: string | null;
-  /** The slot that is due and waits, in milliseconds since 1970. */
+  /** The slot that is due and waits, the last one of them, in milliseconds since 1970. */
   waiting_ms: number | null;
   late_after: number | null;
   expected_max: number | null;
@@ -46,9 +47,12 @@ export async function notifyWatchedRuns(
   const watched = await db.execute<Watched>(sql`
     SELECT /* notifyWatchedRuns */ workflow_id AS id, last_job_id, late_after_seconds AS late_after, expected_max_seconds AS expected_max,
       delay_seconds AS delay, long_job_id, ${ms(sql`late_slot_at`)} AS late_slot_ms, ${ms(sql`now()`)} AS now_ms,
-      CASE WHEN state = 'READY' AND NOT paused AND next_run_at <= now() THEN ${ms(sql`next_run_at`)} END AS waiting_ms
-    FROM schedules WHERE workflow_id > ${after} AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
-      AND NOT EXISTS (SELECT FROM pings WHERE pings.workflow_id = schedules.workflow_id)
+      ${ms(sql`waiting.slot`)} AS waiting_ms
+    FROM schedules s LEFT JOIN LATERAL (
+        SELECT slot FROM (SELECT) one ${slotsUntil('s', RUNS_NOW)} WHERE s.state = 'READY' AND NOT s.paused AND s.next_run_at <= ${RUNS_NOW}
+      ) waiting ON true
+    WHERE workflow_id > ${after} AND (late_after_seconds IS NOT NULL OR expected_max_seconds IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM pings WHERE pings.workflow_id = s.workflow_id)
     ORDER BY workflow_id LIMIT ${limit}`);
   const read = (jobs: SQL, ids: string[]) =>
     db.execute<LastJob>(sql`
@@ -97,13 +101,16 @@ function noticesOf(row: Watched, job: LastJob | undefined): Notice[] {
   if (lateAfter !== null) {
     const isLate = (slotMs: number, startedMs: number) => startedMs - slotMs > (row.delay + lateAfter) * 1_000;
     const isJobLate = (of: LastJob) => !of.started_before && isLate(of.slot_ms, of.started_ms ?? of.ended_ms ?? now);
-    const ofJob = job?.is_slot && isJobLate(job) ? job : undefined;
-    const slotMs =
-      ofJob?.slot_ms ?? (row.waiting_ms !== null && isLate(row.waiting_ms, now) ? row.waiting_ms : undefined);
-    if (slotMs !== undefined && slotMs !== row.late_slot_ms) {
-      const slot = isoTime(new Date(slotMs));
+    const late = [
+      ...(job?.is_slot && isJobLate(job) ? [{ slotMs: job.slot_ms, jobId: job.id }] : []),
+      ...(row.waiting_ms !== null && isLate(row.waiting_ms, now) ? [{ slotMs: row.waiting_ms, jobId: undefined }] : []),
+    ];
+    // The slot of the job comes first. Once it is notified, the one that waits behind it is.
+    const next = late.find(({ slotMs }) => row.late_slot_ms === null || slotMs > row.late_slot_ms);
+    if (next) {
+      const slot = isoTime(new Date(next.slotMs));
       const detail = `The run of ${slot} had not started ${lateAfter} s after it was due.`;
-      notices.push({ id, lateSlot: slot, event: { kind: 'RUN_LATE', workflowId: id, jobId: ofJob?.id, detail } });
+      notices.push({ id, lateSlot: slot, event: { kind: 'RUN_LATE', workflowId: id, jobId: next.jobId, detail } });
     }
   }
   if (expectedMax !== null && job && job.started_ms !== null && job.id !== row.long_job_id) {
@@ -114,6 +121,8 @@ function noticesOf(row: Watched, job: LastJob | undefined): Notice[] {
   }
   return notices;
 }
+
+const RUNS_NOW = sql`now() - make_interval(secs => s.delay_seconds)`;
 
 function ms(time: SQL): SQL {
   return sql`floor(extract(epoch FROM ${time}) * 1000)::float8`;

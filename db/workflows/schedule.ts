@@ -5,6 +5,7 @@ import { DEFAULT_RUN_POLICY, MISSED_SECONDS, type RunPolicy } from '../../domain
 import { calendarOf, runsAfter, type Schedule } from '../../domain/schedule/schedule.ts';
 import { calendarId } from '../calendars.ts';
 import type { Db } from '../client.ts';
+import { databaseClockMs } from '../jobs/anchor.ts';
 import { schedules, type WorkflowRow } from '../schema.ts';
 
 /** The schedule of a workflow. */
@@ -27,22 +28,27 @@ export function isSameSchedule(schedule: Schedule, workflow: WorkflowRow): boole
 /**
  * Gives the schedule of a locked workflow its new times. A slot that waits is dropped. An interval
  * counts from the last slot; a workflow that had none before and has never run runs at once.
+ *
+ * The row is locked before the clock is read. Otherwise a slot that becomes a job meanwhile could
+ * be the first one of the new schedule too, and would run twice.
  */
 export async function changeSchedule(tx: Tx, workflow: WorkflowRow, schedule: Schedule): Promise<void> {
   await ensureSchedule(tx, workflow);
-  const timing = await timingOf(tx, workflow.id, schedule);
+  const ofWorkflow = eq(schedules.workflowId, workflow.id);
+  const [row] = await tx.select({ lastSlotAt: schedules.lastSlotAt }).from(schedules).where(ofWorkflow).for('update');
+  const timing = await timingOf(tx, workflow.id, schedule, row?.lastSlotAt);
   const { intervalMinutes } = timing;
   const first = workflow.intervalMinutes === null ? sql`now()` : schedules.nextRunAt;
   // The last such slot that has passed, or the first one: slots before it never were.
   const { lastSlotAt } = schedules;
   // The clock may have been set back since the last slot.
-  const last = sql`CASE WHEN ${lastSlotAt} > now() THEN now() ELSE ${lastSlotAt} END`;
+  const last = sql`CASE WHEN ${lastSlotAt} > clock_timestamp() THEN now() ELSE ${lastSlotAt} END`;
   const passed = sql`floor(extract(epoch FROM now() - ${last}) / (${intervalMinutes}::integer * 60))`;
   const fromLast = sql`coalesce(${last} + make_interval(mins => ${intervalMinutes}) * greatest(${passed}, 1)::float8, ${first})`;
   await tx
     .update(schedules)
     .set({ ...timing, ...(intervalMinutes === null ? {} : { nextRunAt: fromLast }) })
-    .where(eq(schedules.workflowId, workflow.id));
+    .where(ofWorkflow);
 }
 
 /**
@@ -84,7 +90,7 @@ export async function ensureSchedule(tx: Tx, workflow: WorkflowRow): Promise<voi
     .onConflictDoNothing();
 }
 
-type Tx = Pick<Db, 'execute' | 'insert' | 'update'>;
+type Tx = Pick<Db, 'execute' | 'insert' | 'select' | 'update'>;
 
 /** What a row of `schedules` has of a schedule. */
 interface Timing {
@@ -98,19 +104,29 @@ interface Timing {
 
 const NO_TIMING: Timing = { intervalMinutes: null, calendarId: null, startsAt: null, endsAt: null, nextRunAt: null };
 
-/** The columns of a schedule that begins now. */
-export async function timingOf(tx: Pick<Db, 'execute'>, workflowId: string, schedule: Schedule): Promise<Timing> {
+/**
+ * The columns of a schedule that begins now. `lastSlotAt` is the last slot that has become a job.
+ */
+export async function timingOf(
+  tx: Pick<Db, 'execute'>,
+  workflowId: string,
+  schedule: Schedule,
+  lastSlotAt: Date | null = null,
+): Promise<Timing> {
   if ('everyMinutes' in schedule) return { ...NO_TIMING, intervalMinutes: schedule.everyMinutes };
   if ('at' in schedule) return { ...NO_TIMING, nextRunAt: new Date(schedule.at) };
   if ('manual' in schedule) return NO_TIMING;
   const { cron } = schedule;
-  const now = new Date(await transactionMs(tx));
+  const now = new Date(await databaseClockMs(tx));
+  const [first = null, second = null] = runsAfter(schedule, now, 2, workflowId);
+  // As in replan.ts: the clock may come again to the last slot.
+  const hasRun = first !== null && lastSlotAt !== null && first <= lastSlotAt && (!second || lastSlotAt < second);
   return {
     ...NO_TIMING,
     calendarId: await calendarId(tx, calendarOf(cron, workflowId), now),
     startsAt: cron.startsAt === undefined ? null : new Date(cron.startsAt),
     endsAt: cron.endsAt === undefined ? null : new Date(cron.endsAt),
-    nextRunAt: runsAfter(schedule, now, 1, workflowId)[0] ?? null,
+    nextRunAt: hasRun ? second : first,
   };
 }
 

@@ -231,6 +231,16 @@ test('another schedule drops a slot that waits; the same one, or another change,
   expect(await schedule(db)).toEqual([]);
 });
 
+test('another schedule does not run again the slot that has just become a job', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, EVERY_MINUTE);
+  const last = (await nextOf(id)) ?? 0;
+  await db.update(schedules).set({ lastSlotAt: new Date(last), nextRunAt: new Date(last + 60_000) });
+  const other: typeof EVERY_MINUTE = { cron: { expressions: ['*/1 * * * *'], timeZone: 'UTC' } };
+  await updateWorkflow(db, { userId: ann, id, schedule: other });
+  expect(await nextOf(id)).toBe(last + 60_000);
+});
+
 test('each schedule can become each other one', async () => {
   const { db } = database;
   const at = new Date(Date.now() + 600_000).toISOString();

@@ -76,6 +76,25 @@ test('a slot that waits for a job is late too, without a job', async () => {
   expect(await notified()).toMatchObject([{ kind: 'RUN_LATE', jobId: null }]);
 });
 
+test('of slots that wait behind a job that was late itself, the last one is late: it is the one that runs', async () => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { everyMinutes: 10 }, { runPolicy: { lateAfterSeconds: 60 } });
+  const ids = await schedule(db);
+  await letPass(db, id, 70);
+  const [job] = await claim(db, ids);
+  expect(await look()).toBe(1);
+  await letPass(db, id, 1_140); // two slots wait, the second one for 10 s
+  await renewLeases(db, job ? [job] : []);
+  expect(await look()).toBe(0);
+  await letPass(db, id, 60);
+  expect(await look()).toBe(1);
+  expect(await look()).toBe(0);
+  const [late, waiting] = await notified();
+  expect([late?.jobId, waiting?.jobId]).toEqual([job?.id, null]);
+  const next = (await scheduleOf(db, id))?.nextRunAt ?? new Date(0);
+  expect(waiting?.detail).toContain(new Date(next.getTime() + 600_000).toISOString());
+});
+
 test('a job that runs longer than expected is notified once, and goes on', async () => {
   const { db } = database;
   const { id } = await scheduled(db, ann, { everyMinutes: 600 }, { runPolicy: { expectedMaxSeconds: 100 } });
@@ -175,7 +194,7 @@ describe('with retries and workers that are lost', () => {
     await lookFor(id, 60);
     expect(await kinds()).toEqual(['RUN_LATE']);
     await begin(id);
-    await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at - interval '1 second'`);
+    await db.execute(sql`UPDATE jobs SET scheduled_at = scheduled_at + interval '1 second'`);
     await look();
     expect(await kinds()).toEqual(['RUN_LATE', 'RUN_LATE']); // it is known when it began
   });

@@ -31,6 +31,10 @@ values ($1, $2, $3, $4, $5, $6, default, default, default, $7, $8, $9, default, 
   default, default)
 on conflict do nothing;
 
+select "last_slot_at"
+from "schedules"
+where "schedules"."workflow_id" = $1 for update;
+
 update "schedules"
 set "interval_minutes" = $1, "calendar_id" = $2, "starts_at" = $3, "ends_at" = $4,
   "next_run_at" = $5

@@ -90,6 +90,10 @@ from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
 
+select "last_slot_at"
+from "schedules"
+where "schedules"."workflow_id" = $1 for update;
+
 select "payload" = $1::jsonb, "payload" - 'order' = $2::jsonb - 'order'
 from "payloads"
 where ("payloads"."workflow_id" = $3 and "payloads"."generation" = $4);
