@@ -1,8 +1,8 @@
 -- Schedules that follow a calendar, a time or nothing, beside those at an interval; pauses, run policies and retries.
 -- Every row that is there goes on as it was: an interval, no pause, one slot that waits, no retries, termination after too many failures.
 -- Processes of the version before go on with those. They cannot schedule what this version adds: stop them before the first such workflow.
--- Locks for a moment: workflows (ACCESS EXCLUSIVE), schedules (ACCESS EXCLUSIVE), jobs (ACCESS EXCLUSIVE), jobs_other (ACCESS EXCLUSIVE),
--- notifications (ACCESS EXCLUSIVE).
+-- Locks for a moment: workflows (ACCESS EXCLUSIVE), schedules (ACCESS EXCLUSIVE), schedules (SHARE ROW EXCLUSIVE), jobs (ACCESS EXCLUSIVE),
+-- jobs_other (ACCESS EXCLUSIVE), notifications (ACCESS EXCLUSIVE).
 -- Takes, and blocks nobody: reading workflows, schedules and notifications once, some seconds for a million of each.
 
 -- part: adds the calendars
