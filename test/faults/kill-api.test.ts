@@ -7,7 +7,7 @@ import { randomOf } from './random.ts';
 import { expectAll, followToTheEnd, nothingYet } from './subscriber.ts';
 import { type Installation, isReady, killAtRandom, openInstallation, requireServers } from './support.ts';
 
-const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
+const KILLS = Number(process.env.FAULTS_KILLS ?? 30);
 
 const servers = requireServers('subscribers while their api process is killed');
 describe.skipIf(servers === undefined)('an api process that is killed', () => {

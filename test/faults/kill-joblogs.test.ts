@@ -5,7 +5,7 @@ import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { type Installation, isReady, killAtRandom, openInstallation, requireServers } from './support.ts';
 
-const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
+const KILLS = Number(process.env.FAULTS_KILLS ?? 30);
 /**
  * The broker lets the next member in when the session of the killed one has ended, which takes
  * seconds each time. So the kills are spread over several independent installations.

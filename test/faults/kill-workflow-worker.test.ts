@@ -5,7 +5,7 @@ import { expectWhole, printer } from './printer.ts';
 import { randomOf } from './random.ts';
 import { type Installation, killAtRandom, openInstallation, requireServers } from './support.ts';
 
-const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
+const KILLS = Number(process.env.FAULTS_KILLS ?? 30);
 /**
  * They print one after the other: the worker that adopts a container reads its log from the
  * beginning, and a single log would become long.

@@ -8,9 +8,6 @@ import { untilSlow } from '../support/time.ts';
 
 afterAll(cleanUp);
 
-/** From the answer of the server to the comparison. */
-const SLACK_MS = 10_000;
-
 const LIBRARY = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 const hasLibrary = await access(LIBRARY).then(
   () => true,
@@ -58,9 +55,11 @@ test.skipIf(!hasLibrary)('a server goes on when the clock is set back by an hour
 
   await writeFile(clock, '-3600');
   const said = await server.line(({ msg }) => String(msg).includes('begin anew'), 'the line on the schedules');
-  expect(said).toMatchObject({ level: 'warn', schedules: 2 });
-  const { nextRunAt } = NextRun.parse(await ask(url, `{ workflow(id: "${cron}") { nextRunAt } }`, { token })).workflow;
-  expect(nextRunAt.getTime()).toBeLessThanOrEqual(Date.now() - 3_600_000 + 60_000 + SLACK_MS);
+  expect(said.level).toBe('warn');
+  await untilSlow('the next slot of the calendar is near', async () => {
+    const answer = await ask(url, `{ workflow(id: "${cron}") { nextRunAt } }`, { token });
+    return NextRun.parse(answer).workflow.nextRunAt.getTime() <= Date.now() - 3_600_000 + 61_000;
+  });
   const clockLine = server.log.find(({ msg }) => msg === 'The clock of the database was set back.');
   expect(clockLine?.seconds).toBeGreaterThan(3_500);
   expect(clockLine?.seconds).toBeLessThan(3_700);
