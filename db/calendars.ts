@@ -30,6 +30,7 @@ import { rowSet } from './row-set.ts';
 const OCCURRENCES_MAX = 128;
 const REFILL_AT = 64;
 const KEPT_MAX = 1_500;
+const KEPT_AT_FIRST = 16;
 /** What the first user of a calendar computes. Scheduling computes the rest. */
 const OCCURRENCES_AT_FIRST = 4;
 /** For how long one step computes before others have their turn. */
@@ -67,10 +68,13 @@ function occurrencesAround(
 function passedSince(calendar: Calendar, now: Date, keptSeconds: number): Date[] {
   const begin = new Date(now.getTime() - keptSeconds * 1_000);
   const before = occurrencesBefore(calendar, afterwards(begin), 1);
-  const since = keptSeconds === 0 ? [] : occurrencesAfter(calendar, begin, KEPT_MAX);
-  const last = since.at(-1);
-  if (since.length === KEPT_MAX && last && last <= now) return occurrencesBefore(calendar, afterwards(now), KEPT_MAX);
-  return [...before, ...since.filter((at) => at <= now)];
+  if (keptSeconds === 0) return before;
+  // Few at first: 1,500 occurrences of a rare expression reach over centuries, and take long.
+  for (let count = KEPT_AT_FIRST; count < KEPT_MAX; count *= 2) {
+    const passed = occurrencesAfter(calendar, begin, count).filter((at) => at <= now);
+    if (passed.length < count) return [...before, ...passed];
+  }
+  return occurrencesBefore(calendar, afterwards(now), KEPT_MAX);
 }
 
 const afterwards = (date: Date) => new Date(date.getTime() + 1);

@@ -343,6 +343,24 @@ test('a schedule that runs long after its slots has each of them, though its cal
 });
 
 test.each([
+  ['* * * * *', 1_500],
+  ['*/3 * * * *', 20 * 40 + 1],
+  ['0 * * * *', 40 + 1],
+  ['0 0 29 2 *', 1],
+])('a calendar keeps what passed in the 40 hours of a delay, and 1,500 at most: %s', async (expression, kept) => {
+  const { db } = database;
+  const { id } = await scheduled(db, ann, { cron: { expressions: [expression], timeZone: 'UTC' } });
+  await db.update(schedules).set({ delaySeconds: 40 * HOUR_SECONDS });
+  await letPass(db, id, 30 * 365 * 24 * HOUR_SECONDS); // nothing of the calendar is left
+  await refillCalendars(db, { limit: 1 });
+  const { occurrences = [] } = (await calendarRows())[0] ?? {};
+  const passed = occurrences.filter((at) => at.getTime() <= Date.now());
+  expect(passed.length).toBeGreaterThanOrEqual(kept - 1); // an occurrence may just have passed
+  expect(passed.length).toBeLessThanOrEqual(kept);
+  expect(occurrences.length - passed.length).toBe(127);
+});
+
+test.each([
   ['before the last slot, which has run, and does not run again', 40, 60],
   ['before more than the last slot, and they run again', 160, 0],
   ['before many slots, and they run again', 30 * 60, 0],
