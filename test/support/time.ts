@@ -29,11 +29,13 @@ async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; ev
 /**
  * Simulates that `seconds` pass for one workflow: moves its schedule, its pause, its calendar, its
  * pings and its jobs into the past. Whole minutes keep the times of a calendar where its
- * expressions have them. One transaction: no job is made of rows that have moved in part.
+ * expressions have them. One transaction: no job is made of rows that have moved in part. It locks
+ * the workflow first, as those do that pause it: a pause moves whole, or not at all.
  */
 export async function letPass(db: Db, workflowId: string, seconds: number): Promise<void> {
   const of = moved(seconds);
   await db.transaction(async (tx) => {
+    await tx.execute(sql`SELECT FROM workflows WHERE id = ${workflowId} FOR UPDATE`);
     await tx.execute(sql`UPDATE workflows SET ${of.workflows} WHERE id = ${workflowId} AND paused_at IS NOT NULL`);
     await tx.execute(sql`UPDATE schedules SET ${of.schedules} WHERE workflow_id = ${workflowId}`);
     await tx.execute(sql`
