@@ -38,6 +38,7 @@ const common: TestProjectInlineConfiguration['test'] = {
 export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
+    chaiConfig: { truncateThreshold: 1_000 }, // a report has the message of an assertion, and not its diff
     projects: [
       {
         // `npm test`. Its files wait for servers and containers for half of their time, and share

@@ -49,9 +49,10 @@ const BROKEN = {
       AND (NOT paused AND next_run_at IS NOT NULL OR paused AND paused_until IS NOT NULL)`,
   'a schedule that is paused for longer than its workflow, or less long': sql`
     SELECT w.id FROM workflows w JOIN schedules s ON s.workflow_id = w.id
+      CROSS JOIN (SELECT clock_timestamp() AS clock OFFSET 0) read -- now() is older than the snapshot: a pause may end in between
     WHERE w.terminated_at IS NULL
       AND ((s.paused AND s.paused_until IS NULL) <> (w.paused_at IS NOT NULL AND w.paused_until IS NULL)
-        OR greatest(s.paused_until, now()) IS DISTINCT FROM greatest(w.paused_until, now()))`,
+        OR greatest(s.paused_until, clock) IS DISTINCT FROM greatest(w.paused_until, clock))`,
   'an unended build that is not of the newest generation, or of a terminated workflow': sql`
     SELECT b.id FROM builds b JOIN workflows w ON w.id = b.workflow_id
     WHERE completed_at IS NULL AND (w.generation <> b.generation OR w.terminated_at IS NOT NULL)`,

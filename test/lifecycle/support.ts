@@ -54,8 +54,12 @@ export const RUN_MS_MAX = IS_TIMED ? Number(LIFECYCLE_SECONDS ?? SECONDS_OF_LONG
 /** More than any machine does. */
 const SEQUENCES_PER_SECOND_MAX = 50;
 
-/** The number of sequences. A failing sequence is shortened and printed with its seed. */
+/**
+ * The number of sequences. A failing sequence is shortened and printed with its seed, and with what
+ * was wrong: a report that has only messages lacks causes.
+ */
 export const BOUNDS = {
+  includeErrorInReport: true,
   numRuns: IS_TIMED ? (RUN_MS_MAX / 1_000) * SEQUENCES_PER_SECOND_MAX : SEQUENCES_OF_QUICK_RUN,
   ...(LIFECYCLE_SEED === undefined ? {} : { seed: Number(LIFECYCLE_SEED) }),
 };

@@ -15,6 +15,7 @@ import { findCommand } from '../../dev/services/packages.ts';
 import type { Launch } from '../../dev/services/process.ts';
 import { run } from '../../dev/services/process.ts';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.ts';
+import { isAlive } from '../../platform/process-identity.ts';
 import { reportMissing } from './parts.ts';
 import { steadyPort } from './ports.ts';
 import { untilSlow } from './time.ts';
@@ -72,7 +73,7 @@ export async function ownRedis(): Promise<OwnServer> {
  * A running, migrated PostgreSQL. If it is killed, it starts again by itself with its data at the
  * same address.
  */
-export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void>; close(): Promise<void> }> {
+export async function ownPostgres(): Promise<{ url: string; kill(): Promise<unknown>; close(): Promise<void> }> {
   const dir = await mkdtemp(join(tmpdir(), 'chronoverse-postgres-'));
   const folder = join(dir, 'postgres');
   const server = await startEmbeddedPostgres({
@@ -84,12 +85,19 @@ export async function ownPostgres(): Promise<{ url: string; kill(): Promise<void
     },
   });
   await migrate(server.url);
+  let killed: string | undefined;
   return {
     url: server.url,
-    async kill() {
-      const [pid] = (await readFile(join(folder, 'postmaster.pid'), 'utf8')).split('\n');
-      process.kill(Number(pid), 'SIGKILL');
-    },
+    // The sessions of a killed server answer until they notice, which takes a moment on a busy
+    // machine. So an answer does not tell that the next server runs.
+    kill: () =>
+      untilSlow('a server runs that is not killed yet', async () => {
+        const [pid] = (await readFile(join(folder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
+        if (!pid || pid === killed || !isAlive(Number(pid))) return false;
+        process.kill(Number(pid), 'SIGKILL');
+        killed = pid;
+        return true;
+      }),
     async close() {
       await server.close();
       await rm(dir, { recursive: true, force: true });

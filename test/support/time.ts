@@ -35,7 +35,7 @@ async function poll<T>(what: string, ask: Ask<T>, bounds: { withinMs: number; ev
 export async function letPass(db: Db, workflowId: string, seconds: number): Promise<void> {
   const of = moved(seconds);
   await db.transaction(async (tx) => {
-    await tx.execute(sql`SELECT FROM workflows WHERE id = ${workflowId} FOR UPDATE`);
+    await tx.execute(sql`SELECT FROM workflows WHERE id = ${workflowId} FOR NO KEY UPDATE`);
     await tx.execute(sql`UPDATE workflows SET ${of.workflows} WHERE id = ${workflowId} AND paused_at IS NOT NULL`);
     await tx.execute(sql`UPDATE schedules SET ${of.schedules} WHERE workflow_id = ${workflowId}`);
     await tx.execute(sql`
