@@ -54,6 +54,7 @@ export async function explore(
   const explored: Explored = { orders: 0, broken: [], isComplete: false };
   let isWhole = true;
   let repeats = 0;
+  let restarts = 0;
   while (explored.orders < ordersMax && performance.now() < untilMs) {
     let depth = 0;
     // The same steps led elsewhere: if the machine stalls, so much time passes that a verb sees
@@ -76,6 +77,14 @@ export async function explore(
       repeats += 1;
       continue;
     }
+    // The run that found these steps was the odd one: it has read what a process then keeps for a
+    // minute.
+    if (isOther && restarts < RESTARTS_MAX) {
+      restarts += 1;
+      repeats = 0;
+      path.length = 0;
+      continue;
+    }
     isWhole &&= !isOther;
     repeats = 0;
     if (!backtrack(path, preemptionsMax)) return { ...explored, isComplete: isWhole };
@@ -84,6 +93,7 @@ export async function explore(
 }
 
 const REPEATS_MAX = 10;
+const RESTARTS_MAX = 3;
 
 function begin(ready: Choice[], before: Node | undefined, preemptionsMax: number): Node | undefined {
   const seen = before === undefined ? [] : [...before.sleeping, ...before.tried];

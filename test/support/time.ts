@@ -45,14 +45,22 @@ export async function letPass(db: Db, workflowId: string, seconds: number): Prom
   });
 }
 
-/** Simulates that `seconds` pass for everything. */
+/**
+ * Simulates that `seconds` pass for everything. It locks the rows in the order in which all lock
+ * them: workers may be at work meanwhile.
+ */
 export async function letAllPass(db: Db, seconds: number): Promise<void> {
   const of = moved(seconds);
-  await db.execute(sql`
-    WITH moved_workflows AS (UPDATE workflows SET ${of.workflows} WHERE paused_at IS NOT NULL),
-      moved_schedules AS (UPDATE schedules SET ${of.schedules}), moved_calendars AS (UPDATE calendars SET ${of.calendars}),
-      moved_builds AS (UPDATE builds SET ${of.builds} WHERE completed_at IS NULL)
-    UPDATE jobs SET ${of.jobs}`);
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`SELECT FROM workflows ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT FROM schedules ORDER BY workflow_id FOR UPDATE`);
+    await tx.execute(sql`SELECT FROM jobs ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(sql`
+      WITH moved_workflows AS (UPDATE workflows SET ${of.workflows} WHERE paused_at IS NOT NULL),
+        moved_schedules AS (UPDATE schedules SET ${of.schedules}), moved_calendars AS (UPDATE calendars SET ${of.calendars}),
+        moved_builds AS (UPDATE builds SET ${of.builds} WHERE completed_at IS NULL)
+      UPDATE jobs SET ${of.jobs}`);
+  });
 }
 
 /** The times of each table that the passing of time brings nearer, or takes further away. */
