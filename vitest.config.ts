@@ -28,6 +28,7 @@ const RANDOM = ['test/interleavings/*.test.ts', 'test/lifecycle/*.test.ts'];
 const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
 
 const common: TestProjectInlineConfiguration['test'] = {
+  chaiConfig: { truncateThreshold: 1_000 }, // a report has the message of an assertion, and not its diff
   globalSetup: ['test/support/global-setup.ts'],
   setupFiles: ['test/support/timers.ts'],
   testTimeout: 120_000,
@@ -38,7 +39,6 @@ const common: TestProjectInlineConfiguration['test'] = {
 export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
-    chaiConfig: { truncateThreshold: 1_000 }, // a report has the message of an assertion, and not its diff
     projects: [
       {
         // `npm test`. Its files wait for servers and containers for half of their time, and share

@@ -1,7 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { recomputeCalendars, refillCalendars, removeUnusedCalendars } from '../../db/calendars.ts';
-import { renewLeases } from '../../db/jobs/leases.ts';
 import { reconcileSchedules } from '../../db/jobs/reconcile.ts';
 import { replanSlots } from '../../db/jobs/replan.ts';
 import { calendars, schedules } from '../../db/schema.ts';
@@ -203,63 +202,6 @@ test('a time runs once, and the workflow stays; a manual one never runs by itsel
   expect((await scheduleOf(db, id))?.wakeAt).toBeNull();
   expect((await scheduleOf(db, manual.id))?.wakeAt).toBeNull();
   expect(await jobsOf(db, manual.id)).toEqual([]);
-});
-
-test('another schedule drops a slot that waits; the same one, or another change, moves nothing', async () => {
-  const { db } = database;
-  const { id } = await scheduled(db, ann, EVERY_MINUTE);
-  await align(db, id);
-  await letPass(db, id, 60);
-  const [job] = await claim(db, await schedule(db));
-  await letPass(db, id, 60); // a slot waits for the job
-  await renewLeases(db, [job ?? fail()]);
-  expect(await schedule(db)).toEqual([]);
-  const waiting = await nextOf(id);
-  expect(waiting).toBeLessThanOrEqual(Date.now());
-  await updateWorkflow(db, {
-    userId: ann,
-    id,
-    schedule: EVERY_MINUTE,
-    name: 'other',
-    maxConsecutiveJobFailuresAllowed: 9,
-  });
-  expect(await nextOf(id)).toBe(waiting);
-  const yearly: typeof EVERY_MINUTE = { cron: { expressions: ['@yearly'], timeZone: 'UTC' } };
-  await updateWorkflow(db, { userId: ann, id, schedule: yearly });
-  expect(await nextOf(id)).toBeGreaterThan(Date.now());
-  await end(db, job ?? fail(), { status: 'COMPLETED' });
-  expect(await schedule(db)).toEqual([]);
-});
-
-test('another schedule does not run again the slot that has just become a job', async () => {
-  const { db } = database;
-  const { id } = await scheduled(db, ann, EVERY_MINUTE);
-  const last = (await nextOf(id)) ?? 0;
-  await db.update(schedules).set({ lastSlotAt: new Date(last), nextRunAt: new Date(last + 60_000) });
-  const other: typeof EVERY_MINUTE = { cron: { expressions: ['*/1 * * * *'], timeZone: 'UTC' } };
-  await updateWorkflow(db, { userId: ann, id, schedule: other });
-  expect(await nextOf(id)).toBe(last + 60_000);
-});
-
-test('each schedule can become each other one', async () => {
-  const { db } = database;
-  const at = new Date(Date.now() + 600_000).toISOString();
-  const all = [{ everyMinutes: 5 }, EVERY_MINUTE, { at }, { manual: true as const }];
-  for (const from of all)
-    for (const to of all) {
-      const { id } = await scheduled(db, ann, from);
-      await updateWorkflow(db, { userId: ann, id, schedule: to });
-      const row = await scheduleOf(db, id);
-      expect({
-        interval: row?.intervalMinutes,
-        isCron: row?.calendarId !== null,
-        isDue: row?.nextRunAt !== null,
-      }).toEqual({
-        interval: 'everyMinutes' in to ? 5 : null,
-        isCron: 'cron' in to,
-        isDue: !('manual' in to),
-      });
-    }
 });
 
 test('newer time-zone data moves the slots to come and no past one; older data never writes over newer data', async () => {
