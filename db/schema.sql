@@ -1,6 +1,78 @@
 -- The schema that the migrations in db/migrations come to. Nothing runs this file: test/db/migrations.test.ts
 -- compares it with a migrated database, and writes it anew with -u.
 
+CREATE TABLE alert_channels (
+  id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  name text NOT NULL,
+  kind text NOT NULL,
+  config jsonb NOT NULL,
+  events text[] NOT NULL,
+  is_default boolean NOT NULL,
+  include_log boolean NOT NULL,
+  state text NOT NULL,
+  disabled_reason text,
+  confirmation jsonb,
+  created_at timestamp with time zone NOT NULL DEFAULT now(),
+  deleted_at timestamp with time zone,
+  lease_token uuid,
+  lease_owner text,
+  lease_expires_at timestamp with time zone,
+  retry_at timestamp with time zone,
+  attempted_at timestamp with time zone,
+  hold_until timestamp with time zone,
+  digested_at timestamp with time zone,
+  first_failed_at timestamp with time zone,
+  failure_count integer NOT NULL DEFAULT 0,
+  rejection_count integer NOT NULL DEFAULT 0,
+  CONSTRAINT alert_channels_check CHECK (((state = 'DISABLED'::text) = (disabled_reason IS NOT NULL))),
+  CONSTRAINT alert_channels_check1 CHECK ((((lease_token IS NULL) = (lease_expires_at IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
+  CONSTRAINT alert_channels_kind_check CHECK ((kind = ANY (ARRAY['WEBHOOK'::text, 'EMAIL'::text, 'SLACK'::text, 'DISCORD'::text, 'NTFY'::text]))),
+  CONSTRAINT alert_channels_pkey PRIMARY KEY (id),
+  CONSTRAINT alert_channels_state_check CHECK ((state = ANY (ARRAY['UNCONFIRMED'::text, 'ACTIVE'::text, 'DISABLED'::text]))),
+  CONSTRAINT alert_channels_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+) WITH (fillfactor=70);
+CREATE INDEX alert_channels_completed ON public.alert_channels USING btree (user_id) WHERE ((deleted_at IS NULL) AND (state = 'ACTIVE'::text) AND ('JOB_COMPLETED'::text = ANY (events)));
+CREATE INDEX alert_channels_user ON public.alert_channels USING btree (user_id, id) WHERE (deleted_at IS NULL);
+
+CREATE TABLE alert_deliveries (
+  id uuid NOT NULL,
+  channel_id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  event text NOT NULL,
+  workflow_id uuid,
+  workflow_name text,
+  job_id uuid,
+  incident_id uuid,
+  detail text,
+  status text NOT NULL,
+  attempt integer NOT NULL DEFAULT 0,
+  last_status integer,
+  last_error text,
+  created_at timestamp with time zone NOT NULL DEFAULT now(),
+  delivered_at timestamp with time zone,
+  CONSTRAINT alert_deliveries_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES alert_channels(id) ON DELETE CASCADE,
+  CONSTRAINT alert_deliveries_check CHECK (((status = 'DELIVERED'::text) = (delivered_at IS NOT NULL))),
+  CONSTRAINT alert_deliveries_check1 CHECK (((workflow_id IS NULL) = (workflow_name IS NULL))),
+  CONSTRAINT alert_deliveries_event_check CHECK ((event = ANY (ARRAY['WORKFLOW_FAILING'::text, 'WORKFLOW_RECOVERED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_BUILD_FAILED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text, 'CHANNEL_DISABLED'::text, 'TEST'::text, 'CONFIRMATION'::text]))),
+  CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id),
+  CONSTRAINT alert_deliveries_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'DELIVERED'::text, 'FAILED'::text, 'EXPIRED'::text, 'MERGED'::text, 'SUPPRESSED'::text])))
+) WITH (fillfactor=80);
+CREATE INDEX alert_deliveries_channel ON public.alert_deliveries USING btree (channel_id, id);
+CREATE INDEX alert_deliveries_incident ON public.alert_deliveries USING btree (incident_id) WHERE (incident_id IS NOT NULL);
+
+CREATE TABLE alert_due (
+  delivery_id uuid NOT NULL,
+  channel_id uuid NOT NULL,
+  is_urgent boolean NOT NULL DEFAULT false,
+  queued_at timestamp with time zone NOT NULL DEFAULT now(),
+  digest_id uuid,
+  CONSTRAINT alert_due_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES alert_deliveries(id) ON DELETE CASCADE,
+  CONSTRAINT alert_due_pkey PRIMARY KEY (delivery_id)
+);
+CREATE INDEX alert_due_channel ON public.alert_due USING btree (channel_id, is_urgent DESC, delivery_id);
+CREATE INDEX alert_due_digest ON public.alert_due USING btree (digest_id) WHERE (digest_id IS NOT NULL);
+
 CREATE TABLE audit_events (
   id uuid NOT NULL,
   at timestamp with time zone NOT NULL DEFAULT now(),
@@ -117,6 +189,26 @@ CREATE TABLE idempotency_keys (
   CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (created_at);
+
+CREATE TABLE incidents (
+  id uuid NOT NULL,
+  workflow_id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  job_id uuid NOT NULL,
+  opened_at timestamp with time zone NOT NULL DEFAULT now(),
+  alerted_at timestamp with time zone,
+  resolved_at timestamp with time zone,
+  resolution text,
+  failures integer NOT NULL,
+  CONSTRAINT incidents_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+  CONSTRAINT incidents_pkey PRIMARY KEY (id),
+  CONSTRAINT incidents_resolution_check CHECK ((resolution = ANY (ARRAY['RECOVERED'::text, 'TERMINATED'::text]))),
+  CONSTRAINT incidents_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
+) WITH (fillfactor=80);
+CREATE UNIQUE INDEX incidents_open ON public.incidents USING btree (workflow_id) WHERE (resolved_at IS NULL);
+CREATE INDEX incidents_resolved ON public.incidents USING btree (resolved_at) WHERE (resolved_at IS NOT NULL);
+CREATE INDEX incidents_unalerted ON public.incidents USING btree (workflow_id) WHERE ((resolved_at IS NULL) AND (alerted_at IS NULL));
+CREATE INDEX incidents_workflow ON public.incidents USING btree (workflow_id, id);
 
 CREATE TABLE installations (
   only_row boolean NOT NULL DEFAULT true,
@@ -260,16 +352,17 @@ CREATE TABLE notifications (
   id uuid NOT NULL,
   user_id uuid NOT NULL,
   kind text NOT NULL,
-  workflow_id uuid NOT NULL,
-  workflow_name text NOT NULL,
+  workflow_id uuid,
+  workflow_name text,
   job_id uuid,
   detail text,
   read_at timestamp with time zone,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT notifications_check CHECK (((kind <> ALL (ARRAY['JOB_FAILED'::text, 'JOB_COMPLETED'::text])) OR (job_id IS NOT NULL))),
-  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_PAUSED'::text, 'WORKFLOW_RECOVERED'::text, 'RUN_SKIPPED'::text, 'RUN_LATE'::text, 'JOB_LONG'::text, 'JOB_SHORT'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text]))),
+  CONSTRAINT notifications_kind_check CHECK ((kind = ANY (ARRAY['WORKFLOW_BUILD_FAILED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_PAUSED'::text, 'WORKFLOW_RECOVERED'::text, 'RUN_SKIPPED'::text, 'RUN_LATE'::text, 'JOB_LONG'::text, 'JOB_SHORT'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text, 'CHANNEL_DISABLED'::text]))),
   CONSTRAINT notifications_pkey PRIMARY KEY (id),
-  CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
+  CONSTRAINT notifications_workflow_check CHECK (((kind = 'CHANNEL_DISABLED'::text) = (workflow_id IS NULL)))
 );
 CREATE INDEX notifications_unread ON public.notifications USING btree (user_id, id) WHERE (read_at IS NULL);
 CREATE INDEX notifications_user ON public.notifications USING btree (user_id, id);
@@ -499,6 +592,15 @@ CREATE TABLE workers (
   CONSTRAINT workers_pkey PRIMARY KEY (owner, name)
 ) WITH (fillfactor=50);
 
+CREATE TABLE workflow_alert_channels (
+  workflow_id uuid NOT NULL,
+  channel_id uuid NOT NULL,
+  CONSTRAINT workflow_alert_channels_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES alert_channels(id) ON DELETE CASCADE,
+  CONSTRAINT workflow_alert_channels_pkey PRIMARY KEY (workflow_id, channel_id),
+  CONSTRAINT workflow_alert_channels_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id) ON DELETE CASCADE
+);
+CREATE INDEX workflow_alert_channels_channel ON public.workflow_alert_channels USING btree (channel_id);
+
 CREATE TABLE workflows (
   id uuid NOT NULL,
   user_id uuid NOT NULL,
@@ -525,6 +627,10 @@ CREATE TABLE workflows (
   pause_reason text,
   pause_note text,
   skipped_run_count integer NOT NULL DEFAULT 0,
+  alert_after_failures integer NOT NULL DEFAULT 1,
+  has_own_alert_channels boolean NOT NULL DEFAULT false,
+  muted_until timestamp with time zone,
+  CONSTRAINT workflows_alert_after_failures_check CHECK (((alert_after_failures >= 1) AND (alert_after_failures <= 1000))),
   CONSTRAINT workflows_build_status_check CHECK ((build_status = ANY (ARRAY['QUEUED'::text, 'STARTED'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELED'::text]))),
   CONSTRAINT workflows_check CHECK (((terminated_at IS NULL) = (termination_reason IS NULL))),
   CONSTRAINT workflows_check1 CHECK (((deleted_at IS NULL) OR (terminated_at IS NOT NULL))),
@@ -625,9 +731,11 @@ CREATE OR REPLACE FUNCTION public.mark_failing_schedule()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
+DECLARE
+  is_failing boolean := NEW.consecutive_job_failures_count > 0
+    OR EXISTS (SELECT FROM incidents WHERE workflow_id = NEW.id AND resolved_at IS NULL);
 BEGIN
-  UPDATE schedules SET failing = NEW.consecutive_job_failures_count > 0
-  WHERE workflow_id = NEW.id AND failing <> (NEW.consecutive_job_failures_count > 0);
+  UPDATE schedules SET failing = is_failing WHERE workflow_id = NEW.id AND failing <> is_failing;
   RETURN NULL;
 END $function$;
 

@@ -13,6 +13,14 @@ import {
 } from 'drizzle-orm/pg-core';
 import type { AuditChange } from '../domain/account/audit.ts';
 import type { TokenScope } from '../domain/account/token-scope.ts';
+import type { AlertChannelConfig, Confirmation } from '../domain/alerts/config.ts';
+import type {
+  AlertChannelKind,
+  AlertChannelState,
+  AlertDeliveryEvent,
+  AlertDeliveryStatus,
+  AlertEvent,
+} from '../domain/alerts/states.ts';
 import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
 import type { Payload } from '../domain/payload/payload.ts';
 import type { OverlapPolicy, PauseReason, RunPolicy, TooManyFailuresAction } from '../domain/schedule/run-policy.ts';
@@ -116,6 +124,10 @@ export const workflows = pgTable('workflows', {
   purgeRequestedAt: time('purge_requested_at'),
   logRetentionDays: integer('log_retention_days'),
   logsRemovedTo: uuid('logs_removed_to'),
+  alertAfterFailures: integer('alert_after_failures').notNull().default(1),
+  hasOwnAlertChannels: boolean('has_own_alert_channels').notNull().default(false),
+  /** The mute has ended if this has passed. */
+  mutedUntil: time('muted_until'),
 });
 export type WorkflowRow = typeof workflows.$inferSelect;
 
@@ -362,14 +374,97 @@ export const notifications = pgTable('notifications', {
   id: uuid('id').primaryKey(),
   userId: uuid('user_id').notNull(),
   kind: text('kind').$type<NotificationKind>().notNull(),
-  workflowId: uuid('workflow_id').notNull(),
-  workflowName: text('workflow_name').notNull(),
+  /** Null if it concerns no workflow. Then `workflowName` is null too. */
+  workflowId: uuid('workflow_id'),
+  workflowName: text('workflow_name'),
   jobId: uuid('job_id'),
   detail: text('detail'),
   readAt: time('read_at'),
   createdAt: time('created_at').notNull().defaultNow(),
 });
 export type NotificationRow = typeof notifications.$inferSelect;
+
+export const alertChannels = pgTable('alert_channels', {
+  id: uuid('id').primaryKey(),
+  userId: uuid('user_id').notNull(),
+  name: text('name').notNull(),
+  kind: text('kind').$type<AlertChannelKind>().notNull(),
+  config: jsonb('config').$type<AlertChannelConfig>().notNull(),
+  events: text('events').array().$type<AlertEvent[]>().notNull(),
+  isDefault: boolean('is_default').notNull(),
+  includeLog: boolean('include_log').notNull(),
+  state: text('state').$type<AlertChannelState>().notNull(),
+  disabledReason: text('disabled_reason'),
+  /** Of an UNCONFIRMED channel. */
+  confirmation: jsonb('confirmation').$type<Confirmation>(),
+  createdAt: time('created_at').notNull().defaultNow(),
+  deletedAt: time('deleted_at'),
+  leaseToken: uuid('lease_token'),
+  leaseOwner: text('lease_owner'),
+  leaseExpiresAt: time('lease_expires_at'),
+  /** Nothing is sent before, except a test, or a delivery that came after `attemptedAt`. */
+  retryAt: time('retry_at'),
+  attemptedAt: time('attempted_at'),
+  /** The other side wants nothing before. */
+  holdUntil: time('hold_until'),
+  digestedAt: time('digested_at'),
+  /** Of the failures since the last success. */
+  firstFailedAt: time('first_failed_at'),
+  failureCount: integer('failure_count').notNull().default(0),
+  /** How many messages in a row were refused for good. */
+  rejectionCount: integer('rejection_count').notNull().default(0),
+});
+export type AlertChannelRow = typeof alertChannels.$inferSelect;
+
+/** The channels of a workflow that does not use the default ones. */
+export const workflowAlertChannels = pgTable('workflow_alert_channels', {
+  workflowId: uuid('workflow_id').notNull(),
+  channelId: uuid('channel_id').notNull(),
+});
+
+export const incidents = pgTable('incidents', {
+  id: uuid('id').primaryKey(),
+  workflowId: uuid('workflow_id').notNull(),
+  userId: uuid('user_id').notNull(),
+  /** The job that reached `alertAfterFailures`. */
+  jobId: uuid('job_id').notNull(),
+  openedAt: time('opened_at').notNull().defaultNow(),
+  /** Null while the workflow is muted from before it. */
+  alertedAt: time('alerted_at'),
+  resolvedAt: time('resolved_at'),
+  resolution: text('resolution').$type<'RECOVERED' | 'TERMINATED'>(),
+  failures: integer('failures').notNull(),
+});
+export type IncidentRow = typeof incidents.$inferSelect;
+
+export const alertDeliveries = pgTable('alert_deliveries', {
+  id: uuid('id').primaryKey(),
+  channelId: uuid('channel_id').notNull(),
+  userId: uuid('user_id').notNull(),
+  event: text('event').$type<AlertDeliveryEvent>().notNull(),
+  workflowId: uuid('workflow_id'),
+  workflowName: text('workflow_name'),
+  jobId: uuid('job_id'),
+  incidentId: uuid('incident_id'),
+  detail: text('detail'),
+  status: text('status').$type<AlertDeliveryStatus>().notNull(),
+  attempt: integer('attempt').notNull().default(0),
+  /** Of HTTP or SMTP. */
+  lastStatus: integer('last_status'),
+  lastError: text('last_error'),
+  createdAt: time('created_at').notNull().defaultNow(),
+  deliveredAt: time('delivered_at'),
+});
+export type AlertDeliveryRow = typeof alertDeliveries.$inferSelect;
+
+/** The PENDING deliveries, and nothing that is long. */
+export const alertDue = pgTable('alert_due', {
+  deliveryId: uuid('delivery_id').primaryKey(),
+  channelId: uuid('channel_id').notNull(),
+  isUrgent: boolean('is_urgent').notNull().default(false),
+  queuedAt: time('queued_at').notNull().defaultNow(),
+  digestId: uuid('digest_id'),
+});
 
 export const totals = pgTable('totals', {
   scopeId: uuid('scope_id').notNull(),

@@ -13,13 +13,15 @@ export const NOTIFICATION_KINDS = [
   'JOB_SHORT',
   'JOB_FAILED',
   'JOB_COMPLETED',
+  'CHANNEL_DISABLED',
 ] as const;
 export type NotificationKind = (typeof NOTIFICATION_KINDS)[number];
 
 /** What a notification stores. Its words are made when it is read. */
 export interface NotificationContent {
   kind: NotificationKind;
-  workflowName: string;
+  /** Null for CHANNEL_DISABLED, which concerns no workflow. */
+  workflowName: string | null;
   detail: string | null;
 }
 
@@ -34,6 +36,7 @@ const TITLES: Record<NotificationKind, (name: string) => string> = {
   JOB_SHORT: (name) => `A job of ${name} has completed too soon`,
   JOB_FAILED: (name) => `A job of ${name} has failed`,
   JOB_COMPLETED: (name) => `A job of ${name} has completed`,
+  CHANNEL_DISABLED: () => 'An alert channel was disabled',
 };
 
 const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
@@ -49,11 +52,12 @@ const MESSAGES: Record<NotificationKind, (detail: string | null) => string> = {
   JOB_SHORT: (detail) => detail ?? 'It took less time than expected.',
   JOB_FAILED: (detail) => detail ?? 'It has not done what it should.',
   JOB_COMPLETED: () => 'It has done what it should.',
+  CHANNEL_DISABLED: (detail) => detail ?? 'It does not take messages.',
 };
 
 /** The title: a line for a list. */
 export function titleOf({ kind, workflowName }: NotificationContent): string {
-  return TITLES[kind](workflowName);
+  return TITLES[kind](workflowName ?? 'a workflow');
 }
 
 /** The message: a sentence that says what happened. */

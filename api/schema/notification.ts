@@ -36,11 +36,12 @@ const NotificationKindEnum = describedEnum('NotificationKind', 'What a notificat
   JOB_SHORT: 'A job completed sooner than `expectedMinSeconds` of the run policy.',
   JOB_FAILED: 'A job failed, and is not retried.',
   JOB_COMPLETED: 'A job completed. Only users with the preference ALL get these.',
+  CHANNEL_DISABLED: 'An alert channel was disabled because it takes no messages.',
 });
 
 export const Notification = builder.objectRef<NotificationRow>('Notification');
 Notification.implement({
-  description: 'An event of one of your workflows.',
+  description: 'An event of one of your workflows or alert channels.',
   interfaces: [Node],
   fields: (t) => ({
     kind: t.field({
@@ -53,8 +54,8 @@ Notification.implement({
     workflow: t.field({
       type: Workflow,
       nullable: true,
-      description: 'The workflow. Null if it was purged.',
-      resolve: ({ workflowId }, _, { load }) => load.workflow(workflowId),
+      description: 'The workflow. Null if it was purged, or if the notification is not about a workflow.',
+      resolve: ({ workflowId }, _, { load }) => (workflowId === null ? null : load.workflow(workflowId)),
     }),
     job: t.field({
       type: Job,
