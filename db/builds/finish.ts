@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Effects, mergeEffects } from '../../domain/effects.ts';
+import { type Alerting, recordAlerts } from '../alerts/record.ts';
 import type { Db } from '../client.ts';
 import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from '../ends/builds.ts';
 import { cancelRequests } from '../ends/cancel-jobs.ts';
@@ -39,7 +40,9 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
     if (outcome.status === 'FAILED') {
       const goesOn = schedule?.state === 'READY';
       const canceled = await cancelRequests(tx, goesOn ? [] : [outcome.workflowId]);
-      const notified = await notify(tx, [buildFailed(outcome.workflowId, outcome.error, { goesOn })]);
+      const failed = buildFailed(outcome.workflowId, outcome.error, { goesOn });
+      const notified = await notify(tx, [failed]);
+      await recordAlerts(tx, [failed]);
       return mergeEffects(buildEffects(ended), canceled, notificationEffects(notified));
     }
     // A trigger makes a BLOCKED schedule READY instead, with its first slot (migration 0030).
@@ -54,7 +57,7 @@ export async function endBuild(db: Db, outcome: BuildOutcome): Promise<Effects |
 }
 
 /** `goesOn`: a workflow that was built before keeps running its previous image. */
-export function buildFailed(workflowId: string, error: string, { goesOn }: { goesOn: boolean }): Event {
+export function buildFailed(workflowId: string, error: string, { goesOn }: { goesOn: boolean }): Event & Alerting {
   const detail = goesOn ? `${error} The workflow goes on with the image that it had.` : error;
-  return { kind: 'WORKFLOW_BUILD_FAILED', workflowId, detail };
+  return { kind: 'WORKFLOW_BUILD_FAILED', event: 'WORKFLOW_BUILD_FAILED', workflowId, detail };
 }

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { LEASE_SECONDS, RECHECK_SECONDS } from '../../domain/limits.ts';
+import { recordAlerts } from '../alerts/record.ts';
 import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { buildEffects, CHANGED_COLUMNS, type ChangedBuild, SHOW_STATUS } from '../ends/builds.ts';
@@ -74,10 +75,9 @@ function recoverLost(db: Db, { watchedSeconds }: Watched): Promise<Effects> {
       tx,
       failedIds.filter((id) => !goingOn.has(id)),
     );
-    const notified = await notify(
-      tx,
-      failedIds.map((id) => buildFailed(id, LOST_MESSAGE, { goesOn: goingOn.has(id) })),
-    );
+    const events = failedIds.map((id) => buildFailed(id, LOST_MESSAGE, { goesOn: goingOn.has(id) }));
+    const notified = await notify(tx, events);
+    await recordAlerts(tx, events);
     return mergeEffects(buildEffects(swept), canceled, notificationEffects(notified));
   });
 }

@@ -3,6 +3,8 @@ import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { RECHECK_SECONDS } from '../../domain/limits.ts';
 import type { RetryPolicy } from '../../domain/schedule/run-policy.ts';
 import type { FailureReason } from '../../domain/states.ts';
+import { countInIncidents, type Resolved, resolveIncidents } from '../alerts/incidents.ts';
+import { ALERT_COMPLETED, type Alerting, recordAlerts } from '../alerts/record.ts';
 import { COUNT_ENDED } from '../analytics.ts';
 import { array, seconds, words } from '../arrays.ts';
 import type { Db } from '../client.ts';
@@ -94,7 +96,7 @@ async function endUncounted(db: Db, outcomes: Outcome[]): Promise<Finished> {
     WITH /* endUncounted */ ended AS (
       ${finishLeased(jobs, ending)} AND (u.status <> 'COMPLETED' OR NOT after_failure)
       RETURNING ${ENDED_COLUMNS}
-    ), stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED}), ${NOTIFY_COMPLETED}
+    ), stored AS (${storeLastLines(texts)}), counted AS (${COUNT_ENDED}), ${NOTIFY_COMPLETED}, ${ALERT_COMPLETED}
     SELECT user_id, string_agg(id::text, ' ') AS ended,
       coalesce(string_agg(workflow_id::text, ' ') FILTER (WHERE awaited), '') AS awaited, '' AS notified
     FROM ended GROUP BY user_id
@@ -120,6 +122,10 @@ type CountedWorkflow = {
   paused: boolean;
   failures: number;
   recovered: boolean;
+  failed: boolean;
+  /** The failures are as many as make an incident. */
+  is_incident: boolean;
+  muted: boolean;
 };
 
 /**
@@ -153,6 +159,12 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
     const counting = outcomes
       .filter((outcome) => finished.has(outcome.id) && outcome.status !== 'CANCELED' && !isSystem(outcome))
       .map((outcome) => ({ id: outcome.workflowId, failed: outcome.status === 'FAILED' }));
+    // Before the count: its trigger looks whether an incident is open.
+    const resolved = await resolveIncidents(
+      tx,
+      counting.filter(({ failed }) => !failed).map(({ id }) => id),
+      'RECOVERED',
+    );
     const counted = await tx.execute<CountedWorkflow>(sql`
       UPDATE /* endCounted */ workflows SET updated_at = now(),
         consecutive_job_failures_count = CASE WHEN u.failed THEN u.failures + 1 ELSE 0 END,
@@ -176,7 +188,7 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
       ) u
       WHERE workflows.id = ANY(ARRAY[u.id])
       RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated, NOT u.failed AND u.failures > 0 AS recovered,
-        u.pauses IS TRUE AS paused,
+        u.pauses IS TRUE AS paused, u.failed, u.failed AND u.failures + 1 >= alert_after_failures AS is_incident, (muted_until > now()) IS TRUE AS muted,
         CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures`);
     const terminated = counted.filter((row) => row.terminated).map(({ id }) => id);
     // The scheduling worker cancels the jobs that are still requested, and removes the schedule.
@@ -191,6 +203,7 @@ async function endCounted(db: Db, given: Outcome[]): Promise<Finished> {
     const minimums = new Map(policies.map((row) => [row.id, row.min_seconds]));
     const short = jobs.flatMap((job) => shortEvent(job, minimums.get(job.workflow_id) ?? 0));
     const notified = await notify(tx, [...jobs.flatMap(jobEvent), ...short, ...counted.flatMap(workflowEvent)]);
+    await alert(tx, { jobs, counted, resolved });
     const workflows = counted.map((row) => ({ userId: row.user_id, workflows: [row.id] }));
     const effects = mergeEffects(
       jobEffects(jobs),
@@ -226,6 +239,58 @@ function shortEvent(
   if (status !== 'COMPLETED' || seconds >= minSeconds) return [];
   const detail = `It completed after ${Math.floor(seconds)} s, and at least ${minSeconds} s are expected.`;
   return [{ kind: 'JOB_SHORT', workflowId, jobId, detail }];
+}
+
+/**
+ * Opens, counts and ends the incidents of these ends, and records their alerts. The locks of the
+ * workflows are held.
+ */
+async function alert(
+  tx: Pick<Db, 'execute'>,
+  { jobs, counted, resolved }: { jobs: ChangedJob[]; counted: CountedWorkflow[]; resolved: Resolved[] },
+): Promise<void> {
+  const jobOf = new Map(jobs.map((job) => [job.workflow_id, job]));
+  const failures = counted.flatMap((row) => {
+    const job = jobOf.get(row.id);
+    if (!row.failed || job === undefined) return [];
+    return {
+      workflowId: row.id,
+      userId: row.user_id,
+      jobId: job.id,
+      failures: row.failures,
+      isIncident: row.is_incident,
+      isMuted: row.muted,
+      isTerminated: row.terminated,
+    };
+  });
+  const incidents = new Map((await countInIncidents(tx, failures)).map((one) => [one.workflowId, one]));
+  const because = (workflowId: string) => {
+    const job = jobOf.get(workflowId);
+    return { jobId: job?.id, detail: job?.failure_message ?? undefined };
+  };
+  const began = [...incidents.values()].flatMap(({ workflowId, incidentId, isNew }): Alerting[] =>
+    isNew ? [{ event: 'WORKFLOW_FAILING', workflowId, incidentId, ...because(workflowId) }] : [],
+  );
+  const recovered = resolved.map(({ workflowId, incidentId, isAlerted: endsAlerted }): Alerting => {
+    const { jobId } = because(workflowId);
+    return { event: 'WORKFLOW_RECOVERED', workflowId, incidentId, endsAlerted, jobId };
+  });
+  const terminated = counted
+    .filter((row) => row.terminated)
+    .map(({ id: workflowId }): Alerting => {
+      const { incidentId, isAlerted: endsAlerted = false } = incidents.get(workflowId) ?? {};
+      return { event: 'WORKFLOW_TERMINATED', workflowId, incidentId, endsAlerted, ...because(workflowId) };
+    });
+  // In two statements where an incident begins and ends at once: the end asks who heard of the
+  // beginning.
+  await recordAlerts(tx, [...jobs.flatMap(jobAlert), ...began]);
+  await recordAlerts(tx, [...recovered, ...terminated]);
+}
+
+function jobAlert({ id: jobId, workflow_id: workflowId, status, failure_message: detail }: ChangedJob): Alerting[] {
+  if (status === 'CANCELED') return [];
+  const event = status === 'FAILED' ? 'JOB_FAILED' : 'JOB_COMPLETED';
+  return [{ event, workflowId, jobId, detail: detail ?? undefined }];
 }
 
 function workflowEvent({ id: workflowId, failures, terminated, paused, recovered }: CountedWorkflow): Event[] {

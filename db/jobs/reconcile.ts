@@ -4,6 +4,7 @@ import { isoTime } from '../../domain/iso-time.ts';
 import { type Decision, type Reconcilable, reconcile } from '../../domain/reconcile.ts';
 import type { OverlapPolicy } from '../../domain/schedule/run-policy.ts';
 import { isEnded, type JobStatus, type ScheduleState, type WorkflowKind } from '../../domain/states.ts';
+import { recordAlerts } from '../alerts/record.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { cancelJobs, cancelRequests } from '../ends/cancel-jobs.ts';
@@ -261,10 +262,12 @@ async function endOrReturn(
     SELECT * FROM changed`);
   const jobs = await eachDay(tx, targets, ({ id }) => id, change);
   const failures = jobs.filter((job) => job.status === 'FAILED');
-  const notified = await notify(
-    tx,
-    failures.map((job) => ({ kind: 'JOB_FAILED', workflowId: job.workflow_id, jobId: job.id, detail: LOST_MESSAGE })),
-  );
+  const events = failures.map(({ id: jobId, workflow_id: workflowId }) => ({
+    ...{ kind: 'JOB_FAILED' as const, event: 'JOB_FAILED' as const },
+    ...{ workflowId, jobId, detail: LOST_MESSAGE },
+  }));
+  const notified = await notify(tx, events);
+  await recordAlerts(tx, events);
   return mergeEffects(jobEffects(jobs), failureEffects(jobs), notificationEffects(notified));
 }
 

@@ -1,7 +1,8 @@
 -- Alerts that leave the system: channels, incidents, and what must be delivered.
 -- Every workflow that is there alerts after its first failure, over the default channels of its owner, of which there are none yet.
 -- Processes of the version before go on. They open no incident and record no alert: stop them before the first channel.
--- Locks for a moment: users (SHARE ROW EXCLUSIVE), workflows (ACCESS EXCLUSIVE), workflows (SHARE ROW EXCLUSIVE), notifications (ACCESS EXCLUSIVE).
+-- Locks for a moment: users (SHARE ROW EXCLUSIVE), workflows (ACCESS EXCLUSIVE), workflows (SHARE ROW EXCLUSIVE), notifications (ACCESS EXCLUSIVE),
+-- workers (ACCESS EXCLUSIVE).
 -- Takes, and blocks nobody: reading workflows and notifications once, some seconds for a million of each.
 
 -- part: adds the choices of workflows
@@ -130,3 +131,10 @@ ALTER TABLE notifications ALTER COLUMN workflow_id DROP NOT NULL, ALTER COLUMN w
 -- part: checks the kinds of all notifications
 ALTER TABLE notifications VALIDATE CONSTRAINT notifications_kind_check;
 ALTER TABLE notifications VALIDATE CONSTRAINT notifications_workflow_check;
+
+-- part: allows the worker that sends them
+ALTER TABLE workers DROP CONSTRAINT workers_name_check,
+  ADD CONSTRAINT workers_name_check CHECK (name IN ('scheduling', 'execution', 'workflow', 'joblogs', 'alerting')) NOT VALID;
+
+-- part: checks the names of all workers
+ALTER TABLE workers VALIDATE CONSTRAINT workers_name_check;

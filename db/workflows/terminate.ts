@@ -1,6 +1,7 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Effects, mergeEffects, noEffects } from '../../domain/effects.ts';
 import { recordAudit } from '../accounts/audit.ts';
+import { endIncident } from '../alerts/incidents.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { cancelJobs, removeRequests } from '../ends/cancel-jobs.ts';
@@ -88,6 +89,7 @@ async function terminate(tx: Transaction, found: WorkflowRow, reason: 'REQUESTED
   const requested = await removeRequests(tx, [id]);
   const jobs = await cancelJobs(tx, [...requested, ...(schedule?.last_job_id ? [schedule.last_job_id] : [])]);
   const builds = await cancelBuilds(tx, [id]);
+  await endIncident(tx, id);
   const [workflow] = await tx
     .update(workflows)
     .set({
