@@ -588,7 +588,7 @@ CREATE TABLE workers (
   engine_id text,
   engine_seen_at timestamp with time zone,
   CONSTRAINT workers_check CHECK (((engine_id IS NULL) = (engine_seen_at IS NULL))),
-  CONSTRAINT workers_name_check CHECK ((name = ANY (ARRAY['scheduling'::text, 'execution'::text, 'workflow'::text, 'joblogs'::text]))),
+  CONSTRAINT workers_name_check CHECK ((name = ANY (ARRAY['scheduling'::text, 'execution'::text, 'workflow'::text, 'joblogs'::text, 'alerting'::text]))),
   CONSTRAINT workers_pkey PRIMARY KEY (owner, name)
 ) WITH (fillfactor=50);
 
