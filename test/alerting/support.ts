@@ -67,19 +67,17 @@ export async function queueDeliveries(
 ): Promise<string[]> {
   const ids = Array.from({ length: count }, () => newId()).sort();
   await db.transaction(async (tx) => {
-    await tx
-      .insert(alertDeliveries)
-      .values(
-        ids.map((id, n) => ({
-          id,
-          channelId,
-          userId,
-          event,
-          workflowId: newId(),
-          workflowName: `w${n}`,
-          status: 'PENDING' as const,
-        })),
-      );
+    await tx.insert(alertDeliveries).values(
+      ids.map((id, n) => ({
+        id,
+        channelId,
+        userId,
+        event,
+        workflowId: newId(),
+        workflowName: `w${n}`,
+        status: 'PENDING' as const,
+      })),
+    );
     await tx.insert(alertDue).values(ids.map((deliveryId) => ({ deliveryId, channelId })));
   });
   return ids;
