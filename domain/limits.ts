@@ -161,3 +161,5 @@ export const AUDIT_RETENTION_DAYS = 365;
 
 /** How long notifications are kept, read or not, unless the operator says otherwise. */
 export const NOTIFICATION_RETENTION_DAYS = 90;
+/** What was delivered over alert channels is kept for so long. */
+export const ALERT_DELIVERY_DAYS = 30;

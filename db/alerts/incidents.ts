@@ -71,10 +71,13 @@ export async function countInIncidents(tx: Tx, failures: CountedFailure[]): Prom
         isMuted: 'boolean',
         isTerminated: 'boolean',
       })}
+    ), open AS MATERIALIZED (
+      SELECT found.id, u.is_terminated FROM u, LATERAL (
+        SELECT id FROM incidents WHERE workflow_id = u.workflow_id AND resolved_at IS NULL LIMIT 1) found
     ), counted AS (
-      UPDATE incidents SET failures = incidents.failures + 1, resolved_at = CASE WHEN u.is_terminated THEN now() END,
-        resolution = CASE WHEN u.is_terminated THEN 'TERMINATED' END
-      FROM u WHERE incidents.workflow_id = ANY(ARRAY[u.workflow_id]) AND incidents.resolved_at IS NULL
+      UPDATE incidents SET failures = incidents.failures + 1, resolved_at = CASE WHEN is_terminated THEN now() END,
+        resolution = CASE WHEN is_terminated THEN 'TERMINATED' END
+      FROM open WHERE incidents.id = ANY(ARRAY[open.id])
       RETURNING incidents.id, incidents.workflow_id, alerted_at
     ), opened AS (
       INSERT INTO incidents (id, workflow_id, user_id, job_id, alerted_at, failures, resolved_at, resolution)
@@ -140,13 +143,4 @@ export async function endIncident(tx: Tx, workflowId: string): Promise<void> {
       endsAlerted: true,
     })),
   );
-}
-
-/** Removes at most `limit` incidents that ended more than `days` days ago. Returns their number. */
-export async function removeOldIncidents(db: Db, { days, limit }: { days: number; limit: number }): Promise<number> {
-  const removed = await db.execute(sql`
-    DELETE /* removeOldIncidents */ FROM incidents WHERE id = ANY(ARRAY(
-      SELECT id FROM incidents WHERE resolved_at < now() - make_interval(days => ${days}) ORDER BY resolved_at LIMIT ${limit}
-      FOR UPDATE SKIP LOCKED)) RETURNING 1`);
-  return removed.length;
 }

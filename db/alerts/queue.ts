@@ -48,7 +48,9 @@ export async function claimChannels(db: Db, { owner, limit }: { owner: string; l
       SELECT (SELECT d.channel_id FROM alert_due d WHERE d.channel_id > w.channel_id ORDER BY d.channel_id LIMIT 1)
       FROM waiting w WHERE w.channel_id IS NOT NULL
     ), ready AS MATERIALIZED (
-      SELECT c.id, may_send FROM waiting w, LATERAL (SELECT * FROM alert_channels WHERE id = ANY(ARRAY[w.channel_id]) LIMIT 1) c, LATERAL (
+      SELECT c.id, may_send FROM waiting w, LATERAL (
+          SELECT * FROM alert_channels WHERE id = ANY(ARRAY[w.channel_id]) AND (lease_expires_at >= now()) IS NOT TRUE LIMIT 1
+        ) c, LATERAL (
           SELECT is_urgent, queued_at FROM alert_due WHERE channel_id = w.channel_id ORDER BY is_urgent DESC, delivery_id LIMIT 1
         ) first, LATERAL (
           SELECT queued_at FROM alert_due WHERE channel_id = w.channel_id ORDER BY is_urgent, delivery_id DESC LIMIT 1
@@ -56,7 +58,7 @@ export async function claimChannels(db: Db, { owner, limit }: { owner: string; l
           SELECT (c.hold_until > now()) IS NOT TRUE AND (c.kind = 'WEBHOOK' OR c.state = 'UNCONFIRMED' OR first.queued_at <= now() - ${seconds(GATHER_SECONDS)})
             AND ((c.retry_at > now()) IS NOT TRUE OR newest.queued_at > c.attempted_at AND c.attempted_at < now() - ${seconds(PROBE_SECONDS)}) AS may_send
         ) judged
-      WHERE (c.lease_expires_at >= now()) IS NOT TRUE AND (first.is_urgent OR may_send)
+      WHERE first.is_urgent OR may_send
       ORDER BY first.is_urgent DESC, first.queued_at LIMIT ${limit}
     ), locked AS MATERIALIZED (
       SELECT id FROM alert_channels WHERE id = ANY(ARRAY(SELECT id FROM ready)) AND (lease_expires_at >= now()) IS NOT TRUE

@@ -102,7 +102,7 @@ async function endDeliveries(
 function noteFailure(reported: SQL, { status, error }: Failure, { counts }: { counts: boolean }): SQL {
   return sql`
     UPDATE /* noteFailure */ alert_deliveries SET attempt = attempt + ${counts ? 1 : 0}, last_status = ${status ?? null}, last_error = ${error}
-    WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE ${reported} ORDER BY delivery_id)) RETURNING attempt`;
+    WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE ${reported})) RETURNING attempt`;
 }
 
 /** The other side wants nothing for a while. */

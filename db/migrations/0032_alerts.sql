@@ -45,6 +45,7 @@ CREATE TABLE alert_channels (
   CHECK ((lease_token IS NULL) = (lease_expires_at IS NULL) AND (lease_token IS NULL) = (lease_owner IS NULL))
 ) WITH (fillfactor = 70); -- its times change with each message
 CREATE INDEX alert_channels_user ON alert_channels (user_id, id) WHERE deleted_at IS NULL;
+CREATE INDEX alert_channels_deleted ON alert_channels (deleted_at) WHERE deleted_at IS NOT NULL;
 -- The end of a job that nobody wants to hear of looks here, and finds nothing.
 CREATE INDEX alert_channels_completed ON alert_channels (user_id)
   WHERE deleted_at IS NULL AND state = 'ACTIVE' AND 'JOB_COMPLETED' = ANY (events);

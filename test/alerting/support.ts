@@ -83,15 +83,18 @@ export async function queueDeliveries(
   return ids;
 }
 
-/** Simulates that `seconds` pass for the queues of channels. */
-export async function letQueuesPass(db: Db, seconds: number): Promise<void> {
+/** Simulates that `seconds` pass for the queues of channels: of one user, or of all. */
+export async function letQueuesPass(db: Db, seconds: number, userId?: string): Promise<void> {
   const back = sql`make_interval(secs => ${seconds})`;
+  const ofUser = userId === undefined ? sql`true` : sql`user_id = ${userId}`;
   await db.transaction(async (tx) => {
-    await tx.execute(sql`SELECT FROM alert_channels ORDER BY id FOR NO KEY UPDATE`);
+    await tx.execute(sql`SELECT FROM alert_channels WHERE ${ofUser} ORDER BY id FOR NO KEY UPDATE`);
     await tx.execute(sql`
       UPDATE alert_channels SET retry_at = retry_at - ${back}, attempted_at = attempted_at - ${back}, hold_until = hold_until - ${back},
-        digested_at = digested_at - ${back}, first_failed_at = first_failed_at - ${back}, lease_expires_at = lease_expires_at - ${back}`);
-    await tx.execute(sql`UPDATE alert_due SET queued_at = queued_at - ${back}`);
-    await tx.execute(sql`UPDATE alert_deliveries SET created_at = created_at - ${back}`);
+        digested_at = digested_at - ${back}, first_failed_at = first_failed_at - ${back}, lease_expires_at = lease_expires_at - ${back}
+      WHERE ${ofUser}`);
+    await tx.execute(sql`
+      UPDATE alert_due SET queued_at = queued_at - ${back} WHERE channel_id IN (SELECT id FROM alert_channels WHERE ${ofUser})`);
+    await tx.execute(sql`UPDATE alert_deliveries SET created_at = created_at - ${back} WHERE ${ofUser}`);
   });
 }

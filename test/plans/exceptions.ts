@@ -43,6 +43,14 @@ export const OUT_OF_ORDER: Exception[] = [
     text: /^UPDATE notifications SET read_at = now\(\) WHERE id = ANY\(ARRAY\( SELECT id FROM notifications WHERE \(user_id, id\) >=/,
     because: "one user's notifications in the order of (user_id, id) come in the order of their ids",
   },
+  {
+    text: /^(WITH u AS MATERIALIZED .* )?UPDATE incidents SET/,
+    because: 'all that change incidents hold the locks of their workflows, which are taken in order',
+  },
+  {
+    text: /^UPDATE alert_deliveries SET attempt|^UPDATE alert_due SET digest_id|^WITH (gone|reported) AS .* DELETE FROM alert_due/,
+    because: 'the transaction holds the lock of the channel that has them all',
+  },
 ];
 
 /** Statements that lock tables out of the general order. */
@@ -98,6 +106,12 @@ export const READS_MORE: (Exception & { rowsMax: number; blocksMax?: number; sca
     text: /FROM schedules s LEFT JOIN LATERAL \( SELECT occurrences\[.* WHERE workflow_id > \S+ AND calendar_id IS NOT NULL/,
     because: 'it goes through all schedules in sets, at a start and when the time-zone data or the clock have changed',
     rowsMax: 20_000,
+  },
+  {
+    text: /^WITH RECURSIVE waiting AS/,
+    because: 'it looks at each channel that has something to send, by jumps in an index',
+    rowsMax: 2_000,
+    blocksMax: 8_000,
   },
 ];
 

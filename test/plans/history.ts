@@ -157,6 +157,25 @@ function statements(rows: number, jobs: number): string[] {
       Math.ceil(rows / 2),
     ),
     fill(
+      'alert_channels (id, user_id, name, kind, config, events, is_default, include_log, state, lease_token, lease_owner, lease_expires_at)',
+      `${id('0a', 'n')}, ${owner('n')}, 'other', 'SLACK', '{"shown": "x", "sealed": {}}', '{WORKFLOW_FAILING}', true, true, 'ACTIVE',
+        gen_random_uuid(), 'other', now() + interval '1 day'`,
+      users * 3,
+    ),
+    fill('workflow_alert_channels (workflow_id, channel_id)', `${workflow('n')}, ${id('0a', 'n')}`, users),
+    fill(
+      'incidents (id, workflow_id, user_id, job_id, alerted_at, resolved_at, resolution, failures)',
+      `${id('0b', 'n')}, ${workflow('n')}, ${owner('n')}, ${id('05', 'n')}, now(), now(), 'RECOVERED', 1`,
+      tenth,
+    ),
+    fill(
+      'alert_deliveries (id, channel_id, user_id, event, workflow_id, workflow_name, incident_id, status, delivered_at)',
+      `${id('0c', 'n')}, ${id('0a', `n % ${users} + 1`)}, ${owner('n')}, 'WORKFLOW_FAILING', ${workflow('n')}, 'other', ${id('0b', 'n')},
+        CASE WHEN n < ${tenth} THEN 'PENDING' ELSE 'DELIVERED' END, CASE WHEN n >= ${tenth} THEN now() END`,
+      Math.ceil(rows / 2),
+    ),
+    fill('alert_due (delivery_id, channel_id)', `${id('0c', 'n')}, ${id('0a', `n % ${users} + 1`)}`, tenth),
+    fill(
       'audit_events (id, action, outcome, user_id)',
       `${id('07', 'n')}, 'workflow.create', 'DONE', ${owner('n')}`,
       Math.ceil(rows / 2),

@@ -1,4 +1,5 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
+import { removeDeletedChannels, removeOldDeliveries, removeOldIncidents } from '../../db/alerts/retention.ts';
 import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { extendCalendars } from '../../db/calendars.ts';
@@ -16,7 +17,13 @@ import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import { type Effects, noEffects } from '../../domain/effects.ts';
 import { QUEUED_LOST, SCHEDULE_CHANNEL } from '../../domain/hints.ts';
 import { NO_ID } from '../../domain/ids.ts';
-import { AUDIT_RETENTION_DAYS, DELETED_RETENTION_DAYS, NOTIFICATION_RETENTION_DAYS } from '../../domain/limits.ts';
+import {
+  ALERT_DELIVERY_DAYS,
+  AUDIT_RETENTION_DAYS,
+  DELETED_RETENTION_DAYS,
+  JOB_RETENTION_DAYS,
+  NOTIFICATION_RETENTION_DAYS,
+} from '../../domain/limits.ts';
 import { defaultDeadline, settledBefore } from '../../platform/async/deadline.ts';
 import { repeat } from '../../platform/async/repeat.ts';
 import { Signal } from '../../platform/async/signal.ts';
@@ -210,13 +217,16 @@ async function runRollUp({ db, log }: Parts, signal: AbortSignal): Promise<void>
   });
 }
 
-/** Removes log lines, jobs, audit events and notifications that are older than their retention. */
+/**
+ * Removes log lines, jobs, audit events, notifications and alerts that are older than their
+ * retention.
+ */
 async function runRetention(
   {
     db,
     log,
     logRetentionDays,
-    jobRetentionDays,
+    jobRetentionDays = JOB_RETENTION_DAYS,
     auditRetentionDays = AUDIT_RETENTION_DAYS,
     notificationRetentionDays = NOTIFICATION_RETENTION_DAYS,
   }: SchedulingParts,
@@ -235,6 +245,12 @@ async function runRetention(
       removeOldNotifications(db, { days: notificationRetentionDays, limit }),
     );
     if (notifications > 0) log.info({ notifications }, 'Old notifications were removed.');
+    const deliveries = await untilDone(signal, (limit) =>
+      removeOldDeliveries(db, { days: ALERT_DELIVERY_DAYS, limit }),
+    );
+    if (deliveries > 0) log.info({ deliveries }, 'Old alert deliveries were removed.');
+    await untilDone(signal, (limit) => removeDeletedChannels(db, { days: ALERT_DELIVERY_DAYS, limit }));
+    await untilDone(signal, (limit) => removeOldIncidents(db, { days: jobRetentionDays, limit }));
   });
 }
 

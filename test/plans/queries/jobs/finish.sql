@@ -44,7 +44,9 @@ FROM (
 WHERE workflows.id = ANY(ARRAY[u.id])
 RETURNING workflows.id, workflows.user_id, terminated_at IS NOT NULL AS terminated,
   NOT u.failed AND u.failures > 0 AS recovered,
-  u.pauses IS TRUE AS paused,
+  u.pauses IS TRUE AS paused, u.failed, u.failed
+    AND u.failures + 1 >= alert_after_failures AS is_incident,
+    (muted_until > now()) IS TRUE AS muted,
   CASE WHEN u.failed THEN u.failures + 1 ELSE u.failures END AS failures;
 
 WITH /* endCounted */ ended AS (
@@ -121,7 +123,29 @@ eager AS MATERIALIZED (
   FROM eager JOIN ended ON ended.user_id = eager.id JOIN workflows ON workflows.id = ANY(ARRAY[ended.workflow_id])
   WHERE ended.status = 'COMPLETED'
   RETURNING id, user_id
-)
+),
+listening AS MATERIALIZED (
+  SELECT DISTINCT user_id AS id FROM alert_channels WHERE user_id = ANY(ARRAY(SELECT DISTINCT user_id FROM ended))
+    AND deleted_at IS NULL AND state = 'ACTIVE' AND 'JOB_COMPLETED' = ANY(events)
+), recorded AS (
+  INSERT INTO alert_deliveries (id, channel_id, user_id, event, workflow_id, workflow_name, job_id,
+    status)
+  SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
+    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, channel.id, w.user_id,
+    'JOB_COMPLETED', w.id, w.name, ended.id,
+    CASE WHEN w.muted_until > now() THEN 'SUPPRESSED' ELSE 'PENDING' END
+  FROM listening JOIN ended ON ended.user_id = listening.id JOIN workflows w ON w.id = ANY(ARRAY[ended.workflow_id]) CROSS JOIN LATERAL (
+    SELECT c.id FROM alert_channels c WHERE c.user_id = w.user_id AND c.deleted_at IS NULL
+      AND c.state = 'ACTIVE' AND 'JOB_COMPLETED' = ANY(c.events)
+      AND CASE WHEN w.has_own_alert_channels THEN EXISTS (
+          SELECT FROM workflow_alert_channels own WHERE own.workflow_id = w.id
+            AND own.channel_id = c.id OFFSET 0)
+        ELSE c.is_default END OFFSET 0
+  ) channel
+  WHERE ended.status = 'COMPLETED'
+  RETURNING id, channel_id, status
+), queued AS (INSERT INTO alert_due (delivery_id, channel_id) SELECT id,
+  channel_id FROM recorded WHERE status = 'PENDING')
   SELECT user_id, string_agg(id::text, ' ') AS ended,
     coalesce(string_agg(workflow_id::text, ' ') FILTER (WHERE awaited), '') AS awaited,
       '' AS notified

@@ -10,7 +10,8 @@ select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_pol
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to"
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -22,7 +23,8 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 update "workflows"
 set "deleted_at" = coalesce("workflows"."deleted_at", now()), "purge_requested_at" = now()
@@ -31,7 +33,8 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 update "workflows"
 set "skipped_run_count" = $1, "updated_at" = now(), "terminated_at" = now(),
@@ -41,7 +44,8 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 -- terminate
 
@@ -54,7 +58,8 @@ select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_pol
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to"
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -67,7 +72,8 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 -- terminateWorkflowsOf
 
@@ -86,7 +92,8 @@ select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_pol
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to"
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -99,4 +106,5 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";

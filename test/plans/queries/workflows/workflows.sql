@@ -28,14 +28,17 @@ insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes", "s
   "run_policy", "max_consecutive_job_failures_allowed", "consecutive_job_failures_count",
   "on_too_many_failures", "paused_at", "paused_until", "pause_reason", "pause_note",
   "skipped_run_count", "generation", "build_status", "created_at", "updated_at", "terminated_at",
-  "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days", "logs_removed_to")
+  "termination_reason", "deleted_at", "purge_requested_at", "log_retention_days",
+  "logs_removed_to", "alert_after_failures", "has_own_alert_channels", "muted_until")
 values ($1, $2, $3, $4, $5, $6, $7, $8, default, $9, default, default, default, default, default,
-  default, $10, default, default, default, default, default, default, default, default)
+  default, $10, default, default, default, default, default, default, default, default, default,
+  default, default)
 returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 -- lockWorkflow
 
@@ -43,7 +46,8 @@ select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_pol
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to"
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -85,7 +89,8 @@ select "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_pol
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to"
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until"
 from "workflows"
 where ("workflows"."id" = $1 and "workflows"."user_id" = $2
   and "workflows"."purge_requested_at" is null) for no key update;
@@ -128,7 +133,8 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 update "workflows"
 set "interval_minutes" = $1, "schedule" = $2, "run_policy" = $3, "generation" = $4,
@@ -138,4 +144,5 @@ returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
   "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
-  "purge_requested_at", "log_retention_days", "logs_removed_to";
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";

@@ -1,0 +1,22 @@
+-- db/alerts/retention.ts
+
+-- removeDeletedChannels
+
+DELETE /* removeDeletedChannels */ FROM alert_channels WHERE id = ANY(ARRAY(
+SELECT id FROM alert_channels c WHERE deleted_at < now() - make_interval(days => $1)
+  AND NOT EXISTS (SELECT FROM alert_deliveries WHERE channel_id = c.id OFFSET 0)
+ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING 1;
+
+-- removeOldDeliveries
+
+DELETE /* removeOldDeliveries */ FROM alert_deliveries WHERE id = ANY(ARRAY(
+SELECT id FROM alert_deliveries WHERE id < (lpad(to_hex(greatest(0,
+  extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint), 12, '0') || repeat('0',
+  20))::uuid ORDER BY id LIMIT $2
+FOR UPDATE SKIP LOCKED)) RETURNING 1;
+
+-- removeOldIncidents
+
+DELETE /* removeOldIncidents */ FROM incidents WHERE id = ANY(ARRAY(
+SELECT id FROM incidents WHERE resolved_at < now() - make_interval(days => $1) ORDER BY resolved_at LIMIT $2
+FOR UPDATE SKIP LOCKED)) RETURNING 1;
