@@ -50,10 +50,12 @@ export async function alertQueueOf(db: Db, drive: Drive): Promise<void> {
   const [one] = own;
   const serve = async (outcome: SendOutcome) => {
     for (const lease of await drive(queue.claimChannels, db, { owner: 'test', limit: 10 })) {
-      const message = await drive(queue.nextMessage, db, lease);
-      if (typeof message === 'string') continue;
-      await drive(alertFacts, db, message.deliveryIds.toReversed());
-      await drive(settleMessage, db, lease, message, outcome);
+      for (;;) {
+        const message = await drive(queue.nextMessage, db, lease);
+        if (typeof message === 'string') break;
+        await drive(alertFacts, db, message.deliveryIds.toReversed());
+        await drive(settleMessage, db, lease, message, outcome);
+      }
       await drive(queue.releaseChannel, db, lease);
     }
   };

@@ -43,6 +43,11 @@ SELECT /* digest */ delivery_id AS id,
   (count(*) OVER ())::integer AS count FROM alert_due WHERE digest_id = $1
 ORDER BY delivery_id LIMIT $2;
 
+-- endOf
+
+SELECT /* endOf */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
+AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1;
+
 -- expire
 
 WITH /* expire */ gone AS (
@@ -68,6 +73,13 @@ WITH /* makeDigest */ reported AS MATERIALIZED (
     SELECT id FROM reported WHERE event = 'WORKFLOW_FAILING' AND incident_id IN (
       SELECT incident_id FROM reported WHERE event IN ('WORKFLOW_RECOVERED',
         'WORKFLOW_TERMINATED')))) RETURNING delivery_id
+)
+UPDATE alert_deliveries SET status = 'MERGED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+
+-- merge
+
+WITH /* merge */ gone AS (
+  DELETE FROM alert_due WHERE delivery_id = ANY($1::uuid[]) RETURNING delivery_id
 )
 UPDATE alert_deliveries SET status = 'MERGED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
 
