@@ -77,6 +77,26 @@ const BROKEN = {
           AND f.completed_at <= coalesce(w.terminated_at, f.completed_at)
           AND f.completed_at > coalesce((SELECT max(c.completed_at) FROM jobs c WHERE c.workflow_id = w.id AND c.status = 'COMPLETED'
             AND c.completed_at <= coalesce(w.terminated_at, c.completed_at)), '-infinity'))`,
+  'failures that make an incident, and none is open': sql`
+    SELECT id FROM workflows w WHERE terminated_at IS NULL AND consecutive_job_failures_count >= alert_after_failures
+      AND NOT EXISTS (SELECT FROM incidents WHERE workflow_id = w.id AND resolved_at IS NULL)`,
+  'an open incident of a terminated workflow, or one with fewer failures than there were': sql`
+    SELECT i.id FROM incidents i JOIN workflows w ON w.id = i.workflow_id
+    WHERE resolved_at IS NULL AND (terminated_at IS NOT NULL OR failures < consecutive_job_failures_count)`,
+  'an open incident that a schedule or an active job does not know of': sql`
+    SELECT i.id FROM incidents i JOIN schedules s USING (workflow_id) LEFT JOIN jobs j ON j.id = s.last_job_id AND j.completed_at IS NULL
+    WHERE i.resolved_at IS NULL AND (NOT s.failing OR NOT j.after_failure)`,
+  'an incident that its channel does not hear of exactly once, at its beginning and at its end': sql`
+    SELECT i.id FROM incidents i JOIN alert_channels c USING (user_id)
+    WHERE (SELECT count(*) FROM alert_deliveries d WHERE d.channel_id = c.id AND d.incident_id = i.id AND event = 'WORKFLOW_FAILING') <> 1
+      OR (SELECT count(*) FROM alert_deliveries d WHERE d.channel_id = c.id AND d.incident_id = i.id
+        AND event = CASE resolution WHEN 'RECOVERED' THEN 'WORKFLOW_RECOVERED' ELSE 'WORKFLOW_TERMINATED' END) <> (resolved_at IS NOT NULL)::integer`,
+  'an ended job that its channel does not hear of exactly once': sql`
+    SELECT j.id FROM jobs j JOIN alert_channels c USING (user_id) WHERE status IN ('COMPLETED', 'FAILED')
+      AND (SELECT count(*) FROM alert_deliveries d WHERE d.channel_id = c.id AND d.job_id = j.id AND event = 'JOB_' || j.status) <> 1`,
+  'a delivery that waits and is not queued, or is queued and does not wait': sql`
+    SELECT coalesce(d.id, due.delivery_id) AS id FROM alert_deliveries d FULL JOIN alert_due due ON due.delivery_id = d.id
+    WHERE (due.delivery_id IS NOT NULL) <> (coalesce(d.status, '') = 'PENDING')`,
 };
 
 const ALL = sql.join(

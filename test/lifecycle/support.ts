@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { connect, type Db } from '../../db/client.ts';
+import { ALERT_EVENTS } from '../../domain/alerts/states.ts';
+import { channel } from '../alerting/support.ts';
 import { testDatabase, testUser } from '../support/database.ts';
 import { IS_LONG_RUN } from '../support/run-length.ts';
 import { refuseWrongChanges } from './changes.ts';
@@ -22,6 +24,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
   const { db, close } = connect(url, { max: connections, application: 'chronoverse-test' });
   await refuseWrongChanges(db);
   const ann = await testUser(db, 'ann');
+  await channel(db, ann, { events: [...ALERT_EVENTS] });
   return {
     db,
     async begin() {
@@ -30,6 +33,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
       await db.execute(sql`DELETE FROM jobs`);
       await db.execute(sql`DELETE FROM workflows`);
       await db.execute(sql`DELETE FROM calendars`);
+      await db.execute(sql`DELETE FROM alert_deliveries`);
       return new World(db, ann);
     },
     async close() {
