@@ -56,7 +56,7 @@ async function drain(lease: LeaseKey, outcome: SendOutcome = delivered) {
 const slack = { target: { kind: 'SLACK', url: 'http://127.0.0.1:1/' } } as const;
 
 describe('the queue of a channel', () => {
-  test('P8: sends first what came first, one at a time, each under its own id', async () => {
+  test('P13: sends first what came first, one at a time, each under its own id', async () => {
     const { db } = database;
     const id = await channel(db, ann);
     const ids = await queueDeliveries(db, { channelId: id, userId: ann, count: 4 });
