@@ -109,7 +109,7 @@ export async function admittedAddresses(run: Run, host: string): Promise<Address
   if (admitted.length > 0) return { known: admitted, late };
   const more = await comingOf(run, host, late);
   const rest = admissible(run, more);
-  if (rest.length === 0) throw new CheckFailure(refusal(host, [...known, ...more]));
+  if (rest.length === 0) throw new CheckFailure(refusal(run, host, [...known, ...more]));
   return { known: rest, late: undefined };
 }
 
@@ -185,7 +185,11 @@ export function nameFailure(host: string, code: string, since: number, type?: Dn
 }
 
 /** The message for a host that the policy does not admit. */
-export function refusal(host: string, addresses: string[]): string {
+export function refusal({ context }: Run, host: string, addresses: string[]): string {
   const what = addresses.includes(host) ? host : `${host} (${addresses.join(', ')})`;
-  return `${what} is in no network that heartbeats may reach here; the operator's setting HEARTBEAT_ALLOW names those.`;
+  const why = context.unreachable ?? UNREACHABLE;
+  return `${what} ${why}`;
 }
+
+const UNREACHABLE =
+  "is in no network that heartbeats may reach here; the operator's setting HEARTBEAT_ALLOW names those.";

@@ -80,7 +80,7 @@ function serverFailure(at: HostAndPort, said: string, code: string, since: numbe
 function admittedServer(run: Run, text: string): HostAndPort {
   const at = parseAddressAndPort(text, DNS_PORT);
   if (at === undefined) throw new CheckFailure(`${text} is no address of a name server.`);
-  if (!isAllowed(run.context.allow, at.host)) throw new CheckFailure(refusal(at.host, [at.host]));
+  if (!isAllowed(run.context.allow, at.host)) throw new CheckFailure(refusal(run, at.host, [at.host]));
   return at;
 }
 

@@ -9,6 +9,8 @@ import type { Trust } from './trust.ts';
 /** The context that the worker gives the check of an endpoint. */
 export interface EndpointContext {
   allow: NetworkPolicy;
+  /** Completes "192.0.2.1 ..." for what `allow` refuses. Default: in the words of heartbeats. */
+  unreachable?: string;
   /** Ends the check at once. Any number of checks may share it. */
   signal: AbortSignal;
   /** Whose check it is. */

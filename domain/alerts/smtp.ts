@@ -1,0 +1,55 @@
+/** The operator's mail server, as SMTP_URL describes it. */
+export interface SmtpServer {
+  host: string;
+  port: number;
+  /** TLS from the first byte on (smtps). */
+  isSecure: boolean;
+  /** Nothing is sent before STARTTLS. Without it, STARTTLS is used where the server offers it. */
+  requiresTls: boolean;
+  /** Whether its certificate must be right. */
+  verifies: boolean;
+  login: { user: string; password: string } | undefined;
+}
+
+/** The parsed setting SMTP_URL, or a sentence that says what is wrong with it. It shows no password. */
+export function parseSmtpUrl(text: string): SmtpServer | string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
+    return 'It must be a URL such as smtp://user:password@mail.example.com:587 or smtps://mail.example.com.';
+  if (!/^\/?$/.test(url.pathname) || url.hash !== '')
+    return 'It must end with the port or the options: a "/", "?" or "#" in a password is written as %2F, %3F or %23.';
+  const isSecure = url.protocol === 'smtps:';
+  const options = new Map([...url.searchParams].map(([name, value]) => [name, value === '' ? 'true' : value]));
+  for (const [name, value] of options) {
+    if (name !== 'requireTLS' && name !== 'tls.rejectUnauthorized')
+      return `"${name}" is none of its options, which are requireTLS and tls.rejectUnauthorized.`;
+    if (value !== 'true' && value !== 'false') return `Its option ${name} must be true or false.`;
+  }
+  const [user, password] = [decoded(url.username), decoded(url.password)];
+  if (user === undefined || password === undefined) return 'A "%" in its user name or password is written as %25.';
+  return {
+    host: (decoded(url.hostname) ?? url.hostname).replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? (isSecure ? 465 : 587) : Number(url.port),
+    isSecure,
+    requiresTls: options.get('requireTLS') === 'true',
+    verifies: options.get('tls.rejectUnauthorized') !== 'false',
+    login: user === '' && password === '' ? undefined : { user, password },
+  };
+}
+
+/** The address in MAIL_FROM: "alerts@example.com" or "Chronoverse <alerts@example.com>". */
+export function parseMailFrom(text: string): { name: string; address: string } | string {
+  const [, name = '', bracketed] = /^([^<>]*)<([^<>]+)>$/.exec(text.trim()) ?? [];
+  const address = (bracketed ?? text).trim();
+  if (/[\p{Cc}]/u.test(text) || !/^[^\s@,;<>"]+@[^\s@,;<>"]+$/.test(address))
+    return 'It must be one address, such as alerts@example.com or "Chronoverse <alerts@example.com>".';
+  return { name: name.trim().replace(/^"(.*)"$/, '$1'), address };
+}
+
+function decoded(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return undefined;
+  }
+}
