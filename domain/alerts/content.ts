@@ -136,7 +136,7 @@ function digest({ alerts, count }: { alerts: readonly Alert[]; count: number }, 
   const first = named[0];
   return {
     title: `${count} alerts`,
-    mood: 'BAD',
+    mood: alerts.some(({ event }) => MOODS[event] === 'BAD') ? 'BAD' : 'GOOD',
     sentences: [
       ...named.map((alert) => `${isoTime(alert.at)}: ${titleOf(alert)}.`),
       ...(rest > 0 ? [`And ${rest} more, which the log of the channel lists.`] : []),
