@@ -48,10 +48,13 @@ function* links(settings: Settings, listens: boolean): Generator<string> {
 }
 
 /** Users share the networks of the processes. */
-function* sharing({ heartbeatAllow, registryAllow, localImages }: Settings): Generator<string> {
+function* sharing({ heartbeatAllow, alertAllow, registryAllow, localImages }: Settings): Generator<string> {
   const wide = [...heartbeatAllow.words].filter((word) => word !== 'public');
   if (wide.length > 0)
     yield `HEARTBEAT_ALLOW has ${wide.join(' and ')}: users reach services beside this installation, databases among them. Set HEARTBEAT_ALLOW=public, with the networks that they need.`;
+  const alerts = [...alertAllow.words].filter((word) => word !== 'public');
+  if (alerts.length > 0)
+    yield `ALERT_ALLOW has ${alerts.join(' and ')}: the alerts of users reach services beside this installation. Set ALERT_ALLOW=public, with the networks that they need.`;
   const registries = [...registryAllow.networks.words].filter((word) => word !== 'public');
   if (registries.length > 0)
     yield `REGISTRY_ALLOW has ${registries.join(' and ')}: users send the engine to services beside it. Name the registries instead.`;

@@ -43,8 +43,13 @@ export async function newPasswordProblems(
 }
 
 export function emailProblems(email: string): Problem[] {
-  if (email.length <= EMAIL_LENGTH_MAX && EMAIL.test(email)) return [];
+  if (isEmail(email)) return [];
   return [{ path: ['email'], message: 'The email must be an address like "ann@example.com".' }];
+}
+
+/** Whether `text` is one address, and nothing else. */
+export function isEmail(text: string): boolean {
+  return text.length <= EMAIL_LENGTH_MAX && EMAIL.test(text);
 }
 
 function passwordProblems(password: string, field: string): Problem[] {

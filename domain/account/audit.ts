@@ -8,9 +8,12 @@ export interface AuditChange {
 /** The fields whose values are shown. All others are only named: they may hold or be a secret. */
 const SHOWN = new Set([
   'administrator',
+  'alertAfterFailures',
   'expiresAt',
   'id',
+  'includeLog',
   'interval',
+  'isDefault',
   'logRetentionDays',
   'maxConsecutiveJobFailuresAllowed',
   'name',

@@ -49,6 +49,10 @@ export interface Settings {
   demoImage: string;
   heartbeatAllow: NetworkPolicy;
   connectivityTargets: HostAndPort[];
+  alertAllow: NetworkPolicy;
+  /** Where e-mail is sent, with the login. */
+  smtpUrl?: string;
+  mailFrom?: string;
   registryAllow: RegistryPolicy;
   localImages: ImagePatterns;
   imageRetentionDays: number;
@@ -176,6 +180,9 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     demoImage: need('DEMO_IMAGE', SETTINGS.DEMO_IMAGE),
     heartbeatAllow: read('HEARTBEAT_ALLOW', SETTINGS.HEARTBEAT_ALLOW) ?? defaultAllow(env),
     connectivityTargets: read('CONNECTIVITY_TARGETS', SETTINGS.CONNECTIVITY_TARGETS) ?? [],
+    alertAllow: read('ALERT_ALLOW', SETTINGS.ALERT_ALLOW) ?? defaultAllow(env),
+    smtpUrl: read('SMTP_URL', SETTINGS.SMTP_URL),
+    mailFrom: read('MAIL_FROM', SETTINGS.MAIL_FROM),
     registryAllow: read('REGISTRY_ALLOW', SETTINGS.REGISTRY_ALLOW) ?? defaultRegistries(env),
     localImages: read('LOCAL_IMAGES', SETTINGS.LOCAL_IMAGES) ?? defaultLocalImages(env),
     imageRetentionDays: need('IMAGE_RETENTION_DAYS', SETTINGS.IMAGE_RETENTION_DAYS),
@@ -218,6 +225,8 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
       GENERATIONS_PER_WORKFLOW: need('GENERATIONS_PER_WORKFLOW', SETTINGS.GENERATIONS_PER_WORKFLOW),
     },
   };
+  if ((settings.smtpUrl !== undefined && !env.MAIL_FROM) || (settings.mailFrom !== undefined && !env.SMTP_URL))
+    problems.push('SMTP_URL and MAIL_FROM belong together: set both, or none for no alerts by e-mail.');
   problems.push(...unusedTls(settings));
   if (problems.length > 0) throw new SettingsError(problems);
   return { settings, warnings: misspeltIn(env) };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SIGN_UP_MODES } from '../../domain/account/account-input.ts';
+import { isEmail, SIGN_UP_MODES } from '../../domain/account/account-input.ts';
 import { parseImageReference } from '../../domain/images/image-reference.ts';
 import { parseImagePatterns, parseRegistryAllow } from '../../domain/images/registry-allow.ts';
 import {
@@ -22,7 +22,7 @@ import { CONNECTION_SETTINGS } from './connection-settings.ts';
 import { JOB_SETTINGS } from './job-settings.ts';
 import { setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
-import { databaseUrl, engineUrl, redisUrl } from './urls.ts';
+import { databaseUrl, engineUrl, redisUrl, smtpUrl } from './urls.ts';
 
 const DAYS_MAX = 36_500;
 const PREFIX_LENGTH_MAX = 100;
@@ -223,6 +223,35 @@ export const SETTINGS = {
       'Services outside that accept TCP connections. When a HEARTBEAT reaches nothing and none of them accepts either, the fault is the network of the worker, not of the workflow. HEARTBEAT_ALLOW does not concern them.',
     example: '1.1.1.1:443,9.9.9.9:443,gateway.example:22',
   }),
+  ALERT_ALLOW: setting({
+    schema: z.string().transform((text, context) => {
+      const policy = parseAllow(text);
+      if (typeof policy !== 'string') return policy;
+      context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
+      return z.NEVER;
+    }),
+    defaultMeans: 'public,private,loopback with an embedded database, else public,private',
+    means:
+      'Networks that alert channels may reach, in the words of HEARTBEAT_ALLOW. The server of SMTP_URL is always reached.',
+    example: 'public,10.20.0.0/16',
+  }),
+  SMTP_URL: setting({
+    schema: smtpUrl(),
+    defaultMeans: 'none: there are no alerts by e-mail',
+    means:
+      'The server that takes e-mail. smtps:// uses TLS from the start; smtp:// uses it where the server offers it, and with ?requireTLS=true always.',
+    example: 'smtp://USER:PASSWORD@mail.example.com:587?requireTLS=true',
+    secret: true,
+  }),
+  MAIL_FROM: setting({
+    schema: z
+      .string()
+      .transform((text) => text.trim())
+      .refine(isSender, 'an address, or a name and an address in angle brackets'),
+    defaultMeans: 'none: there are no alerts by e-mail',
+    means: 'The sender of e-mail, as the server of SMTP_URL accepts it.',
+    example: 'Chronoverse <alerts@example.com>',
+  }),
   REGISTRY_ALLOW: setting({
     schema: z.string().transform((text, context) => {
       const policy = parseRegistryAllow(text);
@@ -306,6 +335,12 @@ export type SettingName = keyof typeof SETTINGS;
 
 function withoutSlash(url: string): string {
   return url.replace(/\/$/, '');
+}
+
+/** Whether it is one address, alone or behind a name. */
+function isSender(text: string): boolean {
+  const [, name = '', address = text] = /^([^<>\p{Cc}]*)<([^<>]*)>$/u.exec(text) ?? [];
+  return name.length <= PREFIX_LENGTH_MAX && isEmail(address);
 }
 
 /** Whether it is a path, and not what only a shell would turn into one. */

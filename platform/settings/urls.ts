@@ -35,6 +35,23 @@ export function redisUrl() {
   });
 }
 
+export function smtpUrl() {
+  return ofUrl((text) => {
+    const right = 'a URL like smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465';
+    if (!/^smtps?:\/\//i.test(text) || !URL.canParse(text))
+      return `${right}, with the characters : / ? # [ ] @ % of its password written as %3A %2F %3F %23 %5B %5D %40 %25`;
+    const url = new URL(text);
+    if (url.hostname === '' || url.port === '0') return `${right}, with a host`;
+    if (!isEncoded(url.username) || !isEncoded(url.password))
+      return `${right}, with each % of its password written as %25`;
+    if (!/^\/?$/.test(url.pathname) || url.hash !== '') return `${right}, without a path`;
+    // The client takes parameters for options of its own, some of which read files.
+    return /^(\?requireTLS=(true|false))?$/.test(url.search)
+      ? undefined
+      : `${right}, with no parameter but ?requireTLS=true`;
+  });
+}
+
 export function engineUrl() {
   return ofUrl((text) => {
     if (!/^(unix|tcp|https?):\/\//i.test(text) || !URL.canParse(text))

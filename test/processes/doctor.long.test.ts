@@ -38,6 +38,7 @@ describe('chronoverse doctor on settings', () => {
       DATABASE_URL: 'postgres://chronoverse:hidden@db.example/chronoverse',
       REDIS_URL: 'redis://redis.example:6379',
       HEARTBEAT_ALLOW: 'public,private',
+      ALERT_ALLOW: 'public,private',
       REGISTRY_ALLOW: 'public,loopback',
       LOCAL_IMAGES: '*',
       DOCKER_HOST: 'tcp://127.0.0.1:1',
@@ -49,6 +50,7 @@ describe('chronoverse doctor on settings', () => {
       'SECRET_KEY',
       'HOST',
       'HEARTBEAT_ALLOW',
+      'ALERT_ALLOW',
       'REGISTRY_ALLOW',
       'LOCAL_IMAGES',
       'REDIS_URL',
@@ -108,6 +110,7 @@ describe.skipIf(engine === undefined)('chronoverse doctor on an engine', () => {
     DATABASE_URL: 'postgres://chronoverse:hidden@10.99.0.1/chronoverse',
     SECRET_KEY: '00'.repeat(32),
     HEARTBEAT_ALLOW: 'public',
+    ALERT_ALLOW: 'public',
     REDIS_URL: 'redis://:hidden@203.0.113.9:6379',
     PORT: '4444',
   });
