@@ -68,6 +68,10 @@ export interface Client {
   lastEventId?: string | undefined;
   /** Calls `gone` when the client has left. Absent on a WebSocket, which is closed as a whole. */
   onGone?(gone: () => void): void;
+  /**
+   * Gives the turn of the operation back before its end: from now on it hardly does more than wait.
+   */
+  endTurn?(): void;
   /** Over HTTP: the work under way for the request. */
   work?: RequestWork;
 }

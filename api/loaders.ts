@@ -1,6 +1,17 @@
 import DataLoader from 'dataloader';
 import { listSessions } from '../db/accounts/sessions.ts';
 import { listApiTokens } from '../db/accounts/tokens.ts';
+import {
+  alertChannelsOf,
+  alertDeliveriesOf,
+  countDeliveriesByChannel,
+  type DeliveryWindow,
+  incidentsOf,
+  listAlertChannels,
+  listDeliveriesByChannel,
+  openIncidents,
+  ownAlertChannels,
+} from '../db/alerts/lookup.ts';
 import { readWorkflowTotals, type Total } from '../db/analytics.ts';
 import type { Db } from '../db/client.ts';
 import { newestJobs } from '../db/jobs/follow.ts';
@@ -28,7 +39,16 @@ import {
 } from '../db/lookup.ts';
 import { notificationsOf } from '../db/notifications.ts';
 import { pingTokensOf } from '../db/pings/tokens.ts';
-import type { BuildRow, JobRow, NotificationRow, TokenRow, WorkflowRow } from '../db/schema.ts';
+import type {
+  AlertChannelRow,
+  AlertDeliveryRow,
+  BuildRow,
+  IncidentRow,
+  JobRow,
+  NotificationRow,
+  TokenRow,
+  WorkflowRow,
+} from '../db/schema.ts';
 import { workflowsByVolume } from '../db/volumes.ts';
 import type { TimeRange } from '../domain/analytics.ts';
 import { isId } from '../domain/ids.ts';
@@ -40,7 +60,7 @@ import { setReads } from '../platform/async/set-reads.ts';
  * Reads rows for the requests of one user: what resolvers ask for in the same tick is one query,
  * and rows by their ids are read in sets for all of the user's requests.
  * Nothing is cached, because a mutation changes rows and a subscription lasts for hours. The first
- * five return only the viewer's own rows; the others must be given ids that came from those.
+ * nine return only the viewer's own rows; the others must be given ids that came from those.
  */
 export interface Loaders {
   workflow(id: string): Promise<WorkflowRow | undefined>;
@@ -48,6 +68,11 @@ export interface Loaders {
   job(id: string): Promise<JobRow | undefined>;
   build(id: string): Promise<BuildRow | undefined>;
   notification(id: string): Promise<NotificationRow | undefined>;
+  alertChannel(id: string): Promise<AlertChannelRow | undefined>;
+  /** Also one that is deleted. */
+  anyAlertChannel(id: string): Promise<AlertChannelRow | undefined>;
+  alertDelivery(id: string): Promise<AlertDeliveryRow | undefined>;
+  incident(id: string): Promise<IncidentRow | undefined>;
 
   newestBuild(workflowId: string): Promise<BuildRow | undefined>;
   newestJob(workflowId: string): Promise<JobRow | undefined>;
@@ -66,6 +91,13 @@ export interface Loaders {
   waitOfTurn(jobId: string): Promise<string | undefined>;
   apiTokens(userId: string): Promise<TokenRow[]>;
   sessions(userId: string): Promise<TokenRow[]>;
+  alertChannels(userId: string): Promise<AlertChannelRow[]>;
+  /** The channels that a workflow has chosen itself. */
+  ownAlertChannels(workflowId: string): Promise<AlertChannelRow[]>;
+  openIncident(workflowId: string): Promise<IncidentRow | undefined>;
+  alertDeliveries(page: DeliveryWindow & { channelId: string }): Promise<AlertDeliveryRow[]>;
+  /** The number of the deliveries, or COUNTED_MAX + 1 if there are more than COUNTED_MAX. */
+  alertDeliveryCount(asked: Pick<DeliveryWindow, 'status'> & { channelId: string }): Promise<number>;
   /** The ids of the viewer's workflows that name the volume. */
   workflowsOfVolume(name: string): Promise<string[]>;
 }
@@ -82,6 +114,10 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
   const job = byId((ids) => jobsOf(db, userId(), ids));
   const build = byId((ids) => buildsOf(db, userId(), ids));
   const notification = byId((ids) => notificationsOf(db, userId(), ids));
+
+  const anyAlertChannel = byId((ids) => alertChannelsOf(db, userId(), ids));
+  const alertDelivery = byId((ids) => alertDeliveriesOf(db, userId(), ids));
+  const incident = byId((ids) => incidentsOf(db, userId(), ids));
 
   const newestBuild = batched<BuildRow | undefined>(async (ids) => {
     const found = new Map((await newestBuilds(db, ids)).map((row) => [row.workflowId, row]));
@@ -118,6 +154,28 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
   const sessions = batched<TokenRow[]>(async (ids) => {
     const found = await listSessions(db, ids);
     return (id) => found.filter((row) => row.userId === id);
+  });
+  const alertChannels = batched<AlertChannelRow[]>(async (ids) => {
+    const found = await listAlertChannels(db, ids);
+    return (id) => found.filter((row) => row.userId === id);
+  });
+  const chosenAlertChannels = batched<AlertChannelRow[]>(async (ids) => {
+    const found = new Map<string, AlertChannelRow[]>();
+    for (const { workflowId, channel } of await ownAlertChannels(db, ids))
+      found.set(workflowId, [...(found.get(workflowId) ?? []), channel]);
+    return (id) => found.get(id) ?? [];
+  });
+  const openIncident = batched<IncidentRow | undefined>(async (ids) => {
+    const found = new Map((await openIncidents(db, ids)).map((row) => [row.workflowId, row]));
+    return (id) => found.get(id);
+  });
+  const alertDeliveries = byShape<DeliveryWindow, AlertDeliveryRow[]>(async (ids, window) => {
+    const found = await listDeliveriesByChannel(db, ids, window);
+    return (id) => found.get(id) ?? [];
+  });
+  const alertDeliveryCount = byShape<Pick<DeliveryWindow, 'status'>, number>(async (ids, { status }) => {
+    const found = await countDeliveriesByChannel(db, ids, { status, max: COUNTED_MAX });
+    return (id) => found.get(id) ?? 0;
   });
   const workflowsOfVolume = batched<string[]>(async (names) => {
     const found = await workflowsByVolume(db, userId(), names, VOLUME_WORKFLOWS_MAX);
@@ -167,6 +225,13 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     job,
     build,
     notification,
+    alertChannel: async (id) => {
+      const row = await anyAlertChannel(id);
+      return row?.deletedAt === null ? row : undefined;
+    },
+    anyAlertChannel,
+    alertDelivery,
+    incident,
     newestBuild,
     newestJob,
     schedule,
@@ -176,6 +241,11 @@ export function createLoaders(db: Db, userId: () => string): Loaders {
     waitOfTurn,
     apiTokens,
     sessions,
+    alertChannels,
+    ownAlertChannels: chosenAlertChannels,
+    openIncident,
+    alertDeliveries: ({ channelId, ...window }) => alertDeliveries(window, channelId),
+    alertDeliveryCount: ({ channelId, status }) => alertDeliveryCount({ status }, channelId),
     workflowsOfVolume,
     jobs,
     jobSummaries,

@@ -1,6 +1,7 @@
 import type { SignUpMode } from '../domain/account/account-input.ts';
 import type { UserLimits } from '../domain/limits.ts';
 import type { ConnectionBounds } from '../domain/network/connection-bounds.ts';
+import type { NetworkPolicy } from '../domain/network/networks.ts';
 import type { TrustedProxies } from '../domain/network/trusted-proxies.ts';
 import type { ContainerPolicy } from '../domain/payload/container-policy.ts';
 import type { ResourceMaximums } from '../domain/payload/container-schema.ts';
@@ -34,6 +35,12 @@ export interface ApiSettings {
   apiTokenDaysMax?: number;
   /** How many mutations one user may call in an hour. Defaults apply where absent. */
   mutationsPerUserPerHour?: number;
+  /** The networks that alert channels may reach. `public` where absent. */
+  alertAllow?: NetworkPolicy;
+  /** Whether the operator has said how e-mail is sent. False by default. */
+  emailReady?: boolean;
+  /** How long the answer to a test of an alert channel waits for a worker. 40 s by default. */
+  alertTestMs?: number;
   limits?: Partial<AccountLimits>;
   /** The limits of one user. Defaults apply where absent. */
   userLimits?: Partial<UserLimits>;

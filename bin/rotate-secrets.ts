@@ -35,8 +35,7 @@ export async function runRotateSecrets(
     } catch (error) {
       if (!(error instanceof UnreadableSecret)) throw error;
       unreadable += 1;
-      const [workflowId] = place.split('\n');
-      if (unreadable <= PROBLEMS_SHOWN_MAX) context.log.error({ workflowId }, error.message);
+      if (unreadable <= PROBLEMS_SHOWN_MAX) context.log.error(ownerOf(place), error.message);
       return sealed;
     }
   });
@@ -48,4 +47,10 @@ export async function runRotateSecrets(
   const left = unreadable === 0 ? '' : ` ${unreadable} could not be read, and stay as they are.`;
   context.log.info({ rotated, unreadable }, `secrets: ${rotated} encrypted under the present key.${left}`);
   return isDone ? 0 : 1;
+}
+
+/** The workflow or the alert channel that a place belongs to, for the log. */
+function ownerOf(place: string): { workflowId: string } | { alertChannelId: string } {
+  const [id = '', what] = place.split('\n');
+  return what === 'alert channel' ? { alertChannelId: id } : { workflowId: id };
 }

@@ -28,8 +28,10 @@ export async function listen(
     const web = { publicUrl, allowedOrigins, trustProxy, graphiql, introspection };
     const limits = { maxJobSeconds, maxResources, policy, logRetentionDays, userLimits, bounds };
     const { apiTokenDaysMax, mutationsPerUserPerHour } = settings;
+    const emailReady = settings.smtpUrl !== undefined && settings.mailFrom !== undefined;
+    const alerts = { alertAllow: settings.alertAllow, emailReady };
     const accounts = { signUp, apiTokenDaysMax, mutationsPerUserPerHour };
-    const own = { port, host, databaseEmbedded, ...limits, ...accounts, ...web };
+    const own = { port, host, databaseEmbedded, ...limits, ...accounts, ...alerts, ...web };
     const api = await startApi({ ...parts, db: parts.apiDatabase(), docker, settings: own });
     shutdown.add('api', 'api', api.close);
     done(`listens on ${host}`);

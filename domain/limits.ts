@@ -163,3 +163,16 @@ export const AUDIT_RETENTION_DAYS = 365;
 export const NOTIFICATION_RETENTION_DAYS = 90;
 /** What was delivered over alert channels is kept for so long. */
 export const ALERT_DELIVERY_DAYS = 30;
+
+export const ALERT_CHANNELS_PER_USER_MAX = 20;
+export const ALERT_CHANNELS_PER_WORKFLOW_MAX = 10;
+export const ALERT_CHANNEL_NAME_LENGTH_MAX = 100;
+export const ALERT_AFTER_FAILURES_MAX = 1_000;
+/** How long the code of an e-mail address is valid, and how often it may be tried. */
+export const CODE_HOURS = 24;
+export const CODE_TRIES_MAX = 5;
+/** How many codes one user may have sent to addresses in a day. */
+export const CODES_PER_USER_PER_DAY = 10;
+/** How many tests of channels one user may ask for, those of `enableAlertChannel` included. */
+export const ALERT_TESTS_PER_USER_PER_MINUTE = 5;
+export const MUTE_DAYS_MAX = 30;

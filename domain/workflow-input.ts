@@ -1,4 +1,10 @@
-import { FAILURES_ALLOWED_MAX, INTERVAL_MINUTES_MAX, LOG_RETENTION_DAYS, NAME_LENGTH_MAX } from './limits.ts';
+import {
+  ALERT_AFTER_FAILURES_MAX,
+  FAILURES_ALLOWED_MAX,
+  INTERVAL_MINUTES_MAX,
+  LOG_RETENTION_DAYS,
+  NAME_LENGTH_MAX,
+} from './limits.ts';
 import type { Problem } from './problem.ts';
 import { characterCount, isBlank, textProblem } from './text.ts';
 
@@ -11,6 +17,7 @@ export interface WorkflowProperties {
   interval?: number | null;
   maxConsecutiveJobFailuresAllowed?: number | null;
   logRetentionDays?: number | null;
+  alertAfterFailures?: number | null;
 }
 
 /** Everything that is wrong with the given properties. */
@@ -26,6 +33,13 @@ export function workflowProblems(
       input.maxConsecutiveJobFailuresAllowed,
       FAILURES_ALLOWED_MAX,
       'The number of consecutive failures allowed',
+      '',
+    ),
+    ...rangeProblems(
+      'alertAfterFailures',
+      input.alertAfterFailures,
+      ALERT_AFTER_FAILURES_MAX,
+      'The number of failures before an alert',
       '',
     ),
     ...rangeProblems('logRetentionDays', input.logRetentionDays, logRetentionDays, 'The log retention', ' days'),

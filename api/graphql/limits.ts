@@ -1,4 +1,4 @@
-import type { ExecutionArgs, ExecutionResult } from 'graphql';
+import { type ExecutionArgs, type ExecutionResult, getOperationAST } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { Admission } from '../admission/admission.ts';
 import type { Context } from '../context.ts';
@@ -24,7 +24,7 @@ export function operationLimits(admission: Admission): Plugin<Context> {
         setExecuteFn(async (expensive: ExecutionArgs) => {
           const leave = await admission.expensiveTurn(asker);
           try {
-            return await executeFn(expensive);
+            return await executeFn(endingBoth(expensive, args.contextValue, leave));
           } finally {
             leave();
           }
@@ -34,6 +34,17 @@ export function operationLimits(admission: Admission): Plugin<Context> {
       return { onExecuteDone: ({ result }) => introspections.keep(introspection, result as ExecutionResult) };
     },
   };
+}
+
+/** A mutation that waits gives back both of its turns. */
+function endingBoth(args: ExecutionArgs, context: Context, leave: () => void): ExecutionArgs {
+  if (getOperationAST(args.document, args.operationName)?.operation !== 'mutation') return args;
+  const { client } = context;
+  function endTurn(): void {
+    client.endTurn?.();
+    leave();
+  }
+  return { ...args, contextValue: { ...context, client: { ...client, endTurn } } };
 }
 
 /** An operation above this cost keeps the process busy for more than some tens of milliseconds. */

@@ -22,7 +22,7 @@ export async function httpTransport(
   { services, connections, work }: { services: Services; connections: Connections; work: RequestWork },
 ): Promise<Transport | undefined> {
   const { identifier, admission } = services;
-  const client = httpClient(request, response, from, work);
+  const client: Client = httpClient(request, response, from, work);
   const { token } = from;
   const askedAt = performance.now();
   const identity = token === undefined ? Promise.resolve(undefined) : identifier.identify(token);
@@ -40,7 +40,9 @@ export async function httpTransport(
     refuse(request, response, error);
     return undefined;
   }
-  return { client, token, identity, askedAt, asker, incoming: request, turn: turnOf(services, asker, work) };
+  const turn = turnOf(services, asker, work);
+  client.endTurn = turn.end;
+  return { client, token, identity, askedAt, asker, incoming: request, turn };
 }
 
 /**

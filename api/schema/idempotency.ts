@@ -1,4 +1,5 @@
 import { LimitExceeded } from '../../db/accounts/user-limits.ts';
+import { UnknownAlertChannels } from '../../db/alerts/workflow-channels.ts';
 import type { Db } from '../../db/client.ts';
 import { once, type Repeatable } from '../../db/idempotency.ts';
 import { VolumeBeingRemoved } from '../../db/volumes.ts';
@@ -6,6 +7,7 @@ import { canonicalText } from '../../domain/canonical.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX } from '../../domain/limits.ts';
 import type { Problem } from '../../domain/problem.ts';
 import { characterCount, textProblem } from '../../domain/text.ts';
+import { unknownChannels } from './alert-choice.ts';
 import type { SignedInCall } from './mutation.ts';
 import { invalid, type UserErrorShape } from './user-error.ts';
 import { limitError } from './user-limits.ts';
@@ -78,6 +80,8 @@ export async function changeOnce<Result, Row>(
   } catch (error) {
     if (error instanceof TooLate) return { outcome: 'REFUSED', userErrors: invalid(passed).userErrors };
     if (error instanceof LimitExceeded) return { outcome: 'REFUSED', userErrors: [limitError(error)] };
+    if (error instanceof UnknownAlertChannels)
+      return { outcome: 'REFUSED', userErrors: unknownChannels(error.indices) };
     if (error instanceof VolumeBeingRemoved) return refusal('CONFLICT', volumeSentence(error), 'payload');
     throw error;
   }

@@ -14,7 +14,7 @@ Node.implement({
 });
 
 /** One for each type. */
-const STATEMENTS = 7;
+const STATEMENTS = 10;
 const IDS_MAX = 100;
 
 builder.queryField('node', (t) =>
@@ -55,15 +55,19 @@ async function nodesOf(ids: string[], context: Context): Promise<(TypedNode | nu
   const { load, services } = context;
   const wanted = ids.map((id) => id.toLowerCase());
   const all = <Row>(read: (id: string) => Promise<Row | undefined>) => Promise.all(wanted.map(read));
-  const [workflows, jobs, builds, notifications, tokens, sessions, events] = await Promise.all([
-    all(load.workflow),
-    all(load.job),
-    all(load.build),
-    all(load.notification),
-    load.apiTokens(viewer.user.id),
-    load.sessions(viewer.user.id),
-    findAuditEvents(services.db, { ids: wanted.filter(isId), userId: auditedUserOf(viewer) }),
-  ]);
+  const [workflows, jobs, builds, notifications, channels, deliveries, incidents, tokens, sessions, events] =
+    await Promise.all([
+      all(load.workflow),
+      all(load.job),
+      all(load.build),
+      all(load.notification),
+      all(load.alertChannel),
+      all(load.alertDelivery),
+      all(load.incident),
+      load.apiTokens(viewer.user.id),
+      load.sessions(viewer.user.id),
+      findAuditEvents(services.db, { ids: wanted.filter(isId), userId: auditedUserOf(viewer) }),
+    ]);
   const found = new Map<string, TypedNode>();
   // The interface needs the name of the type.
   const add = (type: string, rows: ({ id: string } | undefined)[]) => {
@@ -74,6 +78,9 @@ async function nodesOf(ids: string[], context: Context): Promise<(TypedNode | nu
   add('Job', jobs);
   add('Build', builds);
   add('Notification', notifications);
+  add('AlertChannel', channels);
+  add('AlertDelivery', deliveries);
+  add('Incident', incidents);
   add('ApiToken', tokens);
   add('Session', sessions);
   add('AuditEvent', events);

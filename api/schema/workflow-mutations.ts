@@ -6,6 +6,7 @@ import { scheduleOf } from '../../db/workflows/schedule.ts';
 import { deleteWorkflow, terminateWorkflow } from '../../db/workflows/terminate.ts';
 import { createWorkflow, updateWorkflow } from '../../db/workflows/workflows.ts';
 import { isId, newId } from '../../domain/ids.ts';
+import { ALERT_CHANNELS_PER_WORKFLOW_MAX } from '../../domain/limits.ts';
 import { parsePayload } from '../../domain/payload/input.ts';
 import type { GivenPayload, Payload } from '../../domain/payload/payload.ts';
 import { placeProblems, sealPayload } from '../../domain/payload/secrets.ts';
@@ -20,6 +21,7 @@ import {
 import { workflowProblems } from '../../domain/workflow-input.ts';
 import { publishEffects } from '../../platform/publish.ts';
 import { newPingToken } from '../auth/ping-token.ts';
+import { choiceOfChannels } from './alert-choice.ts';
 import { TooManyFailuresActionEnum } from './enums.ts';
 import { changeOnce, IDEMPOTENCY_KEY_DESCRIPTION, idempotencyProblems } from './idempotency.ts';
 import { mutation } from './mutation.ts';
@@ -36,6 +38,9 @@ const ACTION_DESCRIPTION = 'What happens when too many jobs in a row have failed
 const LOG_RETENTION_DESCRIPTION =
   'For how many days log lines are kept after their job or build ends: from 1 to LOG_RETENTION_DAYS, the setting of the installation.';
 
+const ALERT_AFTER_DESCRIPTION = 'An incident begins when this many jobs in a row have failed: 1 to 1,000.';
+const ALERT_CHANNELS_DESCRIPTION = `The ids of the alert channels that the workflow uses instead of your default ones: at most ${ALERT_CHANNELS_PER_WORKFLOW_MAX}. An empty list: it alerts nobody.`;
+
 mutation('createWorkflow', 'WRITE', {
   description:
     'Creates a workflow, with `interval` or `schedule`. At an interval, a HEARTBEAT first runs at once, and a CONTAINER as soon as its image is ready.',
@@ -51,6 +56,8 @@ mutation('createWorkflow', 'WRITE', {
       description: `${ACTION_DESCRIPTION} Defaults to TERMINATE.`,
     }),
     logRetentionDays: t.int({ description: `${LOG_RETENTION_DESCRIPTION} Defaults to that setting.` }),
+    alertAfterFailures: t.int({ description: `${ALERT_AFTER_DESCRIPTION} Defaults to 1.` }),
+    alertChannels: t.idList({ description: `${ALERT_CHANNELS_DESCRIPTION} Left out, it uses those.` }),
     idempotencyKey: t.string({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
   }),
   payload: { workflow: { type: Workflow, description: 'The new workflow.' } },
@@ -70,6 +77,8 @@ mutation('createWorkflow', 'WRITE', {
     const passed = schedule?.passed ?? [];
     if (!payload || !schedule?.value || allProblems.length > 0) return invalid([...allProblems, ...passed]);
     if (expectsPings(payload) && 'at' in schedule.value) return invalid([PUSH_ONCE]);
+    const alertChannels = choiceOfChannels(input.alertChannels);
+    if (alertChannels.userErrors) return refused(...alertChannels.userErrors);
     const sealed = sealPayload(services.sealer, { workflowId: id, given: payload });
     if (sealed.problems) return invalid(below(['payload'], placeProblems(input.payload, sealed.problems)));
     const { name, maxConsecutiveJobFailuresAllowed, runPolicy, onTooManyFailures } = input;
@@ -83,6 +92,8 @@ mutation('createWorkflow', 'WRITE', {
       maxConsecutiveJobFailuresAllowed,
       onTooManyFailures: onTooManyFailures ?? 'TERMINATE',
       logRetentionDays: input.logRetentionDays ?? null,
+      ...(typeof input.alertAfterFailures === 'number' ? { alertAfterFailures: input.alertAfterFailures } : {}),
+      alertChannelIds: alertChannels.ids ?? null,
       ...(expectsPings(payload) ? { pingToken: newPingToken(services.sealer, id) } : {}),
     };
     const created = await changeOnce('createWorkflow', call, {
@@ -127,6 +138,10 @@ mutation('updateWorkflow', 'WRITE', {
     logRetentionDays: t.int({
       description: `${LOG_RETENTION_DESCRIPTION} Left out, it stays; null returns to that setting.`,
     }),
+    alertAfterFailures: t.int({ description: `${ALERT_AFTER_DESCRIPTION} Left out, it stays.` }),
+    alertChannels: t.idList({
+      description: `${ALERT_CHANNELS_DESCRIPTION} Left out, they stay; null returns to the default ones.`,
+    }),
     idempotencyKey: t.string({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
   }),
   payload: { workflow: { type: Workflow, description: 'The workflow after the update.' } },
@@ -146,6 +161,8 @@ mutation('updateWorkflow', 'WRITE', {
     const passed = schedule?.passed ?? [];
     if (allProblems.length > 0) return invalid([...allProblems, ...passed]);
     if (!isId(input.id)) return notFound('workflow');
+    const alertChannels = choiceOfChannels(input.alertChannels);
+    if (alertChannels.userErrors) return refused(...alertChannels.userErrors);
     const workflowId = input.id.toLowerCase();
     const change = payload && {
       kind: payload.kind,
@@ -164,12 +181,14 @@ mutation('updateWorkflow', 'WRITE', {
         ? { maxConsecutiveJobFailuresAllowed: input.maxConsecutiveJobFailuresAllowed }
         : {}),
       ...(input.logRetentionDays === undefined ? {} : { logRetentionDays: input.logRetentionDays }),
+      ...(typeof input.alertAfterFailures === 'number' ? { alertAfterFailures: input.alertAfterFailures } : {}),
+      ...(alertChannels.ids === undefined ? {} : { alertChannelIds: alertChannels.ids }),
     };
     const changed = await changeOnce('updateWorkflow', call, {
       make: (tx) => updateWorkflow(tx, changes, userLimits(services.settings)),
       objectOf: (updated) => (updated.outcome === 'UPDATED' ? updated.workflow.id : undefined),
       read: context.load.workflow,
-      nullMatters: ['logRetentionDays'],
+      nullMatters: ['logRetentionDays', 'alertChannels'],
       passed,
     });
     if (changed.outcome === 'REFUSED') return refused(...changed.userErrors);

@@ -111,7 +111,7 @@ export function createSocketOperations({ yoga, maskError }: Graphql, services: S
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { address, userAgent } = peer;
     const { query, operationName, variables: variableValues } = paramsOf(params);
-    const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined };
+    const client: Client = { address, userAgent, transport: 'WEBSOCKET', setSession: () => undefined, endTurn: leave };
     const engine = yoga.getEnveloped({ client, token: peer.token, identity, askedAt, asker, params });
     const document = engine.parse(query);
     const errors = engine.validate(engine.schema, document);

@@ -98,6 +98,7 @@ CREATE TABLE alert_deliveries (
   CHECK ((workflow_id IS NULL) = (workflow_name IS NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX alert_deliveries_channel ON alert_deliveries (channel_id, id);
+CREATE INDEX alert_deliveries_codes ON alert_deliveries (user_id, created_at) WHERE event = 'CONFIRMATION';
 CREATE INDEX alert_deliveries_incident ON alert_deliveries (incident_id) WHERE incident_id IS NOT NULL;
 
 -- The PENDING ones. Narrow rows that come and go, so that no index of the deliveries has a column that changes.

@@ -8,6 +8,7 @@ import type { RunPolicy, TooManyFailuresAction } from '../../domain/schedule/run
 import type { Schedule } from '../../domain/schedule/schedule.ts';
 import type { WorkflowKind } from '../../domain/states.ts';
 import { checkBuilds, checkPayloads, checkWorkflows, lockUser } from '../accounts/user-limits.ts';
+import { chooseAlertChannels } from '../alerts/workflow-channels.ts';
 import type { Db } from '../client.ts';
 import { cancelBuilds } from '../ends/cancel-builds.ts';
 import { NEW_ID } from '../ids.ts';
@@ -27,7 +28,7 @@ import {
 
 /**
  * A transaction that locks rows of several of these tables locks them in the order users,
- * workflows, pings, schedules, jobs, builds.
+ * workflows, pings, schedules, jobs, builds, incidents, alert_channels.
  */
 export type Transaction = Parameters<Parameters<Db['transaction']>[0]>[0];
 
@@ -42,6 +43,9 @@ export interface NewWorkflow {
   maxConsecutiveJobFailuresAllowed: number;
   onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
+  alertAfterFailures?: number;
+  /** Ids of channels of the user, each once. Null: the default ones. */
+  alertChannelIds?: string[] | null;
   /** For a payload that expects pings. */
   pingToken?: PingToken;
 }
@@ -50,7 +54,7 @@ export interface NewWorkflow {
  * Stores a workflow. A HEARTBEAT at an interval is due at once; a CONTAINER is due when the build
  * that this queues has COMPLETED, with the slots that its schedule has had meanwhile. A push
  * heartbeat expects nothing before its first ping. Throws LimitExceeded if the user already has as
- * much as the limits allow.
+ * much as the limits allow, and UnknownAlertChannels.
  */
 export async function createWorkflow(
   db: Db,
@@ -64,6 +68,8 @@ export async function createWorkflow(
     maxConsecutiveJobFailuresAllowed,
     onTooManyFailures = 'TERMINATE',
     logRetentionDays,
+    alertAfterFailures,
+    alertChannelIds = null,
     pingToken,
   }: NewWorkflow,
   limits: UserLimits = USER_LIMITS,
@@ -83,6 +89,8 @@ export async function createWorkflow(
         maxConsecutiveJobFailuresAllowed,
         onTooManyFailures,
         logRetentionDays,
+        alertAfterFailures,
+        hasOwnAlertChannels: alertChannelIds !== null,
         buildStatus: needsBuild ? 'QUEUED' : 'COMPLETED',
       })
       .returning();
@@ -91,6 +99,7 @@ export async function createWorkflow(
     await tx.insert(payloads).values({ workflowId: id, generation: 1, payload });
     await reserveVolumes(tx, { userId, payload }, limits);
     await checkPayloads(tx, { userId, workflowId: id }, limits);
+    if (alertChannelIds) await chooseAlertChannels(tx, { userId, workflowId: id, channelIds: alertChannelIds });
     const changed = { ...noEffects, changed: [{ userId, workflows: [id] }] };
     const isInterval = 'everyMinutes' in schedule;
     const timing = await timingOf(tx, id, schedule);
@@ -131,6 +140,9 @@ export interface WorkflowChanges {
   maxConsecutiveJobFailuresAllowed?: number;
   onTooManyFailures?: TooManyFailuresAction;
   logRetentionDays?: number | null;
+  alertAfterFailures?: number;
+  /** Ids of channels of the user, each once. Null: the default ones from now on. */
+  alertChannelIds?: string[] | null;
   /** For a payload that expects pings, where the one before did not. */
   pingToken?: PingToken;
 }
@@ -155,15 +167,15 @@ export type Updated =
  * schedule drops a slot that waits, and a new interval counts from the last slot. A payload that is
  * the same as before changes nothing, unless its build FAILED: then it makes a new generation too,
  * which tries again, as a rebuild does (rebuild.ts). Throws LimitExceeded if the user already has
- * as much as the limits allow.
+ * as much as the limits allow, and UnknownAlertChannels.
  */
 export async function updateWorkflow(
   db: Db,
-  { userId, id, payload, schedule, pingToken, ...changes }: WorkflowChanges,
+  { userId, id, payload, schedule, pingToken, alertChannelIds, ...changes }: WorkflowChanges,
   limits: UserLimits = USER_LIMITS,
 ): Promise<Updated> {
   return db.transaction(async (tx): Promise<Updated> => {
-    if (payload !== undefined) await lockUser(tx, userId);
+    if (payload !== undefined || alertChannelIds) await lockUser(tx, userId);
     const found = await lockWorkflow(tx, { userId, id });
     if (found === undefined) return { outcome: 'NOT_FOUND' };
     if (found.terminatedAt !== null) return { outcome: 'TERMINATED' };
@@ -201,6 +213,7 @@ export async function updateWorkflow(
       .update(workflows)
       .set({
         ...changes,
+        ...(alertChannelIds === undefined ? {} : { hasOwnAlertChannels: alertChannelIds !== null }),
         ...(newSchedule ? storedSchedule(newSchedule) : {}),
         generation,
         updatedAt: sql`now()`,
@@ -209,6 +222,8 @@ export async function updateWorkflow(
       .where(eq(workflows.id, id))
       .returning();
     if (workflow === undefined) throw new Error('An update of a locked row returned none.');
+    if (alertChannelIds !== undefined)
+      await chooseAlertChannels(tx, { userId, workflowId: id, channelIds: alertChannelIds ?? [] });
     const changed = { ...noEffects, changed: [{ userId, workflows: [id] }], wakeScheduler: true };
     if (next === undefined) return { outcome: 'UPDATED', workflow, buildId: undefined, effects: changed };
 

@@ -1,7 +1,8 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { payloads, pings } from '../../db/schema.ts';
+import { alertChannels, payloads, pings } from '../../db/schema.ts';
 import { createWorkflow } from '../../db/workflows/workflows.ts';
+import { alertChannelPlace, openTarget, rotateSecret, sealTarget } from '../../domain/alerts/config.ts';
 import { newId } from '../../domain/ids.ts';
 import { USER_LIMITS } from '../../domain/limits.ts';
 import { mapContainer } from '../../domain/payload/map-secrets.ts';
@@ -99,6 +100,37 @@ describe('chronoverse rotate-secrets', () => {
     expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: 1, unreadable: 0 } });
     const [row] = await database.db.select().from(pings).where(eq(pings.workflowId, workflowId));
     expect(createSealer(PRESENT).open(row?.token ?? '', place)).toBe(SECRET);
+    expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: 0 } });
+  });
+
+  test('encrypts the secrets and the codes of alert channels anew', async () => {
+    const { db } = database;
+    const ofKey = (key: Buffer, id: string) => {
+      const sealer = createSealer(key);
+      const target = { kind: 'WEBHOOK', url: `https://hooks.example/${SECRET}`, secrets: ['whsec_eA=='] } as const;
+      const config = rotateSecret(sealer, { id, config: sealTarget(sealer, id, target, 'shown') }, `whsec_${SECRET}`);
+      const code = sealer.seal('01234567', alertChannelPlace(id, 'code'));
+      return { config, confirmation: { code, expiresAt: new Date().toISOString(), triesLeft: 5 } };
+    };
+    const ids = Array.from({ length: 250 }, () => newId()); // more than a set
+    await db.insert(alertChannels).values(
+      ids.map((id) => ({
+        ...{ id, userId: ann, name: 'ops', kind: 'WEBHOOK' as const, state: 'ACTIVE' as const },
+        ...{ events: [], isDefault: true, includeLog: true },
+        ...ofKey(OLD, id),
+      })),
+    );
+    const keys = { SECRET_KEY: PRESENT.toString('hex'), SECRET_KEYS_OLD: OLD.toString('base64') };
+    expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: ids.length * 4, unreadable: 0 } });
+    const sealer = createSealer(PRESENT);
+    for (const row of await db.select().from(alertChannels)) {
+      const opened = openTarget(sealer, row);
+      expect(opened).toMatchObject({
+        url: `https://hooks.example/${SECRET}`,
+        secrets: [`whsec_${SECRET}`, 'whsec_eA=='],
+      });
+      expect(sealer.open(row.confirmation?.code ?? '', alertChannelPlace(row.id, 'code'))).toBe('01234567');
+    }
     expect(await rotate(keys)).toMatchObject({ code: 0, counts: { rotated: 0 } });
   });
 
