@@ -3,7 +3,7 @@ import { StartupError } from './startup-error.ts';
 import { parseUsers, type UsersAction } from './users-arguments.ts';
 import { listOf } from './words.ts';
 
-export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs'] as const;
+export const WORKERS = ['scheduling', 'workflow', 'execution', 'joblogs', 'alerting'] as const;
 export type WorkerName = (typeof WORKERS)[number];
 
 export type Command =

@@ -1,3 +1,4 @@
+import type { Settings } from '../platform/settings/parse.ts';
 import type { Worker } from '../workers/shared/parts.ts';
 import { reportWorker } from '../workers/shared/presence.ts';
 import { WORKERS, type WorkerName } from './command-line.ts';
@@ -10,12 +11,13 @@ import type { ShutdownStage } from './shutdown.ts';
  * Workers start from the end of the path, and close from its beginning. So lines are stored until
  * the last one is made.
  */
-const ORDER: WorkerName[] = ['joblogs', 'execution', 'workflow', 'scheduling'];
+const ORDER: WorkerName[] = ['joblogs', 'alerting', 'execution', 'workflow', 'scheduling'];
 const STAGES: Record<WorkerName, ShutdownStage> = {
   scheduling: 'scheduling',
   workflow: 'runs',
   execution: 'runs',
   joblogs: 'log storage',
+  alerting: 'runs',
 };
 
 export async function startWorkers(context: CommandContext, parts: OpenParts, names: readonly WorkerName[] = WORKERS) {
@@ -71,5 +73,16 @@ async function startWorker(name: WorkerName, { settings, log }: CommandContext, 
       });
     case 'joblogs':
       return (await import('../workers/joblogs/worker.ts')).startJoblogs(own);
+    case 'alerting':
+      return (await import('../workers/alerting/worker.ts')).startAlerting({
+        ...own,
+        allow: settings.alertAllow,
+        smtp: smtpOf(settings),
+        publicUrl: settings.publicUrl,
+      });
   }
+}
+
+function smtpOf({ smtpUrl: url, mailFrom: from }: Settings): { url: string; from: string } | undefined {
+  return url === undefined || from === undefined ? undefined : { url, from };
 }

@@ -1,7 +1,7 @@
 import type { JobStatus, WorkflowKind } from './states.ts';
 
 /** The workers of an installation. Each process runs some or all of them. */
-export const WORKER_NAMES = ['scheduling', 'execution', 'workflow', 'joblogs'] as const;
+export const WORKER_NAMES = ['scheduling', 'execution', 'workflow', 'joblogs', 'alerting'] as const;
 export type WorkerName = (typeof WORKER_NAMES)[number];
 
 /** STOPPED: it ended as it should. LOST: it gave no sign of life for a while. */

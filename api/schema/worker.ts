@@ -13,6 +13,7 @@ const WorkerNameEnum = describedEnum('WorkerName', 'What a worker does.', WORKER
   execution: 'It runs HEARTBEAT jobs.',
   workflow: 'It builds CONTAINER workflows and runs their jobs.',
   joblogs: 'It stores log lines.',
+  alerting: 'It sends alerts.',
 });
 
 const WorkerStateEnum = describedEnum('WorkerState', 'The state of a worker.', WORKER_STATES, {

@@ -18,7 +18,9 @@ import type { AlertChannelRow } from '../schema.ts';
 
 /** Longer than an attempt may take, so that no timer must renew the lease. */
 const CHANNEL_LEASE_SECONDS = 30;
-/** What comes within this time of the first delivery is looked at together. Webhooks do not wait. */
+/**
+ * What comes within this time of the first delivery is looked at together. Webhooks do not wait.
+ */
 export const GATHER_SECONDS = 10;
 /** As many are sent one by one; more become a digest. */
 const SINGLES_MAX = 5;
@@ -159,7 +161,7 @@ async function nextStep(tx: Tx, { id, leaseToken }: LeaseKey): Promise<NextMessa
     if (row.digest_wait !== null && row.digest_wait > 0) return release(tx, id, row.digest_wait);
     return digest(tx, channel, await makeDigest(tx, id), first.event);
   }
-  const end = await endOf(tx, id, first);
+  const end = await incidentEnd(tx, id, first);
   if (end === undefined) return single(first);
   await merge(tx, [first.id]);
   return single(end);
@@ -197,14 +199,14 @@ async function expire(tx: Tx, channelId: string, { is_urgent: isUrgent }: Waitin
  * If the incident that `beginning` reports has ended: the waiting message that says so to the same
  * channel. It then reports both.
  */
-async function endOf(
+async function incidentEnd(
   tx: Tx,
   channelId: string,
   beginning: Waiting,
 ): Promise<{ id: string; event: AlertDeliveryEvent } | undefined> {
   if (beginning.event !== 'WORKFLOW_FAILING' || beginning.incident_id === null) return undefined;
   const [end] = await tx.execute<{ id: string; event: AlertDeliveryEvent }>(sql`
-    SELECT /* endOf */ id, event FROM alert_deliveries WHERE incident_id = ${beginning.incident_id} AND channel_id = ${channelId}
+    SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = ${beginning.incident_id} AND channel_id = ${channelId}
       AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1`);
   return end;
 }

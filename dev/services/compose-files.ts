@@ -40,6 +40,7 @@ export async function writeComposeFiles(dir: string): Promise<string[]> {
     [`${SECRETS_DIR}/redis_url`]: `redis://:${encodeURIComponent(redis)}@redis:6379/0`,
     [`${SECRETS_DIR}/secret_key`]: await secretOf('secret_key', 'SECRET_KEY', SECRET_KEY_BYTES),
     [`${SECRETS_DIR}/secret_keys_old`]: old.get('SECRET_KEYS_OLD') ?? '',
+    [`${SECRETS_DIR}/smtp_url`]: '', // for the operator to fill
     '.env': [
       '# Settings of Chronoverse, NAME=value a line: docs/operate/settings.md has them all.',
       `# The group that may use ${SOCKET}: the workflow worker joins it.`,

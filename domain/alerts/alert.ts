@@ -23,7 +23,9 @@ export interface Alert {
    */
   isWholeIncident: boolean;
   nextRunAt: Date | undefined;
-  /** The last lines of the job, masked, oldest first. Undefined if the channel does not want them. */
+  /**
+   * The last lines of the job, masked, oldest first. Undefined if the channel does not want them.
+   */
   logLines: readonly string[] | undefined;
   /** Where the api shows the workflow. Undefined without PUBLIC_URL. */
   link: string | undefined;
@@ -44,7 +46,9 @@ export type OpenAlertTarget =
   | { kind: 'SLACK' | 'DISCORD'; url: string }
   | { kind: 'NTFY'; url: string; topic: string; token: string | undefined };
 
-/** How an attempt to send has ended. `error` is a sentence without secrets, at most 500 characters. */
+/**
+ * How an attempt to send has ended. `error` is a sentence without secrets, at most 500 characters.
+ */
 export type SendOutcome =
   | { outcome: 'DELIVERED'; status: number | undefined }
   | {

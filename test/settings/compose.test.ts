@@ -25,7 +25,7 @@ describe('the files of docker-compose.yml', () => {
     expect(await writeComposeFiles(dir)).toEqual([]);
     expect(readdirSync(join(dir, '.secrets')).map((name) => read(`.secrets/${name}`))).toEqual(before);
     const handedOver = [...compose.matchAll(/^ {4}([A-Z_]+_FILE): \/run\/secrets\/(\S+)$/gm)];
-    expect(handedOver).toHaveLength(4);
+    expect(handedOver).toHaveLength(5);
     const env = Object.fromEntries(
       handedOver.map(([, setting, name]) => [setting, join(dir, '.secrets', String(name))]),
     );

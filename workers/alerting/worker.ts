@@ -3,7 +3,7 @@ import { alertUnmuted } from '../../db/alerts/incidents.ts';
 import { claimChannels, type NextMessage, nextMessage, releaseChannel } from '../../db/alerts/queue.ts';
 import { settleMessage } from '../../db/alerts/settle.ts';
 import type { LeaseKey } from '../../db/lease.ts';
-import type { Alert, AlertMessage, OpenAlertTarget, SendOutcome } from '../../domain/alerts/alert.ts';
+import type { Alert, AlertMessage, SendOutcome } from '../../domain/alerts/alert.ts';
 import { alertChannelPlace, openTarget } from '../../domain/alerts/config.ts';
 import type { AlertEvent } from '../../domain/alerts/states.ts';
 import { UnreadableSecret } from '../../domain/payload/secret.ts';
@@ -14,6 +14,7 @@ import { Signal } from '../../platform/async/signal.ts';
 import { publishEffects } from '../../platform/publish.ts';
 import type { Parts, Worker } from '../shared/parts.ts';
 import { logEnd } from './log-end.ts';
+import { createSender, type Sender, type SenderOptions } from './send.ts';
 
 /** An alert waits at most this long to be found. A webhook must get it within two seconds. */
 const POLL_MS = 500;
@@ -27,11 +28,11 @@ const CHANNELS_MAX = 512;
 const UNMUTED_PER_STEP = 500;
 const UNMUTE_MS = 2_000;
 
-export interface AlertingParts extends Parts {
-  /** Sends one message. Never rejects. */
-  send: (target: OpenAlertTarget, message: AlertMessage, signal: AbortSignal) => Promise<SendOutcome>;
-  /** Where a person finds a workflow or job; undefined if no address is known. */
-  linkTo?: (alert: Pick<Alert, 'workflow' | 'jobId'>) => string | undefined;
+export interface AlertingParts extends Parts, Omit<SenderOptions, 'log'> {
+  /** PUBLIC_URL, under which browsers reach the api. */
+  publicUrl?: string | undefined;
+  /** Replaces the sender, to inject a fault. */
+  sender?: Sender;
 }
 
 /**
@@ -39,7 +40,7 @@ export interface AlertingParts extends Parts {
  * one of them at a time.
  */
 export async function startAlerting(parts: AlertingParts): Promise<Worker> {
-  const { db, log, owner } = parts;
+  const { db, log, owner, sender = createSender(parts) } = parts;
   const stop = new AbortController();
   /** Ends what is being sent, at the deadline. */
   const abort = new AbortController();
@@ -47,8 +48,9 @@ export async function startAlerting(parts: AlertingParts): Promise<Worker> {
   const sending = new Set<Promise<void>>();
 
   function serve(lease: LeaseKey): void {
-    const served = serveChannel(parts, lease, { stop: stop.signal, abort: abort.signal }).catch((error: unknown) =>
-      log.error({ err: error, channelId: lease.id }, 'A channel could not be served; its lease expires by itself.'),
+    const served = serveChannel({ ...parts, sender }, lease, { stop: stop.signal, abort: abort.signal }).catch(
+      (error: unknown) =>
+        log.error({ err: error, channelId: lease.id }, 'A channel could not be served; its lease expires by itself.'),
     );
     sending.add(served);
     void served.then(() => {
@@ -74,14 +76,17 @@ export async function startAlerting(parts: AlertingParts): Promise<Worker> {
       await Promise.all(loops);
       const ended = await settledBefore(Promise.all(sending), deadline);
       abort.abort();
+      sender.close();
       if (!ended) log.warn({ channels: sending.size }, 'Some alerts were not sent in time. They are sent again.');
     },
   };
 }
 
+type Serving = AlertingParts & { sender: Sender };
+
 /** Sends messages of a channel until nothing may be sent now. */
 async function serveChannel(
-  parts: AlertingParts,
+  parts: Serving,
   lease: LeaseKey,
   { stop, abort }: { stop: AbortSignal; abort: AbortSignal },
 ): Promise<void> {
@@ -102,12 +107,12 @@ async function serveChannel(
   await releaseChannel(db, lease);
 }
 
-async function sendMessage(parts: AlertingParts, message: NextMessage, abort: AbortSignal): Promise<SendOutcome> {
+async function sendMessage(parts: Serving, message: NextMessage, abort: AbortSignal): Promise<SendOutcome> {
   const { channel } = message;
   try {
     const target = openTarget(parts.sealer, channel);
     const content = await contentOf(parts, message);
-    return content === undefined ? NO_LONGER_WANTED : await parts.send(target, content, abort);
+    return content === undefined ? NO_LONGER_WANTED : await parts.sender.send(target, content, abort);
   } catch (error) {
     if (error instanceof UnreadableSecret) return failed(`${UNREADABLE} ${error.message}`);
     parts.log.error({ err: error, channelId: channel.id }, 'An alert could not be made.');
@@ -134,7 +139,7 @@ const WITH_LOG: AlertEvent[] = ['WORKFLOW_FAILING', 'WORKFLOW_TERMINATED', 'JOB_
 
 /** Undefined for a code that is of no use any more. */
 async function contentOf(
-  { db, sealer, linkTo }: AlertingParts,
+  { db, sealer, publicUrl }: AlertingParts,
   { channel, deliveryIds, digestId, count, event }: NextMessage,
 ): Promise<AlertMessage | undefined> {
   const [firstId = ''] = deliveryIds;
@@ -146,7 +151,7 @@ async function contentOf(
   }
   const facts = await alertFacts(db, deliveryIds);
   const alerts = facts.map((one): Alert => {
-    return { ...one, channelName: channel.name, logLines: undefined, link: linkTo?.(one) };
+    return { ...one, channelName: channel.name, logLines: undefined, link: linkTo(one, publicUrl) };
   });
   if (digestId !== undefined) return { kind: 'DIGEST', id: digestId, alerts, count };
   const [alert] = alerts;
@@ -154,6 +159,12 @@ async function contentOf(
   const showsLog = channel.includeLog && alert.jobId !== undefined && WITH_LOG.some((one) => one === alert.event);
   const logLines = showsLog && alert.jobId !== undefined ? await logEnd(db, alert.jobId) : undefined;
   return { kind: 'ALERT', alert: { ...alert, logLines } };
+}
+
+/** The log of the job, for somebody who is signed in; otherwise the page to ask for more. */
+function linkTo({ jobId }: Pick<Alert, 'jobId'>, publicUrl: string | undefined): string | undefined {
+  if (publicUrl === undefined) return undefined;
+  return jobId === undefined ? `${publicUrl}/graphql` : `${publicUrl}/logs/${jobId}`;
 }
 
 function logOutcome({ log }: Parts, { channel, deliveryIds, count }: NextMessage, outcome: SendOutcome): void {

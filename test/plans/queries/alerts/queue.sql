@@ -43,9 +43,9 @@ SELECT /* digest */ delivery_id AS id,
   (count(*) OVER ())::integer AS count FROM alert_due WHERE digest_id = $1
 ORDER BY delivery_id LIMIT $2;
 
--- endOf
+-- incidentEnd
 
-SELECT /* endOf */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
+SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
 AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1;
 
 -- expire
