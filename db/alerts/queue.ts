@@ -111,6 +111,7 @@ type ChannelState = {
   confirmation: AlertChannelRow['confirmation'];
   include_log: boolean;
   state: AlertChannelRow['state'];
+  is_deleted: boolean;
   waits: boolean;
   digest_wait: number | null;
 };
@@ -129,7 +130,7 @@ async function nextStep(tx: Tx, { id, leaseToken }: LeaseKey): Promise<NextMessa
   const [row] = await tx.execute<ChannelState>(sql`
     UPDATE /* nextStep */ alert_channels SET lease_expires_at = ${LEASE_END} WHERE id = ${id} AND lease_token = ${leaseToken}
     RETURNING id, user_id, name, kind, config, confirmation, include_log, state,
-      coalesce(retry_at > now(), false) OR coalesce(hold_until > now(), false) AS waits,
+      deleted_at IS NOT NULL AS is_deleted, coalesce(retry_at > now(), false) OR coalesce(hold_until > now(), false) AS waits,
       extract(epoch FROM digested_at + ${seconds(DIGEST_SECONDS_MIN)} - now())::float8 AS digest_wait`);
   if (row === undefined) return 'LOST';
   const waiting = await tx.execute<Waiting>(sql`
@@ -144,6 +145,11 @@ async function nextStep(tx: Tx, { id, leaseToken }: LeaseKey): Promise<NextMessa
   if (first === undefined) return release(tx, id);
   if (first.is_expired) {
     await expire(tx, id, first);
+    return 'AGAIN';
+  }
+  const refusal = refusalOf(row, first);
+  if (refusal !== undefined) {
+    await drop(tx, first.id, refusal);
     return 'AGAIN';
   }
   const channel: LeasedChannel = {
@@ -165,6 +171,25 @@ async function nextStep(tx: Tx, { id, leaseToken }: LeaseKey): Promise<NextMessa
   if (end === undefined) return single(first);
   await merge(tx, [first.id]);
   return single(end);
+}
+
+/**
+ * Why a channel takes a message no more. Its owner drops what waits when it is deleted or its address
+ * changes, but the transaction of an event that saw it before may queue a message after that.
+ */
+function refusalOf({ is_deleted: isDeleted, state }: ChannelState, { event, is_urgent: isUrgent }: Waiting) {
+  if (isDeleted) return 'The channel was deleted.';
+  if (state === 'UNCONFIRMED' && event !== 'CONFIRMATION') return 'The address of the channel is not confirmed.';
+  return state === 'DISABLED' && !isUrgent ? 'The channel was disabled.' : undefined;
+}
+
+/** PENDING -> FAILED without an attempt. */
+async function drop(tx: Tx, deliveryId: string, because: string): Promise<void> {
+  await tx.execute(sql`
+    WITH /* drop */ gone AS (
+      DELETE FROM alert_due WHERE delivery_id = ${deliveryId} RETURNING delivery_id
+    )
+    UPDATE alert_deliveries SET status = 'FAILED', last_error = ${because} FROM gone WHERE id = ANY(ARRAY[gone.delivery_id])`);
 }
 
 /** Gives the lease of a channel back, so that another worker need not wait for its end. */

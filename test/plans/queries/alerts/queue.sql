@@ -43,6 +43,14 @@ SELECT /* digest */ delivery_id AS id,
   (count(*) OVER ())::integer AS count FROM alert_due WHERE digest_id = $1
 ORDER BY delivery_id LIMIT $2;
 
+-- drop
+
+WITH /* drop */ gone AS (
+  DELETE FROM alert_due WHERE delivery_id = $1 RETURNING delivery_id
+)
+UPDATE alert_deliveries SET status = 'FAILED',
+  last_error = $2 FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+
 -- incidentEnd
 
 SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
@@ -95,7 +103,8 @@ ORDER BY due.is_urgent DESC, due.delivery_id;
 
 UPDATE /* nextStep */ alert_channels SET lease_expires_at = clock_timestamp() + make_interval(secs => $1) WHERE id = $2 AND lease_token = $3
 RETURNING id, user_id, name, kind, config, confirmation, include_log, state,
-  coalesce(retry_at > now(), false) OR coalesce(hold_until > now(), false) AS waits,
+  deleted_at IS NOT NULL AS is_deleted, coalesce(retry_at > now(),
+    false) OR coalesce(hold_until > now(), false) AS waits,
   extract(epoch FROM digested_at + make_interval(secs => $4) - now())::float8 AS digest_wait;
 
 -- release
