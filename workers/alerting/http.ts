@@ -175,14 +175,25 @@ async function ask(run: Run, url: URL, { method = 'POST', headers, body }: HttpR
   };
 }
 
-/** Reads no more than the bound. A longer head is a fault; a longer body just ends. */
+/**
+ * Takes no further piece from the socket once the bound has come. A longer head is a fault; a longer
+ * body just ends.
+ */
 class BoundedReceiver extends Receiver {
   endsAtBound = false;
+  private hasRest = false;
 
   override async next(): Promise<Buffer | undefined> {
-    if (this.bytes < ANSWER_BYTES_MAX) return super.next();
+    const hadRest = this.hasRest;
+    this.hasRest = false;
+    if (hadRest || this.bytes < ANSWER_BYTES_MAX) return super.next();
     if (this.endsAtBound) return undefined;
     throw new Error(`more than ${ANSWER_BYTES_MAX} bytes came`);
+  }
+
+  override unread(piece: Buffer): void {
+    super.unread(piece);
+    this.hasRest = piece.length > 0;
   }
 }
 
