@@ -189,8 +189,8 @@ export function cut(text: string, lengthMax: number): string {
 }
 
 /**
- * As much of the beginning of `text` as is at most `lengthMax` long once `write` has escaped it, with
- * the mark of a cut. `write` gets whole characters, one by one.
+ * As much of the beginning of `text` as is at most `lengthMax` long once `write` has escaped it,
+ * with the mark of a cut. `write` gets whole characters, one by one.
  */
 export function escapedTo(lengthMax: number, text: string, write: (character: string) => string): string {
   const pieces = Array.from(text, write);

@@ -6,12 +6,12 @@ export interface SmtpServer {
   isSecure: boolean;
   /** Nothing is sent before STARTTLS. Without it, STARTTLS is used where the server offers it. */
   requiresTls: boolean;
-  /** Whether its certificate must be right. */
-  verifies: boolean;
   login: { user: string; password: string } | undefined;
 }
 
-/** The parsed setting SMTP_URL, or a sentence that says what is wrong with it. It shows no password. */
+/**
+ * The parsed setting SMTP_URL, or a sentence that says what is wrong with it. It shows no password.
+ */
 export function parseSmtpUrl(text: string): SmtpServer | string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
@@ -19,20 +19,15 @@ export function parseSmtpUrl(text: string): SmtpServer | string {
   if (!/^\/?$/.test(url.pathname) || url.hash !== '')
     return 'It must end with the port or the options: a "/", "?" or "#" in a password is written as %2F, %3F or %23.';
   const isSecure = url.protocol === 'smtps:';
-  const options = new Map([...url.searchParams].map(([name, value]) => [name, value === '' ? 'true' : value]));
-  for (const [name, value] of options) {
-    if (name !== 'requireTLS' && name !== 'tls.rejectUnauthorized')
-      return `"${name}" is none of its options, which are requireTLS and tls.rejectUnauthorized.`;
-    if (value !== 'true' && value !== 'false') return `Its option ${name} must be true or false.`;
-  }
+  const requireTls = /^(?:\?requireTLS(?:=(true|false))?)?$/.exec(url.search);
+  if (requireTls === null) return 'It has no option but requireTLS, such as ?requireTLS=true.';
   const [user, password] = [decoded(url.username), decoded(url.password)];
   if (user === undefined || password === undefined) return 'A "%" in its user name or password is written as %25.';
   return {
     host: (decoded(url.hostname) ?? url.hostname).replace(/^\[|\]$/g, ''),
     port: url.port === '' ? (isSecure ? 465 : 587) : Number(url.port),
     isSecure,
-    requiresTls: options.get('requireTLS') === 'true',
-    verifies: options.get('tls.rejectUnauthorized') !== 'false',
+    requiresTls: url.search !== '' && requireTls[1] !== 'false',
     login: user === '' && password === '' ? undefined : { user, password },
   };
 }

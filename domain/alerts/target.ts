@@ -111,8 +111,8 @@ function mayBePlain({ hostname }: URL, policy: NetworkPolicy): boolean {
 
 const PUBLIC: NetworkPolicy = { words: new Set(['public']), networks: [] };
 /**
- * Names that no public name server has: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa),
- * ICANN's reserved "internal", and what routers call their network.
+ * Names that no public name server has: RFC 6761 (localhost), RFC 6762 (local), RFC 8375
+ * (home.arpa), ICANN's reserved "internal", and what routers call their network.
  */
 const PRIVATE_NAMES = /\.(localhost|local|internal|lan|home\.arpa|intranet|corp|home)$/;
 

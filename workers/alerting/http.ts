@@ -45,7 +45,7 @@ export interface HttpRequest {
 
 export interface HttpAnswer {
   status: number;
-  /** The beginning of the body, one masked line of at most 500 characters. Empty if it is no text. */
+  /** The beginning of the body: one masked line, at most 500 characters. Empty if it is no text. */
   text: string;
   /** What `Retry-After` says, from now on. */
   retryAfterSeconds: number | undefined;
@@ -74,7 +74,7 @@ export async function postTo(url: string, request: HttpRequest, context: HttpCon
 }
 
 const systemNames = createNames();
-/** Whether this machine's network works is a question of heartbeats: an alert is sent again anyway. */
+/** Heartbeats ask whether this machine's network works: an alert is sent again anyway. */
 const connectivity: Connectivity = {
   begin: () => ({ reached() {}, answered() {}, failed() {}, withdraw() {} }),
   fault: async () => undefined,
@@ -176,8 +176,8 @@ async function ask(run: Run, url: URL, { method = 'POST', headers, body }: HttpR
 }
 
 /**
- * Takes no further piece from the socket once the bound has come. A longer head is a fault; a longer
- * body just ends.
+ * Takes no further piece from the socket once the bound has come. A longer head is a fault; a
+ * longer body just ends.
  */
 class BoundedReceiver extends Receiver {
   endsAtBound = false;
@@ -197,7 +197,7 @@ class BoundedReceiver extends Receiver {
   }
 }
 
-/** What comes before the bound, or before the other side cuts the connection: the status is known. */
+/** What comes before the bound, or before the other side cuts the connection. */
 async function bytesOf(body: AsyncIterable<Buffer>): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let length = 0;

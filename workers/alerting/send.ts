@@ -14,7 +14,7 @@ import { sendWebhook } from './channels/webhook.ts';
 export interface SenderOptions {
   /** ALERT_ALLOW. It does not concern the mail server, which the operator chooses. */
   allow: NetworkPolicy;
-  /** SMTP_URL and MAIL_FROM. Without them, e-mail fails. `ca`: the authorities of the server in PEM. */
+  /** SMTP_URL and MAIL_FROM. Without them, e-mail fails. `ca`: the server's authorities in PEM. */
   smtp?: { url: string; from: string; ca?: string | undefined } | undefined;
   log?: Pick<Logger, 'error'> | undefined;
   /** Resolves names. Default: the system's way. */

@@ -32,7 +32,7 @@ export function createMailer({ server, from, ca, timeoutSeconds = ATTEMPT_SECOND
     port: server.port,
     secure: server.isSecure,
     requireTLS: server.requiresTls,
-    tls: { rejectUnauthorized: server.verifies, ...(ca === undefined ? {} : { ca }) },
+    ...(ca === undefined ? {} : { tls: { ca } }),
     ...(server.login && { auth: { user: server.login.user, pass: server.login.password } }),
     // The attempt as a whole is bounded too; a stage alone must not take longer.
     ...{ dnsTimeout: timeoutMs, connectionTimeout: timeoutMs, greetingTimeout: timeoutMs, socketTimeout: timeoutMs },
@@ -69,7 +69,10 @@ export function createMailer({ server, from, ca, timeoutSeconds = ATTEMPT_SECOND
 
 const OPERATOR = 'The operator sets it with SMTP_URL.';
 
-/** Replies that speak of this server's right to send, not of the message (RFC 4954, section 6; RFC 3207, section 4). */
+/**
+ * Replies that speak of this server's right to send, not of the message (RFC 4954, section 6; RFC
+ * 3207, section 4).
+ */
 const OWN_FAULTS = new Set([503, 530, 534, 535, 538]);
 
 /**

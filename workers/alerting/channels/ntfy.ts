@@ -8,7 +8,7 @@ import { type ChannelContext, outcomeOf } from './outcome.ts';
 const BODY_BYTES_MAX = 4_000;
 const TITLE_LENGTH_MAX = 200;
 
-/** 4 is "high", 3 the default: https://docs.ntfy.sh/publish/#message-priority. Tags become emoji. */
+/** 4 is "high", 3 the default. Tags become emoji: https://docs.ntfy.sh/publish/#message-priority */
 const MOODS: Record<AlertContent['mood'], { priority: string; tags: string }> = {
   BAD: { priority: '4', tags: 'rotating_light' },
   GOOD: { priority: '3', tags: 'white_check_mark' },

@@ -19,8 +19,8 @@ export function failed(error: string, verdict: Failed['verdict'] = 'LATER', stat
  *   15.5.11), and Standard Webhooks has its senders disable the endpoint.
  * - 429: busy (RFC 6585, section 4).
  * - What `isDead` says of its service.
- * - Everything else may go well later: redirects, which nobody follows, faults of a server, and also
- *   other 4xx, which a deployment with a fault answers for a while.
+ * - Everything else may go well later: redirects, which nobody follows, faults of a server, and
+ *   other 4xx too, which a deployment with a fault answers for a while.
  */
 export async function outcomeOf(
   url: string,
