@@ -5,8 +5,8 @@ import { type ChannelContext, outcomeOf } from './outcome.ts';
 
 /**
  * Bounds of an embed: https://docs.discord.com/developers/resources/message, "Embed limits". All
- * its texts together have at most 6,000 characters. With a title of 256, a log of 1,024 and ten facts
- * of up to 150, the description may have 3,000 of its 4,096.
+ * its texts together have at most 6,000 characters. With a title of 256, a log of 1,024 and nine
+ * facts of some 60, the description may have 3,000 of its 4,096.
  */
 const TITLE_LENGTH_MAX = 256;
 const DESCRIPTION_LENGTH_MAX = 3_000;
