@@ -1,4 +1,6 @@
 import {
+  type ChannelConfirmed,
+  type CodeSent,
   confirmAlertChannel,
   createAlertChannel,
   deleteAlertChannel,
@@ -166,19 +168,21 @@ mutation('confirmAlertChannel', 'WRITE', {
     code: t.string({ description: 'The 8 digits. Left out, another code is sent, and the one before ends.' }),
   }),
   payload: { alertChannel: { type: AlertChannel, description: 'The channel.' } },
-  resolve: async ({ input, viewer: { user }, context: { services }, change }) => {
+  resolve: async ({ input, viewer: { user }, context: { services, load }, change }) => {
     const { sealer, settings } = services;
     const code = input.code?.replace(/\s/g, '');
     if (code !== undefined && !CODE.test(code))
       return invalid([{ path: ['code'], message: 'The code has 8 digits: the message to the address shows it.' }]);
-    if (!isId(input.id)) return notFound('alert channel');
-    const key = { userId: user.id, id: input.id.toLowerCase() };
+    const channel = await load.alertChannel(input.id);
+    if (channel === undefined) return notFound('alert channel');
+    const unready = code === undefined ? emailProblem(settings, null) : undefined;
+    if (unready) return refused(unready);
+    const key = { userId: user.id, id: channel.id };
     const confirmed = await change(
-      async (tx) => {
-        if (code !== undefined)
-          return confirmAlertChannel(tx, { ...key, isRight: (sealed) => isCode(sealer, key.id, sealed, code) });
-        return settings.emailReady ? sendCode(tx, { ...key, code: newCode(sealer, key.id) }) : NOT_READY;
-      },
+      (tx): Promise<CodeSent | ChannelConfirmed> =>
+        code === undefined
+          ? sendCode(tx, { ...key, code: newCode(sealer, key.id) })
+          : confirmAlertChannel(tx, { ...key, isRight: (sealed) => isCode(sealer, key.id, sealed, code) }),
       (done) => ('channel' in done ? key.id : undefined),
     );
     switch (confirmed.outcome) {
@@ -189,8 +193,6 @@ mutation('confirmAlertChannel', 'WRITE', {
         return notFound('alert channel');
       case 'TOO_MANY_CODES':
         throw tooManyCodes(confirmed);
-      case 'NOT_READY':
-        return refused(...[emailProblem(settings, null)].filter((problem) => problem !== undefined));
       case 'NOT_UNCONFIRMED':
         return conflict('The channel does not wait for a code.');
       case 'CODE_EXPIRED':
@@ -205,8 +207,6 @@ mutation('confirmAlertChannel', 'WRITE', {
     }
   },
 });
-
-const NOT_READY = { outcome: 'NOT_READY' } as const;
 
 mutation('rotateAlertChannelSecret', 'WRITE', {
   description: `Gives a webhook another signing secret. For ${OLD_SECRET_HOURS} hours its messages carry the signatures of both, the new one and the one before.`,

@@ -16,7 +16,7 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { schema } from '../../api/schema/schema.ts';
-import { notifications } from '../../db/schema.ts';
+import { alertChannels, alertDeliveries, incidents, notifications } from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { type Person, person, query, socketOf, type TestApi, testApi } from './support.ts';
 
@@ -33,12 +33,14 @@ interface Place {
   document: string;
 }
 
-/** Values for the other required arguments. */
+/** Values for the other required arguments. `$own` is a workflow of the caller. */
 const VALUES: Record<string, string> = {
   'String!': '"x"',
   'Int!': '1',
   'WorkflowPayloadInput!': '{ heartbeat: {} }',
   'ScheduleInput!': '{ manual: true }',
+  'ID!': '$own',
+  'DateTime!': '"2020-01-01T00:00:00Z"',
 };
 const PROFOUND = 1;
 
@@ -98,7 +100,7 @@ function places(): Place[] {
         return givenIds(argument.type, `${typeName}.${field.name}.${argument.name}`).map(({ path, text }) => ({
           path,
           operation,
-          document: `${operation} ($id: ID!) { ${field.name}(${argument.name}: ${text}${rest}) ${selection(field.type)} }`,
+          document: `${operation} ($id: ID!${text.includes('$own') ? ', $own: ID!' : ''}) { ${field.name}(${argument.name}: ${text}${rest}) ${selection(field.type)} }`,
         }));
       }),
     );
@@ -122,12 +124,14 @@ describe("another account's id", () => {
   let bob: Person;
   let ofAnn: Record<string, string>;
   let innerPlaces: Place[];
+  const ownWorkflows = new Map<Person, string>();
   beforeAll(async () => {
     api = await testApi();
     await person(api, 'root'); // the administrator
     ann = await person(api, 'ann');
     bob = await person(api, 'bob');
     const own = await created(bob, { heartbeat: {} });
+    ownWorkflows.set(bob, own).set(ann, await created(ann, { heartbeat: {} }));
     innerPlaces = ['workflowId: $id', 'workflowIds: [$id]'].flatMap((filter) => {
       const jobs = `{ jobs(filter: { ${filter} }) { totalCount nodes { id } } }`;
       return [`workflow(id: "${own}") ${jobs}`, `viewer ${jobs}`].map((field) => ({
@@ -165,7 +169,24 @@ describe("another account's id", () => {
       jobId: runWorkflow.job.id,
       kind: 'JOB_FAILED',
     });
+    const channel = newId();
+    // UNCONFIRMED, so that a test of it has an answer at once.
+    await api.db.insert(alertChannels).values({
+      ...{ id: channel, userId: who.id, name: 'x', kind: 'EMAIL', state: 'UNCONFIRMED' },
+      ...{ config: { shown: 'x@example.com', sealed: {} }, events: [], isDefault: false, includeLog: false },
+    });
+    const [delivery, incident] = [newId(), newId()];
+    await api.db.insert(alertDeliveries).values({
+      ...{ id: delivery, channelId: channel, userId: who.id, event: 'JOB_FAILED', status: 'FAILED' },
+      ...{ workflowId: workflow, workflowName: 'x', jobId: runWorkflow.job.id },
+    });
+    await api.db
+      .insert(incidents)
+      .values({ id: incident, workflowId: workflow, userId: who.id, jobId: runWorkflow.job.id, failures: 1 });
     return {
+      AlertChannel: channel,
+      AlertDelivery: delivery,
+      Incident: incident,
       User: who.id,
       Workflow: workflow,
       Job: runWorkflow.job.id,
@@ -178,11 +199,12 @@ describe("another account's id", () => {
   }
 
   /** The first answer as text, without the requested id. */
-  async function answerTo({ operation, document }: Place, id: string, { token }: Person): Promise<string> {
+  async function answerTo({ operation, document }: Place, id: string, who: Person): Promise<string> {
+    const { token } = who;
     const answer =
       operation === 'subscription'
         ? await firstOf(document, id, token)
-        : await query(api, document, { token, variables: { id } });
+        : await query(api, document, { token, variables: { id, own: ownWorkflows.get(who) } });
     return JSON.stringify(answer).replaceAll(id, 'ID');
   }
 
@@ -255,7 +277,7 @@ describe("another account's id", () => {
   });
 });
 
-/** Whether the operation ends the owner's session. */
+/** Whether the operation ends the owner's session, or what others need. */
 function isEnd({ path }: Place): boolean {
-  return path.includes('revokeSession');
+  return path.includes('revokeSession') || path.includes('deleteAlertChannel');
 }

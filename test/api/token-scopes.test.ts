@@ -21,6 +21,8 @@ function documentOf(name: string): string {
     '[ID!]!': '[]',
     'WorkflowPayloadInput!': '{ heartbeat: {} }',
     'NotificationPreference!': 'NONE',
+    'AlertTargetInput!': '{ webhook: { url: "https://example.com/" } }',
+    'DateTime!': '"2020-01-01T00:00:00Z"',
   };
   const fields = Object.values(type.getFields()).filter((given) => given.type instanceof GraphQLNonNull);
   const given = fields.map((one) => `${one.name}: ${values[String(one.type)] ?? '?'}`);
