@@ -42,6 +42,8 @@ const VALUES: Record<string, string> = {
   'ID!': '$own',
   'DateTime!': '"2020-01-01T00:00:00Z"',
 };
+/** Fields without which an input is refused for another reason. */
+const ALSO: Record<string, string> = { CreateWorkflowInput: 'schedule: { manual: true }' };
 const PROFOUND = 1;
 
 /** All scalars of a field and of the objects within it. */
@@ -80,7 +82,8 @@ function givenIds(type: GraphQLInputType, path: string): { path: string; text: s
     givenIds(field.type, `${path}.${field.name}`).map(({ path: at, text }) => {
       const others = fields.filter((other) => other !== field && isRequired(other.type));
       const rest = others.map((other) => `${other.name}: ${VALUES[String(other.type)] ?? 'UNKNOWN'}`);
-      return { path: at, text: `{ ${[`${field.name}: ${text}`, ...rest].join(', ')} }` };
+      const also = ALSO[nullable.name] ?? [];
+      return { path: at, text: `{ ${[`${field.name}: ${text}`, ...rest].concat(also).join(', ')} }` };
     }),
   );
 }

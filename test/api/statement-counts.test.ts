@@ -1,3 +1,4 @@
+import { eq } from 'drizzle-orm';
 import {
   type GraphQLField,
   type GraphQLNamedType,
@@ -16,10 +17,18 @@ import { schema } from '../../api/schema/schema.ts';
 import { startApi } from '../../api/server.ts';
 import { connect, type Db } from '../../db/client.ts';
 import { insertChunks } from '../../db/logs/append.ts';
-import { notifications, workers } from '../../db/schema.ts';
+import {
+  alertDeliveries,
+  incidents,
+  notifications,
+  workers,
+  workflowAlertChannels,
+  workflows,
+} from '../../db/schema.ts';
 import { newId } from '../../domain/ids.ts';
 import { createMemoryBus } from '../../platform/bus/memory.ts';
 import { createMemoryCache } from '../../platform/cache/memory.ts';
+import { channel, queueDeliveries } from '../alerting/support.ts';
 import { testDatabase } from '../support/database.ts';
 import { insertJob } from '../support/jobs.ts';
 import { numberedChunk } from '../support/lines.ts';
@@ -36,7 +45,7 @@ const FEW = 2;
 const MANY = 20;
 const DEPTH_MAX = 3;
 /** With those that begin and end the snapshot of an answer, and the lookup of the token. */
-const STATEMENTS_MAX = 19;
+const STATEMENTS_MAX = 20;
 /** So few that there cannot be one for each of half of MANY objects. */
 const STATEMENTS_OF_ONE = 8;
 /** Large rows are read in sets of 20 (PAYLOADS_PER_READ_MAX). */
@@ -197,6 +206,7 @@ function hasList(way: Step[]): boolean {
 /** MANY of everything that a list can have, all of Ann. */
 async function seed(db: Db, api: { url: string }, ann: Person): Promise<Ids> {
   const made = { Workflow: [] as string[], Build: [] as string[], Job: [] as string[], Notification: [] as string[] };
+  const alerting = { AlertChannel: [] as string[], AlertDelivery: [] as string[], Incident: [] as string[] };
   for (let n = 0; n < MANY; n++) {
     const payload = { container: { image: 'alpine:3', volumes: [{ name: `volume-${n}`, path: '/data' }] } };
     const { workflow } = await createWorkflow(api, ann, { payload }, 'id build { id }');
@@ -213,6 +223,18 @@ async function seed(db: Db, api: { url: string }, ann: Person): Promise<Ids> {
     made.Build.push(workflow.build.id);
     made.Job.push(n % 2 ? ended : running);
     made.Notification.push(notice.id);
+    const [channelId, incident] = [await channel(db, ann.id), newId()];
+    await db.insert(incidents).values({ ...of, id: incident, userId: ann.id, jobId: ended, failures: 1 });
+    await db.update(workflows).set({ hasOwnAlertChannels: true }).where(eq(workflows.id, workflow.id));
+    await db.insert(workflowAlertChannels).values({ ...of, channelId });
+    const queued = await queueDeliveries(db, { channelId, userId: ann.id, count: MANY });
+    await db
+      .update(alertDeliveries)
+      .set({ ...of, jobId: ended, incidentId: incident })
+      .where(eq(alertDeliveries.channelId, channelId));
+    alerting.AlertChannel.push(channelId);
+    alerting.AlertDelivery.push(queued[0] ?? '');
+    alerting.Incident.push(incident);
   }
-  return { ...made, User: [ann.id] };
+  return { ...made, ...alerting, User: [ann.id] };
 }
