@@ -300,7 +300,7 @@ export function deleteAlertChannel(db: Db, { userId, id }: Owned): Promise<{ eff
     await named('deleteAlertChannel', tx.delete(workflowAlertChannels).where(eq(workflowAlertChannels.channelId, id)));
     await tx.execute(sql`
       UPDATE /* deleteAlertChannel */ workflows SET updated_at = now(), has_own_alert_channels =
-        EXISTS (SELECT FROM workflow_alert_channels WHERE workflow_id = workflows.id)
+        EXISTS (SELECT FROM workflow_alert_channels WHERE workflow_id = workflows.id OFFSET 0)
       WHERE id = ANY(${array(workflowIds, 'uuid')})`);
     await change(tx, found, {
       ...BEGUN_ANEW,

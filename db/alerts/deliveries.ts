@@ -61,7 +61,7 @@ export async function expireTest(db: Db, deliveryId: string, because: string): P
     WITH /* expireTest */ gone AS (
       DELETE FROM alert_due WHERE delivery_id = ${deliveryId} RETURNING delivery_id
     )
-    UPDATE alert_deliveries SET status = 'EXPIRED', last_error = ${because} FROM gone WHERE id = gone.delivery_id`);
+    UPDATE alert_deliveries SET status = 'EXPIRED', last_error = ${because} FROM gone WHERE id = ANY(ARRAY[gone.delivery_id])`);
 }
 
 export type Resent =

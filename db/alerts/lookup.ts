@@ -1,10 +1,12 @@
-import { and, asc, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, isNull, type SQL, sql } from 'drizzle-orm';
 import type { AlertDeliveryStatus } from '../../domain/alerts/states.ts';
+import { NO_ID } from '../../domain/ids.ts';
 import { array, arrayText } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import { isKept } from '../lookup.ts';
 import { named } from '../named.ts';
 import { preparedByShape } from '../prepared.ts';
+import { sortedById } from '../row-set.ts';
 import {
   type AlertChannelRow,
   type AlertDeliveryRow,
@@ -19,6 +21,9 @@ import {
  * Channels, deliveries and incidents by id, in one statement for any number of ids. Functions named
  * `...Of` return only the rows of one user. The ids must be UUIDs.
  */
+
+/** Sorts behind every UUIDv7. */
+const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 const IDS = sql`${sql.placeholder('ids')}::uuid[]`;
 const ASKED = sql`unnest(${IDS}) AS asked (id)`;
@@ -36,14 +41,14 @@ export async function alertChannelsOf(db: Db, userId: string, ids: string[]): Pr
 
 /** The channels of these users that are not deleted, oldest first. */
 export async function listAlertChannels(db: Db, userIds: string[]): Promise<AlertChannelRow[]> {
-  return named(
+  const rows = await named(
     'listAlertChannels',
     db
       .select()
       .from(alertChannels)
-      .where(and(eq(alertChannels.userId, sql`ANY(${array(userIds, 'uuid')})`), isNull(alertChannels.deletedAt)))
-      .orderBy(asc(alertChannels.id)),
+      .where(and(eq(alertChannels.userId, sql`ANY(${array(userIds, 'uuid')})`), isNull(alertChannels.deletedAt))),
   );
+  return sortedById(rows); // for an order of ids, the planner may go through those of all users
 }
 
 /** The channels that these workflows have chosen themselves, oldest first. */
@@ -51,20 +56,23 @@ export async function ownAlertChannels(
   db: Db,
   workflowIds: string[],
 ): Promise<{ workflowId: string; channel: AlertChannelRow }[]> {
-  return named(
+  const chosen = db
+    .select()
+    .from(alertChannels)
+    .where(
+      and(eq(alertChannels.id, sql`ANY(ARRAY[${workflowAlertChannels.channelId}])`), isNull(alertChannels.deletedAt)),
+    )
+    .limit(1)
+    .as('chosen');
+  const rows = await named(
     'ownAlertChannels',
     db
-      .select({ workflowId: workflowAlertChannels.workflowId, channel: alertChannels })
+      .select({ workflowId: workflowAlertChannels.workflowId, channel: chosen._.selectedFields })
       .from(workflowAlertChannels)
-      .innerJoin(alertChannels, eq(alertChannels.id, sql`ANY(ARRAY[${workflowAlertChannels.channelId}])`))
-      .where(
-        and(
-          eq(workflowAlertChannels.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`),
-          isNull(alertChannels.deletedAt),
-        ),
-      )
-      .orderBy(asc(alertChannels.id)),
+      .crossJoinLateral(chosen)
+      .where(eq(workflowAlertChannels.workflowId, sql`ANY(${array(workflowIds, 'uuid')})`)),
   );
+  return rows.toSorted((a, b) => (a.channel.id < b.channel.id ? -1 : 1));
 }
 
 export async function alertDeliveriesOf(db: Db, userId: string, ids: string[]): Promise<AlertDeliveryRow[]> {
@@ -100,12 +108,20 @@ export async function listDeliveriesByChannel(
 }
 
 const deliveriesQuery = preparedByShape((db, shape, name) => {
-  const [status, after] = [shape.placeholder('status'), shape.placeholder('after')];
+  const before = sql`coalesce(${shape.placeholder('after') ?? sql`NULL`}::uuid, ${LAST_ID}::uuid)`;
+  const [place, status] = [sql`(${alertDeliveries.channelId}, ${alertDeliveries.id})`, shape.placeholder('status')];
   const page = db
     .select()
     .from(alertDeliveries)
-    .where(and(ofAsked(status), after && lt(alertDeliveries.id, after)))
-    // By both columns, so that the index of the channel is read, and not that of all ids.
+    // A range of both columns: by `channel_id = x ORDER BY id` the planner may go through the ids
+    // of all channels.
+    .where(
+      and(
+        sql`${place} >= (asked.id, ${NO_ID}::uuid)`,
+        sql`${place} < (asked.id, ${before})`,
+        status && eq(alertDeliveries.status, status),
+      ),
+    )
     .orderBy(desc(alertDeliveries.channelId), desc(alertDeliveries.id))
     .limit(sql.placeholder('count'))
     .as('page');

@@ -51,6 +51,14 @@ export const OUT_OF_ORDER: Exception[] = [
     text: /^UPDATE alert_deliveries SET attempt|^UPDATE alert_due SET digest_id|^WITH (gone|reported) AS .* DELETE FROM alert_due/,
     because: 'the transaction holds the lock of the channel that has them all',
   },
+  {
+    text: /^delete from "workflow_alert_channels" where "workflow_alert_channels"\."channel_id"/,
+    because: 'all that choose channels hold the lock of their user',
+  },
+  {
+    text: /^UPDATE workflows SET updated_at = now\(\), has_own_alert_channels/,
+    because: 'deleteAlertChannel has locked these workflows in order, by a statement before',
+  },
 ];
 
 /** Statements that lock tables out of the general order. */
@@ -88,6 +96,11 @@ export const READS_MORE: (Exception & { rowsMax: number; blocksMax?: number; sca
   {
     text: /SELECT id FROM workflows WHERE id > \$1 ORDER BY id LIMIT \$2 FOR NO KEY UPDATE|payload::text LIKE '%"sealed"%'/,
     because: 'another key goes through all secrets, in sets of 200 workflows',
+    rowsMax: 200,
+  },
+  {
+    text: /where "alert_channels"\."id" > \S+ order by "alert_channels"\."id"/,
+    because: 'another key goes through all channels, in sets of 200',
     rowsMax: 200,
   },
   {
@@ -189,6 +202,7 @@ export const NO_STATEMENTS = new Set([
     'endColumns',
     'slotsUntil',
     'isPaused',
+    'mutedUntil',
     'failuresInARow',
     'scheduleOf',
     'storedSchedule',
@@ -223,5 +237,5 @@ export const NO_STATEMENTS = new Set([
     'driverOptions',
     'sslOptions',
   ],
-  ...['LimitExceeded', 'VolumeBeingRemoved'],
+  ...['LimitExceeded', 'UnknownAlertChannels', 'VolumeBeingRemoved'],
 ]);

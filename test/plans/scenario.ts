@@ -26,6 +26,7 @@ import { purgeDeleted, purgeSome } from '../../db/workflows/purge.ts';
 import * as termination from '../../db/workflows/terminate.ts';
 import { NO_ID } from '../../domain/ids.ts';
 import { DAY_MS } from '../../domain/limits.ts';
+import { alertChannelsOf } from './scenario-alert-channels.ts';
 import { alertQueueOf } from './scenario-alert-queue.ts';
 import { buildsOf, logsOf, turnsOf, volumesAndImagesOf } from './scenario-builds.ts';
 import { anchorOf, jobsOf, recallOf, reconcileOf } from './scenario-jobs.ts';
@@ -50,6 +51,7 @@ export async function runScenario(db: Db, drive: Drive): Promise<string> {
   await volumesAndImagesOf(db, drive, user);
   await pingsOf(db, drive, user);
   await notificationsOf(db, drive, user);
+  await alertChannelsOf(db, drive);
   await alertQueueOf(db, drive);
   await endMarker(db, drive, user);
   await maintenance(db, drive);

@@ -32,7 +32,7 @@ insert into "workflows" ("id", "user_id", "name", "kind", "interval_minutes", "s
   "logs_removed_to", "alert_after_failures", "has_own_alert_channels", "muted_until")
 values ($1, $2, $3, $4, $5, $6, $7, $8, default, $9, default, default, default, default, default,
   default, $10, default, default, default, default, default, default, default, default, default,
-  default, default)
+  $11, default)
 returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
   "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
   "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
@@ -125,6 +125,17 @@ where "schedules"."workflow_id" = $2;
 update "schedules"
 set "wake_at" = now()
 where "schedules"."workflow_id" = $1;
+
+update "workflows"
+set "generation" = $1, "updated_at" = now(), "alert_after_failures" = $2,
+  "has_own_alert_channels" = $3
+where "workflows"."id" = $4
+returning "id", "user_id", "name", "kind", "interval_minutes", "schedule", "run_policy",
+  "max_consecutive_job_failures_allowed", "consecutive_job_failures_count", "on_too_many_failures",
+  "paused_at", "paused_until", "pause_reason", "pause_note", "skipped_run_count", "generation",
+  "build_status", "created_at", "updated_at", "terminated_at", "termination_reason", "deleted_at",
+  "purge_requested_at", "log_retention_days", "logs_removed_to", "alert_after_failures",
+  "has_own_alert_channels", "muted_until";
 
 update "workflows"
 set "interval_minutes" = $1, "generation" = $2, "build_status" = $3, "updated_at" = now()
