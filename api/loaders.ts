@@ -11,7 +11,7 @@ import {
   listDeliveriesByChannel,
   openIncidents,
   ownAlertChannels,
-} from '../db/alerts/lookup.ts';
+} from '../db/alert-channels/lookup.ts';
 import { readWorkflowTotals, type Total } from '../db/analytics.ts';
 import type { Db } from '../db/client.ts';
 import { newestJobs } from '../db/jobs/follow.ts';

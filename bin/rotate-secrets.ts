@@ -1,4 +1,5 @@
 import { changeSecrets } from '../db/accounts/secrets.ts';
+import { changeChannelSecrets } from '../db/alert-channels/channels.ts';
 import { getInstallation } from '../db/installation.ts';
 import { forgetOtherKeys } from '../db/secret-keys.ts';
 import { UnreadableSecret } from '../domain/payload/secret.ts';
@@ -26,7 +27,7 @@ export async function runRotateSecrets(
   process.exitCode = 1; // if a signal stops it on the way
   let rotated = 0;
   let unreadable = 0;
-  await changeSecrets(db, (sealed, place) => {
+  const renew = (sealed: string, place: string) => {
     if (sealer.isPresent(sealed)) return sealed;
     try {
       const renewed = sealer.seal(sealer.open(sealed, place), place);
@@ -38,7 +39,9 @@ export async function runRotateSecrets(
       if (unreadable <= PROBLEMS_SHOWN_MAX) context.log.error(ownerOf(place), error.message);
       return sealed;
     }
-  });
+  };
+  await changeSecrets(db, renew);
+  await changeChannelSecrets(db, renew);
   const isDone = unreadable === 0 || forgetsLost;
   if (isDone) {
     await getInstallation(db);

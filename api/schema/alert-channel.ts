@@ -215,7 +215,7 @@ const AlertDeliveryConnection = countedConnectionOf<AlertDeliveryRow>(AlertDeliv
 builder.objectField(AlertChannel, 'deliveries', (t) =>
   t.field({
     type: AlertDeliveryConnection,
-    description: 'What was sent or is to be sent, newest first.',
+    description: 'What was sent, and what waits, newest first.',
     args: {
       ...forwardPagingArgs(),
       status: t.arg({ type: AlertDeliveryStatusEnum, description: 'Only deliveries with this status.' }),

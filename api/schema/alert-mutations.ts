@@ -8,7 +8,7 @@ import {
   sendCode,
   type TooManyCodes,
   updateAlertChannel,
-} from '../../db/alerts/channels.ts';
+} from '../../db/alert-channels/channels.ts';
 import { newSigningSecret, OLD_SECRET_HOURS } from '../../domain/alerts/config.ts';
 import { DEFAULT_ALERT_EVENTS } from '../../domain/alerts/states.ts';
 import { parseTarget } from '../../domain/alerts/target.ts';

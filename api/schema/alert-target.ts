@@ -1,5 +1,5 @@
 import { createHash, randomInt, timingSafeEqual } from 'node:crypto';
-import type { TargetChange } from '../../db/alerts/channels.ts';
+import type { TargetChange } from '../../db/alert-channels/channels.ts';
 import type { AlertChannelRow } from '../../db/schema.ts';
 import type { OpenAlertTarget } from '../../domain/alerts/alert.ts';
 import {

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
-import { enableAlertChannel } from '../../db/alerts/channels.ts';
-import { expireTest, queueTest, resendDelivery } from '../../db/alerts/deliveries.ts';
-import { alertDeliveriesOf } from '../../db/alerts/lookup.ts';
+import { enableAlertChannel } from '../../db/alert-channels/channels.ts';
+import { expireTest, queueTest, resendDelivery } from '../../db/alert-channels/deliveries.ts';
+import { alertDeliveriesOf } from '../../db/alert-channels/lookup.ts';
 import type { AlertDeliveryRow } from '../../db/schema.ts';
 import type { AlertChannelConfig } from '../../domain/alerts/config.ts';
 import { isId } from '../../domain/ids.ts';

@@ -2,15 +2,14 @@ import { sql } from 'drizzle-orm';
 import type { Payload } from '../../domain/payload/payload.ts';
 import { pingTokenPlace } from '../../domain/payload/secret.ts';
 import { changeSealed } from '../../domain/payload/secrets.ts';
-import { changeChannelSecrets } from '../alerts/channels.ts';
 import { array } from '../arrays.ts';
 import type { Db } from '../client.ts';
 
 const WORKFLOWS_PER_SET = 200;
 
 /**
- * Passes every sealed secret of every generation, every token of a ping URL and every secret of an
- * alert channel through `change` and stores those that change. Each transaction locks the rows of a set of workflows. A concurrent
+ * Passes every sealed secret of every generation and every token of a ping URL through `change` and
+ * stores those that change. Each transaction locks the rows of a set of workflows. A concurrent
  * update, which may copy a secret into a new generation, comes before or after that transaction, so
  * no secret is left out. An unchanged secret causes no write.
  */
@@ -40,8 +39,7 @@ export async function changeSecrets(db: Db, change: (sealed: string, place: stri
       }
       return ids.at(-1);
     });
-    if (last === undefined) break;
+    if (last === undefined) return;
     after = last;
   }
-  await changeChannelSecrets(db, change);
 }

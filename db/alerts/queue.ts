@@ -174,8 +174,9 @@ async function nextStep(tx: Tx, { id, leaseToken }: LeaseKey): Promise<NextMessa
 }
 
 /**
- * Why a channel takes a message no more. Its owner drops what waits when it is deleted or its address
- * changes, but the transaction of an event that saw it before may queue a message after that.
+ * Why a channel takes a message no more. Its owner drops what waits when it is deleted or its
+ * address changes, but the transaction of an event that saw it before may queue a message after
+ * that.
  */
 function refusalOf({ is_deleted: isDeleted, state }: ChannelState, { event, is_urgent: isUrgent }: Waiting) {
   if (isDeleted) return 'The channel was deleted.';

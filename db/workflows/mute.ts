@@ -21,7 +21,9 @@ export type MuteChanged =
 
 type Owned = { userId: string; id: string };
 
-/** When a mute ends; null if there is none. For what people see, the clock of a process suffices. */
+/**
+ * When a mute ends; null if there is none. For what people see, the clock of a process suffices.
+ */
 export function mutedUntil({ mutedUntil: until }: Pick<WorkflowRow, 'mutedUntil'>, now = new Date()): Date | null {
   return until !== null && until > now ? until : null;
 }

@@ -1,6 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { deleteAlertChannel, updateAlertChannel } from '../../db/alerts/channels.ts';
+import { deleteAlertChannel, updateAlertChannel } from '../../db/alert-channels/channels.ts';
 import { claimChannels, nextMessage } from '../../db/alerts/queue.ts';
 import { recordAlerts } from '../../db/alerts/record.ts';
 import { alertChannels } from '../../db/schema.ts';

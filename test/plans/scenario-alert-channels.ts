@@ -1,7 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
-import * as channels from '../../db/alerts/channels.ts';
-import * as deliveries from '../../db/alerts/deliveries.ts';
-import * as lookup from '../../db/alerts/lookup.ts';
+import * as channels from '../../db/alert-channels/channels.ts';
+import * as deliveries from '../../db/alert-channels/deliveries.ts';
+import * as lookup from '../../db/alert-channels/lookup.ts';
 import { chooseAlertChannels } from '../../db/alerts/workflow-channels.ts';
 import { array } from '../../db/arrays.ts';
 import type { Db } from '../../db/client.ts';

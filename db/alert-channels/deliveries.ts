@@ -10,7 +10,9 @@ import { alertDeliveriesOf } from './lookup.ts';
 
 type Tx = Pick<Db, 'execute'>;
 
-/** Queues a message to a locked channel. A test waits for nothing. Returns the id of the delivery. */
+/**
+ * Queues a message to a locked channel. A test waits for nothing. Returns the id of the delivery.
+ */
 export async function queueMessage(
   tx: Tx,
   { id, userId }: Pick<AlertChannelRow, 'id' | 'userId'>,
