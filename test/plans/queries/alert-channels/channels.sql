@@ -1,4 +1,4 @@
--- db/alerts/channels.ts
+-- db/alert-channels/channels.ts
 
 -- change
 

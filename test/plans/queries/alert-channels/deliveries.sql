@@ -1,4 +1,4 @@
--- db/alerts/deliveries.ts
+-- db/alert-channels/deliveries.ts
 
 -- expireTest
 

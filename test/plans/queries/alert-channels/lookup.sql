@@ -1,4 +1,4 @@
--- db/alerts/lookup.ts
+-- db/alert-channels/lookup.ts
 
 -- alertChannelsOf
 

@@ -51,11 +51,6 @@ WITH /* drop */ gone AS (
 UPDATE alert_deliveries SET status = 'FAILED',
   last_error = $2 FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
 
--- incidentEnd
-
-SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
-AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1;
-
 -- expire
 
 WITH /* expire */ gone AS (
@@ -65,6 +60,11 @@ WITH /* expire */ gone AS (
     ORDER BY is_urgent DESC, delivery_id LIMIT $4)) RETURNING delivery_id
 )
 UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+
+-- incidentEnd
+
+SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
+AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1;
 
 -- makeDigest
 
