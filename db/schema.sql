@@ -33,6 +33,7 @@ CREATE TABLE alert_channels (
   CONSTRAINT alert_channels_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 ) WITH (fillfactor=70);
 CREATE INDEX alert_channels_completed ON public.alert_channels USING btree (user_id) WHERE ((deleted_at IS NULL) AND (state = 'ACTIVE'::text) AND ('JOB_COMPLETED'::text = ANY (events)));
+CREATE INDEX alert_channels_deleted ON public.alert_channels USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
 CREATE INDEX alert_channels_user ON public.alert_channels USING btree (user_id, id) WHERE (deleted_at IS NULL);
 
 CREATE TABLE alert_deliveries (
@@ -59,6 +60,7 @@ CREATE TABLE alert_deliveries (
   CONSTRAINT alert_deliveries_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'DELIVERED'::text, 'FAILED'::text, 'EXPIRED'::text, 'MERGED'::text, 'SUPPRESSED'::text])))
 ) WITH (fillfactor=80);
 CREATE INDEX alert_deliveries_channel ON public.alert_deliveries USING btree (channel_id, id);
+CREATE INDEX alert_deliveries_codes ON public.alert_deliveries USING btree (user_id, created_at) WHERE (event = 'CONFIRMATION'::text);
 CREATE INDEX alert_deliveries_incident ON public.alert_deliveries USING btree (incident_id) WHERE (incident_id IS NOT NULL);
 
 CREATE TABLE alert_due (

@@ -31,7 +31,7 @@ export interface Operation {
 
 /** The highest cost of an operation, for callers who are signed in and for others. */
 export const COST_MAX = 50_000;
-export const ANONYMOUS_COST_MAX = 20_000;
+export const ANONYMOUS_COST_MAX = 30_000;
 
 /** The error for an operation that costs too much. Undefined if it does not. */
 export function costProblem(cost: number, isAnonymous: boolean): GraphQLError | undefined {

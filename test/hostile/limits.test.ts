@@ -179,7 +179,7 @@ describe('an operation', () => {
     ['tokens', `{ ${times(tokens, (n) => `a${n}`)} }`],
     ['depth', `{ __type(name: "Node") { ${'ofType { '.repeat(depth)} name ${'} '.repeat(depth)} } }`],
     ['aliases', `{ ${times(aliases + 1, (n) => `a${n}: viewer { id }`)} }`],
-    ['cost', `{ ${times(9, (n) => `a${n}: __schema { types { ${typesOf(2)} } }`)} }`],
+    ['cost', `{ ${times(7, (n) => `a${n}: __schema { types { ${typesOf(2)} } }`)} }`],
   ])('of a caller who is not signed in has a lower limit for %s', async (_, document) => {
     const refused = await query(api, document);
     expect(refused.data ?? null).toBeNull();
