@@ -52,7 +52,6 @@ CREATE TABLE alert_deliveries (
   last_error text,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   delivered_at timestamp with time zone,
-  CONSTRAINT alert_deliveries_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES alert_channels(id) ON DELETE CASCADE,
   CONSTRAINT alert_deliveries_check CHECK (((status = 'DELIVERED'::text) = (delivered_at IS NOT NULL))),
   CONSTRAINT alert_deliveries_check1 CHECK (((workflow_id IS NULL) = (workflow_name IS NULL))),
   CONSTRAINT alert_deliveries_event_check CHECK ((event = ANY (ARRAY['WORKFLOW_FAILING'::text, 'WORKFLOW_RECOVERED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_BUILD_FAILED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text, 'CHANNEL_DISABLED'::text, 'TEST'::text, 'CONFIRMATION'::text]))),
@@ -69,7 +68,6 @@ CREATE TABLE alert_due (
   is_urgent boolean NOT NULL DEFAULT false,
   queued_at timestamp with time zone NOT NULL DEFAULT now(),
   digest_id uuid,
-  CONSTRAINT alert_due_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES alert_deliveries(id) ON DELETE CASCADE,
   CONSTRAINT alert_due_pkey PRIMARY KEY (delivery_id)
 );
 CREATE INDEX alert_due_channel ON public.alert_due USING btree (channel_id, is_urgent DESC, delivery_id);

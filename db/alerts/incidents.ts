@@ -71,19 +71,19 @@ export async function countInIncidents(tx: Tx, failures: CountedFailure[]): Prom
         isMuted: 'boolean',
         isTerminated: 'boolean',
       })}
-    ), open AS MATERIALIZED (
-      SELECT found.id, u.is_terminated FROM u, LATERAL (
-        SELECT id FROM incidents WHERE workflow_id = u.workflow_id AND resolved_at IS NULL LIMIT 1) found
+    ), seen AS MATERIALIZED (
+      SELECT u.*, open.id FROM u LEFT JOIN LATERAL (
+        SELECT id FROM incidents WHERE workflow_id = u.workflow_id AND resolved_at IS NULL LIMIT 1) open ON true
     ), counted AS (
       UPDATE incidents SET failures = incidents.failures + 1, resolved_at = CASE WHEN is_terminated THEN now() END,
         resolution = CASE WHEN is_terminated THEN 'TERMINATED' END
-      FROM open WHERE incidents.id = ANY(ARRAY[open.id])
+      FROM seen WHERE incidents.id = ANY(ARRAY[seen.id])
       RETURNING incidents.id, incidents.workflow_id, alerted_at
     ), opened AS (
       INSERT INTO incidents (id, workflow_id, user_id, job_id, alerted_at, failures, resolved_at, resolution)
       SELECT ${NEW_ID}, workflow_id, user_id, job_id, CASE WHEN NOT is_muted THEN now() END, failures,
         CASE WHEN is_terminated THEN now() END, CASE WHEN is_terminated THEN 'TERMINATED' END
-      FROM u WHERE is_incident AND NOT EXISTS (SELECT FROM counted WHERE counted.workflow_id = u.workflow_id)
+      FROM seen WHERE is_incident AND id IS NULL
       RETURNING id, workflow_id, alerted_at
     )
     SELECT id, workflow_id, false AS is_new, alerted_at IS NOT NULL AS alerted FROM counted

@@ -11,9 +11,14 @@ interface Old {
 /** Removes at most `limit` deliveries that are older than `days` days. Returns their number. */
 export async function removeOldDeliveries(db: Db, { days, limit }: Old): Promise<number> {
   const removed = await db.execute(sql`
-    DELETE /* removeOldDeliveries */ FROM alert_deliveries WHERE id = ANY(ARRAY(
-      SELECT id FROM alert_deliveries WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
-      FOR UPDATE SKIP LOCKED)) RETURNING 1`);
+    WITH /* removeOldDeliveries */ old AS (
+      DELETE FROM alert_deliveries WHERE id = ANY(ARRAY(
+        SELECT id FROM alert_deliveries WHERE id < ${firstIdBefore(sql`${days}`)} ORDER BY id LIMIT ${limit}
+        FOR UPDATE SKIP LOCKED)) RETURNING id
+    ), queued AS (
+      DELETE FROM alert_due USING old WHERE delivery_id = ANY(ARRAY[old.id])
+    )
+    SELECT 1 FROM old`);
   return removed.length;
 }
 

@@ -120,6 +120,7 @@ test('after any sequence of ends, mutes and terminations, incidents and deliveri
     await db.execute(sql`DELETE FROM jobs`);
     await db.execute(sql`DELETE FROM workflows`);
     await db.execute(sql`DELETE FROM alert_deliveries`);
+    await db.execute(sql`DELETE FROM alert_due`);
     const { id } = await heartbeat(db, ann, { failuresAllowed: allowed });
     await db.update(workflows).set({ alertAfterFailures: after }).where(eq(workflows.id, id));
     const model = new Model(allowed, after);

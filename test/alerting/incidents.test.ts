@@ -18,7 +18,9 @@ beforeAll(async () => {
   ann = await testUser(database.db, 'ann');
 });
 beforeEach(async () => {
-  await database.db.execute(sql`TRUNCATE workflows, jobs, run_requests, notifications, alert_channels CASCADE`);
+  await database.db.execute(
+    sql`TRUNCATE workflows, jobs, run_requests, notifications, alert_channels, alert_deliveries, alert_due CASCADE`,
+  );
   ops = await channel(database.db, ann);
 });
 afterAll(() => database.close());

@@ -15,7 +15,7 @@ beforeAll(async () => {
   database = await testDatabase();
 });
 beforeEach(async () => {
-  await database.db.execute(sql`TRUNCATE workflows, alert_channels CASCADE`);
+  await database.db.execute(sql`TRUNCATE workflows, alert_channels, alert_deliveries, alert_due CASCADE`);
   ann = await testUser(database.db, 'ann');
 });
 afterAll(() => database.close());

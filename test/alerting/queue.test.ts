@@ -18,7 +18,9 @@ beforeAll(async () => {
   database = await testDatabase();
 });
 beforeEach(async () => {
-  await database.db.execute(sql`TRUNCATE workflows, notifications, alert_channels, incidents CASCADE`);
+  await database.db.execute(
+    sql`TRUNCATE workflows, notifications, alert_channels, alert_deliveries, alert_due, incidents CASCADE`,
+  );
   ann = await testUser(database.db, 'ann');
 });
 afterAll(() => database.close());

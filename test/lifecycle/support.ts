@@ -34,6 +34,7 @@ export async function lifecycle({ connections }: { connections: number }): Promi
       await db.execute(sql`DELETE FROM workflows`);
       await db.execute(sql`DELETE FROM calendars`);
       await db.execute(sql`DELETE FROM alert_deliveries`);
+      await db.execute(sql`DELETE FROM alert_due`);
       return new World(db, ann);
     },
     async close() {

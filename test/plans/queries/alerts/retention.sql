@@ -9,11 +9,16 @@ ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING 1;
 
 -- removeOldDeliveries
 
-DELETE /* removeOldDeliveries */ FROM alert_deliveries WHERE id = ANY(ARRAY(
-SELECT id FROM alert_deliveries WHERE id < (lpad(to_hex(greatest(0,
-  extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint), 12, '0') || repeat('0',
-  20))::uuid ORDER BY id LIMIT $2
-FOR UPDATE SKIP LOCKED)) RETURNING 1;
+WITH /* removeOldDeliveries */ old AS (
+  DELETE FROM alert_deliveries WHERE id = ANY(ARRAY(
+    SELECT id FROM alert_deliveries WHERE id < (lpad(to_hex(greatest(0,
+      extract(epoch FROM now() - make_interval(days => $1)) * 1000)::bigint), 12,
+      '0') || repeat('0', 20))::uuid ORDER BY id LIMIT $2
+    FOR UPDATE SKIP LOCKED)) RETURNING id
+), queued AS (
+  DELETE FROM alert_due USING old WHERE delivery_id = ANY(ARRAY[old.id])
+)
+SELECT 1 FROM old;
 
 -- removeOldIncidents
 
