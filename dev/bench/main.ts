@@ -1,3 +1,4 @@
+import { alerts } from './alerts.ts';
 import { graphql } from './graphql/main.ts';
 import { type Benchmark, print } from './harness.ts';
 import { heartbeats } from './heartbeats.ts';
@@ -6,7 +7,7 @@ import { logs } from './logs/main.ts';
 import { scheduling } from './scheduling.ts';
 import { watchers } from './watchers/main.ts';
 
-const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, history, logs, graphql, watchers];
+const BENCHMARKS: Benchmark[] = [scheduling, heartbeats, history, logs, graphql, watchers, alerts];
 
 const [wanted] = process.argv.slice(2);
 const chosen = BENCHMARKS.filter(({ name }) => wanted === undefined || name === wanted);
