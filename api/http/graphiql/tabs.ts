@@ -129,6 +129,28 @@ mutation Resume($workflowId: ID!) {
     variables: '{\n  "workflowId": ""\n}\n',
   },
   {
+    query: `# Alerts: a webhook of yours hears when a workflow begins to fail and when it works again.
+# Also: email { address }, slack { url }, discord { url } and ntfy { url topic }. The secret is shown this once.
+mutation CreateAlertChannel {
+  createAlertChannel(
+    input: { name: "ops", target: { webhook: { url: "https://hooks.example.com/alerts" } } }
+  ) {
+    alertChannel { id target state events }
+    secret
+    userErrors { code message path }
+  }
+}
+
+# Send a test to it: put its id here. The answer says how that went.
+mutation TestAlertChannel {
+  testAlertChannel(input: { id: "" }) {
+    delivery { status error }
+    userErrors { code message path }
+  }
+}
+`,
+  },
+  {
     query: `# 6. See your workflows, and how their last runs went.
 query Overview {
   viewer { email }
