@@ -5,7 +5,7 @@ import type { DemoClient } from './demo-client.ts';
 export interface DemoWorkflow {
   name: string;
   payload: object;
-  schedule: { everyMinutes: number } | { cron: { expressions: string[]; timeZone: string } };
+  schedule: { manual: true } | { everyMinutes: number } | { cron: { expressions: string[]; timeZone: string } };
 }
 
 export type Say = (line: string) => void;
@@ -63,7 +63,8 @@ export async function followWorkflow(client: DemoClient, { workflowId, jobId }: 
   }
 }
 
-async function followJob(client: DemoClient, jobId: string, say: Say): Promise<z.infer<typeof job>> {
+/** Prints the lines of a job, and how it has ended. */
+export async function followJob(client: DemoClient, jobId: string, say: Say): Promise<z.infer<typeof job>> {
   say(`job ${jobId}`);
   await followLog(client, jobId, say);
   const ended = await awaitEnd(client, jobId);
@@ -75,7 +76,7 @@ async function followJob(client: DemoClient, jobId: string, say: Say): Promise<z
  * The workflow of this name, if it still runs. A workflow whose build failed is deleted, so that
  * the caller makes a new one.
  */
-async function findWorkflow(client: DemoClient, name: string): Promise<Workflow | undefined> {
+export async function findWorkflow(client: DemoClient, name: string): Promise<Workflow | undefined> {
   const { workflows } = await client.request(
     `query ($first: Int) { workflows(first: $first) { nodes { ${WORKFLOW} } } }`,
     { first: WORKFLOWS_MAX },
@@ -83,15 +84,20 @@ async function findWorkflow(client: DemoClient, name: string): Promise<Workflow 
   );
   const found = workflows.nodes.find((node) => node.name === name && node.terminatedAt === null);
   if (found === undefined || !['FAILED', 'CANCELED'].includes(found.buildStatus)) return found;
-  await client.request(
-    'mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) { userErrors { message } } }',
-    { input: { id: found.id } },
-    z.object({ deleteWorkflow: z.object({ userErrors: errors }) }),
-  );
+  await deleteWorkflow(client, found.id);
   return undefined;
 }
 
-async function createWorkflow(client: DemoClient, { name, payload, schedule }: DemoWorkflow): Promise<Workflow> {
+export async function deleteWorkflow(client: DemoClient, id: string): Promise<void> {
+  await client.request(
+    'mutation ($input: DeleteWorkflowInput!) { deleteWorkflow(input: $input) { userErrors { message } } }',
+    { input: { id } },
+    z.object({ deleteWorkflow: z.object({ userErrors: errors }) }),
+  );
+}
+
+/** Rejects with what is wrong. */
+export async function createWorkflow(client: DemoClient, { name, payload, schedule }: DemoWorkflow): Promise<Workflow> {
   const { createWorkflow: made } = await client.request(
     `mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) { workflow { ${WORKFLOW} } userErrors { message } } }`,
     { input: { name, payload, schedule, maxConsecutiveJobFailuresAllowed: 3 } },
@@ -133,7 +139,8 @@ async function awaitFirstJob(client: DemoClient, workflowId: string): Promise<st
   throw new Error('The subscription jobUpdated completed before there was a job.');
 }
 
-async function requestRun(client: DemoClient, id: string): Promise<string> {
+/** The id of a new job. Rejects with what is wrong. */
+export async function requestRun(client: DemoClient, id: string): Promise<string> {
   const { runWorkflow } = await client.request(
     'mutation ($input: RunWorkflowInput!) { runWorkflow(input: $input) { job { id status failureMessage } userErrors { message } } }',
     { input: { id } },

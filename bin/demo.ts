@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { withImage } from '../domain/images/registry-allow.ts';
 import type { CommandContext } from './context.ts';
 import { type DemoCredentials, keepDemoUser, signInToDemo } from './demo-account.ts';
+import { openDemoSite, runDemoAlert } from './demo-alert.ts';
 import { createDemoClient, type DemoClient } from './demo-client.ts';
-import { type DemoRun, type DemoWorkflow, followWorkflow, runDemoWorkflow } from './demo-workflow.ts';
+import { type DemoRun, type DemoWorkflow, followWorkflow, runDemoWorkflow, type Say } from './demo-workflow.ts';
 import type { OpenParts } from './open-parts.ts';
 import { refuseTakenPort } from './start-api.ts';
 import { PortTaken } from './startup-error.ts';
@@ -59,7 +60,10 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
   const client = createDemoClient(url, await signInToDemo(url, credentials));
   shutdown.add('clients', 'demo client', client.close);
 
-  const runs = await withDeadline(runWorkflows(client, settings.demoImage));
+  const alert =
+    settings.alertWebhook === undefined ? undefined : await prepareAlert(given, client, settings.alertWebhook);
+  if (alert === undefined) say(WITHOUT_ALERT);
+  const runs = await withDeadline(runWorkflows(client, settings.demoImage, alert));
   for (const { label, failure } of runs) if (failure !== undefined) say(`The ${label} did not complete: ${failure}`);
   invite(url, credentials, { once, dataDir });
   if (once) return Number(runs.some(({ failure }) => failure !== undefined));
@@ -71,15 +75,28 @@ interface Labelled extends Partial<DemoRun> {
   label: string;
 }
 
+const WITHOUT_ALERT =
+  'To see an alert and its end, run a webhook of yours and name it: ALERT_WEBHOOK=http://127.0.0.1:8080/ npm run demo';
+
+/** What shows an alert on a webhook. Its site stays up until the demo ends. */
+async function prepareAlert({ shutdown }: CommandContext, client: DemoClient, webhook: string): Promise<Run> {
+  const site = await openDemoSite();
+  shutdown.add('clients', 'demo site', site.close);
+  return (say) => runDemoAlert(client, { webhook, site }, say);
+}
+
+type Run = (say: Say) => Promise<DemoRun>;
+
 /** Runs the workflows side by side. */
-async function runWorkflows(client: DemoClient, image: string): Promise<Labelled[]> {
-  const workflows = [HEARTBEAT, ...((await hasEngine(client)) ? [container(image)] : [])];
-  const runs = workflows.map(async (workflow): Promise<Labelled> => {
-    const label = workflow === HEARTBEAT ? 'heartbeat' : 'container';
+async function runWorkflows(client: DemoClient, image: string, alert: Run | undefined): Promise<Labelled[]> {
+  const wanted: [string, Run][] = [['heartbeat', (line) => runDemoWorkflow(client, HEARTBEAT, line)]];
+  if (await hasEngine(client)) wanted.push(['container', (line) => runDemoWorkflow(client, container(image), line)]);
+  if (alert !== undefined) wanted.push(['alert', alert]);
+  const runs = wanted.map(async ([label, run]): Promise<Labelled> => {
     try {
-      return { label, ...(await runDemoWorkflow(client, workflow, sayAs(label))) };
+      return { label, ...(await run(sayAs(label))) };
     } catch (error) {
-      return { label, failure: String(error) };
+      return { label, failure: error instanceof Error ? error.message : String(error) };
     }
   });
   return Promise.all(runs);

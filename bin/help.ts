@@ -45,8 +45,9 @@ const ONLY_DATABASE = /^(DATABASE_|DATA_DIR$|LOG_LEVEL$|LOG_FORMAT$)/;
 const ONLY_WORKERS =
   /^(MAX_BUILD_|CONTAINERS_MAX$|RUNNING_|HEARTBEAT_ALLOW$|REGISTRY_ALLOW$|LOCAL_IMAGES$|BUILD_CGROUP_PARENT$|.*_RETENTION_DAYS$)/;
 const ONLY_API =
-  /^(PORT|HOST|PUBLIC_URL|ALLOWED_ORIGINS|GRAPHIQL|INTROSPECTION|TRUST_PROXY|SIGN_UP|API_TOKEN_DAYS_MAX|MUTATIONS_.*|CONNECTIONS_.*|ANONYMOUS_.*|WEBSOCKETS_.*|STREAMS_.*)$/;
-const ONLY_ONE_PROCESS = /^(DATA_DIR|DEMO_IMAGE)$/;
+  /^(PORT|HOST|ALLOWED_ORIGINS|GRAPHIQL|INTROSPECTION|TRUST_PROXY|SIGN_UP|API_TOKEN_DAYS_MAX|MUTATIONS_.*|CONNECTIONS_.*|ANONYMOUS_.*|WEBSOCKETS_.*|STREAMS_.*)$/;
+const ONLY_DEMO = /^(DEMO_IMAGE|ALERT_WEBHOOK)$/;
+const ONLY_ONE_PROCESS = /^(DATA_DIR|DEMO_IMAGE|ALERT_WEBHOOK)$/;
 
 /** Whether the command reads the setting. Its help leaves out those that it ignores. */
 function uses(command: HelpTopic, name: string): boolean {
@@ -65,7 +66,7 @@ function uses(command: HelpTopic, name: string): boolean {
     case 'version':
       return false;
     case 'up':
-      return name !== 'DEMO_IMAGE';
+      return !ONLY_DEMO.test(name);
     default:
       return true;
   }

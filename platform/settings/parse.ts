@@ -47,6 +47,8 @@ export interface Settings {
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
   logFormat?: 'pretty' | 'json';
   demoImage: string;
+  /** Where the demo sends its alerts. The URL is a secret. */
+  alertWebhook?: string;
   heartbeatAllow: NetworkPolicy;
   connectivityTargets: HostAndPort[];
   alertAllow: NetworkPolicy;
@@ -178,6 +180,7 @@ export function parseSettings(env: Environment, required: readonly SettingName[]
     logLevel: need('LOG_LEVEL', SETTINGS.LOG_LEVEL),
     logFormat: read('LOG_FORMAT', SETTINGS.LOG_FORMAT),
     demoImage: need('DEMO_IMAGE', SETTINGS.DEMO_IMAGE),
+    alertWebhook: read('ALERT_WEBHOOK', SETTINGS.ALERT_WEBHOOK),
     heartbeatAllow: read('HEARTBEAT_ALLOW', SETTINGS.HEARTBEAT_ALLOW) ?? defaultAllow(env),
     connectivityTargets: read('CONNECTIVITY_TARGETS', SETTINGS.CONNECTIVITY_TARGETS) ?? [],
     alertAllow: read('ALERT_ALLOW', SETTINGS.ALERT_ALLOW) ?? defaultAllow(env),

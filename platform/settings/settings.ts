@@ -22,7 +22,7 @@ import { CONNECTION_SETTINGS } from './connection-settings.ts';
 import { JOB_SETTINGS } from './job-settings.ts';
 import { setting, trueOrFalse, wholeNumber, withDefault } from './setting.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
-import { databaseUrl, engineUrl, redisUrl, smtpUrl } from './urls.ts';
+import { databaseUrl, engineUrl, redisUrl, smtpUrl, webUrl } from './urls.ts';
 
 const DAYS_MAX = 36_500;
 const PREFIX_LENGTH_MAX = 100;
@@ -197,6 +197,13 @@ export const SETTINGS = {
     default: 'alpine:3',
     means: "The image of the demo's container. An image that is on the engine already is not pulled.",
     example: 'busybox:stable',
+  }),
+  ALERT_WEBHOOK: setting({
+    schema: webUrl(),
+    defaultMeans: 'none: the demo shows no alerts',
+    means: 'A URL of yours to which the demo sends an alert and the end of its incident.',
+    example: 'http://127.0.0.1:8080/',
+    secret: true,
   }),
   HEARTBEAT_ALLOW: setting({
     schema: z.string().transform((text, context) => {

@@ -52,6 +52,12 @@ export function smtpUrl() {
   });
 }
 
+export function webUrl() {
+  return ofUrl((text) =>
+    /^https?:\/\//i.test(text) && URL.canParse(text) ? undefined : 'a URL that begins with http:// or https://',
+  );
+}
+
 export function engineUrl() {
   return ofUrl((text) => {
     if (!/^(unix|tcp|https?):\/\//i.test(text) || !URL.canParse(text))

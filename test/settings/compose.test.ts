@@ -63,7 +63,7 @@ describe('the files of docker-compose.yml', () => {
   test('pass every setting to every process, those that Compose decides apart', () => {
     const [, block = ''] = /environment: &settings\n([\s\S]*?)\n {2}secrets:/.exec(compose) ?? [];
     const given = [...block.matchAll(/^ {4}([A-Z_]+):/gm)].map(([, name = '']) => name.replace(/_FILE$/, ''));
-    const decided = ['PORT', 'HOST', 'DOCKER_HOST', 'DATA_DIR', 'DEMO_IMAGE'];
+    const decided = ['PORT', 'HOST', 'DOCKER_HOST', 'DATA_DIR', 'DEMO_IMAGE', 'ALERT_WEBHOOK'];
     expect([...given, ...decided].toSorted()).toEqual(Object.keys(SETTINGS).toSorted());
     for (const [, name, from] of block.matchAll(/^ {4}([A-Z_]+): "\$\{([A-Z_]+):-/gm)) expect(from).toBe(name);
     // What is absent in .env comes as an empty text, which counts as absent.

@@ -73,6 +73,8 @@ describe('settings', () => {
     ['DEMO_IMAGE', 'alpine:'],
     ['DEMO_IMAGE', 'https://hub.docker.com/_/alpine'],
     ['DEMO_IMAGE', 'alpine@sha256:12'],
+    ['ALERT_WEBHOOK', '127.0.0.1:8080'],
+    ['ALERT_WEBHOOK', 'ftp://127.0.0.1/'],
     ['PUBLIC_URL', 'chronoverse.example.com'],
     ['PUBLIC_URL', 'https://chronoverse.example.com/path'],
     ['PUBLIC_URL', 'https://user@chronoverse.example.com'],
