@@ -13,6 +13,8 @@ describe('the demo', () => {
     expect(await once.exit()).toEqual({ code: 0, signal: null });
     expect(once.output()).toContain('so the demo goes on without its CONTAINER workflow.');
     expect(once.output()).toMatch(/^heartbeat \| COMPLETED$/m);
+    // One line says how to see alerts.
+    expect(once.output().match(/^.*ALERT_WEBHOOK.*$/gm)).toHaveLength(1);
   });
 
   test.skipIf(dockerHost === undefined)('runs its CONTAINER too if an engine answers', async () => {
