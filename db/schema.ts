@@ -20,6 +20,8 @@ import type {
   AlertDeliveryEvent,
   AlertDeliveryStatus,
   AlertEvent,
+  OutageKind,
+  OutageResolution,
 } from '../domain/alerts/states.ts';
 import type { NotificationKind, NotificationPreference } from '../domain/notifications.ts';
 import type { Payload } from '../domain/payload/payload.ts';
@@ -437,6 +439,19 @@ export const incidents = pgTable('incidents', {
 });
 export type IncidentRow = typeof incidents.$inferSelect;
 
+export const outages = pgTable('outages', {
+  id: uuid('id').primaryKey(),
+  kind: text('kind').$type<OutageKind>().notNull(),
+  /** The name of the machine, or the id of the engine. */
+  place: text('place').notNull(),
+  /** The name of the machine. */
+  host: text('host').notNull(),
+  detail: text('detail').notNull(),
+  beganAt: time('began_at').notNull().defaultNow(),
+  endedAt: time('ended_at'),
+  resolution: text('resolution').$type<OutageResolution>(),
+});
+
 export const alertDeliveries = pgTable('alert_deliveries', {
   id: uuid('id').primaryKey(),
   channelId: uuid('channel_id').notNull(),
@@ -445,6 +460,7 @@ export const alertDeliveries = pgTable('alert_deliveries', {
   workflowId: uuid('workflow_id'),
   workflowName: text('workflow_name'),
   jobId: uuid('job_id'),
+  /** Or the id of the outage. */
   incidentId: uuid('incident_id'),
   detail: text('detail'),
   status: text('status').$type<AlertDeliveryStatus>().notNull(),

@@ -60,7 +60,8 @@ export interface WorkerRow extends SeenWorker {
   engineId: string | null;
 }
 
-const IS_LIVE = sql`stopped_at IS NULL AND seen_at > now() - ${seconds(WORKER_LIVE_SECONDS)}`;
+/** Of a row of `workers`. */
+export const IS_LIVE = sql`stopped_at IS NULL AND seen_at > now() - ${seconds(WORKER_LIVE_SECONDS)}`;
 
 /** The workers of the installation, those that live first. At most WORKERS_LISTED_MAX. */
 export async function listWorkers(db: Db): Promise<WorkerRow[]> {

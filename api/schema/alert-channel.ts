@@ -28,6 +28,9 @@ const EVENTS = {
   JOB_FAILED: 'A job failed, and is not retried.',
   JOB_COMPLETED: 'A job completed.',
   CHANNEL_DISABLED: 'Another alert channel was disabled because it takes no messages.',
+  PLATFORM_OUTAGE:
+    'The network of a machine with an execution worker does not work, or the Docker engine of a workflow worker does not answer. Only the default channels of administrators get it.',
+  PLATFORM_RECOVERED: 'Such an outage is over.',
 };
 
 export const AlertEventEnum = describedEnum('AlertEvent', 'What an alert reports.', ALERT_EVENTS, EVENTS);

@@ -6,6 +6,7 @@ import { array, seconds } from '../arrays.ts';
 import type { Db } from '../client.ts';
 import type { LeaseKey } from '../lease.ts';
 import type { AlertChannelRow } from '../schema.ts';
+import { BEGINNINGS, ENDS, isBeginning } from './pairs.ts';
 
 /**
  * The queue of each channel. A worker claims a channel, asks for its next message, sends it,
@@ -222,7 +223,7 @@ async function expire(tx: Tx, channelId: string, { is_urgent: isUrgent }: Waitin
 }
 
 /**
- * If the incident that `beginning` reports has ended: the waiting message that says so to the same
+ * If the incident or outage that `beginning` reports has ended: the waiting message that says so to the same
  * channel. It then reports both.
  */
 async function incidentEnd(
@@ -230,10 +231,10 @@ async function incidentEnd(
   channelId: string,
   beginning: Waiting,
 ): Promise<{ id: string; event: AlertDeliveryEvent } | undefined> {
-  if (beginning.event !== 'WORKFLOW_FAILING' || beginning.incident_id === null) return undefined;
+  if (!isBeginning(beginning.event) || beginning.incident_id === null) return undefined;
   const [end] = await tx.execute<{ id: string; event: AlertDeliveryEvent }>(sql`
     SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = ${beginning.incident_id} AND channel_id = ${channelId}
-      AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1`);
+      AND event IN ${ENDS} AND status = 'PENDING' LIMIT 1`);
   return end;
 }
 
@@ -247,7 +248,7 @@ async function merge(tx: Tx, ids: string[]): Promise<void> {
 }
 
 /**
- * Makes what waits in a channel one digest. Beginnings of incidents whose end waits too are merged
+ * Makes what waits in a channel one digest. Beginnings whose end waits too are merged
  * into their ends. A digest has an id of its own, because one of its deliveries may have been sent
  * alone before.
  */
@@ -263,8 +264,8 @@ async function makeDigest(tx: Tx, channelId: string): Promise<string> {
       WHERE due.digest_id = ${digestId}
     ), gone AS (
       DELETE FROM alert_due WHERE delivery_id = ANY(ARRAY(
-        SELECT id FROM reported WHERE event = 'WORKFLOW_FAILING' AND incident_id IN (
-          SELECT incident_id FROM reported WHERE event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED')))) RETURNING delivery_id
+        SELECT id FROM reported WHERE event IN ${BEGINNINGS} AND incident_id IN (
+          SELECT incident_id FROM reported WHERE event IN ${ENDS}))) RETURNING delivery_id
     )
     UPDATE alert_deliveries SET status = 'MERGED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id])`);
   return digestId;

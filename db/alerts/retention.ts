@@ -35,6 +35,15 @@ export async function removeDeletedChannels(db: Db, { days, limit }: Old): Promi
   return removed.length;
 }
 
+/** Removes at most `limit` outages that ended more than `days` days ago. Returns their number. */
+export async function removeOldOutages(db: Db, { days, limit }: Old): Promise<number> {
+  const removed = await db.execute(sql`
+    DELETE /* removeOldOutages */ FROM outages WHERE id = ANY(ARRAY(
+      SELECT id FROM outages WHERE ended_at < now() - make_interval(days => ${days}) ORDER BY ended_at LIMIT ${limit}
+      FOR UPDATE SKIP LOCKED)) RETURNING 1`);
+  return removed.length;
+}
+
 /** Removes at most `limit` incidents that ended more than `days` days ago. Returns their number. */
 export async function removeOldIncidents(db: Db, { days, limit }: Old): Promise<number> {
   const removed = await db.execute(sql`

@@ -75,6 +75,22 @@ CREATE INDEX incidents_unalerted ON incidents (workflow_id) WHERE resolved_at IS
 CREATE INDEX incidents_workflow ON incidents (workflow_id, id);
 CREATE INDEX incidents_resolved ON incidents (resolved_at) WHERE resolved_at IS NOT NULL;
 
+-- part: makes the outages
+-- Of the platform: its administrators are alerted.
+CREATE TABLE outages (
+  id uuid PRIMARY KEY,
+  kind text NOT NULL CHECK (kind IN ('NETWORK', 'ENGINE')),
+  place text NOT NULL, -- the name of the machine, or the id of the engine
+  host text NOT NULL, -- the name of the machine
+  detail text NOT NULL, -- why, in sentences
+  began_at timestamptz NOT NULL DEFAULT now(),
+  ended_at timestamptz,
+  resolution text CHECK (resolution IN ('RECOVERED', 'GONE')),
+  CHECK ((ended_at IS NULL) = (resolution IS NULL))
+);
+CREATE UNIQUE INDEX outages_open ON outages (kind, place) WHERE ended_at IS NULL;
+CREATE INDEX outages_ended ON outages (ended_at) WHERE ended_at IS NOT NULL;
+
 -- part: makes the deliveries
 -- Workflow, job and incident have no foreign keys, because what was delivered outlives them. Channel and delivery have none, because each check costs
 -- half as much as the row: a channel goes after its deliveries, and those take what is queued along (db/alerts/retention.ts).
@@ -83,11 +99,11 @@ CREATE TABLE alert_deliveries (
   channel_id uuid NOT NULL,
   user_id uuid NOT NULL,
   event text NOT NULL CHECK (event IN ('WORKFLOW_FAILING', 'WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED', 'WORKFLOW_BUILD_FAILED', 'JOB_FAILED',
-    'JOB_COMPLETED', 'CHANNEL_DISABLED', 'TEST', 'CONFIRMATION')),
+    'JOB_COMPLETED', 'CHANNEL_DISABLED', 'PLATFORM_OUTAGE', 'PLATFORM_RECOVERED', 'TEST', 'CONFIRMATION')),
   workflow_id uuid,
   workflow_name text,
   job_id uuid,
-  incident_id uuid,
+  incident_id uuid, -- or that of an outage
   detail text, -- the reason
   status text NOT NULL CHECK (status IN ('PENDING', 'DELIVERED', 'FAILED', 'EXPIRED', 'MERGED', 'SUPPRESSED')),
   attempt integer NOT NULL DEFAULT 0,

@@ -1,4 +1,4 @@
-import type { AlertDeliveryEvent } from './states.ts';
+import type { AlertDeliveryEvent, OutageKind, OutageResolution } from './states.ts';
 
 /** The facts that a message reports. */
 export interface Alert {
@@ -17,8 +17,22 @@ export interface Alert {
   incident:
     | { id: string; openedAt: Date; resolvedAt: Date | undefined; failures: number; firstJobId: string | undefined }
     | undefined;
+  /** Of PLATFORM_OUTAGE and PLATFORM_RECOVERED. With `endedAt`, it is over. */
+  outage:
+    | {
+        id: string;
+        kind: OutageKind;
+        /** The name of the machine. */
+        host: string;
+        /** The name of the machine, or the id of the engine. */
+        place: string;
+        beganAt: Date;
+        endedAt: Date | undefined;
+        resolution: OutageResolution | undefined;
+      }
+    | undefined;
   /**
-   * This one message reports that the incident has opened and that it is over: its beginning was
+   * This one message reports that the incident, or the outage, has opened and that it is over: its beginning was
    * not delivered before its end.
    */
   isWholeIncident: boolean;

@@ -55,10 +55,12 @@ const MOODS: Record<Alert['event'], AlertContent['mood']> = {
   JOB_FAILED: 'BAD',
   JOB_COMPLETED: 'GOOD',
   CHANNEL_DISABLED: 'BAD',
+  PLATFORM_OUTAGE: 'BAD',
+  PLATFORM_RECOVERED: 'GOOD',
   TEST: 'NEUTRAL',
 };
 
-/** One line that says which workflow, and what has happened to it. */
+/** One line that says which workflow or part of the platform, and what has happened to it. */
 export function titleOf(alert: Alert): string {
   const name = alert.workflow === undefined ? 'A workflow' : shortName(alert.workflow.name);
   switch (alert.event) {
@@ -76,15 +78,45 @@ export function titleOf(alert: Alert): string {
       return `A job of ${name} completed`;
     case 'CHANNEL_DISABLED':
       return 'An alert channel was disabled';
+    case 'PLATFORM_OUTAGE':
+    case 'PLATFORM_RECOVERED':
+      return outageTitle(alert);
     case 'TEST':
       return `Test of the alert channel ${shortName(alert.channelName)}`;
   }
 }
 
+function outageTitle({ event, outage, isWholeIncident }: Alert): string {
+  const host = cut(line(outage?.host ?? 'a machine'), NAME_CHARACTERS_MAX);
+  const isEngine = outage?.kind === 'ENGINE';
+  const what = isEngine ? `The Docker engine of ${host}` : `The network of ${host}`;
+  const [does, did, again] = isEngine
+    ? ['does not answer', 'did not answer', 'answers again']
+    : ['does not work', 'did not work', 'works again'];
+  if (event === 'PLATFORM_OUTAGE') return `${what} ${isWholeIncident ? did : does}`;
+  const end = outage?.resolution === 'GONE' ? 'is used no more' : again;
+  return isWholeIncident ? `${what} ${did} and ${end}` : `${what} ${end}`;
+}
+
+function outageSentences({ event, at, isWholeIncident }: Alert, outage: NonNullable<Alert['outage']>): string[] {
+  const { kind, beganAt, endedAt, resolution } = outage;
+  const did = kind === 'ENGINE' ? 'It did not answer' : 'It did not work';
+  const lasted = duration(beganAt, endedAt ?? at);
+  const gone =
+    resolution !== 'GONE'
+      ? []
+      : ['Its worker was stopped, or gave no sign of life for a day, so nobody knows whether it works.'];
+  if (isWholeIncident && endedAt !== undefined)
+    return [`${did} from ${isoTime(beganAt)} to ${isoTime(endedAt)}, for ${lasted}.`, ...gone];
+  if (event === 'PLATFORM_RECOVERED') return [`${did} for ${lasted}.`, ...gone];
+  return kind === 'ENGINE' ? [] : ['Heartbeats that fail by this count against no workflow.'];
+}
+
 function sentencesOf(alert: Alert): string[] {
-  const { incident } = alert;
+  const { incident, outage } = alert;
   const reason = alert.reason === undefined ? [] : [cut(line(alert.reason), REASON_CHARACTERS_MAX)];
   if (alert.event === 'TEST') return ['This is a test: the alerts of this channel arrive here.'];
+  if (outage !== undefined) return [...reason, ...outageSentences(alert, outage)];
   if (incident === undefined) return reason;
   const { openedAt, resolvedAt } = incident;
   const failures = `${incident.failures} ${incident.failures === 1 ? 'job' : 'jobs in a row'} failed`;
@@ -100,7 +132,7 @@ function lateness(at: Date, now: Date): string[] {
   return [`This message is ${duration(at, now)} late: it is about ${isoTime(at)}.`];
 }
 
-function factsOf({ event, at, incident, jobId, nextRunAt, workflow }: Alert): AlertFact[] {
+function factsOf({ event, at, incident, outage, jobId, nextRunAt, workflow }: Alert): AlertFact[] {
   const facts: [string, string | undefined][] = [['Time', isoTime(at)]];
   if (incident !== undefined) {
     const { openedAt, resolvedAt, failures, firstJobId } = incident;
@@ -108,6 +140,13 @@ function factsOf({ event, at, incident, jobId, nextRunAt, workflow }: Alert): Al
     if (resolvedAt !== undefined)
       facts.push(['Failing until', isoTime(resolvedAt)], ['Duration', duration(openedAt, resolvedAt)]);
     facts.push(['First failed job', firstJobId]);
+  }
+  if (outage !== undefined) {
+    const { kind, host, place, beganAt, endedAt } = outage;
+    facts.push(['Machine', cut(line(host), NAME_CHARACTERS_MAX)]);
+    if (kind === 'ENGINE') facts.push(['Engine', cut(line(place), NAME_CHARACTERS_MAX)]);
+    facts.push(['Since', isoTime(beganAt)]);
+    if (endedAt !== undefined) facts.push(['Until', isoTime(endedAt)], ['Duration', duration(beganAt, endedAt)]);
   }
   facts.push(['Job', jobId === incident?.firstJobId ? undefined : jobId]);
   if (event !== 'WORKFLOW_TERMINATED') facts.push(['Next run', nextRunAt && isoTime(nextRunAt)]);
@@ -267,7 +306,7 @@ export function webhookBody(alert: Alert): string {
 const WEBHOOK_REASON_CHARACTERS_MAX = 4_000;
 
 function written(alert: Alert, log: string[] | undefined, reason: string | undefined): string {
-  const { incident, workflow } = alert;
+  const { incident, outage, workflow } = alert;
   return JSON.stringify({
     type: typeOf(alert.event),
     timestamp: isoTime(alert.at),
@@ -289,6 +328,18 @@ function written(alert: Alert, log: string[] | undefined, reason: string | undef
               failures: incident.failures,
               firstJobId: incident.firstJobId ?? null,
             },
+      outage:
+        outage === undefined
+          ? null
+          : {
+              id: outage.id,
+              kind: outage.kind,
+              host: cut(line(outage.host), NAME_LENGTH_MAX),
+              engineId: outage.kind === 'ENGINE' ? cut(line(outage.place), NAME_LENGTH_MAX) : null,
+              beganAt: isoTime(outage.beganAt),
+              endedAt: outage.endedAt ? isoTime(outage.endedAt) : null,
+              resolution: outage.resolution ?? null,
+            },
       isWholeIncident: alert.isWholeIncident,
       nextRunAt: alert.nextRunAt ? isoTime(alert.nextRunAt) : null,
       log: log ?? null,
@@ -297,7 +348,7 @@ function written(alert: Alert, log: string[] | undefined, reason: string | undef
   });
 }
 
-/** `workflow.failing`, `workflow.build_failed`, `job.completed`, `channel.disabled`, `test`. */
+/** `workflow.failing`, `workflow.build_failed`, `job.completed`, `platform.outage`, `test`. */
 function typeOf(event: Alert['event']): string {
   return event.toLowerCase().replace('_', '.');
 }

@@ -7,6 +7,8 @@ export const ALERT_EVENTS = [
   'JOB_FAILED',
   'JOB_COMPLETED',
   'CHANNEL_DISABLED',
+  'PLATFORM_OUTAGE',
+  'PLATFORM_RECOVERED',
 ] as const;
 export type AlertEvent = (typeof ALERT_EVENTS)[number];
 
@@ -17,7 +19,20 @@ export const DEFAULT_ALERT_EVENTS: readonly AlertEvent[] = [
   'WORKFLOW_TERMINATED',
   'WORKFLOW_BUILD_FAILED',
   'CHANNEL_DISABLED',
+  'PLATFORM_OUTAGE',
+  'PLATFORM_RECOVERED',
 ];
+
+/**
+ * What is out. NETWORK: that of a machine with an execution worker. ENGINE: the Docker engine of a
+ * workflow worker.
+ */
+export const OUTAGE_KINDS = ['NETWORK', 'ENGINE'] as const;
+export type OutageKind = (typeof OUTAGE_KINDS)[number];
+
+/** GONE: nobody looks at it any more, so nobody knows whether it works. */
+export const OUTAGE_RESOLUTIONS = ['RECOVERED', 'GONE'] as const;
+export type OutageResolution = (typeof OUTAGE_RESOLUTIONS)[number];
 
 export const ALERT_CHANNEL_KINDS = ['WEBHOOK', 'EMAIL', 'SLACK', 'DISCORD', 'NTFY'] as const;
 export type AlertChannelKind = (typeof ALERT_CHANNEL_KINDS)[number];

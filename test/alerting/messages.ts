@@ -18,6 +18,7 @@ export function alert(changes: Partial<Alert> = {}): Alert {
     jobId: undefined,
     reason: 'The container exited with code 1.',
     incident: { id: newId(), openedAt: now, resolvedAt: undefined, failures: 3, firstJobId: newId() },
+    outage: undefined,
     isWholeIncident: false,
     nextRunAt: new Date(now.getTime() + 60_000),
     logLines: ['copying', 'disk is full'],

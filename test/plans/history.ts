@@ -169,6 +169,11 @@ function statements(rows: number, jobs: number): string[] {
       tenth,
     ),
     fill(
+      'outages (id, kind, place, host, detail, ended_at, resolution)',
+      `${id('0d', 'n')}, 'NETWORK', 'other', 'other', 'other', now(), 'RECOVERED'`,
+      tenth,
+    ),
+    fill(
       'alert_deliveries (id, channel_id, user_id, event, workflow_id, workflow_name, incident_id, status, delivered_at)',
       `${id('0c', 'n')}, ${id('0a', `n % ${users} + 1`)}, ${owner('n')}, 'WORKFLOW_FAILING', ${workflow('n')}, 'other', ${id('0b', 'n')},
         CASE WHEN n < ${tenth} THEN 'PENDING' ELSE 'DELIVERED' END, CASE WHEN n >= ${tenth} THEN now() END`,

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { alertFacts } from '../../db/alerts/facts.ts';
 import * as incidents from '../../db/alerts/incidents.ts';
+import * as outages from '../../db/alerts/outages.ts';
 import * as queue from '../../db/alerts/queue.ts';
 import { recordAlerts } from '../../db/alerts/record.ts';
 import * as retention from '../../db/alerts/retention.ts';
@@ -97,4 +98,23 @@ export async function alertQueueOf(db: Db, drive: Drive): Promise<void> {
   await db.execute(sql`UPDATE alert_channels SET deleted_at = now() - interval '9 days' WHERE id = ${channels[0]}`);
   await drive(retention.removeDeletedChannels, db, { days: 1, limit: 10 });
   await drive(retention.removeOldIncidents, db, { days: 0, limit: 10 });
+  await outagesOf(db, drive);
+}
+
+/** Outages that begin and end, and what is left of them. */
+async function outagesOf(db: Db, drive: Drive): Promise<void> {
+  const userId = await testUser(db, 'administrator');
+  await db.execute(sql`UPDATE users SET administrator = true WHERE id = ${userId}`);
+  await channel(db, userId, { events: [...ALERT_EVENTS] });
+  const network = { kind: 'NETWORK', place: 'machine' } as const;
+  await drive(outages.beginOutage, db, { ...network, host: 'machine', detail: 'No host.', secondsAgo: 1 });
+  await drive(outages.endOutage, db, { ...network, secondsAgo: 1 });
+  await db.execute(sql`
+    INSERT INTO workers (owner, name, version, host, engine_id, engine_seen_at)
+    VALUES ('outages', 'workflow', '1', 'machine', 'lost engine', now() - interval '1 hour')`);
+  await drive(outages.beginEngineOutages, db);
+  await db.execute(sql`UPDATE workers SET engine_seen_at = now() WHERE owner = 'outages'`);
+  await drive(outages.endLeftOutages, db);
+  await db.execute(sql`DELETE FROM workers WHERE owner = 'outages'`);
+  await drive(retention.removeOldOutages, db, { days: 0, limit: 10 });
 }

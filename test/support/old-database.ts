@@ -121,6 +121,8 @@ const FILLS: Record<number, string> = {
     INSERT INTO incidents (id, workflow_id, user_id, job_id, opened_at, failures)
       SELECT md5('incident' || n)::uuid, md5('workflow' || n)::uuid, md5('user' || n % 60 + 1)::uuid, md5('job' || n)::uuid, '2026-02-01Z', 1
       FROM generate_series(1, 300) n;
+    INSERT INTO outages (id, kind, place, host, detail, began_at)
+      SELECT md5('outage' || n)::uuid, 'NETWORK', n::text, 'host', 'No host.', '2026-02-01Z' FROM generate_series(1, 300) n;
     INSERT INTO alert_deliveries (id, channel_id, user_id, event, status, created_at)
       SELECT md5('delivery' || n)::uuid, md5('channel' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'TEST', 'PENDING', '2026-02-01Z'
       FROM generate_series(1, 300) n;

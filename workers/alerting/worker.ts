@@ -1,5 +1,6 @@
 import { alertFacts } from '../../db/alerts/facts.ts';
 import { alertUnmuted } from '../../db/alerts/incidents.ts';
+import { beginEngineOutages, endLeftOutages } from '../../db/alerts/outages.ts';
 import { claimChannels, type NextMessage, nextMessage, releaseChannel } from '../../db/alerts/queue.ts';
 import { settleMessage } from '../../db/alerts/settle.ts';
 import type { LeaseKey } from '../../db/lease.ts';
@@ -27,6 +28,7 @@ const BACKOFF_MS_MAX = 3_000;
 const CHANNELS_MAX = 512;
 const UNMUTED_PER_STEP = 500;
 const UNMUTE_MS = 2_000;
+const ENGINES_MS = 5_000;
 
 export interface AlertingParts extends Parts, Omit<SenderOptions, 'log'> {
   /** PUBLIC_URL, under which browsers reach the api. */
@@ -68,6 +70,11 @@ export async function startAlerting(parts: AlertingParts): Promise<Worker> {
     }),
     repeat({ ...options, what: 'Looking for mutes that have ended', everyMs: UNMUTE_MS }, async () => {
       return (await alertUnmuted(db, { limit: UNMUTED_PER_STEP })) === UNMUTED_PER_STEP ? 0 : UNMUTE_MS;
+    }),
+    repeat({ ...options, what: 'Looking for engines that do not answer', everyMs: ENGINES_MS }, async () => {
+      const ended = await endLeftOutages(db);
+      const begun = await beginEngineOutages(db);
+      if (begun + ended > 0) log.info({ begun, ended }, 'Outages have begun or ended.');
     }),
   ];
   return {

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { Db } from '../../db/client.ts';
 import { type ClaimedJob, claimJobs } from '../../db/jobs/claim.ts';
 import { returnJobs } from '../../db/jobs/leases.ts';
@@ -25,6 +26,7 @@ import { createDeferredJobs, type Entry } from './deferred-jobs.ts';
 import { createFinisher, type Finished } from './finish.ts';
 import { type RunningCheck, startLiveLines } from './live-lines.ts';
 import { createConnectivity } from './network/connectivity.ts';
+import { createOutageRecorder } from './network/outages.ts';
 import { createPayloadCache, type Runnable } from './payload-cache.ts';
 import { createPlatformChecks } from './platform-checks.ts';
 import { warmUpExecution } from './warm-up.ts';
@@ -69,7 +71,8 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
   const halt = new AbortController();
   const payloads = createPayloadCache(db, parts.sealer);
   const platform = createPlatformChecks(parts);
-  const connectivity = createConnectivity({ witnesses: parts.connectivityTargets ?? [], log });
+  const outages = createOutageRecorder({ db, log, host: hostname() });
+  const connectivity = createConnectivity({ witnesses: parts.connectivityTargets ?? [], log, outages });
   const capacity = createCapacity({ size: checksMax, perUserMax: checksPerUserMax, onRelease: claimDeferred });
   const deferred = createDeferredJobs();
   const closing = new AbortController();
@@ -279,7 +282,7 @@ export async function startExecution(parts: ExecutionParts): Promise<Worker> {
       await ending.drained();
       await stopLiveLines();
       unsubscribe();
-      await settledBefore(leases.close(), deadline);
+      await Promise.all([settledBefore(leases.close(), deadline), outages.close(deadline)]);
     },
   };
 

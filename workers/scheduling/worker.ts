@@ -1,5 +1,5 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
-import { removeDeletedChannels, removeOldDeliveries, removeOldIncidents } from '../../db/alerts/retention.ts';
+import { removeDeletedChannels, removeOldDeliveries, removeOldIncidents, removeOldOutages } from '../../db/alerts/retention.ts';
 import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { extendCalendars } from '../../db/calendars.ts';
@@ -251,6 +251,7 @@ async function runRetention(
     if (deliveries > 0) log.info({ deliveries }, 'Old alert deliveries were removed.');
     await untilDone(signal, (limit) => removeDeletedChannels(db, { days: ALERT_DELIVERY_DAYS, limit }));
     await untilDone(signal, (limit) => removeOldIncidents(db, { days: jobRetentionDays, limit }));
+    await untilDone(signal, (limit) => removeOldOutages(db, { days: jobRetentionDays, limit }));
   });
 }
 

@@ -6,6 +6,7 @@ import { createNames, type Names } from '../../shared/dns/names.ts';
 import { type Attempt, createCrowd, LATE_MS } from './crowd.ts';
 import { isDead, routeTo } from './gateway.ts';
 import { isBeyondLinks } from './links.ts';
+import type { Outages } from './outages.ts';
 import { accepts } from './witness.ts';
 
 /**
@@ -20,7 +21,7 @@ export interface Connectivity {
    * fault.
    */
   fault(suspect: Suspect): Promise<string | undefined>;
-  /** Logs the fault that a check met, once an outage. */
+  /** Notes the fault that a check met: logs and stores it, once an outage. */
   report(fault: string): void;
 }
 
@@ -39,23 +40,30 @@ export interface ConnectivityOptions {
   witnesses?: readonly HostAndPort[];
   log?: Pick<Logger, 'warn' | 'info'>;
   names?: Names;
+  /** Stores when an outage begins and ends. */
+  outages?: Outages | undefined;
+  now?: () => number;
 }
 
-/** The log says that an outage has ended when a host is reached and nothing failed for so long. */
+/** An outage has ended when a host is reached and nothing failed for so long. */
 const OUTAGE_OVER_MS = 10_000;
 
 export function createConnectivity({
   witnesses = [],
   log,
   names = createNames(),
+  outages,
+  now = () => performance.now(),
 }: ConnectivityOptions = {}): Connectivity {
-  const crowd = createCrowd();
+  const crowd = createCrowd(now);
   const reachesAny = (all: readonly HostAndPort[]) =>
     Promise.all(all.map((one) => accepts(one, names))).then((answers) => answers.includes(true));
   const isGatewayDead = sharedAnswers(isDead);
   const isWitnessed = sharedAnswers(() => reachesAny(witnesses));
   const isAcquainted = sharedAnswers(() => reachesAny(crowd.acquaintances()));
   let faultAt: number | undefined;
+  /** A worker of this machine that has been before may have left an outage open. */
+  let mayBeOpen = true;
 
   async function faultOf({ addresses, since, refused = false }: Suspect): Promise<string | undefined> {
     if (!addresses.every(isBeyondLinks)) return undefined;
@@ -89,16 +97,22 @@ export function createConnectivity({
         ...attempt,
         reached(at) {
           attempt.reached(at);
-          if (faultAt === undefined || performance.now() - faultAt < OUTAGE_OVER_MS) return;
+          if (!mayBeOpen || (faultAt !== undefined && now() - faultAt < OUTAGE_OVER_MS)) return;
+          if (faultAt !== undefined) log?.info('Heartbeats reach hosts again.');
           faultAt = undefined;
-          log?.info('Heartbeats reach hosts again.');
+          mayBeOpen = false;
+          outages?.ended();
         },
       };
     },
     fault: faultOf,
     report(fault) {
-      if (faultAt === undefined) log?.warn(`Heartbeats fail by a fault of this machine or its network. ${fault}.`);
-      faultAt = performance.now();
+      if (faultAt === undefined) {
+        log?.warn(`Heartbeats fail by a fault of this machine or its network. ${fault}.`);
+        outages?.begun(fault);
+      }
+      faultAt = now();
+      mayBeOpen = true;
     },
   };
 }
