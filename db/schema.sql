@@ -54,7 +54,7 @@ CREATE TABLE alert_deliveries (
   delivered_at timestamp with time zone,
   CONSTRAINT alert_deliveries_check CHECK (((status = 'DELIVERED'::text) = (delivered_at IS NOT NULL))),
   CONSTRAINT alert_deliveries_check1 CHECK (((workflow_id IS NULL) = (workflow_name IS NULL))),
-  CONSTRAINT alert_deliveries_event_check CHECK ((event = ANY (ARRAY['WORKFLOW_FAILING'::text, 'WORKFLOW_RECOVERED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_BUILD_FAILED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text, 'CHANNEL_DISABLED'::text, 'TEST'::text, 'CONFIRMATION'::text]))),
+  CONSTRAINT alert_deliveries_event_check CHECK ((event = ANY (ARRAY['WORKFLOW_FAILING'::text, 'WORKFLOW_RECOVERED'::text, 'WORKFLOW_TERMINATED'::text, 'WORKFLOW_BUILD_FAILED'::text, 'JOB_FAILED'::text, 'JOB_COMPLETED'::text, 'CHANNEL_DISABLED'::text, 'PLATFORM_OUTAGE'::text, 'PLATFORM_RECOVERED'::text, 'TEST'::text, 'CONFIRMATION'::text]))),
   CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id),
   CONSTRAINT alert_deliveries_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'DELIVERED'::text, 'FAILED'::text, 'EXPIRED'::text, 'MERGED'::text, 'SUPPRESSED'::text])))
 ) WITH (fillfactor=80);
@@ -366,6 +366,23 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_unread ON public.notifications USING btree (user_id, id) WHERE (read_at IS NULL);
 CREATE INDEX notifications_user ON public.notifications USING btree (user_id, id);
+
+CREATE TABLE outages (
+  id uuid NOT NULL,
+  kind text NOT NULL,
+  place text NOT NULL,
+  host text NOT NULL,
+  detail text NOT NULL,
+  began_at timestamp with time zone NOT NULL DEFAULT now(),
+  ended_at timestamp with time zone,
+  resolution text,
+  CONSTRAINT outages_check CHECK (((ended_at IS NULL) = (resolution IS NULL))),
+  CONSTRAINT outages_kind_check CHECK ((kind = ANY (ARRAY['NETWORK'::text, 'ENGINE'::text]))),
+  CONSTRAINT outages_pkey PRIMARY KEY (id),
+  CONSTRAINT outages_resolution_check CHECK ((resolution = ANY (ARRAY['RECOVERED'::text, 'GONE'::text])))
+);
+CREATE INDEX outages_ended ON public.outages USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+CREATE UNIQUE INDEX outages_open ON public.outages USING btree (kind, place) WHERE (ended_at IS NULL);
 
 CREATE TABLE payloads (
   workflow_id uuid NOT NULL,

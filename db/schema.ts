@@ -137,7 +137,8 @@ export const payloads = pgTable('payloads', {
   workflowId: uuid('workflow_id').notNull(),
   generation: integer('generation').notNull(),
   payload: jsonb('payload').$type<Payload>().notNull(),
-  bytes: integer('bytes').notNull().generatedAlwaysAs(sql`octet_length(payload::text)`), // by a trigger
+  // by a trigger
+  bytes: integer('bytes').notNull().generatedAlwaysAs(sql`octet_length(payload::text)`),
 });
 
 export const builds = pgTable('builds', {
@@ -219,7 +220,8 @@ export const schedules = pgTable('schedules', {
   nextRunAt: time('next_run_at'),
   wakeAt: time('wake_at'),
   waiting: boolean('waiting').notNull().default(false),
-  requested: boolean('requested').notNull().default(false), // run_requests may have a row of this workflow
+  // run_requests may have a row of this workflow
+  requested: boolean('requested').notNull().default(false),
   /** False only if the failure count of the workflow is 0. A trigger of `workflows` keeps it. */
   failing: boolean('failing').notNull().default(true),
   lastJobId: uuid('last_job_id'),

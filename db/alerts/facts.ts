@@ -36,8 +36,8 @@ type Row = {
  * The facts of these deliveries, in their order. A workflow, a job, an incident or an outage that
  * is gone is left out.
  *
- * An end reports its whole incident or outage if no message about the beginning has reached the channel. So
- * does a beginning that is sent when it has passed.
+ * An end reports its whole incident or outage if no message about the beginning has reached the
+ * channel. So does a beginning that is sent when it has passed.
  */
 export async function alertFacts(db: Db, ids: string[]): Promise<AlertFacts[]> {
   const rows = await db.execute<Row>(sql`

@@ -223,8 +223,8 @@ async function expire(tx: Tx, channelId: string, { is_urgent: isUrgent }: Waitin
 }
 
 /**
- * If the incident or outage that `beginning` reports has ended: the waiting message that says so to the same
- * channel. It then reports both.
+ * If the incident or outage that `beginning` reports has ended: the waiting message that says so to
+ * the same channel. It then reports both.
  */
 async function incidentEnd(
   tx: Tx,

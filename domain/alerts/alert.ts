@@ -32,8 +32,8 @@ export interface Alert {
       }
     | undefined;
   /**
-   * This one message reports that the incident, or the outage, has opened and that it is over: its beginning was
-   * not delivered before its end.
+   * This one message reports that the incident, or the outage, has opened and that it is over: its
+   * beginning was not delivered before its end.
    */
   isWholeIncident: boolean;
   nextRunAt: Date | undefined;

@@ -16,11 +16,15 @@ import { randomOf } from './random.ts';
 import { type Installation, openInstallation, requireServers } from './support.ts';
 
 const KILLS = Number(process.env.FAULTS_KILLS ?? 50);
-/** A killed worker keeps its channels until its leases end. So several die before that is simulated. */
+/**
+ * A killed worker keeps its channels until its leases end. So several die before that is simulated.
+ */
 const AT_ONCE = 5;
 const CHANNELS = 12;
 const PER_ROUND = 8;
-/** From when a receiver has a message until the worker knows: the time in which most kills strike. */
+/**
+ * From when a receiver has a message until the worker knows: the time in which most kills strike.
+ */
 const ANSWER_MS = 40;
 const WORKING_MS_MAX = 400;
 const LEASE_SECONDS = 31;

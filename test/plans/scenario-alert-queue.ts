@@ -82,7 +82,8 @@ export async function alertQueueOf(db: Db, drive: Drive): Promise<void> {
     idsOf(own).map((workflowId) => ({ event: 'JOB_FAILED' as const, workflowId })),
   );
   await letQueuesPass(db, 61, userId);
-  await db.execute(sql`UPDATE alert_channels SET state = 'UNCONFIRMED' WHERE id = ${channels[2]}`); // what waits is dropped
+  // what waits is dropped
+  await db.execute(sql`UPDATE alert_channels SET state = 'UNCONFIRMED' WHERE id = ${channels[2]}`);
   await serve(failed('DEAD'));
   await db.transaction(async (tx) => {
     await drive(incidents.resolveIncidents, tx, idsOf(own), 'RECOVERED');

@@ -1,5 +1,10 @@
 import { removeOldAuditEvents } from '../../db/accounts/audit.ts';
-import { removeDeletedChannels, removeOldDeliveries, removeOldIncidents, removeOldOutages } from '../../db/alerts/retention.ts';
+import {
+  removeDeletedChannels,
+  removeOldDeliveries,
+  removeOldIncidents,
+  removeOldOutages,
+} from '../../db/alerts/retention.ts';
 import { areTotalsDue, rollUpTotals } from '../../db/analytics.ts';
 import { sweepBuilds } from '../../db/builds/sweep.ts';
 import { extendCalendars } from '../../db/calendars.ts';

@@ -64,7 +64,8 @@ UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[go
 -- incidentEnd
 
 SELECT /* incidentEnd */ id, event FROM alert_deliveries WHERE incident_id = $1 AND channel_id = $2
-AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED') AND status = 'PENDING' LIMIT 1;
+AND event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED', 'PLATFORM_RECOVERED')
+  AND status = 'PENDING' LIMIT 1;
 
 -- makeDigest
 
@@ -78,9 +79,10 @@ WITH /* makeDigest */ reported AS MATERIALIZED (
   WHERE due.digest_id = $1
 ), gone AS (
   DELETE FROM alert_due WHERE delivery_id = ANY(ARRAY(
-    SELECT id FROM reported WHERE event = 'WORKFLOW_FAILING' AND incident_id IN (
-      SELECT incident_id FROM reported WHERE event IN ('WORKFLOW_RECOVERED',
-        'WORKFLOW_TERMINATED')))) RETURNING delivery_id
+    SELECT id FROM reported WHERE event IN ('WORKFLOW_FAILING', 'PLATFORM_OUTAGE')
+      AND incident_id IN (
+      SELECT incident_id FROM reported WHERE event IN ('WORKFLOW_RECOVERED', 'WORKFLOW_TERMINATED',
+        'PLATFORM_RECOVERED')))) RETURNING delivery_id
 )
 UPDATE alert_deliveries SET status = 'MERGED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
 

@@ -25,3 +25,9 @@ SELECT 1 FROM old;
 DELETE /* removeOldIncidents */ FROM incidents WHERE id = ANY(ARRAY(
 SELECT id FROM incidents WHERE resolved_at < now() - make_interval(days => $1) ORDER BY resolved_at LIMIT $2
 FOR UPDATE SKIP LOCKED)) RETURNING 1;
+
+-- removeOldOutages
+
+DELETE /* removeOldOutages */ FROM outages WHERE id = ANY(ARRAY(
+SELECT id FROM outages WHERE ended_at < now() - make_interval(days => $1) ORDER BY ended_at LIMIT $2
+FOR UPDATE SKIP LOCKED)) RETURNING 1;
