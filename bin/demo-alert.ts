@@ -89,7 +89,9 @@ async function runOnce(client: DemoClient, workflowId: string, say: Say) {
   return { jobId, status, failureMessage };
 }
 
-/** The secret of a channel that an earlier start has made cannot be read again, so it is replaced. */
+/**
+ * The secret of a channel that an earlier start has made cannot be read again, so it is replaced.
+ */
 async function makeChannel(client: DemoClient, url: string, say: Say): Promise<string> {
   const { viewer } = await client.request(
     '{ viewer { alertChannels { id name } } }',

@@ -115,11 +115,11 @@ function isTarget(sealer: Sealer, stored: AlertChannelRow, given: GivenAlertTarg
   return JSON.stringify(texts(present)) === JSON.stringify(texts(given));
 }
 
-/** The config with another signing secret. One that cannot be read any more ends at once. */
+/** The config with another signing secret. Those that cannot be read any more end at once. */
 export function rotatedConfig(sealer: Sealer, stored: AlertChannelRow, secret: string): AlertChannelConfig {
   const rotated = orUnreadable(() => rotateSecret(sealer, stored, secret));
   if (rotated !== undefined) return rotated;
-  const { secret: _, ...sealed } = stored.config.sealed;
+  const { secret: _, oldSecret: __, ...sealed } = stored.config.sealed;
   return rotateSecret(sealer, { ...stored, config: { ...stored.config, sealed } }, secret);
 }
 

@@ -240,7 +240,9 @@ export function confirmAlertChannel(
     if (Date.parse(confirmation.expiresAt) <= (await transactionMs(tx))) return { outcome: 'CODE_EXPIRED' };
     if (confirmation.triesLeft <= 0) return { outcome: 'NO_TRIES_LEFT' };
     if (isRight(confirmation.code)) {
-      const channel = await change(tx, found, { ...WITHOUT_FAILURES, state: 'ACTIVE', confirmation: null });
+      const channel = await change(tx, found, { ...BEGUN_ANEW, state: 'ACTIVE', confirmation: null });
+      // Its message has arrived, although its worker may not have noted that.
+      await dropPending(tx, found.id, 'The address was confirmed.');
       return { outcome: 'CONFIRMED', channel };
     }
     const triesLeft = confirmation.triesLeft - 1;

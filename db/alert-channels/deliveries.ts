@@ -88,6 +88,8 @@ export function resendDelivery(db: Db, { userId, id }: { userId: string; id: str
         UPDATE alert_deliveries SET status = 'PENDING', delivered_at = NULL WHERE id = ${id} AND status <> 'PENDING' RETURNING id, channel_id
       )
       INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM again`);
+    // Its owner believes that the channel works now.
+    await tx.execute(sql`UPDATE /* resendDelivery */ alert_channels SET retry_at = NULL WHERE id = ${channel.id}`);
     const [delivery] = await named(
       'resendDelivery',
       tx.select().from(alertDeliveries).where(eq(alertDeliveries.id, id)),

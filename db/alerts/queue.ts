@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import { DIGEST_NAMED_MAX } from '../../domain/alerts/content.ts';
 import { DELIVERY_HOURS_MAX } from '../../domain/alerts/retry.ts';
 import type { AlertDeliveryEvent } from '../../domain/alerts/states.ts';
 import { newId } from '../../domain/ids.ts';
@@ -282,6 +283,3 @@ async function digest(
     ORDER BY delivery_id LIMIT ${DIGEST_NAMED_MAX}`);
   return { channel, deliveryIds: named.map(({ id }) => id), digestId, count: named[0]?.count ?? 0, event };
 }
-
-/** How many alerts a digest names. It counts the rest. */
-export const DIGEST_NAMED_MAX = 20;

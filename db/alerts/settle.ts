@@ -34,6 +34,7 @@ export async function settleMessage(
   return db.transaction(async (tx) => {
     const [channel] = await tx.execute<Channel>(sql`
       SELECT /* settleMessage */ id, user_id, name, kind, state, failure_count, rejection_count,
+        coalesce(extract(epoch FROM now() - first_failed_at), 0)::float8 AS failed_for,
         first_failed_at < now() - make_interval(days => ${FAILING_DAYS_MAX}) AS failed_for_days
       FROM alert_channels WHERE id = ${lease.id} AND lease_token = ${lease.leaseToken} FOR NO KEY UPDATE`);
     if (channel === undefined) return undefined;
@@ -79,6 +80,8 @@ type Channel = {
   state: string;
   failure_count: number;
   rejection_count: number;
+  /** In seconds. */
+  failed_for: number;
   failed_for_days: boolean | null;
 };
 
@@ -102,7 +105,7 @@ async function endDeliveries(
 function noteFailure(reported: SQL, { status, error }: Failure, { counts }: { counts: boolean }): SQL {
   return sql`
     UPDATE /* noteFailure */ alert_deliveries SET attempt = attempt + ${counts ? 1 : 0}, last_status = ${status ?? null}, last_error = ${error}
-    WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE ${reported})) RETURNING attempt`;
+    WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE ${reported}))`;
 }
 
 /** The other side wants nothing for a while. */
@@ -112,26 +115,45 @@ async function hold(tx: Tx, { id }: Channel, forSeconds: number): Promise<void> 
 }
 
 async function retryLater(tx: Tx, channel: Channel, reported: SQL, failure: Failure): Promise<Effects> {
-  const attempts = await tx.execute<{ attempt: number }>(noteFailure(reported, failure, { counts: true }));
-  const delay = retryAfterSeconds(Math.max(1, ...attempts.map(({ attempt }) => attempt)));
+  await tx.execute(noteFailure(reported, failure, { counts: true }));
   if (channel.failed_for_days && channel.failure_count + 1 >= FAILURES_MAX)
     return disable(
       tx,
       channel,
       `It has taken no message for ${FAILING_DAYS_MAX} days. The last time: ${failure.error}`,
     );
+  const left = await secondsLeft(tx, reported);
+  if (left < LAST_SECONDS) await expireReported(tx, reported);
+  // The last attempt comes just before the end.
+  const delay = Math.min(
+    retryAfterSeconds(channel.failed_for),
+    left < LAST_SECONDS ? Number.POSITIVE_INFINITY : left - LAST_SECONDS / 2,
+  );
   await tx.execute(sql`
     UPDATE /* retryLater */ alert_channels SET retry_at = now() + ${seconds(delay)}, attempted_at = now(),
       first_failed_at = coalesce(first_failed_at, now()), failure_count = failure_count + 1
     WHERE id = ${channel.id}`);
   if (failure.retryAfterSeconds !== undefined) await hold(tx, channel, failure.retryAfterSeconds);
-  // Its next attempt would come too late: what waits behind it goes first from now on.
+  return noEffects;
+}
+
+/** With less time left, no attempt follows. */
+const LAST_SECONDS = 60;
+
+/** Until the first of these deliveries expires. */
+async function secondsLeft(tx: Tx, reported: SQL): Promise<number> {
+  const [row] = await tx.execute<{ seconds: number | null }>(sql`
+    SELECT /* secondsLeft */ extract(epoch FROM min(queued_at) + make_interval(hours => ${DELIVERY_HOURS_MAX}) - now())::float8 AS seconds
+    FROM alert_due WHERE ${reported}`);
+  return row?.seconds ?? 0;
+}
+
+async function expireReported(tx: Tx, reported: SQL): Promise<void> {
   await tx.execute(sql`
-    WITH /* retryLater */ gone AS (
-      DELETE FROM alert_due WHERE ${reported} AND queued_at + make_interval(hours => ${DELIVERY_HOURS_MAX}) < now() + ${seconds(delay)} RETURNING delivery_id
+    WITH /* expireReported */ gone AS (
+      DELETE FROM alert_due WHERE ${reported} RETURNING delivery_id
     )
     UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id])`);
-  return noEffects;
 }
 
 /** A refused code leaves its channel UNCONFIRMED. */

@@ -10,14 +10,21 @@ export const FAILURES_MAX = 20;
 /** An e-mail channel whose messages are refused for good so often in a row is disabled. */
 export const REJECTIONS_MAX = 3;
 
+/** From one attempt to the next. The last one goes on until the 24 hours are over. */
 const DELAYS_SECONDS = [5, 30, 2 * 60, 10 * 60, 30 * 60, 3_600, 2 * 3_600, 4 * 3_600, 8 * 3_600];
 const LAST_DELAY_SECONDS = 8 * 3_600;
 const JITTER = 0.2;
 
 /**
- * Seconds from the failed attempt with this number, the first is 1, to the next one. They vary by a
- * fifth, so that what failed together is not tried together.
+ * Seconds to the next attempt of a channel that has failed for so long. They vary by a fifth, so
+ * that what failed together is not tried together. They follow from the time, not from the number
+ * of attempts: a new delivery may try a channel that fails, and must not make it wait longer.
  */
-export function retryAfterSeconds(attempt: number, random = Math.random()): number {
-  return (DELAYS_SECONDS[attempt - 1] ?? LAST_DELAY_SECONDS) * (1 - JITTER + 2 * JITTER * random);
+export function retryAfterSeconds(failedForSeconds: number, random = Math.random()): number {
+  let sum = 0;
+  const delay = DELAYS_SECONDS.find((seconds) => {
+    sum += seconds;
+    return failedForSeconds < sum * (1 - JITTER);
+  });
+  return (delay ?? LAST_DELAY_SECONDS) * (1 - JITTER + 2 * JITTER * random);
 }

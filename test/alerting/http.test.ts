@@ -97,12 +97,17 @@ describe('a request of an alert', () => {
     const silent = await raw((socket) => socket.resume());
     expect(await failure(`http://${silent.host}/${SECRET}`, { timeoutSeconds })).toMatch(/^Timed out after 1 s/);
     expect(await failure(`https://${silent.host}/${SECRET}`, { timeoutSeconds })).toMatch(/Timed out after 1 s .*TLS/);
-    const drip = await raw((socket) => {
-      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n');
-      const timer = setInterval(() => socket.write('x'), 20);
-      socket.on('close', () => clearInterval(timer));
-    });
+    const drips = (status: string) =>
+      raw((socket) => {
+        socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 100000\r\n\r\n`);
+        const timer = setInterval(() => socket.write('x'), 20);
+        socket.on('close', () => clearInterval(timer));
+      });
+    const drip = await drips('500 No');
     expect(await failure(`http://${drip.host}/${SECRET}`, { timeoutSeconds })).toMatch(/waiting for the rest/);
+    // A success is one whatever follows.
+    const success = await drips('200 OK');
+    expect((await post(`http://${success.host}/${SECRET}`, { timeoutSeconds })).status).toBe(200);
     const dripsHead = await raw((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
       const timer = setInterval(() => socket.write('X: y\r\n'), 20);

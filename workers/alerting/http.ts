@@ -45,7 +45,10 @@ export interface HttpRequest {
 
 export interface HttpAnswer {
   status: number;
-  /** The beginning of the body: one masked line, at most 500 characters. Empty if it is no text. */
+  /**
+   * The beginning of the body: one masked line, at most 500 characters. Empty if it is no text, and
+   * with a success.
+   */
   text: string;
   /** What `Retry-After` says, from now on. */
   retryAfterSeconds: number | undefined;
@@ -163,6 +166,8 @@ async function ask(run: Run, url: URL, { method = 'POST', headers, body }: HttpR
   );
   const what = `${method} ${url.host}`;
   const head = await receiveHead(run, receiver, what);
+  // What comes behind a success is of no interest, and may never end.
+  if (head.status >= 200 && head.status < 300) return { status: head.status, text: '', retryAfterSeconds: undefined };
   const framing = framingOf(head, method);
   if (typeof framing === 'string') throw noResponse(what, framing);
   run.waitingFor = `the rest of the answer (${head.status}) to ${what}`;

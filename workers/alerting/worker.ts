@@ -114,6 +114,10 @@ async function serveChannel(
   await releaseChannel(db, lease);
 }
 
+/**
+ * Rejects if the database is away, or by a fault of ours: then the lease ends, and it is tried
+ * again.
+ */
 async function sendMessage(parts: Serving, message: NextMessage, abort: AbortSignal): Promise<SendOutcome> {
   const { channel } = message;
   try {
@@ -122,12 +126,12 @@ async function sendMessage(parts: Serving, message: NextMessage, abort: AbortSig
     return content === undefined ? NO_LONGER_WANTED : await parts.sender.send(target, content, abort);
   } catch (error) {
     if (error instanceof UnreadableSecret) return failed(`${UNREADABLE} ${error.message}`);
-    parts.log.error({ err: error, channelId: channel.id }, 'An alert could not be made.');
-    return failed('The alert could not be made. The log of the alerting worker says why.');
+    throw error;
   }
 }
 
-const UNREADABLE = 'The target of this channel cannot be read: give it again.';
+const UNREADABLE =
+  'The target of this channel cannot be read: give it again, and rotate the secret if it is a webhook.';
 
 function failed(error: string): SendOutcome {
   return { outcome: 'FAILED', status: undefined, error, retryAfterSeconds: undefined, verdict: 'LATER' };

@@ -97,7 +97,9 @@ function judged(error: unknown): { text: string; verdict: 'LATER' | 'REJECTED'; 
     };
   }
   const isOfMessage = command === 'RCPT TO' || command === 'DATA';
-  const isFinal = isOfMessage && responseCode >= 500 && !OWN_FAULTS.has(responseCode);
+  // RFC 3463, section 3.8: who may send, such as no relaying
+  const isPolicy = /^\d{3}[ -]5\.7\.\d/.test(response ?? '');
+  const isFinal = isOfMessage && responseCode >= 500 && !OWN_FAULTS.has(responseCode) && !isPolicy;
   const text = `The mail server answered to ${command ?? 'the connection'}: ${response ?? responseCode}`;
   return { text, verdict: isFinal ? 'REJECTED' : 'LATER', status: responseCode };
 }
