@@ -1,51 +1,16 @@
-import { once } from 'node:events';
 import { simpleParser } from 'mailparser';
-import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { SMTPServerOptions } from 'smtp-server';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AlertMessage } from '../../domain/alerts/alert.ts';
 import { parseMailFrom, parseSmtpUrl } from '../../domain/alerts/smtp.ts';
 import { createSender } from '../../workers/alerting/send.ts';
 import { policy } from '../heartbeat/policy.ts';
 import { raw } from '../heartbeat/support.ts';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
+import { mailServer } from './mail-server.ts';
 import { alert, digestOf, HOSTILE, messageOf, sendOnce } from './messages.ts';
 
-interface Mail {
-  from: string;
-  to: string[];
-  raw: string;
-  isSecure: boolean;
-  user: string | undefined;
-}
-
 const refusal = (code: number, text = 'no') => Object.assign(new Error(text), { responseCode: code });
-
-/** A mail server on loopback. Without options it takes everything, with neither TLS nor login. */
-async function mailServer(options: SMTPServerOptions = {}) {
-  const mails: Mail[] = [];
-  const server = new SMTPServer({
-    disabledCommands: [...(options.key ? [] : ['STARTTLS']), ...(options.onAuth ? [] : ['AUTH'])],
-    authOptional: !options.onAuth,
-    logger: false,
-    async onData(stream, session, done) {
-      let raw = '';
-      for await (const piece of stream.setEncoding('utf8')) raw += piece;
-      const { mailFrom, rcptTo } = session.envelope;
-      const from = mailFrom ? mailFrom.address : '';
-      const user = session.user === undefined ? undefined : String(session.user);
-      mails.push({ from, to: rcptTo.map(({ address }) => address), raw, isSecure: session.secure, user });
-      done();
-    },
-    ...options,
-  });
-  server.on('error', () => undefined); // a client may refuse the certificate
-  const listener = server.listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  const address = listener.address();
-  if (typeof address !== 'object' || address === null) throw new Error('It does not listen.');
-  return { host: `127.0.0.1:${address.port}`, port: address.port, mails };
-}
 
 const TO = { kind: 'EMAIL', address: 'ops@example.org' } as const;
 const FROM = 'Chronoverse <alerts@example.com>';
