@@ -65,7 +65,7 @@ export async function runDemo(given: CommandContext, { once }: { once: boolean }
   if (alert === undefined) say(WITHOUT_ALERT);
   const runs = await withDeadline(runWorkflows(client, settings.demoImage, alert));
   for (const { label, failure } of runs) if (failure !== undefined) say(`The ${label} did not complete: ${failure}`);
-  invite(url, credentials, { once, dataDir });
+  invite(url, credentials, { once, dataDir, hasAlert: alert !== undefined });
   if (once) return Number(runs.some(({ failure }) => failure !== undefined));
   for (const run of runs) void keepFollowing(client, run, shutdown.signal);
   return undefined;
@@ -156,14 +156,14 @@ async function freePort({ host, port }: { host: string; port: number }): Promise
 function invite(
   url: string,
   { email, password }: DemoCredentials,
-  { once, dataDir }: { once: boolean; dataDir: string },
+  { once, dataDir, hasAlert }: { once: boolean; dataDir: string; hasAlert: boolean },
 ): void {
   const signIn = `mutation { signIn(input: { email: "${email}", password: "${password}" }) { userErrors { message } } }`;
   say('');
   say(
     once
       ? 'The demo ends. Run npm run demo without --once: it goes on, with GraphiQL, where you sign in like this:'
-      : `Each runs every minute from now on. GraphiQL is on ${url}\nTo sign in there, run this mutation:`,
+      : `Each ${hasAlert ? 'but the one of the alert ' : ''}runs every minute from now on. GraphiQL is on ${url}\nTo sign in there, run this mutation:`,
   );
   say('');
   say(`  ${signIn}`);

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { graphiqlTabs } from '../../api/http/graphiql/tabs.ts';
 import { reportMissing } from '../support/parts.ts';
 import { ask, cleanUp, startProcess, tempFolder } from '../support/processes.ts';
+import { blocksIn } from './blocks.ts';
 
 afterEach(cleanUp);
 
@@ -17,10 +18,7 @@ const run = promisify(execFile);
 const curl = await run('curl', ['--version']).catch(() => undefined);
 if (!curl) reportMissing('curl', 'the examples of docs/use/logs.md');
 
-async function examplesIn(document: string, language: 'graphql' | 'sh' = 'graphql'): Promise<string[]> {
-  const blocks = (await readFile(document, 'utf8')).matchAll(/^```(\w+)\n(.*?)^```/gms);
-  return [...blocks].flatMap(([, written, example]) => (written === language ? [example ?? ''] : []));
-}
+const examplesIn = (document: string, language: 'graphql' | 'sh' = 'graphql') => blocksIn(document, language);
 
 describe('the GraphQL examples', () => {
   test.each([
@@ -29,6 +27,7 @@ describe('the GraphQL examples', () => {
     'docs/use/workflows.md',
     'docs/use/schedules.md',
     'docs/use/push-heartbeats.md',
+    'docs/use/alerts.md',
   ])('of %s are valid documents of the schema', async (document) => {
     const schema = buildSchema(await readFile('schema.graphql', 'utf8'));
     const examples = await examplesIn(document);
