@@ -59,6 +59,7 @@ export async function beginEngineOutages(db: Db): Promise<number> {
       SELECT ${NEW_ID}, 'ENGINE', engine_id, (array_agg(host ORDER BY (${IS_LIVE}) DESC, seen_at DESC))[1], ${detail}, max(engine_seen_at)
       FROM workers WHERE name = 'workflow' AND engine_id IS NOT NULL
       GROUP BY engine_id HAVING bool_or(${IS_LIVE}) AND max(engine_seen_at) < now() - ${seconds(ENGINE_AWAY_SECONDS)}
+      ORDER BY engine_id
       ON CONFLICT (kind, place) WHERE ended_at IS NULL DO NOTHING RETURNING id, detail
     ), ${ALERT_BEGINNING}
     SELECT 1 FROM changed`);
@@ -75,26 +76,27 @@ export async function beginEngineOutages(db: Db): Promise<number> {
  */
 export async function endLeftOutages(db: Db): Promise<number> {
   const ended = await db.execute(sql`
-    WITH /* endLeftOutages */ changed AS (
-      UPDATE outages SET ended_at = now(), resolution = judged.resolution
-      FROM (
-        SELECT o.id, CASE
+    WITH /* endLeftOutages */ judged AS MATERIALIZED (
+      SELECT o.id, CASE
           WHEN engine.answers THEN 'RECOVERED'
           WHEN engine.is_awaited THEN NULL
           WHEN engine.is_stopped OR o.began_at < now() - make_interval(days => ${GONE_DAYS}) AND NOT here.is_known THEN 'GONE'
         END AS resolution
-        FROM outages o, LATERAL (
-          SELECT bool_or(engine_id = o.place AND (${IS_LIVE}) AND engine_seen_at > now() - ${seconds(WORKER_LIVE_SECONDS)}) AS answers,
-            bool_or(engine_id IS NULL AND host = o.host AND (${IS_LIVE})) AS is_awaited,
-            bool_and((stopped_at < now() - ${seconds(WORKER_LIVE_SECONDS)}) IS TRUE) FILTER (WHERE engine_id = o.place) AS is_stopped
-          FROM workers WHERE name = 'workflow' AND o.kind = 'ENGINE'
-        ) engine, LATERAL (
-          SELECT EXISTS (SELECT FROM workers WHERE CASE o.kind WHEN 'ENGINE' THEN engine_id = o.place ELSE name = 'execution' AND host = o.place END) AS is_known
-        ) here
-        WHERE o.ended_at IS NULL
-      ) judged
-      WHERE outages.id = ANY(ARRAY[judged.id]) AND outages.ended_at IS NULL AND judged.resolution IS NOT NULL
-      RETURNING outages.id, NULL AS detail
+      FROM outages o, LATERAL (
+        SELECT bool_or(engine_id = o.place AND (${IS_LIVE}) AND engine_seen_at > now() - ${seconds(WORKER_LIVE_SECONDS)}) AS answers,
+          bool_or(engine_id IS NULL AND host = o.host AND (${IS_LIVE})) AS is_awaited,
+          bool_and((stopped_at < now() - ${seconds(WORKER_LIVE_SECONDS)}) IS TRUE) FILTER (WHERE engine_id = o.place) AS is_stopped
+        FROM workers WHERE name = 'workflow' AND o.kind = 'ENGINE'
+      ) engine, LATERAL (
+        SELECT EXISTS (SELECT FROM workers WHERE CASE o.kind WHEN 'ENGINE' THEN engine_id = o.place ELSE name = 'execution' AND host = o.place END) AS is_known
+      ) here
+      WHERE o.ended_at IS NULL
+    ), locked AS MATERIALIZED (
+      SELECT id FROM outages WHERE id = ANY(ARRAY(SELECT id FROM judged WHERE resolution IS NOT NULL)) AND ended_at IS NULL
+      ORDER BY id FOR NO KEY UPDATE
+    ), changed AS (
+      UPDATE outages SET ended_at = now(), resolution = judged.resolution FROM locked JOIN judged USING (id)
+      WHERE outages.id = ANY(ARRAY[locked.id]) RETURNING outages.id, NULL AS detail
     ), ${ALERT_END}
     SELECT 1 FROM changed`);
   return ended.length;
@@ -122,7 +124,7 @@ function alertAdministrators(event: 'PLATFORM_OUTAGE' | 'PLATFORM_RECOVERED', is
       INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
       SELECT ${id}, c.id, c.user_id, ${sql.raw(`'${event}'`)}, changed.id, changed.detail, 'PENDING'
       FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator AND disabled_at IS NULL OFFSET 0) u
-        JOIN alert_channels c ON c.user_id = u.id
+        JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
       WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND ${sql.raw(`'${event}'`)} = ANY(c.events) AND ${isChosen}
       RETURNING id, channel_id
     ), queued AS (

@@ -32,7 +32,7 @@ export interface Alert {
       }
     | undefined;
   /**
-   * This one message reports that the incident, or the outage, has opened and that it is over: its
+   * This one message reports that the incident or outage has begun and that it is over: its
    * beginning was not delivered before its end.
    */
   isWholeIncident: boolean;

@@ -38,6 +38,8 @@ describe('an alert channel', () => {
       'WORKFLOW_TERMINATED',
       'WORKFLOW_BUILD_FAILED',
       'CHANNEL_DISABLED',
+      'PLATFORM_OUTAGE',
+      'PLATFORM_RECOVERED',
     ]);
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
     const row = await channelRow(api.db, alertChannel.id);

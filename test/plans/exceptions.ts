@@ -52,6 +52,10 @@ export const OUT_OF_ORDER: Exception[] = [
     because: 'the transaction holds the lock of the channel that has them all',
   },
   {
+    text: /^WITH changed AS \( INSERT INTO outages .* FROM workers/,
+    because: 'it waits only for others that begin outages, and all of these go by the places',
+  },
+  {
     text: /^delete from "workflow_alert_channels" where "workflow_alert_channels"\."channel_id"/,
     because: 'all that choose channels hold the lock of their user',
   },
@@ -132,7 +136,7 @@ export const READS_MORE: (Exception & { rowsMax: number; blocksMax?: number; sca
 export const READS_WHOLE: Exception[] = [
   { text: /all of (installations|workers|workers_pkey)$/, because: 'it has a row for each worker at most' },
   {
-    text: /all of (workflows_purging|users_administrators|builds_unfinished|builds_user_unfinished)$/,
+    text: /all of (workflows_purging|users_administrators|outages_open|builds_unfinished|builds_user_unfinished)$/,
     because: 'the index has the few rows that are in this state',
   },
   {
@@ -208,6 +212,7 @@ export const NO_STATEMENTS = new Set([
     'storedSchedule',
     'isSameSchedule',
     'policyColumns',
+    'isBeginning',
     'buildFailed',
     'buildEffects',
     'failureEffects',
