@@ -13,6 +13,7 @@ WITH /* beginEngineOutages */ changed AS (
   GROUP BY engine_id HAVING bool_or(stopped_at IS NULL
     AND seen_at > now() - make_interval(secs => $3))
     AND max(engine_seen_at) < now() - make_interval(secs => $4)
+  ORDER BY engine_id
   ON CONFLICT (kind, place) WHERE ended_at IS NULL DO NOTHING RETURNING id, detail
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
@@ -21,7 +22,7 @@ WITH /* beginEngineOutages */ changed AS (
     changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
     AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = u.id
+    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
   WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_OUTAGE' = ANY(c.events)
     AND c.is_default
   RETURNING id, channel_id
@@ -45,7 +46,7 @@ WITH /* beginOutage */ changed AS (
     changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
     AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = u.id
+    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
   WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_OUTAGE' = ANY(c.events)
     AND c.is_default
   RETURNING id, channel_id
@@ -56,31 +57,32 @@ SELECT 1 FROM changed;
 
 -- endLeftOutages
 
-WITH /* endLeftOutages */ changed AS (
-  UPDATE outages SET ended_at = now(), resolution = judged.resolution
-  FROM (
-    SELECT o.id, CASE
+WITH /* endLeftOutages */ judged AS MATERIALIZED (
+  SELECT o.id, CASE
       WHEN engine.answers THEN 'RECOVERED'
       WHEN engine.is_awaited THEN NULL
       WHEN engine.is_stopped OR o.began_at < now() - make_interval(days => $1)
         AND NOT here.is_known THEN 'GONE'
     END AS resolution
-    FROM outages o, LATERAL (
-      SELECT bool_or(engine_id = o.place AND (stopped_at IS NULL
-        AND seen_at > now() - make_interval(secs => $2))
-        AND engine_seen_at > now() - make_interval(secs => $3)) AS answers,
-        bool_or(engine_id IS NULL AND host = o.host AND (stopped_at IS NULL
-          AND seen_at > now() - make_interval(secs => $4))) AS is_awaited,
-        bool_and((stopped_at < now() - make_interval(secs => $5)) IS TRUE) FILTER (WHERE engine_id = o.place) AS is_stopped
-      FROM workers WHERE name = 'workflow' AND o.kind = 'ENGINE'
-    ) engine, LATERAL (
-      SELECT EXISTS (SELECT FROM workers WHERE CASE o.kind WHEN 'ENGINE' THEN engine_id = o.place ELSE name = 'execution' AND host = o.place END) AS is_known
-    ) here
-    WHERE o.ended_at IS NULL
-  ) judged
-  WHERE outages.id = ANY(ARRAY[judged.id]) AND outages.ended_at IS NULL
-    AND judged.resolution IS NOT NULL
-  RETURNING outages.id, NULL AS detail
+  FROM outages o, LATERAL (
+    SELECT bool_or(engine_id = o.place AND (stopped_at IS NULL
+      AND seen_at > now() - make_interval(secs => $2))
+      AND engine_seen_at > now() - make_interval(secs => $3)) AS answers,
+      bool_or(engine_id IS NULL AND host = o.host AND (stopped_at IS NULL
+        AND seen_at > now() - make_interval(secs => $4))) AS is_awaited,
+      bool_and((stopped_at < now() - make_interval(secs => $5)) IS TRUE) FILTER (WHERE engine_id = o.place) AS is_stopped
+    FROM workers WHERE name = 'workflow' AND o.kind = 'ENGINE'
+  ) engine, LATERAL (
+    SELECT EXISTS (SELECT FROM workers WHERE CASE o.kind WHEN 'ENGINE' THEN engine_id = o.place ELSE name = 'execution' AND host = o.place END) AS is_known
+  ) here
+  WHERE o.ended_at IS NULL
+), locked AS MATERIALIZED (
+  SELECT id FROM outages WHERE id = ANY(ARRAY(SELECT id FROM judged WHERE resolution IS NOT NULL)) AND ended_at IS NULL
+  ORDER BY id FOR NO KEY UPDATE
+), changed AS (
+  UPDATE outages SET ended_at = now(),
+    resolution = judged.resolution FROM locked JOIN judged USING (id)
+  WHERE outages.id = ANY(ARRAY[locked.id]) RETURNING outages.id, NULL AS detail
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1), 12,
@@ -88,7 +90,7 @@ WITH /* endLeftOutages */ changed AS (
     'PLATFORM_RECOVERED', changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
     AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = u.id
+    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
   WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_RECOVERED' = ANY(c.events)
     AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
     AND d.channel_id = c.id OFFSET 0)
@@ -112,7 +114,7 @@ WITH /* endOutage */ changed AS (
     'PLATFORM_RECOVERED', changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
     AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = u.id
+    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
   WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_RECOVERED' = ANY(c.events)
     AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
     AND d.channel_id = c.id OFFSET 0)
