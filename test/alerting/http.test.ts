@@ -26,10 +26,10 @@ async function failure(url: string, changes: Partial<HttpContext> = {}): Promise
 
 describe('a request of an alert', () => {
   test('carries its body whole, and brings the answer as one line', async () => {
-    const server = await stub(status(200, 'fine\r\n  thanks\0'));
+    const server = await stub(status(500, 'fine\r\n  thanks\0'));
     const body = `ä😀${'x'.repeat(20_000)}`;
     expect(await post(`${server.url}/hook?a=b`, {}, body)).toEqual({
-      ...{ status: 200, text: 'fine thanks', retryAfterSeconds: undefined },
+      ...{ status: 500, text: 'fine thanks', retryAfterSeconds: undefined },
     });
     expect(server.received).toMatchObject([
       { method: 'POST', url: '/hook?a=b', body, headers: { 'user-agent': 'chronoverse-alerts', host: server.host } },
@@ -130,7 +130,7 @@ describe('a request of an alert', () => {
     let written = 0;
     const { host } = await raw((socket) => {
       socket.once('data', () => {
-        socket.write('HTTP/1.1 200 OK\r\n\r\n');
+        socket.write('HTTP/1.1 500 No\r\n\r\n');
         const more = () => {
           while (!socket.destroyed && socket.write(Buffer.alloc(16_384, 'y'))) written += 16_384;
         };
@@ -139,7 +139,7 @@ describe('a request of an alert', () => {
       });
     });
     const answer = await post(`http://${host}/`);
-    expect(answer.status).toBe(200);
+    expect(answer.status).toBe(500);
     expect(answer.text).toHaveLength(500);
     expect(written).toBeLessThan(64 * 1024 * 1024); // it did not go on for ever
   });
@@ -151,8 +151,8 @@ describe('a request of an alert', () => {
     expect(await failure(`http://${long.host}/${SECRET}`)).toContain('more than 65536 bytes came');
     const other = await answering(`SSH-2.0-OpenSSH ${SECRET}\r\n`);
     expect(await failure(`http://${other.host}/${SECRET}`)).toContain('not HTTP');
-    const cut = await answering('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort');
-    expect(await post(`http://${cut.host}/`)).toMatchObject({ status: 200, text: 'short' });
+    const cut = await answering('HTTP/1.1 500 No\r\nContent-Length: 50\r\n\r\nshort');
+    expect(await post(`http://${cut.host}/`)).toMatchObject({ status: 500, text: 'short' });
     const packed = await answering(response(['Content-Encoding: gzip'], Buffer.from([0x1f, 0x8b, 1, 2])));
     expect(await post(`http://${packed.host}/`)).toMatchObject({ status: 200, text: '' });
   });
@@ -204,7 +204,7 @@ describe('a request of an alert over https', () => {
     const trust = trustOf({ ca: authority.ca });
     expect(await post(`https://hook.test:${port}/${SECRET}`, { names, trust })).toMatchObject({
       status: 200,
-      text: 'ok',
+      text: '',
     });
     expect(await failure(`https://other.test:${port}/${SECRET}`, { names, trust })).toContain('No TLS');
     expect(await failure(`https://hook.test:${port}/${SECRET}`, { names })).toContain('No TLS');
