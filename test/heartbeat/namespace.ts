@@ -15,10 +15,17 @@ export const missing =
  * script that makes the other end of the link; without one, nobody is there. `routes` is a script
  * for the machine itself.
  */
-export async function inNamespace(
-  { router, routes = '' }: { router?: string; routes?: string },
-  rounds: Round[],
-): Promise<RoundResult[]> {
+export async function inNamespace(machine: Machine, rounds: Round[]): Promise<RoundResult[]> {
+  return JSON.parse(await runOn(machine, 'test/heartbeat/namespace-checks.ts', JSON.stringify(rounds)));
+}
+
+export interface Machine {
+  router?: string;
+  routes?: string;
+}
+
+/** What this program prints on such a machine, with one argument. */
+export async function runOn({ router, routes = '' }: Machine, program: string, argument: string): Promise<string> {
   const script = `
     set -e
     ip link set lo up
@@ -30,11 +37,10 @@ export async function inNamespace(
     ip route add default via 10.99.0.254
     ip -6 route add default via fd99::fe
     ${routes}
-    node --import tsx test/heartbeat/namespace-checks.ts "$1"
+    node --import tsx ${program} "$1"
   `;
-  const args = ['-n', '--', 'bash', '-c', script, 'checks', JSON.stringify(rounds)];
-  const { stdout } = await run('unshare', args, { maxBuffer: 10_000_000 });
-  return JSON.parse(stdout);
+  const args = ['-n', '--', 'bash', '-c', script, 'checks', argument];
+  return (await run('unshare', args, { maxBuffer: 10_000_000 })).stdout;
 }
 
 /**
