@@ -105,7 +105,8 @@ describe('the queue of a channel', () => {
     const expected = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800];
     expect(waits.length).toBeGreaterThanOrEqual(expected.length - 1);
     for (const [n, seconds] of expected.entries()) {
-      expect(waits[n]).toBeGreaterThan(seconds * (n < 8 ? 0.79 : 0.6)); // the last attempt comes before the end
+      // the last attempt comes before the end
+      expect(waits[n]).toBeGreaterThan(seconds * (n < 8 ? 0.79 : 0.6));
       expect(waits[n]).toBeLessThan(seconds * 1.21);
     }
     const total = waits.reduce((sum, seconds) => sum + seconds, 0);

@@ -66,9 +66,10 @@ returning "id", "user_id", "name", "kind", "config", "events", "is_default", "in
   "first_failed_at", "failure_count", "rejection_count" /* change */;
 
 update "alert_channels"
-set "state" = $1, "confirmation" = $2, "retry_at" = $3, "attempted_at" = $4, "hold_until" = $5,
-  "first_failed_at" = $6, "failure_count" = $7, "rejection_count" = $8
-where "alert_channels"."id" = $9
+set "state" = $1, "confirmation" = $2, "lease_token" = $3, "lease_owner" = $4,
+  "lease_expires_at" = $5, "retry_at" = $6, "attempted_at" = $7, "hold_until" = $8,
+  "first_failed_at" = $9, "failure_count" = $10, "rejection_count" = $11
+where "alert_channels"."id" = $12
 returning "id", "user_id", "name", "kind", "config", "events", "is_default", "include_log",
   "state", "disabled_reason", "confirmation", "created_at", "deleted_at", "lease_token",
   "lease_owner", "lease_expires_at", "retry_at", "attempted_at", "hold_until", "digested_at",

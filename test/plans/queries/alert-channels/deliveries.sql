@@ -32,6 +32,8 @@ INSERT INTO alert_due (delivery_id, channel_id, is_urgent) SELECT id, channel_id
 
 -- resendDelivery
 
+UPDATE /* resendDelivery */ alert_channels SET retry_at = NULL WHERE id = $1;
+
 WITH /* resendDelivery */ again AS (
   UPDATE alert_deliveries SET status = 'PENDING', delivered_at = NULL WHERE id = $1
     AND status <> 'PENDING' RETURNING id, channel_id

@@ -72,11 +72,11 @@ UPDATE /* hold */ alert_channels SET hold_until = now() + make_interval(secs => 
 
 UPDATE /* noteFailure */ alert_deliveries SET attempt = attempt + $1, last_status = $2,
   last_error = $3
-WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE delivery_id = ANY($4::uuid[]))) RETURNING attempt;
+WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE delivery_id = ANY($4::uuid[])));
 
 UPDATE /* noteFailure */ alert_deliveries SET attempt = attempt + $1, last_status = $2,
   last_error = $3
-WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE digest_id = $4::uuid)) RETURNING attempt;
+WHERE id = ANY(ARRAY(SELECT delivery_id FROM alert_due WHERE digest_id = $4::uuid));
 
 -- rejected
 
@@ -89,21 +89,18 @@ UPDATE /* retryLater */ alert_channels SET retry_at = now() + make_interval(secs
   first_failed_at = coalesce(first_failed_at, now()), failure_count = failure_count + 1
 WHERE id = $2;
 
-WITH /* retryLater */ gone AS (
-  DELETE FROM alert_due WHERE delivery_id = ANY($1::uuid[])
-    AND queued_at + make_interval(hours => $2) < now() + make_interval(secs => $3) RETURNING delivery_id
-)
-UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+-- secondsLeft
 
-WITH /* retryLater */ gone AS (
-  DELETE FROM alert_due WHERE digest_id = $1::uuid
-    AND queued_at + make_interval(hours => $2) < now() + make_interval(secs => $3) RETURNING delivery_id
-)
-UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+SELECT /* secondsLeft */ extract(epoch FROM min(queued_at) + make_interval(hours => $1) - now())::float8 AS seconds
+FROM alert_due WHERE delivery_id = ANY($2::uuid[]);
+
+SELECT /* secondsLeft */ extract(epoch FROM min(queued_at) + make_interval(hours => $1) - now())::float8 AS seconds
+FROM alert_due WHERE digest_id = $2::uuid;
 
 -- settleMessage
 
 SELECT /* settleMessage */ id, user_id, name, kind, state, failure_count, rejection_count,
+  coalesce(extract(epoch FROM now() - first_failed_at), 0)::float8 AS failed_for,
   first_failed_at < now() - make_interval(days => $1) AS failed_for_days
 FROM alert_channels WHERE id = $2 AND lease_token = $3 FOR NO KEY UPDATE;
 
