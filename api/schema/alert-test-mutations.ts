@@ -79,7 +79,9 @@ async function test(
 
 const UNCONFIRMED = conflict('The address of the channel is not confirmed: call confirmAlertChannel first.');
 
-/** Longer than a worker takes that is there: it looks twice a second, and an attempt may take 15 s. */
+/**
+ * Longer than a worker takes that is there: it looks twice a second, and an attempt may take 15 s.
+ */
 const TEST_MS = 40_000;
 const POLL_MS = 250;
 

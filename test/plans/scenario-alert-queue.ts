@@ -74,6 +74,8 @@ export async function alertQueueOf(db: Db, drive: Drive): Promise<void> {
     db,
     idsOf(own).map((workflowId) => ({ event: 'JOB_FAILED' as const, workflowId })),
   );
+  await letQueuesPass(db, 86_370, userId);
+  await serve(failed('LATER')); // there is no time for another attempt
   await letQueuesPass(db, 86_400, userId);
   await serve(delivered);
   await drive(

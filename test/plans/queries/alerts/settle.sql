@@ -64,6 +64,18 @@ UPDATE alert_deliveries SET status = 'FAILED', attempt = attempt + 1,
   last_status = $2, last_error = $3
 FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
 
+-- expireReported
+
+WITH /* expireReported */ gone AS (
+  DELETE FROM alert_due WHERE delivery_id = ANY($1::uuid[]) RETURNING delivery_id
+)
+UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+
+WITH /* expireReported */ gone AS (
+  DELETE FROM alert_due WHERE digest_id = $1::uuid RETURNING delivery_id
+)
+UPDATE alert_deliveries SET status = 'EXPIRED' FROM gone WHERE id = ANY(ARRAY[gone.delivery_id]);
+
 -- hold
 
 UPDATE /* hold */ alert_channels SET hold_until = now() + make_interval(secs => $1) WHERE id = $2;
