@@ -122,10 +122,11 @@ const ALERT_END = alertAdministrators(
 function alertAdministrators(event: 'PLATFORM_OUTAGE' | 'PLATFORM_RECOVERED', isChosen: SQL, id: SQL): SQL {
   return sql`recorded AS (
       INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
-      SELECT ${id}, c.id, c.user_id, ${sql.raw(`'${event}'`)}, changed.id, changed.detail, 'PENDING'
-      FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator AND disabled_at IS NULL OFFSET 0) u
-        JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
-      WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND ${sql.raw(`'${event}'`)} = ANY(c.events) AND ${isChosen}
+      SELECT ${id}, channel.id, u.id, ${sql.raw(`'${event}'`)}, changed.id, changed.detail, 'PENDING'
+      FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator AND disabled_at IS NULL OFFSET 0) u CROSS JOIN LATERAL (
+        SELECT c.id FROM alert_channels c
+        WHERE c.user_id = u.id AND c.deleted_at IS NULL AND c.state = 'ACTIVE' AND ${sql.raw(`'${event}'`)} = ANY(c.events) AND ${isChosen} OFFSET 0
+      ) channel
       RETURNING id, channel_id
     ), queued AS (
       INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM recorded

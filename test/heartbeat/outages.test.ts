@@ -90,7 +90,7 @@ describe('a network that does not work', () => {
       type: 'platform.recovered',
       data: { title: 'The network of machine works again', outage: { resolution: 'RECOVERED' } },
     });
-    expect(await storyOf(db, ops)).toEqual(['PLATFORM_OUTAGE DELIVERED', 'PLATFORM_RECOVERED DELIVERED']);
+    await expect.poll(() => storyOf(db, ops)).toEqual(['PLATFORM_OUTAGE DELIVERED', 'PLATFORM_RECOVERED DELIVERED']);
     expect(await storedEnds()).toEqual(['RECOVERED']);
   });
 

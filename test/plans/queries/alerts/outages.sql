@@ -18,13 +18,14 @@ WITH /* beginEngineOutages */ changed AS (
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
-    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, c.id, c.user_id, 'PLATFORM_OUTAGE',
+    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, channel.id, u.id, 'PLATFORM_OUTAGE',
     changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
-    AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
-  WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_OUTAGE' = ANY(c.events)
-    AND c.is_default
+    AND disabled_at IS NULL OFFSET 0) u CROSS JOIN LATERAL (
+    SELECT c.id FROM alert_channels c
+    WHERE c.user_id = u.id AND c.deleted_at IS NULL AND c.state = 'ACTIVE'
+      AND 'PLATFORM_OUTAGE' = ANY(c.events) AND c.is_default OFFSET 0
+  ) channel
   RETURNING id, channel_id
 ), queued AS (
   INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM recorded
@@ -42,13 +43,14 @@ WITH /* beginOutage */ changed AS (
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0), 12,
-    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, c.id, c.user_id, 'PLATFORM_OUTAGE',
+    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, channel.id, u.id, 'PLATFORM_OUTAGE',
     changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
-    AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
-  WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_OUTAGE' = ANY(c.events)
-    AND c.is_default
+    AND disabled_at IS NULL OFFSET 0) u CROSS JOIN LATERAL (
+    SELECT c.id FROM alert_channels c
+    WHERE c.user_id = u.id AND c.deleted_at IS NULL AND c.state = 'ACTIVE'
+      AND 'PLATFORM_OUTAGE' = ANY(c.events) AND c.is_default OFFSET 0
+  ) channel
   RETURNING id, channel_id
 ), queued AS (
   INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM recorded
@@ -86,15 +88,17 @@ WITH /* endLeftOutages */ judged AS MATERIALIZED (
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1), 12,
-    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, c.id, c.user_id,
+    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, channel.id, u.id,
     'PLATFORM_RECOVERED', changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
-    AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
-  WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_RECOVERED' = ANY(c.events)
-    AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
-    AND d.channel_id = c.id OFFSET 0)
-    OR c.is_default AND NOT 'PLATFORM_OUTAGE' = ANY(c.events))
+    AND disabled_at IS NULL OFFSET 0) u CROSS JOIN LATERAL (
+    SELECT c.id FROM alert_channels c
+    WHERE c.user_id = u.id AND c.deleted_at IS NULL AND c.state = 'ACTIVE'
+      AND 'PLATFORM_RECOVERED' = ANY(c.events)
+      AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
+      AND d.channel_id = c.id OFFSET 0)
+    OR c.is_default AND NOT 'PLATFORM_OUTAGE' = ANY(c.events)) OFFSET 0
+  ) channel
   RETURNING id, channel_id
 ), queued AS (
   INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM recorded
@@ -110,15 +114,17 @@ WITH /* endOutage */ changed AS (
 ), recorded AS (
   INSERT INTO alert_deliveries (id, channel_id, user_id, event, incident_id, detail, status)
   SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1), 12,
-    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, c.id, c.user_id,
+    '0') || '7' || right(gen_random_uuid()::text, 21))::uuid, channel.id, u.id,
     'PLATFORM_RECOVERED', changed.id, changed.detail, 'PENDING'
   FROM changed CROSS JOIN (SELECT id FROM users WHERE administrator
-    AND disabled_at IS NULL OFFSET 0) u
-    JOIN alert_channels c ON c.user_id = ANY(ARRAY[u.id])
-  WHERE c.deleted_at IS NULL AND c.state = 'ACTIVE' AND 'PLATFORM_RECOVERED' = ANY(c.events)
-    AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
-    AND d.channel_id = c.id OFFSET 0)
-    OR c.is_default AND NOT 'PLATFORM_OUTAGE' = ANY(c.events))
+    AND disabled_at IS NULL OFFSET 0) u CROSS JOIN LATERAL (
+    SELECT c.id FROM alert_channels c
+    WHERE c.user_id = u.id AND c.deleted_at IS NULL AND c.state = 'ACTIVE'
+      AND 'PLATFORM_RECOVERED' = ANY(c.events)
+      AND (EXISTS (SELECT FROM alert_deliveries d WHERE d.incident_id = changed.id
+      AND d.channel_id = c.id OFFSET 0)
+    OR c.is_default AND NOT 'PLATFORM_OUTAGE' = ANY(c.events)) OFFSET 0
+  ) channel
   RETURNING id, channel_id
 ), queued AS (
   INSERT INTO alert_due (delivery_id, channel_id) SELECT id, channel_id FROM recorded
