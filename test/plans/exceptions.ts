@@ -134,10 +134,6 @@ export const READS_MORE: (Exception & { rowsMax: number; blocksMax?: number; sca
 
 /** What a statement may read from end to end. */
 export const READS_WHOLE: Exception[] = [
-  {
-    text: /^(beginOutage|endOutage|beginEngineOutages|endLeftOutages) all of (alert_channels_user|outages_open)$/,
-    because: 'only an outage of the platform that begins or ends is read on, and few are open',
-  },
   { text: /all of (installations|workers|workers_pkey)$/, because: 'it has a row for each worker at most' },
   {
     text: /all of (workflows_purging|users_administrators|outages_open|builds_unfinished|builds_user_unfinished)$/,
