@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readUrl } from '../../domain/network/read-url.ts';
 import type { Connections } from '../admission/connections.ts';
 import { RequestWork } from '../admission/request-work.ts';
 import { callerOf } from '../auth/caller.ts';
@@ -34,7 +35,7 @@ export async function answer(
 ): Promise<void> {
   const path = pathOf(request);
   const { host = [] } = request.headersDistinct;
-  if (host.length > 1 || !URL.canParse(`http://${host[0] ?? 'localhost'}${path}`)) {
+  if (host.length > 1 || readUrl(`http://${host[0] ?? 'localhost'}${path}`) === undefined) {
     return sendJson(response, 400, { message: 'The Host header or the path is malformed.' });
   }
   const caller = callerOf(request, services.settings);

@@ -1,3 +1,4 @@
+import { readUrl } from '../network/read-url.ts';
 /** The operator's mail server, as SMTP_URL describes it. */
 export interface SmtpServer {
   host: string;
@@ -13,7 +14,7 @@ export interface SmtpServer {
  * The parsed setting SMTP_URL, or a sentence that says what is wrong with it. It shows no password.
  */
 export function parseSmtpUrl(text: string): SmtpServer | string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = readUrl(text);
   if (url === undefined || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
     return 'It must be a URL such as smtp://user:password@mail.example.com:587 or smtps://mail.example.com.';
   if (!/^\/?$/.test(url.pathname) || url.hash !== '')

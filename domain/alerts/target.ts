@@ -1,5 +1,6 @@
 import { domainToASCII } from 'node:url';
 import { isAllowed, type NetworkPolicy, parseAddress } from '../network/networks.ts';
+import { readUrl } from '../network/read-url.ts';
 import type { Parsed, Problem } from '../problem.ts';
 import { textProblem } from '../text.ts';
 import type { OpenAlertTarget } from './alert.ts';
@@ -43,7 +44,7 @@ export function parseTarget(input: AlertTargetInput, policy: NetworkPolicy): Par
  */
 export function shownTarget(target: GivenAlertTarget | OpenAlertTarget): string {
   if (target.kind === 'EMAIL') return target.address;
-  const url = URL.canParse(target.url) ? new URL(target.url) : undefined;
+  const url = readUrl(target.url);
   const secret = target.kind === 'NTFY' ? target.topic : `${url?.pathname.slice(1) ?? ''}${url?.search ?? ''}`;
   const end = secret.length < SHOWN_OF_LENGTH_MIN ? '' : secret.slice(-4);
   return `${url?.host ?? ''}/…${end}`;
@@ -72,7 +73,7 @@ function parseUrl(text: string, policy: NetworkPolicy): URL | string {
   if (problem !== undefined) return `${problem}.`;
   // A URL parser would leave some of them out.
   if (/[\p{Cc}\s]/u.test(text)) return 'must not contain spaces, line breaks or other control characters.';
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = readUrl(text);
   if (url === undefined || !/^https?:\/\//i.test(text) || url.hostname === '')
     return 'must be a URL that begins with https://, such as https://hooks.example.com/alerts.';
   if (url.username !== '' || url.password !== '')

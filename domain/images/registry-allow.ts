@@ -1,4 +1,5 @@
 import { isAllowed, NETWORK_WORDS, type NetworkPolicy, parseAllow } from '../network/networks.ts';
+import { readUrl } from '../network/read-url.ts';
 import { type ImageReference, parseImageReference } from './image-reference.ts';
 
 /** Which registries the engine may contact: the parsed setting REGISTRY_ALLOW. */
@@ -49,7 +50,7 @@ export function parseRegistryAllow(text: string): RegistryPolicy | string {
 export function authorityOf(registry: string): string | undefined {
   if (HUB_NAMES.has(registry.toLowerCase())) return DOCKER_HUB;
   if (!/^[\w.-]+(:\d{1,5})?$|^\[[\da-f:.]+\](:\d{1,5})?$/i.test(registry)) return undefined;
-  const url = URL.canParse(`https://${registry}`) ? new URL(`https://${registry}`) : undefined;
+  const url = readUrl(`https://${registry}`);
   return url && url.hostname !== '' ? url.host : undefined;
 }
 

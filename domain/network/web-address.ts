@@ -1,3 +1,4 @@
+import { readUrl } from './read-url.ts';
 /** A Host header, read as a browser reads the authority of a URL. */
 export interface Host {
   /** In lower case, without a final dot; IP addresses in their canonical form, IPv6 in brackets. */
@@ -24,7 +25,8 @@ export function parseOrigin(text: string): string | undefined {
  */
 export function parseHost(text: string): Host | undefined {
   const [, authority, port = ''] = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{0,5}))?$/i.exec(text) ?? [];
-  if (authority === undefined || Number(port) > PORT_MAX || !URL.canParse(`http://${authority}`)) return undefined;
+  if (authority === undefined || Number(port) > PORT_MAX || readUrl(`http://${authority}`) === undefined)
+    return undefined;
   // A name with one final dot is the same name, written as absolute.
   const name = new URL(`http://${authority}`).hostname.replace(/\.$/, '');
   return name === '' ? undefined : { name, port: port && String(Number(port)) };

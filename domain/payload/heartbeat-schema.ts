@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { PING_GRACE_SECONDS_MAX } from '../limits.ts';
 import { parseAddressAndPort } from '../network/host-port.ts';
+import { readUrl } from '../network/read-url.ts';
 import { didYouMean } from '../suggest.ts';
 import { byteCount } from '../text.ts';
 import { rangeProblem } from './status-ranges.ts';
@@ -115,7 +116,7 @@ function endpointProblem(value: string): string | undefined {
   if (!SCHEMES.includes(scheme)) {
     return `The endpoint must begin with http://, https://, tcp:// or dns://.${didYouMean(scheme, SCHEMES)}`;
   }
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const url = readUrl(value);
   if (!url?.hostname) return `The endpoint must be a valid URL, like "${EXAMPLES[scheme]}".`;
   if (url.username || url.password) {
     return 'The endpoint must not hold a user name or password: send an Authorization header instead.';

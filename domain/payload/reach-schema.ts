@@ -1,5 +1,6 @@
 import { domainToASCII } from 'node:url';
 import { parseAddress } from '../network/networks.ts';
+import { readUrl } from '../network/read-url.ts';
 import { text } from './value-schema.ts';
 
 /** What values the fields take that say how a check reaches its endpoint. */
@@ -49,6 +50,6 @@ function checked(key: string, what: string, isRight: (value: string) => boolean)
 /** The URL in a text, if it has only a scheme, a host and a port. */
 function bareUrl(value: string): URL | undefined {
   if (/[\s@/?#]/.test(value.replace(/^[a-z]+:\/\//, ''))) return undefined;
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const url = readUrl(value);
   return url === undefined || url.hostname === '' ? undefined : url;
 }

@@ -1,5 +1,6 @@
 import { imagesOf } from '../dockerfile/dockerfile.ts';
 import { parseImageReference } from '../images/image-reference.ts';
+import { readUrl } from '../network/read-url.ts';
 import type { GivenPayload, Payload } from './payload.ts';
 import type { SecretSection } from './secret.ts';
 
@@ -42,7 +43,7 @@ function same(one: string | undefined, other: string | undefined): boolean {
 function originOf(payload: GivenPayload | Payload): string | undefined {
   if (payload.kind !== 'HEARTBEAT') return undefined;
   const { endpoint = '' } = payload;
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  const url = readUrl(endpoint);
   return url && `${url.protocol}//${url.host}`;
 }
 

@@ -1,3 +1,4 @@
+import { readUrl } from '../../domain/network/read-url.ts';
 /** Where a database is, and who asks it, by a URL as libpq reads it. */
 export interface DatabaseAddress {
   /** A name or an address, IPv6 without brackets, or the folder of a Unix socket. */
@@ -70,7 +71,7 @@ const ENCODED =
 /** Before the parameter `host`, the place of the host may be empty, which a URL does not allow. */
 function urlOf(text: string): URL | undefined {
   const whole = text.replace(/^(\w+:\/\/[^/?#]*@)(?=[/?])/, '$1localhost');
-  if (!URL.canParse(whole)) return undefined;
+  if (readUrl(whole) === undefined) return undefined;
   const url = new URL(whole);
   if (url.hash !== '' || /@/.test(url.pathname) || url.port === '0') return undefined;
   return whole === text || url.searchParams.has('host') ? url : undefined;

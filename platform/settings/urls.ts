@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readUrl } from '../../domain/network/read-url.ts';
 import { type DatabaseAddress, parseDatabaseUrl } from '../postgres/address.ts';
 
 /** libpq's values of sslmode. Certificates are settings and not files in the URL. */
@@ -22,7 +23,7 @@ function hasKnownTls({ sslmode, session }: DatabaseAddress): boolean {
 export function redisUrl() {
   return ofUrl((text) => {
     if (!/^rediss?:\/\//i.test(text)) return 'a URL that begins with redis:// or rediss://';
-    const url = URL.canParse(text) ? new URL(text) : undefined;
+    const url = readUrl(text);
     const right = 'a URL like redis://:PASSWORD@HOST:6379/0';
     if (url === undefined || /[@#]/.test(url.pathname + url.search + url.hash) || url.port === '0')
       return `${right}, with the characters : / ? # [ ] @ % of its password written as %3A %2F %3F %23 %5B %5D %40 %25`;
@@ -38,7 +39,7 @@ export function redisUrl() {
 export function smtpUrl() {
   return ofUrl((text) => {
     const right = 'a URL like smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465';
-    if (!/^smtps?:\/\//i.test(text) || !URL.canParse(text))
+    if (!/^smtps?:\/\//i.test(text) || readUrl(text) === undefined)
       return `${right}, with the characters : / ? # [ ] @ % of its password written as %3A %2F %3F %23 %5B %5D %40 %25`;
     const url = new URL(text);
     if (url.hostname === '' || url.port === '0') return `${right}, with a host`;
@@ -54,13 +55,15 @@ export function smtpUrl() {
 
 export function webUrl() {
   return ofUrl((text) =>
-    /^https?:\/\//i.test(text) && URL.canParse(text) ? undefined : 'a URL that begins with http:// or https://',
+    /^https?:\/\//i.test(text) && readUrl(text) !== undefined
+      ? undefined
+      : 'a URL that begins with http:// or https://',
   );
 }
 
 export function engineUrl() {
   return ofUrl((text) => {
-    if (!/^(unix|tcp|https?):\/\//i.test(text) || !URL.canParse(text))
+    if (!/^(unix|tcp|https?):\/\//i.test(text) || readUrl(text) === undefined)
       return 'a URL that begins with unix:// or tcp:// or http:// or https://';
     const { protocol, hostname, port, pathname, search, username } = new URL(text);
     const isSocket = protocol === 'unix:';

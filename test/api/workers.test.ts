@@ -52,6 +52,7 @@ describe('the workers of an installation', () => {
     const isNew = (all: { state: string }[]) => all.some(({ state }) => state === 'LOST');
     const workers = await seen(operator.token, isNew);
     expect(workers.map(({ name, state }: { name: string; state: string }) => [name, state])).toEqual([
+      ['alerting', 'LIVE'],
       ['execution', 'LIVE'],
       ['workflow', 'LIVE'],
       ['joblogs', 'STOPPED'],
@@ -65,8 +66,8 @@ describe('the workers of an installation', () => {
       startedAt: expect.any(String),
       lastSeenAt: expect.any(String),
     };
-    expect(workers[1]).toEqual({ ...workflow, host: 'secret-host', engine: 'engine' });
-    expect((await seen(ann.token, isNew))[1]).toEqual({ ...workflow, host: null, engine: null });
+    expect(workers[2]).toEqual({ ...workflow, host: 'secret-host', engine: 'engine' });
+    expect((await seen(ann.token, isNew))[2]).toEqual({ ...workflow, host: null, engine: null });
     expect(codes(await query(api, WORKERS))).toEqual(['UNAUTHENTICATED']);
   });
 
@@ -128,6 +129,8 @@ describe('the workers of an installation', () => {
     expect(await removeOldWorkers(api.db)).toBe(0);
     await silence('workflow', WORKER_KEPT_SECONDS + 1);
     expect(await removeOldWorkers(api.db)).toBe(1);
-    expect((await listWorkers(api.db)).map(({ name }) => name)).toEqual(['execution', 'joblogs', 'scheduling']);
+    expect((await listWorkers(api.db)).map(({ name }) => name)).toEqual([
+      ...['alerting', 'execution', 'joblogs', 'scheduling'],
+    ]);
   });
 });

@@ -89,6 +89,7 @@ describe.skipIf(executablePath === undefined)('GraphiQL in Chromium', () => {
     const before = await titles();
     for (const name of ['Run', 'SignUp', 'Overview']) {
       const tab = page.locator('.graphiql-tab-button').getByText(name, { exact: true });
+      await tab.scrollIntoViewIfNeeded(); // they are more than the window is wide
       const box = (await tab.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
       await page.mouse.move(box.x + 5, box.y + 5);
       await page.mouse.down();

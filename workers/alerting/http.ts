@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { createMask, type Mask } from '../../domain/masking/mask.ts';
 import type { NetworkPolicy } from '../../domain/network/networks.ts';
+import { readUrl } from '../../domain/network/read-url.ts';
 import { connect } from '../execution/checks/connect.ts';
 import { hostOf, withoutDot } from '../execution/checks/endpoint.ts';
 import { faultOf } from '../execution/checks/http/fault.ts';
@@ -62,7 +63,7 @@ export class NoAnswer extends Error {}
  * redirect. Rejects with a NoAnswer if no answer comes, and leaves no socket open.
  */
 export async function postTo(url: string, request: HttpRequest, context: HttpContext): Promise<HttpAnswer> {
-  const target = URL.canParse(url) ? new URL(url) : undefined;
+  const target = readUrl(url);
   if (target === undefined || !/^https?:$/.test(target.protocol))
     throw new NoAnswer('The URL of the channel is none of http or https: give it again.');
   const run = new AlertRun(contextOf(target, context), system);

@@ -1,3 +1,5 @@
+import { readUrl } from '../../../domain/network/read-url.ts';
+
 /** Of no width: it parts what a chat or a mail program would take for one thing. */
 const APART = '\u200b';
 
@@ -16,7 +18,7 @@ export function defused(text: string): string {
 
 /** A link of ours as a URL has it: nothing in it ends the place where it stands. */
 export function safeLink(link: string | undefined): string | undefined {
-  const url = link !== undefined && URL.canParse(link) ? new URL(link) : undefined;
+  const url = link === undefined ? undefined : readUrl(link);
   if (url === undefined || !/^https?:$/.test(url.protocol)) return undefined;
   return url.href.replace(/[|<>()[\]"'`\\^{}\s]/g, (character) =>
     encodeURIComponent(character).replace(/[()']/g, coded),

@@ -1,4 +1,5 @@
 import { domainToASCII } from 'node:url';
+import { readUrl } from '../../../domain/network/read-url.ts';
 import { CheckFailure } from './run.ts';
 
 export const CHECK_SCHEMES = ['http:', 'https:', 'tcp:', 'dns:'] as const;
@@ -13,7 +14,7 @@ export interface Endpoint {
  * Payloads are validated when they are stored. A row older than a rule arrives here unchecked.
  */
 export function parseEndpoint(text: string): Endpoint {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = readUrl(text);
   const scheme = CHECK_SCHEMES.find((scheme) => scheme === url?.protocol);
   if (url === undefined || scheme === undefined || url.hostname === '') {
     throw new CheckFailure(`${text} is no endpoint. http(s)://, tcp://host:port or dns://name was expected.`);

@@ -3,6 +3,7 @@ import https from 'node:https';
 import net from 'node:net';
 import { areAllowed, authorityOf, type RegistryPolicy } from '../../../domain/images/registry-allow.ts';
 import { isAllowed, parseAllow } from '../../../domain/network/networks.ts';
+import { readUrl } from '../../../domain/network/read-url.ts';
 import { isAnswered } from '../../shared/dns/name-servers.ts';
 import { NameFault, type Names } from '../../shared/dns/names.ts';
 import { neverReachable, notAllowed, notReachable } from './errors.ts';
@@ -196,7 +197,7 @@ function loopback() {
  * white space, letters beyond ASCII, backslashes or a user name, two parsers may read two hosts.
  */
 export function redirectTarget(text: string, base?: URL): URL | undefined {
-  if (!/^[!-[\]-~]*$/.test(text) || !URL.canParse(text, base?.href)) return undefined;
+  if (!/^[!-[\]-~]*$/.test(text) || readUrl(text, base?.href) === undefined) return undefined;
   const url = new URL(text, base?.href);
   const isPlain = url.username === '' && url.password === '' && !/^[a-z][a-z0-9+.-]*:\/*[^/]*@/i.test(text);
   return isPlain && /^https?:$/.test(url.protocol) && url.hostname !== '' ? url : undefined;

@@ -1,3 +1,4 @@
+import { readUrl } from '../../../../domain/network/read-url.ts';
 import type { HeartbeatPayload } from '../../../../domain/payload/payload.ts';
 import { shown } from '../endpoint.ts';
 import { reach } from '../reach.ts';
@@ -56,7 +57,7 @@ function tooMany(from: string, redirectsMax: number, target: string): CheckFailu
 
 function targetOf(run: Run, from: URL, location: HeaderBytes): URL {
   const reference = referenceOf(location);
-  const target = URL.canParse(reference, from.href) ? new URL(reference, from.href) : undefined;
+  const target = readUrl(reference, from.href);
   if ((target?.protocol === 'http:' || target?.protocol === 'https:') && target.hostname !== '') return target;
   throw new CheckFailure(
     `${run.shortened(shown(from), URL_LENGTH_MAX)} redirected to ${shownTarget(run, location)}. A redirect to http or https was expected.`,
