@@ -113,8 +113,8 @@ const FILLS: Record<number, string> = {
     INSERT INTO pings (workflow_id, token_hash, token, start_grace_seconds, run_grace_seconds, post_only)
       SELECT md5('workflow' || n)::uuid, n::text::bytea, 'sealed', 1, 1, false FROM generate_series(1, 300) n`,
   32: `
-    INSERT INTO alert_channels (id, user_id, name, kind, config, events, is_default, include_log, state)
-      SELECT md5('channel' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'c', 'SLACK', '{"shown": "x", "sealed": {}}', '{}', true, true, 'ACTIVE'
+    INSERT INTO alert_channels (id, user_id, name, kind, config, events, is_default, include_log, state, created_at)
+      SELECT md5('channel' || n)::uuid, md5('user' || n % 60 + 1)::uuid, 'c', 'SLACK', '{"shown": "x", "sealed": {}}', '{}', true, true, 'ACTIVE', '2026-02-01Z'
       FROM generate_series(1, 300) n;
     INSERT INTO workflow_alert_channels (workflow_id, channel_id)
       SELECT md5('workflow' || n)::uuid, md5('channel' || n)::uuid FROM generate_series(1, 300) n;
