@@ -206,12 +206,7 @@ export const SETTINGS = {
     secret: true,
   }),
   HEARTBEAT_ALLOW: setting({
-    schema: z.string().transform((text, context) => {
-      const policy = parseAllow(text);
-      if (typeof policy !== 'string') return policy;
-      context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
-      return z.NEVER;
-    }),
+    schema: networks(),
     defaultMeans: 'public,private,loopback with an embedded database, else public,private',
     means:
       'Networks that a HEARTBEAT may reach: public, private, loopback and CIDRs. Link-local and metadata addresses need a CIDR.',
@@ -231,12 +226,7 @@ export const SETTINGS = {
     example: '1.1.1.1:443,9.9.9.9:443,gateway.example:22',
   }),
   ALERT_ALLOW: setting({
-    schema: z.string().transform((text, context) => {
-      const policy = parseAllow(text);
-      if (typeof policy !== 'string') return policy;
-      context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
-      return z.NEVER;
-    }),
+    schema: networks(),
     defaultMeans: 'public,private,loopback with an embedded database, else public,private',
     means:
       'Networks that alert channels may reach, in the words of HEARTBEAT_ALLOW. The server of SMTP_URL is always reached.',
@@ -339,6 +329,16 @@ export const SETTINGS = {
   ...JOB_SETTINGS,
 };
 export type SettingName = keyof typeof SETTINGS;
+
+/** Networks that users may reach. */
+function networks() {
+  return z.string().transform((text, context) => {
+    const policy = parseAllow(text);
+    if (typeof policy !== 'string') return policy;
+    context.addIssue(`words (public, private, loopback) and networks with commas between. ${policy}`);
+    return z.NEVER;
+  });
+}
 
 function withoutSlash(url: string): string {
   return url.replace(/\/$/, '');
